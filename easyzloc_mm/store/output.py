@@ -1,0 +1,60 @@
+"""Outputs are claimed before work starts and appear only when they are whole."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from easyzloc_mm.errors import InputError
+
+
+def check_output(path: Path, *, overwrite: bool) -> Path:
+    """Refuse an existing output, or one whose folder does not exist, before any work is done.
+
+    Raises
+    ------
+    InputError
+        `path` exists and `overwrite` is false, or its parent folder is missing.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} already exists: choose another --out, or add --overwrite")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"the folder {path.absolute().parent} does not exist: create it, or choose another --out")
+    return path
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_or_nothing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a hidden sibling to write to; it takes the place of `path` on success and is removed on any error.
+
+    For results that are computed. Streams (live runs, bead stacks) are written in place instead, since what was
+    acquired must stay readable after a crash.
+    """
+    path = check_output(path, overwrite=overwrite)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        yield draft
+        remove(path)
+        draft.rename(path)
+    finally:
+        remove(draft)
+
+
+@contextmanager
+def fresh_stream(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Claim `path` for a stream that is written in place."""
+    path = check_output(path, overwrite=overwrite)
+    remove(path)
+    yield path
