@@ -52,9 +52,8 @@ def whole_or_nothing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         remove(draft)
 
 
-@contextmanager
-def fresh_stream(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Claim `path` for a stream that is written in place."""
+def claim_stream(path: Path, *, overwrite: bool = False) -> Path:
+    """Clear the way for a stream that is written in place, so that what was acquired survives a crash."""
     path = check_output(path, overwrite=overwrite)
     remove(path)
-    yield path
+    return path
