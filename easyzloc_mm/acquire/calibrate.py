@@ -1,0 +1,111 @@
+"""The whole calibration before an imaging session: photograph beads, label them, train, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from easyzloc_mm.profile import Profile
+from easyzloc_mm.store.output import check_output, remove
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """What a calibration made, and how good it is.
+
+    Attributes
+    ----------
+    stacks, beads, model : Path
+        Bead stacks, bead data set and model bundle.
+    found, accepted : int
+        Beads seen and beads kept.
+    rejected : dict of str to int
+        Reason to count.
+    training : dict
+        As `network.train` reports it.
+    accuracy : dict
+        As `network.evaluate` reports it on held-out beads.
+    """
+
+    stacks: Path
+    beads: Path
+    model: Path
+    found: int
+    accepted: int
+    rejected: dict[str, int]
+    training: dict[str, Any]
+    accuracy: dict[str, Any]
+
+
+def calibrate(
+    profile: Profile,
+    out: Path,
+    *,
+    recipe: str = "matched",
+    minutes: float = 10.0,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Callable[[str], Progress] | None = None,
+) -> CalibrationReport:
+    """Acquire bead stacks through the profile's plan, build the bead data set, train and evaluate a model.
+
+    Parameters
+    ----------
+    profile : Profile
+        The instrument and its bead plan.
+    out : Path
+        Folder that receives ``stacks.ome.zarr``, ``beads.zarr``, ``beads_report/`` and ``model/``.
+    recipe : {"matched", "paper"}
+        How the network is trained.
+    minutes : float
+        Time budget of the training.
+    progress : callable, optional
+        Given the name of a step, returns that step's ``(message, fraction)`` callback.
+
+    Raises
+    ------
+    InputError
+        The plan or the output is impossible; nothing moved.
+    HardwareError
+        The instrument failed; the planes acquired so far are kept in ``stacks.ome.zarr``.
+    """
+    from easyzloc_mm.acquire.bead_stacks import acquire_bead_stacks
+    from easyzloc_mm.beads import build_bead_set, count_reasons, write_bead_report
+    from easyzloc_mm.microscope import connect
+    from easyzloc_mm.network import ModelBundle, evaluate, train
+    from easyzloc_mm.store.bead_set import write_bead_set
+    from easyzloc_mm.store.bead_stacks import open_bead_stacks
+
+    def step(name: str) -> Progress | None:
+        return progress(name) if progress else None
+
+    out = check_output(Path(out), overwrite=overwrite)
+    remove(out)
+    out.mkdir()
+    stacks_path, beads_path, model_path = out / "stacks.ome.zarr", out / "beads.zarr", out / "model"
+    with connect(profile) as microscope:
+        acquire_bead_stacks(microscope, profile, stacks_path, progress=step("photographing beads"))
+    bead_set = build_bead_set(
+        open_bead_stacks(stacks_path),
+        profile.camera.units,
+        profile.optics.pixel_size_nm,
+        progress=step("judging and aligning beads"),
+    )
+    write_bead_set(beads_path, bead_set)
+    write_bead_report(bead_set, out / "beads_report")
+    training = train(bead_set, model_path, recipe=recipe, minutes=minutes, seed=seed, progress=step("training"))
+    accuracy = evaluate(ModelBundle.load(model_path, profile), bead_set)
+    return CalibrationReport(
+        stacks=stacks_path,
+        beads=beads_path,
+        model=model_path,
+        found=len(bead_set.accepted),
+        accepted=int(bead_set.accepted.sum()),
+        rejected=count_reasons(bead_set),
+        training=training.as_dict(),
+        accuracy=accuracy,
+    )

@@ -1,0 +1,83 @@
+"""The `easyzloc-mm` program: its commands, and what a person sees when one fails."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+import warnings
+from types import FrameType
+
+import typer
+import typer.exceptions
+
+from easyzloc_mm import __version__
+from easyzloc_mm.cli import analysis, bench, calibration, demo, imaging, instrument, simulate
+from easyzloc_mm.errors import EasyZlocError, EasyZlocWarning
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="easyzloc-mm",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error (may stand anywhere)."),
+) -> None:
+    """3D single-molecule localisation at acquisition time, on the microscope you already own."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+for room in (demo, instrument, calibration, imaging, analysis, simulate, bench):
+    room.register(app)
+
+
+def _raise_interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _say_warning(message: Warning | str, category: type[Warning], *_args: object, **_kwargs: object) -> None:
+    if issubclass(category, EasyZlocWarning):
+        print(f"warning: {message}", file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    0 done, 2 bad input or usage, 3 hardware fault, 130 interrupted, 1 a mistake of ours.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    # A service manager's "stop" must leave the stage and the shutter as safe as Ctrl-C does.
+    signal.signal(signal.SIGTERM, _raise_interrupt)
+    if not debug:
+        warnings.showwarning = _say_warning
+    try:
+        outcome = app(args=arguments, prog_name="easyzloc-mm", standalone_mode=False)
+    except EasyZlocError as error:
+        return _failed(str(error), error.exit_code, debug)
+    except typer.exceptions.TyperException as error:
+        return _failed(error.format_message(), 2, debug)
+    except (KeyboardInterrupt, typer.Abort):
+        return _failed("interrupted; what was acquired or finished is kept", INTERRUPTED, debug)
+    except Exception as error:
+        return _failed(f"{type(error).__name__}: {error} (a mistake of ours: --debug shows where)", 1, debug)
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _failed(sentence: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    if sentence:  # empty when a bare command has already printed its help
+        print(f"easyzloc-mm: {' '.join(sentence.split())}", file=sys.stderr, flush=True)
+    return code

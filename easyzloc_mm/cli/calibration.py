@@ -1,0 +1,162 @@
+"""From beads to a model: `calibrate`, and its steps one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, Progress, ProfileOption, finish, progress_display
+
+RecipeOption = Annotated[str, typer.Option("--recipe", help="How the network is trained: matched or paper.")]
+MinutesOption = Annotated[float, typer.Option("--minutes", min=0.05, help="Time budget of the training.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything drawn at random.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command()(calibrate)
+    app.command("acquire-beads")(acquire_beads)
+    app.command()(beads)
+    app.command()(train)
+    app.command()(evaluate)
+
+
+def calibrate(
+    profile: ProfileOption,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for stacks, beads, model and reports.")],
+    recipe: RecipeOption = "matched",
+    minutes: MinutesOption = 10.0,
+    seed: SeedOption = 0,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Calibrate before an imaging session: photograph beads, label them, train, report."""
+    from easyzloc_mm.acquire.calibrate import calibrate as run
+    from easyzloc_mm.profile_library import load_profile
+
+    loaded = load_profile(profile)
+    with progress_display() as show:
+
+        def step(name: str) -> Progress:
+            return lambda message, fraction: show(f"{name}: {message}", fraction)
+
+        report = run(
+            loaded, out, recipe=recipe, minutes=minutes, seed=seed, overwrite=overwrite, progress=step
+        )
+    finish(
+        {
+            "out": out,
+            "found": report.found,
+            "accepted": report.accepted,
+            "rejected": report.rejected,
+            **report.training,
+            **report.accuracy,
+            "model": report.model,
+            "report": report.model / "report" / "index.html",
+        },
+        as_json=as_json,
+        title="calibrated",
+    )
+
+
+def acquire_beads(
+    profile: ProfileOption,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Bead stacks to write, NAME.ome.zarr.")],
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Photograph beads through focus at several fields of view."""
+    from easyzloc_mm.acquire.bead_stacks import acquire_bead_stacks
+    from easyzloc_mm.microscope import connect
+    from easyzloc_mm.profile_library import load_profile
+    from easyzloc_mm.store.output import check_output
+
+    loaded = load_profile(profile)
+    check_output(out, overwrite=overwrite)
+    with progress_display() as show, connect(loaded) as microscope:
+        report = acquire_bead_stacks(microscope, loaded, out, overwrite=overwrite, progress=show)
+    finish({"out": out, **report.as_dict()}, as_json=as_json, title="bead stacks")
+
+
+def beads(
+    sources: Annotated[list[Path], typer.Argument(help="Bead stacks (OME-Zarr or TIFF), or ROI stacks with --rois.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Bead data set to write, beads.zarr.")],
+    rois: Annotated[bool, typer.Option("--rois", help="The sources are ready-cut ROIs, (N,Z,Y,X).")] = False,
+    pixel_size_nm: Annotated[float | None, typer.Option("--pixel-size-nm", help="Where the file does not say.")] = None,
+    z_step_nm: Annotated[float | None, typer.Option("--z-step-nm", help="Where the file does not say.")] = None,
+    baseline_adu: Annotated[float | None, typer.Option("--baseline-adu", help="Camera offset, ADU.")] = None,
+    electrons_per_adu: Annotated[float | None, typer.Option("--electrons-per-adu", help="Camera gain.")] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="Also write an HTML report to this folder.")] = None,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Find, judge, align and label beads: stacks to a bead data set."""
+    from easyzloc_mm.beads import beads_from_sources, count_reasons, write_bead_report
+    from easyzloc_mm.store.bead_set import write_bead_set
+    from easyzloc_mm.store.output import check_output
+
+    check_output(out, overwrite=overwrite)
+    with progress_display() as show:
+        bead_set = beads_from_sources(
+            sources,
+            rois=rois,
+            pixel_size_nm=pixel_size_nm,
+            z_step_nm=z_step_nm,
+            baseline_adu=baseline_adu,
+            electrons_per_adu=electrons_per_adu,
+            progress=show,
+        )
+    write_bead_set(out, bead_set, overwrite=overwrite)
+    if report is not None:
+        write_bead_report(bead_set, report)
+    finish(
+        {
+            "out": out,
+            "found": len(bead_set.accepted),
+            "accepted": int(bead_set.accepted.sum()),
+            "rejected": count_reasons(bead_set),
+            "regions": len(set(bead_set.region[bead_set.accepted].tolist())),
+            "units_estimated": bead_set.units.estimated,
+        },
+        as_json=as_json,
+        title="beads",
+    )
+
+
+def train(
+    beads: Annotated[Path, typer.Argument(help="Bead data set, beads.zarr.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Model bundle to write.")],
+    recipe: RecipeOption = "matched",
+    minutes: MinutesOption = 10.0,
+    seed: SeedOption = 0,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Learn z from a bead data set: a model bundle with its report."""
+    from easyzloc_mm.network import train as run
+    from easyzloc_mm.store.bead_set import read_bead_set
+    from easyzloc_mm.store.output import check_output
+
+    check_output(out, overwrite=overwrite)
+    bead_set = read_bead_set(beads)
+    with progress_display() as show:
+        report = run(
+            bead_set, out, recipe=recipe, minutes=minutes, seed=seed, overwrite=overwrite, progress=show
+        )
+    finish({"out": out, **report.as_dict()}, as_json=as_json, title="trained")
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Model bundle.")],
+    beads: Annotated[Path, typer.Argument(help="Bead data set, beads.zarr.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Accuracy on held-out beads by z and photons, beside the information limit."""
+    from easyzloc_mm.network import ModelBundle
+    from easyzloc_mm.network import evaluate as run
+    from easyzloc_mm.store.bead_set import read_bead_set
+
+    bundle = ModelBundle.load(model)
+    finish(run(bundle, read_bead_set(beads)), as_json=as_json, title="accuracy on held-out beads")

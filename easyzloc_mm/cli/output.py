@@ -1,0 +1,97 @@
+"""What commands print: progress while they work, a short table at the end, and JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Progress = Callable[[str, float], None]
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
+OverwriteFlag = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
+ProfileOption = Annotated[
+    str, typer.Option("--profile", "-p", help="Hardware profile: a .toml file, or the name of a shipped one.")
+]
+
+PLAIN_INTERVAL_S = 5.0
+
+
+@contextmanager
+def progress_display() -> Iterator[Progress]:
+    """Give a callable ``(message, fraction)``: a bar on a terminal, plain lines elsewhere (both on stderr)."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bars
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+        with Bars(*columns, console=Console(stderr=True)) as bars:
+            task = bars.add_task("starting", total=1.0)
+
+            def on_terminal(message: str, fraction: float) -> None:
+                bars.update(task, description=message, completed=min(max(fraction, 0.0), 1.0))
+
+            yield on_terminal
+        return
+
+    said: dict[str, float] = {}
+
+    def in_lines(message: str, fraction: float) -> None:
+        now = time.monotonic()
+        stage = message.split(":")[0]
+        if now - said.get(stage, -math.inf) >= PLAIN_INTERVAL_S:
+            said[stage] = now
+            print(f"{fraction:4.0%} {message}", file=sys.stderr, flush=True)
+
+    yield in_lines
+
+
+def plain(value: Any) -> Any:
+    """Turn numpy numbers, paths and nested containers into what JSON holds; a number that is not finite is null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
+
+
+def finish(result: Mapping[str, Any], *, as_json: bool, title: str = "") -> None:
+    """Print a result: a two-column table, or one JSON object as the last line."""
+    result = plain(result)
+    if as_json:
+        print(json.dumps(result, allow_nan=False), flush=True)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title or None, show_header=False, title_justify="left")
+    for key, value in result.items():
+        if not isinstance(value, dict | list):
+            table.add_row(key.replace("_", " "), _cell(value))
+        elif isinstance(value, dict) and value and not any(isinstance(v, dict | list) for v in value.values()):
+            table.add_row(key.replace("_", " "), ", ".join(f"{name} {_cell(item)}" for name, item in value.items()))
+    Console(soft_wrap=True).print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)

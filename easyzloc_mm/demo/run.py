@@ -1,0 +1,99 @@
+"""`easyzloc-mm demo`: calibrate, image, correct drift, render, export, score, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from easyzloc_mm.profile_library import load_profile
+from easyzloc_mm.store.output import check_output, remove
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class DemoScale:
+    """How much of everything the demonstration does."""
+
+    bead_fovs: int
+    bead_z_step_nm: float
+    training_minutes: float
+    frames: int
+
+
+FULL = DemoScale(bead_fovs=6, bead_z_step_nm=25.0, training_minutes=5.0, frames=6000)
+QUICK = DemoScale(bead_fovs=3, bead_z_step_nm=50.0, training_minutes=1.1, frames=1000)
+
+
+def run_demo(
+    out: Path, scale: DemoScale, *, overwrite: bool = False, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Walk the whole way and return the figures (keys: DESIGN, section 5).
+
+    Parameters
+    ----------
+    out : Path
+        Folder for calibration, run, exports and report.
+    scale : DemoScale
+        `FULL` or `QUICK`.
+    """
+    from easyzloc_mm.acquire.calibrate import calibrate
+    from easyzloc_mm.acquire.live import run_live
+    from easyzloc_mm.analysis.runs import export_run, npc_run, undrift_run
+    from easyzloc_mm.demo.report import write_demo_report
+    from easyzloc_mm.demo.score import score_run
+    from easyzloc_mm.microscope import connect
+    from easyzloc_mm.network import ModelBundle
+
+    def step(name: str) -> Progress:
+        return lambda message, fraction: progress(f"{name}: {message}", fraction) if progress else None
+
+    out = check_output(Path(out), overwrite=overwrite)
+    remove(out)
+    out.mkdir()
+    profile = load_profile("demo").replace(
+        beads={"fovs": scale.bead_fovs, "z_step_nm": scale.bead_z_step_nm}, imaging={"frames": scale.frames}
+    )
+    calibration = calibrate(profile, out / "calibration", minutes=scale.training_minutes, progress=step)
+
+    run, corrected = out / "run.zarr", out / "run.undrifted.zarr"
+    bundle = ModelBundle.load(calibration.model, profile)
+    with connect(profile) as microscope:
+        live = run_live(
+            microscope,
+            profile,
+            bundle,
+            run,
+            frames=scale.frames,
+            keep_raw=True,
+            progress=step("imaging molecules live"),
+        )
+    step("correcting drift")("estimating", 0.0)
+    drift = undrift_run(run, corrected)
+    step("nuclear pores")("searching", 0.0)
+    pores = npc_run(corrected, out / "npc")
+    for name, file_format in (("picasso.hdf5", "picasso"), ("thunderstorm.csv", "thunderstorm"),
+                              ("table.parquet", "parquet")):  # fmt: skip
+        export_run(corrected, out / f"run_{name}", file_format)
+    step("scoring")("against the truth", 0.0)
+    score = score_run(run, profile)
+    result: dict[str, Any] = {
+        "beads_found": calibration.found,
+        "beads_accepted": calibration.accepted,
+        "training_s": 60 * calibration.training["minutes"],
+        "frames": live.frames,
+        "frames_lost": live.frames_lost,
+        "frames_per_s": live.frames_per_s,
+        "p95_latency_s": live.p95_latency_s,
+        "localizations": live.localizations,
+        **score,
+        "ring_spacing_nm": pores["ring_spacing_nm"],
+        "pores": pores["pores"],
+        "out": out,
+        "report": out / "report" / "index.html",
+    }
+    step("report")("drawing", 0.0)
+    write_demo_report(out, result, calibration=calibration, drift=drift, pores=pores)
+    return result

@@ -1,0 +1,322 @@
+"""Bead stacks: one OME-Zarr image (z, y, x) per field of view and a row of stage readings per plane.
+
+Layout (OME-Zarr 0.5, Zarr v3, bioformats2raw collection): groups ``0``, ``1``, ... hold the image array ``0``
+in chunks of one plane; ``planes/0``, ``planes/1``, ... hold one float64 row per plane. A plane's row is written
+after its pixels, so a row says that its plane is complete, and a store whose writer was killed is readable up to
+the last complete plane.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.profile import CameraUnits
+from easyzloc_mm.store.ome import collection_attributes, image_attributes, series_attributes
+from easyzloc_mm.store.output import claim_stream
+
+if TYPE_CHECKING:
+    import zarr
+
+NUMBERS = ("requested_z_um", "measured_z_um", "x_um", "y_um", "exposure_ms", "time_s")
+"""Columns of the stored plane table; after them stands the index of the illumination preset."""
+COLUMNS = (*NUMBERS[:5], "illumination", "time_s")
+"""Columns of `BeadStack.planes`, in order."""
+MIN_PLANES = 5
+"""A file with fewer planes is no stack through focus."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneRecord:
+    """What the instrument said about one plane.
+
+    Attributes
+    ----------
+    requested_z_um, measured_z_um : float
+        Where the z stage was sent, and where it reported to be after it had settled.
+    x_um, y_um : float
+        Measured stage position.
+    exposure_ms : float
+        Camera exposure.
+    illumination : str or None
+        Illumination preset.
+    time_s : float
+        When the plane was taken, seconds since the epoch.
+    """
+
+    requested_z_um: float
+    measured_z_um: float
+    x_um: float
+    y_um: float
+    exposure_ms: float
+    illumination: str | None
+    time_s: float
+
+
+class StackPixels:
+    """A (z, y, x) uint16 array that is read only where it is indexed (`numpy.asarray` reads all)."""
+
+    def __init__(self, array: zarr.Array | NDArray[np.uint16], planes: int) -> None:
+        self._array = array
+        self.shape: tuple[int, int, int] = (planes, int(array.shape[1]), int(array.shape[2]))
+        self.dtype = np.dtype(np.uint16)
+        self.ndim = 3
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> NDArray[np.uint16]:
+        head, *rest = key if isinstance(key, tuple) else (key,)
+        if head is Ellipsis:
+            head, rest = slice(None), [Ellipsis, *rest]
+        chosen = range(self.shape[0])[head]
+        if isinstance(chosen, range):
+            # Zarr takes no negative steps: read the covered planes, then pick.
+            low, high = (min(chosen), max(chosen) + 1) if len(chosen) else (0, 0)
+            block = np.asarray(self._array[(slice(low, high), *rest)])
+            return block[[plane - low for plane in chosen]]
+        return np.asarray(self._array[(chosen, *rest)])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype=dtype)
+
+
+@dataclass(frozen=True)
+class BeadStack:
+    """One field of view through focus.
+
+    Attributes
+    ----------
+    fov : int
+        0-based field of view within its source.
+    pixels : StackPixels, shape (z, y, x), uint16
+        ADU, cut to the complete planes; read on indexing.
+    planes : DataFrame
+        One row per plane, columns `COLUMNS`.
+    pixel_size_nm, z_step_nm : float
+        Sampling.
+    units : CameraUnits or None
+        Camera units of the profile that the stack was taken with.
+    source : Path
+        File or store.
+    """
+
+    fov: int
+    pixels: StackPixels
+    planes: pd.DataFrame
+    pixel_size_nm: float
+    z_step_nm: float
+    units: CameraUnits | None
+    source: Path
+
+
+class BeadStackWriter:
+    """Writes planes as they come, in place.
+
+    Parameters
+    ----------
+    path : Path
+        ``NAME.ome.zarr``.
+    profile_dump : mapping
+        The profile (``profile.model_dump(mode="json")``), kept as provenance and for its camera units.
+    pixel_size_nm, z_step_nm : float
+        Sampling.
+    shape_yx : (int, int)
+        Height and width of the camera image.
+    overwrite : bool
+        Replace an existing store.
+    provenance : mapping, optional
+        More attributes: versions, device labels.
+
+    Raises
+    ------
+    InputError
+        `path` exists, or its folder does not.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        profile_dump: Mapping[str, Any],
+        pixel_size_nm: float,
+        z_step_nm: float,
+        shape_yx: tuple[int, int],
+        *,
+        overwrite: bool = False,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        import zarr
+
+        self.path = claim_stream(path, overwrite=overwrite)
+        self._shape_yx = (int(shape_yx[0]), int(shape_yx[1]))
+        self._scale = {"z": z_step_nm / 1000, "y": pixel_size_nm / 1000, "x": pixel_size_nm / 1000}
+        self._images: dict[int, zarr.Array] = {}
+        self._tables: dict[int, zarr.Array] = {}
+        self._done: dict[int, int] = {}
+        self._presets: list[str] = []
+        facts = {
+            "kind": "bead stacks",
+            "pixel_size_nm": float(pixel_size_nm),
+            "z_step_nm": float(z_step_nm),
+            "profile": dict(profile_dump),
+            "provenance": dict(provenance or {}),
+        }
+        self._root = zarr.create_group(self.path, attributes=collection_attributes(easyzloc=facts))
+        self._ome = self._root.create_group("OME", attributes=series_attributes([]))
+        self._plane_group = self._root.create_group(
+            "planes", attributes={"columns": [*NUMBERS, "illumination"]}
+        )
+
+    def add_fov(self, fov: int, planes: int) -> None:
+        """Make room for one stack of `planes` planes, which are then written from 0 upwards."""
+        from zarr.codecs import BloscCodec, BloscShuffle
+
+        name = str(fov)
+        group = self._root.create_group(
+            name, attributes=image_attributes(f"beads {name}", "zyx", self._scale)
+        )
+        self._images[fov] = group.create_array(
+            "0",
+            shape=(planes, *self._shape_yx),
+            chunks=(1, *self._shape_yx),
+            dtype="uint16",
+            compressors=BloscCodec(cname="zstd", clevel=1, shuffle=BloscShuffle.bitshuffle),
+            dimension_names=("z", "y", "x"),
+        )
+        self._tables[fov] = self._plane_group.create_array(
+            name,
+            shape=(planes, len(NUMBERS) + 1),
+            chunks=(1, len(NUMBERS) + 1),
+            dtype="float64",
+            fill_value=math.nan,
+        )
+        self._done[fov] = 0
+        self._ome.attrs.update(series_attributes([str(known) for known in self._images]))
+
+    def write_plane(self, fov: int, plane: int, image: NDArray[np.uint16], record: PlaneRecord) -> None:
+        """Write a plane's pixels, then its row."""
+        if image.shape != self._shape_yx or image.dtype != np.uint16:
+            raise ValueError(f"a plane is uint16 {self._shape_yx}, not {image.dtype} {image.shape}")
+        if plane != self._done[fov]:
+            raise ValueError(f"planes are written in order: expected {self._done[fov]}, got {plane}")
+        self._images[fov][plane] = image
+        self._tables[fov][plane] = np.array(
+            [*(getattr(record, name) for name in NUMBERS), self._preset_index(record.illumination)],
+            dtype=np.float64,
+        )
+        self._done[fov] = plane + 1
+
+    def _preset_index(self, illumination: str | None) -> int:
+        if illumination is None:
+            return -1
+        if illumination not in self._presets:
+            self._presets.append(illumination)
+            self._plane_group.attrs.update({"illuminations": list(self._presets)})
+        return self._presets.index(illumination)
+
+    def close(self) -> None:
+        """Cut unfinished stacks to their complete planes, so that every reader sees only real ones."""
+        for fov, done in list(self._done.items()):
+            if done == 0:
+                del self._root[str(fov)], self._plane_group[str(fov)], self._images[fov], self._done[fov]
+            elif done < self._images[fov].shape[0]:
+                self._images[fov].resize((done, *self._shape_yx))
+                self._tables[fov].resize((done, len(NUMBERS) + 1))
+        self._ome.attrs.update(series_attributes([str(known) for known in self._images]))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_bead_stacks(
+    path: Path, *, z_step_nm: float | None = None, pixel_size_nm: float | None = None
+) -> list[BeadStack]:
+    """Open bead stacks: a store of `BeadStackWriter`, or a TIFF / OME-TIFF file, one stack per image.
+
+    Parameters
+    ----------
+    path : Path
+        ``NAME.ome.zarr`` or a TIFF file.
+    z_step_nm, pixel_size_nm : float, optional
+        Stand in for what the file does not say; they win over what it says.
+
+    Returns
+    -------
+    list of BeadStack
+        In the order of the fields of view. Stacks that were cut off end at their last complete plane.
+
+    Raises
+    ------
+    InputError
+        The source is missing, is not a bead stack, holds no complete plane, or does not say its sampling.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"bead stacks {path} do not exist: give a .ome.zarr folder or a TIFF file")
+    if path.is_dir():
+        return _open_store(path, z_step_nm, pixel_size_nm)
+    if path.suffix.lower() in (".tif", ".tiff", ".btf"):
+        from easyzloc_mm.store.bead_tiffs import open_tiff_stacks
+
+        return open_tiff_stacks(path, z_step_nm=z_step_nm, pixel_size_nm=pixel_size_nm)
+    raise InputError(f"{path} is neither an .ome.zarr folder nor a TIFF file: convert it to one of the two")
+
+
+def _open_store(path: Path, z_step_nm: float | None, pixel_size_nm: float | None) -> list[BeadStack]:
+    import zarr
+
+    if not (path / "zarr.json").is_file():
+        raise InputError(f"{path} is a folder but no Zarr v3 store: give the .ome.zarr folder of bead stacks")
+    try:
+        root = zarr.open_group(path, mode="r")
+        facts: Any = root.attrs.get("easyzloc")
+        names = sorted((name for name in root.group_keys() if name.isdigit()), key=int)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read as a Zarr store: {error}") from None
+    if not isinstance(facts, dict) or facts.get("kind") != "bead stacks":
+        raise InputError(f"{path} holds no bead stacks: give what acquire-beads or simulate beads wrote")
+    plane_group: Any = root["planes"]
+    presets = plane_group.attrs.get("illuminations", [])
+    camera = facts["profile"].get("camera")
+    known = {key: camera[key] for key in CameraUnits.model_fields if key in camera} if camera else {}
+    units = CameraUnits(**known) if known else None
+    stacks = []
+    for name in names:
+        if f"{name}/0" not in root or name not in plane_group:
+            continue  # killed between making the group and its arrays: no plane can be complete
+        rows = np.asarray(plane_group[name][:])
+        complete = int(np.argmin(np.append(np.isfinite(rows[:, -1]), False)))
+        if complete == 0:
+            continue
+        table = pd.DataFrame(rows[:complete, :-1], columns=list(NUMBERS))
+        table["illumination"] = [presets[int(index)] if index >= 0 else None for index in rows[:complete, -1]]
+        stacks.append(
+            BeadStack(
+                fov=int(name),
+                pixels=StackPixels(root[f"{name}/0"], complete),  # type: ignore[arg-type]
+                planes=table[list(COLUMNS)],
+                pixel_size_nm=float(pixel_size_nm or facts["pixel_size_nm"]),
+                z_step_nm=float(z_step_nm or facts["z_step_nm"]),
+                units=units,
+                source=path,
+            )
+        )
+    if not stacks:
+        raise InputError(
+            f"{path} holds no complete plane: it was cut off before the first one; acquire again"
+        )
+    return stacks

@@ -1,0 +1,140 @@
+"""Bead stacks from TIFF and OME-TIFF files; sampling comes from the file's own metadata or from arguments."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.store.bead_stacks import COLUMNS, MIN_PLANES, BeadStack, StackPixels
+
+TO_UM = {"nm": 1e-3, "um": 1.0, "µm": 1.0, "μm": 1.0, "\\u00B5m": 1.0, "micron": 1.0, "mm": 1e3}
+"""Units of length as OME, ImageJ and Micro-Manager spell them."""
+PLANE_AXES = "ZIQ"
+"""First axes that mean planes: z, or a sequence of pages that the file does not name."""
+
+
+def open_tiff_stacks(path: Path, *, z_step_nm: float | None, pixel_size_nm: float | None) -> list[BeadStack]:
+    """Open every (z, y, x) image of a TIFF file; arguments and errors as in `open_bead_stacks`."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            series = list(file.series) if file.is_ome else list(file.series)[:1]
+            ome = ElementTree.fromstring(file.ome_metadata) if file.is_ome and file.ome_metadata else None
+            sampling = _imagej_sampling(file) if file.is_imagej else (None, None)
+            return [
+                _stack(path, index, one, _ome_image(ome, index), sampling, z_step_nm, pixel_size_nm)
+                for index, one in enumerate(series)
+            ]
+    except (tifffile.TiffFileError, ElementTree.ParseError, OSError) as error:
+        raise InputError(f"{path} cannot be read as TIFF: {error}") from None
+
+
+def _stack(
+    path: Path,
+    index: int,
+    series: Any,
+    ome: _OmeImage | None,
+    imagej: tuple[float | None, float | None],
+    z_step_nm: float | None,
+    pixel_size_nm: float | None,
+) -> BeadStack:
+    axes = "".join(
+        axis for axis, size in zip(series.axes, series.shape, strict=True) if size > 1 or axis in "YX"
+    )
+    # A stack exported as a time series is common; it counts as z only when the caller gives the step.
+    planes_axes = PLANE_AXES + ("T" if z_step_nm else "")
+    if len(axes) != 3 or axes[0] not in planes_axes or axes[1:] != "YX":
+        cure = (
+            "if its frames are z planes, give --z-step-nm" if axes == "TYX" else "save one z stack per image"
+        )
+        raise InputError(
+            f"{path} image {index} has axes {series.axes} {tuple(series.shape)} instead of z, y, x: {cure}"
+        )
+    if series.dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            f"{path} has {series.dtype} pixels: save the camera's own counts, 8 or 16 bit unsigned"
+        )
+    pixels = series.asarray().reshape(-1, *series.shape[-2:]).astype(np.uint16, copy=False)
+    if len(pixels) < MIN_PLANES:
+        raise InputError(
+            f"{path} image {index} has {len(pixels)} planes, a bead stack needs {MIN_PLANES} or more"
+        )
+    step = z_step_nm or (ome.z_step_nm if ome else None) or imagej[1]
+    pixel = pixel_size_nm or (ome.pixel_size_nm if ome else None) or imagej[0]
+    if step is None:
+        raise InputError(f"{path} does not say how far its planes lie apart: give --z-step-nm")
+    if pixel is None:
+        raise InputError(f"{path} does not say its pixel size: give --pixel-size-nm")
+    # Without stage readings the planes are taken to lie where they were meant to.
+    nominal = np.arange(len(pixels)) * step / 1000
+    measured = ome.z_um if ome and not z_step_nm and len(ome.z_um) == len(pixels) else nominal
+    table = pd.DataFrame({"requested_z_um": nominal, "measured_z_um": measured})
+    table = table.assign(
+        x_um=math.nan, y_um=math.nan, exposure_ms=math.nan, illumination=None, time_s=math.nan
+    )
+    return BeadStack(
+        fov=index,
+        pixels=StackPixels(pixels, len(pixels)),
+        planes=table[list(COLUMNS)],
+        pixel_size_nm=float(pixel),
+        z_step_nm=float(step),
+        units=None,
+        source=path,
+    )
+
+
+class _OmeImage:
+    """What the OME-XML says about one image."""
+
+    def __init__(self, pixels: ElementTree.Element) -> None:
+        self.pixel_size_nm = _length_nm(pixels, "PhysicalSizeX")
+        self.z_step_nm = _length_nm(pixels, "PhysicalSizeZ")
+        positions = {
+            int(plane.get("TheZ", -1)): _length_nm(plane, "PositionZ")
+            for plane in pixels.iterfind("{*}Plane")
+            if plane.get("TheC", "0") == "0" and plane.get("TheT", "0") == "0"
+        }
+        readings = [positions[z] for z in sorted(positions)]
+        known = [value / 1000 for value in readings if value is not None]
+        # Programs that do not know the stage write one value into every plane.
+        self.z_um = np.array(known) if len(known) == len(readings) and len(set(known)) > 1 else np.empty(0)
+        if self.z_step_nm is None and len(self.z_um) > 1:
+            self.z_step_nm = float(np.median(np.abs(np.diff(self.z_um)))) * 1000 or None
+
+
+def _ome_image(ome: ElementTree.Element | None, index: int) -> _OmeImage | None:
+    if ome is None:
+        return None
+    images = ome.findall("{*}Image/{*}Pixels")
+    return _OmeImage(images[index]) if index < len(images) else None
+
+
+def _length_nm(element: ElementTree.Element, name: str) -> float | None:
+    text, unit = element.get(name), element.get(f"{name}Unit", "µm")
+    if text is None or unit not in TO_UM:
+        return None
+    value = float(text)
+    if not math.isfinite(value) or (value <= 0 and name.startswith("Physical")):
+        return None
+    return value * TO_UM[unit] * 1000
+
+
+def _imagej_sampling(file: Any) -> tuple[float | None, float | None]:
+    """Return pixel size and z step, nm, of an ImageJ file; None where it does not say."""
+    facts = file.imagej_metadata or {}
+    scale = TO_UM.get(str(facts.get("unit", "")))
+    if scale is None:
+        return None, None
+    resolution = file.pages[0].tags.get("XResolution")
+    pixel = None
+    if resolution is not None and resolution.value[0]:
+        pixel = resolution.value[1] / resolution.value[0] * scale * 1000
+    spacing = facts.get("spacing")
+    return pixel, float(spacing) * scale * 1000 if spacing else None

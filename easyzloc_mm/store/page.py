@@ -1,0 +1,103 @@
+"""Report pages: one self-contained look for every HTML report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1c2430; --quiet: #5b6675; --line: #d9dfe7; --card: #fff; --page: #f4f6f9 }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6eaf0; --quiet: #9aa7b8; --line: #2c3644; --card: #161d27; --page: #0d1219 } }
+body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.5 system-ui, sans-serif }
+main { max-width: 1080px; margin: 0 auto; padding: 2rem 1.25rem 4rem }
+h1 { font-size: 1.7rem; margin: 0 0 .25rem } h2 { font-size: 1.2rem; margin: 2.25rem 0 .5rem }
+p.lead { color: var(--quiet); margin: 0 0 1.5rem; max-width: 72ch } p { max-width: 78ch }
+figure { margin: 1rem 0; padding: 1rem; background: var(--card); border: 1px solid var(--line); border-radius: 8px }
+figure img { display: block; max-width: 100%; height: auto; margin: 0 auto; border-radius: 4px }
+figcaption { color: var(--quiet); font-size: .92rem; margin-top: .75rem }
+table { border-collapse: collapse; background: var(--card); border: 1px solid var(--line); border-radius: 8px }
+th, td { text-align: left; padding: .4rem .9rem; border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums }
+th { font-weight: 600 } td.note { color: var(--quiet) }
+""".strip()
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A section's title."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Plain words."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image file inside the page's folder, with what it shows."""
+
+    file: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table; the first row is its header where `header` is true."""
+
+    rows: Sequence[Sequence[str]]
+    header: bool = False
+
+
+@dataclass(frozen=True)
+class Links:
+    """Files and pages that belong to the report: label to relative path."""
+
+    targets: Mapping[str, str]
+
+
+Block = Heading | Paragraph | Picture | Rows | Links
+
+
+def write_page(folder: Path, title: str, lead: str, blocks: Sequence[Block], *, name: str = "index.html") -> Path:
+    """Write a page and return its path. Pictures must already lie in `folder`."""
+    body = "\n".join(_html(block) for block in blocks)
+    page = (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{STYLE}\n</style>\n</head>\n<body>\n<main>\n"
+        f'<h1>{escape(title)}</h1>\n<p class="lead">{escape(lead)}</p>\n{body}\n</main>\n</body>\n</html>\n'
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _html(block: Block) -> str:
+    match block:
+        case Heading(text):
+            return f"<h2>{escape(text)}</h2>"
+        case Paragraph(text):
+            return f"<p>{escape(text)}</p>"
+        case Picture(file, caption):
+            return (
+                f'<figure><img src="{escape(file)}" alt="{escape(caption)}">'
+                f"<figcaption>{escape(caption)}</figcaption></figure>"
+            )
+        case Rows(rows, header):
+            lines = []
+            for number, row in enumerate(rows):
+                tag = "th" if header and number == 0 else "td"
+                lines.append("<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) + "</tr>")
+            return "<table>" + "\n".join(lines) + "</table>"
+        case Links(targets):
+            items = "".join(
+                f'<li><a href="{escape(path)}">{escape(label)}</a></li>' for label, path in targets.items()
+            )
+            return f"<ul>{items}</ul>"
