@@ -1,0 +1,66 @@
+"""What the rest of the program may ask of a microscope."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from easyzloc_mm.records import Frame, StagePosition
+
+
+class Microscope(Protocol):
+    """A connected instrument; `connect` gives one and makes it safe again.
+
+    Every call has a deadline. Impossible requests (a position outside the profile's limits, an unknown preset) raise
+    `InputError` before anything moves; a device that fails or stays silent raises `HardwareError`.
+    """
+
+    def position(self) -> StagePosition:
+        """Where the stages report to be."""
+        ...
+
+    def move_z(self, z_um: float) -> float:
+        """Move the z stage, wait until it has arrived, return where it reports to be (um)."""
+        ...
+
+    def move_xy(self, x_um: float, y_um: float) -> tuple[float, float]:
+        """Move the xy stage, wait until it has arrived, return where it reports to be (um)."""
+        ...
+
+    def set_exposure(self, ms: float) -> float:
+        """Set the camera's exposure, return what the camera took."""
+        ...
+
+    def set_illumination(self, preset: str | None) -> None:
+        """Apply a preset of the profile's illumination group; None leaves the light as it is."""
+        ...
+
+    def light(self) -> AbstractContextManager[None]:
+        """Keep the shutter open over several exposures."""
+        ...
+
+    def expose(self) -> NDArray[np.uint16]:
+        """Take one image, shape (height, width); opens and closes the shutter unless `light` holds it open."""
+        ...
+
+    def stream(self, frames: int, stop: threading.Event | None = None) -> Iterator[Frame]:
+        """Yield `frames` camera frames as they come, or fewer once `stop` is set.
+
+        A lost frame leaves a gap in `Frame.index`. `HardwareError` is raised after everything that was got has been
+        yielded: buffer overflow, a camera that stopped early or fell silent, lost frames.
+        """
+        ...
+
+    def describe(self) -> dict[str, object]:
+        """Versions, device labels, camera size and limits, as plain values for provenance."""
+        ...
+
+    def records(self) -> dict[str, pd.DataFrame]:
+        """Tables that the instrument itself kept about the last stream; empty on real hardware."""
+        ...

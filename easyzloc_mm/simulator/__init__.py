@@ -1,0 +1,1 @@
+"""The embedded microscope: real MMCore demo devices, images rendered from a vectorial PSF model."""
