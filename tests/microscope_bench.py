@@ -44,7 +44,8 @@ def bench_profile(folder: Path) -> Profile:
                 "illumination_group": "Light",
             },
             "optics": {
-                "na": 1.4, "immersion_index": 1.518, "sample_index": 1.33, "emission_nm": 680, "pixel_size_nm": 110,
+                "na": 1.4, "immersion_index": 1.518, "sample_index": 1.33, "emission_nm": 680,
+                "pixel_size_nm": 110,
             },
             "camera": {
                 "width_px": WIDTH, "height_px": HEIGHT,
@@ -93,5 +94,12 @@ class LastState:
         core.unloadAllDevices = look_then_unload
 
 
-SAFE = {"z": 0.0, "xy": (0.0, 0.0), "shutter_open": False, "running": False, "exposure": 10.0, "auto_shutter": True}
+SAFE = {
+    "z": 0.0,
+    "xy": (0.0, 0.0),
+    "shutter_open": False,
+    "running": False,
+    "exposure": 10.0,
+    "auto_shutter": True,
+}
 """How the bench stands when nobody has touched it."""

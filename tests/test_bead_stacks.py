@@ -1,4 +1,4 @@
-"""Bead stacks on disk: what is written comes back, whatever cuts the writer off, and stock tools can open it."""
+"""Bead stacks on disk: what is written comes back, whatever cuts the writer off; stock tools open it."""
 
 from __future__ import annotations
 
@@ -140,7 +140,8 @@ def test_ome_tiff_says_its_own_sampling(tmp_path: Path) -> None:
     z_um = [12.0 - 0.05 * plane + 0.002 * (plane % 2) for plane in range(8)]
     metadata = {
         "axes": "ZYX", "PhysicalSizeX": 0.108, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.108,
-        "PhysicalSizeZ": 50.0, "PhysicalSizeZUnit": "nm", "Plane": {"PositionZ": z_um, "PositionZUnit": ["µm"] * 8},
+        "PhysicalSizeZ": 50.0, "PhysicalSizeZUnit": "nm",
+        "Plane": {"PositionZ": z_um, "PositionZUnit": ["µm"] * 8},
     }  # fmt: skip
     tifffile.imwrite(tmp_path / "b.ome.tif", pixels, metadata=metadata)
     (stack,) = open_bead_stacks(tmp_path / "b.ome.tif")
@@ -164,7 +165,7 @@ def test_imagej_tiff_says_its_own_sampling(tmp_path: Path) -> None:
 
 def test_a_real_tiff_stack_opens_once_it_has_its_sampling(shared_data: Path) -> None:
     source = shared_data / "real_unmodified_bead_1.tif"
-    with pytest.raises(InputError, match="--z-step-nm|--pixel-size-nm"):
+    with pytest.raises(InputError, match=r"--z-step-nm|--pixel-size-nm"):
         open_bead_stacks(source)
     (stack,) = open_bead_stacks(source, z_step_nm=100.0, pixel_size_nm=65.0)
     assert stack.pixels.shape == (51, 31, 31)

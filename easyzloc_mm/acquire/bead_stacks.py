@@ -20,7 +20,7 @@ from easyzloc_mm.store.bead_stacks import BeadStackWriter, PlaneRecord
 from easyzloc_mm.store.output import check_output, remove
 
 BACKLASH_UM = 1.0
-"""Every stack starts this far below its first plane, so that the drive's play is always taken up the same way."""
+"""Every stack starts this far below its first plane, so that the drive's play is always taken up alike."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class FieldPlan:
 def plan_fields(profile: Profile, here: StagePosition) -> list[FieldPlan]:
     """Lay the profile's bead plan out around its start position, or around where the stages stand.
 
-    Fields follow a square spiral with `beads.fov_spacing_um`; places outside the limits are left out. Exposures
-    and illuminations are cycled over the fields (paper: 300, 500, 1000 ms in step with three powers).
+    Fields follow a square spiral with `beads.fov_spacing_um`; places outside the limits are left out.
+    Exposures and illuminations are cycled over the fields (paper: 300, 500, 1000 ms and three powers).
 
     Raises
     ------
@@ -128,9 +128,9 @@ def acquire_bead_stacks(
 ) -> AcquisitionReport:
     """Take one z stack per field of view and write it plane by plane.
 
-    Every stack is approached from below, its first plane is taken twice (the first image shows the stage still
-    creeping and is thrown away), and the stage is read after it has settled, so that z comes from the stage and not
-    from the plane's number.
+    Every stack is approached from below, its first plane is taken twice (the first image shows the stage
+    still creeping and is thrown away), and the stage is read after it has settled, so that z comes from the
+    stage and not from the plane's number.
 
     Parameters
     ----------
@@ -180,7 +180,8 @@ def acquire_bead_stacks(
             remove(Path(out))
     if run.saturated:
         warnings.warn(
-            f"{run.saturated} of {run.planes} planes reach the camera's maximum: lower beads.exposures_ms or the light",
+            f"{run.saturated} of {run.planes} planes reach the camera's maximum: lower beads.exposures_ms, "
+            "or the light",
             EasyZlocWarning,
             stacklevel=2,
         )
@@ -259,8 +260,8 @@ def _warn_of_overlap(profile: Profile) -> None:
     field_um = max(profile.camera.width_px, profile.camera.height_px) * profile.optics.pixel_size_nm / 1000
     if profile.beads.fovs > 1 and profile.beads.fov_spacing_um < field_um:
         warnings.warn(
-            f"beads.fov_spacing_um ({profile.beads.fov_spacing_um:g}) is smaller than the field ({field_um:.0f} um): "
-            "beads will be seen twice, and their second stack is bleached",
+            f"beads.fov_spacing_um ({profile.beads.fov_spacing_um:g}) is smaller than the field "
+            f"({field_um:.0f} um): beads will be seen twice, and their second stack is bleached",
             EasyZlocWarning,
             stacklevel=3,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import warnings
 from collections.abc import Callable, Iterator
@@ -31,8 +32,8 @@ Reached = tuple[Any, Records]
 def connect(profile: Profile) -> Iterator[Microscope]:
     """Connect to the microscope that `profile` describes, and make it safe on every way out.
 
-    On success, error and Ctrl-C alike the camera is stopped, the shutter closed, and stages, light and exposure are
-    brought back to what they were.
+    On success, error and Ctrl-C alike the camera is stopped, the shutter closed, and stages, light and
+    exposure are brought back to what they were.
 
     Raises
     ------
@@ -41,19 +42,22 @@ def connect(profile: Profile) -> Iterator[Microscope]:
     HardwareError
         Devices fail or stay silent.
     """
-    with BACKENDS[profile.connection.backend](profile) as (core, records):
-        with made_safe(CoreMicroscope(core, profile, records)) as microscope:
-            yield microscope
+    with (
+        BACKENDS[profile.connection.backend](profile) as (core, records),
+        made_safe(CoreMicroscope(core, profile, records)) as microscope,
+    ):
+        yield microscope
 
 
 @contextmanager
 def _embedded(profile: Profile) -> Iterator[Reached]:
     """MMCore with its demo devices in this process; images come from our optics."""
+    _check_test_adapters()
     from easyzloc_mm.simulator.core import records, start_embedded_core
 
-    _check_test_adapters()
     with _one_core():
-        core = within(LOAD_S, "starting the embedded microscope", lambda: start_embedded_core(profile))
+        # No deadline: the first start may spend minutes of a slow processor on tabulating the optics.
+        core = start_embedded_core(profile)
         yield core, lambda: records(core)
 
 
@@ -94,10 +98,10 @@ def _python(profile: Profile) -> Iterator[Reached]:
 
 @contextmanager
 def _java(profile: Profile) -> Iterator[Reached]:
-    """MMCore of a running Micro-Manager, over the pycromanager bridge. Never run against real Micro-Manager yet.
+    """MMCore of a running Micro-Manager, over the pycromanager bridge. Untested against Micro-Manager.
 
-    The bridge takes about 100 MB/s: watch `doctor`, or use an ROI. Micro-Manager keeps its configuration and stays
-    open; only what this program changed is restored.
+    The bridge takes about 100 MB/s: watch `doctor`, or use an ROI. Micro-Manager keeps its configuration and
+    stays open; only what this program changed is restored.
     """
     from mmpycorex import Core
 
@@ -107,12 +111,14 @@ def _java(profile: Profile) -> Iterator[Reached]:
         socket.create_connection(("127.0.0.1", port), timeout=BRIDGE_TIMEOUT_MS / 1000).close()
     except OSError as error:
         raise HardwareError(
-            f"no Micro-Manager answers on port {port} ({error}): start it, and tick Tools > Options > Run server on "
-            f"port {port}"
+            f"no Micro-Manager answers on port {port} ({error}): start it, and tick Tools > Options > "
+            f"Run server on port {port}"
         ) from error
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        core = within(LOAD_S, "connecting to Micro-Manager", lambda: Core(port=port, timeout=BRIDGE_TIMEOUT_MS))
+        core = within(
+            LOAD_S, "connecting to Micro-Manager", lambda: Core(port=port, timeout=BRIDGE_TIMEOUT_MS)
+        )
     for warning in said:
         # A server of another protocol version connects and then fails in odd places.
         warnings.warn(f"Micro-Manager bridge: {warning.message}", EasyZlocWarning, stacklevel=2)
@@ -132,7 +138,7 @@ BACKENDS: dict[Backend, Callable[[Profile], AbstractContextManager[Reached]]] = 
 
 @contextmanager
 def _one_core() -> Iterator[None]:
-    """Hold the only MMCore of this process, and unload its devices at the end so that another can be started."""
+    """Hold the only MMCore of this process; at the end unload it, so that another can be started."""
     from mmpycorex import is_pymmcore_active, terminate_core_instances
 
     if is_pymmcore_active():
@@ -153,21 +159,21 @@ def _active_core() -> Any:
 
 def _load_error(error: Exception, folder: Path, configuration: Path) -> InputError | HardwareError:
     """Say what a failed configuration means; adapters of another device interface are the usual cause."""
-    words = str(error)
-    if "interface version" in words.lower() or "incompatible" in words.lower():
-        have = version("pymmcore")
-        return InputError(
-            f"the device adapters in {folder} do not fit pymmcore {have} (device interface {have.split('.')[3]}): "
-            "install the Micro-Manager nightly build with the same device interface, or the pymmcore whose fourth "
-            f"version number is that of the installation ({device_words(error)})"
-        )
-    return HardwareError(f"{configuration.name} could not be loaded: {device_words(error)}")
+    interfaces = re.search(r"MMCore requires (\d+); device adapter has (\d+)", str(error))
+    if interfaces is None:
+        return HardwareError(f"{configuration.name} could not be loaded: {device_words(error)}")
+    needed, found = interfaces.groups()
+    return InputError(
+        f"the device adapters in {folder} have device interface {found}, pymmcore {version('pymmcore')} "
+        f"needs {needed}: install a Micro-Manager nightly build with interface {needed}, or a pymmcore "
+        f"release whose fourth version number is {found}"
+    )
 
 
 def _check_test_adapters() -> None:
     core, adapters = version("pymmcore"), version("mm-test-adapters")
     if core.split(".")[3] != adapters.split(".")[0]:
         raise InputError(
-            f"pymmcore {core} and mm-test-adapters {adapters} do not fit each other: install mm-test-adapters "
-            f"{core.split('.')[3]}.*"
+            f"pymmcore {core} and mm-test-adapters {adapters} do not fit each other: install "
+            f"mm-test-adapters {core.split('.')[3]}.*"
         )

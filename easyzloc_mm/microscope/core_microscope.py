@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import signal
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,8 +24,6 @@ CALL_S = 15.0
 """Deadline of one command to a device."""
 MOVE_S = 60.0
 """Deadline of a stage move; a slow stage crosses a slide in this time."""
-SAFE_S = 120.0
-"""Deadline of everything that `close` does together."""
 Z_TOLERANCE_UM = 0.1
 XY_TOLERANCE_UM = 3.0
 """How far from its target a stage may report to be once it says it has arrived."""
@@ -195,7 +193,7 @@ class CoreMicroscope:
                 self._shutter(False)
 
     def expose(self) -> NDArray[np.uint16]:
-        """Take one image, shape (height, width); opens and closes the shutter unless `light` holds it open."""
+        """Take one image, shape (height, width); switches the shutter unless `light` holds it open."""
         patience = CALL_S + 5 * float(self._core.get_exposure()) / 1000
         with self.light():
             self._call("taking an image", self._core.snap_image, seconds=patience)
@@ -254,9 +252,9 @@ class CoreMicroscope:
             "pycromanager": version("pycromanager"),
             **labels,
             "adapters": ", ".join(
-                f"{labels[field]}: {core.get_device_library(labels[field])}/{core.get_device_name(labels[field])}"
-                for field in ("camera", "z_stage", "xy_stage", "shutter")
-                if field in labels
+                f"{label}: {core.get_device_library(label)}/{core.get_device_name(label)}"
+                for field, label in labels.items()
+                if field != "illumination_group"
             ),
             "camera_width_px": int(core.get_image_width()),
             "camera_height_px": int(core.get_image_height()),
@@ -280,20 +278,9 @@ class CoreMicroscope:
         Runs to its end even when Ctrl-C is pressed again meanwhile: an open shutter costs the sample.
         """
         problems: list[str] = []
-        worker = threading.Thread(target=lambda: self._make_safe(problems), name="make safe", daemon=True)
-        worker.start()
-        interrupted = False
-        end = time.monotonic() + SAFE_S
-        while worker.is_alive() and time.monotonic() < end:
-            try:
-                worker.join(0.1)
-            except KeyboardInterrupt:
-                interrupted = True
-        self._closed = True
-        if worker.is_alive():
-            problems.append("the devices did not answer; check shutter and stages by hand")
-        if interrupted:
-            raise KeyboardInterrupt
+        with _interrupts_held():
+            self._make_safe(problems)
+            self._closed = True
         return problems
 
     def _make_safe(self, problems: list[str]) -> None:
@@ -335,6 +322,26 @@ class CoreMicroscope:
         self, what: str, function: Callable[..., Any], *arguments: object, seconds: float = CALL_S
     ) -> Any:
         return within(seconds, what, lambda: function(*arguments))
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Finish what is inside before a Ctrl-C (or a "terminate") that comes meanwhile takes effect."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda which, _frame: came.append(which))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+    if came:
+        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from easyzloc_mm.errors import EasyZlocError, HardwareError
+from easyzloc_mm.errors import HardwareError
+
+LONGEST_WORDS = 400
 
 Result = TypeVar("Result")
 
@@ -18,8 +21,8 @@ POLL_S = 0.1
 def within(seconds: float, what: str, call: Callable[[], Result]) -> Result:
     """Run a device call in a thread of its own and wait for it at most `seconds`.
 
-    A C++ call cannot be cancelled: when it is late its thread is left behind (it does not keep the process alive)
-    and the caller gets the error at once.
+    A C++ call cannot be cancelled: when it is late its thread is left behind (it does not keep the process
+    alive) and the caller gets the error at once.
 
     Raises
     ------
@@ -47,15 +50,22 @@ def within(seconds: float, what: str, call: Callable[[], Result]) -> Result:
             )
     if failure:
         error = failure[0]
-        if isinstance(error, EasyZlocError) or not isinstance(error, Exception):
-            raise error
-        raise HardwareError(f"{what}: {device_words(error)}") from error
+        if from_device(error):
+            raise HardwareError(f"{what}: {device_words(error)}") from error
+        raise error
     return outcome[0]
 
 
-def device_words(error: Exception) -> str:
-    """First line of a device's error text; the Java bridge appends a stack trace."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def from_device(error: BaseException) -> bool:
+    """Whether an exception is a device's: pymmcore raises RuntimeError, the Java bridge plain Exception."""
+    return isinstance(error, RuntimeError | OSError) or type(error) is Exception
+
+
+def device_words(error: BaseException) -> str:
+    """Return a device's error text in one line, without the stack trace that the Java bridge appends."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    spoken = itertools.takewhile(lambda line: not line.startswith("at "), filter(None, lines))
+    return "; ".join(spoken)[:LONGEST_WORDS] or type(error).__name__
 
 
 def wait_until(seconds: float, what: str, arrived: Callable[[], bool], *, poll_s: float = 0.002) -> None:

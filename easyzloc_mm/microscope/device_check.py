@@ -31,7 +31,7 @@ def strings(vector: Any) -> list[str]:
 
 
 def check_profile(profile: Profile, core: Any) -> list[DeviceFinding]:
-    """Check every device label, preset and camera property that `profile` names. Moves nothing, opens nothing.
+    """Check every device label, preset and camera property that `profile` names. Moves and opens nothing.
 
     Parameters
     ----------
@@ -88,7 +88,8 @@ def _presets(profile: Profile, core: Any) -> Iterator[DeviceFinding]:
         yield DeviceFinding(
             "illumination_group",
             "fail",
-            f"devices.illumination_group = '{group}' is not in the configuration; it has: {', '.join(groups)}",
+            f"devices.illumination_group = '{group}' is not in the configuration; it has: "
+            + ", ".join(groups),
         )
         return
     known = strings(core.get_available_configs(group))
@@ -116,8 +117,8 @@ def _camera(profile: Profile, core: Any) -> Iterator[DeviceFinding]:
         + (
             ""
             if same
-            else f", but camera.width_px x height_px is {wanted.width_px} x {wanted.height_px}: correct the profile, "
-            "or the camera's ROI and binning"
+            else f", but camera.width_px x height_px is {wanted.width_px} x {wanted.height_px}: correct the "
+            "profile, or the camera's ROI and binning"
         ),
     )
     depth, channels = int(core.get_bytes_per_pixel()), int(core.get_number_of_components())
@@ -137,7 +138,7 @@ def _camera(profile: Profile, core: Any) -> Iterator[DeviceFinding]:
         yield DeviceFinding(
             "pixel size",
             "warn",
-            f"Micro-Manager says {pixel_nm:.4g} nm, optics.pixel_size_nm says {profile.optics.pixel_size_nm:.4g}",
+            f"Micro-Manager says {pixel_nm:.4g} nm, optics.pixel_size_nm {profile.optics.pixel_size_nm:.4g}",
         )
     frame_mb = width * height * depth / 2**20
     seconds = profile.connection.buffer_size_mb / frame_mb * profile.imaging.exposure_ms / 1000

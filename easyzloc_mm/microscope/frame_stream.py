@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.errors import HardwareError
-from easyzloc_mm.microscope.deadline import device_words, within
+from easyzloc_mm.microscope.deadline import device_words, from_device, within
 from easyzloc_mm.records import Frame
 
 BLOCK_FRAMES = 10_000
@@ -33,9 +33,9 @@ def stream_frames(
 ) -> Iterator[Frame]:
     """Run the camera for `frames` frames and yield them.
 
-    The buffer is never allowed to overwrite itself (``stop_on_overflow``): when the consumer is too slow for too
-    long the camera stops, what is in the buffer is still yielded, and then the error is raised. Frames that MMCore's
-    ``ImageNumber`` shows to be missing leave a gap in `Frame.index` and are reported at the end.
+    The buffer is never allowed to overwrite itself (``stop_on_overflow``): when the consumer is too slow for
+    too long the camera stops, what is in the buffer is still yielded, and then the error is raised. Frames
+    that MMCore's ``ImageNumber`` shows to be missing leave a gap in `Frame.index`, reported at the end.
 
     Raises
     ------
@@ -51,8 +51,8 @@ def stream_frames(
     if lost:
         shown = ", ".join(map(str, lost[:5])) + (", ..." if len(lost) > 5 else "")
         raise HardwareError(
-            f"{len(lost)} of {frames} frames were lost on the way from the camera (frame {shown}); the rest is kept. "
-            "Close other programs, or raise connection.buffer_size_mb"
+            f"{len(lost)} of {frames} frames were lost on the way from the camera (frame {shown}); the rest "
+            "is kept. Close other programs, or raise connection.buffer_size_mb"
         )
 
 
@@ -98,9 +98,9 @@ def _sequence(
             else:
                 time.sleep(POLL_S)
         overflowed = core.is_buffer_overflowed()
-    except HardwareError:
-        raise
     except Exception as error:
+        if not from_device(error):
+            raise
         raise HardwareError(
             f"the camera failed after frame {first + expected}: {device_words(error)}"
         ) from error
@@ -111,8 +111,8 @@ def _sequence(
         return
     if overflowed:
         raise HardwareError(
-            f"MMCore's image buffer overflowed after frame {first + expected}: this computer did not keep up. "
-            "Raise connection.buffer_size_mb, or use a longer exposure"
+            f"MMCore's image buffer overflowed after frame {first + expected}: this computer did not keep "
+            "up. Raise connection.buffer_size_mb, or use a longer exposure"
         )
     raise HardwareError(f"the camera stopped by itself after {first + expected} of {first + frames} frames")
 

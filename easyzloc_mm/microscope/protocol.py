@@ -17,8 +17,8 @@ from easyzloc_mm.records import Frame, StagePosition
 class Microscope(Protocol):
     """A connected instrument; `connect` gives one and makes it safe again.
 
-    Every call has a deadline. Impossible requests (a position outside the profile's limits, an unknown preset) raise
-    `InputError` before anything moves; a device that fails or stays silent raises `HardwareError`.
+    Every call has a deadline. Impossible requests (a position outside the profile's limits, an unknown
+    preset) raise `InputError` before anything moves; a device that fails or is silent raises `HardwareError`.
     """
 
     def position(self) -> StagePosition:
@@ -46,14 +46,14 @@ class Microscope(Protocol):
         ...
 
     def expose(self) -> NDArray[np.uint16]:
-        """Take one image, shape (height, width); opens and closes the shutter unless `light` holds it open."""
+        """Take one image, shape (height, width); switches the shutter unless `light` holds it open."""
         ...
 
     def stream(self, frames: int, stop: threading.Event | None = None) -> Iterator[Frame]:
         """Yield `frames` camera frames as they come, or fewer once `stop` is set.
 
-        A lost frame leaves a gap in `Frame.index`. `HardwareError` is raised after everything that was got has been
-        yielded: buffer overflow, a camera that stopped early or fell silent, lost frames.
+        A lost frame leaves a gap in `Frame.index`. `HardwareError` is raised after everything that was got
+        has been yielded: buffer overflow, a camera that stopped early or fell silent, lost frames.
         """
         ...
 

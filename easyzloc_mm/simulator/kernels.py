@@ -1,13 +1,13 @@
 """Compiled inner loops: images of points from the spline table, Poisson counts, camera noise.
 
-Everything here releases the GIL and takes its randomness from an explicit state (xoshiro256++), so a frame depends on
-its seed alone, whichever thread renders it.
+Everything here releases the GIL and takes its randomness from an explicit state (xoshiro256++), so a frame
+depends on its seed alone, whichever thread renders it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -16,17 +16,18 @@ from numpy.typing import NDArray
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 LARGE_MEAN = 10.0
-"""Below, Poisson counts come from sequential search; above, from transformed rejection (Hoermann 1993, PTRS)."""
+"""Poisson counts come from sequential search below, from transformed rejection (Hoermann 1993) above."""
 
 
 def compiled(function: Function) -> Function:
     """Compile without the GIL, kept on disk between processes."""
-    return numba.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz", "arcp"})(function)
+    fast = {"contract", "reassoc", "nsz", "arcp"}
+    return cast(Function, numba.njit(nogil=True, cache=True, fastmath=fast)(function))
 
 
 def random_state(*seed: int) -> NDArray[np.uint64]:
     """State of the generator from any number of integers."""
-    return np.random.SeedSequence(seed).generate_state(4, np.uint64)
+    return np.asarray(np.random.SeedSequence(seed).generate_state(4, np.uint64), dtype=np.uint64)
 
 
 @compiled
@@ -82,7 +83,8 @@ def poisson(mean: float, state: NDArray[np.uint64]) -> int:
             return int(k)
         if k < 0 or (us < 0.013 and v > us):
             continue
-        if np.log(v) + np.log(inverse) - np.log(a / (us * us) + slope) <= -mean + k * np.log(mean) - _log_factorial(k):
+        left = np.log(v) + np.log(inverse) - np.log(a / (us * us) + slope)
+        if left <= -mean + k * np.log(mean) - _log_factorial(k):
             return int(k)
 
 
@@ -108,8 +110,20 @@ def _weights(t: float, out: NDArray[np.float32]) -> None:
 
 
 @compiled
+def _three_nodes(place: float, nodes: int, out: NDArray[np.float64]) -> int:
+    """Quadratic weights of the three nodes around `place`; returns the first of them."""
+    middle = min(max(int(np.round(place)), 1), nodes - 2)
+    f = place - middle
+    out[0] = f * (f - 1) / 2
+    out[1] = 1 - f * f
+    out[2] = f * (f + 1) / 2
+    return middle - 1
+
+
+@compiled
 def point_image(
-    table: NDArray[np.float32],
+    table: NDArray[np.int16],
+    scale: NDArray[np.float32],
     z_start: float,
     z_step: float,
     oversampling: int,
@@ -132,11 +146,10 @@ def point_image(
     wz = np.empty(4, np.float32)
     wx = np.empty(4, np.float32)
     wy = np.empty(4, np.float32)
-    fu = min(max((u + margin) / (2 * margin) * (nodes - 1), 0.0), nodes - 1.0)
-    fv = min(max((v + margin) / (2 * margin) * (nodes - 1), 0.0), nodes - 1.0)
-    iu, iv = min(int(fu), nodes - 2), min(int(fv), nodes - 2)
-    fu -= iu
-    fv -= iv
+    wu = np.empty(3, np.float64)
+    wv = np.empty(3, np.float64)
+    iu = _three_nodes((u + margin) / (2 * margin) * (nodes - 1), nodes, wu)
+    iv = _three_nodes((v + margin) / (2 * margin) * (nodes - 1), nodes, wv)
     fz = min(max((z - z_start) / z_step, 1.0), planes - 2.001)
     iz = int(fz)
     _weights(fz - iz, wz)
@@ -148,33 +161,120 @@ def point_image(
     middle = side // 2
     first_x, last_x = middle - oversampling * radius + bx - 1, middle + oversampling * radius + bx + 2
     first_y, last_y = middle - oversampling * radius + by - 1, middle + oversampling * radius + by + 2
-    w00, w01 = (1 - fv) * (1 - fu), (1 - fv) * fu
-    w10, w11 = fv * (1 - fu), fv * fu
+    across = last_x - first_x + 1
     for row in range(first_y, last_y + 1):
-        for column in range(first_x, last_x + 1):
-            work[row, column] = 0.0
-        for k in range(4):
-            plane = iz - 1 + k
-            a, b = np.float32(w00 * wz[k]), np.float32(w01 * wz[k])
-            c, d = np.float32(w10 * wz[k]), np.float32(w11 * wz[k])
-            t00, t01 = table[iv, iu, plane, row], table[iv, iu + 1, plane, row]
-            t10, t11 = table[iv + 1, iu, plane, row], table[iv + 1, iu + 1, plane, row]
-            for column in range(first_x, last_x + 1):
-                work[row, column] += a * t00[column] + b * t01[column] + c * t10[column] + d * t11[column]
+        # Slices that start at 0 let the compiler leave out index checks, and so vectorise.
+        mixed = work[row, :across]
+        for column in range(across):
+            mixed[column] = 0.0
+        for node in range(9):
+            weight = wv[node // 3] * wu[node % 3]
+            near = table[iv + node // 3, iu + node % 3]
+            size = scale[iv + node // 3, iu + node % 3]
+            a, b = np.float32(weight * wz[0] * size[iz - 1]), np.float32(weight * wz[1] * size[iz])
+            c, d = np.float32(weight * wz[2] * size[iz + 1]), np.float32(weight * wz[3] * size[iz + 2])
+            t0, t1 = near[iz - 1, row, first_x : last_x + 1], near[iz, row, first_x : last_x + 1]
+            t2, t3 = near[iz + 1, row, first_x : last_x + 1], near[iz + 2, row, first_x : last_x + 1]
+            for column in range(across):
+                mixed[column] += (
+                    a * np.float32(t0[column])
+                    + b * np.float32(t1[column])
+                    + c * np.float32(t2[column])
+                    + d * np.float32(t3[column])
+                )
     for j in range(2 * radius + 1):
         row = first_y + oversampling * j
-        for column in range(first_x, last_x + 1):
-            line[column] = (
-                wy[0] * work[row, column]
-                + wy[1] * work[row + 1, column]
-                + wy[2] * work[row + 2, column]
-                + wy[3] * work[row + 3, column]
-            )
+        r0, r1, r2, r3 = work[row], work[row + 1], work[row + 2], work[row + 3]
+        for column in range(across):
+            line[column] = wy[0] * r0[column] + wy[1] * r1[column] + wy[2] * r2[column] + wy[3] * r3[column]
+        target = out[j]
         for i in range(2 * radius + 1):
-            column = first_x + oversampling * i
-            out[j, i] = (
+            column = oversampling * i
+            target[i] = (
                 wx[0] * line[column]
                 + wx[1] * line[column + 1]
                 + wx[2] * line[column + 2]
                 + wx[3] * line[column + 3]
             )
+
+
+SEGMENT_PX = 32
+"""The background changes its level from segment to segment of a row."""
+
+
+@compiled
+def add_points(
+    signal: NDArray[np.int32],
+    table: NDArray[np.int16],
+    scale: NDArray[np.float32],
+    z_start: float,
+    z_step: float,
+    oversampling: int,
+    margin: float,
+    u: NDArray[np.float64],
+    v: NDArray[np.float64],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    z: NDArray[np.float64],
+    photons: NDArray[np.float64],
+    radii: NDArray[np.int64],
+    work: NDArray[np.float32],
+    line: NDArray[np.float32],
+    patch: NDArray[np.float32],
+    state: NDArray[np.uint64],
+) -> None:
+    """Add the Poisson counts of every point to `signal`."""
+    height, width = signal.shape
+    for index in range(len(x)):
+        radius = radii[index]
+        column, row = int(np.round(x[index])), int(np.round(y[index]))
+        if column < -radius or column >= width + radius or row < -radius or row >= height + radius:
+            continue
+        point_image(
+            table, scale, z_start, z_step, oversampling, u[index], v[index], margin,
+            x[index] - column, y[index] - row, z[index], radius, work, line, patch,
+        )  # fmt: skip
+        for j in range(max(0, radius - row), min(2 * radius + 1, height + radius - row)):
+            for i in range(max(0, radius - column), min(2 * radius + 1, width + radius - column)):
+                signal[row - radius + j, column - radius + i] += poisson(photons[index] * patch[j, i], state)
+
+
+@compiled
+def add_counts(
+    signal: NDArray[np.int32], where: NDArray[np.int64], means: NDArray[np.float64], state: NDArray[np.uint64]
+) -> None:
+    """Add Poisson counts to single pixels, given by their flat index."""
+    width = signal.shape[1]
+    for index in range(len(where)):
+        signal[where[index] // width, where[index] % width] += poisson(means[index], state)
+
+
+@compiled
+def read_out(
+    signal: NDArray[np.int32],
+    pool: NDArray[np.float32],
+    level: NDArray[np.float32],
+    frame: NDArray[np.uint16],
+    adu_per_electron: float,
+    baseline: float,
+    largest: float,
+    state: NDArray[np.uint64],
+) -> None:
+    """Turn signal plus background into ADU, and set `signal` back to zero."""
+    height, width = signal.shape
+    gain = np.float32(adu_per_electron)
+    offset = np.float32(baseline + 0.5)
+    top = np.float32(largest)
+    offsets = np.uint64(pool.shape[1] - SEGMENT_PX)
+    for row in range(height):
+        for segment in range(level.shape[1]):
+            bits = next_bits(state)
+            start = int((bits & np.uint64(0xFFFFFFFF)) % offsets)
+            # Between two levels one is drawn, so that the mean follows the wanted background exactly.
+            chance = np.float32(bits >> np.uint64(40)) * np.float32(1.0 / 16777216.0)
+            chosen = min(int(level[row, segment] + chance), pool.shape[0] - 1)
+            first = segment * SEGMENT_PX
+            for i in range(min(SEGMENT_PX, width - first)):
+                value = (pool[chosen, start + i] + np.float32(signal[row, first + i])) * gain + offset
+                frame[row, first + i] = np.uint16(min(max(value, np.float32(0.0)), top))
+                signal[row, first + i] = 0

@@ -1,13 +1,14 @@
-"""The objective of the embedded microscope: aberrations over the field, focal surface, exact images of a point.
+"""The objective of the embedded microscope: aberrations over the field, focal surface, exact images.
 
-Normalisation: `photons` of an emitter are those that reach an infinitely large camera (all energy in the pupil), so an
-image of the model sums to a little less than 1, by what falls outside its edges.
+Normalisation: `photons` of an emitter are those that reach an infinitely large camera (all energy in the
+pupil), so an image of the model sums to a little less than 1, by what falls outside its edges.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from easyzloc_mm.profile import Optics, Profile
 from easyzloc_mm.simulator.pupil import Pupil, image_fields, intensity, make_pupil, phase
 
-Real = NDArray[np.float64]
+Real = NDArray[np.floating[Any]]
 
 FIELD_MARGIN = 1.1
 """Aberrations are defined to a little beyond the sensor, for emitters whose light still falls on it."""
@@ -23,7 +24,21 @@ PIXEL_NODES = np.array([-np.sqrt(0.6), 0.0, np.sqrt(0.6)]) / 2
 PIXEL_WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18
 """Gauss-Legendre integration over one pixel."""
 FOCUS_SEARCH_NM = np.arange(-400.0, 401.0, 50.0)
-FIELD_POWERS = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2), (3, 0), (2, 1), (1, 2), (0, 3), (4, 0), (2, 2), (0, 4))
+FIELD_POWERS = (
+    (0, 0),
+    (1, 0),
+    (0, 1),
+    (2, 0),
+    (1, 1),
+    (0, 2),
+    (3, 0),
+    (2, 1),
+    (1, 2),
+    (0, 3),
+    (4, 0),
+    (2, 2),
+    (0, 4),
+)
 """Powers of the field coordinates that describe where the focus of the aberrated image lies."""
 
 
@@ -31,8 +46,9 @@ FIELD_POWERS = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2), (3, 0), (2, 1), 
 class Aberrations:
     """How an unmodified objective misbehaves, radians rms (Noll terms) and nanometres.
 
-    Spherical stays near 0.55 rad; constant astigmatism is below 0.2; coma is linear in the field (0.4 rad in the
-    corners), field astigmatism quadratic (0.4 rad in the corners), focus tilts and curves by up to 150 nm.
+    Spherical stays near 0.55 rad; constant astigmatism is below 0.2; coma is linear in the field (0.4 rad in
+    the corners), field astigmatism quadratic (0.4 rad in the corners), focus tilts and curves by up to 150
+    nm.
     """
 
     spherical: float = 0.55
@@ -64,7 +80,9 @@ class OpticsModel:
     height_px: int
     aberrations: Aberrations = Aberrations()
 
-    def field(self, x_px: Real, y_px: Real) -> tuple[Real, Real]:
+    def field(
+        self, x_px: Real | float, y_px: Real | float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Field coordinates u, v of sensor pixels: -1..1 from edge to edge."""
         u = (np.asarray(x_px, float) - (self.width_px - 1) / 2) / (self.width_px / 2)
         v = (np.asarray(y_px, float) - (self.height_px - 1) / 2) / (self.height_px / 2)
@@ -94,8 +112,8 @@ class OpticsModel:
     def _best_focus(self) -> Real:
         """Polynomials over the field: z, x, y (nm) of the sharpest image against the pupil's own origin.
 
-        Zernike terms shift focus and core of a high-NA image. Taking that shift out makes z = 0 and (x, y) mean what
-        an observer means: the sharpest plane, and the middle of the image there.
+        Zernike terms shift focus and core of a high-NA image. Taking that shift out makes z = 0 and (x, y)
+        mean what an observer means: the sharpest plane, and the middle of the image there.
         """
         nodes = np.linspace(-FIELD_MARGIN, FIELD_MARGIN, 5)
         u, v = (grid.ravel() for grid in np.meshgrid(nodes, nodes))
@@ -156,7 +174,7 @@ class OpticsModel:
     def psf_with_derivatives(
         self, x_px: Real, y_px: Real, dx_px: Real, dy_px: Real, z_nm: Real, size: int = 15
     ) -> tuple[Real, Real, Real, Real]:
-        """Images of many emitters and how they change: what the information limit needs. About 3 ms per emitter.
+        """Images of many emitters and how they change: what the information limit needs; 1 to 2 ms each.
 
         Parameters
         ----------
@@ -175,7 +193,9 @@ class OpticsModel:
             Image for 1 photon, and its derivatives by emitter position, per nm.
         """
         pixel = self.optics.pixel_size_nm
-        rows = np.broadcast_arrays(*(np.atleast_1d(np.asarray(a, float)) for a in (x_px, y_px, dx_px, dy_px, z_nm)))
+        rows = np.broadcast_arrays(
+            *(np.atleast_1d(np.asarray(a, float)) for a in (x_px, y_px, dx_px, dy_px, z_nm))
+        )
         count = len(rows[0])
         result = np.empty((4, count, size, size))
         grid = (np.arange(size) - size // 2) * pixel
@@ -240,5 +260,5 @@ def _model(optics: Optics, width_px: int, height_px: int) -> OpticsModel:
 
 
 def embedded_optics(profile: Profile) -> OpticsModel:
-    """Return the optics of the embedded microscope for `profile`; the same object for the same optics and camera."""
+    """Return the optics of the embedded microscope for `profile`, the same object for the same optics."""
     return _model(profile.optics, profile.camera.width_px, profile.camera.height_px)

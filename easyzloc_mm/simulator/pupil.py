@@ -1,22 +1,23 @@
 """Vectorial high-NA point spread function of a freely rotating dipole, by matrix Fourier transform.
 
-The image of one molecule is the sum of what three orthogonal dipoles give in two field components (Mortensen et al.
-2010; Stallinga and Rieger 2010). The pupil of an aplanatic objective is sampled on a square grid, aberrations are Noll
-Zernike terms in radians rms, and only the wanted image points are computed (matrix Fourier transform, Soummer et al.
-2007), so that image and pupil sampling are free of each other.
+The image of one molecule is the sum of what three orthogonal dipoles give in two field components (Mortensen
+et al. 2010; Stallinga and Rieger 2010). The pupil of an aplanatic objective is sampled on a square grid,
+aberrations are Noll Zernike terms in radians rms, and only the wanted image points are computed (matrix
+Fourier transform, Soummer et al. 2007), so that image and pupil sampling are free of each other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.profile import Optics
 
-Real = NDArray[np.float64]
+Real = NDArray[np.floating[Any]]
 
 ZERNIKES = (5, 6, 7, 8, 11)
 """Noll numbers in use: oblique and vertical astigmatism, vertical and horizontal coma, primary spherical."""
@@ -95,11 +96,11 @@ def zernike(noll: int, radius: Real, angle: Real) -> Real:
 
 
 def _dipole_fields(optics: Optics, sine: Real, cosine: Real, phi: Real) -> NDArray[np.complex128]:
-    """Field components behind the objective, per dipole axis; includes the sample-immersion interface (Fresnel)."""
+    """Field components behind the objective per dipole axis, through the sample's interface (Fresnel)."""
     ratio = optics.immersion_index / optics.sample_index
-    # Beyond the critical angle the sample-side cosine is imaginary: supercritical emission of a dipole at the glass.
+    # Beyond the critical angle the sample-side cosine is imaginary: supercritical emission at the glass.
     cosine_sample = np.sqrt((1 - (ratio * sine) ** 2).astype(complex))
-    # Both transmissions carry the 1/cos(sample) of the plane-wave spectrum, the root the aplanatic apodisation.
+    # Both transmissions carry the 1/cos(sample) of the plane-wave spectrum; the root is the apodisation.
     apodisation = np.sqrt(cosine) * 2 * optics.sample_index
     p = apodisation / (optics.sample_index * cosine + optics.immersion_index * cosine_sample)
     s = apodisation / (optics.sample_index * cosine_sample + optics.immersion_index * cosine)

@@ -1,9 +1,9 @@
 """Bead stacks: one OME-Zarr image (z, y, x) per field of view and a row of stage readings per plane.
 
-Layout (OME-Zarr 0.5, Zarr v3, bioformats2raw collection): groups ``0``, ``1``, ... hold the image array ``0``
-in chunks of one plane; ``planes/0``, ``planes/1``, ... hold one float64 row per plane. A plane's row is written
-after its pixels, so a row says that its plane is complete, and a store whose writer was killed is readable up to
-the last complete plane.
+Layout (OME-Zarr 0.5, Zarr v3, bioformats2raw collection): groups ``0``, ``1``, ... hold the image array
+``0`` in chunks of one plane; ``planes/0``, ``planes/1``, ... hold one float64 row per plane. A plane's row is
+written after its pixels, so a row says that its plane is complete, and a store whose writer was killed is
+readable up to the last complete plane.
 """
 
 from __future__ import annotations

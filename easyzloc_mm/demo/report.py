@@ -1,0 +1,137 @@
+"""The demonstration's page: the pictures and the figures a person wants to see first."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from easyzloc_mm.acquire.calibrate import CalibrationReport
+from easyzloc_mm.store.page import Block, Heading, Links, Paragraph, Picture, Rows, write_page
+
+
+def write_demo_report(
+    out: Path, result: dict[str, Any], *, calibration: CalibrationReport, drift: dict[str, Any], pores: dict[str, Any]
+) -> Path:
+    """Write ``report/index.html`` of a demonstration.
+
+    Parameters
+    ----------
+    out : Path
+        The demonstration's folder, with run, calibration and ``npc/`` inside.
+    result, drift, pores : dict
+        Figures as `run_demo`, `undrift_run` and `npc_run` give them.
+    """
+    from easyzloc_mm.analysis.runs import draw_drift, render_run, slice_run
+
+    folder = out / "report"
+    folder.mkdir(exist_ok=True)
+    corrected = out / "run.undrifted.zarr"
+    render_run(corrected, folder / "depth.png")
+    slice_run(corrected, folder / "slice.png")
+    draw_drift(corrected, folder / "drift.png")
+    blocks: list[Block] = [
+        Picture("depth.png", "Every localisation that can be believed, drift-corrected; colour is depth."),
+        Heading("How close to the truth"),
+        Paragraph(
+            "Only a simulation knows where each molecule was. Errors are of single localisations, before drift "
+            "correction, with |z| below 700 nm and no flag; the information limit is what no method can beat, for "
+            "these same molecules under the true optics."
+        ),
+        Rows(
+            (
+                ("axis", "RMSE (nm)", "information limit (nm)", "ratio"),
+                *(
+                    (axis, *_figures(result[f"rmse_{axis}_nm"], result[f"limit_{axis}_nm"]))
+                    for axis in "xyz"
+                ),
+            ),
+            header=True,
+        ),
+        Rows(
+            (
+                ("molecules within 1 sigma_z (68 % wanted)", f"{result['coverage_68']:.1%}"),
+                ("molecules within 2 sigma_z (95 % wanted)", f"{result['coverage_95']:.1%}"),
+                ("spots that carry a flag", f"{result['flagged']:.1%}"),
+            )
+        ),
+    ]
+    blocks += _pore_blocks(out, folder, result, pores)
+    blocks += _calibration_blocks(out, folder, calibration)
+    blocks += [
+        Heading("The live run"),
+        Rows(
+            (
+                ("frames", f"{result['frames']:,} ({result['frames_lost']} lost)"),
+                ("frames per second", f"{result['frames_per_s']:.1f}"),
+                ("localisations", f"{result['localizations']:,}"),
+                ("from frame to stored row, 95th percentile", f"{result['p95_latency_s']:.2f} s"),
+            )
+        ),
+        Picture("drift.png", f"Drift as estimated and removed ({drift['method_xy']} in x and y, {drift['method_z']} in z)."),
+        Heading("Files"),
+        Links(
+            {
+                "localisations (Zarr)": "../run.zarr",
+                "drift-corrected localisations (Zarr)": "../run.undrifted.zarr",
+                "for Picasso": "../run_picasso.hdf5",
+                "for ThunderSTORM": "../run_thunderstorm.csv",
+                "Parquet": "../run_table.parquet",
+                "model and its report": "../calibration/model/report/index.html",
+                "beads and their report": "../calibration/beads_report/index.html",
+            }
+        ),
+    ]
+    return write_page(
+        folder,
+        "easyZloc on the embedded microscope",
+        f"{result['beads_accepted']} of {result['beads_found']} beads, {result['training_s']:.0f} s of training, "
+        f"{result['localizations']:,} localisations in 3D from {result['frames']:,} frames, "
+        f"z known to {result['rmse_z_nm']:.0f} nm (limit {result['limit_z_nm']:.0f} nm).",
+        blocks,
+    )
+
+
+def _figures(rmse: float, limit: float) -> tuple[str, str, str]:
+    return f"{rmse:.1f}", f"{limit:.1f}", f"{rmse / limit:.2f}"
+
+
+def _pore_blocks(out: Path, folder: Path, result: dict[str, Any], pores: dict[str, Any]) -> list[Block]:
+    blocks: list[Block] = [Heading("Nuclear pores")]
+    spacing = result["ring_spacing_nm"]
+    if spacing is None or not pores["pores"]:
+        return [*blocks, Paragraph("Too few pores were found to measure their rings: a longer run shows them.")]
+    for name, caption in (
+        ("average_pore.png", f"The average of {pores['pores']} pores: from above, from the side, and along z."),
+        ("single_pore.png", "One pore from above and in an xz slice."),
+    ):
+        source = out / "npc" / name
+        if source.exists():
+            shutil.copyfile(source, folder / name)
+            blocks.append(Picture(name, caption))
+    low, high = pores["ring_spacing_ci_nm"]
+    blocks.append(
+        Paragraph(f"The two rings lie {spacing:.1f} nm apart (95 % interval {low:.1f} to {high:.1f}); the truth is 50 nm.")
+    )
+    return blocks
+
+
+def _calibration_blocks(out: Path, folder: Path, calibration: CalibrationReport) -> list[Block]:
+    blocks: list[Block] = [Heading("The calibration")]
+    source = out / "calibration" / "model" / "report" / "z_against_stage.png"
+    if source.exists():
+        shutil.copyfile(source, folder / source.name)
+        blocks.append(Picture(source.name, "z predicted against stage position, for beads that training never saw."))
+    accuracy = calibration.accuracy
+    blocks.append(
+        Rows(
+            (
+                ("beads found, accepted", f"{calibration.found}, {calibration.accepted}"),
+                ("rejected", ", ".join(f"{reason} {count}" for reason, count in calibration.rejected.items()) or "none"),
+                ("held-out beads, as bright as molecules: RMSE", f"{accuracy['rmse_z_nm']:.1f} nm"),
+                ("their information limit", f"{accuracy['limit_z_nm']:.1f} nm"),
+                ("held-out beads as recorded: RMSE", f"{accuracy['bead_rmse_z_nm']:.1f} nm"),
+            )
+        )
+    )
+    return blocks

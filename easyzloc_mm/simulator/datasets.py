@@ -1,0 +1,213 @@
+"""Data with known truth, without a core: sample, optics and camera of the embedded microscope."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.profile import Profile
+from easyzloc_mm.simulator.scene import POWERS, Scene, Setting, Truth
+
+Progress = Callable[[str, float], None]
+
+DEAD_TIME_S = 0.0006
+"""Between two frames of a sequence, as the demo camera has it."""
+SMLM_POSITION_UM = (5000.0, 0.0)
+"""Where the molecules are on the embedded slide."""
+
+
+def simulate_beads(
+    profile: Profile, out: Path, *, seed: int = 0, overwrite: bool = False, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Write bead stacks through focus by `profile`'s bead plan, as `acquire-beads` writes them.
+
+    The truth lies beside, in ``NAME.truth.parquet``: one row per bead and plane, columns as in `Scene.table`
+    plus ``fov`` and ``plane``.
+
+    Parameters
+    ----------
+    profile : Profile
+        Optics, camera and bead plan.
+    out : Path
+        ``NAME.ome.zarr``.
+    seed : int
+        Decides slide, drift and noise.
+    overwrite : bool
+        Replace existing output.
+    progress : callable, optional
+        Called with a message and the fraction done.
+
+    Returns
+    -------
+    dict
+        ``out``, ``truth``, ``fovs``, ``planes``, ``beads``.
+
+    Raises
+    ------
+    InputError
+        The output exists, its folder does not, or a preset of the plan is unknown.
+    """
+    from easyzloc_mm.store.bead_stacks import BeadStackWriter, PlaneRecord
+    from easyzloc_mm.store.output import check_output, whole_or_nothing
+
+    out, plan = Path(out), profile.beads
+    truth_path = out.with_name(f"{out.name.removesuffix('.ome.zarr')}.truth.parquet")
+    check_output(out, overwrite=overwrite)
+    check_output(truth_path, overwrite=overwrite)
+    presets = plan.illuminations or ("Medium",)
+    powers = [_power(name) for name in presets]
+    scene = Scene(profile, seed)
+    x0, y0 = plan.start_position_um or (0.0, 0.0)
+    tables, clock = [], 0.0
+    with (
+        whole_or_nothing(out, overwrite=overwrite) as draft,
+        whole_or_nothing(truth_path, overwrite=overwrite) as beside,
+    ):
+        writer = BeadStackWriter(
+            draft,
+            profile.model_dump(mode="json"),
+            profile.optics.pixel_size_nm,
+            plan.z_step_nm,
+            (profile.camera.height_px, profile.camera.width_px),
+            provenance={"simulated": True, "seed": seed},
+        )
+        with writer:
+            for fov in range(plan.fovs):
+                exposure_s = plan.exposures_ms[fov % len(plan.exposures_ms)] / 1000
+                chosen = fov % len(presets)
+                x, y = x0 + fov * plan.fov_spacing_um, y0
+                truths: list[Truth] = []
+                writer.add_fov(fov, plan.planes)
+                for plane in range(plan.planes):
+                    z = scene.focus_um + (plan.z_start_nm + plane * plan.z_step_nm) / 1000
+                    clock += exposure_s + plan.settle_ms / 1000
+                    setting = Setting(x, y, z, powers[chosen], exposure_s, clock - exposure_s / 2)
+                    image, truth = scene.expose(setting, fov, plane)
+                    truths.append(truth)
+                    record = PlaneRecord(z, z, x, y, 1000 * exposure_s, presets[chosen], clock)
+                    writer.write_plane(fov, plane, image, record)
+                    if progress is not None:
+                        done = (fov * plan.planes + plane + 1) / (plan.fovs * plan.planes)
+                        progress(f"field {fov + 1} of {plan.fovs}", done)
+                table = scene.table(list(range(plan.planes)), truths).rename(columns={"frame": "plane"})
+                table.insert(0, "fov", fov)
+                tables.append(table)
+        everything = pd.concat(tables, ignore_index=True)
+        everything.to_parquet(beside)
+    beads = everything.loc[everything["structure"] == "bead", ["fov", "emitter"]].drop_duplicates()
+    return {"out": out, "truth": truth_path, "fovs": plan.fovs, "planes": plan.planes, "beads": len(beads)}
+
+
+def simulate_movie(
+    profile: Profile,
+    out: Path,
+    *,
+    frames: int = 500,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write a blinking SMLM movie of nuclear pores and filaments, TIFF.
+
+    The truth lies beside: ``NAME.truth.parquet`` (`Scene.table`) and ``NAME.drift.parquet``
+    (`Scene.drift_table`).
+
+    Parameters
+    ----------
+    profile : Profile
+        Optics, camera, and exposure and illumination of the imaging plan.
+    out : Path
+        ``NAME.tif``.
+    frames : int
+        Number of frames.
+    seed : int
+        Decides sample, blinking, drift and noise.
+    overwrite : bool
+        Replace existing output.
+    progress : callable, optional
+        Called with a message and the fraction done.
+
+    Returns
+    -------
+    dict
+        ``out``, ``truth``, ``drift``, ``frames``, ``emitters_per_frame``.
+
+    Raises
+    ------
+    InputError
+        The output exists, its folder does not, it is no TIFF name, or the preset is unknown.
+    """
+    import tifffile
+
+    from easyzloc_mm.store.output import check_output, whole_or_nothing
+
+    out = Path(out)
+    if out.suffix.lower() not in (".tif", ".tiff"):
+        raise InputError(f"{out}: a simulated movie is a TIFF file, name it NAME.tif")
+    truth_path, drift_path = out.with_suffix(".truth.parquet"), out.with_suffix(".drift.parquet")
+    for path in (out, truth_path, drift_path):
+        check_output(path, overwrite=overwrite)
+    power = _power(profile.imaging.illumination or "High")
+    exposure_s = profile.imaging.exposure_ms / 1000
+    scene = Scene(profile, seed)
+    x, y = SMLM_POSITION_UM
+    truths, times = [], []
+    with (
+        whole_or_nothing(out, overwrite=overwrite) as draft,
+        whole_or_nothing(truth_path, overwrite=overwrite) as truth_draft,
+        whole_or_nothing(drift_path, overwrite=overwrite) as drift_draft,
+    ):
+        pixel_um = profile.optics.pixel_size_nm / 1000
+        bytes_needed = 2 * frames * profile.camera.width_px * profile.camera.height_px
+        with tifffile.TiffWriter(draft, ome=True, bigtiff=bytes_needed > 2**31) as tiff:
+
+            def images() -> Any:
+                for frame in range(frames):
+                    times.append((frame + 0.5) * (exposure_s + DEAD_TIME_S))
+                    image, truth = scene.expose(
+                        Setting(x, y, scene.focus_um, power, exposure_s, times[-1]), frame
+                    )
+                    truths.append(truth)
+                    if progress is not None:
+                        progress(f"frame {frame + 1} of {frames}", (frame + 1) / frames)
+                    yield image
+
+            tiff.write(
+                images(),
+                shape=(frames, profile.camera.height_px, profile.camera.width_px),
+                dtype=np.uint16,
+                photometric="minisblack",
+                metadata={
+                    "axes": "TYX",
+                    "PhysicalSizeX": pixel_um,
+                    "PhysicalSizeXUnit": "µm",
+                    "PhysicalSizeY": pixel_um,
+                    "PhysicalSizeYUnit": "µm",
+                    "TimeIncrement": 1000 * (exposure_s + DEAD_TIME_S),
+                    "TimeIncrementUnit": "ms",
+                },
+            )
+        numbers = list(range(frames))
+        table = scene.table(numbers, truths)
+        table.to_parquet(truth_draft)
+        scene.drift_table(numbers, times).to_parquet(drift_draft)
+    return {
+        "out": out,
+        "truth": truth_path,
+        "drift": drift_path,
+        "frames": frames,
+        "emitters_per_frame": len(table) / frames,
+    }
+
+
+def _power(preset: str) -> float:
+    if preset not in POWERS:
+        raise InputError(
+            f"illumination '{preset}' is unknown to the embedded microscope: use {', '.join(POWERS)}"
+        )
+    return POWERS[preset]
