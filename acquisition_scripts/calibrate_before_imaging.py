@@ -44,9 +44,7 @@ def main() -> None:
     print(f"kept {beads.accepted.sum()} of {len(beads.accepted)} beads")
 
     trained = train(beads, options.out / "model", minutes=options.minutes, progress=say)
-    print(
-        f"z of held-out beads is good to {trained.rmse_z_nm:.0f} nm (RMSE); model: {options.out / 'model'}"
-    )
+    print(f"z of held-out beads is good to {trained.rmse_z_nm:.0f} nm (RMSE); model: {options.out / 'model'}")
 
 
 def say(message: str, fraction: float) -> None:

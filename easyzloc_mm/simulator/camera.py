@@ -19,10 +19,10 @@ from easyzloc_mm.simulator.kernels import SEGMENT_PX, add_counts, add_points, ra
 from easyzloc_mm.simulator.optics import FIELD_MARGIN, OpticsModel
 from easyzloc_mm.simulator.psf_table import RADIUS_PX, PsfTable
 
-LEVELS = 24
+LEVELS = 256
 POOLS_KEPT = 3
-POOL_SAMPLES = 1 << 16
-"""Samples per background level in the pool: 24 levels take 6 MB as float32."""
+POOL_SAMPLES = 1 << 13
+"""Samples per background level; many levels, so that drawing between two adds no visible variance."""
 HOT_PIXEL_PART = 2e-4
 HOT_PIXEL_E_PER_S = 250.0
 """Median extra rate of a hot pixel (log-normal)."""

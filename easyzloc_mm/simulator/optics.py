@@ -57,8 +57,8 @@ class Aberrations:
     field_astigmatism: float = 0.2
     coma_field: float = 0.28
     coma_centre: tuple[float, float] = (0.12, -0.08)
-    focus_tilt_nm: tuple[float, float] = (70.0, -45.0)
-    focus_curvature_nm: float = 30.0
+    focus_tilt_nm: tuple[float, float] = (66.0, -42.0)
+    focus_curvature_nm: float = 28.0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,228 @@
+"""The model bundle: a trained network with everything that is needed to believe it, or not to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.network.inputs import Normalisation, network_input
+from easyzloc_mm.network.posterior import COMPONENTS, Z_UNIT_NM, summarize
+from easyzloc_mm.profile import CameraUnits, Profile
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+SCHEMA_VERSION = 1
+PIXEL_SIZE_TOLERANCE = 0.01
+BATCH = 256
+OUT_OF_RANGE, AMBIGUOUS, UNFAMILIAR, OUTSIDE_FIELD = 1, 2, 4, 8
+"""Bits of `z_flag` (DESIGN, section 4)."""
+
+
+@dataclass(frozen=True)
+class ZPrediction:
+    """z of n spots.
+
+    Attributes
+    ----------
+    z_nm, lpz_nm : ndarray, shape (n,), float32
+        Value and standard deviation; always finite.
+    z_flag : ndarray, shape (n,), uint8
+        Bit field: 1 outside the calibrated z range, 2 sign-ambiguous, 4 unlike any training spot, 8 outside the
+        calibrated field. 0: to be believed.
+    """
+
+    z_nm: NDArray[np.float32]
+    lpz_nm: NDArray[np.float32]
+    z_flag: NDArray[np.uint8]
+
+
+class ModelBundle:
+    """A loaded bundle. Inference is ONNX Runtime; TensorFlow is never imported.
+
+    Parameters
+    ----------
+    path : Path
+        The bundle's folder.
+    calibration : dict
+        Content of ``calibration.json``.
+    session : onnxruntime.InferenceSession
+        The network.
+    """
+
+    def __init__(self, path: Path, calibration: dict[str, Any], session: onnxruntime.InferenceSession) -> None:
+        self.path = path
+        self.calibration = calibration
+        self._session = session
+        self._inputs = [item.name for item in session.get_inputs()]
+        novelty = calibration.get("novelty")
+        self._whiten = (np.array(novelty["mean"]), np.array(novelty["whitening"])) if novelty else None
+
+    @classmethod
+    def load(cls, path: Path, profile: Profile | None = None, *, threads: int = 1) -> ModelBundle:
+        """Load a bundle and hold it against the profile in use.
+
+        Parameters
+        ----------
+        path : Path
+            Folder with ``model.onnx`` and ``calibration.json``.
+        profile : Profile, optional
+            The microscope that will be used.
+        threads : int
+            Of ONNX Runtime.
+
+        Raises
+        ------
+        InputError
+            No bundle there, or it was made for another pixel size.
+        """
+        import onnxruntime
+
+        path = Path(path)
+        if not (path / "calibration.json").is_file() or not (path / "model.onnx").is_file():
+            raise InputError(f"{path} is no model bundle (model.onnx, calibration.json): give the --out of `train`")
+        try:
+            calibration = json.loads((path / "calibration.json").read_text(encoding="utf-8"))
+            version = calibration["schema_version"]
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{path / 'calibration.json'} cannot be read: train the model again") from None
+        if version != SCHEMA_VERSION:
+            raise InputError(f"{path} has schema version {version}, not {SCHEMA_VERSION}: train the model again")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(
+            str(path / "model.onnx"), options, providers=onnxruntime.get_available_providers()
+        )
+        bundle = cls(path, calibration, session)
+        if profile is not None:
+            bundle._check(profile)
+        return bundle
+
+    def _check(self, profile: Profile) -> None:
+        wanted = profile.optics.pixel_size_nm
+        if abs(self.pixel_size_nm - wanted) > PIXEL_SIZE_TOLERANCE * wanted:
+            raise InputError(
+                f"model {self.path} was trained at {self.pixel_size_nm:g} nm per pixel, but profile {profile.name} "
+                f"has optics.pixel_size_nm = {wanted:g}: calibrate this microscope"
+            )
+        if self.units.estimated:
+            warnings.warn(
+                f"model {self.path} was trained with guessed camera units: photons, and with them lpz, are uncertain",
+                EasyZlocWarning,
+                stacklevel=3,
+            )
+        if self.field_size_px != (profile.camera.width_px, profile.camera.height_px) and self.field_known:
+            warnings.warn(
+                f"model {self.path} covers a field of {self.field_size_px[0]} x {self.field_size_px[1]} px, the camera "
+                f"has {profile.camera.width_px} x {profile.camera.height_px}: spots outside are flagged",
+                EasyZlocWarning,
+                stacklevel=3,
+            )
+
+    @property
+    def pixel_size_nm(self) -> float:
+        """Sample-plane pixel size of the calibration."""
+        return float(self.calibration["pixel_size_nm"])
+
+    @property
+    def field_size_px(self) -> tuple[int, int]:
+        """Width and height of the calibrated field."""
+        width, height = self.calibration["field_size_px"]
+        return int(width), int(height)
+
+    @property
+    def field_known(self) -> bool:
+        """Whether the beads' places in the field were known; if not, every place is treated alike."""
+        return bool(self.calibration["field_known"])
+
+    @property
+    def units(self) -> CameraUnits:
+        """Camera units of the calibration."""
+        return CameraUnits.model_validate(self.calibration["camera_units"])
+
+    @property
+    def z_range_nm(self) -> tuple[float, float]:
+        """Depths between which z is calibrated."""
+        low, high = self.calibration["z_range_nm"]
+        return float(low), float(high)
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """How crops become inputs."""
+        return Normalisation(self.calibration["normalisation"])
+
+    def digest(self) -> str:
+        """SHA-256 of the network and its calibration: the identity that a run stores."""
+        content = hashlib.sha256((self.path / "model.onnx").read_bytes())
+        content.update((self.path / "calibration.json").read_bytes())
+        return content.hexdigest()
+
+    def raw_output(
+        self, crops: NDArray[np.float32], x: NDArray[np.floating], y: NDArray[np.floating]
+    ) -> NDArray[np.float32]:
+        """Network output before it is read, shape (n, outputs)."""
+        width, height = self.field_size_px
+        if not self.field_known:
+            x = np.full(len(crops), (width - 1) / 2)
+            y = np.full(len(crops), (height - 1) / 2)
+        image, aux = network_input(
+            crops, x, y, (width, height), normalisation=self.normalisation, units=self.units
+        )
+        parts = [
+            self._session.run(None, dict(zip(self._inputs, (image[i : i + BATCH], aux[i : i + BATCH]), strict=True)))[0]
+            for i in range(0, len(crops), BATCH)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, 1), np.float32)
+
+    def predict(
+        self, crops: NDArray[np.float32], x: NDArray[np.floating], y: NDArray[np.floating]
+    ) -> ZPrediction:
+        """Predict z of spots.
+
+        Parameters
+        ----------
+        crops : ndarray, shape (n, 15, 15), float32
+            Photons, from `inputs.crop_photons`.
+        x, y : ndarray, shape (n,)
+            Sensor position in pixels, never drift-corrected.
+        """
+        if not len(crops):
+            return ZPrediction(np.empty(0, np.float32), np.empty(0, np.float32), np.empty(0, np.uint8))
+        raw = self.raw_output(crops, x, y)
+        low, high = self.z_range_nm
+        flag = np.zeros(len(crops), np.uint8)
+        if self.normalisation is Normalisation.PAPER:
+            z = raw[:, 0] * Z_UNIT_NM
+            sigma_z, sigma = (np.array(self.calibration["sigma_by_z"][key]) for key in ("z_nm", "sigma_nm"))
+            lpz = np.interp(z, sigma_z, sigma)
+        else:
+            posterior = summarize(raw[:, : 3 * COMPONENTS])
+            z = posterior.z_nm
+            scale = self.calibration["sigma_scale"]
+            lpz = posterior.sigma_nm * np.interp(np.log(posterior.sigma_nm), scale["log_sigma"], scale["factor"])
+            flag |= np.where(posterior.elsewhere > self.calibration["ambiguous_above"], AMBIGUOUS, 0).astype(np.uint8)
+            unfamiliar = self.strangeness(raw[:, 3 * COMPONENTS :]) > self.calibration["novelty"]["threshold"]
+            flag |= np.where(unfamiliar, UNFAMILIAR, 0).astype(np.uint8)
+        flag |= np.where((z < low) | (z > high), OUT_OF_RANGE, 0).astype(np.uint8)
+        if self.field_known:
+            width, height = self.field_size_px
+            outside = (x < -0.5) | (y < -0.5) | (x > width - 0.5) | (y > height - 0.5)
+            flag |= np.where(outside, OUTSIDE_FIELD, 0).astype(np.uint8)
+        return ZPrediction(z.astype(np.float32), lpz.astype(np.float32), flag)
+
+    def strangeness(self, embedding: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Mahalanobis distance of embeddings from those of the training spots, shape (n,)."""
+        if self._whiten is None:
+            return np.zeros(len(embedding))
+        mean, whitening = self._whiten
+        return np.linalg.norm((embedding - mean) @ whitening, axis=1)

@@ -1,0 +1,166 @@
+"""The one way from raw pixels around (x, y) to network input. Training, evaluation, live and offline all come here."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from easyzloc_mm.profile import CameraUnits
+
+Floats = NDArray[np.float32]
+
+ROI_PX = 15
+"""Edge of the crop that the network sees (paper, section 2)."""
+AUX_COLUMNS = ("field_u", "field_v", "log_photons", "log_background")
+PHOTON_SCALE = 1000.0
+BACKGROUND_SCALE = 50.0
+MIN_PHOTONS = 50.0
+MIN_BACKGROUND = 0.5
+PAPER_FULL_SCALE_ADU = 65535.0
+
+
+class Normalisation(StrEnum):
+    """How a crop becomes an input."""
+
+    SPOT = "spot"
+    """Variance-stabilised, zero mean and unit variance per crop: brightness enters through its logarithm alone."""
+    PAPER = "paper"
+    """ADU over 65535, position over sensor size (the published scripts)."""
+
+
+def crop_photons(
+    frames_adu: NDArray[np.uint16],
+    frame: NDArray[np.integer],
+    x: NDArray[np.floating],
+    y: NDArray[np.floating],
+    units: CameraUnits,
+    size: int = ROI_PX,
+) -> Floats:
+    """Cut crops around positions and convert them to photons.
+
+    Parameters
+    ----------
+    frames_adu : ndarray, shape (T, Y, X), uint16
+        Raw frames.
+    frame : ndarray, shape (n,)
+        Index into `frames_adu`.
+    x, y : ndarray, shape (n,)
+        Positions in pixels of these frames; the crop's middle pixel is the nearest one.
+    units : CameraUnits
+        ``photons = (ADU - baseline_adu) * electrons_per_adu``.
+    size : int
+        Odd edge of the crop. Where it leaves the frame, the nearest pixel is repeated.
+
+    Returns
+    -------
+    ndarray, shape (n, size, size), float32
+    """
+    crops = np.empty((len(x), size, size), np.float32)
+    if len(x):
+        _crop(
+            frames_adu,
+            np.ascontiguousarray(frame, np.int64),
+            np.rint(x).astype(np.int64),
+            np.rint(y).astype(np.int64),
+            units.baseline_adu,
+            units.electrons_per_adu,
+            crops,
+        )
+    return crops
+
+
+@numba.njit(nogil=True, cache=True)
+def _crop(frames, frame, columns, rows, baseline, gain, crops):  # type: ignore[no-untyped-def]
+    size = crops.shape[1]
+    half = size // 2
+    height, width = frames.shape[1], frames.shape[2]
+    for i in range(len(frame)):
+        image = frames[frame[i]]
+        for a in range(size):
+            row = min(max(rows[i] + a - half, 0), height - 1)
+            for b in range(size):
+                column = min(max(columns[i] + b - half, 0), width - 1)
+                crops[i, a, b] = (float(image[row, column]) - baseline) * gain
+
+
+def network_input(
+    crops: Floats,
+    x: NDArray[np.floating],
+    y: NDArray[np.floating],
+    field_size_px: tuple[int, int],
+    *,
+    normalisation: Normalisation = Normalisation.SPOT,
+    units: CameraUnits | None = None,
+) -> tuple[Floats, Floats]:
+    """Normalise crops for the network. Every crop is treated alone: neighbours in the batch do not matter.
+
+    Parameters
+    ----------
+    crops : ndarray, shape (n, 15, 15), float32
+        Photons.
+    x, y : ndarray, shape (n,)
+        Sensor position, pixels.
+    field_size_px : (int, int)
+        Width and height of the calibrated field.
+    normalisation : Normalisation
+        `SPOT` for the ``matched`` recipe, `PAPER` for ``paper``.
+    units : CameraUnits
+        Needed by `PAPER`, which works on ADU.
+
+    Returns
+    -------
+    image : ndarray, shape (n, 15, 15, 1), float32
+    aux : ndarray, shape (n, 4) for `SPOT` (`AUX_COLUMNS`), (n, 2) for `PAPER`
+    """
+    width, height = field_size_px
+    if normalisation is Normalisation.PAPER:
+        if units is None:
+            raise ValueError("the paper's normalisation works on ADU and needs the camera units")
+        adu = crops / np.float32(units.electrons_per_adu) + np.float32(units.baseline_adu)
+        position = np.stack([np.asarray(x) / width, np.asarray(y) / height], axis=1).astype(np.float32)
+        return (adu / np.float32(PAPER_FULL_SCALE_ADU))[..., None].astype(np.float32), position
+    image = np.empty(crops.shape, np.float32)
+    aux = np.empty((len(crops), len(AUX_COLUMNS)), np.float32)
+    aux[:, 0] = 2 * np.asarray(x) / max(width - 1, 1) - 1
+    aux[:, 1] = 2 * np.asarray(y) / max(height - 1, 1) - 1
+    if len(crops):
+        _normalise(np.ascontiguousarray(crops, np.float32), image, aux)
+    return image[..., None], aux
+
+
+@numba.njit(nogil=True, cache=True)
+def _normalise(crops, image, aux):  # type: ignore[no-untyped-def]
+    size = crops.shape[1]
+    border = np.empty(4 * (size - 1), np.float32)
+    for i in range(len(crops)):
+        n = 0
+        for a in range(size):
+            for b in range(size):
+                if a == 0 or b == 0 or a == size - 1 or b == size - 1:
+                    border[n] = crops[i, a, b]
+                    n += 1
+        border.sort()
+        background = max(0.5 * (border[n // 2 - 1] + border[n // 2]), MIN_BACKGROUND)
+        total = 0.0
+        mean = 0.0
+        square = 0.0
+        for a in range(size):
+            for b in range(size):
+                total += crops[i, a, b]
+                # Anscombe: shot noise becomes the same at every brightness.
+                root = np.sqrt(max(crops[i, a, b], 0.0) + 0.375)
+                image[i, a, b] = root
+                mean += root
+                square += root * root
+        count = size * size
+        mean /= count
+        spread = np.sqrt(max(square / count - mean * mean, 1e-12))
+        for a in range(size):
+            for b in range(size):
+                image[i, a, b] = (image[i, a, b] - mean) / spread
+        photons = max(total - count * background, MIN_PHOTONS)
+        aux[i, 2] = np.log(photons / PHOTON_SCALE)
+        aux[i, 3] = np.log(background / BACKGROUND_SCALE)

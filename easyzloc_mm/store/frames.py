@@ -1,0 +1,168 @@
+"""Raw camera frames of a run: OME-Zarr 0.5 image (t, y, x) in group ``frames/`` of a ``RUN.zarr``.
+
+A frame stands at its own frame number, one chunk each. Chunk files appear whole, so a frame whose file is there
+is complete, also when the writer was killed; attribute ``n_committed`` says the same to readers that do not look
+for files, up to a second late. A frame that was lost on the way from the camera reads as zeros and is named in
+``frames_missing``.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.store.chunks import ChunkedArray, update_node
+from easyzloc_mm.store.ome import image_attributes
+from easyzloc_mm.store.output import remove
+
+GROUP = "frames"
+COMMIT_S = 1.0
+MAX_LISTED = 1000
+"""Missing frames are all counted, but only so many are named."""
+
+
+class FrameWriter:
+    """Writes frames in the order of their numbers; `append` from one thread, `read` from any.
+
+    Parameters
+    ----------
+    path : Path
+        ``RUN.zarr``; made if it is not there.
+    shape_yx : tuple of int
+        Height and width of a frame, pixels.
+    pixel_size_nm, interval_ms : float
+        Sampling, for viewers.
+    expected : int
+        How many frames will come. More may; the image is cut to those that came when closed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        shape_yx: tuple[int, int],
+        *,
+        pixel_size_nm: float,
+        interval_ms: float = 1.0,
+        expected: int = 1,
+    ) -> None:
+        import zarr
+
+        self.path = Path(path)
+        self.shape_yx = (int(shape_yx[0]), int(shape_yx[1]))
+        root = zarr.open_group(self.path, mode="a")
+        if GROUP in root:
+            raise InputError(f"{path} already holds frames: choose another --out, or add --overwrite")
+        step = pixel_size_nm / 1000
+        group = root.create_group(
+            GROUP,
+            attributes=image_attributes(
+                "frames",
+                "tyx",
+                {"t": interval_ms, "y": step, "x": step},
+                n_committed=0,
+                frames_missing=[],
+                frames_missing_count=0,
+            ),
+        )
+        self._image = ChunkedArray(
+            group,
+            "0",
+            shape=(max(int(expected), 1), *self.shape_yx),
+            chunks=(1, *self.shape_yx),
+            dtype="uint16",
+            dimension_names=("t", "y", "x"),
+        )
+        self._next = 0
+        self._committed = 0
+        self._missing: list[int] = []
+        self._missing_count = 0
+        self._committed_s = time.monotonic()
+
+    @property
+    def frames(self) -> int:
+        """One more than the highest frame number written."""
+        return self._next
+
+    def append(self, index: int, pixels: NDArray[np.uint16]) -> None:
+        """Write frame number `index`; numbers rise, and may leave out frames that were lost."""
+        if pixels.shape != self.shape_yx or pixels.dtype != np.uint16:
+            raise ValueError(f"a frame is uint16 {self.shape_yx}, not {pixels.dtype} {pixels.shape}")
+        if index < self._next:
+            raise ValueError(f"frame {index} came after frame {self._next - 1}")
+        if index >= self._image.shape[0]:
+            self._image.resize((2 * (index + 1), *self.shape_yx))
+        self._image.write((index, 0, 0), pixels[np.newaxis])
+        self._missing_count += index - self._next
+        self._missing.extend(range(self._next, min(index, self._next + MAX_LISTED - len(self._missing))))
+        self._next = index + 1
+        if time.monotonic() - self._committed_s >= COMMIT_S:
+            self.flush()
+
+    def read(self, index: int) -> NDArray[np.uint16]:
+        """Read a frame back that was appended."""
+        pixels: NDArray[np.uint16] = self._image.read((index, 0, 0))[0]
+        return pixels
+
+    def flush(self) -> None:
+        """Tell readers how many frames there are."""
+        self._committed_s = time.monotonic()
+        update_node(
+            self.path / GROUP,
+            n_committed=self._next,
+            frames_missing=self._missing,
+            frames_missing_count=self._missing_count,
+        )
+
+    def close(self) -> None:
+        """Commit, and cut the image to the frames that came."""
+        self.flush()
+        self._image.resize((self._next, *self.shape_yx))
+
+    def discard(self) -> None:
+        """Remove the frames from the store."""
+        remove(self.path / GROUP)
+
+
+class StoredFrames:
+    """Frames of a run; read-only, also while they are being written.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (frames, height, width), cut to the complete frames.
+    pixel_size_nm : float
+        Pixel size.
+    frames_missing : int
+        Frames among them that were lost on the way from the camera and read as zeros.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import zarr
+
+        path = Path(path)
+        try:
+            group: Any = zarr.open_group(path, mode="r")[GROUP]
+            self._image: Any = group["0"]
+            multiscale: Any = group.attrs["ome"]["multiscales"][0]
+            committed = int(group.attrs["n_committed"])
+            self.frames_missing = int(group.attrs["frames_missing_count"])
+        except (KeyError, ValueError, OSError, TypeError) as error:
+            raise InputError(
+                f"{path} holds no raw frames: it was written without --keep-raw ({error})"
+            ) from None
+        scale = multiscale["datasets"][0]["coordinateTransformations"][0]["scale"]
+        self.pixel_size_nm = float(scale[-1]) * 1000
+        chunks = path / GROUP / "0" / "c"
+        while (chunks / str(committed) / "0" / "0").is_file():
+            committed += 1  # written after the last commit, by a writer that was killed or still runs
+        self.shape = (committed, *(int(size) for size in self._image.shape[1:]))
+
+    def read(self, start: int, stop: int) -> NDArray[np.uint16]:
+        """Read frames `start` to `stop` (exclusive), shape (n, height, width)."""
+        pixels: NDArray[np.uint16] = np.asarray(self._image[start : min(stop, self.shape[0])])
+        return pixels

@@ -1,0 +1,215 @@
+"""Localisation tables: group ``localizations/`` of a ``RUN.zarr``, one 1-D array per column.
+
+Rows beyond the group's attribute ``n_committed`` are undefined. It is written after the rows that it counts,
+each file is put in place whole, and rows that were committed are never changed: a reader never sees a torn
+row, and a writer that was killed loses at most what it had not flushed (one second).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.store.chunks import ChunkedArray, update_node
+
+COLUMNS_2D = (
+    "frame", "x", "y", "photons", "sx", "sy", "bg", "lpx", "lpy", "ellipticity", "net_gradient",
+)  # fmt: skip
+"""Columns of every table, Picasso's names and units: frame; px for x, y, sx, sy, lpx, lpy; photons, bg."""
+COLUMNS_Z = ("z", "lpz", "z_flag")
+"""Further columns of a 3D table: nm, nm, bit field."""
+CHUNK_ROWS = 16384
+FIRST_CAPACITY = 64 * CHUNK_ROWS
+FLUSH_S = 1.0
+GROUP = "localizations"
+FACTS = "easyzloc"
+"""Root attribute under which a run's provenance stands."""
+
+
+def column_dtype(name: str) -> np.dtype[Any]:
+    """Return the dtype of a column: frame uint32, z_flag uint8, all others float32."""
+    return np.dtype({"frame": "u4", "z_flag": "u1"}.get(name, "f4"))
+
+
+class LocalizationWriter:
+    """Appends rows to the table of a run; use it from one thread.
+
+    Parameters
+    ----------
+    path : Path
+        ``RUN.zarr``; made if it is not there, and it may already hold the run's frames.
+    attributes : mapping
+        Provenance: pixel size, sensor size, camera units, model, versions. Plain JSON values.
+    columns : sequence of str
+        Columns of the table; those of the first `append` if not given.
+
+    Raises
+    ------
+    InputError
+        The store already holds a table.
+    """
+
+    def __init__(
+        self, path: Path, attributes: Mapping[str, Any], *, columns: Sequence[str] | None = None
+    ) -> None:
+        import zarr
+
+        self.path = Path(path)
+        root = zarr.open_group(self.path, mode="a")
+        if GROUP in root:
+            raise InputError(f"{path} already holds localisations: choose another --out, or add --overwrite")
+        self._facts = {**dict(root.attrs.get(FACTS, {})), "kind": "run", **attributes}  # type: ignore[dict-item]
+        update_node(self.path, **{FACTS: self._facts})
+        self._group = root.create_group(GROUP, attributes={"n_committed": 0, "columns": []})
+        self._columns: dict[str, ChunkedArray] = {}
+        self._tail: dict[str, NDArray[Any]] = {}
+        self._rows = 0
+        self._committed = 0
+        self._flushed_s = time.monotonic()
+        if columns is not None:
+            self._make_columns(columns)
+
+    @property
+    def rows(self) -> int:
+        """Rows appended so far."""
+        return self._rows
+
+    @property
+    def n_committed(self) -> int:
+        """Rows that a reader sees."""
+        return self._committed
+
+    def append(self, rows: pd.DataFrame) -> None:
+        """Add rows; they are on disk when a chunk is full, or about one second later (`flush_if_due`).
+
+        Raises
+        ------
+        ValueError
+            A value is not finite, or the columns differ from those of earlier rows: both are the caller's
+            mistakes, since Picasso silently drops rows with NaN.
+        """
+        if not self._columns:
+            self._make_columns([str(name) for name in rows.columns])
+        if set(rows.columns) != set(self._columns):
+            raise ValueError(f"the table has columns {list(self._columns)}, not {list(rows.columns)}")
+        values = {name: rows[name].to_numpy() for name in self._columns}
+        broken = [name for name, column in values.items() if not np.isfinite(column).all()]
+        if broken:
+            raise ValueError(f"localisations must be finite; {', '.join(broken)} are not")
+        start = 0
+        while start < len(rows):
+            offset = self._rows % CHUNK_ROWS
+            count = min(len(rows) - start, CHUNK_ROWS - offset)
+            for name, column in values.items():
+                self._tail[name][offset : offset + count] = column[start : start + count]
+            self._rows += count
+            start += count
+            if self._rows % CHUNK_ROWS == 0:
+                self._write_tail(self._rows // CHUNK_ROWS - 1)
+        self.flush_if_due()
+
+    def flush_if_due(self) -> None:
+        """Commit what was appended if the last commit is a second ago; call it when no rows come, too."""
+        if time.monotonic() - self._flushed_s >= FLUSH_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Commit every row appended so far."""
+        self._flushed_s = time.monotonic()
+        if self._rows == self._committed:
+            return
+        if self._rows % CHUNK_ROWS:
+            self._write_tail(self._rows // CHUNK_ROWS)
+        update_node(self.path / GROUP, n_committed=self._rows)
+        self._committed = self._rows
+
+    def update_attributes(self, **attributes: object) -> None:
+        """Change provenance, for instance the number of frames once it is known."""
+        self._facts.update(attributes)
+        update_node(self.path, **{FACTS: self._facts})
+
+    def close(self) -> None:
+        """Commit the rest and cut the arrays to their rows, so that every Zarr reader sees only real ones."""
+        if not self._columns:
+            self._make_columns(COLUMNS_2D)
+        self.flush()
+        for column in self._columns.values():
+            column.resize((self._rows,))
+
+    def _make_columns(self, names: Sequence[str]) -> None:
+        for name in names:
+            self._columns[name] = ChunkedArray(
+                self._group,
+                name,
+                shape=(FIRST_CAPACITY,),
+                chunks=(CHUNK_ROWS,),
+                dtype=column_dtype(name),
+                dimension_names=("row",),
+            )
+            self._tail[name] = np.zeros(CHUNK_ROWS, column_dtype(name))
+        update_node(self.path / GROUP, columns=list(names))
+
+    def _write_tail(self, chunk: int) -> None:
+        for name, column in self._columns.items():
+            if (chunk + 1) * CHUNK_ROWS > column.shape[0]:
+                column.resize((2 * column.shape[0],))
+            column.write((chunk,), self._tail[name])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_localizations(path: Path, *, first_row: int = 0) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read the committed rows of a run, also while it is being written or after its writer was killed.
+
+    Parameters
+    ----------
+    path : Path
+        ``RUN.zarr``.
+    first_row : int
+        Leave out the rows before this one, which a reader that follows a run has already.
+
+    Returns
+    -------
+    table : DataFrame
+        Columns `COLUMNS_2D`, and `COLUMNS_Z` where the run is 3D.
+    attributes : dict
+        Provenance as `LocalizationWriter` was given it.
+
+    Raises
+    ------
+    InputError
+        There is no such run.
+    """
+    import zarr
+
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist: give a RUN.zarr that live, localize or scan wrote")
+    try:
+        root = zarr.open_group(path, mode="r")
+        group: Any = root[GROUP]
+        total = int(group.attrs["n_committed"])
+        names = list(group.attrs["columns"])
+    except (KeyError, ValueError, OSError, TypeError) as error:
+        raise InputError(
+            f"{path} holds no localisations: give a RUN.zarr that live, localize or scan wrote ({error})"
+        ) from None
+    first_row = min(first_row, total)
+    columns = {name: group[name][first_row:total] for name in names}
+    if not columns:
+        columns = {name: np.empty(0, column_dtype(name)) for name in COLUMNS_2D}
+    return pd.DataFrame(columns), dict(root.attrs.get(FACTS, {}))  # type: ignore[arg-type]
