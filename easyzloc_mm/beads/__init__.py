@@ -1,1 +1,6 @@
-"""To be filled."""
+"""Bead stacks to a labelled bead data set, and the information limit that their blur sets."""
+
+from easyzloc_mm.beads.build import bead_set_from_rois, beads_from_sources, build_bead_set, count_reasons
+from easyzloc_mm.beads.report import write_bead_report
+
+__all__ = ["bead_set_from_rois", "beads_from_sources", "build_bead_set", "count_reasons", "write_bead_report"]

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.store.bead_stacks import COLUMNS, MIN_PLANES, BeadStack, StackPixels
@@ -34,6 +35,38 @@ def open_tiff_stacks(path: Path, *, z_step_nm: float | None, pixel_size_nm: floa
             ]
     except (tifffile.TiffFileError, ElementTree.ParseError, OSError) as error:
         raise InputError(f"{path} cannot be read as TIFF: {error}") from None
+
+
+def read_roi_stacks(path: Path) -> NDArray[np.uint16]:
+    """Read ready-cut ROIs through focus from one TIFF file.
+
+    Returns
+    -------
+    ndarray, shape (n, z, y, x), uint16
+        ADU.
+
+    Raises
+    ------
+    InputError
+        The file is missing, no TIFF, or not a four-dimensional stack of unsigned integers.
+    """
+    import tifffile
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"ROI stacks {path} do not exist: give a TIFF file")
+    try:
+        pixels = tifffile.imread(path)
+    except (tifffile.TiffFileError, OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as TIFF: {error}") from None
+    if pixels.ndim != 4 or pixels.dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            f"{path} holds {pixels.dtype} {pixels.shape} instead of ROI stacks (n,z,y,x) of 8 or 16 bit counts: "
+            "without --rois a file is read as one bead stack (z,y,x)"
+        )
+    if pixels.shape[1] < MIN_PLANES:
+        raise InputError(f"{path} has {pixels.shape[1]} planes per ROI, {MIN_PLANES} or more are needed")
+    return np.asarray(pixels, np.uint16)
 
 
 def _stack(

@@ -1,0 +1,160 @@
+"""The bead data set: ROIs through focus with a z label per plane, and why each bead was kept or not."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.profile import CameraUnits
+from easyzloc_mm.store.output import whole_or_nothing
+
+KIND = "bead data set"
+SCHEMA_VERSION = 1
+ARRAYS = ("rois", "z_nm", "x", "y", "roi_x0", "roi_y0", "stack", "region", "accepted")
+ROI_CHUNK = 16
+
+
+@dataclass(frozen=True)
+class BeadSet:
+    """Beads of one instrument.
+
+    Attributes
+    ----------
+    rois : ndarray, shape (n, P, R, R), uint16
+        ADU as the camera gave them; planes in the order of their stage position. Stacks with fewer planes than P are
+        filled up with zeros, where `z_nm` is NaN.
+    z_nm : ndarray, shape (n, P), float32
+        Label of each plane: stage position above the bead's focus. NaN where there is no plane, and for beads whose
+        focus was not found.
+    x, y : ndarray, shape (n,), float64
+        Centre of the bead on the sensor, pixels. Where the place in the field is unknown, within the ROI.
+    roi_x0, roi_y0 : ndarray, shape (n,), int64
+        Sensor pixel of the ROI's first column and row.
+    stack, region : ndarray, shape (n,), int64
+        Split keys: field of view, and group of beads whose ROIs share camera pixels. No region spans two stacks.
+    accepted : ndarray, shape (n,), bool
+    reason : tuple of str
+        Why a bead was rejected; empty for accepted ones.
+    measures : DataFrame
+        What was measured of each bead (`easyzloc_mm.beads.judge`); NaN where it was not.
+    units : CameraUnits
+        What turns ADU into photons.
+    pixel_size_nm : float
+        Sample-plane pixel size.
+    field_size_px : (int, int)
+        Width and height of the camera image.
+    field_known : bool
+        Whether `x`, `y` are places in the field.
+    sources : tuple of str
+        Names of the files or stores that the beads come from.
+    """
+
+    rois: NDArray[np.uint16]
+    z_nm: NDArray[np.float32]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    roi_x0: NDArray[np.int64]
+    roi_y0: NDArray[np.int64]
+    stack: NDArray[np.int64]
+    region: NDArray[np.int64]
+    accepted: NDArray[np.bool_]
+    reason: tuple[str, ...]
+    units: CameraUnits
+    pixel_size_nm: float
+    field_size_px: tuple[int, int]
+    field_known: bool
+    sources: tuple[str, ...] = ()
+    measures: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def __len__(self) -> int:
+        return len(self.accepted)
+
+    def digest(self) -> str:
+        """SHA-256 of what training sees of the data set."""
+        content = hashlib.sha256()
+        for name in ARRAYS:
+            content.update(np.ascontiguousarray(getattr(self, name)).tobytes())
+        content.update(repr((self.units, self.pixel_size_nm, self.field_size_px, self.field_known)).encode())
+        return content.hexdigest()
+
+
+def write_bead_set(path: Path, beads: BeadSet, *, overwrite: bool = False) -> None:
+    """Write ``beads.zarr`` (Zarr v3), whole or not at all.
+
+    Raises
+    ------
+    InputError
+        `path` exists, or its folder does not.
+    """
+    import zarr
+
+    with whole_or_nothing(Path(path), overwrite=overwrite) as draft:
+        facts = {
+            "kind": KIND,
+            "schema_version": SCHEMA_VERSION,
+            "pixel_size_nm": beads.pixel_size_nm,
+            "field_size_px": list(beads.field_size_px),
+            "field_known": beads.field_known,
+            "camera_units": beads.units.model_dump(mode="json"),
+            "reason": list(beads.reason),
+            "sources": list(beads.sources),
+            "measures": list(beads.measures.columns),
+        }
+        root = zarr.create_group(draft, attributes={"easyzloc": facts})
+        for name in ARRAYS:
+            values = np.asarray(getattr(beads, name))
+            chunks = (ROI_CHUNK, *values.shape[1:]) if name == "rois" else values.shape
+            array = root.create_array(
+                name, shape=values.shape, chunks=tuple(max(1, size) for size in chunks), dtype=values.dtype
+            )
+            array[...] = values
+        measures = root.create_group("measures")
+        for column in beads.measures.columns:
+            values = beads.measures[column].to_numpy(np.float64)
+            array = measures.create_array(
+                str(column), shape=values.shape, chunks=(max(1, len(values)),), dtype="float64"
+            )
+            array[...] = values
+
+
+def read_bead_set(path: Path) -> BeadSet:
+    """Read ``beads.zarr``.
+
+    Raises
+    ------
+    InputError
+        There is none, or it was written by another version.
+    """
+    import zarr
+
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist: give a beads.zarr that `beads` or `calibrate` wrote")
+    try:
+        root: Any = zarr.open_group(path, mode="r")
+        facts: Any = root.attrs["easyzloc"]
+        if facts["kind"] != KIND:
+            raise KeyError(KIND)
+        version = facts["schema_version"]
+    except (KeyError, ValueError, TypeError, OSError):
+        raise InputError(f"{path} is no bead data set: give a beads.zarr that `beads` or `calibrate` wrote") from None
+    if version != SCHEMA_VERSION:
+        raise InputError(f"{path} has schema version {version}, not {SCHEMA_VERSION}: run `beads` again")
+    arrays = {name: np.asarray(root[name][...]) for name in ARRAYS}
+    return BeadSet(
+        **arrays,
+        reason=tuple(facts["reason"]),
+        units=CameraUnits.model_validate(facts["camera_units"]),
+        pixel_size_nm=float(facts["pixel_size_nm"]),
+        field_size_px=(int(facts["field_size_px"][0]), int(facts["field_size_px"][1])),
+        field_known=bool(facts["field_known"]),
+        sources=tuple(facts["sources"]),
+        measures=pd.DataFrame({name: root[f"measures/{name}"][...] for name in facts["measures"]}),
+    )
