@@ -17,7 +17,8 @@ ROI_PX = 15
 AUX_COLUMNS = ("field_u", "field_v", "log_photons", "log_background")
 PHOTON_SCALE = 1000.0
 BACKGROUND_SCALE = 50.0
-MIN_PHOTONS = 50.0
+MIN_PHOTONS, MAX_PHOTONS = 50.0, 10000.0
+"""Brighter spots look to the network like the brightest it was trained on: it never has to extrapolate."""
 MIN_BACKGROUND = 0.5
 PAPER_FULL_SCALE_ADU = 65535.0
 
@@ -161,6 +162,6 @@ def _normalise(crops, image, aux):  # type: ignore[no-untyped-def]
         for a in range(size):
             for b in range(size):
                 image[i, a, b] = (image[i, a, b] - mean) / spread
-        photons = max(total - count * background, MIN_PHOTONS)
+        photons = min(max(total - count * background, MIN_PHOTONS), MAX_PHOTONS)
         aux[i, 2] = np.log(photons / PHOTON_SCALE)
         aux[i, 3] = np.log(background / BACKGROUND_SCALE)

@@ -1,0 +1,142 @@
+"""How good a model is, on beads that it has never seen, beside what their blur allows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from easyzloc_mm.beads.limit import measured_psf
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.network.augment import BeadSource, MoleculeDomain, draw_molecules
+from easyzloc_mm.network.bundle import PIXEL_SIZE_TOLERANCE, ModelBundle, ZPrediction
+from easyzloc_mm.network.paper import recorded_planes
+from easyzloc_mm.network.split import split_beads
+from easyzloc_mm.store.bead_set import BeadSet
+
+MOLECULES = 10000
+TYPICAL_PHOTONS, TYPICAL_BACKGROUND = (1000.0, 3000.0), (20.0, 100.0)
+CROP_ERROR_PX = 0.2
+BINS = 10
+SEED = 1234
+
+
+def evaluate(bundle: ModelBundle, beads: BeadSet, *, report: Path | None = None) -> dict[str, Any]:
+    """Score a model on held-out beads, thinned to molecules and as recorded.
+
+    On the data set that the model was trained on, only its test beads are used; on another one, every accepted bead.
+    Figures are over molecules within the calibrated range that carry no flag; `flagged` says how many do.
+
+    Parameters
+    ----------
+    bundle : ModelBundle
+    beads : BeadSet
+    report : Path, optional
+        Folder for an HTML report.
+
+    Returns
+    -------
+    dict
+        ``rmse_z_nm``, ``robust_z_nm``, ``limit_z_nm``, ``coverage_68``, ``coverage_95``, ``flagged``,
+        ``bead_rmse_z_nm``, ``beads``, ``held_out``, and ``bins``: the same by z.
+
+    Raises
+    ------
+    InputError
+        The beads have another pixel size, or none is accepted.
+    """
+    if abs(beads.pixel_size_nm - bundle.pixel_size_nm) > PIXEL_SIZE_TOLERANCE * bundle.pixel_size_nm:
+        raise InputError(
+            f"the beads have {beads.pixel_size_nm:g} nm per pixel, model {bundle.path} was trained at "
+            f"{bundle.pixel_size_nm:g}: give beads of the same microscope"
+        )
+    held_out = bundle.calibration["training_data"] == beads.digest()
+    chosen = split_beads(beads, bundle.calibration["seed"]).test if held_out else np.flatnonzero(beads.accepted)
+    if not len(chosen):
+        raise InputError("the bead data set has no accepted bead: nothing to evaluate on")
+    molecules = _score_molecules(bundle, beads, chosen)
+    crops, bead, z_nm = recorded_planes(beads, chosen, bundle.z_range_nm)
+    recorded = _table(bundle.predict(crops, beads.x[bead], beads.y[bead]), z_nm)
+    trusted = molecules[molecules["flag"] == 0]
+    result: dict[str, Any] = {
+        **_figures(trusted),
+        "flagged": float((molecules["flag"] != 0).mean()),
+        "bead_rmse_z_nm": _rms(recorded["error"]),
+        "beads": len(chosen),
+        "held_out": held_out,
+        "bins": _bins(molecules, bundle.z_range_nm),
+    }
+    if report is not None:
+        from easyzloc_mm.network.report import write_model_report
+
+        write_model_report(report, bundle.calibration, result, molecules, recorded)
+    return result
+
+
+def _score_molecules(bundle: ModelBundle, beads: BeadSet, chosen: NDArray[np.integer]) -> pd.DataFrame:
+    low, high = bundle.z_range_nm
+    domain = MoleculeDomain(
+        photons=TYPICAL_PHOTONS,
+        background=TYPICAL_BACKGROUND,
+        crop_error_px=CROP_ERROR_PX,
+        neighbour_share=0.0,
+        z_limit_nm=max(-low, high),
+    )
+    drawn = draw_molecules(BeadSource.from_beads(beads, chosen), domain, MOLECULES, SEED)
+    table = _table(bundle.predict(drawn.crops, drawn.x, drawn.y), drawn.z_nm.astype(float))
+    table["photons"], table["background"] = drawn.photons, drawn.background
+    table["limit"] = measured_psf(beads).limit(
+        drawn.x, drawn.y, drawn.z_nm, drawn.photons, drawn.background, beads.units.read_noise_e
+    )[2]
+    return table[table["z"].between(low, high)].reset_index(drop=True)
+
+
+def _table(prediction: ZPrediction, z_nm: NDArray[np.float64]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "z": z_nm,
+            "predicted": prediction.z_nm,
+            "sigma": prediction.lpz_nm,
+            "flag": prediction.z_flag,
+            "error": prediction.z_nm - z_nm,
+        }
+    )
+
+
+def _figures(table: pd.DataFrame) -> dict[str, float | None]:
+    if table.empty:
+        return dict.fromkeys(("rmse_z_nm", "robust_z_nm", "limit_z_nm", "coverage_68", "coverage_95"))
+    pull = np.abs(table["error"]) / table["sigma"]
+    return {
+        "rmse_z_nm": _rms(table["error"]),
+        "robust_z_nm": float(1.4826 * np.median(np.abs(table["error"]))),
+        "limit_z_nm": _rms(table["limit"]),
+        "coverage_68": float((pull <= 1).mean()),
+        "coverage_95": float((pull <= 1.96).mean()),
+    }
+
+
+def _bins(molecules: pd.DataFrame, z_range: tuple[float, float]) -> list[dict[str, Any]]:
+    edges = np.linspace(*z_range, BINS + 1)
+    rows = []
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        inside = molecules[molecules["z"].between(low, high, inclusive="left")]
+        trusted = inside[inside["flag"] == 0]
+        rows.append(
+            {
+                "z_from_nm": float(low),
+                "z_to_nm": float(high),
+                "molecules": len(trusted),
+                "flagged": float((inside["flag"] != 0).mean()) if len(inside) else 0.0,
+                "bias_nm": float(trusted["error"].mean()) if len(trusted) else None,
+                **_figures(trusted),
+            }
+        )
+    return rows
+
+
+def _rms(values: pd.Series) -> float:
+    return float(np.sqrt(np.mean(np.asarray(values, float) ** 2)))

@@ -1,0 +1,231 @@
+"""Training: a bead data set in, a model bundle out."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.network.augment import BeadSource, MoleculeDomain, draw_molecules
+from easyzloc_mm.network.bundle import SCHEMA_VERSION, ModelBundle
+from easyzloc_mm.network.calibrate_output import AMBIGUOUS_ABOVE, calibrate_sigma, learn_familiarity, sigma_by_z
+from easyzloc_mm.network.evaluate import evaluate
+from easyzloc_mm.network.inputs import ROI_PX, Normalisation, network_input
+from easyzloc_mm.network.posterior import COMPONENTS, Z_UNIT_NM
+from easyzloc_mm.network.split import Split, split_beads
+from easyzloc_mm.store.bead_set import BeadSet
+from easyzloc_mm.store.output import whole_or_nothing
+
+if TYPE_CHECKING:
+    import keras
+
+Progress = Callable[[str, float], None]
+
+Z_RANGE_NM = 1000.0
+"""Depths beyond this are flagged (paper: z within +-1 um)."""
+EDGE_NM = 50.0
+"""Left free between the ends of the stacks and the calibrated range."""
+CALIBRATION_MOLECULES = 16384
+MAX_EXPORT_DIFFERENCE = 1e-3
+PACKAGES = ("easyzloc-mm", "keras", "tensorflow", "numpy", "onnxruntime", "picassosr")
+
+
+class Recipe(StrEnum):
+    """How a network is trained."""
+
+    MATCHED = "matched"
+    """Beads thinned to molecule brightness, mixture of Gaussians as output."""
+    PAPER = "paper"
+    """Boland et al. 2025."""
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What training made.
+
+    Attributes
+    ----------
+    minutes : float
+        Wall time of the optimisation.
+    rmse_z_nm : float
+        Held-out beads thinned to molecule brightness, unflagged.
+    limit_z_nm : float
+        Information limit of those.
+    recipe : str
+    train_beads, validation_beads, test_beads : int
+    """
+
+    minutes: float
+    rmse_z_nm: float
+    limit_z_nm: float
+    recipe: str
+    train_beads: int
+    validation_beads: int
+    test_beads: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for printing."""
+        return asdict(self)
+
+
+def train(
+    beads: BeadSet,
+    out: Path,
+    *,
+    recipe: str = "matched",
+    minutes: float = 10.0,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> TrainReport:
+    """Train a network and write its bundle with a report.
+
+    Parameters
+    ----------
+    beads : BeadSet
+    out : Path
+        The bundle's folder; it appears when it is whole.
+    recipe : {"matched", "paper"}
+    minutes : float
+        Time budget of the optimisation.
+    seed : int
+        Of the split, the weights and everything drawn at random.
+
+    Raises
+    ------
+    InputError
+        The recipe is unknown, too few beads, or the output exists.
+    """
+    try:
+        chosen = Recipe(recipe)
+    except ValueError:
+        raise InputError(f"recipe '{recipe}' is unknown: use matched or paper") from None
+    with whole_or_nothing(Path(out), overwrite=overwrite) as draft:
+        split = split_beads(beads, seed)
+        train_source = BeadSource.from_beads(beads, split.train)
+        low, high = train_source.z_range_nm
+        z_range = max(low + EDGE_NM, -Z_RANGE_NM), min(high - EDGE_NM, Z_RANGE_NM)
+        draft.mkdir()
+        start = time.monotonic()
+        if chosen is Recipe.MATCHED:
+            model, calibration = _matched(beads, split, train_source, minutes, seed, progress)
+        else:
+            model, calibration = _paper(beads, split, z_range, minutes, seed, progress)
+        spent = (time.monotonic() - start) / 60
+        calibration |= {
+            "schema_version": SCHEMA_VERSION,
+            "recipe": str(chosen),
+            "seed": seed,
+            "minutes": spent,
+            "roi_px": ROI_PX,
+            "z_range_nm": list(z_range),
+            "pixel_size_nm": beads.pixel_size_nm,
+            "field_size_px": list(beads.field_size_px),
+            "field_known": beads.field_known,
+            "camera_units": beads.units.model_dump(mode="json"),
+            "training_data": beads.digest(),
+            "beads": {name: len(getattr(split, name)) for name in ("train", "validation", "test")},
+            "versions": _versions(),
+        }
+        if progress:
+            progress("exporting", 1.0)
+        _export(model, draft)
+        _write(draft, calibration)
+        _check_export(model, ModelBundle.load(draft), train_source, seed)
+        if progress:
+            progress("measuring accuracy on held-out beads", 1.0)
+        accuracy = evaluate(ModelBundle.load(draft), beads, report=draft / "report")
+        calibration["accuracy"] = accuracy
+        _write(draft, calibration)
+    return TrainReport(
+        minutes=spent,
+        rmse_z_nm=accuracy["rmse_z_nm"],
+        limit_z_nm=accuracy["limit_z_nm"],
+        recipe=str(chosen),
+        train_beads=len(split.train),
+        validation_beads=len(split.validation),
+        test_beads=len(split.test),
+    )
+
+
+def _matched(
+    beads: BeadSet, split: Split, source: BeadSource, minutes: float, seed: int, progress: Progress | None
+) -> tuple[keras.Model, dict[str, Any]]:
+    from easyzloc_mm.network.matched import fit_matched
+
+    domain = MoleculeDomain()
+    validation = BeadSource.from_beads(beads, split.validation)
+    model = fit_matched(source, validation, domain, minutes=minutes, seed=seed, progress=progress)
+    known = draw_molecules(source, domain, CALIBRATION_MOLECULES, seed + 11)
+    held_out = draw_molecules(validation, domain, CALIBRATION_MOLECULES, seed + 12)
+    raw_known, raw = (
+        np.asarray(model.predict([*network_input(m.crops, m.x, m.y, source.field_size_px)], batch_size=4096, verbose=0))
+        for m in (known, held_out)
+    )
+    return model, {
+        "normalisation": str(Normalisation.SPOT),
+        "ambiguous_above": AMBIGUOUS_ABOVE,
+        "sigma_scale": calibrate_sigma(raw, held_out.z_nm),
+        "novelty": learn_familiarity(raw_known[:, 3 * COMPONENTS :], raw[:, 3 * COMPONENTS :]),
+        "domain": asdict(domain),
+    }
+
+
+def _paper(
+    beads: BeadSet, split: Split, z_range: tuple[float, float], minutes: float, seed: int, progress: Progress | None
+) -> tuple[keras.Model, dict[str, Any]]:
+    from easyzloc_mm.network.paper import fit_paper, recorded_planes
+
+    model = fit_paper(beads, split.train, split.validation, z_range, minutes=minutes, seed=seed, progress=progress)
+    crops, bead, z_nm = recorded_planes(beads, split.validation, z_range)
+    inputs = network_input(
+        crops, beads.x[bead], beads.y[bead], beads.field_size_px, normalisation=Normalisation.PAPER, units=beads.units
+    )
+    predicted = Z_UNIT_NM * np.asarray(model.predict([*inputs], batch_size=256, verbose=0))[:, 0]
+    return model, {
+        "normalisation": str(Normalisation.PAPER),
+        "sigma_by_z": sigma_by_z(predicted, z_nm, Z_RANGE_NM),
+    }
+
+
+def _export(model: keras.Model, folder: Path) -> None:
+    model.save(folder / "model.keras")
+    # Keras' exporter wants to have seen the model called once.
+    model([np.zeros((1, *shape[1:]), np.float32) for shape in model.input_shape])
+    model.export(str(folder / "model.onnx"), format="onnx", verbose=False)
+
+
+def _check_export(model: keras.Model, bundle: ModelBundle, source: BeadSource, seed: int) -> None:
+    """Refuse a bundle whose ONNX network does not say what the trained one says."""
+    drawn = draw_molecules(source, MoleculeDomain(), 256, seed + 21)
+    field = source.field_size_px
+    x = drawn.x if bundle.field_known else np.full(len(drawn.x), (field[0] - 1) / 2)
+    y = drawn.y if bundle.field_known else np.full(len(drawn.y), (field[1] - 1) / 2)
+    inputs = network_input(drawn.crops, x, y, field, normalisation=bundle.normalisation, units=bundle.units)
+    expected = np.asarray(model.predict([*inputs], verbose=0))
+    difference = float(np.max(np.abs(bundle.raw_output(drawn.crops, x, y) - expected)))
+    if not difference <= MAX_EXPORT_DIFFERENCE * max(1.0, float(np.abs(expected).max())):
+        raise RuntimeError(f"the exported network differs from the trained one by {difference:.2g}")
+
+
+def _write(folder: Path, calibration: dict[str, Any]) -> None:
+    text = json.dumps(calibration, indent=1, allow_nan=False)
+    (folder / "calibration.json").write_text(text, encoding="utf-8")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
