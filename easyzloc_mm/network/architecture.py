@@ -99,20 +99,17 @@ def _backbone() -> keras.Model:
         socket.setdefaulttimeout(patience)
 
 
-def _bicubic() -> keras.layers.Layer:
-    """15 -> 64 bicubic resize as two fixed einsum layers: exact, and every ONNX exporter knows it."""
+def _bicubic() -> keras.Model:
+    """15 -> 64 bicubic resize as a fixed matrix along each axis: exact, and every ONNX exporter knows it."""
     import keras
     from keras import layers
 
+    stages = []
+    for _ in "xy":
+        stages += [layers.Dense(PAPER_SIDE_PX, use_bias=False), layers.Permute((2, 1))]
+    resize = keras.Sequential([keras.Input((ROI_PX, ROI_PX)), *stages], name="bicubic")
     matrix = bicubic_matrix(ROI_PX, PAPER_SIDE_PX)
-    resize = keras.Sequential(name="bicubic")
-    for equation in ("abc,cd->abd", "abc,bd->adc"):
-        shape = (None, PAPER_SIDE_PX) if equation == "abc,cd->abd" else (PAPER_SIDE_PX, None)
-        layer = layers.EinsumDense(equation, output_shape=shape, trainable=False)
-        resize.add(layer)
-    resize.build((None, ROI_PX, ROI_PX))
-    for layer in resize.layers:
-        layer.set_weights([matrix])
+    resize.set_weights([matrix, matrix])
     resize.trainable = False
     return resize
 

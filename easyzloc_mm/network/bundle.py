@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.network.inputs import Normalisation, network_input
+from easyzloc_mm.network.inputs import ROI_PX, Normalisation, network_input
 from easyzloc_mm.network.posterior import COMPONENTS, Z_UNIT_NM, summarize
 from easyzloc_mm.profile import CameraUnits, Profile
 
@@ -219,6 +219,10 @@ class ModelBundle:
             outside = (x < -0.5) | (y < -0.5) | (x > width - 0.5) | (y > height - 0.5)
             flag |= np.where(outside, OUTSIDE_FIELD, 0).astype(np.uint8)
         return ZPrediction(z.astype(np.float32), lpz.astype(np.float32), flag)
+
+    def warm_up(self) -> None:
+        """Compile and run everything once on an empty crop, so that no camera frame has to wait for it."""
+        self.predict(np.ones((1, ROI_PX, ROI_PX), np.float32), np.zeros(1), np.zeros(1))
 
     def strangeness(self, embedding: NDArray[np.floating]) -> NDArray[np.float64]:
         """Mahalanobis distance of embeddings from those of the training spots, shape (n,)."""

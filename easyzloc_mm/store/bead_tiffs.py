@@ -37,6 +37,14 @@ def open_tiff_stacks(path: Path, *, z_step_nm: float | None, pixel_size_nm: floa
         raise InputError(f"{path} cannot be read as TIFF: {error}") from None
 
 
+def ome_pixel_size_nm(file: Any) -> float | None:
+    """Pixel size that an open `tifffile.TiffFile` states in its OME or ImageJ metadata."""
+    if file.is_ome and file.ome_metadata:
+        image = _ome_image(ElementTree.fromstring(file.ome_metadata), 0)
+        return image.pixel_size_nm if image else None
+    return _imagej_sampling(file)[0] if file.is_imagej else None
+
+
 def read_roi_stacks(path: Path) -> NDArray[np.uint16]:
     """Read ready-cut ROIs through focus from one TIFF file.
 
