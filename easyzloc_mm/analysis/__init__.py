@@ -1,1 +1,1 @@
-"""To be filled."""
+"""Drift, resolution, nuclear pores, rendering: from localisation tables alone."""

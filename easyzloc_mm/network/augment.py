@@ -44,7 +44,7 @@ class MoleculeDomain:
         Depths are drawn uniformly from -z_limit_nm to z_limit_nm.
     """
 
-    photons: tuple[float, float] = (500.0, 10000.0)
+    photons: tuple[float, float] = (300.0, 10000.0)
     background: tuple[float, float] = (5.0, 150.0)
     crop_error_px: float = 0.4
     neighbour_share: float = 0.1
