@@ -97,9 +97,7 @@ def _instrument(profile: Profile) -> list[Finding]:
     except EasyZlocError as error:
         return [Finding("microscope", "fail", str(error))]
     findings = [Finding(f"microscope {key}", "ok", str(value)) for key, value in facts.items()]
-    findings.append(
-        Finding("stages", "ok", f"x {position.x_um:.2f}, y {position.y_um:.2f}, z {position.z_um:.3f} um")
-    )
+    findings.append(Finding("stages", "ok", f"x {position.x_um:.2f}, y {position.y_um:.2f}, z {position.z_um:.3f} um"))
     limits = profile.limits
     inside = (
         limits.x_min_um <= position.x_um <= limits.x_max_um

@@ -41,9 +41,7 @@ def test_the_plan_is_followed_and_the_stage_is_read(profile: Profile, tmp_path: 
             move(label, z + 0.004)
 
         core.set_position = watched
-        report = acquire_bead_stacks(
-            microscope, profile, out, progress=lambda _message, part: told.append(part)
-        )
+        report = acquire_bead_stacks(microscope, profile, out, progress=lambda _message, part: told.append(part))
         core.set_position = move
     assert (report.fovs, report.planes, report.saturated_planes) == (3, 3 * PLANES, 0)
     assert report.z_error_nm == pytest.approx(4.0, abs=0.01)

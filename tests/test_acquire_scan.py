@@ -43,9 +43,7 @@ def visited(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, float, fl
     """Go to the sample and take the frames as `run_live` does, without localising; note where that was."""
     places: list[tuple[str, float, float, float]] = []
 
-    def take(
-        microscope: Any, profile: Profile, _bundle: Any, out: Path, *, frames: int, **_rest: Any
-    ) -> LiveReport:
+    def take(microscope: Any, profile: Profile, _bundle: Any, out: Path, *, frames: int, **_rest: Any) -> LiveReport:
         out.mkdir()
         assert profile.imaging.start_position_um is not None
         assert profile.imaging.focus_um is not None
@@ -63,9 +61,7 @@ def visited(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, float, fl
 PLAN = ScanPlan(name="t", grid=Grid(first_um=(100, 200), columns=3, rows=2, spacing_um=50), safe_z_um=5.0)
 
 
-def test_a_grid_is_walked_in_turns_and_z_waits_in_safety(
-    profile: Profile, tmp_path: Path, visited: list[Any]
-) -> None:
+def test_a_grid_is_walked_in_turns_and_z_waits_in_safety(profile: Profile, tmp_path: Path, visited: list[Any]) -> None:
     with connect(profile) as microscope:
         state, core = LastState(), running_core()
         z_while_moving: list[float] = []
@@ -148,9 +144,7 @@ def test_a_field_that_fails_is_written_down_and_the_rest_is_imaged(
         core.start_sequence_acquisition = sometimes
         run_scan(microscope, profile, PLAN, Model(), out)  # type: ignore[arg-type]
     assert len(visited) == 6
-    statuses = {
-        n: f["status"] for n, f in json.loads((out / LEDGER).read_text(encoding="utf-8"))["fields"].items()
-    }
+    statuses = {n: f["status"] for n, f in json.loads((out / LEDGER).read_text(encoding="utf-8"))["fields"].items()}
     assert statuses.pop("row00_col01") == "failed"
     assert set(statuses.values()) == {"done"}
     visited.clear()
@@ -203,9 +197,7 @@ def test_a_plan_outside_the_limits_moves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_scan_or_folder_is_never_touched(
-    profile: Profile, tmp_path: Path, visited: list[Any]
-) -> None:
+def test_another_scan_or_folder_is_never_touched(profile: Profile, tmp_path: Path, visited: list[Any]) -> None:
     out = tmp_path / "scan"
     one = PLAN.model_copy(update={"grid": Grid(first_um=(0, 0), columns=1, rows=1, spacing_um=50)})
     (tmp_path / "thesis").mkdir()

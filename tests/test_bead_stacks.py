@@ -29,9 +29,7 @@ def image(fov: int, plane: int) -> np.ndarray:
 
 
 def record(plane: int, illumination: str | None = "High") -> PlaneRecord:
-    return PlaneRecord(
-        50 + plane * 0.05, 50 + plane * 0.05 + 0.003, 10.0, -4.0, 30.0, illumination, 1000.0 + plane
-    )
+    return PlaneRecord(50 + plane * 0.05, 50 + plane * 0.05 + 0.003, 10.0, -4.0, 30.0, illumination, 1000.0 + plane)
 
 
 def writer(path: Path, **extra: bool) -> BeadStackWriter:

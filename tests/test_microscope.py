@@ -28,8 +28,7 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
 def assert_safe(state: LastState, **except_for: object) -> None:
     expected = {**SAFE, **except_for}
     assert {key: state.seen[key] for key in expected} == {
-        key: pytest.approx(value) if isinstance(value, float | tuple) else value
-        for key, value in expected.items()
+        key: pytest.approx(value) if isinstance(value, float | tuple) else value for key, value in expected.items()
     }
 
 
@@ -245,9 +244,7 @@ def test_a_stage_that_never_arrives_is_an_error(profile: Profile, monkeypatch: p
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError])
-def test_everything_is_restored_when_a_stream_is_broken_off(
-    profile: Profile, failure: type[BaseException]
-) -> None:
+def test_everything_is_restored_when_a_stream_is_broken_off(profile: Profile, failure: type[BaseException]) -> None:
     with pytest.raises(failure), connect(profile) as microscope:
         state = LastState()
         microscope.move_z(30.0)
@@ -348,9 +345,7 @@ def test_adapters_of_another_device_interface_are_named(monkeypatch: pytest.Monk
 
 def test_check_profile_finds_what_is_odd_without_failing(profile: Profile) -> None:
     with connect(profile):
-        odd = profile.replace(
-            limits={"z_min_um": 10.0}, camera={"bit_depth": 12}, connection={"buffer_size_mb": 16}
-        )
+        odd = profile.replace(limits={"z_min_um": 10.0}, camera={"bit_depth": 12}, connection={"buffer_size_mb": 16})
         findings = {finding.subject: finding for finding in check_profile(odd, running_core())}
     assert findings["camera"].status == "ok"
     assert findings["z position"].status == "warn"
@@ -419,9 +414,7 @@ def test_what_the_java_bridge_gives_differently_is_understood(profile: Profile) 
             assert [frame.pixels.shape for frame in microscope.stream(3)] == [(HEIGHT, WIDTH)] * 3
             microscope.set_illumination("Low")
     with pytest.raises(InputError, match="it has: Z"), connect(profile):
-        core_microscope.CoreMicroscope(
-            _OverTheBridge(running_core()), profile.replace(devices={"z_stage": "PIZ"})
-        )
+        core_microscope.CoreMicroscope(_OverTheBridge(running_core()), profile.replace(devices={"z_stage": "PIZ"}))
 
 
 def test_no_micro_manager_on_the_port_is_said(profile: Profile) -> None:

@@ -91,9 +91,7 @@ def test_sum_of_counts_has_poisson_variance(camera: VirtualCamera, profile: Prof
     electrons = (frames[:, 41:56, 41:56] - profile.camera.baseline_adu) * profile.camera.electrons_per_adu
     total = electrons.sum(axis=(1, 2))
     noise = total.var(ddof=1)
-    expected = total.mean() + 225 * (
-        profile.camera.read_noise_e**2 + profile.camera.electrons_per_adu**2 / 12
-    )
+    expected = total.mean() + 225 * (profile.camera.read_noise_e**2 + profile.camera.electrons_per_adu**2 / 12)
     assert noise == pytest.approx(expected, rel=4 * np.sqrt(2 / 400))
 
 
@@ -111,9 +109,7 @@ def test_some_pixels_are_hot(camera: VirtualCamera) -> None:
     long = np.mean([camera.photograph(points(), 0.0, 0.6, k) for k in range(60)], axis=0)
     hot = long > np.median(long) + 20
     assert 1 <= hot.sum() <= 6
-    assert ((long - np.median(long))[hot] / (short - np.median(short))[hot]).mean() == pytest.approx(
-        20, rel=0.5
-    )
+    assert ((long - np.median(long))[hot] / (short - np.median(short))[hot]).mean() == pytest.approx(20, rel=0.5)
 
 
 def test_counts_stop_at_the_bit_depth(profile: Profile) -> None:

@@ -79,9 +79,7 @@ def likeness(first: Pixels, second: Pixels) -> float:
 
 def test_devices_are_those_of_the_profile(core: Any, profile: Profile) -> None:
     devices = profile.devices
-    assert {devices.camera, devices.z_stage, devices.xy_stage, devices.shutter} <= set(
-        core.get_loaded_devices()
-    )
+    assert {devices.camera, devices.z_stage, devices.xy_stage, devices.shutter} <= set(core.get_loaded_devices())
     assert (core.get_image_width(), core.get_image_height()) == (256, 200)
     assert (core.get_bytes_per_pixel(), core.get_image_bit_depth()) == (2, 16)
     assert core.get_pixel_size_um() == pytest.approx(0.11)

@@ -108,9 +108,7 @@ def test_lens_is_as_imperfect_as_a_real_one(model: OpticsModel) -> None:
 
 
 @pytest.mark.parametrize(("x", "y"), [(255.5, 255.5), (20.0, 490.0), (500.0, 30.0)])
-def test_zero_is_the_sharpest_plane_and_the_middle_of_the_image(
-    model: OpticsModel, x: float, y: float
-) -> None:
+def test_zero_is_the_sharpest_plane_and_the_middle_of_the_image(model: OpticsModel, x: float, y: float) -> None:
     z = np.arange(-120.0, 121.0, 10.0)
     images = model.psf_stack(x, y, z, 15)
     sharpest = z[np.argmax((images**2).sum(axis=(1, 2)))]

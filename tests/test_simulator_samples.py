@@ -64,9 +64,7 @@ def test_beads_fade_with_the_light_they_get() -> None:
     bright = inside(slide.shining(view(0, 0)), 0, 0).photons
     for _ in range(100):
         slide.shining(view(0, 0, power=0.0))
-    assert np.array_equal(
-        inside(slide.shining(view(0, 0)), 0, 0).photons / bright > 0.999, np.full(len(bright), True)
-    )
+    assert np.array_equal(inside(slide.shining(view(0, 0)), 0, 0).photons / bright > 0.999, np.full(len(bright), True))
     for _ in range(400):
         slide.shining(view(0, 0))
     faded = inside(slide.shining(view(0, 0)), 0, 0).photons / bright
@@ -114,9 +112,7 @@ def test_blinking_is_sparse_and_follows_from_time_alone() -> None:
 def test_photons_of_an_event_do_not_depend_on_how_it_is_cut_into_frames() -> None:
     short, whole = BlinkingSample(0), BlinkingSample(0)
     parts = [short.shining(view(5000, 0, 10 + 0.05 * k, exposure_s=0.05)).photons.sum() for k in range(8)]
-    assert whole.shining(view(5000, 0, 10.0, exposure_s=0.4)).photons.sum() == pytest.approx(
-        sum(parts), rel=0.01
-    )
+    assert whole.shining(view(5000, 0, 10.0, exposure_s=0.4)).photons.sum() == pytest.approx(sum(parts), rel=0.01)
 
 
 def test_every_pore_is_seen_in_a_run() -> None:

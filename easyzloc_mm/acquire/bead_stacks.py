@@ -251,9 +251,7 @@ class _Run:
         self.saturated += bool(image.max() >= self._maximum)
         self.z_error_um = max(self.z_error_um, abs(record.measured_z_um - record.requested_z_um))
         if self._progress:
-            self._progress(
-                f"beads: field {index + 1}, z {record.requested_z_um:.2f} um", self.planes / self._planned
-            )
+            self._progress(f"beads: field {index + 1}, z {record.requested_z_um:.2f} um", self.planes / self._planned)
 
 
 def _warn_of_overlap(profile: Profile) -> None:

@@ -74,9 +74,7 @@ class ScanPlan(_Strict):
             raise ValueError("two [[fields]] have the same name")
         for name in names:
             if not name or not all(letter.isalnum() or letter in "-_" for letter in name):
-                raise ValueError(
-                    f"fields.name '{name}': use letters, digits, - and _, since it names the run's folder"
-                )
+                raise ValueError(f"fields.name '{name}': use letters, digits, - and _, since it names the run's folder")
         return self
 
     @classmethod
@@ -105,9 +103,7 @@ class ScanPlan(_Strict):
         if self.fields:
             return list(self.fields)
         if self.grid is None:
-            return [
-                ScanField(name=f"field_{i:03d}", position_um=at) for i, at in enumerate(self.positions_um)
-            ]
+            return [ScanField(name=f"field_{i:03d}", position_um=at) for i, at in enumerate(self.positions_um)]
         grid, (x0, y0) = self.grid, self.grid.first_um
         places = []
         for row in range(grid.rows):
@@ -159,8 +155,7 @@ class Ledger:
             for key, value in identity.items():
                 if self._data.get(key) != value:
                     raise InputError(
-                        f"{self._path} belongs to another {key}: choose another --out, or add --overwrite "
-                        "to start anew"
+                        f"{self._path} belongs to another {key}: choose another --out, or add --overwrite to start anew"
                     )
         else:
             self._data = {**identity, "fields": {}}
@@ -221,9 +216,7 @@ def run_scan(
     here, places = microscope.position(), plan.places()
     focus_um = next(z for z in (plan.focus_um, profile.imaging.focus_um, here.z_um) if z is not None)
     for place in places:
-        profile.limits.check(
-            x_um=place.position_um[0], y_um=place.position_um[1], z_um=focus_um + place.z_offset_um
-        )
+        profile.limits.check(x_um=place.position_um[0], y_um=place.position_um[1], z_um=focus_um + place.z_offset_um)
     profile.limits.check(z_um=plan.safe_z_um)
     out_dir = Path(out_dir)
     # Never clear away a folder that no scan has written, not even when asked to overwrite.

@@ -1,7 +1,7 @@
 """Find nuclear pores from above, and measure the distance between their two rings.
 
-The published criterion, two peaks of a density estimate 40 to 60 nm apart, is met by a blob without rings as often as by
-real rings (notes of this project, section "null test"). So one spacing is fitted to all pores together, by maximum
+Two peaks of a density estimate 40 to 60 nm apart, the published criterion, are found in blobs without rings as often
+as in real rings. So one spacing is fitted to all pores together, by maximum
 likelihood with every localisation's own uncertainty, and held against pores without rings of the same spread.
 """
 
@@ -90,7 +90,8 @@ def find_pores(table: pd.DataFrame) -> Pores:
     place = table[["x_nm", "y_nm"]].to_numpy(float)
     candidates = _candidates(place)
     tree = cKDTree(place)
-    parts, centres = [], []
+    parts: list[pd.DataFrame] = []
+    centres: list[Real] = []
     rejected: dict[str, int] = {}
     for candidate in candidates:
         centre = _centre_ring(place, tree, candidate)

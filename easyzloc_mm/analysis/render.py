@@ -20,7 +20,7 @@ MIN_PIXEL_NM = 10.0
 MIN_BLUR_NM = 8.0
 SATURATED = 99.7
 """Percentile of the lit pixels that is shown at full brightness."""
-BAR_LENGTHS_NM = np.array([100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000])
+BAR_LENGTHS_NM = (100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000)
 
 
 def depth_image(
@@ -55,9 +55,7 @@ def depth_image(
         part = table[level == number]
         if part.empty:
             continue
-        counts = np.histogram2d(
-            part["y_nm"], part["x_nm"], bins=shape, range=((top, bottom), (left, right))
-        )[0]
+        counts = np.histogram2d(part["y_nm"], part["x_nm"], bins=shape, range=((top, bottom), (left, right)))[0]
         image += gaussian_filter(counts, blur / pixel_nm)[..., None] * colours[number]
     brightness = image.max(axis=2)
     lit = brightness[brightness > 1e-4 * brightness.max(initial=0)]
@@ -114,7 +112,7 @@ def draw_depth(
 
 def _scale_bar(axes: matplotlib.axes.Axes, left: float, right: float, top: float, bottom: float) -> None:
     wanted = 1000 * (right - left) / 6
-    length = float(BAR_LENGTHS_NM[max(0, np.searchsorted(BAR_LENGTHS_NM, wanted, side="right") - 1)]) / 1000
+    length = max(bar for bar in BAR_LENGTHS_NM if bar <= max(wanted, BAR_LENGTHS_NM[0])) / 1000
     y = bottom - 0.04 * (bottom - top)
     x = right - 0.04 * (right - left) - length
     axes.plot([x, x + length], [y, y], color="white", linewidth=4, solid_capstyle="butt")

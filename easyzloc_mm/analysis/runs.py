@@ -127,7 +127,9 @@ def slice_run(run: Path, out: Path) -> None:
 
     table, _ = _believed(run)
     low, high = usual_depths(table)
-    rows = np.histogram(table["y_nm"], bins=np.arange(table["y_nm"].min(), table["y_nm"].max() + SLICE_DEPTH_NM, SLICE_DEPTH_NM))
+    rows = np.histogram(
+        table["y_nm"], bins=np.arange(table["y_nm"].min(), table["y_nm"].max() + SLICE_DEPTH_NM, SLICE_DEPTH_NM)
+    )
     y = float(rows[1][np.argmax(rows[0])])
     band = table[table["y_nm"].between(y, y + SLICE_DEPTH_NM)]
     columns = np.histogram(band["x_nm"], bins=np.arange(table["x_nm"].min(), table["x_nm"].max() + 500, 500))
@@ -137,7 +139,9 @@ def slice_run(run: Path, out: Path) -> None:
     figure = Figure(figsize=(10.5, 2.8), layout="constrained", facecolor="black")
     axes = figure.subplots()
     axes.set_facecolor("black")
-    axes.scatter((band["x_nm"] - middle) / 1000, band["z"], c=band["z"], cmap="turbo", vmin=low, vmax=high, s=1.5, linewidths=0)
+    axes.scatter(
+        (band["x_nm"] - middle) / 1000, band["z"], c=band["z"], cmap="turbo", vmin=low, vmax=high, s=1.5, linewidths=0
+    )
     axes.set(ylim=(low, high), xlim=(-width / 2000, width / 2000))
     axes.set_aspect(1 / 1000)
     axes.set_xlabel(f"x (µm), {SLICE_DEPTH_NM:.0f} nm thick slice", color="white")

@@ -34,7 +34,11 @@ def match_to_truth(table: pd.DataFrame, truth: pd.DataFrame, *, pixel_size_nm: f
     """
     truth = truth[truth["photons"] >= FAINTEST_PHOTONS].reset_index(drop=True)
     # Frames lie further apart than any match, so one tree serves all of them.
-    gap = 10 * MATCH_NM / pixel_size_nm + max(table["y"].max(), truth["y"].max(), 1.0) if len(table) and len(truth) else 1.0
+    gap = (
+        10 * MATCH_NM / pixel_size_nm + max(table["y"].max(), truth["y"].max(), 1.0)
+        if len(table) and len(truth)
+        else 1.0
+    )
 
     def places(rows: pd.DataFrame) -> np.ndarray:
         return np.stack([rows["x"].to_numpy(float), rows["y"].to_numpy(float) + gap * rows["frame"].to_numpy(float)], 1)

@@ -106,7 +106,7 @@ def align(
     sharp = np.array([sharpness_focus(stack.patches, stack.stage_nm) for stack in stacks])
     usable = np.isfinite(sharp)
     trusted = usable if suspects is None else usable & ~suspects
-    focus = sharp.copy()
+    focus: Real = sharp.copy()
     misfit = np.full(count, np.nan)
     rows = np.flatnonzero(usable)
     if trusted.sum() < 3:
@@ -144,9 +144,7 @@ def _resample(stack: RegisteredStack, at_nm: Real) -> tuple[Floats, NDArray[np.b
     t = (planes - base)[:, None].astype(np.float32)
     last = len(stack.stage_nm) - 1
     p0, p1, p2, p3 = (stack.patches[np.clip(base + k, 0, last)] for k in (-1, 0, 1, 2))
-    images = p1 + 0.5 * t * (
-        p2 - p0 + t * (2 * p0 - 5 * p1 + 4 * p2 - p3 + t * (3 * (p1 - p2) + p3 - p0))
-    )
+    images = p1 + 0.5 * t * (p2 - p0 + t * (2 * p0 - 5 * p1 + 4 * p2 - p3 + t * (3 * (p1 - p2) + p3 - p0)))
     images[~inside] = 0.0
     energy = float(np.sum(images.astype(np.float64) ** 2))
     noise = float(np.maximum(stack.patches, 0).sum() / max(len(stack.patches), 1) * inside.sum())
@@ -182,7 +180,7 @@ def _smooth_part(shift: Real, place: Real, trusted: NDArray[np.bool_], field_kno
     powers = FIELD_POWERS if field_known and trusted.sum() >= MIN_FOR_CURVATURE else FIELD_POWERS[:1]
     basis = np.stack([place[:, 0] ** i * place[:, 1] ** j for i, j in powers], axis=1)
     kept = trusted & np.isfinite(shift)
-    fit = np.zeros(len(powers))
+    fit: Real = np.zeros(len(powers))
     for _ in range(3):
         fit = np.linalg.lstsq(basis[kept], shift[kept], rcond=None)[0]
         residual = np.abs(shift - basis @ fit)

@@ -232,9 +232,7 @@ def _stage_nm(stack: BeadStack) -> Real:
 
 def _same_length(parts: list[NDArray[np.uint16]]) -> NDArray[np.uint16]:
     planes = max(part.shape[1] for part in parts)
-    return np.concatenate(
-        [np.pad(part, ((0, 0), (0, planes - part.shape[1]), (0, 0), (0, 0))) for part in parts]
-    )
+    return np.concatenate([np.pad(part, ((0, 0), (0, planes - part.shape[1]), (0, 0), (0, 0))) for part in parts])
 
 
 def _label(

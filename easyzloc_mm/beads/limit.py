@@ -69,9 +69,7 @@ def _bound(
     variance = np.maximum(n * (flat_a[0] + flat_b[0]) / 2, 0) + b + read_noise_e**2
 
     def gradients(images: list[Real]) -> Real:
-        return np.stack(
-            [n * images[1], n * images[2], n * images[3], images[0], np.ones_like(images[0])], axis=1
-        )
+        return np.stack([n * images[1], n * images[2], n * images[3], images[0], np.ones_like(images[0])], axis=1)
 
     information = np.einsum("nik,njk,nk->nij", gradients(flat_a), gradients(flat_b), 1 / variance, optimize=True)
     information = (information + information.transpose(0, 2, 1)) / 2
@@ -105,12 +103,20 @@ class MeasuredPsf:
     pixel_size_nm: float
 
     def limit(
-        self, x: ArrayLike, y: ArrayLike, z_nm: ArrayLike, photons: ArrayLike, background: ArrayLike, read_noise_e: float
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        z_nm: ArrayLike,
+        photons: ArrayLike,
+        background: ArrayLike,
+        read_noise_e: float,
     ) -> tuple[Real, Real, Real]:
         """Limits of x, y, z (nm) of molecules at sensor positions `x`, `y` and depths `z_nm`."""
         place = np.stack([np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))], axis=1)
         nearest = np.argmin(np.sum((place[:, None] - self.places[None]) ** 2, axis=2), axis=1)
-        depth = np.clip(np.rint((np.asarray(z_nm, float) - self.z_nm[0]) / Z_STEP_NM).astype(int), 0, len(self.z_nm) - 1)
+        depth = np.clip(
+            np.rint((np.asarray(z_nm, float) - self.z_nm[0]) / Z_STEP_NM).astype(int), 0, len(self.z_nm) - 1
+        )
         halves = [[image[nearest, depth] for image in images] for images in self._images()]
         return _bound(halves[0], halves[1], photons, background, read_noise_e)
 

@@ -10,7 +10,6 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 
-
 def regions_by_place(
     stack: NDArray[np.int64], x0: NDArray[np.int64], y0: NDArray[np.int64], size: int
 ) -> NDArray[np.int64]:
@@ -28,7 +27,8 @@ def regions_by_place(
         & (np.abs(x0[:, None] - x0[None, :]) < size)
         & (np.abs(y0[:, None] - y0[None, :]) < size)
     )
-    return _groups(*np.nonzero(overlap), len(stack))
+    first, second = np.nonzero(overlap)
+    return _groups(first, second, len(stack))
 
 
 def regions_by_pixels(rois: NDArray[np.uint16]) -> NDArray[np.int64]:

@@ -91,11 +91,11 @@ def _draw_map(beads: BeadSet, path: Path) -> None:
     left.set_title("beads on the sensor")
     focus = 1000 * beads.measures["focus_um"].to_numpy()
     # Fields are taken at different stage positions of focus: only the shape within a field is the lens's.
-    relative = np.array([focus[i] - np.nanmedian(focus[kept & (beads.stack == beads.stack[i])]) for i in range(len(focus))])
-    span = float(np.nanpercentile(np.abs(relative[kept]), 98)) if kept.any() else 1.0
-    dots = right.scatter(
-        beads.x[kept], beads.y[kept], c=relative[kept], s=14, cmap="coolwarm", vmin=-span, vmax=span
+    relative = np.array(
+        [focus[i] - np.nanmedian(focus[kept & (beads.stack == beads.stack[i])]) for i in range(len(focus))]
     )
+    span = float(np.nanpercentile(np.abs(relative[kept]), 98)) if kept.any() else 1.0
+    dots = right.scatter(beads.x[kept], beads.y[kept], c=relative[kept], s=14, cmap="coolwarm", vmin=-span, vmax=span)
     figure.colorbar(dots, ax=right, label="focus (nm), within its field")
     right.set_title("focus of accepted beads")
     for axes in (left, right):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,7 +37,7 @@ def estimate_units(
     curve = (values[:, :-2] - 2 * values[:, 1:-1] + values[:, 2:]).ravel()
     edges = np.quantile(mean, np.linspace(0.0, 0.8, LEVELS + 1))
     level, variance = [], []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         inside = (mean >= low) & (mean < high)
         if inside.sum() >= 50:
             level.append(float(mean[inside].mean()))

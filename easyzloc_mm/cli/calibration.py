@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, Progress, ProfileOption, finish, progress_display
+from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, ProfileOption, Progress, finish, progress_display
 
 RecipeOption = Annotated[str, typer.Option("--recipe", help="How the network is trained: matched or paper.")]
 MinutesOption = Annotated[float, typer.Option("--minutes", min=0.05, help="Time budget of the training.")]
@@ -42,9 +42,7 @@ def calibrate(
         def step(name: str) -> Progress:
             return lambda message, fraction: show(f"{name}: {message}", fraction)
 
-        report = run(
-            loaded, out, recipe=recipe, minutes=minutes, seed=seed, overwrite=overwrite, progress=step
-        )
+        report = run(loaded, out, recipe=recipe, minutes=minutes, seed=seed, overwrite=overwrite, progress=step)
     finish(
         {
             "out": out,
@@ -142,9 +140,7 @@ def train(
     check_output(out, overwrite=overwrite)
     bead_set = read_bead_set(beads)
     with progress_display() as show:
-        report = run(
-            bead_set, out, recipe=recipe, minutes=minutes, seed=seed, overwrite=overwrite, progress=show
-        )
+        report = run(bead_set, out, recipe=recipe, minutes=minutes, seed=seed, overwrite=overwrite, progress=show)
     finish({"out": out, **report.as_dict()}, as_json=as_json, title="trained")
 
 

@@ -1,4 +1,4 @@
-"""`profile` and `doctor`: is the description right, and is the instrument well?"""
+"""`profile` and `doctor`: is the description right, and is the instrument well."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def simulate_movie(
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """A blinking SMLM movie of nuclear pores and filaments."""
+    """Write a blinking SMLM movie of nuclear pores and filaments."""
     from easyzloc_mm.profile_library import load_profile
     from easyzloc_mm.simulator.datasets import simulate_movie as run
 

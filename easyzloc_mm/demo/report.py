@@ -41,10 +41,7 @@ def write_demo_report(
         Rows(
             (
                 ("axis", "RMSE (nm)", "information limit (nm)", "ratio"),
-                *(
-                    (axis, *_figures(result[f"rmse_{axis}_nm"], result[f"limit_{axis}_nm"]))
-                    for axis in "xyz"
-                ),
+                *((axis, *_figures(result[f"rmse_{axis}_nm"], result[f"limit_{axis}_nm"])) for axis in "xyz"),
             ),
             header=True,
         ),
@@ -68,7 +65,9 @@ def write_demo_report(
                 ("from frame to stored row, 95th percentile", f"{result['p95_latency_s']:.2f} s"),
             )
         ),
-        Picture("drift.png", f"Drift as estimated and removed ({drift['method_xy']} in x and y, {drift['method_z']} in z)."),
+        Picture(
+            "drift.png", f"Drift as estimated and removed ({drift['method_xy']} in x and y, {drift['method_z']} in z)."
+        ),
         Heading("Files"),
         Links(
             {
@@ -111,7 +110,9 @@ def _pore_blocks(out: Path, folder: Path, result: dict[str, Any], pores: dict[st
             blocks.append(Picture(name, caption))
     low, high = pores["ring_spacing_ci_nm"]
     blocks.append(
-        Paragraph(f"The two rings lie {spacing:.1f} nm apart (95 % interval {low:.1f} to {high:.1f}); the truth is 50 nm.")
+        Paragraph(
+            f"The two rings lie {spacing:.1f} nm apart (95 % interval {low:.1f} to {high:.1f}); the truth is 50 nm."
+        )
     )
     return blocks
 
@@ -127,7 +128,10 @@ def _calibration_blocks(out: Path, folder: Path, calibration: CalibrationReport)
         Rows(
             (
                 ("beads found, accepted", f"{calibration.found}, {calibration.accepted}"),
-                ("rejected", ", ".join(f"{reason} {count}" for reason, count in calibration.rejected.items()) or "none"),
+                (
+                    "rejected",
+                    ", ".join(f"{reason} {count}" for reason, count in calibration.rejected.items()) or "none",
+                ),
                 ("held-out beads, as bright as molecules: RMSE", f"{accuracy['rmse_z_nm']:.1f} nm"),
                 ("their information limit", f"{accuracy['limit_z_nm']:.1f} nm"),
                 ("held-out beads as recorded: RMSE", f"{accuracy['bead_rmse_z_nm']:.1f} nm"),

@@ -15,13 +15,10 @@ an argmax over the box at every pixel. Here
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
-
-from easyzloc_mm.errors import InputError
 
 LANES = 16
 """Pixels of a row that the estimate reads at once; longer rows take several."""
@@ -59,7 +56,7 @@ def _estimate_weights(box: int) -> tuple[NDArray[np.float32], float]:
     # Both sums have fewer than 4 box^2 + size^2 roundings, each relative to a partial sum that is at most the
     # sum of absolute terms (4 box^2 unit-vector terms at most).
     roundings = 4 * box * box + size * size
-    return padded, 2.0 * roundings * np.finfo(np.float32).eps * 4 * box * box
+    return padded, float(2.0 * roundings * np.finfo(np.float32).eps * 4 * box * box)
 
 
 @numba.njit(nogil=True, cache=True, fastmath={"reassoc", "nsz", "contract"})

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.localize.pipeline import LocalizeReport, Localizer, run_attributes
+from easyzloc_mm.localize.pipeline import Localizer, LocalizeReport, run_attributes
 from easyzloc_mm.localize.threshold import FRAMES, automatic_threshold
 from easyzloc_mm.network import ModelBundle
 from easyzloc_mm.network.bundle import PIXEL_SIZE_TOLERANCE

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.localize.fit import warm_up
-from easyzloc_mm.localize.pipeline import LocalizeReport, Localizer, run_attributes
+from easyzloc_mm.localize.pipeline import Localizer, LocalizeReport, run_attributes
 from easyzloc_mm.localize.threshold import automatic_threshold
 from easyzloc_mm.network import ModelBundle
 from easyzloc_mm.profile import Profile

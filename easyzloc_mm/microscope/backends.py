@@ -73,9 +73,7 @@ def _python(profile: Profile) -> Iterator[Reached]:
     if not configuration.is_absolute():
         configuration = folder / configuration
     if not configuration.is_file():
-        raise InputError(
-            f"connection.config_file: {configuration} does not exist; give a Micro-Manager .cfg file"
-        )
+        raise InputError(f"connection.config_file: {configuration} does not exist; give a Micro-Manager .cfg file")
 
     def load() -> None:
         # The configuration is loaded in a step of its own: what it says when it fails is worth reading.
@@ -116,9 +114,7 @@ def _java(profile: Profile) -> Iterator[Reached]:
         ) from error
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        core = within(
-            LOAD_S, "connecting to Micro-Manager", lambda: Core(port=port, timeout=BRIDGE_TIMEOUT_MS)
-        )
+        core = within(LOAD_S, "connecting to Micro-Manager", lambda: Core(port=port, timeout=BRIDGE_TIMEOUT_MS))
     for warning in said:
         # A server of another protocol version connects and then fails in odd places.
         warnings.warn(f"Micro-Manager bridge: {warning.message}", EasyZlocWarning, stacklevel=2)
@@ -142,9 +138,7 @@ def _one_core() -> Iterator[None]:
     from mmpycorex import is_pymmcore_active, terminate_core_instances
 
     if is_pymmcore_active():
-        raise InputError(
-            "a microscope is already connected in this process: leave its `with connect(...)` first"
-        )
+        raise InputError("a microscope is already connected in this process: leave its `with connect(...)` first")
     try:
         yield
     finally:

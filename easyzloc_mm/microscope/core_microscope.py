@@ -76,9 +76,7 @@ class CoreMicroscope:
         self._exposure_before = float(core.get_exposure())
         self._auto_shutter_before = bool(core.get_auto_shutter())
         self._preset_before = (
-            str(core.get_current_config(self._devices.illumination_group))
-            if self._devices.illumination_group
-            else None
+            str(core.get_current_config(self._devices.illumination_group)) if self._devices.illumination_group else None
         )
         self._moved = {"z": False, "xy": False}
         self._lit = False
@@ -111,9 +109,7 @@ class CoreMicroscope:
             self._moved["z"] = True
         label = self._devices.z_stage
         self._call(f"moving z to {z_um:.3f} um", self._core.set_position, label, float(z_um), seconds=MOVE_S)
-        self._arrive(
-            label, lambda: abs(self._core.get_position(label) - z_um) <= Z_TOLERANCE_UM, f"z = {z_um:.3f} um"
-        )
+        self._arrive(label, lambda: abs(self._core.get_position(label) - z_um) <= Z_TOLERANCE_UM, f"z = {z_um:.3f} um")
         return float(self._core.get_position(label))
 
     def move_xy(self, x_um: float, y_um: float) -> tuple[float, float]:
@@ -124,9 +120,7 @@ class CoreMicroscope:
             self._moved["xy"] = True
         label, core = self._devices.xy_stage, self._core
         where = f"x, y = {x_um:.1f}, {y_um:.1f} um"
-        self._call(
-            f"moving to {where}", core.set_xy_position, label, float(x_um), float(y_um), seconds=MOVE_S
-        )
+        self._call(f"moving to {where}", core.set_xy_position, label, float(x_um), float(y_um), seconds=MOVE_S)
         self._arrive(
             label,
             lambda: (
@@ -169,9 +163,7 @@ class CoreMicroscope:
         group = self._devices.illumination_group
         known = strings(self._core.get_available_configs(group)) if group else []
         if preset not in known:
-            raise InputError(
-                f"there is no illumination preset '{preset}'; there is: {', '.join(known) or 'none'}"
-            )
+            raise InputError(f"there is no illumination preset '{preset}'; there is: {', '.join(known) or 'none'}")
         self._call(f"switching the light to {preset}", self._core.set_config, group, preset)
         self._call(f"waiting for the light {preset}", self._core.wait_for_config, group, preset)
         self._lit = True
@@ -261,9 +253,7 @@ class CoreMicroscope:
             "camera_bit_depth": int(core.get_image_bit_depth()),
             "exposure_ms": float(core.get_exposure()),
             "buffer_mb": int(core.get_circular_buffer_memory_footprint()),
-            "limits_um": ", ".join(
-                f"{axis} {value:g}" for axis, value in self._profile.limits.model_dump().items()
-            ),
+            "limits_um": ", ".join(f"{axis} {value:g}" for axis, value in self._profile.limits.model_dump().items()),
         }
 
     def records(self) -> dict[str, pd.DataFrame]:
@@ -300,9 +290,7 @@ class CoreMicroscope:
 
         def restore_light() -> None:
             if self._lit and self._preset_before:
-                self._call(
-                    "restoring the light", core.set_config, devices.illumination_group, self._preset_before
-                )
+                self._call("restoring the light", core.set_config, devices.illumination_group, self._preset_before)
 
         # The light first: it harms the sample for as long as everything else takes.
         attempt(lambda: self._shutter(False))
@@ -314,13 +302,9 @@ class CoreMicroscope:
         attempt(restore_light)
         attempt(lambda: self._call("restoring the exposure", core.set_exposure, self._exposure_before))
         if devices.shutter:
-            attempt(
-                lambda: self._call("restoring auto-shutter", core.set_auto_shutter, self._auto_shutter_before)
-            )
+            attempt(lambda: self._call("restoring auto-shutter", core.set_auto_shutter, self._auto_shutter_before))
 
-    def _call(
-        self, what: str, function: Callable[..., Any], *arguments: object, seconds: float = CALL_S
-    ) -> Any:
+    def _call(self, what: str, function: Callable[..., Any], *arguments: object, seconds: float = CALL_S) -> Any:
         return within(seconds, what, lambda: function(*arguments))
 
 

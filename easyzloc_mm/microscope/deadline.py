@@ -45,9 +45,7 @@ def within(seconds: float, what: str, call: Callable[[], Result]) -> Result:
     end = time.monotonic() + seconds
     while not finished.wait(min(POLL_S, max(end - time.monotonic(), 0.0))):
         if time.monotonic() >= end:
-            raise HardwareError(
-                f"{what}: no answer within {seconds:.1f} s; check the device, its cable and its power"
-            )
+            raise HardwareError(f"{what}: no answer within {seconds:.1f} s; check the device, its cable and its power")
     if failure:
         error = failure[0]
         if from_device(error):

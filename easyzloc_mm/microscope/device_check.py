@@ -56,19 +56,13 @@ def _labels(profile: Profile, core: Any) -> Iterator[DeviceFinding]:
     for field, kind in DEVICE_KINDS.items():
         label = getattr(profile.devices, field)
         if label is None:
-            yield DeviceFinding(
-                field, "warn", "no shutter in the profile: the program cannot switch the light off"
-            )
+            yield DeviceFinding(field, "warn", "no shutter in the profile: the program cannot switch the light off")
             continue
         fitting = [name for name in loaded if _kind(core, name) == kind]
         if label in fitting:
             yield DeviceFinding(field, "ok", label)
         else:
-            what = (
-                "is another kind of device"
-                if label in loaded
-                else "is not in the Micro-Manager configuration"
-            )
+            what = "is another kind of device" if label in loaded else "is not in the Micro-Manager configuration"
             yield DeviceFinding(
                 field, "fail", f"devices.{field} = '{label}' {what}; it has: {', '.join(fitting) or 'none'}"
             )
@@ -88,8 +82,7 @@ def _presets(profile: Profile, core: Any) -> Iterator[DeviceFinding]:
         yield DeviceFinding(
             "illumination_group",
             "fail",
-            f"devices.illumination_group = '{group}' is not in the configuration; it has: "
-            + ", ".join(groups),
+            f"devices.illumination_group = '{group}' is not in the configuration; it has: " + ", ".join(groups),
         )
         return
     known = strings(core.get_available_configs(group))

@@ -28,9 +28,7 @@ CREDIBLE_LAG_S = 600.0
 Pixels = Callable[[Any], NDArray[np.uint16]]
 
 
-def stream_frames(
-    core: Any, frames: int, exposure_ms: float, stop: threading.Event, pixels: Pixels
-) -> Iterator[Frame]:
+def stream_frames(core: Any, frames: int, exposure_ms: float, stop: threading.Event, pixels: Pixels) -> Iterator[Frame]:
     """Run the camera for `frames` frames and yield them.
 
     The buffer is never allowed to overwrite itself (``stop_on_overflow``): when the consumer is too slow for
@@ -81,9 +79,7 @@ def _sequence(
                 now = time.monotonic()
                 number = int(image.tags.get("ImageNumber", expected))
                 if number < expected:
-                    raise HardwareError(
-                        f"frame {first + number} came twice: the camera's numbering cannot be trusted"
-                    )
+                    raise HardwareError(f"frame {first + number} came twice: the camera's numbering cannot be trusted")
                 lost.extend(range(first + expected, first + number))
                 expected = number + 1
                 yield Frame(first + number, pixels(image.pix), now - _waited_s(image.tags))
@@ -101,9 +97,7 @@ def _sequence(
     except Exception as error:
         if not from_device(error):
             raise
-        raise HardwareError(
-            f"the camera failed after frame {first + expected}: {device_words(error)}"
-        ) from error
+        raise HardwareError(f"the camera failed after frame {first + expected}: {device_words(error)}") from error
     finally:
         if core.is_sequence_running():
             within(STOP_S, "stopping the camera", core.stop_sequence_acquisition)

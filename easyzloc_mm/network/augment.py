@@ -125,7 +125,7 @@ class BeadSource:
         ).astype(np.float32)
         return cls(
             stacks=stacks,
-            z_nm=np.nan_to_num(z_nm, nan=np.float32(1e9)),
+            z_nm=np.where(np.isfinite(z_nm), z_nm, np.float32(1e9)),
             planes=planes.astype(np.int64),
             brightness=brightness,
             centre=centre,

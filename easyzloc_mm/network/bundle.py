@@ -175,18 +175,14 @@ class ModelBundle:
         if not self.field_known:
             x = np.full(len(crops), (width - 1) / 2)
             y = np.full(len(crops), (height - 1) / 2)
-        image, aux = network_input(
-            crops, x, y, (width, height), normalisation=self.normalisation, units=self.units
-        )
+        image, aux = network_input(crops, x, y, (width, height), normalisation=self.normalisation, units=self.units)
         parts = [
             self._session.run(None, dict(zip(self._inputs, (image[i : i + BATCH], aux[i : i + BATCH]), strict=True)))[0]
             for i in range(0, len(crops), BATCH)
         ]
         return np.concatenate(parts) if parts else np.empty((0, 1), np.float32)
 
-    def predict(
-        self, crops: NDArray[np.float32], x: NDArray[np.floating], y: NDArray[np.floating]
-    ) -> ZPrediction:
+    def predict(self, crops: NDArray[np.float32], x: NDArray[np.floating], y: NDArray[np.floating]) -> ZPrediction:
         """Predict z of spots.
 
         Parameters

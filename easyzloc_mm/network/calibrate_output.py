@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def sigma_by_z(predicted_nm: NDArray[np.floating], z_nm: NDArray[np.floating], l
     edges = np.linspace(-limit_nm, limit_nm, 11)
     overall = float(np.sqrt(np.mean((predicted_nm - z_nm) ** 2)))
     sigma = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         inside = (predicted_nm >= low) & (predicted_nm < high)
         sigma.append(float(np.sqrt(np.mean((predicted_nm - z_nm)[inside] ** 2))) if inside.sum() >= 20 else overall)
     return {"z_nm": ((edges[:-1] + edges[1:]) / 2).tolist(), "sigma_nm": sigma}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def _figures(table: pd.DataFrame) -> dict[str, float | None]:
 def _bins(molecules: pd.DataFrame, z_range: tuple[float, float]) -> list[dict[str, Any]]:
     edges = np.linspace(*z_range, BINS + 1)
     rows = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         inside = molecules[molecules["z"].between(low, high, inclusive="left")]
         trusted = inside[inside["flag"] == 0]
         rows.append(

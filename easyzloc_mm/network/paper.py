@@ -66,7 +66,12 @@ def fit_paper(
     for chosen, copies in ((train, COPIES), (validation, 1)):
         crops, bead, z_nm = recorded_planes(beads, chosen, z_range_nm)
         image, aux = network_input(
-            crops, beads.x[bead], beads.y[bead], beads.field_size_px, normalisation=Normalisation.PAPER, units=beads.units
+            crops,
+            beads.x[bead],
+            beads.y[bead],
+            beads.field_size_px,
+            normalisation=Normalisation.PAPER,
+            units=beads.units,
         )
         images = [image]
         for _ in range(copies - 1):

@@ -31,7 +31,7 @@ def write_model_report(
     folder.mkdir(parents=True, exist_ok=True)
     _draw_z(molecules, recorded, folder / "z_against_stage.png")
     _draw_error(result, folder / "error_by_z.png")
-    rows = [("z (nm)", "RMSE (nm)", "limit (nm)", "bias (nm)", "within 1 sigma", "flagged")]
+    rows: list[tuple[str, ...]] = [("z (nm)", "RMSE (nm)", "limit (nm)", "bias (nm)", "within 1 sigma", "flagged")]
     for item in result["bins"]:
         rows.append(
             (
@@ -49,8 +49,8 @@ def write_model_report(
         ),
         Heading("Accuracy by depth"),
         Paragraph(
-            "Molecules of 1000 to 3000 photons on 20 to 100 background photons per pixel, made from held-out beads. The "
-            "information limit is that of the measured blur; flagged molecules are left out."
+            "Molecules of 1000 to 3000 photons on 20 to 100 background photons per pixel, made from held-out beads. "
+            "The information limit is that of the measured blur; flagged molecules are left out."
         ),
         Picture("error_by_z.png", "Error, stated uncertainty and information limit by depth."),
         Rows(rows, header=True),
@@ -62,7 +62,10 @@ def write_model_report(
                 ("beads: training, validation, test", ", ".join(str(n) for n in calibration["beads"].values())),
                 ("pixel size", f"{calibration['pixel_size_nm']:g} nm"),
                 ("camera units", "guessed" if calibration["camera_units"]["estimated"] else "as given"),
-                ("place in the field", "known" if calibration["field_known"] else "unknown: every place is treated alike"),
+                (
+                    "place in the field",
+                    "known" if calibration["field_known"] else "unknown: every place is treated alike",
+                ),
             )
         ),
     ]

@@ -102,17 +102,13 @@ class VirtualCamera:
         shape = 1 + BACKGROUND_SWING / 2 * wave
         return np.asarray(shape / shape.mean(), dtype=np.float32)
 
-    def background_at(
-        self, x: NDArray[np.float64], y: NDArray[np.float64], mean: float
-    ) -> NDArray[np.float64]:
+    def background_at(self, x: NDArray[np.float64], y: NDArray[np.float64], mean: float) -> NDArray[np.float64]:
         """Return the expected background (photons per pixel) at sensor pixels, for a mean over the field."""
         column = np.clip(np.round(x).astype(int) // SEGMENT_PX, 0, self._shape.shape[1] - 1)
         row = np.clip(np.round(y).astype(int), 0, self._shape.shape[0] - 1)
         return np.asarray(mean * self._shape[row, column], dtype=np.float64)
 
-    def photograph(
-        self, points: Points, background: float, exposure_s: float, *seed: int
-    ) -> NDArray[np.uint16]:
+    def photograph(self, points: Points, background: float, exposure_s: float, *seed: int) -> NDArray[np.uint16]:
         """Render one frame.
 
         Parameters

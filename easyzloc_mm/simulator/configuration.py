@@ -39,8 +39,7 @@ def configuration_text(profile: Profile, focus_um: float) -> str:
     } - set(POWERS)
     if presets:
         raise InputError(
-            f"the embedded microscope has no illumination preset {', '.join(sorted(presets))}: "
-            f"use {', '.join(POWERS)}"
+            f"the embedded microscope has no illumination preset {', '.join(sorted(presets))}: use {', '.join(POWERS)}"
         )
     lines = [
         "Property,Core,Initialize,0",

@@ -169,9 +169,7 @@ def simulate_movie(
             def images() -> Any:
                 for frame in range(frames):
                     times.append((frame + 0.5) * (exposure_s + DEAD_TIME_S))
-                    image, truth = scene.expose(
-                        Setting(x, y, scene.focus_um, power, exposure_s, times[-1]), frame
-                    )
+                    image, truth = scene.expose(Setting(x, y, scene.focus_um, power, exposure_s, times[-1]), frame)
                     truths.append(truth)
                     if progress is not None:
                         progress(f"frame {frame + 1} of {frames}", (frame + 1) / frames)
@@ -207,7 +205,5 @@ def simulate_movie(
 
 def _power(preset: str) -> float:
     if preset not in POWERS:
-        raise InputError(
-            f"illumination '{preset}' is unknown to the embedded microscope: use {', '.join(POWERS)}"
-        )
+        raise InputError(f"illumination '{preset}' is unknown to the embedded microscope: use {', '.join(POWERS)}")
     return POWERS[preset]

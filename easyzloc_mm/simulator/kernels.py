@@ -191,10 +191,7 @@ def point_image(
         for i in range(2 * radius + 1):
             column = oversampling * i
             target[i] = (
-                wx[0] * line[column]
-                + wx[1] * line[column + 1]
-                + wx[2] * line[column + 2]
-                + wx[3] * line[column + 3]
+                wx[0] * line[column] + wx[1] * line[column + 1] + wx[2] * line[column + 2] + wx[3] * line[column + 3]
             )
 
 

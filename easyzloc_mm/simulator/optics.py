@@ -80,9 +80,7 @@ class OpticsModel:
     height_px: int
     aberrations: Aberrations = Aberrations()
 
-    def field(
-        self, x_px: Real | float, y_px: Real | float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def field(self, x_px: Real | float, y_px: Real | float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Field coordinates u, v of sensor pixels: -1..1 from edge to edge."""
         u = (np.asarray(x_px, float) - (self.width_px - 1) / 2) / (self.width_px / 2)
         v = (np.asarray(y_px, float) - (self.height_px - 1) / 2) / (self.height_px / 2)
@@ -193,9 +191,7 @@ class OpticsModel:
             Image for 1 photon, and its derivatives by emitter position, per nm.
         """
         pixel = self.optics.pixel_size_nm
-        rows = np.broadcast_arrays(
-            *(np.atleast_1d(np.asarray(a, float)) for a in (x_px, y_px, dx_px, dy_px, z_nm))
-        )
+        rows = np.broadcast_arrays(*(np.atleast_1d(np.asarray(a, float)) for a in (x_px, y_px, dx_px, dy_px, z_nm)))
         count = len(rows[0])
         result = np.empty((4, count, size, size))
         grid = (np.arange(size) - size // 2) * pixel

@@ -130,9 +130,7 @@ def phase(pupil: Pupil, zernike_rad: Real, defocus_nm: float) -> NDArray[np.comp
     return np.exp(1j * angle).astype(np.complex64)
 
 
-def image_fields(
-    factors: NDArray[np.complex64], x_nm: Real, y_nm: Real, pupil: Pupil
-) -> NDArray[np.complex64]:
+def image_fields(factors: NDArray[np.complex64], x_nm: Real, y_nm: Real, pupil: Pupil) -> NDArray[np.complex64]:
     """Fields at the image points ``(y, x)``, shape (5, len(y_nm), len(x_nm)), for one pupil factor (N, N)."""
     to_x = np.exp(1j * np.outer(pupil.k, x_nm)).astype(np.complex64)
     to_y = np.exp(1j * np.outer(y_nm, pupil.k)).astype(np.complex64)

@@ -294,9 +294,7 @@ def _filament(rng: np.random.Generator) -> tuple[Real, Real, Real]:
     """One gently curved filament inside the tile, rising by 1 um from end to end: x, y (um), z (nm)."""
     along = np.arange(0, FILAMENT_UM, FILAMENT_STEP_UM)
     start, heading = rng.uniform(0, TILE_UM, 2), rng.uniform(0, 2 * np.pi)
-    direction = (
-        heading + rng.uniform(-1, 1) * along / FILAMENT_UM + 0.3 * np.sin(along / 2 + rng.uniform(0, 6))
-    )
+    direction = heading + rng.uniform(-1, 1) * along / FILAMENT_UM + 0.3 * np.sin(along / 2 + rng.uniform(0, 6))
     x = start[0] + np.cumsum(np.cos(direction)) * FILAMENT_STEP_UM
     y = start[1] + np.cumsum(np.sin(direction)) * FILAMENT_STEP_UM
     rising = rng.choice([-1.0, 1.0])

@@ -112,10 +112,7 @@ class Scene:
         )
         still_x = (emitters.x_um - setting.x_um) / self._pixel_um + (self._width - 1) / 2
         still_y = (emitters.y_um - setting.y_um) / self._pixel_um + (self._height - 1) / 2
-        x, y = (
-            still + move / 1000 / self._pixel_um
-            for still, move in zip((still_x, still_y), drift[:2], strict=True)
-        )
+        x, y = (still + move / 1000 / self._pixel_um for still, move in zip((still_x, still_y), drift[:2], strict=True))
         near = (
             (emitters.photons >= FAINTEST_PHOTONS)
             & (np.abs(x - (self._width - 1) / 2) < self._width / 2 + RADIUS_PX)

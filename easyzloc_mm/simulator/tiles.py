@@ -38,9 +38,7 @@ class TiledSlide(Generic[Content]):
         number = (i + _ID_OFFSET) * 2 * _ID_OFFSET + j + _ID_OFFSET
         return self.grow(self.rng(i, j), i * TILE_UM, j * TILE_UM, number)
 
-    def seen(
-        self, x_um: float, y_um: float, width_um: float, height_um: float
-    ) -> Iterator[tuple[int, int, Content]]:
+    def seen(self, x_um: float, y_um: float, width_um: float, height_um: float) -> Iterator[tuple[int, int, Content]]:
         """Tiles that touch the rectangle centred on x, y."""
         low_i, high_i = (int(np.floor((x_um + side * width_um / 2) / TILE_UM)) for side in (-1, 1))
         low_j, high_j = (int(np.floor((y_um + side * height_um / 2) / TILE_UM)) for side in (-1, 1))

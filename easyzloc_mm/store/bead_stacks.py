@@ -172,18 +172,14 @@ class BeadStackWriter:
         }
         self._root = zarr.create_group(self.path, attributes=collection_attributes(easyzloc=facts))
         self._ome = self._root.create_group("OME", attributes=series_attributes([]))
-        self._plane_group = self._root.create_group(
-            "planes", attributes={"columns": [*NUMBERS, "illumination"]}
-        )
+        self._plane_group = self._root.create_group("planes", attributes={"columns": [*NUMBERS, "illumination"]})
 
     def add_fov(self, fov: int, planes: int) -> None:
         """Make room for one stack of `planes` planes, which are then written from 0 upwards."""
         from zarr.codecs import BloscCodec, BloscShuffle
 
         name = str(fov)
-        group = self._root.create_group(
-            name, attributes=image_attributes(f"beads {name}", "zyx", self._scale)
-        )
+        group = self._root.create_group(name, attributes=image_attributes(f"beads {name}", "zyx", self._scale))
         self._images[fov] = group.create_array(
             "0",
             shape=(planes, *self._shape_yx),
@@ -316,7 +312,5 @@ def _open_store(path: Path, z_step_nm: float | None, pixel_size_nm: float | None
             )
         )
     if not stacks:
-        raise InputError(
-            f"{path} holds no complete plane: it was cut off before the first one; acquire again"
-        )
+        raise InputError(f"{path} holds no complete plane: it was cut off before the first one; acquire again")
     return stacks

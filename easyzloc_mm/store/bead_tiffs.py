@@ -86,27 +86,19 @@ def _stack(
     z_step_nm: float | None,
     pixel_size_nm: float | None,
 ) -> BeadStack:
-    axes = "".join(
-        axis for axis, size in zip(series.axes, series.shape, strict=True) if size > 1 or axis in "YX"
-    )
+    axes = "".join(axis for axis, size in zip(series.axes, series.shape, strict=True) if size > 1 or axis in "YX")
     # A stack exported as a time series is common; it counts as z only when the caller gives the step.
     planes_axes = PLANE_AXES + ("T" if z_step_nm else "")
     if len(axes) != 3 or axes[0] not in planes_axes or axes[1:] != "YX":
-        cure = (
-            "if its frames are z planes, give --z-step-nm" if axes == "TYX" else "save one z stack per image"
-        )
+        cure = "if its frames are z planes, give --z-step-nm" if axes == "TYX" else "save one z stack per image"
         raise InputError(
             f"{path} image {index} has axes {series.axes} {tuple(series.shape)} instead of z, y, x: {cure}"
         )
     if series.dtype not in (np.uint8, np.uint16):
-        raise InputError(
-            f"{path} has {series.dtype} pixels: save the camera's own counts, 8 or 16 bit unsigned"
-        )
+        raise InputError(f"{path} has {series.dtype} pixels: save the camera's own counts, 8 or 16 bit unsigned")
     pixels = series.asarray().reshape(-1, *series.shape[-2:]).astype(np.uint16, copy=False)
     if len(pixels) < MIN_PLANES:
-        raise InputError(
-            f"{path} image {index} has {len(pixels)} planes, a bead stack needs {MIN_PLANES} or more"
-        )
+        raise InputError(f"{path} image {index} has {len(pixels)} planes, a bead stack needs {MIN_PLANES} or more")
     step = z_step_nm or (ome.z_step_nm if ome else None) or imagej[1]
     pixel = pixel_size_nm or (ome.pixel_size_nm if ome else None) or imagej[0]
     if step is None:
@@ -117,9 +109,7 @@ def _stack(
     nominal = np.arange(len(pixels)) * step / 1000
     measured = ome.z_um if ome and not z_step_nm and len(ome.z_um) == len(pixels) else nominal
     table = pd.DataFrame({"requested_z_um": nominal, "measured_z_um": measured})
-    table = table.assign(
-        x_um=math.nan, y_um=math.nan, exposure_ms=math.nan, illumination=None, time_s=math.nan
-    )
+    table = table.assign(x_um=math.nan, y_um=math.nan, exposure_ms=math.nan, illumination=None, time_s=math.nan)
     return BeadStack(
         fov=index,
         pixels=StackPixels(pixels, len(pixels)),

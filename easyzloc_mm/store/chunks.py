@@ -43,7 +43,7 @@ def put_file(path: Path, content: bytes) -> None:
         raise
 
 
-def update_node(node: Path, *, shape: Sequence[int] | None = None, **attributes: object) -> None:
+def update_node(node: Path, attributes: Mapping[str, Any], *, shape: Sequence[int] | None = None) -> None:
     """Change attributes (and the shape of an array) of a Zarr node in one step."""
     document = node / "zarr.json"
     content: dict[str, Any] = json.loads(document.read_text(encoding="utf-8"))
@@ -116,7 +116,7 @@ class ChunkedArray:
 
     def resize(self, shape: Sequence[int]) -> None:
         """Declare another length; no chunk is touched."""
-        update_node(self.path, shape=shape)
+        update_node(self.path, {}, shape=shape)
         self.shape = tuple(shape)
 
     def _file(self, index: Sequence[int]) -> Path:

@@ -30,13 +30,14 @@ def export_picasso(path: Path, table: pd.DataFrame, attributes: dict[str, Any], 
     path = check_output(Path(path), overwrite=overwrite)
     sidecar = check_output(path.with_suffix(".yaml"), overwrite=overwrite)
     frames = int(attributes.get("frames", table["frame"].max() + 1 if len(table) else 1))
-    info = [
+    width, height = int(attributes["width_px"]), int(attributes["height_px"])
+    info: list[dict[str, Any]] = [
         {
             "Byte Order": "<",
             "Data Type": "uint16",
             "Frames": max(frames, 1),
-            "Height": int(attributes["height_px"]),
-            "Width": int(attributes["width_px"]),
+            "Height": height,
+            "Width": width,
             "Pixelsize": float(attributes["pixel_size_nm"]),
         },
         {
@@ -46,8 +47,8 @@ def export_picasso(path: Path, table: pd.DataFrame, attributes: dict[str, Any], 
             "Model digest": str(attributes.get("model", {}).get("digest", "")),
         },
     ]
-    inside = table["x"].between(0, info[0]["Width"], inclusive="left")
-    inside &= table["y"].between(0, info[0]["Height"], inclusive="left")
+    inside = table["x"].between(0, width, inclusive="left")
+    inside &= table["y"].between(0, height, inclusive="left")
     kept = table[inside]
     # Picasso writes two files under names of its own making: let it do so elsewhere, then move both.
     with tempfile.TemporaryDirectory(dir=path.absolute().parent, prefix=f".{path.stem}.") as folder:
@@ -84,7 +85,10 @@ def export_thunderstorm(path: Path, table: pd.DataFrame, attributes: dict[str, A
     if "lpz" in table:
         columns['"uncertainty_z [nm]"'] = table["lpz"].to_numpy(float)
         columns['"z_flag"'] = table["z_flag"].to_numpy(float)
-    with whole_or_nothing(Path(path), overwrite=overwrite) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
+    with (
+        whole_or_nothing(Path(path), overwrite=overwrite) as draft,
+        draft.open("w", encoding="utf-8", newline="\n") as file,
+    ):
         file.write(",".join(columns) + "\n")
         pd.DataFrame(columns).to_csv(file, header=False, index=False, float_format="%.7g")
     return len(table)

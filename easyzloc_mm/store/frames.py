@@ -113,9 +113,11 @@ class FrameWriter:
         self._committed_s = time.monotonic()
         update_node(
             self.path / GROUP,
-            n_committed=self._next,
-            frames_missing=self._missing,
-            frames_missing_count=self._missing_count,
+            {
+                "n_committed": self._next,
+                "frames_missing": self._missing,
+                "frames_missing_count": self._missing_count,
+            },
         )
 
     def close(self) -> None:
@@ -152,9 +154,7 @@ class StoredFrames:
             committed = int(group.attrs["n_committed"])
             self.frames_missing = int(group.attrs["frames_missing_count"])
         except (KeyError, ValueError, OSError, TypeError) as error:
-            raise InputError(
-                f"{path} holds no raw frames: it was written without --keep-raw ({error})"
-            ) from None
+            raise InputError(f"{path} holds no raw frames: it was written without --keep-raw ({error})") from None
         scale = multiscale["datasets"][0]["coordinateTransformations"][0]["scale"]
         self.pixel_size_nm = float(scale[-1]) * 1000
         chunks = path / GROUP / "0" / "c"

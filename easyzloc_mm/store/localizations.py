@@ -57,17 +57,16 @@ class LocalizationWriter:
         The store already holds a table.
     """
 
-    def __init__(
-        self, path: Path, attributes: Mapping[str, Any], *, columns: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, path: Path, attributes: Mapping[str, Any], *, columns: Sequence[str] | None = None) -> None:
         import zarr
 
         self.path = Path(path)
         root = zarr.open_group(self.path, mode="a")
         if GROUP in root:
             raise InputError(f"{path} already holds localisations: choose another --out, or add --overwrite")
-        self._facts = {**dict(root.attrs.get(FACTS, {})), "kind": "run", **attributes}  # type: ignore[dict-item]
-        update_node(self.path, **{FACTS: self._facts})
+        found: Any = root.attrs.get(FACTS, {})
+        self._facts: dict[str, Any] = {**found, "kind": "run", **attributes}
+        update_node(self.path, {FACTS: self._facts})
         self._group = root.create_group(GROUP, attributes={"n_committed": 0, "columns": []})
         self._columns: dict[str, ChunkedArray] = {}
         self._tail: dict[str, NDArray[Any]] = {}
@@ -128,13 +127,13 @@ class LocalizationWriter:
             return
         if self._rows % CHUNK_ROWS:
             self._write_tail(self._rows // CHUNK_ROWS)
-        update_node(self.path / GROUP, n_committed=self._rows)
+        update_node(self.path / GROUP, {"n_committed": self._rows})
         self._committed = self._rows
 
     def update_attributes(self, **attributes: object) -> None:
         """Change provenance, for instance the number of frames once it is known."""
         self._facts.update(attributes)
-        update_node(self.path, **{FACTS: self._facts})
+        update_node(self.path, {FACTS: self._facts})
 
     def close(self) -> None:
         """Commit the rest and cut the arrays to their rows, so that every Zarr reader sees only real ones."""
@@ -155,7 +154,7 @@ class LocalizationWriter:
                 dimension_names=("row",),
             )
             self._tail[name] = np.zeros(CHUNK_ROWS, column_dtype(name))
-        update_node(self.path / GROUP, columns=list(names))
+        update_node(self.path / GROUP, {"columns": list(names)})
 
     def _write_tail(self, chunk: int) -> None:
         for name, column in self._columns.items():
@@ -212,4 +211,5 @@ def read_localizations(path: Path, *, first_row: int = 0) -> tuple[pd.DataFrame,
     columns = {name: group[name][first_row:total] for name in names}
     if not columns:
         columns = {name: np.empty(0, column_dtype(name)) for name in COLUMNS_2D}
-    return pd.DataFrame(columns), dict(root.attrs.get(FACTS, {}))  # type: ignore[arg-type]
+    facts: Any = root.attrs.get(FACTS, {})
+    return pd.DataFrame(columns), dict(facts)

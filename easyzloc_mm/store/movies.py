@@ -100,7 +100,7 @@ def _open_tiff(path: Path) -> Movie:
         def read(start: int, stop: int) -> NDArray[np.uint16]:
             return np.asarray(mapped[start:stop]).astype(np.uint16, copy=False)
     else:
-        pages = series.pages
+        pages: Any = series.pages
 
         def read(start: int, stop: int) -> NDArray[np.uint16]:
             chosen = range(start, min(stop, shape[0]))

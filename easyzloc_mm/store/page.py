@@ -19,7 +19,8 @@ figure { margin: 1rem 0; padding: 1rem; background: var(--card); border: 1px sol
 figure img { display: block; max-width: 100%; height: auto; margin: 0 auto; border-radius: 4px }
 figcaption { color: var(--quiet); font-size: .92rem; margin-top: .75rem }
 table { border-collapse: collapse; background: var(--card); border: 1px solid var(--line); border-radius: 8px }
-th, td { text-align: left; padding: .4rem .9rem; border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums }
+th, td { text-align: left; padding: .4rem .9rem; border-bottom: 1px solid var(--line);
+  font-variant-numeric: tabular-nums }
 th { font-weight: 600 } td.note { color: var(--quiet) }
 """.strip()
 
@@ -97,7 +98,5 @@ def _html(block: Block) -> str:
                 lines.append("<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) + "</tr>")
             return "<table>" + "\n".join(lines) + "</table>"
         case Links(targets):
-            items = "".join(
-                f'<li><a href="{escape(path)}">{escape(label)}</a></li>' for label, path in targets.items()
-            )
+            items = "".join(f'<li><a href="{escape(path)}">{escape(label)}</a></li>' for label, path in targets.items())
             return f"<ul>{items}</ul>"
