@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import gaussian_kde
 
 from easyzloc_mm.analysis.pores import Pores
+from easyzloc_mm.store.pictures import picture
 
 Real = NDArray[np.float64]
 
@@ -29,17 +29,18 @@ def draw_average(pores: Pores, path: Path) -> None:
     """
     table = _precise(pores.table)
     depth = table["z"] - table.groupby("pore")["z"].transform(_trimmed_mean)
-    figure = Figure(figsize=(11, 3.9), layout="constrained")
-    above, side, along = figure.subplots(1, 3, width_ratios=(1, 1, 1.1))
-    _histogram(above, table["dx"], table["dy"], "x (nm)", "y (nm)", f"{len(pores.centres)} pores from above")
-    _histogram(side, table["dx"], depth, "x (nm)", "z (nm)", "from the side")
-    grid = np.arange(-HALF_NM, HALF_NM + 1)
-    inside = depth[np.abs(depth) <= HALF_NM].to_numpy()
-    density = gaussian_kde(inside, bw_method=KDE_NM / max(float(inside.std()), 1e-9))(grid)
-    along.plot(grid, density, color="#0072b2")
-    along.fill_between(grid, density, alpha=0.15, color="#0072b2", linewidth=0)
-    along.set(xlabel="z (nm)", ylabel="density", title=f"along z (kernel {KDE_NM:.0f} nm)", ylim=(0, None), yticks=[])
-    figure.savefig(path, dpi=120)
+    with picture(path, 11, 3.9) as figure:
+        above, side, along = figure.subplots(1, 3, width_ratios=(1, 1, 1.1))
+        _histogram(above, table["dx"], table["dy"], "x (nm)", "y (nm)", f"{len(pores.centres)} pores from above")
+        _histogram(side, table["dx"], depth, "x (nm)", "z (nm)", "from the side")
+        grid = np.arange(-HALF_NM, HALF_NM + 1)
+        inside = depth[np.abs(depth) <= HALF_NM].to_numpy()
+        density = gaussian_kde(inside, bw_method=KDE_NM / max(float(inside.std()), 1e-9))(grid)
+        along.plot(grid, density, color="#0072b2")
+        along.fill_between(grid, density, alpha=0.15, color="#0072b2", linewidth=0)
+        along.set(
+            xlabel="z (nm)", ylabel="density", title=f"along z (kernel {KDE_NM:.0f} nm)", ylim=(0, None), yticks=[]
+        )
 
 
 def draw_single(pores: Pores, path: Path) -> None:
@@ -47,19 +48,18 @@ def draw_single(pores: Pores, path: Path) -> None:
     table = _precise(pores.table)
     chosen = table[table["pore"] == table["pore"].value_counts().idxmax()]
     z = chosen["z"] - _trimmed_mean(chosen["z"])
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    above, side = figure.subplots(1, 2)
-    span = {"vmin": -60, "vmax": 60, "cmap": "turbo", "s": 10}
-    above.scatter(chosen["dx"], chosen["dy"], c=z, **span)
-    above.set(title=f"one pore from above, {len(chosen)} localisations", xlabel="x (nm)", ylabel="y (nm)")
-    dots = side.scatter(chosen["dx"], z, c=z, **span)
-    side.set(title="the same in xz", xlabel="x (nm)", ylabel="z (nm)")
-    figure.colorbar(dots, ax=side, label="z (nm)")
-    for axes in (above, side):
-        axes.set(xlim=(-HALF_NM, HALF_NM), ylim=(-HALF_NM, HALF_NM))
-        axes.set_aspect("equal")
-        axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
+    with picture(path, 8, 4) as figure:
+        above, side = figure.subplots(1, 2)
+        span = {"vmin": -60, "vmax": 60, "cmap": "turbo", "s": 10}
+        above.scatter(chosen["dx"], chosen["dy"], c=z, **span)
+        above.set(title=f"one pore from above, {len(chosen)} localisations", xlabel="x (nm)", ylabel="y (nm)")
+        dots = side.scatter(chosen["dx"], z, c=z, **span)
+        side.set(title="the same in xz", xlabel="x (nm)", ylabel="z (nm)")
+        figure.colorbar(dots, ax=side, label="z (nm)")
+        for axes in (above, side):
+            axes.set(xlim=(-HALF_NM, HALF_NM), ylim=(-HALF_NM, HALF_NM))
+            axes.set_aspect("equal")
+            axes.grid(alpha=0.3)
 
 
 def _precise(table: pd.DataFrame) -> pd.DataFrame:

@@ -25,7 +25,9 @@ REACH_NM = 95.0
 MAP_PIXEL_NM = 20.0
 MAP_BLUR_NM = 45.0
 MIN_LOCALIZATIONS = 25
-OCTANTS_NEEDED = 5
+OCTANTS_NEEDED = 7
+MIN_ROUNDNESS = 0.4
+"""Smaller over larger variance of the localisations in the plane."""
 MAX_INSIDE_SHARE = 0.18
 """Of the localisations, within `INSIDE_NM` of the middle: a pore is empty there, a filament is not."""
 INSIDE_NM = 28.0
@@ -161,7 +163,8 @@ def _fault(offset: Real) -> str | None:
     octant = np.floor((np.arctan2(offset[:, 1], offset[:, 0]) + np.pi) / (np.pi / 4)).astype(int) % 8
     if (np.bincount(octant, minlength=8) > 0.03 * len(offset)).sum() < OCTANTS_NEEDED:
         return "ring incomplete"
-    return None
+    small, large = np.linalg.eigvalsh(np.cov(offset.T))
+    return "elongated" if small < MIN_ROUNDNESS * large else None
 
 
 def fit_rings(z: Real, lpz: Real, pore: Whole, *, rings: int = 2) -> RingFit:

@@ -7,25 +7,31 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from easyzloc_mm.store.pictures import picture
+
 Real = NDArray[np.float64]
+Extent = tuple[float, float, float, float]
 
 COLOUR_MAP = "turbo"
 DEPTH_LEVELS = 24
-MAX_EDGE_PX = 2048
+MAX_EDGE_PX = 1400
+ZOOM_NM = 3000.0
+"""Edge of the enlarged squares beside an overview."""
+ZOOM_PIXEL_NM = 5.0
 MIN_PIXEL_NM = 10.0
 MIN_BLUR_NM = 8.0
+VISIBLE_PX = 1.1
+"""Pixels over which a localisation is spread at least, so that an overview does not lose it."""
 SATURATED = 99.7
 """Percentile of the lit pixels that is shown at full brightness."""
 BAR_LENGTHS_NM = (100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000)
 
 
-def depth_image(
-    table: pd.DataFrame, extent_nm: tuple[float, float, float, float], z_range_nm: tuple[float, float], pixel_nm: float
-) -> Real:
+def depth_image(table: pd.DataFrame, extent_nm: Extent, z_range_nm: tuple[float, float], pixel_nm: float) -> Real:
     """Render localisations as Gaussians of their precision, coloured by depth.
 
     Parameters
@@ -49,7 +55,8 @@ def depth_image(
     depth = np.clip((table["z"].to_numpy(float) - z_range_nm[0]) / (z_range_nm[1] - z_range_nm[0]), 0, 1)
     level = np.minimum((depth * DEPTH_LEVELS).astype(int), DEPTH_LEVELS - 1)
     colours = matplotlib.colormaps[COLOUR_MAP]((np.arange(DEPTH_LEVELS) + 0.5) / DEPTH_LEVELS)[:, :3]
-    blur = float(np.median(np.maximum(table["blur_nm"], MIN_BLUR_NM))) if len(table) else MIN_BLUR_NM
+    sharp = float(table["blur_nm"].median()) if len(table) else 0.0
+    blur = max(sharp, MIN_BLUR_NM, VISIBLE_PX * pixel_nm)
     image = np.zeros((*shape, 3))
     for number in range(DEPTH_LEVELS):
         part = table[level == number]
@@ -93,21 +100,67 @@ def picture_pixel_nm(width_nm: float, height_nm: float) -> float:
     return max(MIN_PIXEL_NM, max(width_nm, height_nm) / MAX_EDGE_PX)
 
 
-def draw_depth(
-    path: Path, image: Real, extent_nm: tuple[float, float, float, float], z_range_nm: tuple[float, float]
+def draw_depth(path: Path, table: pd.DataFrame, extent_nm: Extent, z_range_nm: tuple[float, float]) -> None:
+    """Draw the depth-coloured field beside its two densest spots, enlarged.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `in_nm` gives it.
+    extent_nm : (float, float, float, float)
+        Left, right, top, bottom.
+    """
+    left, right, top, bottom = extent_nm
+    zooms = _densest(table, extent_nm) if min(right - left, bottom - top) > 2 * ZOOM_NM else []
+    with picture(path, 14.0 if zooms else 10.5, 9.4, facecolor="black") as figure:
+        if zooms:
+            grid = figure.add_gridspec(2, 2, width_ratios=(2.05, 1))
+            overview = figure.add_subplot(grid[:, 0])
+            details = [figure.add_subplot(grid[row, 1]) for row in range(2)]
+        else:
+            overview, details = figure.subplots(), []
+        _panel(overview, table, extent_nm, z_range_nm, picture_pixel_nm(right - left, bottom - top))
+        for axes, (x, y) in zip(details, zooms, strict=False):
+            window = (x - ZOOM_NM / 2, x + ZOOM_NM / 2, y - ZOOM_NM / 2, y + ZOOM_NM / 2)
+            _panel(axes, table, window, z_range_nm, ZOOM_PIXEL_NM)
+            corner = (window[0] / 1000, window[2] / 1000)
+            overview.add_patch(
+                Rectangle(corner, ZOOM_NM / 1000, ZOOM_NM / 1000, fill=False, color="white", linewidth=0.8)
+            )
+        scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(*z_range_nm), COLOUR_MAP)
+        bar = figure.colorbar(scale, ax=[overview, *details], fraction=0.03, pad=0.01, aspect=40)
+        bar.set_label("z (nm)", color="white")
+        bar.ax.tick_params(colors="white")
+
+
+def _panel(
+    axes: matplotlib.axes.Axes, table: pd.DataFrame, extent_nm: Extent, z_range_nm: tuple[float, float], pixel_nm: float
 ) -> None:
-    """Save a depth-coloured image with its scale bar and colour bar."""
-    left, right, top, bottom = (value / 1000 for value in extent_nm)
-    figure = Figure(figsize=(10.5, 9.3), layout="constrained", facecolor="black")
-    axes = figure.subplots()
-    axes.imshow(image, extent=(left, right, bottom, top), interpolation="nearest")
+    left, right, top, bottom = extent_nm
+    margin = 200.0
+    inside = table[
+        table["x_nm"].between(left - margin, right + margin) & table["y_nm"].between(top - margin, bottom + margin)
+    ]
+    image = depth_image(inside, extent_nm, z_range_nm, pixel_nm)
+    axes.imshow(
+        image, extent=(left / 1000, right / 1000, bottom / 1000, top / 1000), interpolation="nearest", aspect="equal"
+    )
     axes.set(xticks=[], yticks=[])
-    _scale_bar(axes, left, right, top, bottom)
-    scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(*z_range_nm), COLOUR_MAP)
-    bar = figure.colorbar(scale, ax=axes, fraction=0.035, pad=0.015)
-    bar.set_label("z (nm)", color="white")
-    bar.ax.tick_params(colors="white")
-    figure.savefig(path, dpi=150)
+    _scale_bar(axes, left / 1000, right / 1000, top / 1000, bottom / 1000)
+
+
+def _densest(table: pd.DataFrame, extent_nm: Extent) -> list[tuple[float, float]]:
+    """Middles of the two squares of `ZOOM_NM` with the most localisations, inside the field and apart."""
+    left, right, top, bottom = extent_nm
+    columns, rows = int((right - left) // ZOOM_NM), int((bottom - top) // ZOOM_NM)
+    span = ((top, top + rows * ZOOM_NM), (left, left + columns * ZOOM_NM))
+    counts = np.histogram2d(table["y_nm"], table["x_nm"], bins=(rows, columns), range=span)[0]
+    places = []
+    for _ in range(2):
+        row, column = np.unravel_index(int(np.argmax(counts)), counts.shape)
+        places.append((left + (float(column) + 0.5) * ZOOM_NM, top + (float(row) + 0.5) * ZOOM_NM))
+        counts[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = -1
+    return places
 
 
 def _scale_bar(axes: matplotlib.axes.Axes, left: float, right: float, top: float, bottom: float) -> None:

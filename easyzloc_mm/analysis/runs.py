@@ -9,14 +9,16 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.analysis.drift import apply_drift, estimate_drift
-from easyzloc_mm.analysis.render import depth_image, draw_depth, in_nm, picture_pixel_nm, usual_depths
+from easyzloc_mm.analysis.render import draw_depth, in_nm, picture_pixel_nm, usual_depths
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.store.drift import read_drift, write_drift
 from easyzloc_mm.store.exports import export_table
 from easyzloc_mm.store.localizations import LocalizationWriter, read_localizations
 from easyzloc_mm.store.output import check_output, whole_or_nothing
+from easyzloc_mm.store.pictures import picture
 
 SLICE_WIDTH_NM, SLICE_DEPTH_NM = 8000.0, 400.0
+FRC_WINDOW_PX = 64
 
 
 def undrift_run(run: Path, out: Path, *, overwrite: bool = False) -> dict[str, Any]:
@@ -93,7 +95,7 @@ def render_run(
     fine = picture_pixel_nm(extent[1] - extent[0], extent[3] - extent[2])
     with whole_or_nothing(out, overwrite=overwrite) as draft:
         if out.suffix.lower() == ".png":
-            draw_depth(_with_suffix(draft, out), depth_image(table, extent, depths, fine), extent, depths)
+            draw_depth(_with_suffix(draft, out), table, extent, depths)
         else:
             _write_values(_with_suffix(draft, out), table, extent, fine)
         _with_suffix(draft, out).rename(draft)
@@ -123,8 +125,6 @@ def _write_values(path: Path, table: pd.DataFrame, extent: tuple[float, float, f
 
 def slice_run(run: Path, out: Path) -> None:
     """Draw an xz slice through the middle of the densest part of the field, depth in true proportion."""
-    from matplotlib.figure import Figure
-
     table, _ = _believed(run)
     low, high = usual_depths(table)
     rows = np.histogram(
@@ -136,35 +136,38 @@ def slice_run(run: Path, out: Path) -> None:
     width = min(SLICE_WIDTH_NM, float(np.ptp(table["x_nm"])))
     middle = float(columns[1][np.argmax(np.convolve(columns[0], np.ones(16), "same"))])
     band = band[np.abs(band["x_nm"] - middle) <= width / 2]
-    figure = Figure(figsize=(10.5, 2.8), layout="constrained", facecolor="black")
-    axes = figure.subplots()
-    axes.set_facecolor("black")
-    axes.scatter(
-        (band["x_nm"] - middle) / 1000, band["z"], c=band["z"], cmap="turbo", vmin=low, vmax=high, s=1.5, linewidths=0
-    )
-    axes.set(ylim=(low, high), xlim=(-width / 2000, width / 2000))
-    axes.set_aspect(1 / 1000)
-    axes.set_xlabel(f"x (µm), {SLICE_DEPTH_NM:.0f} nm thick slice", color="white")
-    axes.set_ylabel("z (nm)", color="white")
-    axes.tick_params(colors="white")
-    figure.savefig(out, dpi=150)
+    with picture(out, 10.5, 2.8, facecolor="black") as figure:
+        axes = figure.subplots()
+        axes.set_facecolor("black")
+        axes.scatter(
+            (band["x_nm"] - middle) / 1000,
+            band["z"],
+            c=band["z"],
+            cmap="turbo",
+            vmin=low,
+            vmax=high,
+            s=1.5,
+            linewidths=0,
+        )
+        axes.set(ylim=(low, high), xlim=(-width / 2000, width / 2000))
+        axes.set_aspect(1 / 1000)
+        axes.set_xlabel(f"x (µm), {SLICE_DEPTH_NM:.0f} nm thick slice", color="white")
+        axes.set_ylabel("z (nm)", color="white")
+        axes.tick_params(colors="white")
 
 
 def draw_drift(run: Path, out: Path) -> None:
     """Draw the drift that `undrift_run` took out of `run`."""
-    from matplotlib.figure import Figure
-
     _, facts = read_localizations(Path(run))
     drift, _ = read_drift(Path(run))
     pixel = float(facts["pixel_size_nm"])
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    axes = figure.subplots()
-    for axis, scale in (("x", pixel), ("y", pixel), ("z", 1.0)):
-        axes.plot(drift["frame"], drift[axis] * scale, label=axis)
-    axes.set(xlabel="frame", ylabel="drift (nm)")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(out, dpi=110)
+    with picture(out, 8, 3.2) as figure:
+        axes = figure.subplots()
+        for axis, scale in (("x", pixel), ("y", pixel), ("z", 1.0)):
+            axes.plot(drift["frame"], drift[axis] * scale, label=axis)
+        axes.set(xlabel="frame", ylabel="drift (nm)")
+        axes.grid(alpha=0.3)
+        axes.legend()
 
 
 def npc_run(run: Path, folder: Path, *, overwrite: bool = False) -> dict[str, Any]:
@@ -203,6 +206,8 @@ def npc_run(run: Path, folder: Path, *, overwrite: bool = False) -> dict[str, An
 def resolution_run(run: Path) -> dict[str, Any]:
     """Localisation precision by nearest neighbours in adjacent frames (NeNA), and Fourier ring correlation (Picasso).
 
+    The latter over the densest 64x64 pixels.
+
     Returns
     -------
     dict
@@ -222,7 +227,7 @@ def resolution_run(run: Path) -> dict[str, Any]:
     except (RuntimeError, ValueError):
         nena = None
     try:
-        frc = float(postprocess.frc(locs, info, ((0.0, 0.0), (float(height), float(width))))["resolution"])
+        frc = float(postprocess.frc(locs, info, _densest_window(locs, height, width))["resolution"])
     except (RuntimeError, ValueError, KeyError, IndexError):
         frc = None
     return {
@@ -232,6 +237,17 @@ def resolution_run(run: Path) -> dict[str, Any]:
         "median_lpz_nm": float(table["lpz"].median()) if "lpz" in table else None,
         "frc_nm": frc,
     }
+
+
+def _densest_window(locs: pd.DataFrame, height: int, width: int) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Viewport with the most localisations: Picasso renders it so finely that a whole field would fill the memory."""
+    edge = min(FRC_WINDOW_PX, height, width)
+    counts, rows, columns = np.histogram2d(
+        locs["y"], locs["x"], bins=(height // edge, width // edge), range=((0, height), (0, width))
+    )
+    row, column = np.unravel_index(int(np.argmax(counts)), counts.shape)
+    top, left = float(rows[row]), float(columns[column])
+    return (top, left), (top + edge, left + edge)
 
 
 def export_run(run: Path, out: Path, file_format: str, *, overwrite: bool = False) -> dict[str, Any]:

@@ -182,7 +182,7 @@ def _smooth_part(shift: Real, place: Real, trusted: NDArray[np.bool_], field_kno
     kept = trusted & np.isfinite(shift)
     fit: Real = np.zeros(len(powers))
     for _ in range(3):
-        fit = np.linalg.lstsq(basis[kept], shift[kept], rcond=None)[0]
+        fit = np.asarray(np.linalg.lstsq(basis[kept], shift[kept], rcond=None)[0], np.float64)
         residual = np.abs(shift - basis @ fit)
         kept = trusted & (residual <= 3 * 1.4826 * max(float(np.median(residual[kept])), 1.0))
     return np.asarray(basis @ fit)

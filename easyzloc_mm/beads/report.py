@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from easyzloc_mm.beads.limit import MeasuredPsf, measured_psf
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.store.bead_set import BeadSet
 from easyzloc_mm.store.page import Block, Heading, Paragraph, Picture, Rows, write_page
+from easyzloc_mm.store.pictures import picture
 
 PHOTONS, BACKGROUND = (1000.0, 2000.0, 5000.0), 50.0
 TYPICAL_PHOTONS = 2000.0
@@ -82,47 +82,52 @@ def write_bead_report(beads: BeadSet, folder: Path) -> Path:
 
 
 def _draw_map(beads: BeadSet, path: Path) -> None:
-    figure = Figure(figsize=(9.5, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    kept = beads.accepted
-    left.plot(beads.x[~kept], beads.y[~kept], "x", color=REJECTED_COLOUR, markersize=4, label="rejected")
-    left.plot(beads.x[kept], beads.y[kept], "o", color=ACCEPTED_COLOUR, markersize=3.5, label="accepted")
-    left.legend(loc="upper right")
-    left.set_title("beads on the sensor")
-    focus = 1000 * beads.measures["focus_um"].to_numpy()
-    # Fields are taken at different stage positions of focus: only the shape within a field is the lens's.
-    relative = np.array(
-        [focus[i] - np.nanmedian(focus[kept & (beads.stack == beads.stack[i])]) for i in range(len(focus))]
-    )
-    span = float(np.nanpercentile(np.abs(relative[kept]), 98)) if kept.any() else 1.0
-    dots = right.scatter(beads.x[kept], beads.y[kept], c=relative[kept], s=14, cmap="coolwarm", vmin=-span, vmax=span)
-    figure.colorbar(dots, ax=right, label="focus (nm), within its field")
-    right.set_title("focus of accepted beads")
-    for axes in (left, right):
-        axes.set(xlim=(0, beads.field_size_px[0]), ylim=(beads.field_size_px[1], 0), xlabel="x (px)", ylabel="y (px)")
-        axes.set_aspect("equal")
-    figure.savefig(path, dpi=110)
+    with picture(path, 9.5, 4.2) as figure:
+        left, right = figure.subplots(1, 2)
+        kept = beads.accepted
+        left.plot(beads.x[~kept], beads.y[~kept], "x", color=REJECTED_COLOUR, markersize=4, label="rejected")
+        left.plot(beads.x[kept], beads.y[kept], "o", color=ACCEPTED_COLOUR, markersize=3.5, label="accepted")
+        left.legend(loc="upper right")
+        left.set_title("beads on the sensor")
+        focus = 1000 * beads.measures["focus_um"].to_numpy()
+        # Fields are taken at different stage positions of focus: only the shape within a field is the lens's.
+        relative = np.array(
+            [focus[i] - np.nanmedian(focus[kept & (beads.stack == beads.stack[i])]) for i in range(len(focus))]
+        )
+        span = float(np.nanpercentile(np.abs(relative[kept]), 98)) if kept.any() else 1.0
+        dots = right.scatter(
+            beads.x[kept], beads.y[kept], c=relative[kept], s=14, cmap="coolwarm", vmin=-span, vmax=span
+        )
+        figure.colorbar(dots, ax=right, label="focus (nm), within its field")
+        right.set_title("focus of accepted beads")
+        for axes in (left, right):
+            axes.set(
+                xlim=(0, beads.field_size_px[0]), ylim=(beads.field_size_px[1], 0), xlabel="x (px)", ylabel="y (px)"
+            )
+            axes.set_aspect("equal")
 
 
 def _draw_psf(psf: MeasuredPsf, path: Path) -> None:
     middle = psf.halves.mean(axis=0)[len(psf.places) // 2]
     depths = [z for z in (-800, -400, 0, 400, 800) if psf.z_nm[0] <= z <= psf.z_nm[-1]]
-    figure = Figure(figsize=(10, 2.6), layout="constrained")
-    axes = figure.subplots(1, len(depths) + 2, width_ratios=[1.0] * len(depths) + [0.8, 0.8])
-    for panel, depth in zip(axes, depths, strict=False):
-        image = middle[int(np.argmin(np.abs(psf.z_nm - depth)))]
-        panel.imshow(np.sqrt(np.maximum(image, 0)), cmap="magma")
-        panel.set_title(f"z = {depth} nm", fontsize=9)
-    pixel = psf.pixel_size_nm
-    half = middle.shape[1] / 2 * pixel
-    for panel, cut, name in zip(axes[-2:], (middle[:, 7, :], middle[:, :, 7]), ("xz", "yz"), strict=True):
-        panel.imshow(
-            np.sqrt(np.maximum(cut, 0)), cmap="magma", origin="lower", extent=(-half, half, psf.z_nm[0], psf.z_nm[-1])
-        )
-        panel.set_title(name, fontsize=9)
-    for panel in axes:
-        panel.set(xticks=[], yticks=[])
-    figure.savefig(path, dpi=110)
+    with picture(path, 10, 2.6) as figure:
+        axes = figure.subplots(1, len(depths) + 2, width_ratios=[1.0] * len(depths) + [0.8, 0.8])
+        for panel, depth in zip(axes, depths, strict=False):
+            image = middle[int(np.argmin(np.abs(psf.z_nm - depth)))]
+            panel.imshow(np.sqrt(np.maximum(image, 0)), cmap="magma")
+            panel.set_title(f"z = {depth} nm", fontsize=9)
+        pixel = psf.pixel_size_nm
+        half = middle.shape[1] / 2 * pixel
+        for panel, cut, name in zip(axes[-2:], (middle[:, 7, :], middle[:, :, 7]), ("xz", "yz"), strict=True):
+            panel.imshow(
+                np.sqrt(np.maximum(cut, 0)),
+                cmap="magma",
+                origin="lower",
+                extent=(-half, half, psf.z_nm[0], psf.z_nm[-1]),
+            )
+            panel.set_title(name, fontsize=9)
+        for panel in axes:
+            panel.set(xticks=[], yticks=[])
 
 
 def _limits(psf: MeasuredPsf, beads: BeadSet, photons: float) -> np.ndarray:
@@ -134,18 +139,17 @@ def _limits(psf: MeasuredPsf, beads: BeadSet, photons: float) -> np.ndarray:
 
 
 def _draw_limit(psf: MeasuredPsf, beads: BeadSet, path: Path) -> None:
-    figure = Figure(figsize=(7.5, 4), layout="constrained")
-    axes = figure.subplots()
-    for photons in PHOTONS:
-        limits = _limits(psf, beads, photons)
-        (line,) = axes.plot(psf.z_nm, np.median(limits, axis=0), label=f"{photons:.0f} photons")
-        if len(psf.places) > 1:
-            low, high = np.percentile(limits, [10, 90], axis=0)
-            axes.fill_between(psf.z_nm, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-    axes.set(ylim=(0, 250), xlabel="z (nm)", ylabel="information limit of z (nm)")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=110)
+    with picture(path, 7.5, 4) as figure:
+        axes = figure.subplots()
+        for photons in PHOTONS:
+            limits = _limits(psf, beads, photons)
+            (line,) = axes.plot(psf.z_nm, np.median(limits, axis=0), label=f"{photons:.0f} photons")
+            if len(psf.places) > 1:
+                low, high = np.percentile(limits, [10, 90], axis=0)
+                axes.fill_between(psf.z_nm, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+        axes.set(ylim=(0, 250), xlabel="z (nm)", ylabel="information limit of z (nm)")
+        axes.grid(alpha=0.3)
+        axes.legend()
 
 
 def _usable_range(psf: MeasuredPsf, beads: BeadSet) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from easyzloc_mm.store.page import Block, Heading, Paragraph, Picture, Rows, write_page
+from easyzloc_mm.store.pictures import picture
 
 RECORDED_COLOUR, MOLECULE_COLOUR, LIMIT_COLOUR = "#1c2430", "#0072b2", "#d55e00"
 
@@ -83,39 +83,42 @@ def _number(value: float | None) -> str:
 
 
 def _draw_z(molecules: pd.DataFrame, recorded: pd.DataFrame, path: Path) -> None:
-    figure = Figure(figsize=(9.5, 4.6), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    left.plot(recorded["z"], recorded["predicted"], ".", color=RECORDED_COLOUR, markersize=2, alpha=0.4)
-    left.set(title="held-out beads as recorded", xlabel="stage z (nm)", ylabel="predicted z (nm)")
-    some = molecules.iloc[:3000]
-    flagged = some["flag"] != 0
-    right.plot(some["z"][flagged], some["predicted"][flagged], ".", color="0.7", markersize=2, label="flagged")
-    right.plot(
-        some["z"][~flagged], some["predicted"][~flagged], ".", color=MOLECULE_COLOUR, markersize=2, alpha=0.5,
-        label="believed",
-    )  # fmt: skip
-    right.set(title="the same, as faint as molecules", xlabel="stage z (nm)")
-    right.legend(loc="upper left", markerscale=4)
-    for axes in (left, right):
-        span = [float(molecules["z"].min()), float(molecules["z"].max())]
-        axes.plot(span, span, color=LIMIT_COLOUR, linewidth=1)
-        axes.set(xlim=span, ylim=[1.25 * span[0], 1.25 * span[1]])
-        axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=110)
+    with picture(path, 9.5, 4.6) as figure:
+        left, right = figure.subplots(1, 2, sharey=True)
+        left.plot(recorded["z"], recorded["predicted"], ".", color=RECORDED_COLOUR, markersize=2, alpha=0.4)
+        left.set(title="held-out beads as recorded", xlabel="stage z (nm)", ylabel="predicted z (nm)")
+        some = molecules.iloc[:3000]
+        flagged = some["flag"] != 0
+        right.plot(some["z"][flagged], some["predicted"][flagged], ".", color="0.7", markersize=2, label="flagged")
+        right.plot(
+            some["z"][~flagged], some["predicted"][~flagged], ".", color=MOLECULE_COLOUR, markersize=2, alpha=0.5,
+            label="believed",
+        )  # fmt: skip
+        right.set(title="the same, as faint as molecules", xlabel="stage z (nm)")
+        right.legend(loc="upper left", markerscale=4)
+        for axes in (left, right):
+            span = [float(molecules["z"].min()), float(molecules["z"].max())]
+            axes.plot(span, span, color=LIMIT_COLOUR, linewidth=1)
+            axes.set(xlim=span, ylim=[1.25 * span[0], 1.25 * span[1]])
+            axes.grid(alpha=0.3)
 
 
 def _draw_error(result: dict[str, Any], path: Path) -> None:
-    figure = Figure(figsize=(7.5, 4), layout="constrained")
-    axes = figure.subplots()
-    bins = [item for item in result["bins"] if item["rmse_z_nm"] is not None]
-    z = [(item["z_from_nm"] + item["z_to_nm"]) / 2 for item in bins]
-    axes.plot(z, [item["rmse_z_nm"] for item in bins], "o-", color=MOLECULE_COLOUR, label="RMSE")
-    axes.plot(
-        z, [item["robust_z_nm"] for item in bins], "o--", color=MOLECULE_COLOUR, alpha=0.6, label="robust (1.48 MAD)"
-    )
-    axes.plot(z, [item["limit_z_nm"] for item in bins], "-", color=LIMIT_COLOUR, label="information limit")
-    top = max([item["rmse_z_nm"] for item in bins] + [50.0])
-    axes.set(xlabel="z (nm)", ylabel="nm", ylim=(0, 1.2 * float(np.ceil(top))))
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=110)
+    with picture(path, 7.5, 4) as figure:
+        axes = figure.subplots()
+        bins = [item for item in result["bins"] if item["rmse_z_nm"] is not None]
+        z = [(item["z_from_nm"] + item["z_to_nm"]) / 2 for item in bins]
+        axes.plot(z, [item["rmse_z_nm"] for item in bins], "o-", color=MOLECULE_COLOUR, label="RMSE")
+        axes.plot(
+            z,
+            [item["robust_z_nm"] for item in bins],
+            "o--",
+            color=MOLECULE_COLOUR,
+            alpha=0.6,
+            label="robust (1.48 MAD)",
+        )
+        axes.plot(z, [item["limit_z_nm"] for item in bins], "-", color=LIMIT_COLOUR, label="information limit")
+        top = max([item["rmse_z_nm"] for item in bins] + [50.0])
+        axes.set(xlabel="z (nm)", ylabel="nm", ylim=(0, 1.2 * float(np.ceil(top))))
+        axes.grid(alpha=0.3)
+        axes.legend()
