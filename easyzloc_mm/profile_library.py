@@ -26,7 +26,7 @@ def load_profile(name_or_path: str) -> Profile:
         There is no such file or name, or the profile is not valid.
     """
     path = Path(name_or_path)
-    if path.suffix != ".toml" and not path.exists():
+    if path.suffix != ".toml" and not path.is_file():
         shipped = shipped_profiles()
         if name_or_path not in shipped:
             raise InputError(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import gaussian_kde
 
 from easyzloc_mm.analysis.pores import Pores
+from easyzloc_mm.analysis.render import depth_colours
 from easyzloc_mm.store.pictures import picture
 
 Real = NDArray[np.float64]
@@ -50,7 +51,7 @@ def draw_single(pores: Pores, path: Path) -> None:
     z = chosen["z"] - _trimmed_mean(chosen["z"])
     with picture(path, 8, 4) as figure:
         above, side = figure.subplots(1, 2)
-        span = {"vmin": -60, "vmax": 60, "cmap": "turbo", "s": 10}
+        span = {"vmin": -60, "vmax": 60, "cmap": depth_colours(), "s": 10}
         above.scatter(chosen["dx"], chosen["dy"], c=z, **span)
         above.set(title=f"one pore from above, {len(chosen)} localisations", xlabel="x (nm)", ylabel="y (nm)")
         dots = side.scatter(chosen["dx"], z, c=z, **span)

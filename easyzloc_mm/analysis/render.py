@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
@@ -16,7 +17,8 @@ from easyzloc_mm.store.pictures import picture
 Real = NDArray[np.float64]
 Extent = tuple[float, float, float, float]
 
-COLOUR_MAP = "turbo"
+COLOUR_MAP, COLOURS_FROM, COLOURS_TO = "turbo", 0.1, 0.9
+"""Without its ends, which are too dark on black."""
 DEPTH_LEVELS = 24
 MAX_EDGE_PX = 1400
 ZOOM_NM = 3000.0
@@ -29,6 +31,11 @@ VISIBLE_PX = 1.1
 SATURATED = 99.7
 """Percentile of the lit pixels that is shown at full brightness."""
 BAR_LENGTHS_NM = (100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000)
+
+
+def depth_colours() -> ListedColormap:
+    """Colours of depth in every picture."""
+    return ListedColormap(matplotlib.colormaps[COLOUR_MAP](np.linspace(COLOURS_FROM, COLOURS_TO, 256)))
 
 
 def depth_image(table: pd.DataFrame, extent_nm: Extent, z_range_nm: tuple[float, float], pixel_nm: float) -> Real:
@@ -54,7 +61,7 @@ def depth_image(table: pd.DataFrame, extent_nm: Extent, z_range_nm: tuple[float,
     shape = int(np.ceil((bottom - top) / pixel_nm)), int(np.ceil((right - left) / pixel_nm))
     depth = np.clip((table["z"].to_numpy(float) - z_range_nm[0]) / (z_range_nm[1] - z_range_nm[0]), 0, 1)
     level = np.minimum((depth * DEPTH_LEVELS).astype(int), DEPTH_LEVELS - 1)
-    colours = matplotlib.colormaps[COLOUR_MAP]((np.arange(DEPTH_LEVELS) + 0.5) / DEPTH_LEVELS)[:, :3]
+    colours = depth_colours()((np.arange(DEPTH_LEVELS) + 0.5) / DEPTH_LEVELS)[:, :3]
     sharp = float(table["blur_nm"].median()) if len(table) else 0.0
     blur = max(sharp, MIN_BLUR_NM, VISIBLE_PX * pixel_nm)
     image = np.zeros((*shape, 3))
@@ -127,7 +134,7 @@ def draw_depth(path: Path, table: pd.DataFrame, extent_nm: Extent, z_range_nm: t
             overview.add_patch(
                 Rectangle(corner, ZOOM_NM / 1000, ZOOM_NM / 1000, fill=False, color="white", linewidth=0.8)
             )
-        scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(*z_range_nm), COLOUR_MAP)
+        scale = matplotlib.cm.ScalarMappable(Normalize(*z_range_nm), depth_colours())
         bar = figure.colorbar(scale, ax=[overview, *details], fraction=0.03, pad=0.01, aspect=40)
         bar.set_label("z (nm)", color="white")
         bar.ax.tick_params(colors="white")

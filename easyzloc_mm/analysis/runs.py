@@ -17,7 +17,7 @@ from easyzloc_mm.store.localizations import LocalizationWriter, read_localizatio
 from easyzloc_mm.store.output import check_output, whole_or_nothing
 from easyzloc_mm.store.pictures import picture
 
-SLICE_WIDTH_NM, SLICE_DEPTH_NM = 8000.0, 400.0
+SLICE_WIDTH_NM, SLICE_DEPTH_NM = 4000.0, 400.0
 FRC_WINDOW_PX = 64
 
 
@@ -136,19 +136,11 @@ def slice_run(run: Path, out: Path) -> None:
     width = min(SLICE_WIDTH_NM, float(np.ptp(table["x_nm"])))
     middle = float(columns[1][np.argmax(np.convolve(columns[0], np.ones(16), "same"))])
     band = band[np.abs(band["x_nm"] - middle) <= width / 2]
-    with picture(out, 10.5, 2.8, facecolor="black") as figure:
+    with picture(out, 10.5, 3.0, facecolor="black") as figure:
         axes = figure.subplots()
         axes.set_facecolor("black")
-        axes.scatter(
-            (band["x_nm"] - middle) / 1000,
-            band["z"],
-            c=band["z"],
-            cmap="turbo",
-            vmin=low,
-            vmax=high,
-            s=1.5,
-            linewidths=0,
-        )
+        x_um = (band["x_nm"] - middle) / 1000
+        axes.scatter(x_um, band["z"], c=band["z"], cmap=depth_colours(), vmin=low, vmax=high, s=4, linewidths=0)
         axes.set(ylim=(low, high), xlim=(-width / 2000, width / 2000))
         axes.set_aspect(1 / 1000)
         axes.set_xlabel(f"x (µm), {SLICE_DEPTH_NM:.0f} nm thick slice", color="white")
@@ -223,7 +215,7 @@ def resolution_run(run: Path) -> dict[str, Any]:
     info = [{"Width": width, "Height": height, "Frames": _frames(table, facts), "Pixelsize": pixel}]
     locs = table.drop(columns=[name for name in ("z", "lpz", "z_flag") if name in table])
     try:
-        nena = float(postprocess.nena(locs)[1]) * pixel
+        nena = float(postprocess.nena(locs, info)[1]) * pixel
     except (RuntimeError, ValueError):
         nena = None
     try:
