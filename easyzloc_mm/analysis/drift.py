@@ -13,6 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.interpolate import make_smoothing_spline
 
+from easyzloc_mm.quiet import picasso
+
 Real = NDArray[np.float64]
 
 SEGMENTS_XY = 12
@@ -81,15 +83,24 @@ def _lateral(
     segments = frames // segment
     if segments < MIN_SEGMENTS or len(table) < MIN_PER_SEGMENT * segments:
         return np.zeros(frames), np.zeros(frames), "not corrected: too few frames or localisations"
-    from picasso.postprocess import undrift
-
     info = [{"Width": shape_yx[1], "Height": shape_yx[0], "Frames": frames, "Pixelsize": pixel_size_nm}]
     try:
-        drift, _ = undrift(table[["frame", "x", "y", "lpx", "lpy"]], info, segment, display=False)
+        drift, _ = picasso("postprocess").undrift(
+            table[["frame", "x", "y", "lpx", "lpy"]],
+            info,
+            segment,
+            display=False,
+            segmentation_callback=_unheard,
+            rcc_callback=_unheard,
+        )
     except (ValueError, RuntimeError, IndexError, np.linalg.LinAlgError) as error:
         return np.zeros(frames), np.zeros(frames), f"not corrected: cross-correlation failed ({error})"
     x, y = _inside(drift["x"].to_numpy(float), segment), _inside(drift["y"].to_numpy(float), segment)
     return x - x.mean(), y - y.mean(), f"redundant cross-correlation of {segments} segments"
+
+
+def _unheard(_done: int) -> None:
+    """Take Picasso's progress, which it prints otherwise."""
 
 
 def _inside(path: Real, segment: int) -> Real:

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.analysis.drift import apply_drift, estimate_drift
-from easyzloc_mm.analysis.render import draw_depth, in_nm, picture_pixel_nm, usual_depths
+from easyzloc_mm.analysis.render import depth_colours, draw_depth, in_nm, picture_pixel_nm, usual_depths
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.quiet import picasso
 from easyzloc_mm.store.drift import read_drift, write_drift
 from easyzloc_mm.store.exports import export_table
 from easyzloc_mm.store.localizations import LocalizationWriter, read_localizations
@@ -205,8 +206,7 @@ def resolution_run(run: Path) -> dict[str, Any]:
     dict
         ``nena_xy_nm``, ``median_lpx_nm``, ``median_lpz_nm``, ``frc_nm``; None where it cannot be told.
     """
-    from picasso import postprocess
-
+    postprocess = picasso("postprocess")
     table, facts = read_localizations(Path(run))
     pixel = float(facts["pixel_size_nm"])
     if len(table) < 1000:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from easyzloc_mm.quiet import picasso
+
 Real = NDArray[np.float64]
 
 BOX_PX = 9
@@ -69,12 +71,10 @@ def find_beads(volume: NDArray[np.uint16], z_nm: Real) -> Found:
     z_nm : ndarray, shape (P,)
         Stage position of the planes, rising.
     """
-    from picasso.localize import identify_in_frame
-
     plane = sharpest_plane(volume, z_nm)
     low = max(0, plane - FOCUS_PLANES // 2)
     image = volume[low : low + FOCUS_PLANES].mean(axis=0, dtype=np.float32)
-    y, x, gradient = identify_in_frame(image, 0.0, BOX_PX)
+    y, x, gradient = picasso("localize").identify_in_frame(image, 0.0, BOX_PX)
     if not len(x):
         return Found(np.empty(0), np.empty(0), plane, 0.0)
     middle = float(np.median(gradient))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from easyzloc_mm.localize.detect import detect
+from easyzloc_mm.quiet import picasso
 
 FRAME_PX, EMITTERS, FRAMES = 1200, 200, 8
 BOX_PX = 7
@@ -28,8 +29,7 @@ def bench_detect() -> dict[str, Any]:
         ``ms_per_frame``, ``picasso_ms_per_frame``, ``ratio`` (medians over the frames, CPU time of this process),
         ``identical`` (1 if every spot and net gradient is the same), ``spots``.
     """
-    from picasso.localize import identify_in_frame
-
+    identify_in_frame = picasso("localize").identify_in_frame
     frames = _frames()
     methods: dict[str, Callable[[NDArray[np.uint16]], Any]] = {
         "ours": lambda frame: detect(frame, MIN_NET_GRADIENT, BOX_PX),

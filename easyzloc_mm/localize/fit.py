@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from easyzloc_mm.localize.detect import detect
 from easyzloc_mm.network.inputs import crop_photons
 from easyzloc_mm.profile import CameraUnits
+from easyzloc_mm.quiet import picasso
 
 MAX_PRECISION_PX = 2.0
 """A fit that says so little about its place is no localisation."""
@@ -36,8 +37,6 @@ def fit_frames(
     rejected : int
         Spots whose fit failed: not finite, outside its box, or without photons.
     """
-    from picasso.localize import fit_spots_gauss, locs_from_fits_gauss
-
     found = [detect(frame, min_net_gradient, box) for frame in frames]
     spots = pd.DataFrame(
         {
@@ -50,8 +49,8 @@ def fit_frames(
     if spots.empty:
         return _empty(), 0
     cut = crop_photons(frames, spots["frame"].to_numpy(), spots["x"].to_numpy(), spots["y"].to_numpy(), units, box)
-    theta = fit_spots_gauss(cut)
-    table = locs_from_fits_gauss(spots, theta, box, em=False)
+    theta = picasso("localize").fit_spots_gauss(cut)
+    table = picasso("localize").locs_from_fits_gauss(spots, theta, box, em=False)
     return _credible(table, spots, box)
 
 

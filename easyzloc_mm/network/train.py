@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from easyzloc_mm.network.evaluate import evaluate
 from easyzloc_mm.network.inputs import ROI_PX, Normalisation, network_input
 from easyzloc_mm.network.posterior import COMPONENTS, Z_UNIT_NM
 from easyzloc_mm.network.split import Split, split_beads
+from easyzloc_mm.quiet import native_stderr_held
 from easyzloc_mm.store.bead_set import BeadSet
 from easyzloc_mm.store.output import whole_or_nothing
 
@@ -104,6 +106,7 @@ def train(
     InputError
         The recipe is unknown, too few beads, or the output exists.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets on every import otherwise
     try:
         chosen = Recipe(recipe)
     except ValueError:
@@ -200,7 +203,8 @@ def _export(model: keras.Model, folder: Path) -> None:
     model.save(folder / "model.keras")
     # Keras' exporter wants to have seen the model called once.
     model([np.zeros((1, *shape[1:]), np.float32) for shape in model.input_shape])
-    model.export(str(folder / "model.onnx"), format="onnx", verbose=False)
+    with native_stderr_held():
+        model.export(str(folder / "model.onnx"), format="onnx", verbose=False)
 
 
 def _check_export(model: keras.Model, bundle: ModelBundle, source: BeadSource, seed: int) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from easyzloc_mm import __version__
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.quiet import picasso
 from easyzloc_mm.store.output import check_output, remove, whole_or_nothing
 
 GENERATOR = "easyzloc-mm export"
@@ -25,8 +26,7 @@ def export_picasso(path: Path, table: pd.DataFrame, attributes: dict[str, Any], 
     int
         Rows written: Picasso leaves out those outside the image.
     """
-    from picasso import io
-
+    io = picasso("io")
     path = check_output(Path(path), overwrite=overwrite)
     sidecar = check_output(path.with_suffix(".yaml"), overwrite=overwrite)
     frames = int(attributes.get("frames", table["frame"].max() + 1 if len(table) else 1))
