@@ -57,7 +57,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str
         (["live", "--profile", "nobody.toml", "--model", "none", "--out", "OUT"], "nobody.toml"),
         (["acquire-beads", "--profile", "nobody.toml", "--out", "OUT"], "nobody.toml"),
         (["undrift", "none.zarr", "--out", "OUT"], "none.zarr"),
-        (["render", "none.zarr", "--out", "OUT"], "none.zarr"),
+        (["render", "none.zarr", "--out", "OUT.png"], "none.zarr"),
         (["npc", "none.zarr", "--out", "OUT"], "none.zarr"),
         (["export", "none.zarr", "--out", "OUT.csv"], "none.zarr"),
         (["export", "none.zarr", "--out", "OUT.xyz"], ".xyz"),
