@@ -11,6 +11,8 @@ from easyzloc_mm.profile import Profile
 
 Z_RANGE_NM = 700.0
 ROI_PX = 15
+LIMIT_SAMPLE = 5000
+"""Molecules, drawn at random, over which the information limit is averaged (1 % off at most: it varies by half)."""
 
 
 def score_run(run: Path, profile: Profile) -> dict[str, Any]:
@@ -23,8 +25,8 @@ def score_run(run: Path, profile: Profile) -> dict[str, Any]:
     -------
     dict
         ``rmse_x_nm``, ``rmse_y_nm``, ``rmse_z_nm`` over unflagged matches with ``|z| < 700`` nm; ``limit_x_nm``,
-        ``limit_y_nm``, ``limit_z_nm``: root mean square information limit of those same molecules under the true
-        optics; ``coverage_68``, ``coverage_95`` of ``lpz``.
+        ``limit_y_nm``, ``limit_z_nm``: root mean square information limit of (a random sample of) those same molecules
+        under the true optics; ``coverage_68``, ``coverage_95`` of ``lpz``.
     """
     import pandas as pd
 
@@ -40,14 +42,15 @@ def score_run(run: Path, profile: Profile) -> dict[str, Any]:
     matches: pd.DataFrame = match_to_truth(table, truth, pixel_size_nm=pixel_nm)
     scored = matches[(matches["z_flag"] == 0) & (matches["true_z"].abs() < Z_RANGE_NM)]
     summary = summarize_matches(scored)
-    x, y = scored["true_x"].to_numpy(), scored["true_y"].to_numpy()
+    sample = scored.sample(min(LIMIT_SAMPLE, len(scored)), random_state=0)
+    x, y = sample["true_x"].to_numpy(), sample["true_y"].to_numpy()
     images = embedded_optics(profile).psf_with_derivatives(
-        x, y, x - np.round(x), y - np.round(y), scored["true_z"].to_numpy(), size=ROI_PX
+        x, y, x - np.round(x), y - np.round(y), sample["true_z"].to_numpy(), size=ROI_PX
     )
     limits = crlb(
         *images,
-        scored["true_photons"].to_numpy(),
-        scored["true_background"].to_numpy(),
+        sample["true_photons"].to_numpy(),
+        sample["true_background"].to_numpy(),
         profile.camera.read_noise_e,
     )
     for axis, limit in zip("xyz", limits, strict=True):

@@ -13,7 +13,7 @@ from easyzloc_mm.network.posterior import COMPONENTS, summarize
 Real = NDArray[np.float64]
 
 AMBIGUOUS_ABOVE = 0.02
-"""A spot is sign-ambiguous when more than this probability lies in another mode."""
+"""A spot is ambiguous when z is grossly wrong with more than this probability (`Posterior.elsewhere`)."""
 SIGMA_BINS = 8
 CREDIBLE_SHARE = 0.6827
 FAMILIAR_QUANTILE = 0.999

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 Real = NDArray[np.float64]
 
@@ -17,6 +18,8 @@ MIN_WIDTH_UM = 0.003
 CENTRES_UM = np.linspace(-1.0, 1.0, COMPONENTS)
 """Where the components stand before training: spread out, so that each can take a part of the range."""
 SAME_MODE_SIGMAS = 3.0
+GROSS_ERROR_NM = 300.0
+"""An error that puts a molecule into another structure."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Posterior:
     z_nm, sigma_nm : ndarray, shape (n,)
         Mean and standard deviation of the strongest mode.
     elsewhere : ndarray, shape (n,)
-        Probability that z belongs to another mode.
+        Probability that the molecule lies more than `GROSS_ERROR_NM` from `z_nm`: on the other side of focus, or
+        anywhere in a range that the spot cannot narrow down.
     """
 
     z_nm: Real
@@ -46,7 +50,7 @@ def read_mixture(raw: NDArray[np.floating]) -> tuple[Real, Real, Real]:
 
 
 def summarize(raw: NDArray[np.floating]) -> Posterior:
-    """Find the strongest mode of each mixture, and what lies outside it.
+    """Find the strongest mode of each mixture, and how much probability lies far from it.
 
     Components within 3 sigma of the strongest one belong to its mode; they are pooled by their moments.
     """
@@ -64,7 +68,11 @@ def summarize(raw: NDArray[np.floating]) -> Posterior:
     share = mass / inside[:, None]
     z = np.sum(share * means, axis=1)
     variance = np.sum(share * (widths**2 + means**2), axis=1) - z**2
-    return Posterior(z * Z_UNIT_NM, np.sqrt(np.maximum(variance, MIN_WIDTH_UM**2)) * Z_UNIT_NM, 1.0 - inside)
+    gross = GROSS_ERROR_NM / Z_UNIT_NM
+    distance = z[:, None] - means
+    near = ndtr((distance + gross) / widths) - ndtr((distance - gross) / widths)
+    elsewhere = 1.0 - np.sum(weights * near, axis=1)
+    return Posterior(z * Z_UNIT_NM, np.sqrt(np.maximum(variance, MIN_WIDTH_UM**2)) * Z_UNIT_NM, elsewhere)
 
 
 def mixture_loss(z_um: object, raw: object) -> object:

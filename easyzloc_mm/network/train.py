@@ -106,7 +106,7 @@ def train(
     InputError
         The recipe is unknown, too few beads, or the output exists.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets on every import otherwise
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports every machine without a GPU as an error
     try:
         chosen = Recipe(recipe)
     except ValueError:
