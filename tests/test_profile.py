@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 
 import pytest
+from microscope_bench import HEIGHT, WIDTH, bench_profile
 
+from easyzloc_mm.cli import main
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.microscope import connect
 from easyzloc_mm.profile import Profile
 from easyzloc_mm.profile_library import load_profile, shipped_profiles
 
@@ -76,3 +80,37 @@ def test_replace_validates_again() -> None:
 def test_limits_name_the_axis() -> None:
     with pytest.raises(InputError, match=r"limits\.z_min_um"):
         load_profile("demo").limits.check(z_um=-0.5)
+
+
+def test_a_new_profile_fits_the_microscope_that_it_was_written_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = bench_profile(tmp_path)
+    path = tmp_path / "mine.toml"
+    where = ["--mm-dir", str(bench.connection.mm_dir), "--config-file", str(bench.connection.config_file)]
+    assert main(["profile", "new", "--out", str(path), *where, "--na", "1.4", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    profile = Profile.from_file(path)
+    assert profile.devices.camera == "Camera"
+    assert profile.devices.z_stage == "Z"
+    assert profile.devices.illumination_group == "Light"
+    assert (profile.camera.width_px, profile.camera.height_px) == (WIDTH, HEIGHT)
+    assert profile.optics.na == 1.4
+    assert "optics.na" not in said["check by hand"]
+    assert "optics.emission_nm" in said["check by hand"]
+    # It can be used as it stands: devices, camera size and limits fit what is there.
+    with connect(profile) as microscope:
+        here = microscope.position()
+        profile.limits.check(x_um=here.x_um, y_um=here.y_um, z_um=here.z_um)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [([], "--mm-dir"), (["--mm-dir", "nowhere", "--config-file", "a.cfg"], "nowhere")],
+)
+def test_profile_new_says_what_it_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
+) -> None:
+    assert main(["profile", "new", "--out", str(tmp_path / "p.toml"), *arguments]) == 2
+    assert named in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

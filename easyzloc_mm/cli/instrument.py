@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from easyzloc_mm.cli.output import JsonFlag, finish
+from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, finish
 from easyzloc_mm.errors import HardwareError
 
-profile_app = typer.Typer(no_args_is_help=True, help="Check or show a hardware profile.")
+profile_app = typer.Typer(no_args_is_help=True, help="Write, check or show a hardware profile.")
 
 
 def register(app: typer.Typer) -> None:
@@ -59,6 +60,63 @@ def profile_show(
             finish(fields, as_json=False, title=section)
         else:
             typer.echo(f"{section}: {fields}")
+
+
+@profile_app.command("new")
+def profile_new(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Profile to write, .toml.")],
+    mm_dir: Annotated[
+        Path | None, typer.Option("--mm-dir", help="Folder of Micro-Manager, whose window is closed.")
+    ] = None,
+    config_file: Annotated[Path | None, typer.Option("--config-file", help="Its .cfg file.")] = None,
+    java: Annotated[bool, typer.Option("--java", help="Instead: ask the Micro-Manager that is open.")] = False,
+    java_port: Annotated[int, typer.Option("--java-port", help="Of its server.")] = 4827,
+    na: Annotated[float | None, typer.Option("--na", help="Numerical aperture of the objective.")] = None,
+    emission_nm: Annotated[float | None, typer.Option("--emission-nm", help="Middle of the emission filter.")] = None,
+    pixel_size_nm: Annotated[
+        float | None, typer.Option("--pixel-size-nm", help="In the sample; else Micro-Manager's.")
+    ] = None,
+    baseline_adu: Annotated[float | None, typer.Option("--baseline-adu", help="Camera offset.")] = None,
+    electrons_per_adu: Annotated[float | None, typer.Option("--electrons-per-adu", help="Camera gain.")] = None,
+    read_noise_e: Annotated[float | None, typer.Option("--read-noise-e", help="Camera read noise.")] = None,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write a profile from the connected microscope. Moves nothing; says what to check by hand."""
+    from easyzloc_mm.errors import InputError
+    from easyzloc_mm.microscope.discover import discover
+    from easyzloc_mm.microscope.profile_draft import draft_profile
+    from easyzloc_mm.profile import Backend, Connection, Profile
+    from easyzloc_mm.store.output import whole_or_nothing
+
+    if not java and (mm_dir is None or config_file is None):
+        raise InputError("give --mm-dir and --config-file, or --java for a Micro-Manager that is open")
+    known = {
+        "na": na,
+        "emission_nm": emission_nm,
+        "pixel_size_nm": pixel_size_nm,
+        "baseline_adu": baseline_adu,
+        "electrons_per_adu": electrons_per_adu,
+        "read_noise_e": read_noise_e,
+    }
+    connection = Connection(
+        backend=Backend.JAVA if java else Backend.PYTHON,
+        mm_dir=None if java else mm_dir,
+        config_file=None if java else config_file,
+        java_port=java_port,
+    )
+    with whole_or_nothing(out, overwrite=overwrite) as draft:
+        found = discover(connection)
+        text, to_check = draft_profile(
+            found, connection, name=out.stem, known={key: value for key, value in known.items() if value is not None}
+        )
+        draft.write_text(text, encoding="utf-8")
+        Profile.from_file(draft)
+    finish(
+        {"profile": out, **found.devices, "groups": ", ".join(found.groups), "check by hand": ", ".join(to_check)},
+        as_json=as_json,
+        title="profile written",
+    )
 
 
 def doctor(

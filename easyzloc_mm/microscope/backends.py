@@ -1,4 +1,4 @@
-"""How a microscope is reached: one entry per backend of the profile."""
+"""How a microscope is reached: one function per backend of the profile."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
 from easyzloc_mm.microscope.core_microscope import NO_RECORDS, CoreMicroscope, made_safe
 from easyzloc_mm.microscope.deadline import device_words, within
 from easyzloc_mm.microscope.protocol import Microscope
-from easyzloc_mm.profile import Backend, Profile
+from easyzloc_mm.profile import Backend, Connection, Profile
 
 LOAD_S = 120.0
 """Deadline of loading a configuration: real devices home their axes meanwhile."""
@@ -43,10 +43,29 @@ def connect(profile: Profile) -> Iterator[Microscope]:
         Devices fail or stay silent.
     """
     with (
-        BACKENDS[profile.connection.backend](profile) as (core, records),
+        _reach(profile) as (core, records),
         made_safe(CoreMicroscope(core, profile, records)) as microscope,
     ):
         yield microscope
+
+
+@contextmanager
+def open_core(connection: Connection) -> Iterator[Any]:
+    """Give the bare MMCore of a real microscope, for this room's eyes only: nothing is checked, nothing restored."""
+    if connection.backend is Backend.EMBEDDED:
+        raise InputError("the embedded microscope has its profile already: use --profile demo")
+    with REAL_BACKENDS[connection.backend](connection) as core:
+        yield core
+
+
+@contextmanager
+def _reach(profile: Profile) -> Iterator[Reached]:
+    if profile.connection.backend is Backend.EMBEDDED:
+        with _embedded(profile) as reached:
+            yield reached
+    else:
+        with open_core(profile.connection) as core:
+            yield core, NO_RECORDS
 
 
 @contextmanager
@@ -62,11 +81,10 @@ def _embedded(profile: Profile) -> Iterator[Reached]:
 
 
 @contextmanager
-def _python(profile: Profile) -> Iterator[Reached]:
+def _python(connection: Connection) -> Iterator[Any]:
     """MMCore in this process, with the adapters of a Micro-Manager installation."""
     from mmpycorex import create_core_instance
 
-    connection = profile.connection
     folder, configuration = Path(connection.mm_dir or ""), Path(connection.config_file or "")
     if not folder.is_dir():
         raise InputError(f"connection.mm_dir: {folder} is no folder; give the folder of Micro-Manager")
@@ -91,11 +109,11 @@ def _python(profile: Profile) -> Iterator[Reached]:
 
     with _one_core():
         within(LOAD_S, f"loading {configuration.name}", load)
-        yield _active_core(), NO_RECORDS
+        yield _active_core()
 
 
 @contextmanager
-def _java(profile: Profile) -> Iterator[Reached]:
+def _java(connection: Connection) -> Iterator[Any]:
     """MMCore of a running Micro-Manager, over the pycromanager bridge. Untested against Micro-Manager.
 
     The bridge takes about 100 MB/s: watch `doctor`, or use an ROI. Micro-Manager keeps its configuration and
@@ -103,7 +121,7 @@ def _java(profile: Profile) -> Iterator[Reached]:
     """
     from mmpycorex import Core
 
-    port = profile.connection.java_port
+    port = connection.java_port
     # Asked with a plain socket first: the bridge's own thread dies with a traceback when nobody answers.
     try:
         socket.create_connection(("127.0.0.1", port), timeout=BRIDGE_TIMEOUT_MS / 1000).close()
@@ -120,13 +138,12 @@ def _java(profile: Profile) -> Iterator[Reached]:
         warnings.warn(f"Micro-Manager bridge: {warning.message}", EasyZlocWarning, stacklevel=2)
     within(
         LOAD_S, "setting the image buffer",
-        lambda: core.set_circular_buffer_memory_footprint(profile.connection.buffer_size_mb),
+        lambda: core.set_circular_buffer_memory_footprint(connection.buffer_size_mb),
     )  # fmt: skip
-    yield core, NO_RECORDS
+    yield core
 
 
-BACKENDS: dict[Backend, Callable[[Profile], AbstractContextManager[Reached]]] = {
-    Backend.EMBEDDED: _embedded,
+REAL_BACKENDS: dict[Backend, Callable[[Connection], AbstractContextManager[Any]]] = {
     Backend.PYTHON: _python,
     Backend.JAVA: _java,
 }

@@ -58,7 +58,7 @@ def _labels(profile: Profile, core: Any) -> Iterator[DeviceFinding]:
         if label is None:
             yield DeviceFinding(field, "warn", "no shutter in the profile: the program cannot switch the light off")
             continue
-        fitting = [name for name in loaded if _kind(core, name) == kind]
+        fitting = fitting_devices(core, kind)
         if label in fitting:
             yield DeviceFinding(field, "ok", label)
         else:
@@ -66,6 +66,11 @@ def _labels(profile: Profile, core: Any) -> Iterator[DeviceFinding]:
             yield DeviceFinding(
                 field, "fail", f"devices.{field} = '{label}' {what}; it has: {', '.join(fitting) or 'none'}"
             )
+
+
+def fitting_devices(core: Any, kind: int) -> list[str]:
+    """Labels of the loaded devices of a kind (`DEVICE_KINDS`)."""
+    return [name for name in strings(core.get_loaded_devices()) if _kind(core, name) == kind]
 
 
 def _kind(core: Any, label: str) -> int:
