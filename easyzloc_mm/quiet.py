@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterator
 from types import ModuleType
 
-
 _importing = threading.Lock()
 
 

@@ -211,8 +211,8 @@ def test_a_model_for_another_pixel_size_is_refused(
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        (np.zeros((0, 40, 40), np.uint16), "no frames"),
-        (np.ones((2, 3, 40, 40), np.uint16), "axes"),
+        (np.zeros((0, 40, 40), np.uint16), "empty"),
+        (np.ones((2, 5, 40, 40), np.uint16), "axes"),
         (np.ones((5, 40, 40), np.float32), "float32"),
         (b"not a picture", "cannot be read"),
     ],
@@ -224,7 +224,7 @@ def test_a_movie_that_cannot_be_localised_is_named(
     if isinstance(content, bytes):
         movie.write_bytes(content)
     elif content.size:
-        tifffile.imwrite(movie, content)
+        tifffile.imwrite(movie, content, photometric="minisblack")
     else:
         with tifffile.TiffWriter(movie):
             pass

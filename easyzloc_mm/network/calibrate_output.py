@@ -30,6 +30,8 @@ def calibrate_sigma(raw: NDArray[np.floating], z_nm: NDArray[np.floating]) -> di
     """
     posterior = summarize(raw[:, : 3 * COMPONENTS])
     sure = posterior.elsewhere <= AMBIGUOUS_ABOVE
+    if sure.sum() < SIGMA_BINS:  # a network that was hardly trained is sure of nothing
+        sure = np.ones(len(sure), bool)
     sigma = posterior.sigma_nm[sure]
     pull = np.abs(posterior.z_nm[sure] - z_nm[sure]) / sigma
     edges = np.quantile(sigma, np.linspace(0, 1, SIGMA_BINS + 1))

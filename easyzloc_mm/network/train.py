@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -58,7 +59,7 @@ class TrainReport:
     minutes : float
         Wall time of the optimisation.
     rmse_z_nm : float
-        Held-out beads thinned to molecule brightness, unflagged.
+        Held-out beads thinned to molecule brightness, unflagged; NaN where the model believes none of them.
     limit_z_nm : float
         Information limit of those.
     recipe : str
@@ -150,8 +151,8 @@ def train(
         _write(draft, calibration)
     return TrainReport(
         minutes=spent,
-        rmse_z_nm=accuracy["rmse_z_nm"],
-        limit_z_nm=accuracy["limit_z_nm"],
+        rmse_z_nm=math.nan if accuracy["rmse_z_nm"] is None else accuracy["rmse_z_nm"],
+        limit_z_nm=math.nan if accuracy["limit_z_nm"] is None else accuracy["limit_z_nm"],
         recipe=str(chosen),
         train_beads=len(split.train),
         validation_beads=len(split.validation),
