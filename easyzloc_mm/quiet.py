@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import logging
 import os
 import sys
 import tempfile
@@ -19,6 +20,7 @@ def picasso(module: str) -> ModuleType:
         return sys.modules[name]
     import matplotlib
 
+    logging.getLogger("playsound3").setLevel(logging.ERROR)  # warns where there is no loudspeaker
     with matplotlib.rc_context(), contextlib.redirect_stdout(io.StringIO()):
         return importlib.import_module(name)
 

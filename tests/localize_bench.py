@@ -68,7 +68,7 @@ def small_bundle(folder: Path, *, field: tuple[int, int], pixel_nm: float = 110.
 def spots_movie(
     frames: int, shape: tuple[int, int], *, spots: int = 8, seed: int = 0, photons: float = 3000.0
 ) -> tuple[NDArray[np.uint16], NDArray[np.float64]]:
-    """Gaussian spots of known place on a noisy background: frames (T, Y, X) in ADU, and places (T, spots, 2) as x, y."""
+    """Gaussian spots on a noisy background: frames (T, Y, X) in ADU, and places (T, spots, 2) as x, y."""
     rng = np.random.default_rng(seed)
     height, width = shape
     places = np.stack(

@@ -1,4 +1,4 @@
-"""From the camera to disk: one thread empties the camera's buffer, another one stores. Neither waits for the network."""
+"""From the camera to disk: one thread empties the camera's buffer, another stores. Neither waits for the network."""
 
 from __future__ import annotations
 
@@ -168,5 +168,3 @@ class Intake:
     def stored(self) -> int:
         """Frames that are stored, or where none are to be, that came."""
         return self.frames - len(self._unstored)
-
-

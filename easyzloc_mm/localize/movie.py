@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from easyzloc_mm.localize.workers import Block, Workers
 from easyzloc_mm.network import ModelBundle
 from easyzloc_mm.network.bundle import PIXEL_SIZE_TOLERANCE
 from easyzloc_mm.profile import CameraUnits, LocalizeSettings
-from easyzloc_mm.store.localizations import GROUP, LocalizationWriter
+from easyzloc_mm.store.localizations import GROUP, LocalizationWriter, read_localizations
 from easyzloc_mm.store.movies import Movie, open_movie
 from easyzloc_mm.store.output import check_output, claim_stream
 
@@ -68,7 +67,8 @@ def localize_movie(
     follow_s : float, optional
         The movie is still being written: wait for more until it has not grown for so long.
     resume : bool
-        Go on with `out` where it was cut off; `out` may be the very run that `movie` is, when a live run was killed.
+        Go on with `out` where it was cut off, with the units and settings that it was begun with. `out` may be the very
+        run that `movie` is: a live run that was killed.
 
     Raises
     ------
@@ -77,18 +77,60 @@ def localize_movie(
     LocalizerError
         Localisation failed; what was localised is kept.
     """
-    opened = _open(Path(movie), follow_s)
-    pixel = pixel_size_nm or opened.pixel_size_nm or bundle.pixel_size_nm
+    movie, out = Path(movie), Path(out)
+    if overwrite and out.exists() and out.resolve() == movie.resolve():
+        raise InputError(f"{out} holds the movie itself: choose another --out, or --resume without --overwrite")
+    begun = out if resume and (out / GROUP / "zarr.json").is_file() else None
+    if begun is None and not resume:
+        check_output(out, overwrite=overwrite)
+    opened = _open(movie, follow_s)
+    pixel = pixel_size(opened, movie, bundle, pixel_size_nm)
+    how = LocalizerSettings(bundle.path, units, settings or LocalizeSettings(), origin_px)
+    if begun is not None:
+        how = _as_begun(begun, movie, bundle)
+    attributes = run_attributes(bundle, how, opened.shape[1:], pixel, {"movie": movie.name})
+    with Workers(how, workers or offline_workers()) as pool:
+        pool.start()  # before an older run is cleared away
+        if begun is not None:
+            table = LocalizationWriter.resume(begun)
+        else:
+            table = LocalizationWriter(out if resume else claim_stream(out, overwrite=overwrite), attributes)
+        return _Job(movie, opened, table, pool, follow_s, progress).go()
+
+
+def _as_begun(out: Path, movie: Path, bundle: ModelBundle) -> LocalizerSettings:
+    """Return the settings that a run was begun with, to go on with it."""
+    _, facts = read_localizations(out)
+    for name, old, new in (
+        ("model", facts["model"]["digest"], bundle.digest()),
+        ("movie", facts.get("movie", out.name), movie.name),
+    ):
+        if old != new:
+            raise InputError(f"{out} was begun with another {name} ({old}): give that one, or leave out --resume")
+    left, top = facts["origin_px"]
+    return LocalizerSettings(
+        bundle.path,
+        CameraUnits.model_validate(facts["camera_units"]),
+        LocalizeSettings.model_validate(facts["localize"]),
+        (int(left), int(top)),
+    )
+
+
+def pixel_size(opened: Movie, movie: Path, bundle: ModelBundle, given_nm: float | None) -> float:
+    """Pixel size of a movie, nm: as given, as it says, or as the model has it.
+
+    Raises
+    ------
+    InputError
+        It is not that of the model.
+    """
+    pixel = given_nm or opened.pixel_size_nm or bundle.pixel_size_nm
     if abs(pixel - bundle.pixel_size_nm) > PIXEL_SIZE_TOLERANCE * bundle.pixel_size_nm:
         raise InputError(
             f"movie {movie} has {pixel:g} nm per pixel, but model {bundle.path} was trained at "
             f"{bundle.pixel_size_nm:g}: use a model of the same microscope, or correct --pixel-size-nm"
         )
-    how = LocalizerSettings(bundle.path, units, settings or LocalizeSettings(), origin_px)
-    attributes = run_attributes(bundle, how, opened.shape[1:], pixel, {"movie": Path(movie).name})
-    table = _table(Path(out), attributes, resume=resume, overwrite=overwrite)
-    with Workers(how, workers or offline_workers()) as pool:
-        return _Job(Path(movie), opened, table, pool, follow_s, progress).go()
+    return pixel
 
 
 def _open(movie: Path, follow_s: float | None) -> Movie:
@@ -101,24 +143,6 @@ def _open(movie: Path, follow_s: float | None) -> Movie:
             if time.monotonic() >= deadline:
                 raise
             time.sleep(LOOK_AGAIN_S)
-
-
-def _table(out: Path, attributes: dict[str, Any], *, resume: bool, overwrite: bool) -> LocalizationWriter:
-    if not resume or not (out / GROUP / "zarr.json").is_file():
-        if not resume and not overwrite and (out / GROUP / "zarr.json").is_file():
-            raise InputError(f"{out} already exists: go on with it by --resume, choose another --out, or add --overwrite")
-        check_output(out, overwrite=overwrite or resume)
-        return LocalizationWriter(out if resume else claim_stream(out, overwrite=overwrite), attributes)
-    table = LocalizationWriter.resume(out)
-    before = table.attributes
-    same = (before.get("model", {}).get("digest"), before.get("localize"), before.get("camera_units"))
-    now = (attributes["model"]["digest"], attributes["localize"], attributes["camera_units"])
-    for name, old, new in zip(("model", "detection or fit", "camera units"), same, now, strict=True):
-        if old != new:
-            raise InputError(f"{out} was begun with another {name}: give the same again, or leave out --resume")
-    if "movie" in before and before["movie"] != attributes["movie"]:
-        raise InputError(f"{out} was begun with movie {before['movie']}: give the same again, or leave out --resume")
-    return table
 
 
 class _Job:
@@ -141,7 +165,6 @@ class _Job:
         self._threshold: float | None = None
 
     def go(self) -> LocalizeReport:
-        self._pool.start()
         begin = time.monotonic()
         try:
             self._threshold = self._find_threshold()

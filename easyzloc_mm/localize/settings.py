@@ -35,10 +35,10 @@ class LocalizerSettings:
 
 
 def live_workers() -> int:
-    """Processes beside the camera: one core is left to it."""
+    """Return the number of processes beside a camera, to which one core is left."""
     return min(max((os.cpu_count() or 1) - 1, 1), MOST_LIVE_WORKERS)
 
 
 def offline_workers() -> int:
-    """Processes for a file: every core."""
+    """Return the number of processes for a file: every core works."""
     return os.cpu_count() or 1

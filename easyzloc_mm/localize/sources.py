@@ -43,9 +43,7 @@ class FrameSource:
             return self._opened.read(first, last + 1)
         return np.concatenate([self._opened.read(int(number), int(number) + 1) for number in numbers])
 
-    def cleared(
-        self, frames: NDArray[np.uint16], numbers: NDArray[np.int64], there: int
-    ) -> NDArray[np.uint16] | None:
+    def cleared(self, frames: NDArray[np.uint16], numbers: NDArray[np.int64], there: int) -> NDArray[np.uint16] | None:
         """Frames without their background, or None where none is to be subtracted.
 
         `there` says how many frames the source has: a movie shorter than one window is a window of its own.

@@ -300,6 +300,7 @@ class _Run:
                 frames=intake.frames,
                 frames_stored=intake.stored if self._raw is not None else 0,
                 frames_localized=self._feed.frames,
+                min_net_gradient=self._threshold,
                 frames_lost=intake.lost,
                 fits_rejected=self._feed.rejected,
                 workers_replaced=self._lost_workers,

@@ -184,6 +184,7 @@ class StoredFrames:
         """Read the frames with these numbers, which may be newer than `shape` says; a lost one is zeros."""
         blank = np.zeros((1, *self._image.shape[1:]), np.uint16)
         frames = [
-            self._image.read((number, 0, 0)) if self._image.has((number, 0, 0)) else blank for number in map(int, numbers)
+            self._image.read((number, 0, 0)) if self._image.has((number, 0, 0)) else blank
+            for number in map(int, numbers)
         ]
         return np.concatenate(frames) if frames else blank[:0]

@@ -107,7 +107,9 @@ class LocalizationWriter:
             rows, frames = int(group.attrs["n_committed"]), int(group.attrs["frames_committed"])
             names = list(group.attrs["columns"])
         except (KeyError, ValueError, OSError, TypeError) as error:
-            raise InputError(f"{path} holds no table that could be gone on with: leave out --resume ({error})") from None
+            raise InputError(
+                f"{path} holds no table that could be gone on with: leave out --resume ({error})"
+            ) from None
         facts: Any = root.attrs.get(FACTS, {})
         writer._facts, writer._group = dict(facts), group
         writer._rows = writer._committed = rows
