@@ -20,7 +20,7 @@ BASELINE, GAIN = 100.0, 0.5
 def small_bundle(folder: Path, *, field: tuple[int, int], pixel_nm: float = 110.0, broken: bool = False) -> Path:
     """Write a bundle whose network is linear in the crop: untrained, but every part of inference is real.
 
-    A `broken` one loads, and fails on any batch of more than one spot.
+    A `broken` one loads and warms up, and fails on any batch of other than two spots.
     """
     folder.mkdir(parents=True)
     rng = np.random.default_rng(3)
@@ -28,7 +28,7 @@ def small_bundle(folder: Path, *, field: tuple[int, int], pixel_nm: float = 110.
     weights = {
         "w": rng.normal(0, 0.02, (225, outputs)).astype(np.float32),
         "v": rng.normal(0, 0.1, (4, outputs)).astype(np.float32),
-        "shape": np.array([1 if broken else -1, 225], np.int64),
+        "shape": np.array([2 if broken else -1, 225], np.int64),
     }
     nodes = [
         helper.make_node("Reshape", ["image", "shape"], ["flat"]),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from easyzloc_mm.acquire.focus import FocusKeeper
+from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile import Profile
 from easyzloc_mm.store.localizations import update_run
@@ -149,10 +151,13 @@ def run_live(
             workers=workers,
         )
     finally:
-        if out.exists():
-            write_records(out, microscope.records())
-            if keeper is not None and keeper.moves:
-                update_run(out, focus_moves=keeper.moves)
+        try:
+            if out.exists():
+                write_records(out, microscope.records())
+                if keeper is not None and keeper.moves:
+                    update_run(out, focus_moves=keeper.moves)
+        except OSError as error:  # a full disk must not hide what ended the run
+            warnings.warn(f"the run's records could not be written: {error}", EasyZlocWarning, stacklevel=2)
     return LiveReport(
         out=out,
         frames=run.frames,

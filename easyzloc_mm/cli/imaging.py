@@ -97,7 +97,9 @@ def localize(
         float | None,
         typer.Option("--follow", min=0.1, help="The movie is still being written; done when it has not grown so long."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was cut off, as it was begun.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was cut off, as it was begun.")
+    ] = False,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:

@@ -135,7 +135,7 @@ class _Told:
             self._on_status(status)
         if self._progress:
             done = status.frames if status.camera_running else status.localized
-            self._progress(status.line(), min(done / max(status.frames_expected, 1), 1.0))
+            self._progress(f"live: {status.line()}", min(done / max(status.frames_expected, 1), 1.0))
 
 
 class _Run:
@@ -185,6 +185,10 @@ class _Run:
         try:
             self._work(None)
             completed = True
+        except OSError as error:  # the table cannot be written
+            self._stop.set()
+            self._intake.join()
+            self._intake.disk_fault = self._intake.disk_fault or error
         except BaseException:
             # Ctrl-C, or a mistake of ours: let the camera come to its end, and use what has come.
             self._stop.set()
@@ -320,8 +324,8 @@ class _Run:
     def _raise_faults(self) -> None:
         intake = self._intake
         kept = (
-            f"({intake.stored if self._raw is not None else intake.frames} frames and {self._feed.rows} localisations "
-            f"are kept in {self._out})"
+            f"({intake.stored if self._raw is not None else intake.frames} frames and "
+            f"{self._table.n_committed} localisations are kept in {self._out})"
         )
         if intake.disk_fault is not None:
             raise HardwareError(f"{_disk_words(intake.disk_fault, self._out)} {kept}") from intake.disk_fault

@@ -32,6 +32,7 @@ START_S = 180.0
 """Deadline of a worker's start: on a slow disk Picasso's import and the first compilation take most of a minute."""
 STOP_S = 5.0
 MOST_REPLACEMENTS = 3
+LONGEST_WORDS = 300
 ATTEMPTS = 2
 """A block that kills two workers would kill a third."""
 
@@ -276,4 +277,4 @@ def _serve(connection: Connection, settings: LocalizerSettings) -> None:
         return
     except Exception as error:
         with contextlib.suppress(OSError):
-            connection.send(("failed", f"{type(error).__name__}: {error}"))
+            connection.send(("failed", f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST_WORDS]))
