@@ -81,7 +81,9 @@ def localize_movie(
     if overwrite and out.exists() and out.resolve() == movie.resolve():
         raise InputError(f"{out} holds the movie itself: choose another --out, or --resume without --overwrite")
     begun = out if resume and (out / GROUP / "zarr.json").is_file() else None
-    if begun is None and not resume:
+    if not resume:
+        if not overwrite and (out / GROUP / "zarr.json").is_file():
+            raise InputError(f"{out} already exists: --resume goes on with it; or choose another --out, or --overwrite")
         check_output(out, overwrite=overwrite)
     opened = _open(movie, follow_s)
     pixel = pixel_size(opened, movie, bundle, pixel_size_nm)

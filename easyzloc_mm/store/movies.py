@@ -103,10 +103,12 @@ def _open_tiff(path: Path) -> Movie:
         pages: Any = series.pages
 
         def read(start: int, stop: int) -> NDArray[np.uint16]:
-            chosen = range(start, min(stop, shape[0]))
-            return np.stack([np.asarray(pages[i].asarray()).reshape(shape[1:]) for i in chosen]).astype(
-                np.uint16, copy=False
-            )
+            frames = []
+            for page in (pages[i] for i in range(start, min(stop, shape[0]))):
+                if page.parent.filehandle.closed:
+                    page.parent.filehandle.open()  # of several files only the first is open
+                frames.append(np.asarray(page.asarray()).reshape(shape[1:]))
+            return np.stack(frames).astype(np.uint16, copy=False)
 
     return Movie((shape[0], shape[1], shape[2]), ome_pixel_size_nm(file), read)
 
