@@ -125,6 +125,9 @@ def run_live(
         microscope.move_z(plan.focus_um)
     microscope.set_exposure(plan.exposure_ms)
     microscope.set_illumination(plan.illumination)
+    facts = microscope.describe()
+    if progress:
+        progress(f"frames come over {facts['frames_come_over']}", 0.0)
     stop = stop or threading.Event()
     keeper = FocusKeeper(microscope, profile) if plan.hold_focus_nm else None
 
@@ -144,7 +147,7 @@ def run_live(
             frames=frames,
             keep_raw=keep_raw,
             overwrite=overwrite,
-            provenance={"microscope": microscope.describe()},
+            provenance={"microscope": facts},
             progress=progress,
             on_status=told,
             stop=stop,

@@ -9,6 +9,7 @@ the camera has stopped.
 from __future__ import annotations
 
 import errno
+import shutil
 import threading
 import time
 import warnings
@@ -158,6 +159,8 @@ class _Run:
         self._window = profile.localize.background_frames or 0
         self._threshold = profile.localize.min_net_gradient
         shape = (profile.camera.height_px, profile.camera.width_px)
+        if keep_raw:
+            _warn_of_a_small_disk(out, 2 * frames * shape[0] * shape[1])
         facts = {"profile": profile.model_dump(mode="json"), **provenance}
         pixel_nm = profile.optics.pixel_size_nm
         self._table = LocalizationWriter(out, run_attributes(bundle, pool.settings, shape, pixel_nm, facts))
@@ -350,6 +353,17 @@ class _Run:
             most_waiting=self._most_waiting,
             catch_up_s=end - self._camera_end,
             workers_replaced=self._lost_workers,
+        )
+
+
+def _warn_of_a_small_disk(out: Path, needed: int) -> None:
+    free = shutil.disk_usage(out.absolute().parent).free
+    if free < needed:
+        warnings.warn(
+            f"the disk of {out} has {free / 1e9:.1f} GB free, and the raw frames may take {needed / 1e9:.1f}: the run "
+            "stops when it is full",
+            EasyZlocWarning,
+            stacklevel=2,
         )
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
 from easyzloc_mm.microscope.deadline import wait_until, within
 from easyzloc_mm.microscope.device_check import check_profile, strings
+from easyzloc_mm.microscope.disk_stream import frames_go_over_disk, stream_over_disk, way_of_frames
 from easyzloc_mm.microscope.frame_stream import stream_frames
 from easyzloc_mm.profile import Profile
 from easyzloc_mm.records import Frame, StagePosition
@@ -199,7 +200,10 @@ class CoreMicroscope:
         stop = stop or threading.Event()
         self._warm_up(exposure_ms)
         with self.light():
-            yield from stream_frames(self._core, frames, exposure_ms, stop, self._pixels)
+            if frames_go_over_disk(self._profile):
+                yield from stream_over_disk(self._profile, frames, stop, self._pixels)
+            else:
+                yield from stream_frames(self._core, frames, exposure_ms, stop, self._pixels)
 
     def _warm_up(self, exposure_ms: float) -> None:
         # The first sequence of a size allocates the buffer, which takes longer than many frames.
@@ -239,6 +243,7 @@ class CoreMicroscope:
         labels = {field: label for field, label in devices.model_dump().items() if label}
         return {
             "backend": str(self._profile.connection.backend),
+            "frames_come_over": way_of_frames(self._profile),
             "core": str(core.get_version_info()),
             "device_interface": str(core.get_api_version_info()),
             "pycromanager": version("pycromanager"),
