@@ -156,6 +156,19 @@ def test_a_run_without_faults(profile: Profile, bundle: ModelBundle, pool: Worke
     assert 0 < report.p95_latency_s < 5
 
 
+def test_a_run_that_keeps_no_frames(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+    out = tmp_path / "run.zarr"
+    free = profile.replace(localize={"min_net_gradient": None})
+    with session(free) as (microscope, _):
+        report = run_live(microscope, free, bundle, out, frames=80, keep_raw=False, workers=pool)
+    table, facts = read_localizations(out)
+    assert facts["complete"] is True
+    assert (facts["frames"], facts["frames_localized"], facts["frames_stored"]) == (80, 80, 0)
+    assert len(table) == report.localizations > 80
+    assert facts["min_net_gradient"] > 0
+    assert not (out / "frames").exists()
+
+
 def test_buffer_overflow(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
     small = profile.replace(connection={"buffer_size_mb": 16}, imaging={"exposure_ms": 1.0})
     out = tmp_path / "run.zarr"
