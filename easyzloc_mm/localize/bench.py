@@ -68,8 +68,8 @@ def bench_fit() -> dict[str, Any]:
     dict
         ``lq_spots_per_s``, ``mle_spots_per_s`` (cut, fit and table; medians, CPU time of this process),
         ``picasso_spots_per_s`` (``get_spots``, ``fit_spots_gauss``, ``locs_from_fits_gauss`` as Picasso chains them,
-        least squares), ``ratio`` (least squares to Picasso: the kernel is the same), ``max_diff_px`` (largest distance to
-        Picasso's localisation), ``spots``, ``kept``.
+        least squares), ``ratio`` (least squares to Picasso: the kernel is the same), ``max_diff_px`` (largest distance
+        to Picasso's localisation), ``spots``, ``kept``.
     """
     localize = picasso("localize")
     frames, units = _frames(), CameraUnits(baseline_adu=BASELINE_ADU, electrons_per_adu=0.45, read_noise_e=1.5)
