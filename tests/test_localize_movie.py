@@ -178,7 +178,9 @@ def test_the_table_keeps_the_contract(reference: Path, bundle: ModelBundle) -> N
     assert facts["model"]["digest"] == bundle.digest()
 
 
-@pytest.mark.parametrize("write", [as_ome_tiff_files, as_ndtiff], ids=lambda write: write.__name__)
+@pytest.mark.parametrize(
+    "write", [as_ome_tiff_files, pytest.param(as_ndtiff, marks=pytest.mark.slow)], ids=lambda write: write.__name__
+)
 def test_two_processes_and_another_format_give_the_same_rows(
     write: Callable[[Path, NDArray[np.uint16]], Path],
     bundle: ModelBundle,
@@ -214,8 +216,6 @@ def test_a_run_that_was_cut_off_is_gone_on_with(
     assert facts["complete"] is True
     assert table.equals(read_localizations(reference)[0])
     assert facts["fits_rejected"] == read_localizations(reference)[1]["fits_rejected"]
-    run(source, bundle, out, resume=True)  # nothing is left to do
-    assert read_localizations(out)[0].equals(table)
     other = ModelBundle.load(small_bundle(tmp_path / "other", field=(64, 64)))
     with pytest.raises(InputError, match="another model"):
         run(source, other, out, resume=True)
@@ -223,7 +223,7 @@ def test_a_run_that_was_cut_off_is_gone_on_with(
         run(as_tiff(tmp_path, movie), bundle, out, resume=True)
 
 
-@pytest.mark.parametrize("kind", ["ndtiff", "tiff", "run"])
+@pytest.mark.parametrize("kind", ["ndtiff", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("tiff", "run"))])
 def test_a_movie_that_is_still_being_written_is_followed(
     kind: str, bundle: ModelBundle, movie: NDArray[np.uint16], reference: Path, tmp_path: Path
 ) -> None:
@@ -296,6 +296,7 @@ def test_a_camera_roi_moves_the_localisations_to_the_sensor(
     assert (facts["width_px"], facts["height_px"]) == (SHAPE[1] + 200, SHAPE[0] + 100)
 
 
+@pytest.mark.slow
 def test_the_running_background_is_the_same_in_one_go_and_resumed(
     bundle: ModelBundle, movie: NDArray[np.uint16], tmp_path: Path
 ) -> None:
@@ -308,7 +309,7 @@ def test_the_running_background_is_the_same_in_one_go_and_resumed(
     assert read_localizations(tmp_path / "two.zarr")[0].equals(whole)
 
 
-@pytest.mark.parametrize("background", [None, 30])
+@pytest.mark.parametrize("background", [pytest.param(None, marks=pytest.mark.slow), 30])
 def test_live_and_its_offline_twin_give_the_same_rows(background: int | None, tmp_path: Path) -> None:
     profile = embedded_profile(load_profile("demo")).replace(localize={"background_frames": background})
     bundle = ModelBundle.load(small_bundle(tmp_path / "model", field=(192, 160)))
@@ -317,7 +318,7 @@ def test_live_and_its_offline_twin_give_the_same_rows(background: int | None, tm
     live, facts = read_localizations(tmp_path / "live.zarr")
     again = tmp_path / "again.zarr"
     settings = LocalizeSettings(min_net_gradient=facts["min_net_gradient"], background_frames=background)
-    localize_movie(tmp_path / "live.zarr", bundle, again, units=profile.camera.units, settings=settings, workers=2)
+    localize_movie(tmp_path / "live.zarr", bundle, again, units=profile.camera.units, settings=settings, workers=1)
     assert len(live) > 100
     assert read_localizations(again)[0].equals(live)
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, LocalizerError
+from easyzloc_mm.interrupts import interrupts_noted
 from easyzloc_mm.localize.feed import TableFeed
 from easyzloc_mm.localize.intake import Intake
 from easyzloc_mm.localize.pipeline import LocalizeReport, run_attributes
@@ -34,7 +35,8 @@ BLOCK_FRAMES = 16
 PATIENCE_S = 0.02
 STATUS_S = 0.5
 INTERRUPTED_DRAIN_S = 10.0
-"""After Ctrl-C, so long is spent on frames that have come but are not localised."""
+"""After Ctrl-C, so long is spent on frames that have come but are not localised.
+A second Ctrl-C ends that."""
 
 
 class Told:
@@ -90,6 +92,7 @@ class LiveRun:
         )
         self._meter = StatusMeter(frames)
         self._feed = TableFeed(self._table, self._meter.see)
+        self._interrupts: list[int] = []
         self._received: dict[int, float] = {}
         self._started = False
         self._blocks = 0
@@ -104,24 +107,26 @@ class LiveRun:
     def go(self) -> LocalizeReport:
         """Run to the end, close the store, raise what went wrong, or report."""
         completed = False
-        try:
-            self._work(None)
-            completed = True
-        except OSError as error:  # the table cannot be written
-            self._stop.set()
-            self._intake.join()
-            self._intake.disk_fault = self._intake.disk_fault or error
-        except BaseException:
-            # Ctrl-C, or a mistake of ours: let the camera come to its end, and use what has come.
-            self._stop.set()
-            self._intake.join()
-            with suppress(Exception):
-                self._work(time.monotonic() + INTERRUPTED_DRAIN_S)
-            raise
-        finally:
-            self._stop.set()
-            self._intake.join()
-            self._close(completed)
+        with interrupts_noted() as self._interrupts:
+            try:
+                self._work(None)
+                completed = True
+            except OSError as error:  # the table cannot be written
+                self._stop.set()
+                self._intake.join()
+                self._intake.disk_fault = self._intake.disk_fault or error
+            except BaseException:
+                # Ctrl-C, or a mistake of ours: let the camera come to its end, and use what has come.
+                self._interrupts.clear()
+                self._stop.set()
+                self._intake.join()
+                with suppress(Exception, KeyboardInterrupt):
+                    self._work(time.monotonic() + INTERRUPTED_DRAIN_S)
+                raise
+            finally:
+                self._stop.set()
+                self._intake.join()
+                self._close(completed)
         self._raise_faults()
         return self._report()
 
@@ -130,6 +135,8 @@ class LiveRun:
     def _work(self, until_s: float | None) -> None:
         """Hand out frames and take localisations until there are no more, or until the time is up."""
         while until_s is None or time.monotonic() < until_s:
+            if self._interrupts:
+                raise KeyboardInterrupt
             try:
                 for outcome in self._pool.outcomes(PATIENCE_S):
                     if outcome.threshold is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
+from easyzloc_mm.interrupts import interrupts_noted
 from easyzloc_mm.microscope.deadline import wait_until, within
 from easyzloc_mm.microscope.device_check import check_profile, strings
 from easyzloc_mm.microscope.disk_stream import frames_go_over_disk, stream_over_disk, way_of_frames
@@ -316,19 +316,8 @@ class CoreMicroscope:
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
     """Finish what is inside before a Ctrl-C (or a "terminate") that comes meanwhile takes effect."""
-    if threading.current_thread() is not threading.main_thread():
+    with interrupts_noted() as came:
         yield
-        return
-    came: list[int] = []
-    before = {
-        number: signal.signal(number, lambda which, _frame: came.append(which))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
     if came:
         raise KeyboardInterrupt
 
