@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import multiprocessing
 import os
@@ -27,7 +28,7 @@ from microscope_bench import running_core
 from easyzloc_mm.acquire.live import run_live
 from easyzloc_mm.cli import main
 from easyzloc_mm.errors import HardwareError, LocalizerError
-from easyzloc_mm.localize import Workers, live_pool
+from easyzloc_mm.localize import LiveStatus, Workers, live_pool
 from easyzloc_mm.microscope import connect
 from easyzloc_mm.network import ModelBundle
 from easyzloc_mm.profile import Profile
@@ -149,13 +150,23 @@ def on_frame(number: int, act: Any) -> None:
 
 
 def test_a_run_without_faults(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+    told: list[LiveStatus] = []
     with session(profile) as (microscope, _):
-        report = run_live(microscope, profile, bundle, tmp_path / "run.zarr", frames=60, workers=pool)
-    assert (report.frames, report.frames_lost) == (60, 0)
-    facts = assert_kept(tmp_path / "run.zarr", frames=list(range(60)), complete=True)
+        report = run_live(
+            microscope, profile, bundle, tmp_path / "run.zarr", frames=120, workers=pool, on_status=told.append
+        )
+    assert (report.frames, report.frames_lost) == (120, 0)
+    facts = assert_kept(tmp_path / "run.zarr", frames=list(range(120)), complete=True)
     assert len(read_localizations(tmp_path / "run.zarr")[0]) == report.localizations
     assert facts["min_net_gradient"] == THRESHOLD
     assert 0 < report.p95_latency_s < 5
+    assert len(told) >= 2
+    assert told[-1].frames == told[-1].localized == 120
+    assert told[-1].localizations == report.localizations
+    assert not told[-1].camera_running
+    assert told[-1].lag_frames == 0
+    assert told[-1].frames_per_s == pytest.approx(95, rel=0.3)  # 10 ms exposures
+    assert all(a.frames <= b.frames for a, b in itertools.pairwise(told))
 
 
 def test_a_run_that_keeps_no_frames(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
@@ -285,9 +296,9 @@ def test_a_localising_process_is_killed(profile: Profile, bundle: ModelBundle, p
 
     with pytest.warns(UserWarning, match=r"localising process died.*replaced"), session(profile) as (microscope, _):
         on_frame(2 + 30, kill)
-        report = run_live(microscope, profile, bundle, out, frames=300, workers=pool)
-    assert (report.frames, report.workers_replaced) == (300, pool.count)
-    assert_kept(out, frames=list(range(300)), complete=True)
+        report = run_live(microscope, profile, bundle, out, frames=150, workers=pool)
+    assert (report.frames, report.workers_replaced) == (150, pool.count)
+    assert_kept(out, frames=list(range(150)), complete=True)
 
 
 @pytest.mark.parametrize("keep_raw", [True, pytest.param(False, marks=pytest.mark.slow)])
@@ -297,13 +308,13 @@ def test_the_localiser_fails(profile: Profile, tmp_path: Path, keep_raw: bool) -
     with pytest.raises(LocalizerError, match=r"the localiser failed at frame 0.*(\d+) frames and 0 localisations"):
         with session(profile) as (microscope, _), pytest.warns() if keep_raw else contextlib.nullcontext():
             start = time.monotonic()
-            run_live(microscope, profile, broken, out, frames=300, keep_raw=keep_raw)
+            run_live(microscope, profile, broken, out, frames=150, keep_raw=keep_raw)
     table, facts = read_localizations(out)
     assert len(table) == 0
     if keep_raw:
-        assert_kept(out, frames=list(range(300)), rows_per_frame=None)
+        assert_kept(out, frames=list(range(150)), rows_per_frame=None)
     else:
-        assert facts["frames"] < 300  # there was nothing left to record
+        assert facts["frames"] < 150  # there was nothing left to record
         assert time.monotonic() - start < 60
 
 

@@ -178,9 +178,8 @@ def test_the_table_keeps_the_contract(reference: Path, bundle: ModelBundle) -> N
     assert facts["model"]["digest"] == bundle.digest()
 
 
-@pytest.mark.parametrize(
-    "write", [as_ome_tiff_files, pytest.param(as_ndtiff, marks=pytest.mark.slow)], ids=lambda write: write.__name__
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("write", [as_ome_tiff_files, as_ndtiff], ids=lambda write: write.__name__)
 def test_two_processes_and_another_format_give_the_same_rows(
     write: Callable[[Path, NDArray[np.uint16]], Path],
     bundle: ModelBundle,
