@@ -9,20 +9,25 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from types import ModuleType
+
+_importing = threading.Lock()
 
 
 def picasso(module: str) -> ModuleType:
     """Import ``picasso.MODULE``: without its remarks about audio, and without its changes to matplotlib's settings."""
     name = f"picasso.{module}"
-    if name in sys.modules:
-        return sys.modules[name]
-    import matplotlib
+    # Settings are saved and put back here: two threads at once would put back each other's.
+    with _importing:
+        if name in sys.modules:
+            return sys.modules[name]
+        import matplotlib
 
-    logging.getLogger("playsound3").setLevel(logging.ERROR)  # warns where there is no loudspeaker
-    with matplotlib.rc_context(), contextlib.redirect_stdout(io.StringIO()):
-        return importlib.import_module(name)
+        logging.getLogger("playsound3").setLevel(logging.ERROR)
+        with matplotlib.rc_context():
+            return importlib.import_module(name)
 
 
 @contextlib.contextmanager
