@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from easyzloc_mm.acquire.focus import FocusKeeper
 from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.microscope.protocol import Microscope
-from easyzloc_mm.profile import Profile
+from easyzloc_mm.profile import Backend, Profile
 from easyzloc_mm.store.localizations import update_run
 from easyzloc_mm.store.output import check_output
 from easyzloc_mm.store.records import write_records
@@ -126,7 +126,7 @@ def run_live(
     microscope.set_exposure(plan.exposure_ms)
     microscope.set_illumination(plan.illumination)
     facts = microscope.describe()
-    if progress:
+    if progress and profile.connection.backend is Backend.JAVA:  # which has more than one way
         progress(f"frames come over {facts['frames_come_over']}", 0.0)
     stop = stop or threading.Event()
     keeper = FocusKeeper(microscope, profile) if plan.hold_focus_nm else None
