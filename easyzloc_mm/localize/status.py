@@ -86,7 +86,8 @@ class LiveStatus:
             parts.append(f"catching up, {self.lag_frames} frames to go")
         elif self.lag_s > SHOWN_LAG_S:
             parts.append(f"{self.lag_frames} frames ({self.lag_s:.1f} s) behind")
-        return ", ".join(parts) + "".join(f" [{alarm.upper()}]" for alarm in self.alarms)
+        # No square brackets: the progress bar would take them for its own markup.
+        return ", ".join(parts) + "".join(f" ! {alarm.upper()}" for alarm in self.alarms)
 
 
 class StatusMeter:
