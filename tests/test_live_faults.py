@@ -305,12 +305,14 @@ def test_a_localising_process_is_killed(profile: Profile, bundle: ModelBundle, p
 def test_the_localiser_fails(profile: Profile, tmp_path: Path, keep_raw: bool) -> None:
     broken = ModelBundle.load(small_bundle(tmp_path / "model", field=SIZE, broken=True))
     out, start = tmp_path / "run.zarr", 0.0
-    with pytest.raises(LocalizerError, match=r"the localiser failed at frame 0.*(\d+) frames and 0 localisations"):
+    with pytest.raises(LocalizerError, match=r"the localiser failed at frame \d+") as caught:
         with session(profile) as (microscope, _), pytest.warns() if keep_raw else contextlib.nullcontext():
             start = time.monotonic()
             run_live(microscope, profile, broken, out, frames=150, keep_raw=keep_raw)
     table, facts = read_localizations(out)
-    assert len(table) == 0
+    # Blocks of just two spots, or none, pass; the first with more does not.
+    assert facts["frames_localized"] < 100
+    assert f"({facts['frames']} frames and {len(table)} localisations are kept in {out})" in str(caught.value)
     if keep_raw:
         assert_kept(out, frames=list(range(150)), rows_per_frame=None)
     else:

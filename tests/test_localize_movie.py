@@ -220,6 +220,10 @@ def test_a_run_that_was_cut_off_is_gone_on_with(
         run(source, other, out, resume=True)
     with pytest.raises(InputError, match="another movie"):
         run(as_tiff(tmp_path, movie), bundle, out, resume=True)
+    with pytest.raises(InputError, match="no run that could be gone on with"):
+        run(source, bundle, tmp_path / "other", resume=True)
+    with pytest.raises(InputError, match="does not exist"):
+        run(source, bundle, tmp_path / "nowhere" / "run.zarr", resume=True)
 
 
 @pytest.mark.parametrize("kind", ["ndtiff", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("tiff", "run"))])
