@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from easyzloc_mm.beads.limit import measured_psf
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.network.augment import BeadSource, MoleculeDomain, draw_molecules
+from easyzloc_mm.network.augment import MoleculeDomain, draw_molecules
 from easyzloc_mm.network.bundle import PIXEL_SIZE_TOLERANCE, ModelBundle, ZPrediction
 from easyzloc_mm.network.paper import recorded_planes
+from easyzloc_mm.network.psf_field import BlurSource
 from easyzloc_mm.network.split import split_beads
 from easyzloc_mm.store.bead_set import BeadSet
 
 MOLECULES = 10000
 TYPICAL_PHOTONS, TYPICAL_BACKGROUND = (1000.0, 3000.0), (20.0, 100.0)
-CROP_ERROR_PX = 0.2
+CROP_ERROR_PX = (0.2, 0.2)
 BINS = 10
 SEED = 1234
 
@@ -86,7 +87,7 @@ def _score_molecules(bundle: ModelBundle, beads: BeadSet, chosen: NDArray[np.int
         neighbour_share=0.0,
         z_limit_nm=max(-low, high),
     )
-    drawn = draw_molecules(BeadSource.from_beads(beads, chosen), domain, MOLECULES, SEED)
+    drawn = draw_molecules(BlurSource.from_beads(beads, chosen), domain, MOLECULES, SEED)
     table = _table(bundle.predict(drawn.crops, drawn.x, drawn.y), drawn.z_nm.astype(float))
     table["photons"], table["background"] = drawn.photons, drawn.background
     table["limit"] = measured_psf(beads).limit(
