@@ -75,11 +75,18 @@ def embedded_beads(profile: Profile, beads: int, seed: int, progress: Progress |
             rows.append((z_um, z_um, x_um, 0.0, 1000 * exposure_s, None, clock))
             if plane == middle:
                 points = truth.points
-                truths.append(pd.DataFrame({"field": field, "x": points.x, "y": points.y, "z": points.z, "at": 1000 * z_um}))
+                truths.append(
+                    pd.DataFrame({"field": field, "x": points.x, "y": points.y, "z": points.z, "at": 1000 * z_um})
+                )
         stacks.append(
             BeadStack(
-                field, StackPixels(pixels, plan.planes), pd.DataFrame(rows, columns=list(COLUMNS)),
-                profile.optics.pixel_size_nm, plan.z_step_nm, profile.camera.units, Path("embedded"),
+                field,
+                StackPixels(pixels, plan.planes),
+                pd.DataFrame(rows, columns=list(COLUMNS)),
+                profile.optics.pixel_size_nm,
+                plan.z_step_nm,
+                profile.camera.units,
+                Path("embedded"),
             )  # fmt: skip
         )
     found = build_bead_set(stacks, profile.camera.units, profile.optics.pixel_size_nm, progress=progress)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
-from easyzloc_mm.cli.output import JsonFlag, finish
+from easyzloc_mm.cli.output import JsonFlag, finish, progress_display
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure this machine, side by side with the stock alternatives.")
 
@@ -20,3 +23,66 @@ def detect(as_json: JsonFlag = False) -> None:
     from easyzloc_mm.localize.bench import bench_detect
 
     finish(bench_detect(), as_json=as_json, title="detection, one core")
+
+
+@bench_app.command("accuracy")
+def accuracy(
+    beads: Annotated[int, typer.Option("--beads", min=60, help="Training beads, roughly.")] = 400,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Training time of each network.")] = 10.0,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer molecules, 1 minute of training.")] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """z of molecules on the embedded optics: every method beside the information limit."""
+    from easyzloc_mm.benchmarks.accuracy import bench_accuracy
+
+    with progress_display() as show:
+        result = bench_accuracy(
+            beads=beads,
+            minutes=min(minutes, 1.0) if quick else minutes,
+            molecules=800 if quick else 3000,
+            spline_beads=8 if quick else 20,
+            seed=seed,
+            progress=show,
+        )
+    if not as_json:
+        _print_accuracy(result)
+    finish(result, as_json=as_json, title="accuracy of z, 1000-3000 photons")
+
+
+@bench_app.command("infer")
+def infer(
+    model: Annotated[Path, typer.Argument(help="Model bundle of the matched recipe.")], as_json: JsonFlag = False
+) -> None:
+    """Spots per second of one core, beside `keras.predict` and the paper's network."""
+    from easyzloc_mm.benchmarks.inference import bench_infer
+
+    finish(bench_infer(model), as_json=as_json, title="inference, one core")
+
+
+def _print_accuracy(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = ("rmse_nm", "robust_nm", "gross", "coverage_68", "coverage_95", "unflagged_rmse_nm",
+               "unflagged_limit_nm", "unflagged_gross", "flagged")  # fmt: skip
+    groups = {"1000-3000 photons": result["methods"], **{f"{n} photons": m for n, m in result["levels"].items()}}
+    for title, methods in groups.items():
+        table = Table("method", *(name.replace("_", " ") for name in columns), title=title, title_justify="left")
+        for method, figures in methods.items():
+            if isinstance(figures, dict):
+                shown = ("-" if figures[c] is None else f"{figures[c]:.3g}" for c in columns)
+                table.add_row(method, *shown)
+        Console(soft_wrap=True).print(table)
+    table = Table("z (nm)", "limit", "matched / limit", "unflagged / limit", "within 1 sigma", title="matched by z")
+    for row in result["bins"]:
+        mine = row["matched"]
+        unflagged = mine["unflagged_rmse_nm"]
+        table.add_row(
+            f"{row['z_from_nm']:.0f} to {row['z_to_nm']:.0f}",
+            f"{row['limit_nm']:.0f}",
+            f"{mine['rmse_nm'] / row['limit_nm']:.2f}",
+            "-" if unflagged is None else f"{unflagged / mine['unflagged_limit_nm']:.2f}",
+            "-" if mine["coverage_68"] is None else f"{mine['coverage_68']:.0%}",
+        )
+    Console(soft_wrap=True).print(table)

@@ -52,7 +52,12 @@ def axial(table, z, plane, plane_by_z):  # type: ignore[no-untyped-def]
 def across(plane, base, value, out):  # type: ignore[no-untyped-def]
     """Columns of the crop from lateral coefficients: (KNOTS, KNOTS) to (size, KNOTS), transposed for the next pass."""
     for a in range(len(base)):
-        w0, w1, w2, w3 = np.float32(value[a, 0]), np.float32(value[a, 1]), np.float32(value[a, 2]), np.float32(value[a, 3])
+        w0, w1, w2, w3 = (
+            np.float32(value[a, 0]),
+            np.float32(value[a, 1]),
+            np.float32(value[a, 2]),
+            np.float32(value[a, 3]),
+        )
         first = base[a]
         for row in range(plane.shape[0]):
             out[a, row] = (
@@ -65,7 +70,12 @@ def across(plane, base, value, out):  # type: ignore[no-untyped-def]
 def down(columns, base, value, out):  # type: ignore[no-untyped-def]
     """Rows of the crop: (size, KNOTS) to (size, size)."""
     for a in range(len(base)):
-        w0, w1, w2, w3 = np.float32(value[a, 0]), np.float32(value[a, 1]), np.float32(value[a, 2]), np.float32(value[a, 3])
+        w0, w1, w2, w3 = (
+            np.float32(value[a, 0]),
+            np.float32(value[a, 1]),
+            np.float32(value[a, 2]),
+            np.float32(value[a, 3]),
+        )
         first = base[a]
         for b in range(columns.shape[0]):
             out[a, b] = (

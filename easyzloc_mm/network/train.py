@@ -17,7 +17,14 @@ import numpy as np
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.network.augment import MoleculeDomain, draw_molecules
 from easyzloc_mm.network.bundle import SCHEMA_VERSION, ModelBundle
-from easyzloc_mm.network.calibrate_output import AMBIGUOUS_ABOVE, learn_familiarity, rescale_sigma, sigma_by_z, sigma_scale, sure
+from easyzloc_mm.network.calibrate_output import (
+    AMBIGUOUS_ABOVE,
+    learn_familiarity,
+    rescale_sigma,
+    sigma_by_z,
+    sigma_scale,
+    sure,
+)
 from easyzloc_mm.network.evaluate import evaluate
 from easyzloc_mm.network.inputs import ROI_PX, Normalisation, network_input
 from easyzloc_mm.network.checkpoint import Checkpoint
@@ -165,7 +172,7 @@ def train(
         }
         if progress:
             progress("exporting", 1.0)
-        _export(model, draft)
+        export_network(model, draft)
         _write(draft, calibration)
         _check_export(model, ModelBundle.load(draft), train_source, seed)
         if progress:
@@ -250,7 +257,8 @@ def _paper(
     }
 
 
-def _export(model: keras.Model, folder: Path) -> None:
+def export_network(model: keras.Model, folder: Path) -> None:
+    """Write ``model.keras`` and ``model.onnx``."""
     model.save(folder / "model.keras")
     # Keras' exporter wants to have seen the model called once.
     model([np.zeros((1, *shape[1:]), np.float32) for shape in model.input_shape])
