@@ -109,9 +109,13 @@ def _networks(
 
 
 def _splines(
-    data: EmbeddedBeads, lit: dict[str, EmbeddedMolecules], answers: dict[str, dict[str, Answer]], beads: int, seed: int,
+    data: EmbeddedBeads,
+    lit: dict[str, EmbeddedMolecules],
+    answers: dict[str, dict[str, Answer]],
+    beads: int,
+    seed: int,
     say: Progress,
-) -> None:  # fmt: skip
+) -> None:
     pool = np.random.default_rng(seed).permutation(len(data.train))
     size = data.train.field_size_px
     tiles = tile_of(data.train.x, data.train.y, size)

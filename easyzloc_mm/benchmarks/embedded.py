@@ -87,7 +87,7 @@ def embedded_beads(profile: Profile, beads: int, seed: int, progress: Progress |
                 plan.z_step_nm,
                 profile.camera.units,
                 Path("embedded"),
-            )  # fmt: skip
+            )
         )
     found = build_bead_set(stacks, profile.camera.units, profile.optics.pixel_size_nm, progress=progress)
     true = _match(found, pd.concat(truths, ignore_index=True), plan.planes // 2)
@@ -110,7 +110,7 @@ def embedded_beads(profile: Profile, beads: int, seed: int, progress: Progress |
 
 
 def subset(beads: BeadSet, chosen: NDArray[np.integer]) -> BeadSet:
-    """The beads with indices `chosen` alone."""
+    """Take the beads with indices `chosen` alone."""
     return dataclasses.replace(
         beads,
         **{name: getattr(beads, name)[chosen] for name in ("rois", "z_nm", "x", "y", "roi_x0", "roi_y0", "stack",
@@ -121,7 +121,7 @@ def subset(beads: BeadSet, chosen: NDArray[np.integer]) -> BeadSet:
 
 
 def _match(found: BeadSet, truth: pd.DataFrame, plane: int) -> pd.DataFrame:
-    """True x, y and error of the label per bead found; NaN where two points or none could be meant."""
+    """Give true x, y and error of the label per bead found; NaN where two points or none could be meant."""
     rows = np.full((len(found), 3), np.nan)
     for i in range(len(found)):
         near = truth[truth["field"] == found.stack[i]]
@@ -185,7 +185,7 @@ class MoleculeMaker:
         # The fit says pixel + fraction, the molecule lies at pixel + fraction + error.
         self.x, self.y = np.rint(x[self.bead]) + fraction[0], np.rint(y[self.bead]) + fraction[1]
         self._images = embedded_optics(profile).psf_with_derivatives(
-            x[self.bead], y[self.bead], *(fraction + error), self.z_nm, ROI_PX
+            x[self.bead], y[self.bead], fraction[0] + error[0], fraction[1] + error[1], self.z_nm, ROI_PX
         )
         self._seed = seed
 
@@ -209,7 +209,7 @@ class MoleculeMaker:
 
 
 def true_table(model: OpticsModel, x: Real, y: Real, z_limit_nm: float, step_nm: float = 50.0) -> BlurTable:
-    """The exact optics at given places, as a table that `likelihood.fit_spots` can use."""
+    """Tabulate the exact optics at given places, as a table that `likelihood.fit_spots` can use."""
     from scipy import ndimage
 
     z_nm = np.arange(-z_limit_nm - 2 * step_nm, z_limit_nm + 2.5 * step_nm, step_nm)

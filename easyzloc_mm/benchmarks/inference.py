@@ -80,7 +80,7 @@ def _rate(work: Callable[[slice], Any], spots: int) -> float:
 
 
 def _paper_rate(crops: np.ndarray) -> float:
-    """The paper's network under the same engine; what its weights are does not matter here."""
+    """Time the paper's network under the same engine; what its weights are does not matter here."""
     import onnxruntime
 
     from easyzloc_mm.network.train import export_network

@@ -48,7 +48,7 @@ def picasso_spline(beads: BeadSet, chosen: NDArray[np.integer]) -> dict[str, Any
 def fit_picasso(
     molecules: EmbeddedMolecules, chosen: NDArray[np.integer], calibration: dict[str, Any]
 ) -> tuple[Real, Real]:
-    """z and its stated uncertainty (nm) of molecules, by Picasso's Poisson MLE with `STARTS` axial starts."""
+    """Z and its stated uncertainty (nm) of molecules, by Picasso's Poisson MLE with `STARTS` axial starts."""
     import pandas as pd
 
     localize = picasso("localize")

@@ -33,7 +33,7 @@ def accuracy(
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """z of molecules on the embedded optics: every method beside the information limit."""
+    """Z of molecules on the embedded optics: every method beside the information limit."""
     from easyzloc_mm.benchmarks.accuracy import bench_accuracy
 
     with progress_display() as show:

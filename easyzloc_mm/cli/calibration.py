@@ -129,19 +129,45 @@ def train(
     recipe: RecipeOption = "matched",
     minutes: MinutesOption = 10.0,
     seed: SeedOption = 0,
+    like: Annotated[
+        Path | None, typer.Option("--like", help="A movie whose photons and background the training shall match.")
+    ] = None,
+    start_from: Annotated[
+        Path | None, typer.Option("--from", help="An earlier model to train further: a minute is then enough.")
+    ] = None,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Learn z from a bead data set: a model bundle with its report."""
+    """Learn z from a bead data set: a model bundle with its report. Interrupted, it goes on where it stopped."""
+    from easyzloc_mm.network import ModelBundle
     from easyzloc_mm.network import train as run
     from easyzloc_mm.store.bead_set import read_bead_set
     from easyzloc_mm.store.output import check_output
 
     check_output(out, overwrite=overwrite)
     bead_set = read_bead_set(beads)
+    found: dict[str, object] = {}
+    domain = None
+    if like is not None:
+        from easyzloc_mm.localize.molecules import domain_gap, molecule_domain
+
+        domain = molecule_domain(like, bead_set.units)
+        found = {"photons_range": list(domain.photons), "background_range": list(domain.background)}
     with progress_display() as show:
-        report = run(bead_set, out, recipe=recipe, minutes=minutes, seed=seed, overwrite=overwrite, progress=show)
-    finish({"out": out, **report.as_dict()}, as_json=as_json, title="trained")
+        report = run(
+            bead_set,
+            out,
+            recipe=recipe,
+            minutes=minutes,
+            seed=seed,
+            overwrite=overwrite,
+            domain=domain,
+            start_from=start_from,
+            progress=show,
+        )
+    if like is not None:
+        found["domain_gap"] = domain_gap(like, ModelBundle.load(out), bead_set.units)
+    finish({"out": out, **report.as_dict(), **found}, as_json=as_json, title="trained")
 
 
 def evaluate(

@@ -106,7 +106,8 @@ def draw_molecules(source: BlurSource, domain: MoleculeDomain, count: int, seed:
         np.rint(at[place] + spread * truth[:, column]) + truth[:, column + 2]
         for at, spread, column in ((table.x, source.spread_px[0], 1), (table.y, source.spread_px[1], 2))
     )
-    return Molecules(crops, *(truth[:, column].astype(np.float32) for column in (5, 6, 7)), x, y, place)
+    z_nm, photons, background = truth[:, 5:].T.astype(np.float32)
+    return Molecules(crops, z_nm, photons, background, x, y, place)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.network.inputs import ROI_PX, Normalisation, network_input
 from easyzloc_mm.network.calibrate_output import rescale_sigma
+from easyzloc_mm.network.inputs import ROI_PX, Normalisation, network_input
 from easyzloc_mm.network.posterior import COMPONENTS, Z_UNIT_NM, summarize
 from easyzloc_mm.network.psf_field import BlurTable, FieldBlur, Real
 from easyzloc_mm.profile import CameraUnits, Profile
@@ -244,7 +244,7 @@ class ModelBundle:
             blur = FieldBlur.load(self.path / "blur.npz")
             self._blur = blur, blur.table(self.field_size_px)
         blur, table = self._blur
-        place = blur.place(x, y, self.field_size_px)
+        place = blur.place(np.asarray(x, float), np.asarray(y, float), self.field_size_px)
         return refine_z(crops, table, place, z, lpz, self.units.read_noise_e, self.calibration.get("refined_scale"))
 
     def warm_up(self) -> None:

@@ -33,7 +33,7 @@ class Checkpoint:
         self._last = time.monotonic()
 
     def restore(self, model: keras.Model) -> float:
-        """Load weights and optimiser into a compiled `model`; give the share of the budget spent, 0 for a fresh start."""
+        """Load weights and optimiser into a compiled `model`; give the share of the budget spent (fresh: 0)."""
         try:
             with np.load(self.path, allow_pickle=False) as stored:
                 facts = json.loads(str(stored["facts"]))

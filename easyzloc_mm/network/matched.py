@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.network.architecture import mixture_network
-from easyzloc_mm.network.augment import MoleculeDomain, MoleculeStream, Molecules, draw_molecules
+from easyzloc_mm.network.augment import MoleculeDomain, Molecules, MoleculeStream, draw_molecules
 from easyzloc_mm.network.checkpoint import Checkpoint
 from easyzloc_mm.network.posterior import Z_UNIT_NM, mixture_loss
 from easyzloc_mm.network.psf_field import BlurSource

@@ -25,9 +25,9 @@ from easyzloc_mm.network.calibrate_output import (
     sigma_scale,
     sure,
 )
+from easyzloc_mm.network.checkpoint import Checkpoint
 from easyzloc_mm.network.evaluate import evaluate
 from easyzloc_mm.network.inputs import ROI_PX, Normalisation, network_input
-from easyzloc_mm.network.checkpoint import Checkpoint
 from easyzloc_mm.network.matched import MatchedSettings
 from easyzloc_mm.network.posterior import COMPONENTS, Z_UNIT_NM
 from easyzloc_mm.network.psf_field import BlurSource, FieldBlur, field_source
