@@ -124,3 +124,16 @@ def test_a_wrong_recipe_is_refused(beads: EmbeddedBeads, tmp_path: Path) -> None
     with pytest.raises(InputError, match="use matched or paper"):
         train(beads.train, tmp_path / "m", recipe="magic")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_search_is_taken_up_where_it_stopped(beads: EmbeddedBeads, tmp_path: Path) -> None:
+    from easyzloc_mm.network.search import read_settings, tune
+    from easyzloc_mm.store.bead_set import write_bead_set
+
+    write_bead_set(tmp_path / "beads.zarr", beads.train)
+    assert tune(tmp_path / "beads.zarr", tmp_path / "study", trials=1, minutes=0.02)["trials"] == 1
+    result = tune(tmp_path / "beads.zarr", tmp_path / "study", trials=2, minutes=0.02)
+    assert result["trials"] == 2
+    assert read_settings(tmp_path / "study").width == result["best"]["width"]
+    with pytest.raises(InputError, match="no finished search"):
+        read_settings(tmp_path)

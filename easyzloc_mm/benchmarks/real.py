@@ -1,4 +1,4 @@
-"""`bench accuracy --real`: real bead ROIs, split by region, thinned to molecules and as recorded, over several seeds."""
+"""`bench accuracy --real`: real bead ROIs, split by region, thinned and as recorded, over several seeds."""
 
 from __future__ import annotations
 

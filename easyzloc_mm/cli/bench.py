@@ -31,11 +31,31 @@ def accuracy(
     minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Training time of each network.")] = 10.0,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer molecules, 1 minute of training.")] = False,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    real: Annotated[Path | None, typer.Option("--real", help="Ready-cut real ROIs instead, (N,Z,Y,X).")] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Splits, with --real.")] = 5,
+    pixel_size_nm: Annotated[float, typer.Option("--pixel-size-nm", help="With --real.")] = 122.0,
+    z_step_nm: Annotated[float, typer.Option("--z-step-nm", help="With --real.")] = 50.0,
+    electrons_per_adu: Annotated[float, typer.Option("--electrons-per-adu", help="With --real.")] = 0.45,
     as_json: JsonFlag = False,
 ) -> None:
-    """Z of molecules on the embedded optics: every method beside the information limit."""
+    """Score z of molecules on the embedded optics: every method beside the information limit."""
     from easyzloc_mm.benchmarks.accuracy import bench_accuracy
 
+    if real is not None:
+        from easyzloc_mm.benchmarks.real import bench_real
+
+        with progress_display() as show:
+            result = bench_real(
+                real,
+                pixel_size_nm=pixel_size_nm,
+                z_step_nm=z_step_nm,
+                electrons_per_adu=electrons_per_adu,
+                minutes=minutes,
+                seeds=seeds,
+                progress=show,
+            )
+        finish(result | result["methods"], as_json=as_json, title="accuracy of z on real beads")
+        return
     with progress_display() as show:
         result = bench_accuracy(
             beads=beads,
