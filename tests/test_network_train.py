@@ -28,7 +28,7 @@ def beads() -> EmbeddedBeads:
 @pytest.fixture(scope="module")
 def model(beads: EmbeddedBeads, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("network") / "model"
-    train(beads.train, out, minutes=0.25, seed=3)
+    train(beads.train, out, minutes=0.4, seed=3)
     return out
 
 

@@ -234,7 +234,7 @@ def field_source(source: BlurSource, blur: FieldBlur) -> BlurSource:
     them differ.
     """
     if not source.field_known:
-        return replace(source, table=_shrunk(source.table))
+        return denoised(source)
     width, height = source.field_size_px
     spread = ((width - 1) / (GRID - 1), (height - 1) / (GRID - 1)) if blur.degree else (width - 1.0, height - 1.0)
     return replace(source, table=blur.table(source.field_size_px), spread_px=spread)
@@ -288,8 +288,9 @@ def _fit(table: BlurTable, u: Real, v: Real, chosen: NDArray[np.integer], degree
     return result
 
 
-def _shrunk(table: BlurTable) -> BlurTable:
+def denoised(source: BlurSource) -> BlurSource:
     """Beads as their mean and the few directions in which they differ by more than noise."""
+    table = source.table
     count = len(table)
     flat = table.coefficients.reshape(count, -1).astype(np.float64)
     mean = flat.mean(axis=0)
@@ -298,7 +299,8 @@ def _shrunk(table: BlurTable) -> BlurTable:
     # Noise spreads over all directions alike; a direction counts by what stands above the median one.
     kept = np.clip(1 - np.median(values) / np.maximum(values, 1e-30), 0, 1) ** 2
     smooth = mean + (vectors * kept) @ (vectors.T @ rest)
-    return replace(table, coefficients=smooth.reshape(table.coefficients.shape).astype(np.float32))
+    smooth = smooth.reshape(table.coefficients.shape).astype(np.float32)
+    return replace(source, table=replace(table, coefficients=smooth))
 
 
 def _b_spline(t: Real) -> Real:
