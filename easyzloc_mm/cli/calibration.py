@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     app.command("acquire-beads")(acquire_beads)
     app.command()(beads)
     app.command()(train)
+    app.command()(tune)
     app.command()(evaluate)
 
 
@@ -129,24 +130,75 @@ def train(
     recipe: RecipeOption = "matched",
     minutes: MinutesOption = 10.0,
     seed: SeedOption = 0,
+    like: Annotated[
+        Path | None, typer.Option("--like", help="A movie whose photons and background the training shall match.")
+    ] = None,
+    start_from: Annotated[
+        Path | None, typer.Option("--from", help="An earlier model to train further: a minute is then enough.")
+    ] = None,
+    study: Annotated[Path | None, typer.Option("--settings", help="What `tune` found: its --out.")] = None,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Learn z from a bead data set: a model bundle with its report."""
+    """Learn z from a bead data set: a model bundle with its report. Interrupted, it goes on where it stopped."""
+    from easyzloc_mm.network import ModelBundle
     from easyzloc_mm.network import train as run
     from easyzloc_mm.store.bead_set import read_bead_set
     from easyzloc_mm.store.output import check_output
 
     check_output(out, overwrite=overwrite)
     bead_set = read_bead_set(beads)
+    settings = None
+    if study is not None:
+        from easyzloc_mm.network.search import read_settings
+
+        settings = read_settings(study)
+    found: dict[str, object] = {}
+    domain = None
+    if like is not None:
+        from easyzloc_mm.localize.molecules import domain_gap, molecule_domain
+
+        domain = molecule_domain(like, bead_set.units)
+        found = {"photons_range": list(domain.photons), "background_range": list(domain.background)}
     with progress_display() as show:
-        report = run(bead_set, out, recipe=recipe, minutes=minutes, seed=seed, overwrite=overwrite, progress=show)
-    finish({"out": out, **report.as_dict()}, as_json=as_json, title="trained")
+        report = run(
+            bead_set,
+            out,
+            recipe=recipe,
+            minutes=minutes,
+            seed=seed,
+            overwrite=overwrite,
+            domain=domain,
+            start_from=start_from,
+            settings=settings,
+            progress=show,
+        )
+    if like is not None:
+        found["domain_gap"] = domain_gap(like, ModelBundle.load(out), bead_set.units)
+    finish({"out": out, **report.as_dict(), **found}, as_json=as_json, title="trained")
+
+
+def tune(
+    beads: Annotated[Path, typer.Argument(help="Bead data set, beads.zarr.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the search; an existing one is taken up.")],
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Trials over all calls.")] = 30,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.02, help="Training time of a trial.")] = 2.0,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that train side by side.")] = 1,
+    seed: SeedOption = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Search the network's sizes and rates for this instrument; `train --settings` uses what it finds."""
+    from easyzloc_mm.network.search import tune as run
+
+    with progress_display() as show:
+        result = run(beads, out, trials=trials, minutes=minutes, workers=workers, seed=seed, progress=show)
+    finish(result, as_json=as_json, title="searched")
 
 
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Model bundle.")],
     beads: Annotated[Path, typer.Argument(help="Bead data set, beads.zarr.")],
+    report: Annotated[Path | None, typer.Option("--report", help="Also write an HTML report to this folder.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Accuracy on held-out beads by z and photons, beside the information limit."""
@@ -155,4 +207,4 @@ def evaluate(
     from easyzloc_mm.store.bead_set import read_bead_set
 
     bundle = ModelBundle.load(model)
-    finish(run(bundle, read_bead_set(beads)), as_json=as_json, title="accuracy on held-out beads")
+    finish(run(bundle, read_bead_set(beads), report=report), as_json=as_json, title="accuracy on held-out beads")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PAPER_SIDE_PX = 64
 
 
-def mixture_network(width: int = 256, blocks: int = 3) -> keras.Model:
+def mixture_network(width: int = 320, blocks: int = 3) -> keras.Model:
     """Build the default network: a residual perceptron on the 15x15 crop, with a mixture of Gaussians in z as output.
 
     The crop is always centred on its spot, so there is no translation to share weights over: dense layers reach a
@@ -27,7 +27,7 @@ def mixture_network(width: int = 256, blocks: int = 3) -> keras.Model:
     Returns
     -------
     keras.Model
-        Inputs ``image`` (n, 15, 15, 1) and ``aux`` (n, 4); output (n, 3 * COMPONENTS + EMBEDDING): logits, means,
+        Inputs ``image`` (n, 15, 15, 1) and ``aux`` (n, 6); output (n, 3 * COMPONENTS + EMBEDDING): logits, means,
         raw widths (`posterior.read_mixture`), then the embedding that tells familiar spots from strange ones.
     """
     import keras

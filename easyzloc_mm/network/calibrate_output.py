@@ -8,39 +8,56 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from easyzloc_mm.network.posterior import COMPONENTS, summarize
+from easyzloc_mm.network.posterior import COMPONENTS, Posterior, summarize
 
 Real = NDArray[np.float64]
 
 AMBIGUOUS_ABOVE = 0.02
 """A spot is ambiguous when z is grossly wrong with more than this probability (`Posterior.elsewhere`)."""
 SIGMA_BINS = 8
+Z_BINS = 12
+MIN_IN_BIN = 100
 CREDIBLE_SHARE = 0.6827
 FAMILIAR_QUANTILE = 0.999
 MIN_EIGENVALUE = 1e-6
 
 
-def calibrate_sigma(raw: NDArray[np.floating], z_nm: NDArray[np.floating]) -> dict[str, Any]:
-    """Factor on sigma, by sigma, so that 68.3 % of held-out errors lie within one sigma.
+def sigma_scale(sigma_nm: Real, predicted_nm: Real, true_nm: Real) -> dict[str, Any]:
+    """Factors on sigma so that 68.3 % of held-out errors lie within one sigma, by sigma and then by predicted z.
 
     Returns
     -------
     dict
-        ``log_sigma`` and ``factor``, for linear interpolation.
+        ``log_sigma`` and ``factor``, ``z_nm`` and ``z_factor``: for linear interpolation.
     """
+    error = np.abs(predicted_nm - true_nm)
+    scale: dict[str, Any] = {"log_sigma": [0.0], "factor": [1.0], "z_nm": [0.0], "z_factor": [1.0]}
+    if not len(error):  # a network that was hardly trained is sure of nothing
+        return scale
+    for position, values, factor, bins in (
+        ("log_sigma", np.log(sigma_nm), "factor", SIGMA_BINS),
+        ("z_nm", predicted_nm, "z_factor", Z_BINS),
+    ):
+        pull = error / rescale_sigma(sigma_nm, predicted_nm, scale)
+        edges = np.quantile(values, np.linspace(0, 1, bins + 1))
+        where = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, bins - 1)
+        kept = [b for b in range(bins) if np.sum(where == b) >= MIN_IN_BIN]
+        if kept:
+            scale[position] = [float(np.mean(values[where == b])) for b in kept]
+            scale[factor] = [float(np.quantile(pull[where == b], CREDIBLE_SHARE)) for b in kept]
+    return scale
+
+
+def rescale_sigma(sigma_nm: Real, z_nm: Real, scale: dict[str, Any]) -> Real:
+    """Apply what `sigma_scale` found."""
+    by_sigma = np.interp(np.log(sigma_nm), scale["log_sigma"], scale["factor"])
+    return np.asarray(sigma_nm * by_sigma * np.interp(z_nm, scale["z_nm"], scale["z_factor"]))
+
+
+def sure(raw: NDArray[np.floating]) -> tuple[Posterior, NDArray[np.bool_]]:
+    """Posterior of network outputs, and which of them are not ambiguous."""
     posterior = summarize(raw[:, : 3 * COMPONENTS])
-    sure = posterior.elsewhere <= AMBIGUOUS_ABOVE
-    if sure.sum() < SIGMA_BINS:  # a network that was hardly trained is sure of nothing
-        sure = np.ones(len(sure), bool)
-    sigma = posterior.sigma_nm[sure]
-    pull = np.abs(posterior.z_nm[sure] - z_nm[sure]) / sigma
-    edges = np.quantile(sigma, np.linspace(0, 1, SIGMA_BINS + 1))
-    bins = np.clip(np.searchsorted(edges, sigma, side="right") - 1, 0, SIGMA_BINS - 1)
-    kept = [b for b in range(SIGMA_BINS) if np.any(bins == b)]
-    return {
-        "log_sigma": [float(np.mean(np.log(sigma[bins == b]))) for b in kept],
-        "factor": [float(np.quantile(pull[bins == b], CREDIBLE_SHARE)) for b in kept],
-    }
+    return posterior, posterior.elsewhere <= AMBIGUOUS_ABOVE
 
 
 def learn_familiarity(train: NDArray[np.floating], held_out: NDArray[np.floating]) -> dict[str, Any]:

@@ -10,18 +10,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from easyzloc_mm.beads.limit import measured_psf
+from easyzloc_mm.beads.limit import MeasuredPsf, measured_psf
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.network.augment import BeadSource, MoleculeDomain, draw_molecules
+from easyzloc_mm.network.augment import MoleculeDomain, draw_molecules
 from easyzloc_mm.network.bundle import PIXEL_SIZE_TOLERANCE, ModelBundle, ZPrediction
 from easyzloc_mm.network.paper import recorded_planes
+from easyzloc_mm.network.psf_field import BlurSource
 from easyzloc_mm.network.split import split_beads
 from easyzloc_mm.store.bead_set import BeadSet
 
 MOLECULES = 10000
 TYPICAL_PHOTONS, TYPICAL_BACKGROUND = (1000.0, 3000.0), (20.0, 100.0)
-CROP_ERROR_PX = 0.2
+CROP_ERROR_PX = (0.2, 0.2)
 BINS = 10
+PHOTON_EDGES = (500.0, 1000.0, 2000.0, 4000.0, 8000.0, 20000.0)
+FIELD_TILES = 3
 SEED = 1234
 
 
@@ -42,7 +45,9 @@ def evaluate(bundle: ModelBundle, beads: BeadSet, *, report: Path | None = None)
     -------
     dict
         ``rmse_z_nm``, ``robust_z_nm``, ``limit_z_nm``, ``coverage_68``, ``coverage_95``, ``flagged``,
-        ``bead_rmse_z_nm``, ``beads``, ``held_out``, and ``bins``: the same by z.
+        ``bead_rmse_z_nm`` (beads as recorded), ``beads``, ``held_out``, and the same figures in ``bins`` (by z),
+        ``by_photons`` and ``by_field`` (3x3 tiles; empty where places are unknown). Each bead's own focus is known to a
+        few nm only: ``rmse_offset_removed_z_nm`` and ``bead_rmse_offset_removed_z_nm`` are after one median per bead.
 
     Raises
     ------
@@ -58,17 +63,25 @@ def evaluate(bundle: ModelBundle, beads: BeadSet, *, report: Path | None = None)
     chosen = split_beads(beads, bundle.calibration["seed"]).test if held_out else np.flatnonzero(beads.accepted)
     if not len(chosen):
         raise InputError("the bead data set has no accepted bead: nothing to evaluate on")
-    molecules = _score_molecules(bundle, beads, chosen)
+    limits = measured_psf(beads)
+    source = BlurSource.from_beads(beads, chosen)
+    molecules = _score_molecules(bundle, beads, source, limits, TYPICAL_PHOTONS, SEED)
+    wide = _score_molecules(bundle, beads, source, limits, (PHOTON_EDGES[0], PHOTON_EDGES[-1]), SEED + 1)
     crops, bead, z_nm = recorded_planes(beads, chosen, bundle.z_range_nm)
     recorded = _table(bundle.predict(crops, beads.x[bead], beads.y[bead]), z_nm)
+    recorded["bead"] = bead
     trusted = molecules[molecules["flag"] == 0]
     result: dict[str, Any] = {
         **_figures(trusted),
         "flagged": float((molecules["flag"] != 0).mean()),
+        "rmse_offset_removed_z_nm": _rms(_without_offsets(trusted)),
         "bead_rmse_z_nm": _rms(recorded["error"]),
+        "bead_rmse_offset_removed_z_nm": _rms(_without_offsets(recorded)),
         "beads": len(chosen),
         "held_out": held_out,
         "bins": _bins(molecules, bundle.z_range_nm),
+        "by_photons": _by_photons(wide),
+        "by_field": _by_field(molecules, bundle.field_size_px) if bundle.field_known else [],
     }
     if report is not None:
         from easyzloc_mm.network.report import write_model_report
@@ -77,19 +90,31 @@ def evaluate(bundle: ModelBundle, beads: BeadSet, *, report: Path | None = None)
     return result
 
 
-def _score_molecules(bundle: ModelBundle, beads: BeadSet, chosen: NDArray[np.integer]) -> pd.DataFrame:
+def _without_offsets(table: pd.DataFrame) -> pd.Series:
+    return table["error"] - table.groupby("bead")["error"].transform("median")
+
+
+def _score_molecules(
+    bundle: ModelBundle,
+    beads: BeadSet,
+    source: BlurSource,
+    limits: MeasuredPsf,
+    photons: tuple[float, float],
+    seed: int,
+) -> pd.DataFrame:
     low, high = bundle.z_range_nm
     domain = MoleculeDomain(
-        photons=TYPICAL_PHOTONS,
+        photons=photons,
         background=TYPICAL_BACKGROUND,
         crop_error_px=CROP_ERROR_PX,
         neighbour_share=0.0,
         z_limit_nm=max(-low, high),
     )
-    drawn = draw_molecules(BeadSource.from_beads(beads, chosen), domain, MOLECULES, SEED)
+    drawn = draw_molecules(source, domain, MOLECULES, seed)
     table = _table(bundle.predict(drawn.crops, drawn.x, drawn.y), drawn.z_nm.astype(float))
-    table["photons"], table["background"] = drawn.photons, drawn.background
-    table["limit"] = measured_psf(beads).limit(
+    table["photons"], table["background"], table["bead"] = drawn.photons, drawn.background, drawn.place
+    table["x"], table["y"] = drawn.x, drawn.y
+    table["limit"] = limits.limit(
         drawn.x, drawn.y, drawn.z_nm, drawn.photons, drawn.background, beads.units.read_noise_e
     )[2]
     return table[table["z"].between(low, high)].reset_index(drop=True)
@@ -122,21 +147,41 @@ def _figures(table: pd.DataFrame) -> dict[str, float | None]:
 
 def _bins(molecules: pd.DataFrame, z_range: tuple[float, float]) -> list[dict[str, Any]]:
     edges = np.linspace(*z_range, BINS + 1)
-    rows = []
-    for low, high in itertools.pairwise(edges):
-        inside = molecules[molecules["z"].between(low, high, inclusive="left")]
-        trusted = inside[inside["flag"] == 0]
-        rows.append(
-            {
-                "z_from_nm": float(low),
-                "z_to_nm": float(high),
-                "molecules": len(trusted),
-                "flagged": float((inside["flag"] != 0).mean()) if len(inside) else 0.0,
-                "bias_nm": float(trusted["error"].mean()) if len(trusted) else None,
-                **_figures(trusted),
-            }
-        )
-    return rows
+    return [
+        {"z_from_nm": float(low), "z_to_nm": float(high)}
+        | _row(molecules[molecules["z"].between(low, high, inclusive="left")])
+        for low, high in itertools.pairwise(edges)
+    ]
+
+
+def _by_photons(molecules: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {"photons_from": low, "photons_to": high}
+        | _row(molecules[molecules["photons"].between(low, high, inclusive="left")])
+        for low, high in itertools.pairwise(PHOTON_EDGES)
+    ]
+
+
+def _by_field(molecules: pd.DataFrame, size: tuple[int, int]) -> list[dict[str, Any]]:
+    column, row = (
+        np.clip(molecules[name] * FIELD_TILES // edge, 0, FIELD_TILES - 1)
+        for name, edge in zip("xy", size, strict=True)
+    )
+    return [
+        {"column": i, "row": j} | _row(molecules[(column == i) & (row == j)])
+        for j in range(FIELD_TILES)
+        for i in range(FIELD_TILES)
+    ]
+
+
+def _row(inside: pd.DataFrame) -> dict[str, Any]:
+    trusted = inside[inside["flag"] == 0]
+    return {
+        "molecules": len(trusted),
+        "flagged": float((inside["flag"] != 0).mean()) if len(inside) else 0.0,
+        "bias_nm": float(trusted["error"].mean()) if len(trusted) else None,
+        **_figures(trusted),
+    }
 
 
 def _rms(values: pd.Series) -> float:

@@ -14,10 +14,10 @@ Floats = NDArray[np.float32]
 
 ROI_PX = 15
 """Edge of the crop that the network sees (paper, section 2)."""
-AUX_COLUMNS = ("field_u", "field_v", "log_photons", "log_background")
+AUX_COLUMNS = ("field_u", "field_v", "log_photons", "log_background", "sub_pixel_x", "sub_pixel_y")
 PHOTON_SCALE = 1000.0
 BACKGROUND_SCALE = 50.0
-MIN_PHOTONS, MAX_PHOTONS = 50.0, 10000.0
+MIN_PHOTONS, MAX_PHOTONS = 50.0, 20000.0
 """Brighter spots look to the network like the brightest it was trained on: it never has to extrapolate."""
 MIN_BACKGROUND = 0.5
 PAPER_FULL_SCALE_ADU = 65535.0
@@ -95,6 +95,7 @@ def network_input(
     *,
     normalisation: Normalisation = Normalisation.SPOT,
     units: CameraUnits | None = None,
+    field_known: bool = True,
 ) -> tuple[Floats, Floats]:
     """Normalise crops for the network. Every crop is treated alone: neighbours in the batch do not matter.
 
@@ -103,30 +104,35 @@ def network_input(
     crops : ndarray, shape (n, 15, 15), float32
         Photons.
     x, y : ndarray, shape (n,)
-        Sensor position, pixels.
+        Sensor position, pixels; the crop's middle is the nearest pixel.
     field_size_px : (int, int)
         Width and height of the calibrated field.
     normalisation : Normalisation
         `SPOT` for the ``matched`` recipe, `PAPER` for ``paper``.
     units : CameraUnits
         Needed by `PAPER`, which works on ADU.
+    field_known : bool
+        If not, every place in the field is treated alike.
 
     Returns
     -------
     image : ndarray, shape (n, 15, 15, 1), float32
-    aux : ndarray, shape (n, 4) for `SPOT` (`AUX_COLUMNS`), (n, 2) for `PAPER`
+    aux : ndarray, shape (n, 6) for `SPOT` (`AUX_COLUMNS`), (n, 2) for `PAPER`
     """
     width, height = field_size_px
     if normalisation is Normalisation.PAPER:
         if units is None:
             raise ValueError("the paper's normalisation works on ADU and needs the camera units")
         adu = crops / np.float32(units.electrons_per_adu) + np.float32(units.baseline_adu)
-        position = np.stack([np.asarray(x) / width, np.asarray(y) / height], axis=1).astype(np.float32)
+        position = np.full((len(crops), 2), 0.5, np.float32)
+        if field_known:
+            position[:, 0], position[:, 1] = np.asarray(x) / width, np.asarray(y) / height
         return (adu / np.float32(PAPER_FULL_SCALE_ADU))[..., None].astype(np.float32), position
     image = np.empty(crops.shape, np.float32)
     aux = np.empty((len(crops), len(AUX_COLUMNS)), np.float32)
-    aux[:, 0] = 2 * np.asarray(x) / max(width - 1, 1) - 1
-    aux[:, 1] = 2 * np.asarray(y) / max(height - 1, 1) - 1
+    for column, at, size in ((0, np.asarray(x), width), (1, np.asarray(y), height)):
+        aux[:, column] = 2 * at / max(size - 1, 1) - 1 if field_known else 0.0
+        aux[:, column + 4] = at - np.rint(at)
     if len(crops):
         _normalise(np.ascontiguousarray(crops, np.float32), image, aux)
     return image[..., None], aux

@@ -5,108 +5,156 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.network.architecture import mixture_network
-from easyzloc_mm.network.augment import BeadSource, MoleculeDomain, MoleculeStream, draw_molecules
-from easyzloc_mm.network.inputs import network_input
+from easyzloc_mm.network.augment import MoleculeDomain, Molecules, MoleculeStream, draw_molecules
+from easyzloc_mm.network.checkpoint import Checkpoint
 from easyzloc_mm.network.posterior import Z_UNIT_NM, mixture_loss
+from easyzloc_mm.network.psf_field import BlurSource
 
 if TYPE_CHECKING:
     import keras
 
 Progress = Callable[[str, float], None]
 
-BATCH = 512
-BLOCK = 16 * BATCH
+BLOCK = 8192
 """Molecules that the drawing thread hands over at once."""
-LEARNING_RATE = 2e-3
 WARM_UP = 0.03
 """Share of the budget in which the learning rate rises."""
-WEIGHT_DECAY = 1e-4
 VALIDATION = 8192
-CHECKS = 12
+CHECKS = 10
 """So often the model is validated; the best one is kept. Checks are rare early on, when none can be the last."""
+FINE_TUNING_RATE = 0.3
+"""Learning rate of a network that starts from an earlier one, relative to a fresh one."""
+
+
+@dataclass(frozen=True)
+class MatchedSettings:
+    """What `tune` searches over.
+
+    Attributes
+    ----------
+    width, blocks : int
+        Of the residual perceptron.
+    learning_rate, weight_decay : float
+        Of AdamW, at their highest.
+    batch : int
+        Molecules per step.
+    """
+
+    width: int = 320
+    blocks: int = 3
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    batch: int = 512
 
 
 def fit_matched(
-    train: BeadSource,
-    validation: BeadSource,
+    train: BlurSource,
+    validation: BlurSource,
     domain: MoleculeDomain,
     *,
     minutes: float,
     seed: int,
+    settings: MatchedSettings | None = None,
+    start: list[NDArray[np.float32]] | None = None,
+    checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
+    on_check: Callable[[float, float], None] | None = None,
 ) -> keras.Model:
     """Train until the time is up; the learning rate follows the clock, so any budget ends on a settled model.
 
     Parameters
     ----------
-    train, validation : BeadSource
-        Beads that share no camera pixel.
+    train, validation : BlurSource
+        The modelled blur, and beads that share no camera pixel with those it was modelled from.
     domain : MoleculeDomain
         The molecules to be known.
     minutes : float
         Time budget, wall clock.
     seed : int
         Of the weights and of every molecule. The number of steps depends on the machine, so two runs differ.
+    settings : MatchedSettings, optional
+    start : list of ndarray, optional
+        Weights of an earlier network to go on from.
+    checkpoint : Checkpoint, optional
+        Where to save the state of training, and to find it again after a crash.
+    on_check : callable, optional
+        Given (share of the budget, validation loss) whenever the model is validated.
     """
     import keras
 
+    settings = settings or MatchedSettings()
     keras.utils.set_random_seed(seed)
-    model = mixture_network()
-    optimizer = keras.optimizers.AdamW(LEARNING_RATE, weight_decay=WEIGHT_DECAY, clipnorm=1.0)
+    model = mixture_network(settings.width, settings.blocks)
+    if start is not None:
+        model.set_weights(start)
+    highest = settings.learning_rate * (FINE_TUNING_RATE if start is not None else 1.0)
+    optimizer = keras.optimizers.AdamW(highest, weight_decay=settings.weight_decay, clipnorm=1.0)
     model.compile(optimizer=optimizer, loss=mixture_loss)
+    optimizer.build(model.trainable_variables)
+    done = checkpoint.restore(model) if checkpoint else 0.0
     held_out = draw_molecules(validation, domain, VALIDATION, seed + 1)
-    check_input = network_input(held_out.crops, held_out.x, held_out.y, validation.field_size_px)
     best, best_loss = model.get_weights(), math.inf
-    checks = list(np.linspace(0.45, 1.0, CHECKS))
-    with MoleculeStream(train, domain, BLOCK, seed + 2) as stream:
-        block = stream.next()
-        _step(model, block, 0)  # traces and compiles outside the budget
-        start = time.monotonic()
-        steps, spent = 1, 0.0
+    checks = [check for check in np.linspace(0.5, 1.0, CHECKS) if check > done]
+    budget_s = 60 * minutes
+    with MoleculeStream(train, domain, BLOCK, seed + 2 + round(1e6 * done)) as stream:
+        _step(model, stream.next(), 0, settings.batch)  # traces and compiles outside the budget
+        begin = time.monotonic() - done * budget_s
+        steps, spent = 1, done
         while spent < 1.0:
             block = stream.next()
-            for batch in range(BLOCK // BATCH):
-                spent = (time.monotonic() - start) / (60 * minutes)
+            for batch in range(BLOCK // settings.batch):
+                spent = (time.monotonic() - begin) / budget_s
                 if spent >= 1.0:
                     break
-                optimizer.learning_rate.assign(learning_rate(spent))
-                _step(model, block, batch)
+                optimizer.learning_rate.assign(highest * rate(spent))
+                _step(model, block, batch, settings.batch)
                 steps += 1
+            if checkpoint and spent < 1.0:
+                checkpoint.save(model, spent)
             if checks and spent >= checks[0]:
                 checks = [check for check in checks if check > spent]
-                loss = validation_loss(model, check_input, held_out.z_nm)
+                loss = validation_loss(model, validation, held_out)
                 if loss < best_loss:
                     best, best_loss = model.get_weights(), loss
+                if on_check:
+                    on_check(spent, loss)
                 if progress:
                     progress(f"{steps} steps, validation loss {loss:.3f}", min(spent, 1.0))
             elif progress:
-                progress(f"{steps} steps of {BATCH} molecules", min(spent, 1.0))
-    if validation_loss(model, check_input, held_out.z_nm) > best_loss:
+                progress(f"{steps} steps of {settings.batch} molecules", min(spent, 1.0))
+    if validation_loss(model, validation, held_out) > best_loss:
         model.set_weights(best)
     return model
 
 
-def learning_rate(spent: float) -> float:
-    """Rise, then half a cosine down to 1 % of the maximum; `spent` is the share of the budget."""
+def rate(spent: float) -> float:
+    """Learning rate relative to its maximum: a rise, then half a cosine; `spent` is the share of the budget."""
     if spent < WARM_UP:
-        return LEARNING_RATE * max(spent / WARM_UP, 0.01)
-    return LEARNING_RATE * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min((spent - WARM_UP) / (1 - WARM_UP), 1.0))))
+        return max(spent / WARM_UP, 0.01)
+    return 0.005 + 0.995 * 0.5 * (1 + math.cos(math.pi * min((spent - WARM_UP) / (1 - WARM_UP), 1.0)))
 
 
-def _step(model: keras.Model, block: tuple[NDArray[np.float32], ...], batch: int) -> None:
-    image, aux, z_nm = (part[batch * BATCH : (batch + 1) * BATCH] for part in block)
-    model.train_on_batch([image, aux], z_nm / np.float32(Z_UNIT_NM))
+def _step(model: keras.Model, block: tuple[NDArray[np.float32], ...], batch: int, size: int) -> Any:
+    image, aux, z_nm = (part[batch * size : (batch + 1) * size] for part in block)
+    return model.train_on_batch([image, aux], z_nm / np.float32(Z_UNIT_NM))
 
 
-def validation_loss(
-    model: keras.Model, inputs: tuple[NDArray[np.float32], NDArray[np.float32]], z_nm: NDArray[np.float32]
-) -> float:
+def predict_raw(model: keras.Model, source: BlurSource, molecules: Molecules) -> NDArray[np.float32]:
+    """Network output for molecules, shape (n, outputs)."""
+    return np.asarray(model.predict([*molecules.network_input(source)], batch_size=4096, verbose=0))
+
+
+def validation_loss(model: keras.Model, source: BlurSource, held_out: Molecules) -> float:
     """Mean negative log likelihood of held-out molecules."""
-    raw = model.predict_on_batch(list(inputs))
-    return float(np.asarray(mixture_loss(z_nm / np.float32(Z_UNIT_NM), raw)))
+    import keras
+
+    raw = predict_raw(model, source, held_out)
+    loss = mixture_loss(held_out.z_nm / np.float32(Z_UNIT_NM), keras.ops.convert_to_tensor(raw))
+    return float(keras.ops.convert_to_numpy(loss))

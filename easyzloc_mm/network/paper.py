@@ -72,6 +72,7 @@ def fit_paper(
             beads.field_size_px,
             normalisation=Normalisation.PAPER,
             units=beads.units,
+            field_known=beads.field_known,
         )
         images = [image]
         for _ in range(copies - 1):

@@ -16,12 +16,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.network.augment import BeadSource, MoleculeDomain, draw_molecules
+from easyzloc_mm.network.augment import MoleculeDomain, draw_molecules
 from easyzloc_mm.network.bundle import SCHEMA_VERSION, ModelBundle
-from easyzloc_mm.network.calibrate_output import AMBIGUOUS_ABOVE, calibrate_sigma, learn_familiarity, sigma_by_z
+from easyzloc_mm.network.calibrate_output import (
+    AMBIGUOUS_ABOVE,
+    learn_familiarity,
+    rescale_sigma,
+    sigma_by_z,
+    sigma_scale,
+    sure,
+)
+from easyzloc_mm.network.checkpoint import Checkpoint
 from easyzloc_mm.network.evaluate import evaluate
 from easyzloc_mm.network.inputs import ROI_PX, Normalisation, network_input
+from easyzloc_mm.network.matched import MatchedSettings
 from easyzloc_mm.network.posterior import COMPONENTS, Z_UNIT_NM
+from easyzloc_mm.network.psf_field import BlurSource, FieldBlur, field_source
+from easyzloc_mm.network.refine import refine_z
 from easyzloc_mm.network.split import Split, split_beads
 from easyzloc_mm.quiet import native_stderr_held
 from easyzloc_mm.store.bead_set import BeadSet
@@ -36,7 +47,7 @@ Z_RANGE_NM = 1000.0
 """Depths beyond this are flagged (paper: z within +-1 um)."""
 EDGE_NM = 50.0
 """Left free between the ends of the stacks and the calibrated range."""
-CALIBRATION_MOLECULES = 16384
+CALIBRATION_MOLECULES = 24576
 MAX_EXPORT_DIFFERENCE = 1e-3
 PACKAGES = ("easyzloc-mm", "keras", "tensorflow", "numpy", "onnxruntime", "picassosr")
 
@@ -87,6 +98,9 @@ def train(
     minutes: float = 10.0,
     seed: int = 0,
     overwrite: bool = False,
+    domain: MoleculeDomain | None = None,
+    start_from: Path | None = None,
+    settings: MatchedSettings | None = None,
     progress: Progress | None = None,
 ) -> TrainReport:
     """Train a network and write its bundle with a report.
@@ -101,6 +115,14 @@ def train(
         Time budget of the optimisation.
     seed : int
         Of the split, the weights and everything drawn at random.
+    domain : MoleculeDomain, optional
+        The molecules that the model shall know (``matched``); broad defaults without it.
+    start_from : Path, optional
+        An earlier bundle of the same kind whose network is trained further: a minute is then enough.
+    settings : MatchedSettings, optional
+        Sizes and rates, from `tune`; without them those of `start_from`, or the defaults.
+
+    A ``matched`` training that was interrupted leaves a checkpoint beside `out`; the same call goes on from there.
 
     Raises
     ------
@@ -112,18 +134,28 @@ def train(
         chosen = Recipe(recipe)
     except ValueError:
         raise InputError(f"recipe '{recipe}' is unknown: use matched or paper") from None
-    with whole_or_nothing(Path(out), overwrite=overwrite) as draft:
+    domain = domain or MoleculeDomain()
+    out = Path(out)
+    start, earlier = _earlier(start_from, chosen) if start_from is not None else (None, None)
+    settings = settings or earlier or MatchedSettings()
+    with whole_or_nothing(out, overwrite=overwrite) as draft:
         split = split_beads(beads, seed)
-        train_source = BeadSource.from_beads(beads, split.train)
+        train_source = BlurSource.from_beads(beads, split.train)
         low, high = train_source.z_range_nm
         z_range = max(low + EDGE_NM, -Z_RANGE_NM), min(high - EDGE_NM, Z_RANGE_NM)
         draft.mkdir()
-        start = time.monotonic()
+        begin = time.monotonic()
         if chosen is Recipe.MATCHED:
-            model, calibration = _matched(beads, split, train_source, minutes, seed, progress)
+            identity = repr((beads.digest(), domain, settings, minutes, seed, start_from))
+            checkpoint = Checkpoint(out.with_name(f".{out.name}.training.npz"), identity)
+            model, calibration = _matched(
+                beads, split, train_source, draft, domain,
+                minutes=minutes, seed=seed, settings=settings, start=start, checkpoint=checkpoint, progress=progress,
+            )  # fmt: skip
+            checkpoint.discard()
         else:
             model, calibration = _paper(beads, split, z_range, minutes, seed, progress)
-        spent = (time.monotonic() - start) / 60
+        spent = (time.monotonic() - begin) / 60
         calibration |= {
             "schema_version": SCHEMA_VERSION,
             "recipe": str(chosen),
@@ -141,7 +173,7 @@ def train(
         }
         if progress:
             progress("exporting", 1.0)
-        _export(model, draft)
+        export_network(model, draft)
         _write(draft, calibration)
         _check_export(model, ModelBundle.load(draft), train_source, seed)
         if progress:
@@ -160,26 +192,51 @@ def train(
     )
 
 
-def _matched(
-    beads: BeadSet, split: Split, source: BeadSource, minutes: float, seed: int, progress: Progress | None
-) -> tuple[keras.Model, dict[str, Any]]:
-    from easyzloc_mm.network.matched import fit_matched
+def _earlier(path: Path, recipe: Recipe) -> tuple[list[Any], MatchedSettings]:
+    """Weights and sizes of the network in an earlier bundle."""
+    import keras
 
-    domain = MoleculeDomain()
-    validation = BeadSource.from_beads(beads, split.validation)
-    model = fit_matched(source, validation, domain, minutes=minutes, seed=seed, progress=progress)
-    known = draw_molecules(source, domain, CALIBRATION_MOLECULES, seed + 11)
+    bundle = ModelBundle.load(path)
+    if recipe is not Recipe.MATCHED or bundle.calibration["recipe"] != str(Recipe.MATCHED):
+        raise InputError(f"--from {path}: only a model of the matched recipe can be trained further")
+    model = keras.models.load_model(Path(path) / "model.keras", compile=False)
+    return model.get_weights(), MatchedSettings(**bundle.calibration["settings"])
+
+
+def _matched(
+    beads: BeadSet, split: Split, source: BlurSource, folder: Path, domain: MoleculeDomain, **options: Any
+) -> tuple[keras.Model, dict[str, Any]]:
+    from easyzloc_mm.network.matched import fit_matched, predict_raw
+
+    seed, progress = options["seed"], options["progress"]
+    if progress:
+        progress("modelling the blur over the field", 0.0)
+    blur = FieldBlur.measure(source)
+    blur.save(folder / "blur.npz")
+    everywhere = field_source(source, blur)
+    validation = BlurSource.from_beads(beads, split.validation)
+    model = fit_matched(everywhere, validation, domain, **options)
+    known = draw_molecules(everywhere, domain, CALIBRATION_MOLECULES, seed + 11)
     held_out = draw_molecules(validation, domain, CALIBRATION_MOLECULES, seed + 12)
-    raw_known, raw = (
-        np.asarray(model.predict([*network_input(m.crops, m.x, m.y, source.field_size_px)], batch_size=4096, verbose=0))
-        for m in (known, held_out)
+    raw_known, raw = predict_raw(model, everywhere, known), predict_raw(model, validation, held_out)
+    posterior, certain = sure(raw)
+    truth = held_out.z_nm.astype(float)
+    scale = sigma_scale(posterior.sigma_nm[certain], posterior.z_nm[certain], truth[certain])
+    lpz = rescale_sigma(posterior.sigma_nm, posterior.z_nm, scale)
+    place = blur.place(held_out.x, held_out.y, beads.field_size_px)
+    refined, width = refine_z(
+        held_out.crops, blur.table(beads.field_size_px), place, posterior.z_nm, lpz, beads.units.read_noise_e
     )
+    changed = certain & (refined != posterior.z_nm)
     return model, {
         "normalisation": str(Normalisation.SPOT),
         "ambiguous_above": AMBIGUOUS_ABOVE,
-        "sigma_scale": calibrate_sigma(raw, held_out.z_nm),
+        "sigma_scale": scale,
+        "refined_scale": sigma_scale(width[changed], refined[changed], truth[changed]),
         "novelty": learn_familiarity(raw_known[:, 3 * COMPONENTS :], raw[:, 3 * COMPONENTS :]),
         "domain": asdict(domain),
+        "settings": asdict(options["settings"]),
+        "field_degree": blur.degree,
     }
 
 
@@ -191,8 +248,9 @@ def _paper(
     model = fit_paper(beads, split.train, split.validation, z_range, minutes=minutes, seed=seed, progress=progress)
     crops, bead, z_nm = recorded_planes(beads, split.validation, z_range)
     inputs = network_input(
-        crops, beads.x[bead], beads.y[bead], beads.field_size_px, normalisation=Normalisation.PAPER, units=beads.units
-    )
+        crops, beads.x[bead], beads.y[bead], beads.field_size_px,
+        normalisation=Normalisation.PAPER, units=beads.units, field_known=beads.field_known,
+    )  # fmt: skip
     predicted = Z_UNIT_NM * np.asarray(model.predict([*inputs], batch_size=256, verbose=0))[:, 0]
     return model, {
         "normalisation": str(Normalisation.PAPER),
@@ -200,7 +258,8 @@ def _paper(
     }
 
 
-def _export(model: keras.Model, folder: Path) -> None:
+def export_network(model: keras.Model, folder: Path) -> None:
+    """Write ``model.keras`` and ``model.onnx``."""
     model.save(folder / "model.keras")
     # Keras' exporter wants to have seen the model called once.
     model([np.zeros((1, *shape[1:]), np.float32) for shape in model.input_shape])
@@ -208,15 +267,15 @@ def _export(model: keras.Model, folder: Path) -> None:
         model.export(str(folder / "model.onnx"), format="onnx", verbose=False)
 
 
-def _check_export(model: keras.Model, bundle: ModelBundle, source: BeadSource, seed: int) -> None:
+def _check_export(model: keras.Model, bundle: ModelBundle, source: BlurSource, seed: int) -> None:
     """Refuse a bundle whose ONNX network does not say what the trained one says."""
     drawn = draw_molecules(source, MoleculeDomain(), 256, seed + 21)
-    field = source.field_size_px
-    x = drawn.x if bundle.field_known else np.full(len(drawn.x), (field[0] - 1) / 2)
-    y = drawn.y if bundle.field_known else np.full(len(drawn.y), (field[1] - 1) / 2)
-    inputs = network_input(drawn.crops, x, y, field, normalisation=bundle.normalisation, units=bundle.units)
+    inputs = network_input(
+        drawn.crops, drawn.x, drawn.y, source.field_size_px,
+        normalisation=bundle.normalisation, units=bundle.units, field_known=bundle.field_known,
+    )  # fmt: skip
     expected = np.asarray(model.predict([*inputs], verbose=0))
-    difference = float(np.max(np.abs(bundle.raw_output(drawn.crops, x, y) - expected)))
+    difference = float(np.max(np.abs(bundle.raw_output(drawn.crops, drawn.x, drawn.y) - expected)))
     if not difference <= MAX_EXPORT_DIFFERENCE * max(1.0, float(np.abs(expected).max())):
         raise RuntimeError(f"the exported network differs from the trained one by {difference:.2g}")
 

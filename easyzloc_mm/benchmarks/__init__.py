@@ -1,0 +1,1 @@
+"""Figures that anyone can measure: accuracy against rivals and limits, speed of inference and of training."""

@@ -1,0 +1,100 @@
+"""`bench infer`: spots per second of one core, beside Keras and the paper's network, in one run."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from easyzloc_mm.network import ModelBundle
+from easyzloc_mm.network.architecture import paper_network
+from easyzloc_mm.network.inputs import ROI_PX, network_input
+from easyzloc_mm.network.posterior import COMPONENTS, summarize
+
+SPOTS = 8192
+BLOCK = 1024
+ROUNDS = 5
+PAPER_SPOTS = 1024
+
+
+def bench_infer(model: Path) -> dict[str, Any]:
+    """Time a bundle's whole way from crops to z, one thread, against `keras.predict` of the same network.
+
+    Returns
+    -------
+    dict
+        ``spots_per_s_per_core`` (CPU time of this process, best of `ROUNDS`; with refinement, as live runs use it),
+        ``network_spots_per_s_per_core``, ``keras_predict_spots_per_s_per_core``, ``ratio_to_keras_predict``,
+        ``paper_spots_per_s_per_core``, ``ratio_to_paper``, ``max_abs_diff_nm``.
+    """
+    import keras
+
+    bundle = ModelBundle.load(model)
+    rng = np.random.default_rng(0)
+    width, height = bundle.field_size_px
+    x, y = rng.uniform(0, width - 1, SPOTS), rng.uniform(0, height - 1, SPOTS)
+    yy, xx = np.mgrid[:ROI_PX, :ROI_PX] - ROI_PX // 2
+    spread = rng.uniform(1.2, 3.0, (SPOTS, 1, 1))
+    shape = np.exp(-(xx**2 + yy**2) / (2 * spread**2)) / (2 * np.pi * spread**2)
+    crops = rng.poisson(rng.uniform(1000, 3000, (SPOTS, 1, 1)) * shape + 50).astype(np.float32)
+    network = keras.models.load_model(Path(model) / "model.keras", compile=False)
+
+    def by_keras(part: slice) -> Any:
+        inputs = network_input(
+            crops[part], x[part], y[part], bundle.field_size_px,
+            normalisation=bundle.normalisation, units=bundle.units, field_known=bundle.field_known,
+        )  # fmt: skip
+        return network.predict([*inputs], batch_size=BLOCK, verbose=0)
+
+    rates = {
+        "spots_per_s_per_core": _rate(lambda part: bundle.predict(crops[part], x[part], y[part]), SPOTS),
+        "network_spots_per_s_per_core": _rate(
+            lambda part: bundle.predict(crops[part], x[part], y[part], refine=False), SPOTS
+        ),
+        "keras_predict_spots_per_s_per_core": _rate(by_keras, SPOTS),
+    }
+    rates["paper_spots_per_s_per_core"] = _paper_rate(crops[:PAPER_SPOTS])
+    expected = summarize(np.asarray(by_keras(slice(None)))[:, : 3 * COMPONENTS]).z_nm
+    said = summarize(bundle.raw_output(crops, x, y)[:, : 3 * COMPONENTS]).z_nm
+    return {
+        **rates,
+        "ratio_to_keras_predict": rates["network_spots_per_s_per_core"] / rates["keras_predict_spots_per_s_per_core"],
+        "ratio_to_paper": rates["network_spots_per_s_per_core"] / rates["paper_spots_per_s_per_core"],
+        "max_abs_diff_nm": float(np.max(np.abs(said - expected))),
+    }
+
+
+def _rate(work: Callable[[slice], Any], spots: int) -> float:
+    work(slice(0, min(BLOCK, spots)))
+    spent = []
+    for _ in range(ROUNDS):
+        begin = time.process_time()
+        for first in range(0, spots, BLOCK):
+            work(slice(first, first + BLOCK))
+        spent.append(time.process_time() - begin)
+    return spots / min(spent)
+
+
+def _paper_rate(crops: np.ndarray) -> float:
+    """Time the paper's network under the same engine; what its weights are does not matter here."""
+    import onnxruntime
+
+    from easyzloc_mm.network.train import export_network
+
+    with tempfile.TemporaryDirectory() as folder:
+        export_network(paper_network(), Path(folder))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(
+            str(Path(folder) / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+        image, place = crops[..., None] / np.float32(65535), np.full((len(crops), 2), 0.5, np.float32)
+        names = [item.name for item in session.get_inputs()]
+        return _rate(
+            lambda part: session.run(None, dict(zip(names, (image[part], place[part]), strict=True))), len(crops)
+        )

@@ -1,0 +1,173 @@
+"""Bayesian search of the network's sizes and rates: Optuna with a SQLite file, so that it goes on after any stop."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.network.augment import MoleculeDomain
+from easyzloc_mm.network.matched import MatchedSettings, fit_matched
+from easyzloc_mm.network.psf_field import BlurSource, FieldBlur, field_source
+from easyzloc_mm.network.split import split_beads
+from easyzloc_mm.store.bead_set import read_bead_set
+
+if TYPE_CHECKING:
+    import optuna
+
+Progress = Callable[[str, float], None]
+
+STUDY = "easyzloc"
+DATABASE = "study.db"
+BEST = "best.json"
+WIDTHS = (128, 192, 256, 320, 448)
+BATCHES = (256, 512, 1024)
+NOT_BEFORE = 0.6
+"""Share of a trial's budget before which it is not given up."""
+
+
+def tune(
+    beads: Path,
+    out: Path,
+    *,
+    trials: int = 30,
+    minutes: float = 2.0,
+    workers: int = 1,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Search until the study has `trials` trials; a study that exists is taken up.
+
+    Objective: negative log likelihood of held-out beads thinned to molecules, which no bright bead can flatter.
+
+    Parameters
+    ----------
+    beads : Path
+        ``beads.zarr``.
+    out : Path
+        Folder of the study: ``study.db`` and ``best.json``.
+    trials : int
+        Finished or given-up ones, over all calls.
+    minutes : float
+        Training time of a trial.
+    workers : int
+        Processes that train side by side.
+    seed : int
+        Of the split and the networks.
+
+    Returns
+    -------
+    dict
+        ``best`` (as `MatchedSettings`), ``loss``, ``trials``, ``out``.
+
+    Raises
+    ------
+    InputError
+        The beads cannot be read, or `out` is no study of these beads.
+    """
+    out = Path(out)
+    digest = read_bead_set(beads).digest()
+    out.mkdir(parents=True, exist_ok=True)
+    study = _study(out, seed, create=True)
+    if study.user_attrs.setdefault("beads", digest) != digest:
+        raise InputError(f"{out} is a study of other beads: choose another --out")
+    study.set_user_attr("beads", digest)
+    if workers <= 1:
+        _work(str(beads), str(out), trials, minutes, seed, progress)
+    else:
+        context = multiprocessing.get_context("spawn")
+        pool = [
+            context.Process(target=_work, args=(str(beads), str(out), trials, minutes, seed + 1000 * i))
+            for i in range(workers)
+        ]
+        for process in pool:
+            process.start()
+        for process in pool:
+            process.join()
+        if any(process.exitcode for process in pool):
+            raise RuntimeError("a worker of the search failed; what was found so far is kept")
+    study = _study(out, seed)
+    best = {**asdict(MatchedSettings()), **study.best_params}
+    (out / BEST).write_text(json.dumps({"settings": best, "loss": study.best_value}, indent=1), encoding="utf-8")
+    return {"best": best, "loss": study.best_value, "trials": len(_finished(study)), "out": out}
+
+
+def read_settings(study: Path) -> MatchedSettings:
+    """Read the settings that `tune` found.
+
+    Raises
+    ------
+    InputError
+        There are none.
+    """
+    try:
+        found = json.loads((Path(study) / BEST).read_text(encoding="utf-8"))
+        return MatchedSettings(**found["settings"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{study} holds no finished search: give the --out of `tune`") from None
+
+
+def _study(out: Path, seed: int, *, create: bool = False) -> optuna.Study:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True, multivariate=True)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=5)
+    storage = f"sqlite:///{(out / DATABASE).absolute().as_posix()}"
+    if create:
+        return optuna.create_study(
+            study_name=STUDY, storage=storage, sampler=sampler, pruner=pruner, load_if_exists=True
+        )
+    return optuna.load_study(study_name=STUDY, storage=storage, sampler=sampler, pruner=pruner)
+
+
+def _finished(study: optuna.Study) -> list[Any]:
+    return [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
+
+
+def _work(beads: str, out: str, trials: int, minutes: float, seed: int, progress: Progress | None = None) -> None:
+    import optuna
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    data = read_bead_set(Path(beads))
+    study = _study(Path(out), seed)
+    split = split_beads(data, 0)
+    source = BlurSource.from_beads(data, split.train)
+    everywhere = field_source(source, FieldBlur.measure(source))
+    validation = BlurSource.from_beads(data, split.validation)
+
+    def objective(trial: optuna.Trial) -> float:
+        settings = MatchedSettings(
+            width=trial.suggest_categorical("width", WIDTHS),
+            blocks=trial.suggest_int("blocks", 1, 5),
+            learning_rate=trial.suggest_float("learning_rate", 3e-4, 6e-3, log=True),
+            weight_decay=trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True),
+            batch=trial.suggest_categorical("batch", BATCHES),
+        )
+        losses: list[float] = []
+
+        def check(spent: float, loss: float) -> None:
+            losses.append(loss)
+            trial.report(loss, len(losses))
+            if spent >= NOT_BEFORE and trial.should_prune():
+                raise optuna.TrialPruned
+
+        def show(message: str, share: float) -> None:
+            if progress:
+                progress(f"trial {trial.number + 1}: {message}", min((len(_finished(study)) + share) / trials, 1.0))
+
+        fit_matched(
+            everywhere, validation, MoleculeDomain(), minutes=minutes, seed=seed, settings=settings, progress=show,
+            on_check=check,
+        )  # fmt: skip
+        return float(np.min(losses))
+
+    while len(_finished(study)) < trials:
+        study.optimize(objective, n_trials=1)

@@ -1,0 +1,101 @@
+"""Compiled evaluation of a `BlurTable`: the image of a point, and how it changes."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def weights(t, value, slope):  # type: ignore[no-untyped-def]
+    """Cubic B-spline weights of the four taps around a fraction `t`, and their derivatives."""
+    s = 1 - t
+    value[0] = s * s * s / 6
+    value[1] = (3 * t * t * t - 6 * t * t + 4) / 6
+    value[2] = (3 * s * s * s - 6 * s * s + 4) / 6
+    value[3] = t * t * t / 6
+    slope[0] = -s * s / 2
+    slope[1] = (3 * t * t - 4 * t) / 2
+    slope[2] = -(3 * s * s - 4 * s) / 2
+    slope[3] = t * t / 2
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def lateral(offset, pitch, knots, base, value, slope):  # type: ignore[no-untyped-def]
+    """Taps of every pixel of a crop along one axis, for an emitter `offset` px from the middle pixel."""
+    size = len(base)
+    for a in range(size):
+        t = (a - size // 2 - offset) / pitch + knots // 2
+        t = min(max(t, 1.0), knots - 2.001)
+        base[a] = int(t) - 1
+        weights(t - int(t), value[a], slope[a])
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def axial(table, z, plane, plane_by_z):  # type: ignore[no-untyped-def]
+    """Lateral coefficients at depth `z` (in knots), and their derivative by `z`."""
+    t = min(max(z, 1.0), table.shape[0] - 2.001)
+    first = int(t) - 1
+    w = np.empty(4)
+    dw = np.empty(4)
+    weights(t - int(t), w, dw)
+    w0, w1, w2, w3 = np.float32(w[0]), np.float32(w[1]), np.float32(w[2]), np.float32(w[3])
+    d0, d1, d2, d3 = np.float32(dw[0]), np.float32(dw[1]), np.float32(dw[2]), np.float32(dw[3])
+    for a in range(table.shape[1]):
+        for b in range(table.shape[2]):
+            c0, c1, c2, c3 = table[first, a, b], table[first + 1, a, b], table[first + 2, a, b], table[first + 3, a, b]
+            plane[a, b] = w0 * c0 + w1 * c1 + w2 * c2 + w3 * c3
+            plane_by_z[a, b] = d0 * c0 + d1 * c1 + d2 * c2 + d3 * c3
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def across(plane, base, value, out):  # type: ignore[no-untyped-def]
+    """Columns of the crop from lateral coefficients: (KNOTS, KNOTS) to (size, KNOTS), transposed for the next pass."""
+    for a in range(len(base)):
+        w0, w1, w2, w3 = (
+            np.float32(value[a, 0]),
+            np.float32(value[a, 1]),
+            np.float32(value[a, 2]),
+            np.float32(value[a, 3]),
+        )
+        first = base[a]
+        for row in range(plane.shape[0]):
+            out[a, row] = (
+                w0 * plane[row, first] + w1 * plane[row, first + 1] + w2 * plane[row, first + 2]
+                + w3 * plane[row, first + 3]
+            )  # fmt: skip
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def down(columns, base, value, out):  # type: ignore[no-untyped-def]
+    """Rows of the crop: (size, KNOTS) to (size, size)."""
+    for a in range(len(base)):
+        w0, w1, w2, w3 = (
+            np.float32(value[a, 0]),
+            np.float32(value[a, 1]),
+            np.float32(value[a, 2]),
+            np.float32(value[a, 3]),
+        )
+        first = base[a]
+        for b in range(columns.shape[0]):
+            out[a, b] = (
+                w0 * columns[b, first] + w1 * columns[b, first + 1] + w2 * columns[b, first + 2]
+                + w3 * columns[b, first + 3]
+            )  # fmt: skip
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def value_at(table, z, plane):  # type: ignore[no-untyped-def]
+    """Lateral coefficients at depth `z` (in knots)."""
+    t = min(max(z, 1.0), table.shape[0] - 2.001)
+    first = int(t) - 1
+    w = np.empty(4)
+    unused = np.empty(4)
+    weights(t - int(t), w, unused)
+    w0, w1, w2, w3 = np.float32(w[0]), np.float32(w[1]), np.float32(w[2]), np.float32(w[3])
+    for a in range(table.shape[1]):
+        for b in range(table.shape[2]):
+            plane[a, b] = (
+                w0 * table[first, a, b] + w1 * table[first + 1, a, b] + w2 * table[first + 2, a, b]
+                + w3 * table[first + 3, a, b]
+            )  # fmt: skip

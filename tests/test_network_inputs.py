@@ -1,0 +1,126 @@
+"""Crops, normalisation, the modelled blur and the likelihood fit, against truth and independent code."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.interpolate import BSpline
+from scipy.optimize import minimize
+
+from easyzloc_mm.benchmarks.embedded import MoleculeMaker, true_table
+from easyzloc_mm.network.architecture import bicubic_matrix
+from easyzloc_mm.network.augment import MoleculeDomain, draw_molecules
+from easyzloc_mm.network.inputs import crop_photons, network_input
+from easyzloc_mm.network.likelihood import fit_spots
+from easyzloc_mm.network.psf_field import PITCH_PX, BlurSource, BlurTable
+from easyzloc_mm.profile import CameraUnits
+from easyzloc_mm.profile_library import load_profile
+from easyzloc_mm.simulator.optics import embedded_optics
+
+FIELD = (512, 512)
+
+
+def _table() -> BlurTable:
+    return true_table(embedded_optics(load_profile("demo")), np.array([120.0]), np.array([400.0]), 600.0)
+
+
+@pytest.fixture(scope="module")
+def table() -> BlurTable:
+    return _table()
+
+
+def _image(table: BlurTable, x: float, y: float, z_nm: float) -> np.ndarray:
+    """The table's image by SciPy's B-splines."""
+    coefficients = table.coefficients[0].astype(float)
+    at = [np.array([(z_nm - table.z_start_nm) / table.z_pitch_nm])]
+    at += [(np.arange(15) - 7 - offset) / PITCH_PX + coefficients.shape[1] // 2 for offset in (y, x)]
+    for axis, position in enumerate(at):
+        knots = np.arange(-2.0, coefficients.shape[axis] + 2)
+        design = BSpline.design_matrix(position, knots, 3).toarray()
+        coefficients = np.moveaxis(np.tensordot(design, coefficients, axes=(1, axis)), 0, axis)
+    return coefficients[0]
+
+
+def test_a_crop_is_the_pixels_in_photons_and_repeats_the_edge() -> None:
+    rng = np.random.default_rng(0)
+    frames = rng.integers(100, 1000, (2, 30, 40), dtype=np.uint16)
+    units = CameraUnits(baseline_adu=90.0, electrons_per_adu=0.5, read_noise_e=1.0)
+    crops = crop_photons(frames, np.array([1, 0]), np.array([20.4, 0.2]), np.array([14.6, 2.0]), units)
+    assert np.allclose(crops[0], (frames[1, 8:23, 13:28].astype(float) - 90) * 0.5)
+    padded = np.pad(frames[0].astype(float), 7, mode="edge")
+    assert np.allclose(crops[1], (padded[2:17, 0:15] - 90) * 0.5)
+
+
+def test_a_spot_looks_the_same_to_the_network_alone_and_in_any_company() -> None:
+    rng = np.random.default_rng(1)
+    crops = rng.poisson(30, (20, 15, 15)).astype(np.float32)
+    crops[3] *= 100
+    x, y = rng.uniform(0, 500, (2, 20))
+    image, aux = network_input(crops, x, y, FIELD)
+    for i in (0, 7, 19):
+        alone = network_input(crops[i : i + 1], x[i : i + 1], y[i : i + 1], FIELD)
+        assert np.array_equal(alone[0][0], image[i])
+        assert np.array_equal(alone[1][0], aux[i])
+    assert np.allclose(image.mean(axis=(1, 2, 3)), 0, atol=1e-5)
+    assert np.allclose(aux[:, 4], x - np.rint(x), atol=1e-5)
+    unknown = network_input(crops, x, y, FIELD, field_known=False)[1]
+    assert not unknown[:, :2].any()
+    assert np.array_equal(unknown[:, 2:], aux[:, 2:])
+
+
+def test_bicubic_weights_sum_to_one_and_reproduce_a_ramp() -> None:
+    matrix = bicubic_matrix(15, 64)
+    assert np.allclose(matrix.sum(axis=0), 1, atol=1e-6)
+    ramp = np.arange(15) @ matrix
+    assert np.allclose(ramp[8:-8], ((np.arange(64) + 0.5) * 15 / 64 - 0.5)[8:-8], atol=1e-5)
+
+
+def test_drawn_molecules_have_the_mean_and_the_poisson_variance_of_the_exact_blur(table: BlurTable) -> None:
+    narrow = MoleculeDomain(
+        photons=(2000.0, 2000.001), background=(30.0, 30.001), crop_error_px=(0.0, 0.0), neighbour_share=0.0,
+        z_limit_nm=0.01,
+    )  # fmt: skip
+    drawn = draw_molecules(BlurSource(table, FIELD, True, 1.5), narrow, 4000, 3)
+    middle = np.hypot(drawn.x - np.rint(drawn.x), drawn.y - np.rint(drawn.y)) < 0.15
+    expected = np.mean(
+        [
+            2000 * _image(table, x - round(x), y - round(y), 0.0) + 30
+            for x, y in zip(drawn.x[middle], drawn.y[middle], strict=True)
+        ],
+        axis=0,
+    )
+    count = middle.sum()
+    error = (drawn.crops[middle].mean(axis=0) - expected) / np.sqrt((expected + 1.5**2) / count)
+    assert np.abs(error).max() < 5
+    border = drawn.crops[:, 0, :]
+    assert border.var() == pytest.approx(border.mean() + 1.5**2, rel=0.05)
+
+
+def test_the_fit_agrees_with_scipy_on_the_same_likelihood(table: BlurTable) -> None:
+    rng = np.random.default_rng(5)
+    truth = np.array([0.2, -0.3, 210.0, 3000.0, 25.0])
+    mean = truth[3] * _image(table, *truth[:3]) + truth[4]
+    crop = rng.poisson(mean).astype(np.float32)
+    fit = fit_spots(crop[None], table, np.zeros(1, np.int64), np.array([150.0]), 0.0)
+
+    def deviance(theta: np.ndarray) -> float:
+        mu = 1000 * theta[3] * _image(table, theta[0], theta[1], 100 * theta[2]) + 10 * theta[4]
+        return float(2 * np.sum(mu - crop + crop * np.log(np.maximum(crop, 1e-9) / np.maximum(mu, 1e-9))))
+
+    best = minimize(deviance, [0.0, 0.0, 1.5, 2.5, 2.0], method="Nelder-Mead", options={"maxiter": 4000, "xatol": 1e-5})
+    assert fit.z_nm[0, 0] == pytest.approx(100 * best.x[2], abs=0.5)
+    assert fit.deviance[0, 0] == pytest.approx(best.fun, abs=0.02)
+    assert fit.x_px[0, 0] == pytest.approx(best.x[0], abs=0.005)
+
+
+def test_bright_spots_reach_the_information_limit_under_the_true_blur() -> None:
+    profile = load_profile("demo")
+    x, y = np.array([120.0, 300.0]), np.array([400.0, 90.0])
+    exact = true_table(embedded_optics(profile), x, y, 600.0)
+    molecules = MoleculeMaker(profile, x, y, 400, 500.0, 0).light((10000, 10000), (20, 20), 1)
+    fit = fit_spots(molecules.crops, exact, molecules.bead, np.linspace(-550, 550, 12), 1.5)
+    best = np.argmin(fit.deviance, axis=1)
+    rows = np.arange(len(best))
+    pull = (fit.z_nm[rows, best] - molecules.z_nm) / molecules.limit_nm
+    assert 0.9 < np.std(pull) < 1.15
+    assert np.median(fit.sigma_nm[rows, best] / molecules.limit_nm) == pytest.approx(1, abs=0.05)

@@ -1,0 +1,139 @@
+"""Training, bundle and evaluation on beads of the embedded optics."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from easyzloc_mm.benchmarks.embedded import EmbeddedBeads, MoleculeMaker, embedded_beads
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.network import ModelBundle, evaluate, train
+from easyzloc_mm.network.inputs import network_input
+from easyzloc_mm.network.posterior import COMPONENTS, summarize
+from easyzloc_mm.network.split import split_beads
+from easyzloc_mm.profile_library import load_profile
+
+
+@pytest.fixture(scope="module")
+def beads() -> EmbeddedBeads:
+    profile = load_profile("demo").replace(beads={"z_step_nm": 50.0})
+    return embedded_beads(profile, 70, 1)
+
+
+@pytest.fixture(scope="module")
+def model(beads: EmbeddedBeads, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("network") / "model"
+    train(beads.train, out, minutes=0.4, seed=3)
+    return out
+
+
+def test_split_shares_no_region(beads: EmbeddedBeads) -> None:
+    split = split_beads(beads.train, 0)
+    keys = [
+        {(int(beads.train.stack[i]), int(beads.train.region[i])) for i in part}
+        for part in (split.train, split.validation, split.test)
+    ]
+    assert all(a.isdisjoint(b) for a, b in itertools.combinations(keys, 2))
+    assert sum(map(len, (split.train, split.validation, split.test))) == beads.train.accepted.sum()
+
+
+def test_molecules_of_the_exact_optics_get_their_z(beads: EmbeddedBeads, model: Path) -> None:
+    maker = MoleculeMaker(load_profile("demo"), beads.true_x, beads.true_y, 600, 600.0, 2)
+    molecules = maker.light((4000, 6000), (10, 30), 1)
+    said = ModelBundle.load(model).predict(molecules.crops, molecules.x, molecules.y)
+    error = said.z_nm - molecules.z_nm
+    good = said.z_flag == 0
+    assert good.mean() > 0.5
+    assert np.median(np.abs(error[good])) < 2.5 * np.median(molecules.limit_nm[good])
+    assert np.mean(np.abs(error[good]) < 2.5 * said.lpz_nm[good]) > 0.9
+
+
+def test_strange_spots_are_flagged(model: Path) -> None:
+    bundle = ModelBundle.load(model)
+    rng = np.random.default_rng(0)
+    stripes = rng.poisson(np.where(np.arange(15) % 2, 400.0, 10.0) * np.ones((50, 15, 15))).astype(np.float32)
+    place = np.full(50, 256.0)
+    assert np.mean(bundle.predict(stripes, place, place).z_flag & 4 > 0) > 0.9
+    outside = bundle.predict(stripes, place + 1000, place)
+    assert np.all(outside.z_flag & 8)
+    assert np.isfinite(outside.z_nm).all()
+    assert np.isfinite(outside.lpz_nm).all()
+
+
+def test_onnx_says_what_keras_says_on_real_beads(model: Path, shared_data: Path) -> None:
+    import keras
+    import tifffile
+
+    rois = tifffile.imread(shared_data / "real_astigmatic_bead_rois_94.tif")[:, 5:36:3, 8:23, 8:23]
+    crops = 0.45 * (rois.reshape(-1, 15, 15).astype(np.float32) - 190)
+    place = np.linspace(0, 511, len(crops))
+    bundle = ModelBundle.load(model)
+    inputs = network_input(crops, place, place, bundle.field_size_px)
+    expected = keras.models.load_model(model / "model.keras", compile=False).predict([*inputs], verbose=0)
+    z_keras = summarize(np.asarray(expected)[:, : 3 * COMPONENTS]).z_nm
+    z_onnx = summarize(bundle.raw_output(crops, place, place)[:, : 3 * COMPONENTS]).z_nm
+    assert np.max(np.abs(z_keras - z_onnx)) < 0.1
+
+
+def test_evaluation_uses_held_out_beads_and_stands_in_the_bundle(beads: EmbeddedBeads, model: Path) -> None:
+    result = evaluate(ModelBundle.load(model), beads.train)
+    stored = json.loads((model / "calibration.json").read_text(encoding="utf-8"))["accuracy"]
+    assert result["held_out"]
+    assert result["beads"] == len(split_beads(beads.train, 3).test)
+    assert result["rmse_z_nm"] == pytest.approx(stored["rmse_z_nm"], rel=1e-6)
+    assert result["rmse_z_nm"] > 0.8 * result["limit_z_nm"]
+    assert (model / "report" / "index.html").is_file()
+    with pytest.raises(InputError, match="nm per pixel"):
+        evaluate(ModelBundle.load(model), replace(beads.train, pixel_size_nm=65.0))
+
+
+def test_an_earlier_model_is_trained_further(beads: EmbeddedBeads, model: Path, tmp_path: Path) -> None:
+    fresh = train(beads.train, tmp_path / "fresh", minutes=0.05, seed=3)
+    further = train(beads.train, tmp_path / "further", minutes=0.05, seed=3, start_from=model)
+    assert further.rmse_z_nm < fresh.rmse_z_nm
+
+
+def test_an_interrupted_training_goes_on(beads: EmbeddedBeads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from easyzloc_mm.network import checkpoint
+
+    monkeypatch.setattr(checkpoint, "INTERVAL_S", 0.0)
+    shares: list[float] = []
+
+    def stop_half_way(message: str, share: float) -> None:
+        if "steps" in message and share > 0.5:
+            raise KeyboardInterrupt
+
+    def record(message: str, share: float) -> None:
+        if "steps" in message:
+            shares.append(share)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(beads.train, tmp_path / "m", minutes=0.2, seed=3, progress=stop_half_way)
+    assert [path.name for path in tmp_path.iterdir()] == [".m.training.npz"]
+    train(beads.train, tmp_path / "m", minutes=0.2, seed=3, progress=record)
+    assert shares[0] > 0.3
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_wrong_recipe_is_refused(beads: EmbeddedBeads, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="use matched or paper"):
+        train(beads.train, tmp_path / "m", recipe="magic")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_search_is_taken_up_where_it_stopped(beads: EmbeddedBeads, tmp_path: Path) -> None:
+    from easyzloc_mm.network.search import read_settings, tune
+    from easyzloc_mm.store.bead_set import write_bead_set
+
+    write_bead_set(tmp_path / "beads.zarr", beads.train)
+    assert tune(tmp_path / "beads.zarr", tmp_path / "study", trials=1, minutes=0.02)["trials"] == 1
+    result = tune(tmp_path / "beads.zarr", tmp_path / "study", trials=2, minutes=0.02)
+    assert result["trials"] == 2
+    assert read_settings(tmp_path / "study").width == result["best"]["width"]
+    with pytest.raises(InputError, match="no finished search"):
+        read_settings(tmp_path)
