@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.localize.fit import fit_frames
+from easyzloc_mm.localize.fit import detect_frames, fit_spots
 from easyzloc_mm.localize.threshold import automatic_threshold
 from easyzloc_mm.network.augment import MoleculeDomain
 from easyzloc_mm.network.bundle import UNFAMILIAR, ModelBundle
@@ -24,10 +26,13 @@ MARGIN = 1.5
 """Ranges reach so much farther than what the sampled frames show."""
 
 
-def _frames(movie: Path) -> np.ndarray:
+def _some_molecules(movie: Path, units: CameraUnits) -> tuple[NDArray[np.uint16], pd.DataFrame]:
+    """Frames spread over the movie, and the fitted spots in them; `frame` counts within these frames."""
     opened = open_movie(movie)
     chosen = np.unique(np.linspace(0, opened.shape[0] - 1, FRAMES).astype(int))
-    return np.concatenate([opened.read(int(i), int(i) + 1) for i in chosen])
+    frames = np.concatenate([opened.read(int(i), int(i) + 1) for i in chosen])
+    spots = detect_frames(frames, automatic_threshold(frames, BOX_PX), BOX_PX)
+    return frames, fit_spots(frames, spots, BOX_PX, units)[0]
 
 
 def molecule_domain(movie: Path, units: CameraUnits) -> MoleculeDomain:
@@ -38,8 +43,7 @@ def molecule_domain(movie: Path, units: CameraUnits) -> MoleculeDomain:
     InputError
         The movie cannot be read, or shows too few molecules to tell.
     """
-    frames = _frames(movie)
-    table, _ = fit_frames(frames, automatic_threshold(frames, BOX_PX), BOX_PX, units)
+    frames, table = _some_molecules(movie, units)
     if len(table) < MIN_SPOTS:
         raise InputError(f"--like {movie}: only {len(table)} molecules in {len(frames)} frames; {MIN_SPOTS} are needed")
     default = MoleculeDomain()
@@ -57,8 +61,7 @@ def molecule_domain(movie: Path, units: CameraUnits) -> MoleculeDomain:
 
 def domain_gap(movie: Path, bundle: ModelBundle, units: CameraUnits) -> float:
     """Share of a movie's spots that look like no training spot (flag 4); 0.001 where movie and training are alike."""
-    frames = _frames(movie)
-    table, _ = fit_frames(frames, automatic_threshold(frames, BOX_PX), BOX_PX, units)
+    frames, table = _some_molecules(movie, units)
     x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
     if not len(x):
         return 0.0
