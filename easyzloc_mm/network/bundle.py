@@ -22,6 +22,8 @@ from easyzloc_mm.profile import CameraUnits, Profile
 if TYPE_CHECKING:
     import onnxruntime
 
+    from easyzloc_mm.network.refine import Refined
+
 SCHEMA_VERSION = 2
 PIXEL_SIZE_TOLERANCE = 0.01
 BATCH = 256
@@ -224,7 +226,11 @@ class ModelBundle:
             z = posterior.z_nm
             lpz = rescale_sigma(posterior.sigma_nm, z, self.calibration["sigma_scale"])
             if refine:
-                z, lpz = self._refine(crops, x, y, z, lpz)
+                refined = self._refine(crops, x, y, z, lpz)
+                z, lpz = refined.z_nm, refined.lpz_nm
+                limit = self.calibration["misfit"]
+                allowed = np.interp(np.log(refined.photons), limit["log_photons"], limit["deviance"])
+                flag |= np.where(refined.deviance > allowed, UNFAMILIAR, 0).astype(np.uint8)
             flag |= np.where(posterior.elsewhere > self.calibration["ambiguous_above"], AMBIGUOUS, 0).astype(np.uint8)
             unfamiliar = self.strangeness(raw[:, 3 * COMPONENTS :]) > self.calibration["novelty"]["threshold"]
             flag |= np.where(unfamiliar, UNFAMILIAR, 0).astype(np.uint8)
@@ -237,7 +243,7 @@ class ModelBundle:
 
     def _refine(
         self, crops: NDArray[np.float32], x: NDArray[np.floating], y: NDArray[np.floating], z: Real, lpz: Real
-    ) -> tuple[Real, Real]:
+    ) -> Refined:
         from easyzloc_mm.network.refine import refine_z
 
         if self._blur is None:
@@ -245,7 +251,7 @@ class ModelBundle:
             self._blur = blur, blur.table(self.field_size_px)
         blur, table = self._blur
         place = blur.place(np.asarray(x, float), np.asarray(y, float), self.field_size_px)
-        return refine_z(crops, table, place, z, lpz, self.units.read_noise_e, self.calibration.get("refined_scale"))
+        return refine_z(crops, table, place, z, lpz, self.units.read_noise_e, self.calibration["refined_scale"])
 
     def warm_up(self) -> None:
         """Compile and run everything once on an empty crop, so that no camera frame has to wait for it."""
