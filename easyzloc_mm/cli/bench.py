@@ -84,7 +84,7 @@ def infer(
 def training(
     beads: Annotated[int, typer.Option("--beads", min=60, help="Training beads, roughly.")] = 400,
     minutes: Annotated[
-        float, typer.Option("--minutes", min=0.05, help="Budget; twice as much is tried beside it.")
+        float, typer.Option("--minutes", min=0.05, help="Budget; twice that is tried too.")
     ] = 10,
     as_json: JsonFlag = False,
 ) -> None:
