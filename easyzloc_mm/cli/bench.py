@@ -107,8 +107,8 @@ def accuracy(
         result = bench_accuracy(
             beads=beads,
             minutes=min(minutes, 1.0) if quick else minutes,
-            molecules=800 if quick else 3000,
-            spline_beads=8 if quick else 20,
+            molecules=400 if quick else 3000,
+            spline_beads=6 if quick else 20,
             seed=seed,
             progress=show,
         )
@@ -125,6 +125,20 @@ def infer(
     from easyzloc_mm.benchmarks.inference import bench_infer
 
     finish(bench_infer(model), as_json=as_json, title="inference, one core")
+
+
+@bench_app.command("train")
+def training(
+    beads: Annotated[int, typer.Option("--beads", min=60, help="Training beads, roughly.")] = 400,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Budget; twice that is tried too.")] = 10,
+    as_json: JsonFlag = False,
+) -> None:
+    """Accuracy reached in a time budget, and in twice that."""
+    from easyzloc_mm.benchmarks.training import bench_train
+
+    with progress_display() as show:
+        result = bench_train(beads=beads, minutes=minutes, progress=show)
+    finish(result, as_json=as_json, title="training")
 
 
 def _print_accuracy(result: dict[str, Any]) -> None:

@@ -66,4 +66,4 @@ def domain_gap(movie: Path, bundle: ModelBundle, units: CameraUnits) -> float:
     if not len(x):
         return 0.0
     crops = crop_photons(frames, table["frame"].to_numpy(), x, y, units)
-    return float(np.mean(bundle.predict(crops, x, y, refine=False).z_flag & UNFAMILIAR > 0))
+    return float(np.mean(bundle.predict(crops, x, y).z_flag & UNFAMILIAR > 0))

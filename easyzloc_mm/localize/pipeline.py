@@ -110,12 +110,12 @@ class Localizer:
         how = self.settings.localize
         spots = detect_frames(frames if cleared is None else cleared, threshold, how.box_px)
         table, rejected = fit_spots(frames, spots, how.box_px, self.settings.units, how.fit)
-        self.assign_z(frames, table)
+        self.assign_z(frames, table, move_xy=True)
         table["frame"] = np.asarray(numbers, np.uint32)[table["frame"].to_numpy(np.int64)]
         return table, rejected
 
-    def assign_z(self, frames: NDArray[np.uint16], table: pd.DataFrame) -> None:
-        """Add z, lpz and z_flag, and move x, y to the sensor.
+    def assign_z(self, frames: NDArray[np.uint16], table: pd.DataFrame, *, move_xy: bool = False) -> None:
+        """Add z, lpz and z_flag, and count x, y from the sensor's corner.
 
         Parameters
         ----------
@@ -123,12 +123,22 @@ class Localizer:
             ADU.
         table : DataFrame
             `frame` counts within `frames`; x, y in their pixels.
+        move_xy : bool
+            Also put x, y where the blur that the beads measured says the emitter is. A Gaussian fit follows the skewed
+            image of a defocused emitter, by tens of nanometres.
         """
         x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
         crops = crop_photons(frames, table["frame"].to_numpy(), x, y, self.settings.units)
         left, top = self.settings.origin_px
         prediction = self._bundle.predict(crops, x + left, y + top)
         table["z"], table["lpz"], table["z_flag"] = prediction.z_nm, prediction.lpz_nm, prediction.z_flag
+        if move_xy:
+            known = np.isfinite(prediction.xy_px[:, 0])
+            for axis, (name, fitted) in enumerate((("x", x), ("y", y))):
+                moved = np.rint(fitted) + prediction.xy_px[:, axis]
+                table[name] = np.where(known, moved, fitted).astype(np.float32)
+                spread = prediction.lpxy_px[:, axis]
+                table[f"lp{name}"] = np.where(known, spread, table[f"lp{name}"]).astype(np.float32)
         if (left, top) != (0, 0):
             table["x"] += left
             table["y"] += top

@@ -22,6 +22,8 @@ from easyzloc_mm.profile import CameraUnits, Profile
 if TYPE_CHECKING:
     import onnxruntime
 
+    from easyzloc_mm.network.refine import Refined
+
 SCHEMA_VERSION = 2
 PIXEL_SIZE_TOLERANCE = 0.01
 BATCH = 256
@@ -40,11 +42,16 @@ class ZPrediction:
     z_flag : ndarray, shape (n,), uint8
         Bit field: 1 outside the calibrated z range, 2 sign-ambiguous, 4 unlike any training spot, 8 outside the
         calibrated field. 0: to be believed.
+    xy_px, lpxy_px : ndarray, shape (n, 2), float32
+        Place from the middle of the crop under the blur that the beads measured, and its standard deviation, pixels;
+        NaN where it was not refined.
     """
 
     z_nm: NDArray[np.float32]
     lpz_nm: NDArray[np.float32]
     z_flag: NDArray[np.uint8]
+    xy_px: NDArray[np.float32]
+    lpxy_px: NDArray[np.float32]
 
 
 def _providers(available: list[str]) -> list[str]:
@@ -210,8 +217,10 @@ class ModelBundle:
             Go on from the network's z to the maximum of the likelihood under the blur that the beads measured
             (`refine.refine_z`): closer to the information limit for bright spots, at a few thousand spots a second.
         """
+        place = spread = np.full((len(crops), 2), np.nan, np.float32)
         if not len(crops):
-            return ZPrediction(np.empty(0, np.float32), np.empty(0, np.float32), np.empty(0, np.uint8))
+            nothing = np.empty(0, np.float32)
+            return ZPrediction(nothing, nothing, np.empty(0, np.uint8), place, spread)
         raw = self.raw_output(crops, x, y)
         low, high = self.z_range_nm
         flag = np.zeros(len(crops), np.uint8)
@@ -224,7 +233,12 @@ class ModelBundle:
             z = posterior.z_nm
             lpz = rescale_sigma(posterior.sigma_nm, z, self.calibration["sigma_scale"])
             if refine:
-                z, lpz = self._refine(crops, x, y, z, lpz)
+                refined = self._refine(crops, x, y, z, lpz)
+                z, lpz = refined.z_nm, refined.lpz_nm
+                place, spread = refined.xy_px.astype(np.float32), refined.sigma_xy_px.astype(np.float32)
+                limit = self.calibration["misfit"]
+                allowed = np.interp(np.log(refined.photons), limit["log_photons"], limit["deviance"])
+                flag |= np.where(refined.deviance > allowed, UNFAMILIAR, 0).astype(np.uint8)
             flag |= np.where(posterior.elsewhere > self.calibration["ambiguous_above"], AMBIGUOUS, 0).astype(np.uint8)
             unfamiliar = self.strangeness(raw[:, 3 * COMPONENTS :]) > self.calibration["novelty"]["threshold"]
             flag |= np.where(unfamiliar, UNFAMILIAR, 0).astype(np.uint8)
@@ -233,11 +247,11 @@ class ModelBundle:
             width, height = self.field_size_px
             outside = (x < -0.5) | (y < -0.5) | (x > width - 0.5) | (y > height - 0.5)
             flag |= np.where(outside, OUTSIDE_FIELD, 0).astype(np.uint8)
-        return ZPrediction(z.astype(np.float32), lpz.astype(np.float32), flag)
+        return ZPrediction(z.astype(np.float32), lpz.astype(np.float32), flag, place, spread)
 
     def _refine(
         self, crops: NDArray[np.float32], x: NDArray[np.floating], y: NDArray[np.floating], z: Real, lpz: Real
-    ) -> tuple[Real, Real]:
+    ) -> Refined:
         from easyzloc_mm.network.refine import refine_z
 
         if self._blur is None:
@@ -245,7 +259,7 @@ class ModelBundle:
             self._blur = blur, blur.table(self.field_size_px)
         blur, table = self._blur
         place = blur.place(np.asarray(x, float), np.asarray(y, float), self.field_size_px)
-        return refine_z(crops, table, place, z, lpz, self.units.read_noise_e, self.calibration.get("refined_scale"))
+        return refine_z(crops, table, place, z, lpz, self.units.read_noise_e, self.calibration["refined_scale"])
 
     def warm_up(self) -> None:
         """Compile and run everything once on an empty crop, so that no camera frame has to wait for it."""

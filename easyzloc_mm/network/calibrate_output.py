@@ -34,6 +34,8 @@ def sigma_scale(sigma_nm: Real, predicted_nm: Real, true_nm: Real) -> dict[str, 
     scale: dict[str, Any] = {"log_sigma": [0.0], "factor": [1.0], "z_nm": [0.0], "z_factor": [1.0]}
     if not len(error):  # a network that was hardly trained is sure of nothing
         return scale
+    if len(error) < MIN_IN_BIN:
+        return scale
     for position, values, factor, bins in (
         ("log_sigma", np.log(sigma_nm), "factor", SIGMA_BINS),
         ("z_nm", predicted_nm, "z_factor", Z_BINS),
@@ -52,6 +54,17 @@ def rescale_sigma(sigma_nm: Real, z_nm: Real, scale: dict[str, Any]) -> Real:
     """Apply what `sigma_scale` found."""
     by_sigma = np.interp(np.log(sigma_nm), scale["log_sigma"], scale["factor"])
     return np.asarray(sigma_nm * by_sigma * np.interp(z_nm, scale["z_nm"], scale["z_factor"]))
+
+
+def misfit_limit(deviance: Real, photons: Real) -> dict[str, Any]:
+    """Deviance that 99.9 % of held-out spots stay below, by photons: bright ones show what the model lacks."""
+    light = np.log(photons)
+    edges = np.quantile(light, np.linspace(0, 1, SIGMA_BINS + 1))
+    where = np.clip(np.searchsorted(edges, light, side="right") - 1, 0, SIGMA_BINS - 1)
+    return {
+        "log_photons": [float(light[where == b].mean()) for b in range(SIGMA_BINS)],
+        "deviance": [float(np.quantile(deviance[where == b], FAMILIAR_QUANTILE)) for b in range(SIGMA_BINS)],
+    }
 
 
 def sure(raw: NDArray[np.floating]) -> tuple[Posterior, NDArray[np.bool_]]:

@@ -36,6 +36,8 @@ class SpotFits:
         Fisher information; logarithm of the root of the covariance's determinant (how broad the optimum is).
     x_px, y_px, photons, background : ndarray, shape (n, s)
         The other parameters, x and y from the middle of the crop.
+    sigma_x_px, sigma_y_px : ndarray, shape (n, s)
+        Standard deviations of x and y from the Fisher information.
     """
 
     z_nm: Real
@@ -46,6 +48,8 @@ class SpotFits:
     y_px: Real
     photons: Real
     background: Real
+    sigma_x_px: Real
+    sigma_y_px: Real
 
 
 def fit_spots(
@@ -65,7 +69,7 @@ def fit_spots(
     read_noise_e : float
     """
     starts = np.broadcast_to(np.asarray(starts_nm, float), (len(crops), np.shape(starts_nm)[-1]))
-    out = np.empty((len(crops), starts.shape[1], 8))
+    out = np.empty((len(crops), starts.shape[1], 10))
     knots = (starts - table.z_start_nm) / table.z_pitch_nm
     _fit(np.ascontiguousarray(crops, np.float32), table.coefficients, np.ascontiguousarray(place, np.int64),
          np.ascontiguousarray(knots), PITCH_PX, read_noise_e**2, out)  # fmt: skip
@@ -79,6 +83,8 @@ def fit_spots(
         y_px=out[:, :, 1],
         photons=out[:, :, 3],
         background=out[:, :, 4],
+        sigma_x_px=out[:, :, 8],
+        sigma_y_px=out[:, :, 9],
     )
 
 
@@ -247,15 +253,17 @@ def _fit(crops, tables, place, starts, pitch, variance, out):  # type: ignore[no
             out[i, s, 5] = deviance
             out[i, s, 6] = 1e3
             out[i, s, 7] = 0.0
+            out[i, s, 8] = out[i, s, 9] = size
             for p in range(5):
                 matrix[p, p] += 1e-9 * matrix[p, p] + 1e-12
             if _cholesky(matrix, factor):
                 volume = 0.0
                 for p in range(5):
                     volume -= np.log(factor[p, p])
-                slope[:] = 0.0
-                slope[2] = 1.0
-                _solve(factor, slope, step)
-                out[i, s, 6] = np.sqrt(max(step[2], 1e-12))
+                for p, column in ((2, 6), (0, 8), (1, 9)):
+                    slope[:] = 0.0
+                    slope[p] = 1.0
+                    _solve(factor, slope, step)
+                    out[i, s, column] = np.sqrt(max(step[p], 1e-12))
                 # Brightness counts by its logarithm: no brightness is more likely than another of its scale.
                 out[i, s, 7] = volume - np.log(max(theta[3], 1.0))

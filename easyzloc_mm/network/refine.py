@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,30 @@ SIGMA_RATIO = 1.3
 """And one that claims to be so much surer or less sure than the network is no trustworthy one."""
 
 
+@dataclass(frozen=True)
+class Refined:
+    """Refined answers for n spots, each of shape (n,).
+
+    Attributes
+    ----------
+    z_nm, lpz_nm : ndarray
+    deviance : ndarray
+        How badly the measured blur explains the spot at its best.
+    photons : ndarray
+        At that optimum.
+    xy_px, sigma_xy_px : ndarray, shape (n, 2)
+        Place of the emitter from the middle of the crop, as the beads define it, and its standard deviation; NaN where
+        the network's answer stands. A fitted Gaussian follows the coma and astigmatism of a defocused spot instead.
+    """
+
+    z_nm: Real
+    lpz_nm: Real
+    deviance: Real
+    photons: Real
+    xy_px: Real
+    sigma_xy_px: Real
+
+
 def refine_z(
     crops: NDArray[np.float32],
     table: BlurTable,
@@ -29,7 +54,7 @@ def refine_z(
     lpz_nm: Real,
     read_noise_e: float,
     scale: dict[str, Any] | None = None,
-) -> tuple[Real, Real]:
+) -> Refined:
     """Refine network answers; where that cannot be trusted, they stay as they are.
 
     Parameters
@@ -44,19 +69,14 @@ def refine_z(
     scale : dict, optional
         Calibration of the refined uncertainty (`calibrate_output.sigma_scale`).
 
-    Returns
-    -------
-    z_nm, lpz_nm : ndarray, shape (n,)
     """
     z, sigma = np.array(z_nm, float), np.array(lpz_nm, float)
-    asked = np.flatnonzero(sigma < MAX_SIGMA_NM)
-    if not len(asked):
-        return z, sigma
-    fit = fit_spots(crops[asked], table, place[asked], z[asked, None], read_noise_e)
+    fit = fit_spots(crops, table, place, z[:, None], read_noise_e)
     found, width = fit.z_nm[:, 0], fit.sigma_nm[:, 0]
-    close = np.abs(found - z[asked]) <= WITHIN_SIGMAS * sigma[asked]
-    close &= (width < SIGMA_RATIO * sigma[asked]) & (width > 0)
-    chosen = asked[close]
-    z[chosen] = found[close]
-    sigma[chosen] = width[close] if scale is None else rescale_sigma(width[close], found[close], scale)
-    return z, sigma
+    close = (sigma < MAX_SIGMA_NM) & (np.abs(found - z) <= WITHIN_SIGMAS * sigma)
+    close &= (width < SIGMA_RATIO * sigma) & (width > 0)
+    z[close] = found[close]
+    sigma[close] = width[close] if scale is None else rescale_sigma(width[close], found[close], scale)
+    place_px = np.where(close[:, None], np.concatenate([fit.x_px, fit.y_px], axis=1), np.nan)
+    spread_px = np.concatenate([fit.sigma_x_px, fit.sigma_y_px], axis=1)
+    return Refined(z, sigma, fit.deviance[:, 0], fit.photons[:, 0], place_px, spread_px)

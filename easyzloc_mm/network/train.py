@@ -21,6 +21,7 @@ from easyzloc_mm.network.bundle import SCHEMA_VERSION, ModelBundle
 from easyzloc_mm.network.calibrate_output import (
     AMBIGUOUS_ABOVE,
     learn_familiarity,
+    misfit_limit,
     rescale_sigma,
     sigma_by_z,
     sigma_scale,
@@ -224,15 +225,16 @@ def _matched(
     scale = sigma_scale(posterior.sigma_nm[certain], posterior.z_nm[certain], truth[certain])
     lpz = rescale_sigma(posterior.sigma_nm, posterior.z_nm, scale)
     place = blur.place(held_out.x, held_out.y, beads.field_size_px)
-    refined, width = refine_z(
+    refined = refine_z(
         held_out.crops, blur.table(beads.field_size_px), place, posterior.z_nm, lpz, beads.units.read_noise_e
     )
-    changed = certain & (refined != posterior.z_nm)
+    changed = certain & (refined.z_nm != posterior.z_nm)
     return model, {
         "normalisation": str(Normalisation.SPOT),
         "ambiguous_above": AMBIGUOUS_ABOVE,
         "sigma_scale": scale,
-        "refined_scale": sigma_scale(width[changed], refined[changed], truth[changed]),
+        "refined_scale": sigma_scale(refined.lpz_nm[changed], refined.z_nm[changed], truth[changed]),
+        "misfit": misfit_limit(refined.deviance, refined.photons),
         "novelty": learn_familiarity(raw_known[:, 3 * COMPONENTS :], raw[:, 3 * COMPONENTS :]),
         "domain": asdict(domain),
         "settings": asdict(options["settings"]),
