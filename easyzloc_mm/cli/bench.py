@@ -83,9 +83,7 @@ def infer(
 @bench_app.command("train")
 def training(
     beads: Annotated[int, typer.Option("--beads", min=60, help="Training beads, roughly.")] = 400,
-    minutes: Annotated[
-        float, typer.Option("--minutes", min=0.05, help="Budget; twice that is tried too.")
-    ] = 10,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Budget; twice that is tried too.")] = 10,
     as_json: JsonFlag = False,
 ) -> None:
     """Accuracy reached in a time budget, and in twice that."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.network.calibrate_output import rescale_sigma
-from easyzloc_mm.network.likelihood import fit_spots
+from easyzloc_mm.network.likelihood import FAILED, fit_spots
 from easyzloc_mm.network.psf_field import BlurTable
 
 Real = NDArray[np.float64]
@@ -72,4 +72,4 @@ def refine_z(
     close &= (width < SIGMA_RATIO * sigma) & (width > 0)
     z[close] = found[close]
     sigma[close] = width[close] if scale is None else rescale_sigma(width[close], found[close], scale)
-    return Refined(z, sigma, fit.deviance[:, 0], fit.photons[:, 0])
+    return Refined(z, sigma, np.nan_to_num(fit.deviance[:, 0], nan=FAILED), fit.photons[:, 0])
