@@ -59,11 +59,14 @@ def rescale_sigma(sigma_nm: Real, z_nm: Real, scale: dict[str, Any]) -> Real:
 def misfit_limit(deviance: Real, photons: Real) -> dict[str, Any]:
     """Deviance that 99.9 % of held-out spots stay below, by photons: bright ones show what the model lacks."""
     light = np.log(photons)
+    finite = np.isfinite(light) & np.isfinite(deviance)
+    light, deviance = light[finite], deviance[finite]
     edges = np.quantile(light, np.linspace(0, 1, SIGMA_BINS + 1))
     where = np.clip(np.searchsorted(edges, light, side="right") - 1, 0, SIGMA_BINS - 1)
+    kept = [b for b in range(SIGMA_BINS) if np.any(where == b)]
     return {
-        "log_photons": [float(light[where == b].mean()) for b in range(SIGMA_BINS)],
-        "deviance": [float(np.quantile(deviance[where == b], FAMILIAR_QUANTILE)) for b in range(SIGMA_BINS)],
+        "log_photons": [float(light[where == b].mean()) for b in kept],
+        "deviance": [float(np.quantile(deviance[where == b], FAMILIAR_QUANTILE)) for b in kept],
     }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.network.calibrate_output import rescale_sigma
-from easyzloc_mm.network.likelihood import fit_spots
+from easyzloc_mm.network.likelihood import FAILED, fit_spots
 from easyzloc_mm.network.psf_field import BlurTable
 
 Real = NDArray[np.float64]
@@ -79,4 +79,4 @@ def refine_z(
     sigma[close] = width[close] if scale is None else rescale_sigma(width[close], found[close], scale)
     place_px = np.where(close[:, None], np.concatenate([fit.x_px, fit.y_px], axis=1), np.nan)
     spread_px = np.concatenate([fit.sigma_x_px, fit.sigma_y_px], axis=1)
-    return Refined(z, sigma, fit.deviance[:, 0], fit.photons[:, 0], place_px, spread_px)
+    return Refined(z, sigma, np.nan_to_num(fit.deviance[:, 0], nan=FAILED), fit.photons[:, 0], place_px, spread_px)
