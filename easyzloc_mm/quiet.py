@@ -19,7 +19,8 @@ def picasso(module: str) -> ModuleType:
         return sys.modules[name]
     import matplotlib
 
-    with matplotlib.rc_context(), contextlib.redirect_stdout(io.StringIO()):
+    unheard = io.StringIO()
+    with matplotlib.rc_context(), contextlib.redirect_stdout(unheard), contextlib.redirect_stderr(unheard):
         return importlib.import_module(name)
 
 

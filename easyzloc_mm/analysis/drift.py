@@ -20,8 +20,6 @@ METHODS_XY = ("auto", "fiducials", "rcc", "aim", "overlap", "none")
 METHODS_Z = ("auto", "fiducials", "paper", "aim", "overlap", "none")
 ENOUGH_MARKERS = 2
 """One marker can move on its own, and nobody would know."""
-WORSE = 0.995
-"""A corrected table must be at least as sharp as the uncorrected one, but for chance."""
 
 
 @dataclass(frozen=True)
@@ -282,7 +280,7 @@ def _sharpest(work: _Work, axes: str, still: Real, ways: dict[str, tuple[Real, s
     for name, (path, _) in ways.items():
         if name != best:
             work.others[f"{axes} {name}"] = path if axes == "xy" else path[:, 2:]
-    if values[best] <= none * WORSE or none <= 0 and values[best] <= 0:
+    if values[best] <= none * WORSE or (none <= 0 and values[best] <= 0):
         return still, "not corrected", "no way of finding drift makes the table sharper"
     told = ", ".join(f"{name} {value / max(none, 1e-12):.3f}" for name, value in values.items())
     path, said = ways[best]
@@ -290,7 +288,7 @@ def _sharpest(work: _Work, axes: str, still: Real, ways: dict[str, tuple[Real, s
 
 
 def _marked(work: _Work, axes: str) -> tuple[Real | None, str, str]:
-    """What the markers say of x and y, or of z: path, what was done, what was wrong."""
+    """Ask the markers for x and y, or for z: path, what was done, what was wrong."""
     paths, used, faults = [], [], []
     for axis in axes:
         scale = 1.0 if axis == "z" else work.pixel_nm

@@ -25,7 +25,7 @@ def _info(frames: int, shape_yx: tuple[int, int], pixel_nm: float) -> list[dict[
 
 
 def rcc_path(table: pd.DataFrame, frames: int, shape_yx: tuple[int, int], pixel_nm: float) -> tuple[Real | None, str]:
-    """x and y by redundant cross-correlation (Wang et al. 2014), as Picasso does it.
+    """X and y by redundant cross-correlation (Wang et al. 2014), as Picasso does it.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def aim_path(table: pd.DataFrame, frames: int, shape_yx: tuple[int, int], pixel_
 
 
 def paper_z_path(table: pd.DataFrame, frames: int) -> tuple[Real | None, str]:
-    """z by the paper's rule: mean z of 500 frames, smoothed by a cubic spline, relative to the overall mean.
+    """Z by the paper's rule: mean z of 500 frames, smoothed by a cubic spline, relative to the overall mean.
 
     It holds only where the depths at which molecules blink stay the same through the run. Runs shorter than five times
     500 frames have five shorter bins.

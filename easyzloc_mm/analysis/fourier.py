@@ -7,6 +7,7 @@ holds; the limits of the resolution follow from that by drawing curves within th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,7 @@ class Correlation:
         return self.cross / np.maximum(np.sqrt(self.one * self.two), 1e-30)
 
     def smooth(self) -> tuple[Real, Real]:
-        """Moving mean of the curve, weighted by independent frequencies, and its standard error."""
+        """Return the moving mean of the curve, weighted by independent frequencies, and its standard error."""
         half = max(1, int(SMOOTH_RINGS * len(self.frequency)))
         kernel = np.ones(2 * half + 1)
         weight = np.convolve(np.pad(self.independent, half, mode="edge"), kernel, "valid")
@@ -59,7 +60,7 @@ class Correlation:
         return mean, (1 - np.clip(mean, -1, 1) ** 2) / np.sqrt(np.maximum(weight, 1.0)) + 1e-12
 
     def cone(self, axis: int, half_angle_degrees: float) -> Correlation:
-        """The same from the frequencies near one axis only (0 x, 1 y, 2 z).
+        """Return the same from the frequencies near one axis only (0 x, 1 y, 2 z).
 
         Raises
         ------
@@ -76,7 +77,7 @@ class Correlation:
         ring = self.ring[inside]
 
         def add(values: Real) -> Real:
-            return np.bincount(ring, values.ravel()[inside], rings + 1)[:rings]
+            return np.asarray(np.bincount(ring, values.ravel()[inside], rings + 1)[:rings], float)
 
         count = np.bincount(ring, minlength=rings + 1)[:rings]
         share = self.independent / np.maximum(np.bincount(self.ring, minlength=rings + 1)[:rings], 1)
@@ -92,20 +93,22 @@ def _tapered(size: int) -> Real:
 
 
 def fourier_correlation(
-    place: Real, span: Real, pixel_nm: float, first: NDArray[np.bool_], block_frames: int
+    places: list[Real], halves: list[NDArray[np.bool_]], span: Real, pixel_nm: float, block_frames: int
 ) -> Correlation:
-    """Correlate two halves of a set of points.
+    """Correlate two halves of sets of points; the spectra of all sets are added up.
 
     Parameters
     ----------
-    place : ndarray, shape (n, 2 or 3)
-        nm from the corner of the window.
+    places : list of ndarray, shape (n, 2 or 3)
+        Points in each window, nm from its corner.
+    halves : list of ndarray of bool, shape (n,)
+        Which of them are in the first half.
     span : ndarray, shape (2 or 3,)
-        Edges of the window, nm.
+        Edges of a window, nm.
     pixel_nm : float
         Of the histogram.
-    first : ndarray of bool, shape (n,)
-        Points of the first half.
+    block_frames : int
+        For the record.
     """
     import scipy.fft
 
@@ -113,14 +116,20 @@ def fourier_correlation(
     # Smooth edges everywhere but along z, where the sample ends by itself.
     windows = [_tapered(size) if axis < 2 else np.ones(size) for axis, size in enumerate(shape)]
     padded = [scipy.fft.next_fast_len(int(size), real=True) for size in shape]
-    index = np.minimum((place / pixel_nm).astype(np.int64), shape - 1)
-    flat = np.ravel_multi_index(tuple(index.T), tuple(shape))
-    spectra = []
-    for half in (first, ~first):
-        image = np.bincount(flat[half], minlength=int(np.prod(shape))).reshape(shape).astype(np.float32)
-        for axis, window in enumerate(windows):
-            image *= window.astype(np.float32).reshape([-1 if a == axis else 1 for a in range(len(shape))])
-        spectra.append(scipy.fft.rfftn(image, s=padded))
+    cross: Any = 0.0
+    one: Any = 0.0
+    two: Any = 0.0
+    for place, first in zip(places, halves, strict=True):
+        index = np.clip((place / pixel_nm).astype(np.int64), 0, shape - 1)
+        flat = np.ravel_multi_index(tuple(index.T), tuple(shape))
+        spectra = []
+        for half in (first, ~first):
+            image = np.bincount(flat[half], minlength=int(np.prod(shape))).reshape(shape).astype(np.float32)
+            for axis, window in enumerate(windows):
+                image *= window.astype(np.float32).reshape([-1 if a == axis else 1 for a in range(len(shape))])
+            spectra.append(scipy.fft.rfftn(image, s=padded))
+        cross = cross + (spectra[0] * spectra[1].conj()).real
+        one, two = one + np.abs(spectra[0]) ** 2, two + np.abs(spectra[1]) ** 2
     frequencies = tuple(
         scipy.fft.rfftfreq(size, pixel_nm) if axis == len(padded) - 1 else scipy.fft.fftfreq(size, pixel_nm)
         for axis, size in enumerate(padded)
@@ -130,18 +139,16 @@ def fourier_correlation(
     radius = np.sqrt(sum(squares))
     rings = int(0.5 / pixel_nm / step)
     ring = np.minimum((radius / step).astype(np.int64).ravel(), rings)
-    cross = (spectra[0] * spectra[1].conj()).real
-    one, two = (np.abs(s) ** 2 for s in spectra)
 
     def add(values: Real) -> Real:
-        return np.bincount(ring, values.ravel(), rings + 1)[:rings]
+        return np.asarray(np.bincount(ring, values.ravel(), rings + 1)[:rings], float)
 
-    count = np.bincount(ring, minlength=rings + 1)[:rings].astype(float)
+    count = np.bincount(ring, minlength=rings + 1)[:rings].astype(float) * len(places)
     # Zeros around the image and soft edges make neighbouring frequencies say the same.
     independent = count * float(np.prod([w.mean() for w in windows]) * np.prod(shape / np.array(padded)))
     solid = len(shape) == 3
     return Correlation(
-        frequency=(np.arange(rings) + 0.5) * step,
+        frequency=np.asarray((np.arange(rings) + 0.5) * step, float),
         cross=add(cross),
         one=add(one),
         two=add(two),

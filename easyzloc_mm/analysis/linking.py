@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from easyzloc_mm.analysis.tables import load
 from easyzloc_mm.errors import InputError
@@ -58,6 +59,7 @@ def link(table: pd.DataFrame, max_distance_px: float, max_dark_frames: int) -> p
     out: dict[str, Any] = {}
     for name in [str(column) for column in table.columns]:
         value = table[name].to_numpy(float)
+        merged: NDArray[np.float64]
         if name in KEPT:
             out[name] = table[name].to_numpy()[first]
             continue
@@ -67,17 +69,18 @@ def link(table: pd.DataFrame, max_distance_px: float, max_dark_frames: int) -> p
             out[name] = joined.astype(np.uint8)
             continue
         if name in SUMMED:
-            merged = np.bincount(event, value, events)
+            merged = np.asarray(np.bincount(event, value, events), float)
         elif name in WEIGHTED or name in WEIGHTED.values():
             sigma = WEIGHTED.get(name, name)
             weight = 1 / np.maximum(table[sigma].to_numpy(float), 1e-9) ** 2 if sigma in table else np.ones(len(table))
             if sigma == "lpz":
                 weight = weight * depth_counts
             total = np.bincount(event, weight, events)
-            merged = np.bincount(event, weight * value, events) / total if name in WEIGHTED else 1 / np.sqrt(total)
+            mean = np.asarray(np.bincount(event, weight * value, events) / total, float)
+            merged = mean if name in WEIGHTED else 1 / np.sqrt(total)
         else:
-            merged = np.bincount(event, value, events) / count
-        kind = table[name].dtype
+            merged = np.asarray(np.bincount(event, value, events) / count, float)
+        kind = table[name].to_numpy().dtype
         out[name] = merged.astype(kind if kind.kind == "f" else np.float32)
     last = np.zeros(events, np.int64)
     np.maximum.at(last, event, table["frame"].to_numpy(np.int64))

@@ -13,7 +13,7 @@ from easyzloc_mm.analysis.drift_fiducials import read_picks
 from easyzloc_mm.analysis.pore_paper import PaperCount, count_by_paper, paper_peaks, scan_bandwidths
 from easyzloc_mm.analysis.pore_population import PoreData, Verdicts, judge_pores, measure_rings, pore_data
 from easyzloc_mm.analysis.pores import RING_RADIUS_NM, Pores, find_pores, pores_at, ring_sizes
-from easyzloc_mm.analysis.tables import load, in_nm
+from easyzloc_mm.analysis.tables import in_nm, load
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.store.output import check_output, whole_or_nothing
 
@@ -229,7 +229,7 @@ def figure_run(run: Path, out: Path, figure: int, *, overwrite: bool = False, **
             scan = scan_bandwidths(data.groups())
             draw_bandwidths(scan, draft)
             at_paper = int(np.argmin(np.abs(scan["bandwidth_nm"] - 15)))
-            best = scan.loc[scan["successes"].idxmax()]
+            best = scan.iloc[int(np.argmax(scan["successes"]))]
             result |= {
                 "successes_at_15_nm": int(scan["successes"].iloc[at_paper]),
                 "null_successes_at_15_nm": float(scan["null_successes"].iloc[at_paper]),

@@ -156,11 +156,10 @@ def _average(figure: Any, grid: Any, analysis: Analysis, middles: dict[int, floa
         canvas: Canvas = style.canvas(LOOK[look], extent, AVERAGE_PIXEL_NM)
         canvas.add(cloud)
         show(axes, canvas)
-        spacing = analysis.rings["ring_spacing_nm"]
+        spacing, limits = (analysis.rings[name] for name in ("ring_spacing_nm", "ring_spacing_ci_nm"))
         words = f"average of {len(analysis.data)} pores" if look == "xy" else "from the side"
-        if look == "xz" and isinstance(spacing, float):
-            low, high = analysis.rings["ring_spacing_ci_nm"]  # type: ignore[misc]
-            words += f": rings {spacing:.1f} nm apart ({low:.1f} to {high:.1f})"
+        if look == "xz" and isinstance(spacing, float) and isinstance(limits, list):
+            words += f": rings {spacing:.1f} nm apart ({limits[0]:.1f} to {limits[1]:.1f})"
         axes.text(0.02, 0.98, words, color="white", fontsize=9.5, va="top", transform=axes.transAxes)
         out.append(axes)
     return out

@@ -72,7 +72,7 @@ class PoreData:
         return [self.z[self.rows(number)] for number in range(len(self))]
 
     def subset(self, chosen: NDArray[np.bool_]) -> PoreData:
-        """The pores for which `chosen` is true."""
+        """Return the pores for which `chosen` is true."""
         numbers = np.flatnonzero(chosen)
         rows = np.concatenate([np.arange(self.begin[k], self.begin[k + 1]) for k in numbers])
         sizes = np.diff(self.begin)[numbers]
@@ -80,7 +80,7 @@ class PoreData:
         return PoreData(self.z[rows], self.lpz[rows], self.dx[rows], self.dy[rows], begin, self.names[numbers])
 
     def with_depths(self, z: Real) -> PoreData:
-        """The same pores with other depths."""
+        """Return the same pores with other depths."""
         return PoreData(z, self.lpz, self.dx, self.dy, self.begin, self.names)
 
 
@@ -91,8 +91,8 @@ def pore_data(table: pd.DataFrame) -> PoreData:
     counts = table["pore"].value_counts()
     table = table[table["pore"].isin(counts.index[counts >= MIN_LOCALIZATIONS])].sort_values("pore", kind="stable")
     names, begin = np.unique(table["pore"].to_numpy(np.int64), return_index=True)
-    columns = [np.ascontiguousarray(table[name].to_numpy(float)) for name in ("z", "lpz", "dx", "dy")]
-    return PoreData(*columns, np.append(begin, len(table)).astype(np.int64), names)
+    z, lpz, dx, dy = (np.ascontiguousarray(table[name].to_numpy(float)) for name in ("z", "lpz", "dx", "dy"))
+    return PoreData(z, lpz, dx, dy, np.append(begin, len(table)).astype(np.int64), names)
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def fit_shared(data: PoreData, layers: Real = RINGS, *, start: tuple[float, floa
 
 
 def imagine(data: PoreData, fit: SharedFit, layers: Real, rng: np.random.Generator) -> PoreData:
-    """The same pores with depths drawn from a fitted model."""
+    """Return the same pores with depths drawn from a fitted model."""
     pore = np.repeat(np.arange(len(data)), np.diff(data.begin))
     middle, slope_x, slope_y, share = fit.nuisance[pore].T
     if len(layers) == 2:

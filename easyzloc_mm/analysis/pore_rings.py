@@ -215,7 +215,7 @@ def fit_pore(z: Real, lpz: Real, dx: Real, dy: Real) -> RingFit:
 
 
 def _scores(z: Real, lpz: Real, dx: Real, dy: Real, two: Real) -> tuple[Real, Real]:
-    """Derivatives of every localisation's log-likelihood by `PARAMETERS`, and its chance to be in the upper ring."""
+    """Derive every localisation's log-likelihood by `PARAMETERS`; also its chance to be in the upper ring."""
     middle, slope_x, slope_y, spacing, width, share = two
     variance = width**2 + lpz**2
     off = (z - middle - slope_x * dx - slope_y * dy)[None] - spacing * RINGS[:, None]

@@ -147,7 +147,7 @@ class Style:
     style: str = "gaussian"
 
     def canvas(self, look: Real, extent_nm: Extent, pixel_nm: float) -> Canvas:
-        """An empty picture in this style."""
+        """Return an empty picture in this style."""
         return Canvas(look, extent_nm, pixel_nm, self.z_range_nm, style=self.style, colours=self.colours)
 
 
@@ -272,7 +272,7 @@ def bar_length_nm(width_nm: float) -> float:
 
 
 def length_label(length_nm: float) -> str:
-    """A length for people."""
+    """Say a length for people."""
     return f"{length_nm / 1000:g} µm" if length_nm >= 1000 else f"{length_nm:g} nm"
 
 
@@ -293,7 +293,7 @@ def scale_bar(axes: Axes, left: float, right: float, top: float, bottom: float, 
 
 
 def depth_colours(name: str = DEPTH) -> ListedColormap:
-    """The colours of depth for matplotlib."""
+    """Return the colours of depth for matplotlib."""
     from matplotlib.colors import ListedColormap
 
     return ListedColormap(colour_table(name))

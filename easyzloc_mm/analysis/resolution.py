@@ -25,8 +25,10 @@ from easyzloc_mm.store.pictures import picture
 Real = NDArray[np.float64]
 
 MIN_ROWS = 1000
-FRC_EDGE_NM, FRC_MAX_PX = 10_000.0, 2048
-FSC_EDGE_NM, FSC_MAX_VOXELS, FSC_DEPTH_NM = 3000.0, 2**24, 1000.0
+FRC_EDGE_NM, FRC_MAX_PX, FRC_WINDOWS = 10_000.0, 2048, 6
+FSC_EDGE_NM, FSC_MAX_VOXELS, FSC_DEPTH_NM, FSC_WINDOWS = 2500.0, 2**23, 1000.0, 8
+"""Squares that are correlated: edge, size in memory, depth, and how many, the densest first."""
+MIN_WINDOW_ROWS = 100
 PIXELS_PER_PRECISION = 2.0
 MIN_PIXEL_NM = 2.0
 BLOCKS = 40
@@ -100,21 +102,25 @@ def _chance(difference: Real, window: float, axis: str) -> Real:
     return 2 / (np.pi * window**2) * np.sqrt(np.maximum(window**2 - difference**2, 1e-12))
 
 
-def _window(table: pd.DataFrame, edge_nm: float) -> pd.DataFrame:
-    """Localisations of the densest square of that edge."""
+def _windows(table: pd.DataFrame, edge_nm: float, most: int) -> list[pd.DataFrame]:
+    """Localisations of the densest squares of that edge, side by side, each counted from its corner."""
     x, y = table["x_nm"].to_numpy(), table["y_nm"].to_numpy()
-    step = edge_nm / 2
-    columns, rows = ((values - values.min()) // step for values in (x, y))
-    counts = np.zeros((int(rows.max()) + 2, int(columns.max()) + 2))
-    np.add.at(counts, (rows.astype(int), columns.astype(int)), 1)
-    around = counts[:-1, :-1] + counts[1:, :-1] + counts[:-1, 1:] + counts[1:, 1:]
-    row, column = np.unravel_index(int(np.argmax(around)), around.shape)
-    left, top = x.min() + column * step, y.min() + row * step
-    return table[(x >= left) & (x < left + edge_nm) & (y >= top) & (y < top + edge_nm)]
+    column, row = (np.floor((values - values.min()) / edge_nm).astype(np.int64) for values in (x, y))
+    cell = row * (int(column.max()) + 1) + column
+    counts = np.bincount(cell)
+    chosen = np.argsort(counts)[::-1][:most]
+    return [
+        part.assign(
+            x_nm=part["x_nm"] - x.min() - (number % (column.max() + 1)) * edge_nm,
+            y_nm=part["y_nm"] - y.min() - (number // (column.max() + 1)) * edge_nm,
+        )
+        for number in chosen
+        if len(part := table[cell == number]) >= max(MIN_WINDOW_ROWS, counts.max() / 10)
+    ]
 
 
 def ring_correlation(table: pd.DataFrame, frames: int, axes: str = "xy") -> Correlation | None:
-    """Correlate two halves of the densest square, ring by ring (``xy``) or shell by shell (``xyz``).
+    """Correlate two halves of the densest squares, ring by ring (``xy``) or shell by shell (``xyz``).
 
     Parameters
     ----------
@@ -123,24 +129,25 @@ def ring_correlation(table: pd.DataFrame, frames: int, axes: str = "xy") -> Corr
     frames : int
         Of the run.
     """
-    part = _window(table, FRC_EDGE_NM if axes == "xy" else FSC_EDGE_NM)
-    names = ["x_nm", "y_nm"] + (["z"] if axes == "xyz" else [])
-    if axes == "xyz":
-        middle = float(part["z"].median())
-        part = part[(part["z"] - middle).abs() <= FSC_DEPTH_NM / 2]
-    if len(part) < MIN_ROWS // 2:
+    solid = axes == "xyz"
+    field = float(max(np.ptp(table["x_nm"]), np.ptp(table["y_nm"]))) + 1e-6
+    edge = min(FSC_EDGE_NM if solid else FRC_EDGE_NM, field)
+    span = np.array([edge, edge, FSC_DEPTH_NM][: len(axes)])
+    pixel = max(MIN_PIXEL_NM, float(table[["sx_nm", "sy_nm"]].median().mean()) / PIXELS_PER_PRECISION)
+    pixel = max(pixel, float((span.prod() / FSC_MAX_VOXELS) ** (1 / 3)) if solid else edge / FRC_MAX_PX)
+    if solid:
+        table = table[(table["z"] - table["z"].median()).abs() < FSC_DEPTH_NM / 2]
+        table = table.assign(z=table["z"] - table["z"].median() + FSC_DEPTH_NM / 2)
+    names = ["x_nm", "y_nm", *(["z"] if solid else [])]
+    windows = _windows(table, edge, FSC_WINDOWS if solid else FRC_WINDOWS)
+    if sum(map(len, windows)) < MIN_ROWS // 2:
         return None
-    place = part[names].to_numpy(float)
-    low, span = place.min(axis=0), np.ptp(place, axis=0) + 1e-6
-    pixel = max(MIN_PIXEL_NM, float(part[["sx_nm", "sy_nm"]].median().mean()) / PIXELS_PER_PRECISION)
-    if axes == "xy":
-        pixel = max(pixel, float(span.max()) / FRC_MAX_PX)
-    else:
-        pixel = max(pixel, float((span.prod() / FSC_MAX_VOXELS) ** (1 / 3)))
-    first, block = alternating_halves(part["frame"].to_numpy(np.int64), frames)
+    first, block = alternating_halves(pd.concat(windows)["frame"].to_numpy(np.int64), frames)
     if first.all() or not first.any():
         return None
-    return fourier_correlation(place - low, span, pixel, first, block)
+    halves = [alternating_halves(part["frame"].to_numpy(np.int64), frames)[0] for part in windows]
+    places = [part[names].to_numpy(float) for part in windows]
+    return fourier_correlation(places, halves, span, pixel, block)
 
 
 def measure(table: pd.DataFrame, frames: int, *, seed: int = 0) -> tuple[dict[str, Any], dict[str, Correlation]]:
@@ -240,7 +247,7 @@ def _picasso_nena(table: pd.DataFrame, facts: dict[str, Any], frames: int) -> fl
         return None
     info = [{"Width": facts["width_px"], "Height": facts["height_px"], "Frames": frames, "Pixelsize": pixel}]
     try:
-        return float(picasso("postprocess").nena(table[["frame", "x", "y", "lpx", "lpy"]], info)[1]) * pixel
+        return float(picasso("postprocess").nena(table[["frame", "x", "y", "lpx", "lpy"]].copy(), info)[1]) * pixel
     except (RuntimeError, ValueError, IndexError):
         return None
 
@@ -261,11 +268,9 @@ def draw_resolution(path: Path, table: pd.DataFrame, result: dict[str, Any], cur
             )
             value = result.get(f"{key}_nm")
             label = f"{name}: {value:.0f} nm" if value else f"{name}: not reached"
-            per_um = 1000 * curve.frequency
+            per_um, band = 1000 * curve.frequency, 1.96 * sigma
             left.plot(per_um, smooth, color=colours[name], label=label, lw=1.4)
-            left.fill_between(
-                per_um, smooth - 1.96 * sigma, smooth + 1.96 * sigma, color=colours[name], alpha=0.12, lw=0
-            )
+            left.fill_between(per_um, smooth - band, smooth + band, color=colours[name], alpha=0.12, lw=0)
         left.axhline(1 / 7, color="#999999", ls="--", lw=0.9)
         left.set(
             xlabel="spatial frequency (per µm)", ylabel="correlation of the halves", ylim=(-0.15, 1.05), xlim=(0, None)
@@ -277,8 +282,15 @@ def draw_resolution(path: Path, table: pd.DataFrame, result: dict[str, Any], cur
                 top = float(np.percentile(table[["sx_nm", "sy_nm", *(["lpz"] if "lpz" in table else [])]], 98))
                 told = result.get(f"nena_{axis}_nm")
                 words = f"{axis}: median {table[column].median():.1f} nm" + (f", NeNA {told:.1f}" if told else "")
-                right.hist(table[column], bins=np.linspace(0, top, 70), histtype="step", lw=1.5, density=True, label=words,
-                           color=colours[f"FSC around {axis}"])  # fmt: skip
+                right.hist(
+                    table[column],
+                    bins=np.linspace(0, top, 70),
+                    histtype="step",
+                    lw=1.5,
+                    density=True,
+                    label=words,
+                    color=colours[f"FSC around {axis}"],
+                )
         right.set(xlabel="uncertainty of a localisation (nm)", yticks=[], ylabel="density")
         right.legend(frameon=False, fontsize=8.5)
         right.set_title(

@@ -6,6 +6,7 @@ same in every file, so that pictures can be compared.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,19 +123,16 @@ def write_tiff(path: Path, source: Source, grid: Grid, style: str) -> dict[str, 
     import tifffile
 
     shape = grid.shape
-    per_cm = (1e7 / grid.pixel_nm,) * 2
     small = 2 * int(np.prod(shape)) < IMAGEJ_BYTES
     kind: dict[str, Any] = (
         {"imagej": True, "metadata": {"axes": "ZYX", "spacing": grid.plane_nm / 1000, "unit": "micron",
                                       "info": f"{SCALE:g} x localisations per voxel"}}
         if small
-        else {"bigtiff": True, "metadata": {"axes": "ZYX"}}
+        else {"bigtiff": True, "metadata": {"axes": "ZYX"}, "resolutionunit": "CENTIMETER"}
     )  # fmt: skip
-    resolution = (1000 / grid.pixel_nm,) * 2 if small else per_cm
-    unit = {} if small else {"resolutionunit": "CENTIMETER"}
-    stack = tifffile.memmap(
-        path, shape=shape, dtype=np.uint16, photometric="minisblack", resolution=resolution, **unit, **kind
-    )
+    # ImageJ counts pixels per micrometre, others per centimetre.
+    kind["resolution"] = ((1000 if small else 1e7) / grid.pixel_nm,) * 2
+    stack = tifffile.memmap(path, shape=shape, dtype=np.uint16, photometric="minisblack", **kind)
     saturated = 0
     for rows, columns, voxels in tiles(source, grid, style):
         stack[:, rows, columns] = voxels
@@ -171,7 +169,7 @@ def write_pyramid(path: Path, source: Source, grid: Grid, style: str) -> dict[st
     for rows, columns, voxels in tiles(source, grid, style):
         levels[0][:, rows, columns] = voxels
         saturated += int((voxels == FULL).sum())
-    for fine, coarse in zip(levels, levels[1:], strict=False):
+    for fine, coarse in itertools.pairwise(levels):
         _halve(fine, coarse)
     attributes = image_attributes(
         path.name, "zyx", {"z": grid.plane_nm / 1000, "y": grid.pixel_nm / 1000, "x": grid.pixel_nm / 1000},

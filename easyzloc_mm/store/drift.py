@@ -16,7 +16,7 @@ COLUMNS = ("frame", "x", "y", "z")
 
 
 def write_drift(path: Path, drift: pd.DataFrame, facts: Mapping[str, Any]) -> None:
-    """Write one row per frame: ``frame``; ``x``, ``y`` (px); ``z`` (nm); in full precision, so that it can be undone."""
+    """Write one row per frame: ``frame``; ``x``, ``y`` (px); ``z`` (nm); in full precision, to be undone."""
     import zarr
 
     group = zarr.open_group(path, mode="a").create_group(GROUP, attributes=dict(facts))
