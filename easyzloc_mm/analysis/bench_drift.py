@@ -26,7 +26,8 @@ def residual_nm(known: KnownTable, method_xy: str, method_z: str) -> dict[str, A
     off = off - off.mean(axis=0)
     x, y, z = np.sqrt((off**2).mean(axis=0))
     return {
-        "x_nm": float(x), "y_nm": float(y), "z_nm": float(z), "xy_nm": float(np.sqrt((x**2 + y**2) / 2)), "seconds": took,
+        "x_nm": float(x), "y_nm": float(y), "z_nm": float(z), "xy_nm": float(np.sqrt((x**2 + y**2) / 2)),
+        "seconds": took,
         "said_xy": drift.method_xy, "said_z": drift.method_z,
     }  # fmt: skip
 

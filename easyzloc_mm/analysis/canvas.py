@@ -134,8 +134,8 @@ class Canvas:
         self.style, self.z_range_nm = style, z_range_nm
         left, right, top, bottom = extent_nm
         shape = canvas_pixels(bottom - top, pixel_nm), canvas_pixels(right - left, pixel_nm)
-        self._table = None if colours == "grey" else colour_table(colours).astype(np.float32)
-        self.values = np.zeros((*shape, 1 if self._table is None else 3), np.float32)
+        self._table = (np.ones((256, 1)) if colours == "grey" else colour_table(colours)).astype(np.float32)
+        self.values = np.zeros((self._table.shape[1], *shape), np.float32)
 
     def add(self, cloud: pd.DataFrame) -> None:
         """Draw localisations (`tables.in_nm`)."""
@@ -161,15 +161,13 @@ class Canvas:
             ((v - top) * scale).astype(np.float32),
             su,
             sv,
-            self._value(cloud["z"].to_numpy()),
+            self._level(cloud["z"].to_numpy()),
+            self._table,
         )
 
-    def _value(self, z: Real) -> NDArray[np.float32]:
-        if self._table is None:
-            return np.ones((len(z), 1), np.float32)
+    def _level(self, z: Real) -> NDArray[np.uint8]:
         low, high = self.z_range_nm
-        level = np.clip((z - low) / (high - low) * 255, 0, 255).astype(np.uint8)
-        return np.asarray(self._table[level])
+        return np.asarray(np.clip((z - low) / (high - low) * 255, 0, 255).astype(np.uint8))
 
     def picture(self, *, full: float | None = None) -> NDArray[np.float32]:
         """Return what was drawn as RGB, 0 to 1; brightness goes as the root of the density.
@@ -179,14 +177,14 @@ class Canvas:
         full : float, optional
             Density that is shown at full brightness (`full_brightness`), for pictures that belong together.
         """
-        brightness = self.values.max(axis=2)
+        brightness = self.values.max(axis=0)
         scale = full or self.full_brightness()
         # A root keeps single molecules visible beside dense structures.
         gain = np.sqrt(np.minimum(brightness / max(scale, 1e-12), 1.0)) / np.maximum(brightness, 1e-12)
-        return np.clip(self.values * gain[..., None], 0, 1)
+        return np.clip((self.values * gain).transpose(1, 2, 0), 0, 1)
 
     def full_brightness(self) -> float:
         """Density at which a pixel is shown at full brightness."""
-        brightness = self.values.max(axis=2)
+        brightness = self.values.max(axis=0)
         lit = brightness[brightness > 1e-3 * float(brightness.max(initial=0))]
         return float(np.percentile(lit, SATURATED)) if len(lit) else 1.0

@@ -96,7 +96,7 @@ def estimate_drift(
     path[:, :2] = xy / work.pixel_nm
     path[:, 2] = z
     result = pd.DataFrame({"frame": np.arange(frames), **{axis: path[:, number] for number, axis in enumerate("xyz")}})
-    return Drift(result, said_xy, said_z, reason_xy, reason_z, work.others, work.sharp, work.marker_count)
+    return Drift(result, said_xy, said_z, reason_xy, reason_z, work.others, work.sharp, work.agreeing["xy"])
 
 
 def apply_drift(table: pd.DataFrame, drift: pd.DataFrame) -> pd.DataFrame:
@@ -127,7 +127,7 @@ class _Work:
         self.table, self.frames, self.shape_yx, self.pixel_nm = table, frames, shape_yx, pixel_nm
         self.others: dict[str, Real] = {}
         self.sharp: dict[str, float] = {}
-        self.marker_count = 0
+        self.agreeing = {"xy": 0, "z": 0}
         self.chosen = fiducials
         self.markers: Markers = find_markers(table, frames, pixel_nm, fiducials)
         # Markers are not structure: their many localisations at one place would outvote everything else.
@@ -174,7 +174,7 @@ def _lateral(work: _Work, method: str) -> tuple[Real, str, str]:
     if method in ("auto", "fiducials"):
         found, said, fault = _marked(work, "xy")
         if found is not None and (
-            method == "fiducials" or work.marker_count >= ENOUGH_MARKERS or work.chosen is not None
+            method == "fiducials" or work.agreeing["xy"] >= ENOUGH_MARKERS or work.chosen is not None
         ):
             return found, said, "as asked" if method == "fiducials" else f"markers were found, and they agree{fault}"
         if method == "fiducials":
@@ -220,7 +220,7 @@ def _axial(work: _Work, method: str, xy: Real) -> tuple[Real, str, str]:
     if method in ("auto", "fiducials"):
         found, said, fault = _marked(work, "z")
         if found is not None and (
-            method == "fiducials" or work.marker_count >= ENOUGH_MARKERS or work.chosen is not None
+            method == "fiducials" or work.agreeing["z"] >= ENOUGH_MARKERS or work.chosen is not None
         ):
             return (
                 found[:, 0],
@@ -280,7 +280,7 @@ def _sharpest(work: _Work, axes: str, still: Real, ways: dict[str, tuple[Real, s
     for name, (path, _) in ways.items():
         if name != best:
             work.others[f"{axes} {name}"] = path if axes == "xy" else path[:, 2:]
-    if values[best] <= none * WORSE or (none <= 0 and values[best] <= 0):
+    if values[best] <= none:
         return still, "not corrected", "no way of finding drift makes the table sharper"
     told = ", ".join(f"{name} {value / max(none, 1e-12):.3f}" for name, value in values.items())
     path, said = ways[best]
@@ -292,17 +292,17 @@ def _marked(work: _Work, axes: str) -> tuple[Real | None, str, str]:
     paths, used, faults = [], [], []
     for axis in axes:
         scale = 1.0 if axis == "z" else work.pixel_nm
-        path, count, fault = marker_path(work.markers, work.frames, axis, scale)
-        used.append(count)
+        path, agreeing, fault = marker_path(work.markers, work.frames, axis, scale)
+        used.append(agreeing)
         if fault:
             faults.append(fault)
         if path is None:
-            work.marker_count = 0
+            work.agreeing[axes] = 0
             return None, "", f"; {faults[-1]}" if faults else ""
         paths.append(path)
-    work.marker_count = min(used)
+    count = work.agreeing[axes] = min(used)
     origin = "chosen" if work.chosen is not None else "found"
-    said = f"{work.marker_count} fiducial marker{'s' if work.marker_count != 1 else ''} ({origin}), smoothing spline"
+    said = f"{count} fiducial marker{'s' if count != 1 else ''} ({origin}), smoothing spline"
     return np.stack(paths, 1), said, f"; {faults[0]}" if faults else ""
 
 

@@ -17,7 +17,6 @@ from easyzloc_mm.analysis.pore_rings import (
     OUTLIERS,
     RINGS,
     SLAB,
-    TILT_PRIOR,
     RingFit,
     evidence_of,
     fit_pore,
@@ -40,6 +39,11 @@ NULL_FITS = 800
 MIN_STRATUM = 150
 AIMED_FALSE_POSITIVES = 0.03
 """So that the threshold's own uncertainty, drawn as it is from some hundred pores, stays within 5 %."""
+SHARED_TILT_PRIOR = np.tan(np.radians(0.5))
+"""Pores are taken as lying flat for the common spacing. Where only some labels took, a tilt of its own in each pore
+would swallow part of the distance of its rings (2 nm and more); left out, it shows as a wider ring instead, and the
+spacing is that along z.
+"""
 SHARED_ITERATIONS = 300
 SHARED_TOLERANCE = 1e-7
 
@@ -116,7 +120,7 @@ class SharedFit:
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
 def _shared_step(
     z: Real, lpz: Real, dx: Real, dy: Real, begin: Whole, layers: Real, free_share: bool, spacing: float, width: float,
-    nuisance: Real, sums: Real,
+    nuisance: Real, sums: Real, tilt: float,
 ) -> float:  # fmt: skip
     """One round for all pores: updates `nuisance`; `sums` are those for spacing (2) and width (2). Log posterior."""
     m = len(layers)
@@ -128,7 +132,7 @@ def _shared_step(
         middle, slope_x, slope_y = nuisance[pore, 0], nuisance[pore, 1], nuisance[pore, 2]
         normal, right = np.zeros((3, 3)), np.zeros(3)
         mass[:] = 0.0
-        posterior -= 0.5 * (slope_x * slope_x + slope_y * slope_y) / (TILT_PRIOR * TILT_PRIOR)
+        posterior -= 0.5 * (slope_x * slope_x + slope_y * slope_y) / (tilt * tilt)
         if free_share:
             posterior += BALANCE_PRIOR * (np.log(2 * nuisance[pore, 3]) + np.log(2 * (1 - nuisance[pore, 3])))
         for i in range(begin[pore], begin[pore + 1]):
@@ -158,8 +162,8 @@ def _shared_step(
                     right[a] += weight * row[a] * (z[i] - spacing * layers[k])
                     for b in range(3):
                         normal[a, b] += weight * row[a] * row[b]
-        normal[1, 1] += 1.0 / (TILT_PRIOR * TILT_PRIOR)
-        normal[2, 2] += 1.0 / (TILT_PRIOR * TILT_PRIOR)
+        normal[1, 1] += 1.0 / (tilt * tilt)
+        normal[2, 2] += 1.0 / (tilt * tilt)
         for a in range(3):
             normal[a, a] += 1e-12
         nuisance[pore, :3] = np.linalg.solve(normal, right)
@@ -169,7 +173,7 @@ def _shared_step(
 
 
 def fit_shared(data: PoreData, layers: Real = RINGS, *, start: tuple[float, float] = (46.0, 10.0)) -> SharedFit:
-    """Fit the spacing and the width that all pores share, and every pore's own place, tilt and balance.
+    """Fit the spacing and the width that all pores share, and every pore's own place and balance.
 
     Parameters
     ----------
@@ -186,8 +190,9 @@ def fit_shared(data: PoreData, layers: Real = RINGS, *, start: tuple[float, floa
     (spacing, width), sums, before, reached = start, np.zeros(4), -np.inf, -np.inf
     for _ in range(SHARED_ITERATIONS):
         reached = _shared_step(
-            data.z, data.lpz, data.dx, data.dy, data.begin, layers, free_share, spacing, width, nuisance, sums
-        )
+            data.z, data.lpz, data.dx, data.dy, data.begin, layers, free_share, spacing, width, nuisance, sums,
+            SHARED_TILT_PRIOR,
+        )  # fmt: skip
         if reached - before < SHARED_TOLERANCE * abs(reached):
             break
         before = reached
@@ -197,18 +202,34 @@ def fit_shared(data: PoreData, layers: Real = RINGS, *, start: tuple[float, floa
     return SharedFit(float(abs(spacing)), width, nuisance, float(reached))
 
 
-def imagine(data: PoreData, fit: SharedFit, layers: Real, rng: np.random.Generator) -> PoreData:
-    """Return the same pores with depths drawn from a fitted model."""
+def imagine(
+    data: PoreData, fit: SharedFit, layers: Real, rng: np.random.Generator, shares: Real | None = None
+) -> PoreData:
+    """Return the same pores with depths drawn from a fitted model.
+
+    Parameters
+    ----------
+    shares : ndarray, shape (pores,), optional
+        Share of the upper ring in each pore, for two layers; the mean of all if not given.
+    """
     pore = np.repeat(np.arange(len(data)), np.diff(data.begin))
     middle, slope_x, slope_y, share = fit.nuisance[pore].T
     if len(layers) == 2:
-        # Each pore's own balance is mostly noise, and drawing from it would count that noise twice.
-        layer = np.where(rng.random(len(pore)) < share.mean(), layers[1], layers[0])
+        upper = np.full(len(pore), share.mean()) if shares is None else shares[pore]
+        layer = np.where(rng.random(len(pore)) < upper, layers[1], layers[0])
     else:
         layer = rng.choice(layers, len(pore))
     spread = np.sqrt(fit.width_nm**2 + data.lpz**2)
     place = middle + slope_x * data.dx + slope_y * data.dy + fit.spacing_nm * layer
     return data.with_depths(place + rng.normal(0, spread))
+
+
+def _true_shares(data: PoreData, two: SharedFit, rng: np.random.Generator) -> Real:
+    """Balance of the rings in each pore, less the part of its variation that is the fit's own noise."""
+    again = fit_shared(imagine(data, two, RINGS, rng), start=(two.spacing_nm, two.width_nm))
+    found = two.nuisance[:, 3]
+    real = max(0.0, float(found.var() - again.nuisance[:, 3].var()))
+    return np.asarray(found.mean() + np.sqrt(real / max(float(found.var()), 1e-12)) * (found - found.mean()))
 
 
 def _evidence(data: PoreData) -> tuple[SharedFit, SharedFit, float]:
@@ -219,7 +240,7 @@ def _evidence(data: PoreData) -> tuple[SharedFit, SharedFit, float]:
 def measure_rings(data: PoreData, *, seed: int = 0) -> dict[str, object]:
     """Ring spacing with its 95 % interval, beside pores without rings.
 
-    The bias that is left by fitting every pore's own place and tilt is found by imagining the fitted pores once more,
+    The bias that is left by fitting every pore's own place and balance is found by imagining the fitted pores once more,
     and is taken out.
 
     Returns
@@ -242,7 +263,8 @@ def measure_rings(data: PoreData, *, seed: int = 0) -> dict[str, object]:
     rng = np.random.default_rng(seed)
     two, slab, evidence = _evidence(data)
     start = (two.spacing_nm, two.width_nm)
-    again = [fit_shared(imagine(data, two, RINGS, rng), start=start).spacing_nm for _ in range(BIAS_DRAWS)]
+    shares = _true_shares(data, two, rng)
+    again = [fit_shared(imagine(data, two, RINGS, rng, shares), start=start).spacing_nm for _ in range(BIAS_DRAWS)]
     spacing = two.spacing_nm - (float(np.mean(again)) - two.spacing_nm)
     surrogates = [_evidence(imagine(data, slab, SLAB, rng)) for _ in range(SURROGATES)]
     group = rng.permutation(len(data)) % GROUPS

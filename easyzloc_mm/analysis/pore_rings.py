@@ -20,7 +20,7 @@ SLAB_LAYERS = 9
 OUTLIERS, OUTLIER_SPAN_NM = 0.03, 600.0
 MIN_WIDTH_NM, MAX_WIDTH_NM = 2.0, 150.0
 ITERATIONS, TOLERANCE = 400, 1e-4
-TILT_PRIOR = np.tan(np.radians(10.0))
+TILT_PRIOR = np.tan(np.radians(6.0))
 """Standard deviation of the slope of a pore against the focal plane, before its localisations are seen."""
 BALANCE_PRIOR = 8.0
 """Localisations that each ring is credited with beforehand: labels are many, and none of the rings is empty."""

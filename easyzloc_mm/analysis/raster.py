@@ -10,100 +10,98 @@ Single = NDArray[np.float32]
 
 RADIUS_SIGMAS = 3.0
 MAX_RADIUS_PX = 48
-BAND_PX = 2 * MAX_RADIUS_PX + 32
-"""Rows of a band; two bands that are not neighbours never touch the same row."""
+TILE_PX = 2 * MAX_RADIUS_PX + 32
+"""Edge of a tile; two rows of tiles that are not neighbours never touch the same row of pixels."""
+NEGLIGIBLE = 1e-6
+"""Share of a localisation that is not worth drawing (far planes of a stack)."""
 
 
-def splat(image: Single, u: Single, v: Single, su: Single, sv: Single, value: Single) -> None:
-    """Add Gaussians to `image`, each with the sum of its `value`; those that lie outside are left out.
+def splat(
+    image: Single, u: Single, v: Single, su: Single, sv: Single, level: NDArray[np.integer], weights: Single
+) -> None:
+    """Add Gaussians to `image`; those that lie outside are left out.
 
     Parameters
     ----------
-    image : ndarray of float32, shape (height, width, channels)
+    image : ndarray of float32, shape (channels, height, width)
         Changed in place.
     u, v : ndarray of float32, shape (n,)
         Column and row, px; 0 is the left or upper edge of the first pixel.
     su, sv : ndarray of float32, shape (n,)
-        Standard deviations, px; 0 puts everything in one pixel. Wider than `MAX_RADIUS_PX` / 3 is cut there.
-    value : ndarray of float32, shape (n, channels)
+        Standard deviations, px; below 0.2 all goes into one pixel, wider than `MAX_RADIUS_PX` / 3 is cut there.
+    level : ndarray of int, shape (n,)
+        Row of `weights` for each localisation.
+    weights : ndarray of float32, shape (levels, channels)
+        What the whole of a localisation adds up to in each channel.
     """
-    height, width = image.shape[:2]
+    _, height, width = image.shape
     near = (v > -MAX_RADIUS_PX) & (v < height + MAX_RADIUS_PX) & (u > -MAX_RADIUS_PX) & (u < width + MAX_RADIUS_PX)
     if not near.all():
-        u, v, su, sv, value = u[near], v[near], su[near], sv[near], value[near]
+        u, v, su, sv, level = u[near], v[near], su[near], sv[near], level[near]
     if not len(u):
         return
-    bands = -(-height // BAND_PX)
-    band = np.clip(v // BAND_PX, 0, bands - 1).astype(np.int16)
-    order = np.argsort(band, kind="stable").astype(np.int32)
-    start = np.searchsorted(band[order], np.arange(bands + 1)).astype(np.int64)
+    # Neighbours are drawn one after the other, so that their pixels are still at hand; 16 bits sort fastest.
+    across, down = -(-width // TILE_PX), -(-height // TILE_PX)
+    column = np.clip(u // TILE_PX, 0, across - 1).astype(np.int32)
+    row = np.clip(v // TILE_PX, 0, down - 1).astype(np.int32)
+    kind = np.uint16 if across * down < 1 << 16 else np.int32
+    order = np.argsort((row * across + column).astype(kind), kind="stable")
+    start = np.searchsorted(row[order], np.arange(down + 1)).astype(np.int64)
+    u, v, su, sv = u[order], v[order], su[order], sv[order]
+    chosen = level[order].astype(np.int32)
     for phase in (0, 1):
-        _splat_bands(image, u, v, su, sv, value, order, start, phase)
+        _splat_rows(image, u, v, su, sv, chosen, weights, start, phase)
 
 
 @numba.njit(cache=True, nogil=True, parallel=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _splat_bands(
-    image: Single, u: Single, v: Single, su: Single, sv: Single, value: Single,
-    order: NDArray[np.int32], start: NDArray[np.int64], phase: int,
+def _splat_rows(
+    image: Single, u: Single, v: Single, su: Single, sv: Single, level: NDArray[np.int32], weights: Single,
+    start: NDArray[np.int64], phase: int,
 ) -> None:  # fmt: skip
-    count = (len(start) - phase) // 2
-    for number in numba.prange(count):
+    channels, height, width = image.shape
+    for number in numba.prange((len(start) - phase) // 2):
         band = 2 * number + phase
-        across, down = np.empty(2 * MAX_RADIUS_PX + 1, np.float32), np.empty(2 * MAX_RADIUS_PX + 1, np.float32)
-        for position in range(start[band], start[band + 1]):
-            _splat_one(image, u, v, su, sv, value, order[position], across, down)
+        across, down = np.empty(2 * MAX_RADIUS_PX + 2, np.float32), np.empty(2 * MAX_RADIUS_PX + 2, np.float32)
+        for index in range(start[band], start[band + 1]):
+            left, columns = _profile(u[index], su[index], across)
+            top, rows = _profile(v[index], sv[index], down)
+            first, last = max(0, -left), min(columns, width - left)
+            for channel in range(channels):
+                whole = weights[level[index], channel]
+                if whole < NEGLIGIBLE:
+                    continue
+                for row in range(max(0, -top), min(rows, height - top)):
+                    weight = whole * down[row]
+                    line = image[channel, top + row]
+                    for column in range(first, last):
+                        line[left + column] += weight * across[column]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _profile(centre: float, sigma: float, out: Single) -> tuple[int, int]:
+def _profile(centre: np.float32, sigma: np.float32, out: Single) -> tuple[int, int]:
     """Gaussian at whole pixels, sum 1: first pixel and number of pixels."""
-    home = int(np.floor(centre))
-    if sigma < 0.2:
-        out[0] = 1.0
-        return home, 1
-    radius = min(MAX_RADIUS_PX, int(np.ceil(RADIUS_SIGMAS * sigma)))
+    if sigma < np.float32(0.2):
+        out[0] = np.float32(1.0)
+        return int(np.floor(centre)), 1
+    reach = min(np.float32(RADIUS_SIGMAS) * sigma, np.float32(MAX_RADIUS_PX))
+    home = int(np.floor(centre - reach))
+    size = int(np.floor(centre + reach)) - home + 1
     # Each value from the one before by two products: exp is needed three times only.
-    distance = home - radius + 0.5 - centre
-    inverse = 0.5 / (sigma * sigma)
+    distance = np.float32(home) + np.float32(0.5) - centre
+    inverse = np.float32(0.5) / (sigma * sigma)
     now = np.exp(-distance * distance * inverse)
-    ratio = np.exp(-(2.0 * distance + 1.0) * inverse)
-    fall = np.exp(-2.0 * inverse)
-    total = 0.0
-    size = 2 * radius + 1
+    ratio = np.exp(-(np.float32(2.0) * distance + np.float32(1.0)) * inverse)
+    fall = np.exp(np.float32(-2.0) * inverse)
+    total = np.float32(0.0)
     for k in range(size):
         out[k] = now
         total += now
         now *= ratio
         ratio *= fall
+    scale = np.float32(1.0) / total
     for k in range(size):
-        out[k] /= total
-    return home - radius, size
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _splat_one(
-    image: Single, u: Single, v: Single, su: Single, sv: Single, value: Single, index: int, across: Single, down: Single
-) -> None:
-    height, width, channels = image.shape
-    left, columns = _profile(u[index], su[index], across)
-    top, rows = _profile(v[index], sv[index], down)
-    first, last = max(0, -left), min(columns, width - left)
-    if channels == 3:
-        red, green, blue = value[index, 0], value[index, 1], value[index, 2]
-        for row in range(max(0, -top), min(rows, height - top)):
-            line = image[top + row]
-            for column in range(first, last):
-                weight = down[row] * across[column]
-                line[left + column, 0] += weight * red
-                line[left + column, 1] += weight * green
-                line[left + column, 2] += weight * blue
-    else:
-        for row in range(max(0, -top), min(rows, height - top)):
-            line = image[top + row]
-            for column in range(first, last):
-                weight = down[row] * across[column]
-                for channel in range(channels):
-                    line[left + column, channel] += weight * value[index, channel]
+        out[k] *= scale
+    return home, size
 
 
 def canvas_pixels(length_nm: float, pixel_nm: float) -> int:

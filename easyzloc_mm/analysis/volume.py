@@ -66,14 +66,13 @@ def tiles(source: Source, grid: Grid, style: str) -> Iterator[tuple[slice, slice
         for left in range(0, width, TILE_PX):
             columns = slice(left, min(left + TILE_PX, width))
             part = band[(band["u"] > left - MAX_RADIUS_PX) & (band["u"] < columns.stop + MAX_RADIUS_PX)]
-            out = np.zeros((rows.stop - top, columns.stop - left, planes), np.float32)
+            out = np.zeros((planes, rows.stop - top, columns.stop - left), np.float32)
             if len(part):
                 narrow = np.zeros(len(part), np.float32)
                 su, sv = (narrow, narrow) if style == "histogram" else (part[n].to_numpy() for n in ("su", "sv"))
                 u, v = (part["u"] - left).to_numpy(), (part["v"] - top).to_numpy()
-                splat(out, u, v, su, sv, _shares(part, grid, planes, style))
-            voxels = np.minimum(np.rint(out * SCALE), FULL).astype(np.uint16)
-            yield rows, columns, np.ascontiguousarray(voxels.transpose(2, 0, 1))
+                splat(out, u, v, su, sv, np.arange(len(part), dtype=np.int32), _shares(part, grid, planes, style))
+            yield rows, columns, np.minimum(np.rint(out * SCALE), FULL).astype(np.uint16)
 
 
 def _gathered(source: Source, grid: Grid) -> pd.DataFrame:

@@ -29,7 +29,7 @@ def render(
     localizations: Annotated[int, typer.Option("--localizations", min=1000, help="How many are drawn.")] = 10_000_000,
     as_json: JsonFlag = False,
 ) -> None:
-    """Rendering against Picasso's, the same localisations, time and memory."""
+    """Draw the same localisations here and with Picasso: time and memory."""
     from easyzloc_mm.analysis.bench_render import bench_render
 
     finish(bench_render(localizations=localizations), as_json=as_json, title="rendering at 10 nm")
@@ -41,7 +41,7 @@ def drift(
     seed: Annotated[int, typer.Option("--seed")] = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """What is left of a known drift, by every way of finding it."""
+    """Tell what is left of a known drift, by every way of finding it."""
     from easyzloc_mm.analysis.bench_drift import bench_drift
 
     result = bench_drift(frames=frames, seed=seed)
