@@ -240,7 +240,7 @@ def _evidence(data: PoreData) -> tuple[SharedFit, SharedFit, float]:
 def measure_rings(data: PoreData, *, seed: int = 0) -> dict[str, object]:
     """Ring spacing with its 95 % interval, beside pores without rings.
 
-    The bias that is left by fitting every pore's own place and balance is found by imagining the fitted pores once more,
+    The bias that is left by fitting every pore's own place and balance is found by imagining the fitted pores again,
     and is taken out.
 
     Returns
