@@ -167,3 +167,39 @@ def _print_accuracy(result: dict[str, Any]) -> None:
             "-" if mine["coverage_68"] is None else f"{mine['coverage_68']:.0%}",
         )
     Console(soft_wrap=True).print(table)
+
+
+@bench_app.command("render")
+def render(
+    localizations: Annotated[int, typer.Option("--localizations", min=1000, help="How many are drawn.")] = 10_000_000,
+    as_json: JsonFlag = False,
+) -> None:
+    """Draw the same localisations here and with Picasso: time and memory."""
+    from easyzloc_mm.analysis.bench_render import bench_render
+
+    finish(bench_render(localizations=localizations), as_json=as_json, title="rendering at 10 nm")
+
+
+@bench_app.command("drift")
+def drift(
+    frames: Annotated[int, typer.Option("--frames", min=2000, help="Of the simulated runs.")] = 20_000,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Tell what is left of a known drift, by every way of finding it."""
+    from easyzloc_mm.analysis.bench_drift import bench_drift
+
+    result = bench_drift(frames=frames, seed=seed)
+    finish(result, as_json=as_json, title="residual drift, root mean square")
+
+
+@bench_app.command("npc")
+def npc(
+    pores: Annotated[int, typer.Option("--pores", min=40, help="In every simulated field.")] = 300,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Ring spacing against the truth, and false two-ring pores, ours beside the paper's rule."""
+    from easyzloc_mm.analysis.bench_npc import bench_npc
+
+    finish(bench_npc(pores=pores, seed=seed), as_json=as_json, title="nuclear pores")
