@@ -1,32 +1,27 @@
-"""How the sample moved during a run: x and y by redundant cross-correlation, z by what stays at its place.
-
-The paper subtracts the mean z of 500 frames, smoothed. A plain mean moves when other parts of the sample begin to
-blink; here each molecule counts against the mean depth of its own neighbourhood, and by how well its z is known.
-"""
+"""How the sample moved during a run: which way of finding out to trust, and taking it out of the table."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.interpolate import make_smoothing_spline
 
-from easyzloc_mm.quiet import picasso
+from easyzloc_mm.analysis.drift_fiducials import Markers, find_markers, marker_path
+from easyzloc_mm.analysis.drift_overlap import knot_count, overlap_path, sharpness
+from easyzloc_mm.analysis.drift_structure import aim_path, paper_z_path, rcc_path
+from easyzloc_mm.analysis.tables import UNKNOWN_LATERAL_NM, UNKNOWN_LPZ_TIMES
+from easyzloc_mm.errors import InputError
 
 Real = NDArray[np.float64]
 
-SEGMENTS_XY = 12
-MIN_SEGMENT_FRAMES = 100
-MIN_SEGMENTS = 4
-MIN_PER_SEGMENT = 200
-Z_SEGMENT_FRAMES = 200
-NEIGHBOURHOOD_PX = 8.0
-SPREAD_NM = 40.0
-"""Depth that one neighbourhood spans, beside the uncertainty of z."""
-ROUNDS = 5
-TRIM_SIGMAS = 3.0
+METHODS_XY = ("auto", "fiducials", "rcc", "aim", "overlap", "none")
+METHODS_Z = ("auto", "fiducials", "paper", "aim", "overlap", "none")
+ENOUGH_MARKERS = 2
+"""One marker can move on its own, and nobody would know."""
+WORSE = 0.995
+"""A corrected table must be at least as sharp as the uncorrected one, but for chance."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +33,38 @@ class Drift:
     table : DataFrame
         ``frame``; ``x``, ``y`` (px); ``z`` (nm).
     method_xy, method_z : str
-        In words, for people.
+        What was done, in words, for people.
+    reason_xy, reason_z : str
+        Why that.
+    others : dict of str to ndarray
+        Paths (nm) that were found but not taken: name to (frames, axes).
+    sharpness : dict of str to float
+        Of the table by each way that was tried (`drift_overlap.sharpness`); ``"none"`` is the table as it was.
+    markers : int
+        Fiducial markers in use.
     """
 
     table: pd.DataFrame
     method_xy: str
     method_z: str
+    reason_xy: str = ""
+    reason_z: str = ""
+    others: dict[str, Real] = field(default_factory=dict)
+    sharpness: dict[str, float] = field(default_factory=dict)
+    markers: int = 0
 
 
-def estimate_drift(table: pd.DataFrame, frames: int, shape_yx: tuple[int, int], pixel_size_nm: float) -> Drift:
-    """Estimate drift from the localisations themselves.
+def estimate_drift(
+    table: pd.DataFrame,
+    frames: int,
+    shape_yx: tuple[int, int],
+    pixel_size_nm: float,
+    *,
+    method_xy: str = "auto",
+    method_z: str = "auto",
+    fiducials: Real | None = None,
+) -> Drift:
+    """Estimate drift from markers or from the structure itself.
 
     Parameters
     ----------
@@ -58,93 +75,241 @@ def estimate_drift(table: pd.DataFrame, frames: int, shape_yx: tuple[int, int], 
     shape_yx : (int, int)
         Height and width of a frame, pixels.
     pixel_size_nm : float
+    method_xy : str
+        One of `METHODS_XY`. ``auto`` takes markers where at least two agree, otherwise the way that makes the table
+        sharpest, and none where none makes it sharper.
+    method_z : str
+        One of `METHODS_Z`; likewise.
+    fiducials : ndarray, shape (n, 2), optional
+        Middles (px) of markers that a person chose.
+
+    Raises
+    ------
+    InputError
+        The method is unknown, or cannot work on this table (``auto`` always can).
     """
-    x, y, method_xy = _lateral(table, frames, shape_yx, pixel_size_nm)
-    number = table["frame"].to_numpy(np.int64)
-    still_x, still_y = table["x"].to_numpy(float) - x[number], table["y"].to_numpy(float) - y[number]
-    z, method_z = _axial(table, still_x, still_y, frames)
-    return Drift(pd.DataFrame({"frame": np.arange(frames), "x": x, "y": y, "z": z}), method_xy, method_z)
+    for name, method, known in (("--method", method_xy, METHODS_XY), ("--z-method", method_z, METHODS_Z)):
+        if method not in known:
+            raise InputError(f"{name} {method} is unknown: use {', '.join(known)}")
+    work = _Work(table, frames, shape_yx, float(pixel_size_nm), fiducials)
+    xy, said_xy, reason_xy = _lateral(work, method_xy)
+    z, said_z, reason_z = _axial(work, method_z, xy)
+    path = np.zeros((frames, 3))
+    path[:, :2] = xy / work.pixel_nm
+    path[:, 2] = z
+    result = pd.DataFrame({"frame": np.arange(frames), **{axis: path[:, number] for number, axis in enumerate("xyz")}})
+    return Drift(result, said_xy, said_z, reason_xy, reason_z, work.others, work.sharp, work.marker_count)
 
 
 def apply_drift(table: pd.DataFrame, drift: pd.DataFrame) -> pd.DataFrame:
     """Subtract the drift of each localisation's frame; positions keep their mean."""
-    corrected = table.copy()
+    return _moved(table, drift, -1.0)
+
+
+def undo_drift(table: pd.DataFrame, drift: pd.DataFrame) -> pd.DataFrame:
+    """Add the drift back that `apply_drift` took out."""
+    return _moved(table, drift, 1.0)
+
+
+def _moved(table: pd.DataFrame, drift: pd.DataFrame, sign: float) -> pd.DataFrame:
+    moved = table.copy()
     number = table["frame"].to_numpy(np.int64)
     for axis in [name for name in "xyz" if name in table]:
-        moved = corrected[axis].to_numpy(float) - drift[axis].to_numpy(float)[number]
-        corrected[axis] = moved.astype(np.float32)
-    return corrected
+        shift = drift[axis].to_numpy(np.float64)[number]
+        moved[axis] = (table[axis].to_numpy(float) + sign * shift).astype(table[axis].dtype)
+    return moved
 
 
-def _lateral(
-    table: pd.DataFrame, frames: int, shape_yx: tuple[int, int], pixel_size_nm: float
-) -> tuple[Real, Real, str]:
-    segment = max(MIN_SEGMENT_FRAMES, frames // SEGMENTS_XY)
-    segments = frames // segment
-    if segments < MIN_SEGMENTS or len(table) < MIN_PER_SEGMENT * segments:
-        return np.zeros(frames), np.zeros(frames), "not corrected: too few frames or localisations"
-    info = [{"Width": shape_yx[1], "Height": shape_yx[0], "Frames": frames, "Pixelsize": pixel_size_nm}]
-    try:
-        drift, _ = picasso("postprocess").undrift(
-            table[["frame", "x", "y", "lpx", "lpy"]],
-            info,
-            segment,
-            display=False,
-            segmentation_callback=_unheard,
-            rcc_callback=_unheard,
-        )
-    except (ValueError, RuntimeError, IndexError, np.linalg.LinAlgError) as error:
-        return np.zeros(frames), np.zeros(frames), f"not corrected: cross-correlation failed ({error})"
-    x, y = _inside(drift["x"].to_numpy(float), segment), _inside(drift["y"].to_numpy(float), segment)
-    return x - x.mean(), y - y.mean(), f"redundant cross-correlation of {segments} segments"
+class _Work:
+    """What the ways of finding drift share: believable localisations in nm, markers, the structure's own answer."""
+
+    def __init__(
+        self, table: pd.DataFrame, frames: int, shape_yx: tuple[int, int], pixel_nm: float, fiducials: Real | None
+    ) -> None:
+        self.table, self.frames, self.shape_yx, self.pixel_nm = table, frames, shape_yx, pixel_nm
+        self.others: dict[str, Real] = {}
+        self.sharp: dict[str, float] = {}
+        self.marker_count = 0
+        self.chosen = fiducials
+        self.markers: Markers = find_markers(table, frames, pixel_nm, fiducials)
+        # Markers are not structure: their many localisations at one place would outvote everything else.
+        taken = [index for track in self.markers.tracks for index in track.index]
+        structure = table.drop(index=taken)
+        self.has_z = "z" in table
+        believed = structure["z_flag"] == 0 if "z_flag" in structure else pd.Series(True, structure.index)
+        self.structure = structure
+        self.solid = structure[believed]
+
+    def place(self, table: pd.DataFrame, axes: int) -> tuple[Real, Real]:
+        """Positions and uncertainties, nm."""
+        columns = [table[axis].to_numpy(float) * self.pixel_nm for axis in "xy"]
+        lateral = [
+            table[f"lp{axis}"].to_numpy(float) * self.pixel_nm
+            if f"lp{axis}" in table
+            else np.full(len(table), UNKNOWN_LATERAL_NM)
+            for axis in "xy"
+        ]
+        if axes == 3:
+            columns.append(table["z"].to_numpy(float))
+            known = "lpz" in table
+            lateral.append(table["lpz"].to_numpy(float) if known else UNKNOWN_LPZ_TIMES * (lateral[0] + lateral[1]) / 2)
+        return np.stack(columns, 1), np.maximum(np.stack(lateral, 1), 1.0)
+
+    def measure(self, name: str, path: Real) -> float:
+        """Sharpness of the believable structure once `path` (nm) is taken out."""
+        part = self.solid if path.shape[1] == 3 else self.structure
+        place, sigma = self.place(part, path.shape[1])
+        value = sharpness(place, sigma, part["frame"].to_numpy(np.int64), self.frames, path)
+        self.sharp[name] = value
+        return value
+
+    def overlap(self, start: Real, *, axes: int, depth_known: bool) -> Real | None:
+        part = self.solid if axes == 3 else self.structure
+        place, sigma = self.place(part, axes)
+        return overlap_path(place, sigma, part["frame"].to_numpy(np.int64), self.frames, start, depth_known=depth_known)
 
 
-def _unheard(_done: int) -> None:
-    """Take Picasso's progress, which it prints otherwise."""
-
-
-def _inside(path: Real, segment: int) -> Real:
-    """Beyond the middle of the first and last segment the spline only guesses: go straight on from there."""
-    half, frames = segment // 2, len(path)
-    frame = np.arange(frames, dtype=float)
-    first, last = half, frames - 1 - half
-    path = path.copy()
-    path[:first] = path[first] + (frame[:first] - first) * (path[first + 1] - path[first])
-    path[last:] = path[last] + (frame[last:] - last) * (path[last] - path[last - 1])
-    return path
-
-
-def _axial(table: pd.DataFrame, x: Real, y: Real, frames: int) -> tuple[Real, str]:
-    if "z" not in table:
-        return np.zeros(frames), "not corrected: the run is 2D"
-    trusted = table["z_flag"].to_numpy() == 0
-    segments = frames // Z_SEGMENT_FRAMES
-    if segments < MIN_SEGMENTS or trusted.sum() < MIN_PER_SEGMENT * segments:
-        return np.zeros(frames), "not corrected: too few frames or localisations"
-    part = table[trusted]
-    z = part["z"].to_numpy(float)
-    weight = 1 / (part["lpz"].to_numpy(float) ** 2 + SPREAD_NM**2)
-    segment = np.minimum(part["frame"].to_numpy(np.int64) * segments // frames, segments - 1)
-    columns = int(np.ceil((x.max() - x.min()) / NEIGHBOURHOOD_PX)) + 1
-    place = np.floor((x - x.min()) / NEIGHBOURHOOD_PX) + columns * np.floor((y - y.min()) / NEIGHBOURHOOD_PX)
-    place = np.unique(place[trusted].astype(np.int64), return_inverse=True)[1]
-    shift = np.zeros(segments)
-    for _ in range(ROUNDS):
-        # Alternating least squares: depth of every neighbourhood, then shift of every segment; outliers left out.
-        depth = _weighted_mean(z - shift[segment], weight, place, place.max() + 1)
-        residual = z - depth[place] - shift[segment]
-        spread = 1.4826 * float(np.median(np.abs(residual)))
-        kept = np.abs(residual) <= TRIM_SIGMAS * max(spread, 1.0)
-        shift = _weighted_mean((z - depth[place])[kept], weight[kept], segment[kept], segments)
-        shift -= shift.mean()
-    middle = (np.arange(segments) + 0.5) * frames / segments
-    if segments >= 5:
-        path = make_smoothing_spline(middle, shift)(np.clip(np.arange(frames), middle[0], middle[-1]))
+def _lateral(work: _Work, method: str) -> tuple[Real, str, str]:
+    still = np.zeros((work.frames, 2))
+    if method == "none":
+        return still, "not corrected", "as asked"
+    if method in ("auto", "fiducials"):
+        found, said, fault = _marked(work, "xy")
+        if found is not None and (
+            method == "fiducials" or work.marker_count >= ENOUGH_MARKERS or work.chosen is not None
+        ):
+            return found, said, "as asked" if method == "fiducials" else f"markers were found, and they agree{fault}"
+        if method == "fiducials":
+            raise InputError(f"no drift by fiducials: {_why_not(work, fault)}")
     else:
-        path = np.interp(np.arange(frames), middle, shift)
-    return path - path.mean(), f"local means of {segments} segments, smoothing spline"
+        found, fault = None, ""
+    ways: dict[str, tuple[Real, str]] = {}
+    faults: dict[str, str] = {}
+    path, said = rcc_path(work.structure, work.frames, work.shape_yx, work.pixel_nm) if method != "aim" else (None, "")
+    if path is not None:
+        ways["rcc"] = path, said
+    faults["rcc"] = said
+    if method in ("auto", "aim"):
+        flat = work.structure.drop(columns=[name for name in ("z", "lpz") if name in work.structure])
+        path, said = aim_path(flat, work.frames, work.shape_yx, work.pixel_nm)
+        if path is not None:
+            ways["aim"] = path, said
+        faults["aim"] = said
+    if method in ("auto", "overlap"):
+        # It climbs the nearest hill: begin on the best path there is.
+        starts = {"none": still, **{name: path for name, (path, _) in ways.items()}}
+        best = max(starts, key=lambda name: work.measure(f"xy {name}", starts[name]))
+        path = work.overlap(starts[best], axes=2, depth_known=True)
+        if path is not None:
+            begun = {"none": "", "rcc": " after cross-correlation", "aim": " after AIM"}[best]
+            ways["overlap"] = path, f"greatest overlap of {knot_count(len(work.structure), work.frames)} times{begun}"
+        faults["overlap"] = "too few localisations that come back to the same place"
+    if method != "auto":
+        if method not in ways:
+            raise InputError(f"no drift by {method}: {faults[method]}; use --method auto or none")
+        return *ways[method], "as asked"
+    if found is not None:
+        ways["fiducials"] = found, "one fiducial marker"
+    return _sharpest(work, "xy", still, ways)
 
 
-def _weighted_mean(values: Real, weight: Real, group: NDArray[np.int64], groups: int) -> Real:
-    total = np.bincount(group, weight, groups)
-    return np.bincount(group, weight * values, groups) / np.maximum(total, 1e-30)
+def _axial(work: _Work, method: str, xy: Real) -> tuple[Real, str, str]:
+    still = np.zeros(work.frames)
+    if not work.has_z:
+        return still, "not corrected: the table is 2D", "it has no column z"
+    if method == "none":
+        return still, "not corrected", "as asked"
+    if method in ("auto", "fiducials"):
+        found, said, fault = _marked(work, "z")
+        if found is not None and (
+            method == "fiducials" or work.marker_count >= ENOUGH_MARKERS or work.chosen is not None
+        ):
+            return (
+                found[:, 0],
+                said,
+                "as asked" if method == "fiducials" else f"markers were found, and they agree{fault}",
+            )
+        if method == "fiducials":
+            raise InputError(f"no drift in z by fiducials: {_why_not(work, fault)}; use --z-method auto")
+    else:
+        found, fault = None, ""
+    ways: dict[str, tuple[Real, str]] = {}
+    faults: dict[str, str] = {}
+
+    def whole(z: Real) -> Real:
+        return np.column_stack([xy, z])
+
+    if method in ("auto", "paper", "overlap"):
+        path, said = paper_z_path(work.solid, work.frames)
+        if path is not None:
+            ways["paper"] = whole(path), said
+        faults["paper"] = said
+    if method in ("auto", "aim"):
+        path, said = aim_path(_shifted(work, xy), work.frames, work.shape_yx, work.pixel_nm)
+        if path is not None:
+            ways["aim"] = whole(path[:, 2]), said
+        faults["aim"] = said
+    if method in ("auto", "overlap"):
+        path = work.overlap(whole(still), axes=3, depth_known=False)
+        if path is not None:
+            said = f"greatest overlap of {knot_count(len(work.solid), work.frames)} times in 3D"
+            ways["overlap"] = whole(path[:, 2]), said
+        faults["overlap"] = "too few localisations that come back to the same place"
+    if method != "auto":
+        if method not in ways:
+            raise InputError(f"no drift in z by {method}: {faults[method]}; use --z-method auto or none")
+        path, said = ways[method]
+        return path[:, 2], said, "as asked"
+    if found is not None:
+        ways["fiducials"] = whole(found[:, 0]), "one fiducial marker"
+    best, said, reason = _sharpest(work, "z", whole(still), ways)
+    return best[:, 2], said, reason
+
+
+def _shifted(work: _Work, xy: Real) -> pd.DataFrame:
+    number = work.solid["frame"].to_numpy(np.int64)
+    moved = {axis: work.solid[axis].to_numpy(float) - xy[number, k] / work.pixel_nm for k, axis in enumerate("xy")}
+    return work.solid.assign(**moved)
+
+
+def _sharpest(work: _Work, axes: str, still: Real, ways: dict[str, tuple[Real, str]]) -> tuple[Real, str, str]:
+    """Of several paths the one that makes the structure sharpest; none if none does better than nothing."""
+    if not ways:
+        return still, "not corrected: too few frames or localisations", "no way could be tried"
+    none = work.measure(f"{axes} none", still)
+    values = {name: work.measure(f"{axes} {name}", path) for name, (path, _) in ways.items()}
+    best = max(values, key=values.__getitem__)
+    for name, (path, _) in ways.items():
+        if name != best:
+            work.others[f"{axes} {name}"] = path if axes == "xy" else path[:, 2:]
+    if values[best] <= none * WORSE or none <= 0 and values[best] <= 0:
+        return still, "not corrected", "no way of finding drift makes the table sharper"
+    told = ", ".join(f"{name} {value / max(none, 1e-12):.3f}" for name, value in values.items())
+    path, said = ways[best]
+    return path, said, f"sharpest of what was tried (1 = uncorrected): {told}"
+
+
+def _marked(work: _Work, axes: str) -> tuple[Real | None, str, str]:
+    """What the markers say of x and y, or of z: path, what was done, what was wrong."""
+    paths, used, faults = [], [], []
+    for axis in axes:
+        scale = 1.0 if axis == "z" else work.pixel_nm
+        path, count, fault = marker_path(work.markers, work.frames, axis, scale)
+        used.append(count)
+        if fault:
+            faults.append(fault)
+        if path is None:
+            work.marker_count = 0
+            return None, "", f"; {faults[-1]}" if faults else ""
+        paths.append(path)
+    work.marker_count = min(used)
+    origin = "chosen" if work.chosen is not None else "found"
+    said = f"{work.marker_count} fiducial marker{'s' if work.marker_count != 1 else ''} ({origin}), smoothing spline"
+    return np.stack(paths, 1), said, f"; {faults[0]}" if faults else ""
+
+
+def _why_not(work: _Work, fault: str) -> str:
+    if fault.strip("; ") and work.markers.tracks:
+        return fault.strip("; ")
+    told = ", ".join(f"{count} {reason}" for reason, count in work.markers.rejected.items())
+    return f"no marker was found{f' ({told})' if told else ''}; name them with --fiducials"

@@ -1,8 +1,6 @@
-"""Find nuclear pores from above, and measure the distance between their two rings.
+"""Find nuclear pores from above: rings of known size, empty inside, closed all around.
 
-Two peaks of a density estimate 40 to 60 nm apart, the published criterion, are found in blobs without rings as often
-as in real rings. So one spacing is fitted to all pores together, by maximum
-likelihood with every localisation's own uncertainty, and held against pores without rings of the same spread.
+Nothing of z enters, so that which pores are found cannot decide what their depths show.
 """
 
 from __future__ import annotations
@@ -12,32 +10,29 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, maximum_filter
+from scipy.ndimage import maximum_filter
+from scipy.signal import oaconvolve
 from scipy.spatial import cKDTree
-from scipy.stats import t as student
 
 Real = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
 RING_RADIUS_NM = 53.5
-REACH_NM = 95.0
-"""Localisations this near to the middle belong to the pore."""
-MAP_PIXEL_NM = 20.0
-MAP_BLUR_NM = 45.0
+"""Of Nup96 (Thevathasan et al. 2019); the lengths below go with it."""
+REACH = 1.78
+"""Localisations within so many radii of the middle belong to the pore."""
+EMPTY = 0.52
+"""Radii within which a pore is empty, and a filament is not."""
+TEMPLATE_WIDTH = 0.35
+"""Standard deviation of the template's ring, radii: localisations scatter, and pores are tilted."""
+MAP_PIXEL_NM, MAX_MAP_PX = 20.0, 6000
 MIN_LOCALIZATIONS = 25
 OCTANTS_NEEDED = 7
 MIN_ROUNDNESS = 0.4
 """Smaller over larger variance of the localisations in the plane."""
 MAX_INSIDE_SHARE = 0.18
-"""Of the localisations, within `INSIDE_NM` of the middle: a pore is empty there, a filament is not."""
-INSIDE_NM = 28.0
-MAX_SIGMA_Z_NM = 40.0
-OUTLIERS, OUTLIER_SPAN_NM = 0.05, 600.0
-START_SPACING_NM, START_SPREAD_NM = 40.0, 10.0
-ITERATIONS = 60
-GROUPS = 10
-"""Of pores, fitted apart for the confidence interval."""
-SURROGATES = 3
+"""Of the localisations, in the empty middle."""
+COLUMNS = ("pore", "dx", "dy", "z", "lpz")
 
 
 @dataclass(frozen=True)
@@ -52,214 +47,193 @@ class Pores:
         x, y, nm.
     rejected : dict of str to int
         Candidates that are no pores, by reason.
+    radius_nm : float
+        Of the rings that were looked for.
     """
 
     table: pd.DataFrame
     centres: Real
     rejected: dict[str, int]
+    radius_nm: float = RING_RADIUS_NM
 
 
-@dataclass(frozen=True)
-class RingFit:
-    """Two rings in all pores.
-
-    Attributes
-    ----------
-    spacing_nm, spread_nm : float
-        Distance of the rings, and standard deviation of a ring beyond the uncertainty of z.
-    middle_nm : ndarray, shape (pores,)
-        Depth of each pore.
-    log_likelihood : float
-    """
-
-    spacing_nm: float
-    spread_nm: float
-    middle_nm: Real
-    log_likelihood: float
-
-
-def find_pores(table: pd.DataFrame) -> Pores:
-    """Find rings of `RING_RADIUS_NM` seen from above.
+def find_pores(table: pd.DataFrame, *, radius_nm: float = RING_RADIUS_NM) -> Pores:
+    """Find rings seen from above, by a template and then by what each place holds.
 
     Parameters
     ----------
     table : DataFrame
         Columns ``x_nm``, ``y_nm``, ``z``, ``lpz`` of the localisations that can be believed.
+    radius_nm : float
+        Of the rings.
     """
-    empty = pd.DataFrame({name: np.empty(0) for name in ("pore", "dx", "dy", "z", "lpz")})
     if len(table) < MIN_LOCALIZATIONS:
-        return Pores(empty, np.empty((0, 2)), {})
+        return _gathered(table, [], [], {}, radius_nm)
     place = table[["x_nm", "y_nm"]].to_numpy(float)
-    candidates = _candidates(place)
     tree = cKDTree(place)
-    parts: list[pd.DataFrame] = []
+    reach = REACH * radius_nm
+    members: list[Whole] = []
     centres: list[Real] = []
     rejected: dict[str, int] = {}
-    for candidate in candidates:
-        centre = _centre_ring(place, tree, candidate)
-        members = np.array(tree.query_ball_point(centre, REACH_NM), int)
-        reason = _fault(place[members] - centre)
-        if reason is None and centres and np.min(np.hypot(*(np.array(centres) - centre).T)) < REACH_NM:
+    for candidate in _candidates(place, radius_nm):
+        centre = centre_ring(place, tree, candidate, radius_nm)
+        rows = np.array(tree.query_ball_point(centre, reach), int)
+        reason = _fault(place[rows] - centre, radius_nm)
+        if reason is None and centres and np.min(np.hypot(*(np.array(centres) - centre).T)) < reach:
             reason = "found twice"
         if reason is not None:
             rejected[reason] = rejected.get(reason, 0) + 1
             continue
-        rows = table.iloc[members]
-        parts.append(
-            pd.DataFrame(
-                {
-                    "pore": len(centres),
-                    "dx": place[members, 0] - centre[0],
-                    "dy": place[members, 1] - centre[1],
-                    "z": rows["z"].to_numpy(float),
-                    "lpz": rows["lpz"].to_numpy(float),
-                }
-            )
-        )
+        members.append(rows)
         centres.append(centre)
-    return Pores(pd.concat(parts, ignore_index=True) if parts else empty, np.array(centres).reshape(-1, 2), rejected)
+    return _gathered(table, members, centres, rejected, radius_nm)
 
 
-def _candidates(place: Real) -> Real:
-    low = place.min(axis=0)
-    shape = np.ceil((place.max(axis=0) - low) / MAP_PIXEL_NM).astype(int) + 1
-    index = ((place - low) / MAP_PIXEL_NM).astype(int)
-    counts = np.zeros(shape)
-    np.add.at(counts, (index[:, 0], index[:, 1]), 1.0)
-    density = gaussian_filter(counts, MAP_BLUR_NM / MAP_PIXEL_NM)
-    peaks = density == maximum_filter(density, 2 * int(REACH_NM / MAP_PIXEL_NM) + 1)
-    # A pore's share of the density at its middle, if it has the least number of localisations.
-    at_ring = np.exp(-((RING_RADIUS_NM / MAP_BLUR_NM) ** 2) / 2) / (2 * np.pi * (MAP_BLUR_NM / MAP_PIXEL_NM) ** 2)
-    peaks &= density > MIN_LOCALIZATIONS * at_ring
-    return np.argwhere(peaks) * MAP_PIXEL_NM + MAP_PIXEL_NM / 2 + low
+def pores_at(
+    table: pd.DataFrame,
+    *,
+    centres: Real | None = None,
+    reach_nm: float | None = None,
+    groups: Whole | None = None,
+    radius_nm: float = RING_RADIUS_NM,
+) -> Pores:
+    """Take the pores that a person picked: by their places, or by a number that each localisation carries.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As for `find_pores`.
+    centres : ndarray, shape (n, 2), optional
+        x, y, nm.
+    reach_nm : float, optional
+        Radius of a pick; `REACH` radii if not given.
+    groups : ndarray of int, shape (len(table),), optional
+        Instead of `centres`.
+    """
+    place = table[["x_nm", "y_nm"]].to_numpy(float)
+    rejected: dict[str, int] = {}
+    if groups is not None:
+        sets = [np.flatnonzero(groups == name) for name in np.unique(groups)]
+    else:
+        tree = cKDTree(place)
+        sets = [
+            np.array(tree.query_ball_point(centre, reach_nm or REACH * radius_nm), int)
+            for centre in (np.empty((0, 2)) if centres is None else centres)
+        ]
+    members, middles = [], []
+    for rows in sets:
+        if len(rows) < 3:
+            rejected["too few localisations"] = rejected.get("too few localisations", 0) + 1
+            continue
+        own = place[rows]
+        middle = centre_ring(own, cKDTree(own), np.median(own, axis=0), radius_nm)
+        # A pick that holds no ring stays where the person put it.
+        members.append(rows)
+        middles.append(middle if np.hypot(*(middle - own.mean(axis=0))) < radius_nm else own.mean(axis=0))
+    return _gathered(table, members, middles, rejected, radius_nm)
 
 
-def _centre_ring(place: Real, tree: cKDTree, start: Real) -> Real:
+def _gathered(
+    table: pd.DataFrame, members: list[Whole], centres: list[Real], rejected: dict[str, int], radius_nm: float
+) -> Pores:
+    parts = []
+    for number, (rows, centre) in enumerate(zip(members, centres, strict=True)):
+        own = table.iloc[rows]
+        values = (
+            number, own["x_nm"].to_numpy() - centre[0], own["y_nm"].to_numpy() - centre[1], own["z"].to_numpy(),
+            own["lpz"].to_numpy(),
+        )  # fmt: skip
+        parts.append(pd.DataFrame(dict(zip(COLUMNS, values, strict=True))))
+    empty = pd.DataFrame({name: np.empty(0, int if name == "pore" else float) for name in COLUMNS})
+    joined = pd.concat(parts, ignore_index=True) if parts else empty
+    return Pores(joined, np.array(centres, float).reshape(-1, 2), rejected, radius_nm)
+
+
+def _candidates(place: Real, radius_nm: float) -> Real:
+    """Places where a ring-shaped template fits best, best first."""
+    low = place.min(axis=0) - 2 * radius_nm
+    span = place.max(axis=0) + 2 * radius_nm - low
+    pixel = max(MAP_PIXEL_NM * radius_nm / RING_RADIUS_NM, float(span.max()) / MAX_MAP_PX)
+    shape = np.ceil(span / pixel).astype(int) + 1
+    index = ((place - low) / pixel).astype(int)
+    counts = np.bincount(index[:, 0] * shape[1] + index[:, 1], minlength=int(shape.prod())).reshape(shape)
+    template = _template(radius_nm, pixel)
+    score = oaconvolve(counts.astype(np.float32), template, mode="same")
+    reach = max(1, int(REACH * radius_nm / pixel))
+    peaks = score == maximum_filter(score, 2 * reach + 1)
+    # What a whole ring of the least number of localisations would score.
+    ring = template[template > 0]
+    peaks &= score > 0.5 * MIN_LOCALIZATIONS * float((ring**2).sum() / ring.sum())
+    found = np.argwhere(peaks)
+    order = np.argsort(score[peaks])[::-1]
+    return np.asarray((found[order] + 0.5) * pixel + low)
+
+
+def _template(radius_nm: float, pixel: float) -> NDArray[np.float32]:
+    """Ring of weight 1, emptied in the middle and around, so that an even crowd scores 0."""
+    half = int(np.ceil(REACH * radius_nm / pixel))
+    axis = np.arange(-half, half + 1) * pixel
+    distance = np.hypot(axis[:, None], axis)
+    ring = np.exp(-0.5 * ((distance - radius_nm) / (TEMPLATE_WIDTH * radius_nm)) ** 2)
+    ring[distance > REACH * radius_nm] = 0
+    rest = (distance < EMPTY * radius_nm).astype(float)
+    return (ring / ring.sum() - rest / rest.sum()).astype(np.float32)
+
+
+def centre_ring(place: Real, tree: cKDTree, start: Real, radius_nm: float) -> Real:
     """Middle of the circle of known radius through the localisations around `start`, deaf to outliers."""
     centre = np.array(start, float)
+    scale = radius_nm / RING_RADIUS_NM
     for _ in range(15):
-        near = place[tree.query_ball_point(centre, REACH_NM)]
+        near = place[tree.query_ball_point(centre, REACH * radius_nm)]
         if len(near) < 3:
             break
-        offset = near - centre
-        distance = np.maximum(np.hypot(*offset.T), 1e-6)
-        miss = distance - RING_RADIUS_NM
-        weight = 1 / (1 + (miss / 20) ** 2)
-        direction = offset / distance[:, None]
+        direction, miss, weight = _misses(near - centre, radius_nm)
         normal = (direction * weight[:, None]).T @ direction + 1e-9 * np.eye(2)
         step = np.linalg.solve(normal, (direction * (weight * miss)[:, None]).sum(axis=0))
-        centre += np.clip(step, -20, 20)
-        if np.hypot(*step) < 0.1:
+        centre += np.clip(step, -20 * scale, 20 * scale)
+        if np.hypot(*step) < 0.1 * scale:
             break
     return centre
 
 
-def _fault(offset: Real) -> str | None:
+def _misses(offset: Real, radius_nm: float) -> tuple[Real, Real, Real]:
+    distance = np.maximum(np.hypot(*offset.T), 1e-6)
+    miss = distance - radius_nm
+    return offset / distance[:, None], miss, 1 / (1 + (miss / (20 * radius_nm / RING_RADIUS_NM)) ** 2)
+
+
+def ring_sizes(pores: Pores) -> pd.DataFrame:
+    """Diameter of every pore, by the circle that fits best, with its error.
+
+    Returns
+    -------
+    DataFrame
+        ``pore``, ``diameter_nm``, ``diameter_error_nm``.
+    """
+    rows = []
+    for number, group in pores.table.groupby("pore"):
+        offset, size, error = group[["dx", "dy"]].to_numpy(), pores.radius_nm, np.nan
+        shift = np.zeros(2)
+        for _ in range(15):
+            direction, miss, weight = _misses(offset - shift, size)
+            design = np.column_stack([direction, np.ones(len(miss))])
+            normal = (design * weight[:, None]).T @ design + 1e-9 * np.eye(3)
+            step = np.linalg.solve(normal, (design * (weight * miss)[:, None]).sum(axis=0))
+            shift, size = shift + step[:2], float(np.clip(size + step[2], 0.3 * pores.radius_nm, 3 * pores.radius_nm))
+            error = float(np.sqrt(np.linalg.inv(normal)[2, 2] * np.average(miss**2, weights=weight)))
+        rows.append((number, 2 * size, 2 * error))
+    return pd.DataFrame(rows, columns=["pore", "diameter_nm", "diameter_error_nm"]).astype({"pore": int})
+
+
+def _fault(offset: Real, radius_nm: float) -> str | None:
     if len(offset) < MIN_LOCALIZATIONS:
         return "too few localisations"
     distance = np.hypot(*offset.T)
-    if (distance < INSIDE_NM).mean() > MAX_INSIDE_SHARE:
+    if (distance < EMPTY * radius_nm).mean() > MAX_INSIDE_SHARE:
         return "not empty inside"
     octant = np.floor((np.arctan2(offset[:, 1], offset[:, 0]) + np.pi) / (np.pi / 4)).astype(int) % 8
     if (np.bincount(octant, minlength=8) > 0.03 * len(offset)).sum() < OCTANTS_NEEDED:
         return "ring incomplete"
     small, large = np.linalg.eigvalsh(np.cov(offset.T))
     return "elongated" if small < MIN_ROUNDNESS * large else None
-
-
-def fit_rings(z: Real, lpz: Real, pore: Whole, *, rings: int = 2) -> RingFit:
-    """Fit the spacing that all pores share, and each pore's depth: expectation maximisation.
-
-    Parameters
-    ----------
-    z, lpz : ndarray, shape (n,)
-        Depth and its uncertainty, nm.
-    pore : ndarray, shape (n,)
-        0-based number of the pore.
-    rings : {1, 2}
-        1 fits pores without rings: the null.
-    """
-    pores = int(pore.max()) + 1
-    middle = np.array([np.median(group) for _, group in pd.Series(z).groupby(pore)])
-    half = START_SPACING_NM / 2 if rings == 2 else 0.0
-    spread = START_SPREAD_NM if rings == 2 else START_SPREAD_NM + START_SPACING_NM / 2
-    sides = np.array([-1.0, 1.0]) if rings == 2 else np.array([0.0])
-    log_likelihood = -np.inf
-    for _ in range(ITERATIONS):
-        variance = spread**2 + lpz**2
-        residual = z[None] - middle[pore][None] - half * sides[:, None]
-        density = (1 - OUTLIERS) / len(sides) * np.exp(-(residual**2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
-        total = density.sum(axis=0) + OUTLIERS / OUTLIER_SPAN_NM
-        before, log_likelihood = log_likelihood, float(np.log(total).sum())
-        share = density / total
-        weight = share / variance
-        middle = np.bincount(pore, (weight * (z[None] - half * sides[:, None])).sum(axis=0), pores) / np.maximum(
-            np.bincount(pore, weight.sum(axis=0), pores), 1e-12
-        )
-        centred = z - middle[pore]
-        if rings == 2:
-            half = float((weight * sides[:, None] * centred[None]).sum() / weight.sum())
-        residual = centred[None] - half * sides[:, None]
-        spread = float(
-            np.sqrt(max((share / variance**2 * (residual**2 - lpz**2)).sum() / (share / variance**2).sum(), 1.0))
-        )
-        if log_likelihood - before < 1e-6 * abs(log_likelihood):
-            break
-    return RingFit(2 * half, spread, middle, log_likelihood)
-
-
-def measure_rings(pores: Pores, *, seed: int = 0) -> dict[str, object]:
-    """Ring spacing with its 95 % interval, beside pores without rings.
-
-    Returns
-    -------
-    dict
-        ``pores``, ``ring_spacing_nm``, ``ring_spacing_ci_nm``, ``ring_spread_nm``, ``evidence`` (difference of BIC in
-        favour of two rings), ``null_evidence`` (the largest among surrogates without rings), ``null_spacing_nm`` (what
-        those surrogates would be said to have), ``rings_resolved``. None where there are too few pores.
-    """
-    table = pores.table[pores.table["lpz"] <= MAX_SIGMA_Z_NM]
-    counts = table["pore"].value_counts()
-    table = table[table["pore"].isin(counts.index[counts >= MIN_LOCALIZATIONS // 2])]
-    names = np.unique(table["pore"])
-    result: dict[str, object] = {
-        "pores": len(names),
-        **dict.fromkeys(
-            ("ring_spacing_nm", "ring_spacing_ci_nm", "ring_spread_nm", "evidence", "null_evidence", "null_spacing_nm")
-        ),
-        "rings_resolved": False,
-    }
-    if len(names) < 2 * GROUPS:
-        return result
-    z, lpz = table["z"].to_numpy(float), table["lpz"].to_numpy(float)
-    pore = np.searchsorted(names, table["pore"].to_numpy())
-    fit, evidence = _evidence(z, lpz, pore)
-    null = fit_rings(z, lpz, pore, rings=1)
-    rng = np.random.default_rng(seed)
-    surrogates = []
-    for _ in range(SURROGATES):
-        flat = null.middle_nm[pore] + rng.normal(0, np.sqrt(null.spread_nm**2 + lpz**2))
-        surrogates.append(_evidence(flat, lpz, pore))
-    group = rng.permutation(len(names)) % GROUPS
-    spacings = []
-    for number in range(GROUPS):
-        chosen = group[pore] == number
-        again = np.unique(pore[chosen], return_inverse=True)[1]
-        spacings.append(fit_rings(z[chosen], lpz[chosen], again).spacing_nm)
-    margin = float(student.ppf(0.975, GROUPS - 1) * np.std(spacings, ddof=1) / np.sqrt(GROUPS))
-    null_evidence = max(item[1] for item in surrogates)
-    return result | {
-        "ring_spacing_nm": fit.spacing_nm,
-        "ring_spacing_ci_nm": [fit.spacing_nm - margin, fit.spacing_nm + margin],
-        "ring_spread_nm": fit.spread_nm,
-        "evidence": evidence,
-        "null_evidence": null_evidence,
-        "null_spacing_nm": float(np.mean([item[0].spacing_nm for item in surrogates])),
-        "rings_resolved": bool(evidence > max(10.0, 2 * null_evidence)),
-    }
-
-
-def _evidence(z: Real, lpz: Real, pore: Whole) -> tuple[RingFit, float]:
-    """Fit of two rings, and how much BIC prefers it to none (one more parameter)."""
-    two, one = fit_rings(z, lpz, pore), fit_rings(z, lpz, pore, rings=1)
-    return two, 2 * (two.log_likelihood - one.log_likelihood) - float(np.log(len(z)))

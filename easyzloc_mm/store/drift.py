@@ -16,12 +16,12 @@ COLUMNS = ("frame", "x", "y", "z")
 
 
 def write_drift(path: Path, drift: pd.DataFrame, facts: Mapping[str, Any]) -> None:
-    """Write one row per frame: ``frame``; ``x``, ``y`` (px); ``z`` (nm)."""
+    """Write one row per frame: ``frame``; ``x``, ``y`` (px); ``z`` (nm); in full precision, so that it can be undone."""
     import zarr
 
     group = zarr.open_group(path, mode="a").create_group(GROUP, attributes=dict(facts))
     for name in COLUMNS:
-        values = drift[name].to_numpy("uint32" if name == "frame" else "float32")
+        values = drift[name].to_numpy("uint32" if name == "frame" else "float64")
         array = group.create_array(name, shape=values.shape, chunks=(max(1, len(values)),), dtype=values.dtype)
         array[...] = values
 

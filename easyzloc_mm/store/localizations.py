@@ -34,9 +34,14 @@ FACTS = "easyzloc"
 """Root attribute under which a run's provenance stands."""
 
 
-def column_dtype(name: str) -> np.dtype[Any]:
-    """Return the dtype of a column: frame uint32, z_flag uint8, all others float32."""
-    return np.dtype({"frame": "u4", "z_flag": "u1"}.get(name, "f4"))
+def column_dtype(name: str, given: np.dtype[Any] | None = None) -> np.dtype[Any]:
+    """Return the dtype of a column: frame uint32, z_flag uint8, others of the contract float32.
+
+    Columns that only other programs know (Picasso's ``group``) keep the dtype that they were `given`.
+    """
+    if name in COLUMNS_2D or name in COLUMNS_Z or given is None:
+        return np.dtype({"frame": "u4", "z_flag": "u1"}.get(name, "f4"))
+    return given
 
 
 class LocalizationWriter:
@@ -96,7 +101,7 @@ class LocalizationWriter:
             mistakes, since Picasso silently drops rows with NaN.
         """
         if not self._columns:
-            self._make_columns([str(name) for name in rows.columns])
+            self._make_columns([str(name) for name in rows.columns], dict(rows.dtypes))
         if set(rows.columns) != set(self._columns):
             raise ValueError(f"the table has columns {list(self._columns)}, not {list(rows.columns)}")
         values = {name: rows[name].to_numpy() for name in self._columns}
@@ -143,17 +148,18 @@ class LocalizationWriter:
         for column in self._columns.values():
             column.resize((self._rows,))
 
-    def _make_columns(self, names: Sequence[str]) -> None:
+    def _make_columns(self, names: Sequence[str], given: Mapping[str, Any] | None = None) -> None:
         for name in names:
+            dtype = column_dtype(name, (given or {}).get(name))
             self._columns[name] = ChunkedArray(
                 self._group,
                 name,
                 shape=(FIRST_CAPACITY,),
                 chunks=(CHUNK_ROWS,),
-                dtype=column_dtype(name),
+                dtype=dtype,
                 dimension_names=("row",),
             )
-            self._tail[name] = np.zeros(CHUNK_ROWS, column_dtype(name))
+            self._tail[name] = np.zeros(CHUNK_ROWS, dtype)
         update_node(self.path / GROUP, {"columns": list(names)})
 
     def _write_tail(self, chunk: int) -> None:
@@ -171,7 +177,9 @@ class LocalizationWriter:
         self.close()
 
 
-def read_localizations(path: Path, *, first_row: int = 0) -> tuple[pd.DataFrame, dict[str, Any]]:
+def read_localizations(
+    path: Path, *, first_row: int = 0, rows: int | None = None, columns: Sequence[str] | None = None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read the committed rows of a run, also while it is being written or after its writer was killed.
 
     Parameters
@@ -180,6 +188,10 @@ def read_localizations(path: Path, *, first_row: int = 0) -> tuple[pd.DataFrame,
         ``RUN.zarr``.
     first_row : int
         Leave out the rows before this one, which a reader that follows a run has already.
+    rows : int, optional
+        Read no more than these; all if not given.
+    columns : sequence of str, optional
+        Read only these of the table's columns; all if not given.
 
     Returns
     -------
@@ -208,8 +220,10 @@ def read_localizations(path: Path, *, first_row: int = 0) -> tuple[pd.DataFrame,
             f"{path} holds no localisations: give a RUN.zarr that live, localize or scan wrote ({error})"
         ) from None
     first_row = min(first_row, total)
-    columns = {name: group[name][first_row:total] for name in names}
-    if not columns:
-        columns = {name: np.empty(0, column_dtype(name)) for name in COLUMNS_2D}
+    last_row = total if rows is None else min(total, first_row + rows)
+    wanted = [name for name in names if columns is None or name in columns]
+    values = {name: group[name][first_row:last_row] for name in wanted}
+    if not names:
+        values = {name: np.empty(0, column_dtype(name)) for name in COLUMNS_2D}
     facts: Any = root.attrs.get(FACTS, {})
-    return pd.DataFrame(columns), dict(facts)
+    return pd.DataFrame(values), dict(facts)

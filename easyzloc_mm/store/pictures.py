@@ -20,6 +20,6 @@ def picture(path: Path, width_in: float, height_in: float, **options: Any) -> It
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(matplotlib.rcParamsDefault):
-        figure = Figure(figsize=(width_in, height_in), layout="constrained", **options)
+        figure = Figure(figsize=(width_in, height_in), layout="constrained", **{"dpi": DPI, **options})
         yield figure
-        figure.savefig(path, dpi=DPI, format="png")
+        figure.savefig(path, dpi=figure.dpi, format="png")
