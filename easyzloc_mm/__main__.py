@@ -1,7 +1,8 @@
-"""``python -m easyzloc_mm``: the same as ``easyzloc-mm``, where scripts are not on the path."""
+"""`python -m easyzloc_mm`: the program, where its script is not on the path."""
 
 import sys
 
 from easyzloc_mm.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -19,5 +19,11 @@ class HardwareError(EasyZlocError):
     exit_code = 3
 
 
+class LocalizerError(EasyZlocError):
+    """Localisation failed while frames were coming. What was acquired is kept, and can be localised later."""
+
+    exit_code = 3
+
+
 class EasyZlocWarning(UserWarning):
     """Something that a person should know but that does not stop the work."""

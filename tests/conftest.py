@@ -19,7 +19,8 @@ def shared_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def _private_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep Picasso's settings file out of the user's home."""
-    home = tmp_path_factory.mktemp("home")
+    """Keep Picasso's settings file out of the user's home; one home for all, so that caches serve child processes."""
+    home = tmp_path_factory.getbasetemp() / "home"
+    home.mkdir(exist_ok=True)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("USERPROFILE", str(home))

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from easyzloc_mm.errors import HardwareError
+from easyzloc_mm.acquire.focus import FocusKeeper
+from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile import Profile
-from easyzloc_mm.records import Frame
+from easyzloc_mm.store.localizations import update_run
 from easyzloc_mm.store.output import check_output
 from easyzloc_mm.store.records import write_records
+from easyzloc_mm.store.status import write_status
 
 if TYPE_CHECKING:
+    from easyzloc_mm.localize import LiveStatus, Workers
     from easyzloc_mm.network import ModelBundle
 
 
@@ -34,7 +39,15 @@ class LiveReport:
     localizations : int
         Rows in the table.
     p95_latency_s : float
-        From a frame's arrival in this process to its localisations, 95th percentile.
+        From a frame's arrival in MMCore's buffer to its localisations being committed, 95th percentile.
+    most_waiting : int
+        Frames that waited for localisation when most did.
+    catch_up_s : float
+        How long localisation went on after the camera had stopped.
+    workers_replaced : int
+        Localising processes that died and were replaced.
+    focus_moves : int
+        Times that z was moved back to hold the focus.
     """
 
     out: Path
@@ -43,6 +56,10 @@ class LiveReport:
     frames_per_s: float
     localizations: int
     p95_latency_s: float
+    most_waiting: int = 0
+    catch_up_s: float = 0.0
+    workers_replaced: int = 0
+    focus_moves: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for printing."""
@@ -59,7 +76,9 @@ def run_live(
     keep_raw: bool = True,
     overwrite: bool = False,
     progress: Callable[[str, float], None] | None = None,
+    on_status: Callable[[LiveStatus], None] | None = None,
     stop: threading.Event | None = None,
+    workers: Workers | None = None,
 ) -> LiveReport:
     """Go to the sample, stream from the camera and localise in 3D while it runs.
 
@@ -81,8 +100,12 @@ def run_live(
         Replace an existing run.
     progress : callable, optional
         Given (message, fraction).
+    on_status : callable, optional
+        Given a `LiveStatus` about twice a second.
     stop : threading.Event, optional
         Ends the run early and cleanly.
+    workers : Workers, optional
+        Localising processes (`localize.live_pool`) that are to serve several runs.
 
     Raises
     ------
@@ -104,10 +127,21 @@ def run_live(
         microscope.move_z(plan.focus_um)
     microscope.set_exposure(plan.exposure_ms)
     microscope.set_illumination(plan.illumination)
-    source = _Source(microscope.stream(frames, stop))
+    stop = stop or threading.Event()
+    keeper = FocusKeeper(microscope, profile) if plan.hold_focus_nm else None
+
+    def told(status: LiveStatus) -> None:
+        with suppress(OSError):  # a full disk is the writers' to report
+            write_status(out, status.as_dict())
+        if keeper is not None:
+            keeper.see(status)
+        if on_status is not None:
+            on_status(status)
+
+    stream = microscope.stream(frames, stop)
     try:
         run = localize_stream(
-            source.frames(),
+            stream if keeper is None else keeper.held(stream),
             bundle,
             out,
             profile=profile,
@@ -116,14 +150,18 @@ def run_live(
             overwrite=overwrite,
             provenance={"microscope": microscope.describe()},
             progress=progress,
+            on_status=told,
+            stop=stop,
+            workers=workers,
         )
     finally:
-        if out.exists():
-            write_records(out, microscope.records())
-    if source.fault is not None:
-        raise HardwareError(
-            f"{source.fault} ({run.frames} frames and {run.localizations} localisations are kept in {out})"
-        ) from source.fault
+        try:
+            if out.exists():
+                write_records(out, microscope.records())
+                if keeper is not None and keeper.moves:
+                    update_run(out, focus_moves=keeper.moves)
+        except OSError as error:  # a full disk must not hide what ended the run
+            warnings.warn(f"the run's records could not be written: {error}", EasyZlocWarning, stacklevel=2)
     return LiveReport(
         out=out,
         frames=run.frames,
@@ -131,18 +169,8 @@ def run_live(
         frames_per_s=run.frames_per_s,
         localizations=run.localizations,
         p95_latency_s=run.p95_latency_s,
+        most_waiting=run.most_waiting,
+        catch_up_s=run.catch_up_s,
+        workers_replaced=run.workers_replaced,
+        focus_moves=len(keeper.moves) if keeper is not None else 0,
     )
-
-
-class _Source:
-    """The camera's stream; its failure waits until everything that came before is localised and stored."""
-
-    def __init__(self, frames: Iterator[Frame]) -> None:
-        self._frames = frames
-        self.fault: HardwareError | None = None
-
-    def frames(self) -> Iterator[Frame]:
-        try:
-            yield from self._frames
-        except HardwareError as error:
-            self.fault = error

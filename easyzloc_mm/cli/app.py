@@ -12,7 +12,7 @@ import typer
 import typer.exceptions
 
 from easyzloc_mm import __version__
-from easyzloc_mm.cli import analysis, bench, calibration, demo, imaging, instrument, simulate
+from easyzloc_mm.cli import analysis, bench, calibration, demo, imaging, instrument, monitor, simulate
 from easyzloc_mm.errors import EasyZlocError, EasyZlocWarning
 
 INTERRUPTED = 130
@@ -37,7 +37,7 @@ def _root(
         raise typer.Exit
 
 
-for room in (demo, instrument, calibration, imaging, analysis, simulate, bench):
+for room in (demo, instrument, calibration, imaging, monitor, analysis, simulate, bench):
     room.register(app)
 
 
@@ -69,9 +69,11 @@ def main(arguments: list[str] | None = None) -> int:
     except typer.exceptions.TyperException as error:
         return _failed(error.format_message(), 2, debug)
     except (KeyboardInterrupt, typer.Abort):
-        return _failed("interrupted; what was acquired or finished is kept", INTERRUPTED, debug)
+        outcome = INTERRUPTED
     except Exception as error:
         return _failed(f"{type(error).__name__}: {error} (a mistake of ours: --debug shows where)", 1, debug)
+    if outcome == INTERRUPTED:  # typer itself may have turned Ctrl-C into this number
+        return _failed("interrupted; what was acquired or finished is kept", INTERRUPTED, debug)
     return outcome if isinstance(outcome, int) else 0
 
 

@@ -22,5 +22,5 @@ def monitor(
     from easyzloc_mm.monitor.serve import serve
 
     if not run.absolute().parent.is_dir():
-        raise InputError(f"{run.absolute().parent} does not exist: give the RUN.zarr that a live run writes or will write")
+        raise InputError(f"{run.absolute().parent} does not exist: give a RUN.zarr that is written or will be")
     serve(run, port=port, ready=lambda address: typer.echo(f"{run.name}: {address}"))

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from easyzloc_mm.localize.detect import detect
+from easyzloc_mm.localize.fit import detect_frames, fit_spots
+from easyzloc_mm.profile import CameraUnits, Fit
 from easyzloc_mm.quiet import picasso
 
 FRAME_PX, EMITTERS, FRAMES = 1200, 200, 8
@@ -54,6 +56,50 @@ def bench_detect() -> dict[str, Any]:
         "ratio": theirs / ours,
         "identical": int(identical),
         "spots": spots,
+    }
+
+
+def bench_fit() -> dict[str, Any]:
+    """Fit the spots of the same frames, one thread, both methods, with Picasso's own ``fit`` by turns.
+
+    Returns
+    -------
+    dict
+        ``lq_spots_per_s``, ``mle_spots_per_s`` (cut, fit and table; medians, CPU time of this process),
+        ``picasso_spots_per_s`` (``get_spots``, ``fit_spots_gauss``, ``locs_from_fits_gauss`` as Picasso chains them,
+        least squares), ``ratio`` (least squares to Picasso), ``identical`` (1 if x, y and photons of all kept rows are
+        Picasso's), ``spots``.
+    """
+    localize = picasso("localize")
+    frames, units = _frames(), CameraUnits(baseline_adu=BASELINE_ADU, electrons_per_adu=0.45, read_noise_e=1.5)
+    spots = detect_frames(frames, MIN_NET_GRADIENT, BOX_PX)
+    info = {"Baseline": units.baseline_adu, "Sensitivity": units.electrons_per_adu, "Gain": 1, "Pixelsize": 110}
+
+    def theirs() -> Any:
+        cut = localize.get_spots(frames, spots, BOX_PX, dict(info))
+        return localize.locs_from_fits_gauss(spots, localize.fit_spots_gauss(cut), BOX_PX, em=False)
+
+    methods: dict[str, Callable[[], Any]] = {
+        "lq": lambda: fit_spots(frames, spots, BOX_PX, units, Fit.LQ)[0],
+        "mle": lambda: fit_spots(frames, spots, BOX_PX, units, Fit.MLE)[0],
+        "picasso": theirs,
+    }
+    found = {name: method() for name, method in methods.items()}  # compiles
+    spent: dict[str, list[float]] = {name: [] for name in methods}
+    for _ in range(5):
+        for name, method in methods.items():
+            start = time.process_time()
+            method()
+            spent[name].append(time.process_time() - start)
+    rates = {f"{name}_spots_per_s": len(spots) / statistics.median(times) for name, times in spent.items()}
+    key = ["frame", "x", "y", "photons"]
+    kept, all_of_them = (set(map(tuple, found[name][key].to_numpy(float))) for name in ("lq", "picasso"))
+    return {
+        **rates,
+        "ratio": rates["lq_spots_per_s"] / rates["picasso_spots_per_s"],
+        "identical": int(kept <= all_of_them),
+        "spots": len(spots),
+        "kept": len(kept),
     }
 
 

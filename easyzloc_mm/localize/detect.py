@@ -62,11 +62,18 @@ def _estimate_weights(box: int) -> tuple[NDArray[np.float32], float]:
 @numba.njit(nogil=True, cache=True, fastmath={"reassoc", "nsz", "contract"})
 def _estimate(frame, y, x, weights):  # type: ignore[no-untyped-def]
     total = np.float32(0)
+    span = weights.shape[1]
     for k in range(weights.shape[0]):
-        for block in range(weights.shape[1] // LANES):
-            for lane in range(LANES):
-                at = block * LANES + lane
-                total += weights[k, at] * np.float32(frame[y + k, x + at])
+        total += _dot(frame[y + k, x : x + span], weights[k])
+    return total
+
+
+@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "nsz", "contract"})
+def _dot(pixels, weights):  # type: ignore[no-untyped-def]
+    # A length that the compiler does not know: a short loop of known length is unrolled into scalars instead.
+    total = np.float32(0)
+    for lane in range(pixels.size):
+        total += weights[lane] * np.float32(pixels[lane])
     return total
 
 
@@ -91,14 +98,24 @@ def _net_gradient(frame, y, x, box, uy, ux):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def _row_maxima(row, box, out):  # type: ignore[no-untyped-def]
-    """out[j] = max(row[j : j + box]) for every j that has a whole window."""
-    count = row.size - box + 1
-    for j in range(count):
-        out[j] = max(row[j], row[j + 1])
-    for k in range(2, box):
-        for j in range(count):
-            out[j] = max(out[j], row[j + k])
+def _row_maxima(row, box, scratch, out):  # type: ignore[no-untyped-def]
+    """out[j] = max(row[j : j + box]); maxima of 2, 4, ... pixels first, whose windows then overlap to `box`."""
+    count = row.size
+    level, span = 0, 1
+    scratch[0, :count] = row
+    while 2 * span <= box:
+        count -= span
+        _larger(scratch[level, :count], scratch[level, span : span + count], scratch[level + 1, :count])
+        level, span = level + 1, 2 * span
+    rest = box - span
+    count -= rest
+    _larger(scratch[level, :count], scratch[level, rest : rest + count], out[:count])
+
+
+@numba.njit(nogil=True, cache=True)
+def _larger(one, other, out):  # type: ignore[no-untyped-def]
+    for j in range(out.size):
+        out[j] = max(one[j], other[j])
 
 
 @numba.njit(nogil=True, cache=True)
@@ -114,16 +131,17 @@ def _detect(frame, threshold, box, uy, ux, weights, margin):  # type: ignore[no-
     gradients = np.empty(256, np.float32)
     if rows < 1 or columns < 1:
         return ys[:0], xs[:0], gradients[:0]
-    words = (columns + 7) // 8
+    words = (columns + 8) // 8  # room for the last window, which Picasso leaves out
     ring = np.zeros((box, words * 8), np.uint16)  # row maxima of the box's rows; row r lives at r % box
     highest = np.zeros(words * 8, np.uint16)
     equal = np.zeros(words * 8, np.uint8)
     equal_words = equal.view(np.uint64)
+    scratch = np.empty((6, width), np.uint16)
     span = weights.shape[1]
     for row in range(box - 1):
-        _row_maxima(frame[row, : width - 1], box, ring[row])
+        _row_maxima(frame[row], box, scratch, ring[row])
     for y in range(half, half + rows):
-        _row_maxima(frame[y + half, : width - 1], box, ring[(y + half) % box])
+        _row_maxima(frame[y + half], box, scratch, ring[(y + half) % box])
         highest[:] = ring[0]
         for k in range(1, box):
             line = ring[k]

@@ -1,30 +1,34 @@
-"""The live pipeline on a recorded movie."""
+"""The live pipeline on a recorded movie, or on one that another program is still writing."""
 
 from __future__ import annotations
 
-import os
 import time
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.localize.pipeline import Localizer, LocalizeReport, run_attributes
-from easyzloc_mm.localize.threshold import FRAMES, automatic_threshold
+from easyzloc_mm.localize.feed import TableFeed
+from easyzloc_mm.localize.pipeline import LocalizeReport, run_attributes
+from easyzloc_mm.localize.settings import LocalizerSettings, offline_workers
+from easyzloc_mm.localize.threshold import FRAMES
+from easyzloc_mm.localize.workers import Block, Workers
 from easyzloc_mm.network import ModelBundle
 from easyzloc_mm.network.bundle import PIXEL_SIZE_TOLERANCE
 from easyzloc_mm.profile import CameraUnits, LocalizeSettings
-from easyzloc_mm.store.localizations import LocalizationWriter
+from easyzloc_mm.store.localizations import GROUP, LocalizationWriter, read_localizations
 from easyzloc_mm.store.movies import Movie, open_movie
-from easyzloc_mm.store.output import whole_or_nothing
+from easyzloc_mm.store.output import check_output, claim_stream
 
 Progress = Callable[[str, float], None]
 
-BLOCK_FRAMES = 32
+BLOCK_FRAMES = 16
+PATIENCE_S = 0.2
+LOOK_AGAIN_S = 0.5
+"""How often a movie that is being written is looked at."""
 
 
 def localize_movie(
@@ -35,85 +39,210 @@ def localize_movie(
     units: CameraUnits,
     pixel_size_nm: float | None = None,
     settings: LocalizeSettings | None = None,
+    origin_px: tuple[int, int] = (0, 0),
+    workers: int | None = None,
+    follow_s: float | None = None,
+    resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> LocalizeReport:
-    """Localise a movie in 3D into ``RUN.zarr``, which appears when it is whole.
+    """Localise a movie in 3D into ``RUN.zarr``.
+
+    The run grows in place and can be gone on with (`resume`) after whatever cut it off; until it is whole its attribute
+    ``complete`` is false.
 
     Parameters
     ----------
     movie : Path
-        Any format of `store.movies.open_movie`; its pixels are those of the calibrated field.
+        Any format of `store.movies.open_movie`.
     bundle : ModelBundle
     units : CameraUnits
         Of the camera that recorded it.
     pixel_size_nm : float, optional
         Where the movie does not say; it wins over what the movie says.
+    origin_px : tuple of int
+        Sensor column and row of the movie's first pixel.
+    workers : int, optional
+        Processes; one per core without it.
+    follow_s : float, optional
+        The movie is still being written: wait for more until it has not grown for so long.
+    resume : bool
+        Go on with `out` where it was cut off, with the units and settings that it was begun with. `out` may be the very
+        run that `movie` is: a live run that was killed.
 
     Raises
     ------
     InputError
-        The movie cannot be read, or its pixel size is not that of the model.
+        The movie cannot be read, its pixel size is not that of the model, or `out` belongs to other settings.
+    LocalizerError
+        Localisation failed; what was localised is kept.
     """
-    settings = settings or LocalizeSettings()
-    opened = open_movie(movie)
-    pixel = pixel_size_nm or opened.pixel_size_nm or bundle.pixel_size_nm
+    movie, out = Path(movie), Path(out)
+    if overwrite and out.exists() and out.resolve() == movie.resolve():
+        raise InputError(f"{out} holds the movie itself: choose another --out, or --resume without --overwrite")
+    begun = out if resume and (out / GROUP / "zarr.json").is_file() else None
+    if begun is None and not resume:
+        check_output(out, overwrite=overwrite)
+    opened = _open(movie, follow_s)
+    pixel = pixel_size(opened, movie, bundle, pixel_size_nm)
+    how = LocalizerSettings(bundle.path, units, settings or LocalizeSettings(), origin_px)
+    if begun is not None:
+        how = _as_begun(begun, movie, bundle)
+    attributes = run_attributes(bundle, how, opened.shape[1:], pixel, {"movie": movie.name})
+    with Workers(how, workers or offline_workers()) as pool:
+        pool.start()  # before an older run is cleared away
+        if begun is not None:
+            table = LocalizationWriter.resume(begun)
+        else:
+            table = LocalizationWriter(out if resume else claim_stream(out, overwrite=overwrite), attributes)
+        return _Job(movie, opened, table, pool, follow_s, progress).go()
+
+
+def _as_begun(out: Path, movie: Path, bundle: ModelBundle) -> LocalizerSettings:
+    """Return the settings that a run was begun with, to go on with it."""
+    _, facts = read_localizations(out)
+    for name, old, new in (
+        ("model", facts["model"]["digest"], bundle.digest()),
+        ("movie", facts.get("movie", out.name), movie.name),
+    ):
+        if old != new:
+            raise InputError(f"{out} was begun with another {name} ({old}): give that one, or leave out --resume")
+    left, top = facts["origin_px"]
+    return LocalizerSettings(
+        bundle.path,
+        CameraUnits.model_validate(facts["camera_units"]),
+        LocalizeSettings.model_validate(facts["localize"]),
+        (int(left), int(top)),
+    )
+
+
+def pixel_size(opened: Movie, movie: Path, bundle: ModelBundle, given_nm: float | None) -> float:
+    """Pixel size of a movie, nm: as given, as it says, or as the model has it.
+
+    Raises
+    ------
+    InputError
+        It is not that of the model.
+    """
+    pixel = given_nm or opened.pixel_size_nm or bundle.pixel_size_nm
     if abs(pixel - bundle.pixel_size_nm) > PIXEL_SIZE_TOLERANCE * bundle.pixel_size_nm:
         raise InputError(
             f"movie {movie} has {pixel:g} nm per pixel, but model {bundle.path} was trained at "
             f"{bundle.pixel_size_nm:g}: use a model of the same microscope, or correct --pixel-size-nm"
         )
-    with whole_or_nothing(out, overwrite=overwrite) as draft:
+    return pixel
+
+
+def _open(movie: Path, follow_s: float | None) -> Movie:
+    """Open a movie; one that is being written may take a moment to have a first frame."""
+    deadline = time.monotonic() + (follow_s or 0.0)
+    while True:
+        try:
+            return open_movie(movie)
+        except InputError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(LOOK_AGAIN_S)
+
+
+class _Job:
+    """One movie on its way into one table."""
+
+    def __init__(
+        self,
+        path: Path,
+        movie: Movie,
+        table: LocalizationWriter,
+        pool: Workers,
+        follow_s: float | None,
+        progress: Progress | None,
+    ) -> None:
+        self._path, self._movie, self._table, self._pool = path, movie, table, pool
+        self._follow_s, self._progress = follow_s, progress
+        self._feed = TableFeed(table)
+        self._begin_frame = table.frames_committed
+        self._rejected_before = int(table.attributes.get("fits_rejected", 0)) if self._begin_frame else 0
+        self._threshold: float | None = None
+
+    def go(self) -> LocalizeReport:
         begin = time.monotonic()
-        threshold = settings.min_net_gradient or _threshold(opened, settings.box_px)
-        localizer = Localizer(bundle, units, settings.box_px, threshold)
-        attributes = run_attributes(bundle, units, settings, opened.shape[1:], pixel, {"movie": Path(movie).name})
-        rejected = 0
-        with LocalizationWriter(draft, attributes) as table:
-            for rows, failed, done in _blocks(opened, localizer):
-                table.append(rows)
-                rejected += failed
-                if progress:
-                    progress(f"{done} frames, {table.rows} localisations", done / opened.shape[0])
-            table.update_attributes(
-                complete=True,
-                frames=opened.shape[0],
-                frames_localized=opened.shape[0],
-                frames_lost=opened.frames_missing,
-                min_net_gradient=threshold,
-                fits_rejected=rejected,
-            )
-        count = table.rows
-        spent = time.monotonic() - begin
-    return LocalizeReport(
-        frames=opened.shape[0],
-        frames_lost=opened.frames_missing,
-        frames_per_s=opened.shape[0] / max(spent, 1e-9),
-        localizations=count,
-        fits_rejected=rejected,
-        p95_latency_s=0.0,
-        min_net_gradient=threshold,
-    )
+        try:
+            self._threshold = self._find_threshold()
+            self._table.update_attributes(min_net_gradient=self._threshold)
+            for number, frames in enumerate(self._blocks()):
+                while self._pool.free <= 0:
+                    self._collect()
+                self._pool.submit(Block(number, frames, self._path, self._movie.shape[0], None, self._threshold))
+            while self._pool.busy:
+                self._collect()
+            self._note(complete=True)
+        except BaseException:
+            self._note(complete=False)
+            raise
+        finally:
+            self._table.close()
+        return LocalizeReport(
+            frames=self._movie.shape[0],
+            frames_lost=self._movie.frames_missing,
+            frames_per_s=self._feed.frames / max(time.monotonic() - begin, 1e-9),
+            localizations=self._table.rows,
+            fits_rejected=self._rejected_before + self._feed.rejected,
+            p95_latency_s=0.0,
+            min_net_gradient=self._threshold,
+            workers_replaced=len(self._pool.replaced),
+        )
 
+    def _find_threshold(self) -> float:
+        """As set, as found before, or from frames spread over the whole movie: its beginning is often brighter."""
+        known = self._pool.settings.localize.min_net_gradient or self._table.attributes.get("min_net_gradient")
+        if known is not None:
+            return float(known)
+        chosen = np.unique(np.linspace(0, self._movie.shape[0] - 1, FRAMES).astype(np.int64))
+        self._pool.submit(Block(0, chosen, self._path, self._movie.shape[0], None, None))
+        while True:
+            for outcome in self._pool.outcomes(PATIENCE_S):
+                assert outcome.threshold is not None
+                return outcome.threshold
 
-def _threshold(movie: Movie, box: int) -> float:
-    """From frames spread over the whole movie: its beginning is often brighter than the rest."""
-    chosen = np.unique(np.linspace(0, movie.shape[0] - 1, FRAMES).astype(int))
-    return automatic_threshold(np.concatenate([movie.read(int(i), int(i) + 1) for i in chosen]), box)
+    def _collect(self) -> None:
+        for outcome in self._pool.outcomes(PATIENCE_S):
+            self._feed.take(outcome)
+            if self._progress:
+                done = self._begin_frame + self._feed.frames
+                self._progress(f"{done} frames, {self._feed.rows} localisations", done / self._movie.shape[0])
+        self._feed.flush_if_due()
 
+    def _blocks(self) -> Iterator[NDArray[np.int64]]:
+        """Frame numbers, block by block; of a movie that is being written, as they come."""
+        position = self._begin_frame
+        grown_s = time.monotonic()
+        while True:
+            there = self._movie.shape[0]
+            settled = self._follow_s is None or time.monotonic() - grown_s > self._follow_s
+            # The newest frame of a movie that is being written may be there in part only.
+            usable = there if settled else there - 1
+            # Short blocks only at the end: a running background needs its first window whole.
+            while position < usable and (settled or usable - position >= self._least(position)):
+                block = np.arange(position, min(position + BLOCK_FRAMES, usable))
+                position += len(block)
+                yield block
+            if settled:
+                return
+            self._collect()
+            time.sleep(LOOK_AGAIN_S)
+            with suppress(InputError):
+                self._movie = open_movie(self._path)
+            if self._movie.shape[0] > there:
+                grown_s = time.monotonic()
 
-def _blocks(movie: Movie, localizer: Localizer):  # type: ignore[no-untyped-def]  # generator of (rows, rejected, done)
-    """Localise block by block on all cores; results come in order, and few blocks are in memory."""
-    workers = os.cpu_count() or 1
-    pending: deque[tuple[int, Future[tuple[pd.DataFrame, int]]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, movie.shape[0], BLOCK_FRAMES):
-            frames = movie.read(start, start + BLOCK_FRAMES)
-            numbers = np.arange(start, start + len(frames))
-            pending.append((start + len(frames), pool.submit(localizer.localize, frames, numbers)))
-            if len(pending) > workers:
-                done, future = pending.popleft()
-                yield *future.result(), done
-        while pending:
-            done, future = pending.popleft()
-            yield *future.result(), done
+    def _least(self, position: int) -> int:
+        return max(1, (self._pool.settings.localize.background_frames or 0) - position)
+
+    def _note(self, *, complete: bool) -> None:
+        self._table.update_attributes(
+            complete=complete,
+            frames=self._movie.shape[0],
+            frames_localized=self._begin_frame + self._feed.frames,
+            frames_lost=self._movie.frames_missing,
+            fits_rejected=self._rejected_before + self._feed.rejected,
+        )

@@ -1,4 +1,4 @@
-"""Frames in, 3D localisations out: the one pipeline that live runs and files share."""
+"""Frames in, 3D localisations out: the one pipeline that live runs, files and tables share."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from easyzloc_mm.localize.fit import fit_frames
+from easyzloc_mm.localize.fit import detect_frames, fit_spots
+from easyzloc_mm.localize.settings import LocalizerSettings
+from easyzloc_mm.localize.threshold import automatic_threshold
 from easyzloc_mm.network import ModelBundle
 from easyzloc_mm.network.inputs import crop_photons
-from easyzloc_mm.profile import CameraUnits, LocalizeSettings
+from easyzloc_mm.profile import CameraUnits
 
 PACKAGES = ("easyzloc-mm", "picassosr", "numpy", "onnxruntime", "zarr")
 
@@ -26,7 +28,7 @@ class LocalizeReport:
     Attributes
     ----------
     frames, frames_lost : int
-        Frames that were localised, and frames that were lost on the way from the camera.
+        Frames that came, and frames that were lost on the way from the camera.
     frames_per_s : float
         Over the whole run, until the last row was written.
     localizations : int
@@ -34,9 +36,15 @@ class LocalizeReport:
     fits_rejected : int
         Spots whose 2D fit failed.
     p95_latency_s : float
-        From a frame's arrival to its rows in the table's writer, 95th percentile; 0 for files.
+        From a frame's arrival to its rows being committed, 95th percentile; 0 for files.
     min_net_gradient : float
         Threshold of detection, as set or found.
+    most_waiting : int
+        Frames that waited for localisation when most did.
+    catch_up_s : float
+        How long localisation went on after the camera had stopped; 0 for files.
+    workers_replaced : int
+        Localising processes that died and were replaced.
     """
 
     frames: int
@@ -46,6 +54,9 @@ class LocalizeReport:
     fits_rejected: int
     p95_latency_s: float
     min_net_gradient: float
+    most_waiting: int = 0
+    catch_up_s: float = 0.0
+    workers_replaced: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for printing."""
@@ -53,54 +64,95 @@ class LocalizeReport:
 
 
 class Localizer:
-    """Detect, fit, predict z; safe to call from several threads.
+    """Detect, fit, predict z.
 
     Parameters
     ----------
-    bundle : ModelBundle
-        Calibration of the instrument.
-    units : CameraUnits
-        Of the camera that took the frames.
-    box_px : int
-        Box of detection and fit.
-    min_net_gradient : float
-        Threshold of detection, ADU.
+    settings : LocalizerSettings
+        Model, camera units, box, fit.
     """
 
-    def __init__(self, bundle: ModelBundle, units: CameraUnits, box_px: int, min_net_gradient: float) -> None:
-        self._bundle, self._units, self.box_px = bundle, units, box_px
-        self.min_net_gradient = min_net_gradient
+    def __init__(self, settings: LocalizerSettings) -> None:
+        self.settings = settings
+        self._bundle = ModelBundle.load(settings.model)
 
-    def localize(self, frames: NDArray[np.uint16], numbers: NDArray[np.integer]) -> tuple[pd.DataFrame, int]:
-        """Localise a block of frames.
+    def threshold(self, frames: NDArray[np.uint16]) -> float:
+        """Net gradient (ADU) above which spots of frames like these are molecules."""
+        return automatic_threshold(frames, self.settings.localize.box_px)
+
+    def localize(
+        self,
+        frames: NDArray[np.uint16],
+        numbers: NDArray[np.integer],
+        threshold: float,
+        cleared: NDArray[np.uint16] | None = None,
+    ) -> tuple[pd.DataFrame, int]:
+        """Localise a block of frames; each frame's rows depend on that frame alone.
 
         Parameters
         ----------
         frames : ndarray, shape (T, Y, X), uint16
-            ADU; their pixels are sensor pixels.
+            ADU.
         numbers : ndarray, shape (T,)
             Frame numbers.
+        threshold : float
+            Net gradient of detection, ADU.
+        cleared : ndarray, shape (T, Y, X), uint16, optional
+            The frames without their background, for detection.
 
         Returns
         -------
         table : DataFrame
-            Columns of a localisation table (DESIGN, section 4), all finite.
+            Columns of a localisation table (DESIGN, section 4), all finite; x, y in sensor pixels.
         rejected : int
             Spots whose 2D fit failed.
         """
-        table, rejected = fit_frames(frames, self.min_net_gradient, self.box_px, self._units)
-        x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
-        crops = crop_photons(frames, table["frame"].to_numpy(), x, y, self._units)
-        prediction = self._bundle.predict(crops, x, y)
-        table["z"], table["lpz"], table["z_flag"] = prediction.z_nm, prediction.lpz_nm, prediction.z_flag
+        how = self.settings.localize
+        spots = detect_frames(frames if cleared is None else cleared, threshold, how.box_px)
+        table, rejected = fit_spots(frames, spots, how.box_px, self.settings.units, how.fit)
+        self.assign_z(frames, table)
         table["frame"] = np.asarray(numbers, np.uint32)[table["frame"].to_numpy(np.int64)]
         return table, rejected
+
+    def assign_z(self, frames: NDArray[np.uint16], table: pd.DataFrame) -> None:
+        """Add z, lpz and z_flag, and move x, y to the sensor.
+
+        Parameters
+        ----------
+        frames : ndarray, shape (T, Y, X), uint16
+            ADU.
+        table : DataFrame
+            `frame` counts within `frames`; x, y in their pixels.
+        """
+        x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
+        crops = crop_photons(frames, table["frame"].to_numpy(), x, y, self.settings.units)
+        left, top = self.settings.origin_px
+        prediction = self._bundle.predict(crops, x + left, y + top)
+        table["z"], table["lpz"], table["z_flag"] = prediction.z_nm, prediction.lpz_nm, prediction.z_flag
+        if (left, top) != (0, 0):
+            table["x"] += left
+            table["y"] += top
+
+    def warm_up(self) -> None:
+        """Compile and run everything on a small frame, so that no camera frame has to wait for it."""
+        from scipy.ndimage import gaussian_filter
+
+        frame = np.zeros((64, 64))
+        frame[20, 20] = frame[40, 44] = 60000.0
+        image = gaussian_filter(frame, 1.3) + 100 + np.random.default_rng(0).normal(0, 2, frame.shape)
+        frames = image.astype(np.uint16)[None]
+        how = self.settings.localize
+        units = CameraUnits(baseline_adu=90.0, electrons_per_adu=1.0, read_noise_e=1.0)
+        spots = detect_frames(frames, 1000.0, how.box_px)
+        table, _ = fit_spots(frames, spots, how.box_px, units, how.fit)
+        if not len(table):
+            raise RuntimeError("the spot finder does not find a bright spot")
+        self.assign_z(frames, table)
 
 
 def run_attributes(
     bundle: ModelBundle,
-    units: CameraUnits,
-    settings: LocalizeSettings,
+    settings: LocalizerSettings,
     shape_yx: tuple[int, int],
     pixel_size_nm: float,
     provenance: Mapping[str, Any],
@@ -112,14 +164,16 @@ def run_attributes(
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "unknown"
+    left, top = settings.origin_px
     return {
         "pixel_size_nm": float(pixel_size_nm),
-        "height_px": int(shape_yx[0]),
-        "width_px": int(shape_yx[1]),
-        "camera_units": units.model_dump(mode="json"),
+        "height_px": int(shape_yx[0]) + top,
+        "width_px": int(shape_yx[1]) + left,
+        "origin_px": [left, top],
+        "camera_units": settings.units.model_dump(mode="json"),
         "model": {"path": str(bundle.path), "digest": bundle.digest(), "recipe": bundle.calibration["recipe"]},
         "z_range_nm": list(bundle.z_range_nm),
-        "localize": settings.model_dump(mode="json"),
+        "localize": settings.localize.model_dump(mode="json"),
         "versions": found,
         "units": {"x": "px", "y": "px", "sx": "px", "sy": "px", "lpx": "px", "lpy": "px", "z": "nm", "lpz": "nm"},
         "complete": False,

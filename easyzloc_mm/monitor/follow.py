@@ -23,6 +23,9 @@ OVERVIEW_PX = 900
 BLOCK_FRAMES = 50
 """The curves have a point for so many frames."""
 Z_BIN_NM = 20.0
+COLOUR_PART = 0.99
+COLOUR_SLACK_NM = 60.0
+"""The colours span where this part of the molecules lies; they are spread anew when it has moved by more."""
 FRAME_PX = 480
 
 
@@ -66,7 +69,7 @@ class Follower:
         self._overview: Canvas | None = None
         self._view: Canvas | None = None
         self._blocks = np.zeros((0, 4))
-        self._histogram = np.zeros(0)
+        self._edges = self._histogram = np.zeros(0)
 
     @property
     def started(self) -> bool:
@@ -82,17 +85,23 @@ class Follower:
         if not len(rows) or "z" not in rows:
             return False
         self.facts = facts
-        if self._overview is None:
+        if not self.started:
             self._begin()
         self.rows += len(rows)
+        self._count(rows)
         cloud = in_nm(rows, self.pixel_nm)
         self._near.append(cloud)
         while sum(map(len, self._near)) - len(self._near[0]) > MOST_ROWS:
             self._near.pop(0)
+        wanted = self._occupied()
+        if max(abs(wanted[0] - self.z_range_nm[0]), abs(wanted[1] - self.z_range_nm[1])) > COLOUR_SLACK_NM:
+            self.z_range_nm = wanted
+            self._overview = self._drawn(self.field_nm)
+            self._view = self._drawn(self._view.extent_nm) if self._view is not None else None
+            return True
         for canvas in (self._overview, self._view):
             if canvas is not None:
                 canvas.add(cloud)
-        self._count(rows)
         return True
 
     @property
@@ -110,13 +119,23 @@ class Follower:
     def _begin(self) -> None:
         low, high = self.facts.get("z_range_nm", self.z_range_nm)
         self.z_range_nm = (float(low), float(high))
-        self._histogram = np.zeros(int((high - low) // Z_BIN_NM) + 1)
-        self._overview = self._canvas(self.field_nm)
+        self._edges = np.arange(low, high + Z_BIN_NM, Z_BIN_NM)
+        self._histogram = np.zeros(len(self._edges) - 1)
+        self._overview = self._drawn(self.field_nm)
 
-    def _canvas(self, extent: Extent) -> Canvas:
+    def _occupied(self) -> tuple[float, float]:
+        """Depths between which nearly all molecules lie."""
+        share = np.cumsum(self._histogram) / max(self._histogram.sum(), 1.0)
+        low = int(np.searchsorted(share, (1 - COLOUR_PART) / 2))
+        high = int(np.searchsorted(share, (1 + COLOUR_PART) / 2))
+        return float(self._edges[low]), float(self._edges[min(high + 1, len(self._edges) - 1)])
+
+    def _drawn(self, extent: Extent) -> Canvas:
         left, right, top, bottom = extent
-        pixel = max(right - left, bottom - top) / OVERVIEW_PX
-        return Canvas(LOOK["xy"], extent, pixel, self.z_range_nm)
+        canvas = Canvas(LOOK["xy"], extent, max(right - left, bottom - top) / OVERVIEW_PX, self.z_range_nm)
+        for cloud in self._near:
+            canvas.add(cloud)
+        return canvas
 
     # --- pictures -------------------------------------------------------------------------------------------
 
@@ -124,9 +143,7 @@ class Follower:
         """Draw another part of the field from now on; None for all of it."""
         self._view = None
         if extent is not None and self.started:
-            self._view = self._canvas(extent)
-            for cloud in self._near:
-                self._view.add(cloud)
+            self._view = self._drawn(extent)
 
     def picture(self) -> tuple[NDArray[np.float32], Extent]:
         """RGB, 0 to 1, shape (rows, columns, 3), of the part that is looked at, and which part that is (nm)."""
@@ -161,9 +178,7 @@ class Follower:
         z = rows["z"].to_numpy(float)
         for column, values in enumerate((np.ones(len(rows)), rows["photons"].to_numpy(float), trusted, trusted * z)):
             self._blocks[:, column] += np.bincount(block, values, len(self._blocks))
-        low, _ = self.z_range_nm
-        inside = np.clip((z[trusted] - low) // Z_BIN_NM, 0, len(self._histogram) - 1).astype(int)
-        self._histogram += np.bincount(inside, minlength=len(self._histogram))
+        self._histogram += np.histogram(z[trusted], self._edges)[0]
 
     def curves(self) -> Curves:
         """How the run has gone."""
@@ -180,8 +195,8 @@ class Follower:
 
     def depths(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Edges (nm) and counts of the histogram of z."""
-        return self.z_range_nm[0] + Z_BIN_NM * np.arange(len(self._histogram) + 1), self._histogram
+        return self._edges, self._histogram
 
     def status(self) -> dict[str, Any] | None:
-        """What the live loop says of itself; None for a run that was not live."""
+        """Say what the live loop says of itself; None for a run that was not live."""
         return read_status(self.run)

@@ -18,9 +18,10 @@ POLL_MS = 1000
 VIEW_MS = 250
 """So soon after the last movement of the mouse a nearer look is drawn."""
 INK, PAPER, QUIET, LINE, WARN = "#e8eaf0", "#11141c", "#8d95a8", "#5aa9e6", "#ff6b6b"
+TEMPLATE = f"{{% block preamble %}}<style>body {{ background: {PAPER}; margin: 16px; }}</style>{{% endblock %}}"
+"""Bokeh puts it into its own page."""
 STYLE = f"""
 <style>
-  body {{ background: {PAPER}; margin: 16px; }}
   .run {{ font: 14px system-ui, sans-serif; color: {INK}; }}
   .run h1 {{ font-size: 20px; margin: 0 0 8px; }}
   .run .figures {{ display: flex; flex-wrap: wrap; gap: 20px; }}
@@ -44,6 +45,7 @@ def make_page(document: Document, follower: Follower) -> None:
     from bokeh.layouts import column, row
 
     page = _Page(document, follower)
+    document.template = TEMPLATE  # type: ignore[assignment]
     document.title = f"{follower.run.name} - easyZloc"
     document.add_root(
         column(
@@ -105,10 +107,10 @@ class _Page:
         self.heading.text = STYLE + heading(self._follower)
         if not (grew and self._follower.started):
             return
-        self._mapper.low, self._mapper.high = self._follower.z_range_nm
         self._draw()
         edges, counts = self._follower.depths()
-        levels = np.clip((edges[:-1] - edges[0]) / (edges[-1] - edges[0]) * 255, 0, 255).astype(int)
+        low, high = self._follower.z_range_nm
+        levels = np.clip((edges[:-1] - low) / (high - low) * 255, 0, 255).astype(int)
         self._histogram.data = {
             "top": counts, "left": edges[:-1], "right": edges[1:],
             "colour": [self._mapper.palette[level] for level in levels],
@@ -124,6 +126,7 @@ class _Page:
             self._raw.data = {"image": [image], "x": [0], "y": [0], "dw": [width], "dh": [height]}
 
     def _draw(self) -> None:
+        self._mapper.low, self._mapper.high = self._follower.z_range_nm
         picture, (left, right, top, bottom) = self._follower.picture()
         self._image.data = {
             "image": [rgba(picture)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -39,6 +40,8 @@ def serve(run: Path, *, port: int = PORT, ready: Callable[[str], None] | None = 
 
     from easyzloc_mm.monitor.follow import Follower
     from easyzloc_mm.monitor.page import make_page
+
+    logging.getLogger("bokeh").setLevel(logging.ERROR)  # it warns of every tab that is closed
 
     def page(document: Document) -> None:
         make_page(document, Follower(run))

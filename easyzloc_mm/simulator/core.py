@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from easyzloc_mm.simulator.substitution import SubstitutedCamera
 
 SEED = 2025
 ATTRIBUTE = "easyzloc_camera"
+SCENE: Callable[[Profile, int], Scene] = Scene
+"""What makes the images; `replay` puts ready-made ones in its place."""
 
 
 def start_embedded_core(profile: Profile) -> Any:
@@ -41,7 +44,7 @@ def start_embedded_core(profile: Profile) -> Any:
     from mm_test_adapters import device_adapter_path
     from mmpycorex import Core, create_core_instance
 
-    scene = Scene(profile, SEED)
+    scene = SCENE(profile, SEED)
     with tempfile.TemporaryDirectory(prefix="easyzloc-mm-") as folder:
         configuration = Path(folder) / "embedded.cfg"
         configuration.write_text(configuration_text(profile, scene.focus_um), encoding="utf-8")

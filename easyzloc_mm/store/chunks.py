@@ -80,7 +80,6 @@ class ChunkedArray:
         dtype: DTypeLike,
         dimension_names: Sequence[str] | None = None,
     ) -> None:
-        from numcodecs import Blosc
         from zarr.codecs import BloscCodec, BloscShuffle
 
         array = group.create_array(
@@ -91,10 +90,23 @@ class ChunkedArray:
             compressors=BloscCodec(cname="lz4", clevel=1, shuffle=BloscShuffle.shuffle),
             dimension_names=dimension_names,
         )
-        self.path = Path(str(group.store_path.store.root)) / array.path  # type: ignore[attr-defined]
-        self.shape = tuple(shape)
-        self._chunks = tuple(chunks)
-        self._dtype = np.dtype(dtype).newbyteorder("<")
+        path = Path(str(group.store_path.store.root)) / array.path  # type: ignore[attr-defined]
+        self._describe(path, tuple(shape), tuple(chunks), np.dtype(dtype))
+
+    @classmethod
+    def open(cls, path: Path) -> ChunkedArray:
+        """Open an array that a `ChunkedArray` made, to read it or to go on writing."""
+        document = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+        chunks = document["chunk_grid"]["configuration"]["chunk_shape"]
+        array = cls.__new__(cls)
+        array._describe(path, tuple(document["shape"]), tuple(chunks), np.dtype(document["data_type"]))
+        return array
+
+    def _describe(self, path: Path, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        from numcodecs import Blosc
+
+        self.path, self.shape, self._chunks = path, shape, chunks
+        self._dtype = dtype.newbyteorder("<")
         self._codec = Blosc(cname="lz4", clevel=1, shuffle=Blosc.SHUFFLE)
         self._folders: set[Path] = set()
 
@@ -113,6 +125,10 @@ class ChunkedArray:
         """Read one chunk back."""
         content = self._codec.decode(self._file(index).read_bytes())
         return np.frombuffer(content, dtype=self._dtype).reshape(self._chunks)
+
+    def has(self, index: Sequence[int]) -> bool:
+        """Whether a chunk was written; chunk files appear whole."""
+        return self._file(index).is_file()
 
     def resize(self, shape: Sequence[int]) -> None:
         """Declare another length; no chunk is touched."""

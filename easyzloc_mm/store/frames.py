@@ -8,9 +8,11 @@ for files, up to a second late. A frame that was lost on the way from the camera
 
 from __future__ import annotations
 
+import itertools
+import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +26,15 @@ GROUP = "frames"
 COMMIT_S = 1.0
 MAX_LISTED = 1000
 """Missing frames are all counted, but only so many are named."""
+MAX_GAP = 16
+"""So many frames may be missing between two that are there, where the writer has not yet named them."""
 
 
 class FrameWriter:
-    """Writes frames in the order of their numbers; `append` from one thread, `read` from any.
+    """Writes frames in the order of their numbers; use it from one thread.
+
+    Our own chunk files rather than a writer library: every frame is readable the moment `append` returns, also after
+    kill -9, which writers that batch frames into shards do not promise, and it costs under 5 ms of one core.
 
     Parameters
     ----------
@@ -103,11 +110,6 @@ class FrameWriter:
         if time.monotonic() - self._committed_s >= COMMIT_S:
             self.flush()
 
-    def read(self, index: int) -> NDArray[np.uint16]:
-        """Read a frame back that was appended."""
-        pixels: NDArray[np.uint16] = self._image.read((index, 0, 0))[0]
-        return pixels
-
     def flush(self) -> None:
         """Tell readers how many frames there are."""
         self._committed_s = time.monotonic()
@@ -130,39 +132,59 @@ class FrameWriter:
         remove(self.path / GROUP)
 
 
+def holds_frames(path: Path) -> bool:
+    """Whether `path` is a run that kept its raw frames."""
+    return (Path(path) / GROUP / "zarr.json").is_file()
+
+
 class StoredFrames:
     """Frames of a run; read-only, also while they are being written.
 
     Attributes
     ----------
     shape : tuple of int
-        (frames, height, width), cut to the complete frames.
+        (frames, height, width), cut to the complete frames at the time of opening.
     pixel_size_nm : float
         Pixel size.
-    frames_missing : int
-        Frames among them that were lost on the way from the camera and read as zeros.
+    missing : set of int
+        Frames among them that were lost on the way from the camera; they read as zeros.
     """
 
     def __init__(self, path: Path) -> None:
-        import zarr
-
-        path = Path(path)
+        node = Path(path) / GROUP
         try:
-            group: Any = zarr.open_group(path, mode="r")[GROUP]
-            self._image: Any = group["0"]
-            multiscale: Any = group.attrs["ome"]["multiscales"][0]
-            committed = int(group.attrs["n_committed"])
-            self.frames_missing = int(group.attrs["frames_missing_count"])
-        except (KeyError, ValueError, OSError, TypeError) as error:
+            attributes = json.loads((node / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+            self._image = ChunkedArray.open(node / "0")
+            committed = int(attributes["n_committed"])
+            self.missing = {int(number) for number in attributes["frames_missing"]}
+            scale = attributes["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"]
+        except (KeyError, IndexError, ValueError, OSError, TypeError) as error:
             raise InputError(f"{path} holds no raw frames: it was written without --keep-raw ({error})") from None
-        scale = multiscale["datasets"][0]["coordinateTransformations"][0]["scale"]
         self.pixel_size_nm = float(scale[-1]) * 1000
-        chunks = path / GROUP / "0" / "c"
-        while (chunks / str(committed) / "0" / "0").is_file():
-            committed += 1  # written after the last commit, by a writer that was killed or still runs
+        # Frames written after the last commit, by a writer that was killed or still runs; a few may be missing.
+        gap = 0
+        for number in itertools.count(committed):
+            if self._image.has((number, 0, 0)):
+                self.missing.update(range(committed, number))
+                committed, gap = number + 1, 0
+            elif (gap := gap + 1) > MAX_GAP:
+                break
         self.shape = (committed, *(int(size) for size in self._image.shape[1:]))
+
+    @property
+    def frames_missing(self) -> int:
+        """How many frames were lost on the way from the camera."""
+        return len(self.missing)
 
     def read(self, start: int, stop: int) -> NDArray[np.uint16]:
         """Read frames `start` to `stop` (exclusive), shape (n, height, width)."""
-        pixels: NDArray[np.uint16] = np.asarray(self._image[start : min(stop, self.shape[0])])
-        return pixels
+        return self.take(range(start, min(stop, self.shape[0])))
+
+    def take(self, numbers: Iterable[int]) -> NDArray[np.uint16]:
+        """Read the frames with these numbers, which may be newer than `shape` says; a lost one is zeros."""
+        blank = np.zeros((1, *self._image.shape[1:]), np.uint16)
+        frames = [
+            self._image.read((number, 0, 0)) if self._image.has((number, 0, 0)) else blank
+            for number in map(int, numbers)
+        ]
+        return np.concatenate(frames) if frames else blank[:0]

@@ -2,11 +2,13 @@
 
 Rows beyond the group's attribute ``n_committed`` are undefined. It is written after the rows that it counts,
 each file is put in place whole, and rows that were committed are never changed: a reader never sees a torn
-row, and a writer that was killed loses at most what it had not flushed (one second).
+row, and a writer that was killed loses at most what it had not flushed (half a second). ``frames_committed`` changes
+in the same step: every row of an earlier frame is committed, so that work can go on from there.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +30,7 @@ COLUMNS_Z = ("z", "lpz", "z_flag")
 """Further columns of a 3D table: nm, nm, bit field."""
 CHUNK_ROWS = 16384
 FIRST_CAPACITY = 64 * CHUNK_ROWS
-FLUSH_S = 1.0
+FLUSH_S = 0.5
 GROUP = "localizations"
 FACTS = "easyzloc"
 """Root attribute under which a run's provenance stands."""
@@ -72,11 +74,11 @@ class LocalizationWriter:
         found: Any = root.attrs.get(FACTS, {})
         self._facts: dict[str, Any] = {**found, "kind": "run", **attributes}
         update_node(self.path, {FACTS: self._facts})
-        self._group = root.create_group(GROUP, attributes={"n_committed": 0, "columns": []})
+        self._group = root.create_group(GROUP, attributes={"n_committed": 0, "frames_committed": 0, "columns": []})
         self._columns: dict[str, ChunkedArray] = {}
         self._tail: dict[str, NDArray[Any]] = {}
-        self._rows = 0
-        self._committed = 0
+        self._rows = self._committed = 0
+        self._frames = self._frames_committed = 0
         self._flushed_s = time.monotonic()
         if columns is not None:
             self._make_columns(columns)
@@ -91,8 +93,69 @@ class LocalizationWriter:
         """Rows that a reader sees."""
         return self._committed
 
-    def append(self, rows: pd.DataFrame) -> None:
-        """Add rows; they are on disk when a chunk is full, or about one second later (`flush_if_due`).
+    @classmethod
+    def resume(cls, path: Path) -> LocalizationWriter:
+        """Go on with a table that was cut off: after its last committed row, from frame `frames_committed`.
+
+        Raises
+        ------
+        InputError
+            There is no table.
+        """
+        import zarr
+
+        writer = cls.__new__(cls)
+        writer.path = Path(path)
+        try:
+            root = zarr.open_group(writer.path, mode="r+")
+            group: Any = root[GROUP]
+            rows, frames = int(group.attrs["n_committed"]), int(group.attrs["frames_committed"])
+            names = list(group.attrs["columns"])
+        except (KeyError, ValueError, OSError, TypeError) as error:
+            raise InputError(
+                f"{path} holds no table that could be gone on with: leave out --resume ({error})"
+            ) from None
+        facts: Any = root.attrs.get(FACTS, {})
+        writer._facts, writer._group = dict(facts), group
+        writer._rows = writer._committed = rows
+        writer._frames = writer._frames_committed = frames
+        writer._flushed_s = time.monotonic()
+        writer._columns, writer._tail = {}, {}
+        for name in names:
+            column = ChunkedArray.open(writer.path / GROUP / name)
+            if column.shape[0] < FIRST_CAPACITY:
+                column.resize((FIRST_CAPACITY,))
+            writer._columns[name] = column
+            last = rows // CHUNK_ROWS
+            writer._tail[name] = (
+                column.read((last,)).copy() if rows % CHUNK_ROWS else np.zeros(CHUNK_ROWS, column_dtype(name))
+            )
+        return writer
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Provenance so far."""
+        return dict(self._facts)
+
+    @property
+    def everything_committed(self) -> bool:
+        """Whether a reader sees all that was appended."""
+        return (self._rows, self._frames) == (self._committed, self._frames_committed)
+
+    @property
+    def frames_committed(self) -> int:
+        """Rows of frames before this one are on disk."""
+        return self._frames_committed
+
+    def append(self, rows: pd.DataFrame, *, frames_done: int | None = None) -> None:
+        """Add rows; they are on disk when a chunk is full, or about half a second later (`flush_if_due`).
+
+        Parameters
+        ----------
+        rows : DataFrame
+            All finite.
+        frames_done : int, optional
+            With these rows, every frame before this one is done.
 
         Raises
         ------
@@ -108,6 +171,8 @@ class LocalizationWriter:
         broken = [name for name, column in values.items() if not np.isfinite(column).all()]
         if broken:
             raise ValueError(f"localisations must be finite; {', '.join(broken)} are not")
+        if frames_done is not None:
+            self._frames = frames_done
         start = 0
         while start < len(rows):
             offset = self._rows % CHUNK_ROWS
@@ -121,19 +186,19 @@ class LocalizationWriter:
         self.flush_if_due()
 
     def flush_if_due(self) -> None:
-        """Commit what was appended if the last commit is a second ago; call it when no rows come, too."""
+        """Commit what was appended if the last commit is `FLUSH_S` ago; call it when no rows come, too."""
         if time.monotonic() - self._flushed_s >= FLUSH_S:
             self.flush()
 
     def flush(self) -> None:
         """Commit every row appended so far."""
         self._flushed_s = time.monotonic()
-        if self._rows == self._committed:
+        if self.everything_committed:
             return
-        if self._rows % CHUNK_ROWS:
+        if self._rows % CHUNK_ROWS and self._rows != self._committed:
             self._write_tail(self._rows // CHUNK_ROWS)
-        update_node(self.path / GROUP, {"n_committed": self._rows})
-        self._committed = self._rows
+        update_node(self.path / GROUP, {"n_committed": self._rows, "frames_committed": self._frames})
+        self._committed, self._frames_committed = self._rows, self._frames
 
     def update_attributes(self, **attributes: object) -> None:
         """Change provenance, for instance the number of frames once it is known."""
@@ -227,3 +292,9 @@ def read_localizations(
         values = {name: np.empty(0, column_dtype(name)) for name in COLUMNS_2D}
     facts: Any = root.attrs.get(FACTS, {})
     return pd.DataFrame(values), dict(facts)
+
+
+def update_run(path: Path, **attributes: object) -> None:
+    """Change provenance of a run whose writer is closed."""
+    found = json.loads((Path(path) / "zarr.json").read_text(encoding="utf-8"))["attributes"].get(FACTS, {})
+    update_node(Path(path), {FACTS: {**found, **attributes}})

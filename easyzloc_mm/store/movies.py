@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.store.bead_tiffs import ome_pixel_size_nm
-from easyzloc_mm.store.frames import GROUP, StoredFrames
+from easyzloc_mm.store.frames import StoredFrames, holds_frames
 
 TIME_AXES = "TZIQ"
 """First axes that can mean frames: time, planes of an ImageJ stack, or pages that the file does not name."""
@@ -140,7 +140,7 @@ def _open_raw(path: Path) -> Movie:
 def _open_folder(path: Path) -> Movie:
     if (path / "NDTiff.index").is_file():
         return _open_ndtiff(path)
-    if (path / GROUP / "zarr.json").is_file():
+    if holds_frames(path):
         stored = StoredFrames(path)
         return Movie(stored.shape, stored.pixel_size_nm, stored.read, stored.frames_missing)  # type: ignore[arg-type]
     if (path / "zarr.json").is_file() or (path / ".zattrs").is_file():

@@ -1,0 +1,183 @@
+"""How a live run is going: what the terminal shows and the monitor draws, and what calls for attention."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+WINDOW_FRAMES = 100
+"""Figures are of the last so many frames."""
+REFERENCE_SPOTS = 500
+"""The focus that a run began with is the mean z of its first believable molecules."""
+DENSE_PART = 0.35
+NEIGHBOUR_PX = 10.0
+"""Two spots nearer than this disturb each other's crop."""
+DIM_PHOTONS = 400.0
+FLAGGED_PART = 0.6
+LAG_S = 5.0
+FEWEST_SPOTS = 50
+"""With fewer in the window no verdict is given on them."""
+
+
+@dataclass(frozen=True)
+class LiveStatus:
+    """State of a live run.
+
+    Attributes
+    ----------
+    frames, frames_expected, frames_lost : int
+        Frames that came, that were asked for, and that were lost on the way.
+    frames_per_s : float
+        Rate at which the camera's frames come.
+    localized, lag_frames : int
+        Frames that are localised, and that wait for it.
+    lag_s : float
+        How long ago the newest localised frame came, if any wait.
+    localizations : int
+        Rows so far.
+    spots_per_frame, photons, background, lpz_nm, flagged : float
+        Of the last frames: spots in a frame, medians of photons, background and lpz, part of spots with a flag.
+    focus_drift_nm : float or None
+        Running mean of z against the run's beginning; None until enough molecules were seen.
+    camera_running : bool
+        False once the last frame has come and localisation only catches up.
+    alarms : tuple of str
+        What calls for attention, one phrase each.
+    """
+
+    frames: int
+    frames_expected: int
+    frames_lost: int
+    frames_per_s: float
+    localized: int
+    lag_frames: int
+    lag_s: float
+    localizations: int
+    spots_per_frame: float
+    photons: float
+    background: float
+    lpz_nm: float
+    flagged: float
+    focus_drift_nm: float | None
+    camera_running: bool
+    alarms: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for a monitor."""
+        return asdict(self)
+
+    def line(self) -> str:
+        """One line for a terminal."""
+        parts = [f"{self.frames} frames", f"{self.frames_per_s:.1f}/s", f"{self.localizations} localisations"]
+        if self.spots_per_frame:
+            parts.append(
+                f"{self.spots_per_frame:.0f} spots/frame, {self.photons:.0f} photons, background "
+                f"{self.background:.0f}, z +-{self.lpz_nm:.0f} nm, {self.flagged:.0%} flagged"
+            )
+        if self.focus_drift_nm is not None:
+            parts.append(f"focus {self.focus_drift_nm:+.0f} nm")
+        if self.lag_frames:
+            lag = f"{self.lag_frames} frames behind" if self.camera_running else f"catching up, {self.lag_frames} to go"
+            parts.append(f"{lag} ({self.lag_s:.1f} s)")
+        return ", ".join(parts) + "".join(f" [{alarm.upper()}]" for alarm in self.alarms)
+
+
+class StatusMeter:
+    """Keeps the figures of the last frames; `see` for every block, `status` when someone looks."""
+
+    def __init__(self, frames_expected: int) -> None:
+        self._expected = frames_expected
+        self._window: deque[tuple[int, pd.DataFrame]] = deque()
+        self._reference: list[float] = []
+        self._reference_z: float | None = None
+        self._arrivals: deque[float] = deque(maxlen=WINDOW_FRAMES)
+        self._drift: float | None = None
+
+    def arrived(self, received_s: float) -> None:
+        """Note a frame's arrival."""
+        self._arrivals.append(received_s)
+
+    def see(self, rows: pd.DataFrame, _last_frame: int, frames: int) -> None:
+        """Note the localisations of a block."""
+        self._window.append((frames, rows))
+        while len(self._window) > 1 and sum(count for count, _ in self._window) - self._window[0][0] >= WINDOW_FRAMES:
+            self._window.popleft()
+        if self._reference_z is None:
+            self._reference += rows["z"][rows["z_flag"] == 0].tolist()
+            if len(self._reference) >= REFERENCE_SPOTS:
+                self._reference_z = float(np.mean(self._reference))
+
+    def focus_drift_nm(self) -> float | None:
+        """Mean z of the last believable molecules, against the run's first ones."""
+        seen = [rows["z"][rows["z_flag"] == 0] for _, rows in self._window]
+        if self._reference_z is None or sum(map(len, seen)) < FEWEST_SPOTS:
+            return None
+        return float(np.mean(np.concatenate(seen))) - self._reference_z
+
+    def status(
+        self,
+        *,
+        frames: int,
+        frames_lost: int,
+        localized: int,
+        waiting: int,
+        oldest_waiting_s: float | None,
+        localizations: int,
+        camera_running: bool,
+    ) -> LiveStatus:
+        """Figures now."""
+        counted = sum(count for count, _ in self._window)
+        rows = pd.concat([rows for _, rows in self._window]) if self._window else pd.DataFrame()
+        spots = len(rows)
+        rate = 0.0
+        if len(self._arrivals) > 1:
+            rate = (len(self._arrivals) - 1) / max(self._arrivals[-1] - self._arrivals[0], 1e-9)
+        lag_s = time.monotonic() - oldest_waiting_s if oldest_waiting_s is not None else 0.0
+        flagged = float((rows["z_flag"] != 0).mean()) if spots else 0.0
+        alarms = []
+        if frames_lost:
+            alarms.append(f"{frames_lost} frames dropped")
+        if lag_s > LAG_S and camera_running:
+            alarms.append("localisation falls behind")
+        if spots >= FEWEST_SPOTS:
+            if crowded_part(rows) > DENSE_PART:
+                alarms.append("too dense")
+            if float(rows["photons"].median()) < DIM_PHOTONS:
+                alarms.append("too dim")
+            if flagged > FLAGGED_PART:
+                alarms.append("out of focus")
+        return LiveStatus(
+            frames=frames,
+            frames_expected=self._expected,
+            frames_lost=frames_lost,
+            frames_per_s=rate,
+            localized=localized,
+            lag_frames=waiting,
+            lag_s=lag_s,
+            localizations=localizations,
+            spots_per_frame=spots / counted if counted else 0.0,
+            photons=float(rows["photons"].median()) if spots else 0.0,
+            background=float(rows["bg"].median()) if spots else 0.0,
+            lpz_nm=float(rows["lpz"].median()) if spots else 0.0,
+            flagged=flagged,
+            focus_drift_nm=self.focus_drift_nm(),
+            camera_running=camera_running,
+            alarms=tuple(alarms),
+        )
+
+
+def crowded_part(rows: pd.DataFrame) -> float:
+    """Part of the last frame's spots that have another one too near."""
+    from scipy.spatial import cKDTree
+
+    last = rows[rows["frame"] == rows["frame"].max()]
+    if len(last) < 2:
+        return 0.0
+    places = last[["x", "y"]].to_numpy(float)
+    nearest = cKDTree(places).query(places, k=2)[0][:, 1]
+    return float((nearest < NEIGHBOUR_PX).mean())
