@@ -37,7 +37,7 @@ def main() -> None:
 
 def say(message: str, fraction: float) -> None:
     """Show progress on one line."""
-    print(f"\r{fraction:4.0%} {message:<70}", end="\n" if fraction >= 1 else "", flush=True)
+    print(f"\r{fraction:4.0%} {message[:110]:<110}", end="\n" if fraction >= 1 else "", flush=True)
 
 
 if __name__ == "__main__":

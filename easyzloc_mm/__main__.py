@@ -1,8 +1,7 @@
-"""`python -m easyzloc_mm`: the program, where its script is not on the path."""
+"""``python -m easyzloc_mm``: the same as ``easyzloc-mm``, where scripts are not on the path."""
 
 import sys
 
 from easyzloc_mm.cli import main
 
-if __name__ == "__main__":
-    sys.exit(main())
+sys.exit(main())

@@ -40,6 +40,8 @@ class Connection(_Section):
     mm_dir: Path | None = None
     config_file: Path | None = None
     java_port: Annotated[int, Field(gt=0, lt=65536)] = 4827
+    java_stream_dir: Path | None = None
+    """Where Micro-Manager may write frames that are too many for its bridge; they are removed after each run."""
     buffer_size_mb: Annotated[int, Field(ge=16)] = 1024
 
     @model_validator(mode="after")

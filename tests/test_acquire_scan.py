@@ -32,7 +32,7 @@ class Model:
     """A model bundle as far as a scan looks at it."""
 
     def __init__(self, name: str = "a") -> None:
-        self.name = name
+        self.name, self.path = name, Path(name)
 
     def digest(self) -> str:
         return self.name

@@ -34,8 +34,8 @@ def test_import_and_help_load_neither_tensorflow_nor_picasso() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["demo", "doctor", "calibrate", "acquire-beads", "beads", "train", "evaluate", "live", "localize", "scan",
-     "undrift", "render", "npc", "export", "resolution", "profile", "simulate", "bench"],
+    ["demo", "doctor", "calibrate", "acquire-beads", "beads", "train", "evaluate", "live", "localize",
+     "assign-z", "scan", "undrift", "render", "npc", "export", "resolution", "profile", "simulate", "bench"],
 )  # fmt: skip
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
     code, out, _ = run(capsys, command, "--help")
@@ -54,6 +54,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str
         (["train", "none.zarr", "--out", "OUT"], "none.zarr"),
         (["evaluate", "none", "none.zarr"], "none"),
         (["localize", "none.tif", "--model", "none", "--out", "OUT"], "none"),
+        (["assign-z", "none.hdf5", "none.tif", "--model", "none", "--out", "OUT"], "none"),
         (["live", "--profile", "nobody.toml", "--model", "none", "--out", "OUT"], "nobody.toml"),
         (["acquire-beads", "--profile", "nobody.toml", "--out", "OUT"], "nobody.toml"),
         (["undrift", "none.zarr", "--out", "OUT"], "none.zarr"),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from easyzloc_mm.acquire.focus import FocusKeeper
 from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.microscope.protocol import Microscope
-from easyzloc_mm.profile import Profile
+from easyzloc_mm.profile import Backend, Profile
 from easyzloc_mm.store.localizations import update_run
 from easyzloc_mm.store.output import check_output
 from easyzloc_mm.store.records import write_records
@@ -127,6 +127,9 @@ def run_live(
         microscope.move_z(plan.focus_um)
     microscope.set_exposure(plan.exposure_ms)
     microscope.set_illumination(plan.illumination)
+    facts = microscope.describe()
+    if progress and profile.connection.backend is Backend.JAVA:  # which has more than one way
+        progress(f"frames come over {facts['frames_come_over']}", 0.0)
     stop = stop or threading.Event()
     keeper = FocusKeeper(microscope, profile) if plan.hold_focus_nm else None
 
@@ -148,7 +151,7 @@ def run_live(
             frames=frames,
             keep_raw=keep_raw,
             overwrite=overwrite,
-            provenance={"microscope": microscope.describe()},
+            provenance={"microscope": facts},
             progress=progress,
             on_status=told,
             stop=stop,

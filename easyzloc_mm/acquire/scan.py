@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from easyzloc_mm.acquire.live import run_live
-from easyzloc_mm.errors import HardwareError, InputError
+from easyzloc_mm.errors import HardwareError, InputError, LocalizerError
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile import Finite, Position, Positive, Profile
 from easyzloc_mm.store.output import check_output, remove
@@ -212,6 +212,8 @@ def run_scan(
     HardwareError
         The microscope is gone, or (at the end) some fields failed; finished fields are kept.
     """
+    from easyzloc_mm.localize import live_pool
+
     start = time.monotonic()
     here, places = microscope.position(), plan.places()
     focus_um = next(z for z in (plan.focus_um, profile.imaging.focus_um, here.z_um) if z is not None)
@@ -229,46 +231,48 @@ def run_scan(
     todo = [place for place in places if ledger.status(place.name) != "done"]
     totals = {"frames": 0, "frames_lost": 0, "localizations": 0}
     failed: list[str] = []
-    for number, place in enumerate(todo):
+    with live_pool(profile, bundle) as workers:
+        for number, place in enumerate(todo):
 
-        def told(message: str, fraction: float, number: int = number, name: str = place.name) -> None:
-            if progress:
-                progress(f"{name}: {message}", (number + fraction) / len(todo))
+            def told(message: str, fraction: float, number: int = number, name: str = place.name) -> None:
+                if progress:
+                    progress(f"{name}: {message}", (number + fraction) / len(todo))
 
-        run = out_dir / f"{place.name}.zarr"
-        _set_aside(run)
-        ledger.note(place.name, "running", run=run.name)
-        field_profile = profile.replace(
-            imaging={
-                "frames": plan.frames or profile.imaging.frames,
-                "start_position_um": place.position_um,
-                "focus_um": focus_um + place.z_offset_um,
-            }
-        )
-        try:
-            if plan.safe_z_um is not None:
-                microscope.move_z(plan.safe_z_um)
-            report = run_live(
-                microscope,
-                field_profile,
-                bundle,
-                run,
-                frames=field_profile.imaging.frames,
-                keep_raw=keep_raw,
-                progress=told,
+            run = out_dir / f"{place.name}.zarr"
+            _set_aside(run)
+            ledger.note(place.name, "running", run=run.name)
+            field_profile = profile.replace(
+                imaging={
+                    "frames": plan.frames or profile.imaging.frames,
+                    "start_position_um": place.position_um,
+                    "focus_um": focus_um + place.z_offset_um,
+                }
             )
-        except HardwareError as error:
-            ledger.note(place.name, "failed", run=run.name, error=str(error))
-            failed.append(f"{place.name}: {error}")
-            # Raises when the instrument is gone: then there is no point in going on.
-            microscope.position()
-            continue
-        except BaseException:
-            ledger.note(place.name, "interrupted", run=run.name)
-            raise
-        facts = {key: getattr(report, key) for key in totals}
-        totals = {key: totals[key] + facts[key] for key in totals}
-        ledger.note(place.name, "done", run=run.name, **facts)
+            try:
+                if plan.safe_z_um is not None:
+                    microscope.move_z(plan.safe_z_um)
+                report = run_live(
+                    microscope,
+                    field_profile,
+                    bundle,
+                    run,
+                    frames=field_profile.imaging.frames,
+                    keep_raw=keep_raw,
+                    progress=told,
+                    workers=workers,
+                )
+            except (HardwareError, LocalizerError) as error:
+                ledger.note(place.name, "failed", run=run.name, error=str(error))
+                failed.append(f"{place.name}: {error}")
+                # Raises when the instrument is gone: then there is no point in going on.
+                microscope.position()
+                continue
+            except BaseException:
+                ledger.note(place.name, "interrupted", run=run.name)
+                raise
+            facts = {key: getattr(report, key) for key in totals}
+            totals = {key: totals[key] + facts[key] for key in totals}
+            ledger.note(place.name, "done", run=run.name, **facts)
     if failed:
         raise HardwareError(
             f"{len(failed)} of {len(places)} fields failed ({failed[0]}); the others are kept in {out_dir}. "

@@ -28,7 +28,7 @@ class RunningBackground:
     window : int
         Frames per window, W.
     frames : int
-        Frames of the movie that are there; a movie shorter than W is one window.
+        Frames of the movie that are there, which counts only while they are fewer than W.
     read : callable
         Gives frames by their numbers.
     """
@@ -47,8 +47,9 @@ class RunningBackground:
     def _median(self, window: int) -> NDArray[np.uint16]:
         if window not in self._known:
             first = window * self._window
-            last = min(first + self._window, self._frames) - 1
-            chosen = np.unique(np.linspace(first, max(last, first), SAMPLES).astype(np.int64))
+            # A window that is looked back at is whole, unless the movie is shorter than one.
+            last = first + min(self._window, self._frames) - 1
+            chosen = np.unique(np.linspace(first, last, SAMPLES).astype(np.int64))
             for old in [key for key in self._known if key < window - 1]:
                 del self._known[old]
             self._known[window] = median_frame(self._read(chosen))

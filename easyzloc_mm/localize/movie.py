@@ -19,6 +19,7 @@ from easyzloc_mm.localize.workers import Block, Workers
 from easyzloc_mm.network import ModelBundle
 from easyzloc_mm.network.bundle import PIXEL_SIZE_TOLERANCE
 from easyzloc_mm.profile import CameraUnits, LocalizeSettings
+from easyzloc_mm.store.frames import holds_frames
 from easyzloc_mm.store.localizations import GROUP, LocalizationWriter, read_localizations
 from easyzloc_mm.store.movies import Movie, open_movie
 from easyzloc_mm.store.output import check_output, claim_stream
@@ -81,8 +82,14 @@ def localize_movie(
     if overwrite and out.exists() and out.resolve() == movie.resolve():
         raise InputError(f"{out} holds the movie itself: choose another --out, or --resume without --overwrite")
     begun = out if resume and (out / GROUP / "zarr.json").is_file() else None
-    if begun is None and not resume:
+    if not resume:
+        if not overwrite and (out / GROUP / "zarr.json").is_file():
+            raise InputError(f"{out} already exists: --resume goes on with it; or choose another --out, or --overwrite")
         check_output(out, overwrite=overwrite)
+    elif begun is None:
+        check_output(out, overwrite=True)
+        if out.exists() and not holds_frames(out):
+            raise InputError(f"{out} is no run that could be gone on with: leave out --resume")
     opened = _open(movie, follow_s)
     pixel = pixel_size(opened, movie, bundle, pixel_size_nm)
     how = LocalizerSettings(bundle.path, units, settings or LocalizeSettings(), origin_px)

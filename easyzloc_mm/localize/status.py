@@ -19,6 +19,7 @@ NEIGHBOUR_PX = 10.0
 """Two spots nearer than this disturb each other's crop."""
 DIM_PHOTONS = 400.0
 FLAGGED_PART = 0.6
+SHOWN_LAG_S = 1.0
 LAG_S = 5.0
 FEWEST_SPOTS = 50
 """With fewer in the window no verdict is given on them."""
@@ -73,18 +74,20 @@ class LiveStatus:
 
     def line(self) -> str:
         """One line for a terminal."""
-        parts = [f"{self.frames} frames", f"{self.frames_per_s:.1f}/s", f"{self.localizations} localisations"]
+        parts = [f"{self.frames} frames, {self.frames_per_s:.1f}/s, {self.localizations} localisations"]
         if self.spots_per_frame:
             parts.append(
-                f"{self.spots_per_frame:.0f} spots/frame, {self.photons:.0f} photons, background "
-                f"{self.background:.0f}, z +-{self.lpz_nm:.0f} nm, {self.flagged:.0%} flagged"
+                f"{self.spots_per_frame:.0f} spots/frame, {self.photons:.0f} photons, z +-{self.lpz_nm:.0f} nm, "
+                f"{self.flagged:.0%} flagged"
             )
         if self.focus_drift_nm is not None:
             parts.append(f"focus {self.focus_drift_nm:+.0f} nm")
-        if self.lag_frames:
-            lag = f"{self.lag_frames} frames behind" if self.camera_running else f"catching up, {self.lag_frames} to go"
-            parts.append(f"{lag} ({self.lag_s:.1f} s)")
-        return ", ".join(parts) + "".join(f" [{alarm.upper()}]" for alarm in self.alarms)
+        if self.lag_frames and not self.camera_running:
+            parts.append(f"catching up, {self.lag_frames} frames to go")
+        elif self.lag_s > SHOWN_LAG_S:
+            parts.append(f"{self.lag_frames} frames ({self.lag_s:.1f} s) behind")
+        # No square brackets: the progress bar would take them for its own markup.
+        return ", ".join(parts) + "".join(f" ! {alarm.upper()}" for alarm in self.alarms)
 
 
 class StatusMeter:

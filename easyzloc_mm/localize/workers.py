@@ -33,6 +33,7 @@ START_S = 180.0
 STOP_S = 5.0
 MOST_REPLACEMENTS = 3
 LONGEST_WORDS = 300
+THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 ATTEMPTS = 2
 """A block that kills two workers would kill a third."""
 
@@ -210,7 +211,7 @@ class Workers:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self.settings), name="localiser", daemon=True)
-        with _children_ignore_ctrl_c():
+        with _children_ignore_ctrl_c(), _one_thread_each():
             process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -252,6 +253,21 @@ def _children_ignore_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let the numerical libraries of a child use one thread: there is a process for every core already."""
+    before = {name: os.environ.get(name) for name in THREAD_LIMITS}
+    os.environ.update(dict.fromkeys(THREAD_LIMITS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _serve(connection: Connection, settings: LocalizerSettings) -> None:

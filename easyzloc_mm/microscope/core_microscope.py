@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,8 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
+from easyzloc_mm.interrupts import interrupts_noted
 from easyzloc_mm.microscope.deadline import wait_until, within
 from easyzloc_mm.microscope.device_check import check_profile, strings
+from easyzloc_mm.microscope.disk_stream import frames_go_over_disk, stream_over_disk, way_of_frames
 from easyzloc_mm.microscope.frame_stream import stream_frames
 from easyzloc_mm.profile import Profile
 from easyzloc_mm.records import Frame, StagePosition
@@ -199,7 +200,10 @@ class CoreMicroscope:
         stop = stop or threading.Event()
         self._warm_up(exposure_ms)
         with self.light():
-            yield from stream_frames(self._core, frames, exposure_ms, stop, self._pixels)
+            if frames_go_over_disk(self._profile):
+                yield from stream_over_disk(self._profile, frames, stop, self._pixels)
+            else:
+                yield from stream_frames(self._core, frames, exposure_ms, stop, self._pixels)
 
     def _warm_up(self, exposure_ms: float) -> None:
         # The first sequence of a size allocates the buffer, which takes longer than many frames.
@@ -239,6 +243,7 @@ class CoreMicroscope:
         labels = {field: label for field, label in devices.model_dump().items() if label}
         return {
             "backend": str(self._profile.connection.backend),
+            "frames_come_over": way_of_frames(self._profile),
             "core": str(core.get_version_info()),
             "device_interface": str(core.get_api_version_info()),
             "pycromanager": version("pycromanager"),
@@ -311,19 +316,8 @@ class CoreMicroscope:
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
     """Finish what is inside before a Ctrl-C (or a "terminate") that comes meanwhile takes effect."""
-    if threading.current_thread() is not threading.main_thread():
+    with interrupts_noted() as came:
         yield
-        return
-    came: list[int] = []
-    before = {
-        number: signal.signal(number, lambda which, _frame: came.append(which))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
     if came:
         raise KeyboardInterrupt
 

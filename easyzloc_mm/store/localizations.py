@@ -2,8 +2,8 @@
 
 Rows beyond the group's attribute ``n_committed`` are undefined. It is written after the rows that it counts,
 each file is put in place whole, and rows that were committed are never changed: a reader never sees a torn
-row, and a writer that was killed loses at most what it had not flushed (half a second). ``frames_committed`` changes
-in the same step: every row of an earlier frame is committed, so that work can go on from there.
+row, and a writer that was killed loses at most what it had not flushed (a third of a second). ``frames_committed``
+changes in the same step: every row of an earlier frame is committed, so that work can go on from there.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COLUMNS_Z = ("z", "lpz", "z_flag")
 """Further columns of a 3D table: nm, nm, bit field."""
 CHUNK_ROWS = 16384
 FIRST_CAPACITY = 64 * CHUNK_ROWS
-FLUSH_S = 0.5
+FLUSH_S = 0.3
 GROUP = "localizations"
 FACTS = "easyzloc"
 """Root attribute under which a run's provenance stands."""
@@ -148,7 +148,7 @@ class LocalizationWriter:
         return self._frames_committed
 
     def append(self, rows: pd.DataFrame, *, frames_done: int | None = None) -> None:
-        """Add rows; they are on disk when a chunk is full, or about half a second later (`flush_if_due`).
+        """Add rows; they are on disk when a chunk is full, or about a third of a second later (`flush_if_due`).
 
         Parameters
         ----------

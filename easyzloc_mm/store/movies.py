@@ -20,6 +20,9 @@ COUNTS = (np.uint8, np.uint16)
 FORMATS = "TIFF, OME-TIFF, an NDTiff folder, OME-Zarr, a RUN.zarr with raw frames, or Picasso .raw with its .yaml"
 
 
+Read = Callable[[int, int], NDArray[np.uint16]]
+
+
 @dataclass(frozen=True)
 class Movie:
     """Frames that are read where they are needed.
@@ -38,7 +41,7 @@ class Movie:
 
     shape: tuple[int, int, int]
     pixel_size_nm: float | None
-    read: Callable[[int, int], NDArray[np.uint16]]
+    read: Read
     frames_missing: int = 0
 
 
@@ -95,18 +98,18 @@ def _open_tiff(path: Path) -> Movie:
         raise _refuse_axes(path, series.axes, series.shape)
     _check_counts(path, series.dtype)
     if series.dataoffset is not None:
-        mapped = np.memmap(path, f"{file.byteorder}{series.dtype.char}", "r", series.dataoffset, shape)
-
-        def read(start: int, stop: int) -> NDArray[np.uint16]:
-            return np.asarray(mapped[start:stop]).astype(np.uint16, copy=False)
+        dtype = np.dtype(f"{file.byteorder}{series.dtype.char}")
+        read = _flat_reader(path, dtype, int(series.dataoffset), (shape[0], shape[1], shape[2]))
     else:
         pages: Any = series.pages
 
         def read(start: int, stop: int) -> NDArray[np.uint16]:
-            chosen = range(start, min(stop, shape[0]))
-            return np.stack([np.asarray(pages[i].asarray()).reshape(shape[1:]) for i in chosen]).astype(
-                np.uint16, copy=False
-            )
+            frames = []
+            for page in (pages[i] for i in range(start, min(stop, shape[0]))):
+                if page.parent.filehandle.closed:
+                    page.parent.filehandle.open()  # of several files only the first is open
+                frames.append(np.asarray(page.asarray()).reshape(shape[1:]))
+            return np.stack(frames).astype(np.uint16, copy=False)
 
     return Movie((shape[0], shape[1], shape[2]), ome_pixel_size_nm(file), read)
 
@@ -128,13 +131,20 @@ def _open_raw(path: Path) -> Movie:
         raise InputError(f"{path} is shorter than {sidecar.name} says: copy it again")
     if 0 in shape:
         return Movie(shape, None, lambda start, stop: np.empty((0, *shape[1:]), np.uint16))
-    mapped = np.memmap(path, dtype, "r", shape=shape)
     pixel = info.get("Pixelsize")
-    return Movie(
-        shape,
-        float(pixel) if pixel else None,
-        lambda start, stop: np.asarray(mapped[start:stop]).astype(np.uint16, copy=False),
-    )
+    return Movie(shape, float(pixel) if pixel else None, _flat_reader(path, dtype, 0, shape))
+
+
+def _flat_reader(path: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, int, int]) -> Read:
+    """Read frames that lie behind each other; not mapped, since a mapped movie would count as this program's memory."""
+    size = shape[1] * shape[2]
+
+    def read(start: int, stop: int) -> NDArray[np.uint16]:
+        count = max(min(stop, shape[0]) - start, 0)
+        values = np.fromfile(path, dtype, count * size, offset=offset + start * size * dtype.itemsize)
+        return values.reshape(count, *shape[1:]).astype(np.uint16, copy=False)
+
+    return read
 
 
 def _open_folder(path: Path) -> Movie:
