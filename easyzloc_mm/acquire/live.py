@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from easyzloc_mm.profile import Backend, Profile
 from easyzloc_mm.store.localizations import update_run
 from easyzloc_mm.store.output import check_output
 from easyzloc_mm.store.records import write_records
+from easyzloc_mm.store.status import write_status
 
 if TYPE_CHECKING:
     from easyzloc_mm.localize import LiveStatus, Workers
@@ -132,6 +134,8 @@ def run_live(
     keeper = FocusKeeper(microscope, profile) if plan.hold_focus_nm else None
 
     def told(status: LiveStatus) -> None:
+        with suppress(OSError):  # a full disk is the writers' to report
+            write_status(out, status.as_dict())
         if keeper is not None:
             keeper.see(status)
         if on_status is not None:

@@ -12,7 +12,7 @@ import typer
 import typer.exceptions
 
 from easyzloc_mm import __version__
-from easyzloc_mm.cli import analysis, bench, calibration, demo, imaging, instrument, simulate
+from easyzloc_mm.cli import analysis, bench, calibration, demo, imaging, instrument, monitor, simulate
 from easyzloc_mm.errors import EasyZlocError, EasyZlocWarning
 
 INTERRUPTED = 130
@@ -37,7 +37,7 @@ def _root(
         raise typer.Exit
 
 
-for room in (demo, instrument, calibration, imaging, analysis, simulate, bench):
+for room in (demo, instrument, calibration, imaging, monitor, analysis, simulate, bench):
     room.register(app)
 
 

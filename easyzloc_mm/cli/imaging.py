@@ -46,12 +46,16 @@ def live(
         float | None,
         typer.Option("--hold-focus-nm", min=1.0, help="Move z back when the molecules' mean z drifts by more."),
     ] = None,
+    monitor: Annotated[bool, typer.Option("--monitor", help="Show the run in the browser while it grows.")] = False,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Stream from the camera and localise in 3D while it runs."""
+    from contextlib import nullcontext
+
     from easyzloc_mm.acquire.live import run_live
     from easyzloc_mm.microscope import connect
+    from easyzloc_mm.monitor.serve import page_beside
     from easyzloc_mm.network import ModelBundle
     from easyzloc_mm.profile_library import load_profile
     from easyzloc_mm.store.output import check_output
@@ -61,7 +65,8 @@ def live(
         loaded = loaded.replace(imaging={"hold_focus_nm": hold_focus_nm})
     check_output(out, overwrite=overwrite)
     bundle = ModelBundle.load(model, loaded)
-    with progress_display() as show, connect(loaded) as microscope:
+    page = page_beside(out) if monitor else nullcontext()
+    with page, progress_display() as show, connect(loaded) as microscope:
         report = run_live(
             microscope,
             loaded,

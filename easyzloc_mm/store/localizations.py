@@ -298,6 +298,3 @@ def update_run(path: Path, **attributes: object) -> None:
     """Change provenance of a run whose writer is closed."""
     found = json.loads((Path(path) / "zarr.json").read_text(encoding="utf-8"))["attributes"].get(FACTS, {})
     update_node(Path(path), {FACTS: {**found, **attributes}})
-=======
-    return pd.DataFrame(values), dict(facts)
->>>>>>> analysis

@@ -1,0 +1,202 @@
+"""Follow a run that is being written: its localisations as pictures and curves, kept up to date row by row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from easyzloc_mm.analysis.canvas import LOOK, Canvas, Extent
+from easyzloc_mm.analysis.tables import in_nm
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.store.frames import StoredFrames
+from easyzloc_mm.store.localizations import read_localizations
+from easyzloc_mm.store.status import read_status
+
+MOST_ROWS = 5_000_000
+"""Older localisations stay in the overview but can no longer be looked at from nearby."""
+OVERVIEW_PX = 900
+BLOCK_FRAMES = 50
+"""The curves have a point for so many frames."""
+Z_BIN_NM = 20.0
+COLOUR_PART = 0.99
+COLOUR_SLACK_NM = 60.0
+"""The colours span where this part of the molecules lies; they are spread anew when it has moved by more."""
+FRAME_PX = 480
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Means over blocks of `BLOCK_FRAMES` frames.
+
+    Attributes
+    ----------
+    frame : ndarray, shape (n,)
+        Middle of the block.
+    spots : ndarray, shape (n,)
+        Localisations per frame.
+    z_nm : ndarray, shape (n,)
+        Mean z of the localisations to believe, against that of the first block.
+    photons : ndarray, shape (n,)
+        Mean photons.
+    """
+
+    frame: NDArray[np.float64]
+    spots: NDArray[np.float64]
+    z_nm: NDArray[np.float64]
+    photons: NDArray[np.float64]
+
+
+class Follower:
+    """A run as far as it has been written.
+
+    Parameters
+    ----------
+    run : Path
+        ``RUN.zarr``; it may appear later.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.run = Path(run)
+        self.facts: dict[str, Any] = {}
+        self.rows = 0
+        self.z_range_nm = (-1000.0, 1000.0)
+        self._near: list[pd.DataFrame] = []
+        self._overview: Canvas | None = None
+        self._view: Canvas | None = None
+        self._blocks = np.zeros((0, 4))
+        self._edges = self._histogram = np.zeros(0)
+
+    @property
+    def started(self) -> bool:
+        """Whether there is something to look at."""
+        return self._overview is not None
+
+    def poll(self) -> bool:
+        """Read what has been written since the last time; True if there was something new."""
+        try:
+            rows, facts = read_localizations(self.run, first_row=self.rows)
+        except InputError:  # not begun
+            return False
+        if not len(rows) or "z" not in rows:
+            return False
+        self.facts = facts
+        if not self.started:
+            self._begin()
+        self.rows += len(rows)
+        self._count(rows)
+        cloud = in_nm(rows, self.pixel_nm)
+        self._near.append(cloud)
+        while sum(map(len, self._near)) - len(self._near[0]) > MOST_ROWS:
+            self._near.pop(0)
+        wanted = self._occupied()
+        if max(abs(wanted[0] - self.z_range_nm[0]), abs(wanted[1] - self.z_range_nm[1])) > COLOUR_SLACK_NM:
+            self.z_range_nm = wanted
+            self._overview = self._drawn(self.field_nm)
+            self._view = self._drawn(self._view.extent_nm) if self._view is not None else None
+            return True
+        for canvas in (self._overview, self._view):
+            if canvas is not None:
+                canvas.add(cloud)
+        return True
+
+    @property
+    def pixel_nm(self) -> float:
+        """Camera pixel."""
+        return float(self.facts["pixel_size_nm"])
+
+    @property
+    def field_nm(self) -> Extent:
+        """Left, right, top and bottom of the camera's field."""
+        width, height = (float(self.facts[f"{side}_px"]) for side in ("width", "height"))
+        pixel = self.pixel_nm
+        return -0.5 * pixel, (width - 0.5) * pixel, -0.5 * pixel, (height - 0.5) * pixel
+
+    def _begin(self) -> None:
+        low, high = self.facts.get("z_range_nm", self.z_range_nm)
+        self.z_range_nm = (float(low), float(high))
+        self._edges = np.arange(low, high + Z_BIN_NM, Z_BIN_NM)
+        self._histogram = np.zeros(len(self._edges) - 1)
+        self._overview = self._drawn(self.field_nm)
+
+    def _occupied(self) -> tuple[float, float]:
+        """Depths between which nearly all molecules lie."""
+        share = np.cumsum(self._histogram) / max(self._histogram.sum(), 1.0)
+        low = int(np.searchsorted(share, (1 - COLOUR_PART) / 2))
+        high = int(np.searchsorted(share, (1 + COLOUR_PART) / 2))
+        return float(self._edges[low]), float(self._edges[min(high + 1, len(self._edges) - 1)])
+
+    def _drawn(self, extent: Extent) -> Canvas:
+        left, right, top, bottom = extent
+        canvas = Canvas(LOOK["xy"], extent, max(right - left, bottom - top) / OVERVIEW_PX, self.z_range_nm)
+        for cloud in self._near:
+            canvas.add(cloud)
+        return canvas
+
+    # --- pictures -------------------------------------------------------------------------------------------
+
+    def look_at(self, extent: Extent | None) -> None:
+        """Draw another part of the field from now on; None for all of it."""
+        self._view = None
+        if extent is not None and self.started:
+            self._view = self._drawn(extent)
+
+    def picture(self) -> tuple[NDArray[np.float32], Extent]:
+        """RGB, 0 to 1, shape (rows, columns, 3), of the part that is looked at, and which part that is (nm)."""
+        canvas = self._view or self._overview
+        assert canvas is not None
+        return canvas.picture(), canvas.extent_nm
+
+    def last_frame(self) -> tuple[NDArray[np.float64], tuple[float, float]] | None:
+        """Newest raw frame, made smaller, 0 to 1; and width and height in pixels. None where none are kept."""
+        try:
+            frames = StoredFrames(self.run)
+        except InputError:
+            return None
+        if not frames.shape[0]:
+            return None
+        image = frames.read(frames.shape[0] - 1, frames.shape[0])[0].astype(float)
+        size = (float(image.shape[1]), float(image.shape[0]))
+        step = -(-max(image.shape) // FRAME_PX)
+        rows, columns = (length // step * step for length in image.shape)
+        # The brightest pixel of a block: a mean would hide single molecules.
+        image = image[:rows, :columns].reshape(rows // step, step, columns // step, step).max(axis=(1, 3))
+        dark, bright = np.percentile(image, [5, 99.8])
+        return np.clip((image - dark) / max(bright - dark, 1.0), 0, 1), size
+
+    # --- curves ---------------------------------------------------------------------------------------------
+
+    def _count(self, rows: pd.DataFrame) -> None:
+        block = rows["frame"].to_numpy(np.int64) // BLOCK_FRAMES
+        missing = max(int(block.max()) + 1 - len(self._blocks), 0)
+        self._blocks = np.pad(self._blocks, ((0, missing), (0, 0)))
+        trusted = (rows["z_flag"] == 0).to_numpy()
+        z = rows["z"].to_numpy(float)
+        for column, values in enumerate((np.ones(len(rows)), rows["photons"].to_numpy(float), trusted, trusted * z)):
+            self._blocks[:, column] += np.bincount(block, values, len(self._blocks))
+        self._histogram += np.histogram(z[trusted], self._edges)[0]
+
+    def curves(self) -> Curves:
+        """How the run has gone."""
+        filled = self._blocks[:, 2] > 0
+        filled[-1:] = False  # not all of its frames have come
+        spots, photons, trusted, z = self._blocks[filled].T
+        mean = z / trusted
+        return Curves(
+            frame=(np.flatnonzero(filled) + 0.5) * BLOCK_FRAMES,
+            spots=spots / BLOCK_FRAMES,
+            z_nm=mean - mean[:1],
+            photons=photons / spots,
+        )
+
+    def depths(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Edges (nm) and counts of the histogram of z."""
+        return self._edges, self._histogram
+
+    def status(self) -> dict[str, Any] | None:
+        """Say what the live loop says of itself; None for a run that was not live."""
+        return read_status(self.run)
