@@ -187,7 +187,7 @@ class Follower:
         spots, photons, trusted, z = self._blocks[filled].T
         mean = z / trusted
         return Curves(
-            frame=(np.flatnonzero(filled) + 0.5) * BLOCK_FRAMES,
+            frame=np.asarray((np.flatnonzero(filled) + 0.5) * BLOCK_FRAMES, np.float64),
             spots=spots / BLOCK_FRAMES,
             z_nm=mean - mean[:1],
             photons=photons / spots,

@@ -60,7 +60,9 @@ def make_page(document: Document, follower: Follower) -> None:
 
 class _Page:
     def __init__(self, document: Document, follower: Follower) -> None:
-        from bokeh.models import ColorBar, ColumnDataSource, Div, LinearColorMapper
+        from bokeh.models import ColumnDataSource, LinearColorMapper
+        from bokeh.models.annotations import ColorBar
+        from bokeh.models.widgets import Div
 
         self._document, self._follower = document, follower
         self._waiting: Any = None
