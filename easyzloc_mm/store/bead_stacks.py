@@ -108,6 +108,8 @@ class BeadStack:
         Camera units of the profile that the stack was taken with.
     source : Path
         File or store.
+    full_scale_adu : int or None
+        The camera's upper end, where it is known.
     """
 
     fov: int
@@ -117,6 +119,7 @@ class BeadStack:
     z_step_nm: float
     units: CameraUnits | None
     source: Path
+    full_scale_adu: int | None = None
 
 
 class BeadStackWriter:
@@ -309,6 +312,7 @@ def _open_store(path: Path, z_step_nm: float | None, pixel_size_nm: float | None
                 z_step_nm=float(z_step_nm or facts["z_step_nm"]),
                 units=units,
                 source=path,
+                full_scale_adu=2 ** int(camera["bit_depth"]) - 1 if camera and "bit_depth" in camera else None,
             )
         )
     if not stacks:
