@@ -34,6 +34,8 @@ GHOST_PART = 0.3
 """A so much weaker maximum this near to a bead, at another depth, is a ring of that bead's own defocused image."""
 OWN_LOBES_PX = 4.5
 """Maxima this near to a lone bead's middle may be its own."""
+ROI_NEIGHBOUR_PART = 0.2
+"""A second thing in a ready-cut ROI counts from this contrast on, relative to the bead's."""
 BLOCK = 16
 """Planes read at a time."""
 
@@ -248,22 +250,22 @@ def other_in_roi(roi: NDArray[np.uint16], centre: tuple[float, float], z_step_nm
         Along the worse axis, and against the plane in which the bead is most distinct; infinite and NaN if there is
         none.
     """
+    # Picasso's identification leaves out the rim of an image, which in a ROI is most of it.
     per_slab = max(1, round(SLAB_NM / z_step_nm))
-    firsts = range(0, len(roi), per_slab)
-    seen = [picasso("localize").identify_in_frame(roi[at : at + per_slab].mean(axis=0, dtype=np.float32), 0.0, 7)
-            for at in firsts]  # fmt: skip
-    slab = np.repeat(np.arange(len(seen)), [len(y) for y, _, _ in seen])
-    y, x, gradient = (np.concatenate([part[axis] for part in seen]).astype(float) for axis in range(3))
-    away = np.maximum(np.abs(x - centre[0]), np.abs(y - centre[1]))
-    own = away <= SAME_PX
-    if not own.any():
+    slabs = np.stack([roi[at : at + per_slab].mean(axis=0, dtype=np.float32) for at in range(0, len(roi), per_slab)])
+    detail = ndimage.gaussian_filter(slabs, (0, 1.0, 1.0)) - ndimage.gaussian_filter(slabs, (0, 3.0, 3.0))
+    away = np.maximum(*np.abs(np.mgrid[: roi.shape[1], : roi.shape[2]] - np.array([centre[1], centre[0]])[:, None, None]))
+    own = np.where(away <= SAME_PX, detail, -np.inf)
+    best = np.unravel_index(int(np.argmax(own)), own.shape)
+    noise = 1.4826 * np.median(np.abs(detail - np.median(detail, axis=(1, 2), keepdims=True)), axis=(1, 2))
+    limit = np.maximum(ROI_NEIGHBOUR_PART * detail[best], THRESHOLD_MADS * noise)[:, None, None]
+    peaks = (detail == ndimage.maximum_filter(detail, (1, 3, 3))) & (detail > limit) & (away > OWN_LOBES_PX)
+    if not peaks.any():
         return float("inf"), float("nan")
-    best = int(np.argmax(np.where(own, gradient, -np.inf)))
-    others = np.flatnonzero((away > OWN_LOBES_PX) & (gradient >= GHOST_PART * gradient[best]))
-    if not len(others):
-        return float("inf"), float("nan")
-    nearest = others[int(np.argmin(away[others]))]
-    return float(away[nearest]), float((slab[nearest] - slab[best]) * per_slab * z_step_nm)
+    slab, row, column = np.nonzero(peaks)
+    nearest = int(np.argmin(away[row, column]))
+    depth = (int(slab[nearest]) - int(best[0])) * per_slab * z_step_nm
+    return float(away[row[nearest], column[nearest]]), float(depth)
 
 
 def roi_corners(x: Real, y: Real, size: int) -> tuple[Whole, Whole]:
