@@ -187,6 +187,13 @@ def _identify(image: Floats) -> tuple[Whole, Whole, Floats, float]:
     return x[bright], y[bright], gradient[bright], threshold
 
 
+def count_spots(image: NDArray[np.uint16]) -> tuple[Whole, Whole]:
+    """Find spots in one image: x and y (pixels) of all that stand out of the noise."""
+    x, y, gradient, _ = _identify(image.astype(np.float32))
+    kept = _strongest(x.astype(float), y.astype(float), gradient.astype(float))
+    return x[kept], y[kept]
+
+
 def _strongest(x: Real, y: Real, strength: Real, within_px: float = SAME_PX) -> Whole:
     """Of candidates nearer than `within_px` to a stronger one, keep the stronger."""
     if not len(x):
