@@ -29,9 +29,10 @@ LAYER_NM = 600.0
 """Beads are the candidates that are most distinct this near to the field's focus: tilt, curvature, bead heights."""
 SAME_PX = 3.0
 """Candidates at different depths nearer than this are the same thing."""
-GHOST_PX, GHOST_NM = 14.0, 250.0
-GHOST_PART = 0.3
-"""A so much weaker maximum this near to a bead, at another depth, is a ring of that bead's own defocused image."""
+GHOST_NM, GHOST_PART = 250.0, 0.3
+GHOST_PX, GHOST_PX_PER_UM, FARTHEST_GHOST_PX = 8.0, 10.0, 30.0
+"""A so much weaker maximum, so far away from a bead in depth and at most so far aside, is a ring of that bead's own
+defocused image; the rings widen with the distance from focus."""
 OWN_LOBES_PX = 4.5
 """Maxima this near to a lone bead's middle may be its own."""
 ROI_NEIGHBOUR_PART = 0.2
@@ -214,13 +215,14 @@ def _ghosts(x: Real, y: Real, strength: Real, depth_nm: Real) -> NDArray[np.bool
     ghost = np.zeros(len(x), bool)
     if not len(x):
         return ghost
-    tree = cKDTree(np.stack([x, y], axis=1))
-    for index, near in enumerate(tree.query_ball_point(np.stack([x, y], axis=1), GHOST_PX)):
-        stronger = [other for other in near if other < index and not ghost[other]]
-        ghost[index] = any(
-            strength[index] < GHOST_PART * strength[other] and abs(depth_nm[index] - depth_nm[other]) >= GHOST_NM
-            for other in stronger
-        )
+    places = np.stack([x, y], axis=1)
+    tree = cKDTree(places)
+    for index, near in enumerate(tree.query_ball_point(places, FARTHEST_GHOST_PX)):
+        others = np.array([other for other in near if other < index], np.int64)
+        depth = np.abs(depth_nm[others] - depth_nm[index])
+        aside = np.hypot(*(places[others] - places[index]).T)
+        ring = (strength[index] < GHOST_PART * strength[others]) & (depth >= GHOST_NM)
+        ghost[index] = bool(np.any(ring & ~ghost[others] & (aside <= GHOST_PX + GHOST_PX_PER_UM * depth / 1000)))
     return ghost
 
 
