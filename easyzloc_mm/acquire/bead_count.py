@@ -1,5 +1,7 @@
-"""How many good beads there are so far, and whether they cover the field: decides which fields are taken and when it is
-enough. A quick count in the image in focus; the careful verdict is that of `easyzloc_mm.beads`.
+"""How many good beads there are so far, and whether they cover the field.
+
+That decides which fields are taken and when it is enough. A quick count in the image in focus; the careful verdict is
+that of `easyzloc_mm.beads`.
 """
 
 from __future__ import annotations

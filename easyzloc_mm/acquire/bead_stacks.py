@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from easyzloc_mm.acquire.autofocus import FINE_REACH_UM, Focus, NoFocusError, find_focus
 from easyzloc_mm.acquire.bead_count import coverage, crowded, good_spots
 from easyzloc_mm.acquire.bead_plan import FieldPlan, light, plan_fields
+from easyzloc_mm.beads.light import brightness_ratio, fading_per_um
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile import Profile
@@ -177,10 +178,9 @@ class _Run:
         # Places of stacks that were begun but are gone from the store count as visited: their beads are bleached.
         self._visited: list[dict[str, Any]] = earlier.get("visited", [])
         done = writer.planes_done
-        self._visited = [
-            {**place, "fov": place["fov"] if place["fov"] in done else None, "spots": place["spots"] * (place["fov"] in done)}
-            for place in self._visited
-        ]
+        for place in self._visited:
+            if place["fov"] not in done:
+                place.update(fov=None, spots=[])
         self._resumed = len(done)
         self._next = max(done, default=-1) + 1
         self.planes = sum(done.values())
@@ -207,7 +207,13 @@ class _Run:
                 self._remember(field, None, np.empty((0, 2)))
                 continue
             self._remember(field, self._next, spots)
-            self._take_stack(self._next, field)
+            middle = self._take_stack(self._next, field)
+            if focus is not None:
+                self._look_again(self._next, field, middle, spots)
+            else:
+                # Nobody counted before: count in the plane that was meant to be in focus.
+                self._visited.pop()
+                self._remember(field, self._next, good_spots(middle, self._maximum))
             self._next += 1
         if self._stacks == 0:
             raise InputError(
@@ -275,8 +281,24 @@ class _Run:
 
     # --- one stack -------------------------------------------------------------------------------------------
 
-    def _take_stack(self, index: int, field: FieldPlan) -> None:
+    def _look_again(self, index: int, field: FieldPlan, before: NDArray[np.uint16], spots: NDArray[np.float64]) -> None:
+        """Take the plane in focus once more: what the beads have lost since tells how they bleach along the scan."""
+        z_um = field.z_um[self._nominal]
         self._microscope.move_z(field.approach_z_um)
+        with self._microscope.light():
+            after, _, _ = self._plane(z_um)
+        self._writer.note_fading(index, fading_per_um(brightness_ratio(before, after, spots), field.z_um[-1] - z_um))
+
+    @property
+    def _nominal(self) -> int:
+        """Number of the plane nearest to focus."""
+        plan = self._plan
+        return int(np.argmin(np.abs(plan.z_start_nm + plan.z_step_nm * np.arange(plan.planes))))
+
+    def _take_stack(self, index: int, field: FieldPlan) -> NDArray[np.uint16]:
+        """Take and write one stack; return the image in its nominal focus."""
+        if self._plan.autofocus:
+            self._microscope.move_z(field.approach_z_um)
         self._writer.add_fov(index, len(field.z_um))
         with self._microscope.light():
             self._first_plane(field.z_um[0])
@@ -293,6 +315,9 @@ class _Run:
                 )
                 self._writer.write_plane(index, plane, image, record)
                 self._count(image, record, index, plane)
+                if plane == self._nominal:
+                    middle = image
+        return middle
 
     def _first_plane(self, z_um: float) -> None:
         """Wait until the stage stands at the first plane: it comes from afar, and its creep would bend the stack."""
@@ -347,7 +372,7 @@ class _Run:
         self._progress(message, min(self.planes / planned, 1.0))
 
     def report(self, out: Path) -> AcquisitionReport:
-        """What was done."""
+        """Sum up what was done."""
         return AcquisitionReport(
             out=out,
             fovs=self._stacks,

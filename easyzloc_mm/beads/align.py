@@ -141,10 +141,12 @@ class _Work:
         steps = [spacing_of(stack.stage_nm) for stack in self.stacks]
         self.spacing = max(MIN_GRID_NM, float(np.median(steps)))
         half = int(HALF_RANGE_NM // self.spacing)
-        self.grid = self.spacing * np.arange(-half, half + 1)
+        self.grid: Real = self.spacing * np.arange(-half, half + 1).astype(np.float64)
         self.most = largest_degree(int(self.trusted.sum())) if field_known else 0
         self.degree = min(self.most, 2)
-        self.brightness = np.array([self._brightness(stack, at) for stack, at in zip(self.stacks, self.focus, strict=True)])
+        self.brightness = np.array(
+            [self._brightness(stack, at) for stack, at in zip(self.stacks, self.focus, strict=True)]
+        )
         self.misfit = np.zeros(len(self.rows))
         self.fading = np.zeros(len(self.rows))
         self.wander = np.zeros(len(self.rows))

@@ -80,7 +80,11 @@ def bench_beads(
             out = folder / f"{rules}.zarr"
             seconds, memory = _build_in_child(stacks, out, rules)
             beads = read_bead_set(out)
-            figures = {**score(beads, truth, 500 * (profile.limits.z_min_um + profile.limits.z_max_um)), "seconds": seconds, "peak_memory_mb": memory}
+            figures = {
+                **score(beads, truth, 500 * (profile.limits.z_min_um + profile.limits.z_max_um)),
+                "seconds": seconds,
+                "peak_memory_mb": memory,
+            }
             prefix = "" if rules is Rules.DEFAULT else f"{rules}_"
             result.update({prefix + key: value for key, value in figures.items()})
             if rules is Rules.DEFAULT:
@@ -142,7 +146,8 @@ def compare_limits(beads: BeadSet, profile: Any) -> dict[str, float]:
     inside = np.array([optics.psf_stack(a, b, np.zeros(1), ROI_PX).sum() for a, b in psf.places])
     scale = np.repeat(inside, len(LIMIT_DEPTHS_NM))[:, None, None]
     read_noise = beads.units.read_noise_e
-    true = crlb(*[image / scale for image in images], LIMIT_PHOTONS, LIMIT_BACKGROUND, read_noise)[2]
+    mean, by_x, by_y, by_z = (image / scale for image in images)
+    true = crlb(mean, by_x, by_y, by_z, LIMIT_PHOTONS, LIMIT_BACKGROUND, read_noise)[2]
     measured = psf.limit(x, y, z, LIMIT_PHOTONS, LIMIT_BACKGROUND, read_noise)[2]
     low, middle, high = np.percentile(measured / true, [10, 50, 90])
     return {"limit_ratio": float(middle), "limit_ratio_low": float(low), "limit_ratio_high": float(high)}

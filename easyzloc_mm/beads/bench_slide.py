@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from easyzloc_mm.beads.light import brightness_ratio, fading_per_um
 from easyzloc_mm.profile import Profile
 
 Real = NDArray[np.float64]
@@ -155,8 +156,15 @@ def photograph_slides(
                 read = z_um + rng.normal(0, READING_NM) / 1000
                 record = PlaneRecord(z_um, read, 0.0, 0.0, 1000 * EXPOSURE_S, None, float(plane))
                 writer.write_plane(fov, plane, image, record)
+                if abs(stage_nm) < plan.z_step_nm / 2:
+                    focused = image, points
                 if progress and plane % 20 == 0:
                     progress(f"simulating: field {fov + 1} of {fovs}", (fov + plane / plan.planes) / fovs)
+            before, points = focused
+            faded = replace(points, photons=slide.photons * light * (1 - BLEACHED))
+            after = camera.photograph(faded, BACKGROUND * light, EXPOSURE_S, fov, plan.planes)
+            ratio = brightness_ratio(before, after, np.stack([slide.x, slide.y], axis=1)[slide.kind == "bead"])
+            writer.note_fading(fov, fading_per_um(ratio, plan.z_stop_nm / 1000))
             truths.append(_truth(slide, focus_nm, profile).assign(fov=fov, dim=light < 1))
     return pd.concat(truths, ignore_index=True)
 

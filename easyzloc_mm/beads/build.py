@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,12 +24,13 @@ from easyzloc_mm.beads.checks import (
 from easyzloc_mm.beads.find import cut_rois, find_beads, look_through, other_in_roi, roi_corners
 from easyzloc_mm.beads.judge import Rules
 from easyzloc_mm.beads.label import Candidates, Labelled, depth_profiles, label, measure
-from easyzloc_mm.beads.light import light_trend, relative_light
+from easyzloc_mm.beads.light import relative_light
 from easyzloc_mm.beads.measure import Bead
 from easyzloc_mm.beads.regions import regions_by_pixels, regions_by_place
 from easyzloc_mm.beads.registration import weighted_centre
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.profile import CameraUnits
+from easyzloc_mm.quiet import picasso
 from easyzloc_mm.store.bead_set import BeadSet
 from easyzloc_mm.store.bead_stacks import BeadStack
 
@@ -36,6 +40,8 @@ Real = NDArray[np.float64]
 ROI_PX = 23
 """Room for the network's crop at any sub-pixel place, and for the interpolation around it."""
 MIN_ROI_PX = 17
+MOST_SIDE_BY_SIDE = 4
+"""Stacks surveyed at a time: each holds its slabs in memory."""
 FULL_SCALES = (255, 1023, 4095, 16383, 65535)
 FOCUS_DISPUTE_NM = 300.0
 """The paper's plane of the brightest pixel may differ from ours by so much without a word."""
@@ -71,62 +77,18 @@ def build_bead_set(
     """
     check_stacks(stacks)
     height, width = stacks[0].pixels.shape[1:]
+    tell = progress or (lambda _message, _fraction: None)
     parts: list[pd.DataFrame] = []
     rois, stage, facts = [], [], []
-    tell = progress or (lambda _message, _fraction: None)
-    for index, stack in enumerate(stacks):
-        tell(f"finding beads: field {index + 1} of {len(stacks)}", 0.5 * index / len(stacks))
-        taken_nm = stage_nm(stack)
-        order = np.argsort(taken_nm, kind="stable")
-        z_nm = taken_nm[order]
-        overview = look_through(stack.pixels, order, z_nm)
-        full_scale = stack.full_scale_adu or _full_scale(float(overview.brightest.max()))
-        check_light(stack, overview.brightest, full_scale)
-        seen_nm = dict(zip(order.tolist(), z_nm.tolist(), strict=True))
-        focus_nm, paper_nm = seen_nm[overview.focus], seen_nm[overview.paper_focus]
-        if abs(focus_nm - paper_nm) > FOCUS_DISPUTE_NM:
-            warnings.warn(
-                f"{name_of(stack)}: its brightest pixel is in another plane ({paper_nm / 1000:.2f} um) than its "
-                f"focus ({focus_nm / 1000:.2f} um): a hot pixel or dirt; the focus is used",
-                EasyZlocWarning,
-                stacklevel=2,
-            )
-        found = find_beads(overview, focus_nm)
-        if not len(found.x):
-            warnings.warn(f"{name_of(stack)}: no bead was found", EasyZlocWarning, stacklevel=2)
-        x0, y0 = roi_corners(found.x, found.y, ROI_PX)
-        rois.append(cut_rois(stack.pixels, order, x0, y0, ROI_PX))
-        stage += [z_nm] * len(found.x)
-        inside = (x0 >= 0) & (y0 >= 0) & (x0 + ROI_PX <= width) & (y0 + ROI_PX <= height)
-        parts.append(
-            pd.DataFrame(
-                {
-                    "x": found.x,
-                    "y": found.y,
-                    "x0": x0,
-                    "y0": y0,
-                    "stack": index,
-                    "edge": ~inside,
-                    "neighbour_px": found.neighbour_px,
-                    "neighbour_nm": found.neighbour_nm,
-                }
-            )
-        )
-        facts.append(
-            {
-                "source": stack.source.name,
-                "fov": stack.fov,
-                "planes": len(z_nm),
-                "z_from_um": z_nm[0] / 1000,
-                "z_to_um": z_nm[-1] / 1000,
-                "focus_um": focus_nm / 1000,
-                "paper_focus_um": paper_nm / 1000,
-                "threshold_adu": found.threshold,
-                "found": len(found.x),
-                "light": (seen_nm, overview),
-                "full_scale_adu": full_scale,
-            }
-        )
+    picasso("localize")  # an import that two threads begin at once fails
+    # Reading, filtering and cutting leave the interpreter free: stacks are surveyed side by side.
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_SIDE_BY_SIDE)) as pool:
+        for index, (cut, z_nm, part, fact) in enumerate(pool.map(_survey, stacks)):
+            tell(f"finding beads: field {index + 1} of {len(stacks)}", 0.5 * (index + 1) / len(stacks))
+            rois.append(cut)
+            stage += [z_nm] * len(cut)
+            parts.append(part.assign(stack=index))
+            facts.append(fact)
     table = pd.concat(parts, ignore_index=True)
     if table.empty:
         raise InputError("no bead was found in any stack: check focus, illumination and the bead slide")
@@ -142,7 +104,9 @@ def build_bead_set(
     del rois
     beads = measure(candidates, lambda message, part: tell(message, 0.5 + 0.2 * part))
     plain = (candidates.neighbour_px > ROI_PX / 2) & ~candidates.edge
-    profiles = depth_profiles([bead for bead, alone in zip(beads, plain, strict=True) if alone]) if plain.any() else None
+    profiles = (
+        depth_profiles([bead for bead, alone in zip(beads, plain, strict=True) if alone]) if plain.any() else None
+    )
     if profiles is not None:
         check_directions(stacks, candidates.stack[plain], profiles)
     labelled = label(candidates, beads, rules=rules, progress=lambda message, part: tell(message, 0.7 + 0.3 * part))
@@ -156,6 +120,55 @@ def build_bead_set(
         tuple(sorted({stack.source.name for stack in stacks})),
         facts,
     )
+
+
+def _survey(stack: BeadStack) -> tuple[NDArray[np.uint16], Real, pd.DataFrame, dict[str, Any]]:
+    """Find and cut the candidates of one stack: ROIs, stage positions, candidates, and facts about the stack."""
+    height, width = stack.pixels.shape[1:]
+    taken_nm = stage_nm(stack)
+    order = np.argsort(taken_nm, kind="stable")
+    z_nm = taken_nm[order]
+    overview = look_through(stack.pixels, order, z_nm)
+    full_scale = stack.full_scale_adu or _full_scale(float(overview.brightest.max()))
+    check_light(stack, overview.brightest, full_scale)
+    focus_nm, paper_nm = (float(taken_nm[plane]) for plane in (overview.focus, overview.paper_focus))
+    if abs(focus_nm - paper_nm) > FOCUS_DISPUTE_NM:
+        warnings.warn(
+            f"{name_of(stack)}: its brightest pixel is in another plane ({paper_nm / 1000:.2f} um) than its "
+            f"focus ({focus_nm / 1000:.2f} um): a hot pixel or dirt; the focus is used",
+            EasyZlocWarning,
+            stacklevel=2,
+        )
+    found = find_beads(overview, focus_nm)
+    if not len(found.x):
+        warnings.warn(f"{name_of(stack)}: no bead was found", EasyZlocWarning, stacklevel=2)
+    x0, y0 = roi_corners(found.x, found.y, ROI_PX)
+    inside = (x0 >= 0) & (y0 >= 0) & (x0 + ROI_PX <= width) & (y0 + ROI_PX <= height)
+    candidates = pd.DataFrame(
+        {
+            "x": found.x,
+            "y": found.y,
+            "x0": x0,
+            "y0": y0,
+            "edge": ~inside,
+            "neighbour_px": found.neighbour_px,
+            "neighbour_nm": found.neighbour_nm,
+        }
+    )
+    facts = {
+        "source": stack.source.name,
+        "fov": stack.fov,
+        "planes": len(z_nm),
+        "z_from_um": z_nm[0] / 1000,
+        "z_to_um": z_nm[-1] / 1000,
+        "focus_um": focus_nm / 1000,
+        "paper_focus_um": paper_nm / 1000,
+        "threshold_adu": found.threshold,
+        "found": len(found.x),
+        "full_scale_adu": full_scale,
+        "fading_per_um": np.nan if stack.fading_per_um is None else stack.fading_per_um,
+    }
+    return cut_rois(stack.pixels, order, x0, y0, ROI_PX), z_nm, candidates, facts
 
 
 def bead_set_from_rois(
@@ -252,7 +265,7 @@ def _bead_set(
     region: NDArray[np.int64],
     pixel_size_nm: float,
     sources: tuple[str, ...],
-    facts: list[dict[str, object]],
+    facts: list[dict[str, Any]],
 ) -> BeadSet:
     planes = candidates.rois.shape[1]
     z_nm = np.full((len(beads), planes), np.nan, np.float32)
@@ -260,14 +273,9 @@ def _bead_set(
         z_nm[index, : len(positions)] = positions - labelled.focus_nm[index]
     accepted = np.array([not why for why in labelled.reason])
     stacks = pd.DataFrame(facts)
-    trend = np.zeros(max(len(facts), 1))
-    for index, fact in enumerate(facts):
-        mine = candidates.stack == index
-        photons = sum(bead.photons for bead, of_it in zip(beads, mine, strict=True) if of_it)
-        seen_nm, overview = fact["light"]  # type: ignore[misc]
-        trend[index] = light_trend(overview, seen_nm, photons, candidates.field_size_px, candidates.units)
+    fading = np.full(len(beads), np.nan)
     if len(stacks):
-        stacks = stacks.drop(columns="light").assign(fading_per_um=trend)
+        fading = stacks["fading_per_um"].to_numpy(float)[candidates.stack]
         stacks["accepted"] = [int(accepted[candidates.stack == index].sum()) for index in range(len(stacks))]
     return BeadSet(
         rois=candidates.rois,
@@ -286,6 +294,6 @@ def _bead_set(
         field_known=candidates.field_known,
         sources=sources,
         measures=labelled.measures,
-        light=relative_light(z_nm, trend[candidates.stack]),
+        light=relative_light(z_nm, fading),
         stacks=stacks,
     )

@@ -90,7 +90,9 @@ def check_light(stack: BeadStack, brightest: Real, full_scale_adu: int | None) -
     if np.ptp(brightest) == 0 and full_scale_adu is not None and brightest[0] >= full_scale_adu:
         raise InputError(f"{name_of(stack)} is saturated in every plane: lower the exposure or the light")
     if np.ptp(brightest) == 0:
-        raise InputError(f"{name_of(stack)} is blank: every plane has the same brightest pixel; check light and shutter")
+        raise InputError(
+            f"{name_of(stack)} is blank: every plane has the same brightest pixel; check light and shutter"
+        )
 
 
 def check_directions(stacks: Sequence[BeadStack], stack: NDArray[np.int64], profiles: Real) -> None:

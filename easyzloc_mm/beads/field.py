@@ -15,7 +15,7 @@ OUTLIER_MADS = 3.0
 
 
 def terms(degree: int) -> int:
-    """Number of terms of a polynomial of that degree in two variables."""
+    """Count the terms of a polynomial of that degree in two variables."""
     return (degree + 1) * (degree + 2) // 2
 
 

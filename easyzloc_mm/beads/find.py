@@ -1,4 +1,4 @@
-"""Find beads in a stack: where its focus is, what Picasso identifies at every depth, which of that are beads in focus."""
+"""Find beads in a stack: its focus, what Picasso identifies at every depth, and which of that are beads in focus."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Overview:
     ----------
     looked_at : ndarray, shape (k,)
         Indices of the planes.
-    contrast, brightest, light, darkness : ndarray, shape (k,)
-        Bright detail (robust sharpness), brightest pixel, mean, and 10th percentile of each.
+    contrast, brightest : ndarray, shape (k,)
+        Bright detail (robust sharpness) and brightest pixel of each.
     slabs : ndarray, shape (m, Y, X), float32
         Means over `SLAB_NM` of depth.
     slab_nm : ndarray, shape (m,)
@@ -60,8 +60,6 @@ class Overview:
     looked_at: Whole
     contrast: Real
     brightest: Real
-    light: Real
-    darkness: Real
     slabs: Floats
     slab_nm: Real
 
@@ -131,19 +129,18 @@ def look_through(pixels: StackPixels, order: Whole, z_nm: Real) -> Overview:
     # A slab without a plane (steps wider than a slab) does not exist.
     slab_of = np.unique(slab_of, return_inverse=True)[1]
     slabs = np.zeros((int(slab_of.max()) + 1, *pixels.shape[1:]), np.float32)
-    contrast, brightest, light, darkness = np.zeros((4, len(chosen)))
+    contrast, brightest = np.zeros((2, len(chosen)))
     for place, plane in blocks(pixels, order[chosen]):
         image = plane.astype(np.float32)
         detail = ndimage.gaussian_filter(image, 1.0, truncate=3.0) - ndimage.gaussian_filter(image, 3.0, truncate=3.0)
         np.maximum(detail, 0.0, out=detail)
         detail *= detail
         contrast[place] = float(np.vdot(detail, detail))
-        brightest[place], light[place] = float(image.max()), float(image.mean(dtype=np.float64))
-        darkness[place] = float(np.percentile(plane[::3, ::3], 10))
+        brightest[place] = float(image.max())
         slabs[slab_of[place]] += image
     slabs /= np.bincount(slab_of)[:, None, None].astype(np.float32)
     slab_nm = np.bincount(slab_of, z_nm[chosen]) / np.bincount(slab_of)
-    return Overview(order[chosen], contrast, brightest, light, darkness, slabs, slab_nm)
+    return Overview(order[chosen], contrast, brightest, slabs, slab_nm)
 
 
 def find_beads(overview: Overview, focus_nm: float) -> Found:
@@ -263,7 +260,9 @@ def other_in_roi(roi: NDArray[np.uint16], centre: tuple[float, float], z_step_nm
     per_slab = max(1, round(SLAB_NM / z_step_nm))
     slabs = np.stack([roi[at : at + per_slab].mean(axis=0, dtype=np.float32) for at in range(0, len(roi), per_slab)])
     detail = ndimage.gaussian_filter(slabs, (0, 1.0, 1.0)) - ndimage.gaussian_filter(slabs, (0, 3.0, 3.0))
-    away = np.maximum(*np.abs(np.mgrid[: roi.shape[1], : roi.shape[2]] - np.array([centre[1], centre[0]])[:, None, None]))
+    away = np.maximum(
+        *np.abs(np.mgrid[: roi.shape[1], : roi.shape[2]] - np.array([centre[1], centre[0]])[:, None, None])
+    )
     own = np.where(away <= SAME_PX, detail, -np.inf)
     best = np.unravel_index(int(np.argmax(own)), own.shape)
     noise = 1.4826 * np.median(np.abs(detail - np.median(detail, axis=(1, 2), keepdims=True)), axis=(1, 2))

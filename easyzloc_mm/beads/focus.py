@@ -31,7 +31,7 @@ def sharpness_focus(patches: NDArray[np.float32], stage_nm: Real) -> float:
     stage_nm : ndarray, shape (P,)
         Rising.
     """
-    sharpness = np.sum(patches * patches - np.maximum(patches, 0.0), axis=1, dtype=np.float64)
+    sharpness = np.asarray(np.sum(patches * patches - np.maximum(patches, 0.0), axis=1, dtype=np.float64))
     step = spacing_of(stage_nm)
     smooth = ndimage.gaussian_filter1d(sharpness, max(1.0, SMOOTH_NM / max(step, 1e-3)))
     best = int(np.argmax(smooth))

@@ -187,7 +187,7 @@ def depth_profiles(beads: list[Bead]) -> Real:
         if not np.isfinite(bead.sharpness_nm):
             continue
         z_nm = bead.stack.stage_nm - bead.sharpness_nm
-        inside = (DEPTHS_NM >= z_nm[0]) & (DEPTHS_NM <= z_nm[-1])
+        inside = (z_nm[0] <= DEPTHS_NM) & (z_nm[-1] >= DEPTHS_NM)
         nearest = np.abs(z_nm[None] - DEPTHS_NM[inside, None]).argmin(axis=1)
         profiles[row, inside] = bead.stack.patches[nearest] / max(bead.photons, 1.0)
     return profiles

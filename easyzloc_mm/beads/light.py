@@ -1,63 +1,56 @@
-"""How the light changes along a scan: a bleaching bead would tell its z by its brightness."""
+"""How the light changes along a scan: a bleaching bead would tell its z by its brightness.
+
+A stack alone cannot say: what defocus takes out of a ROI looks like bleaching. Two images of the same plane can, one
+from the stack and one taken after it; the acquisition takes that second one.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from easyzloc_mm.beads.find import Overview
-from easyzloc_mm.profile import CameraUnits
-
 Real = NDArray[np.float64]
 
-MAX_TREND_PER_UM = 0.5
+HALF_PX, RIM_PX = 5, 8
 LARGEST_CHANGE = 3.0
 
 
-def light_trend(
-    overview: Overview,
-    z_nm: dict[int, float],
-    photons: float,
-    field_size_px: tuple[int, int],
-    units: CameraUnits,
-) -> float:
-    """Relative change of the beads' light per um of rising z, in one stack.
-
-    Defocus takes light out of any ROI, but not out of the image: the mean of whole planes above their dark pixels
-    follows the beads' total light. A straight line through it, relative to the light of all beads in focus.
+def brightness_ratio(before: NDArray[np.uint16], after: NDArray[np.uint16], places: Real) -> float:
+    """Light of spots in a second image of the same plane, relative to the first; NaN without spots.
 
     Parameters
     ----------
-    overview : Overview
-    z_nm : dict of int to float
-        Stage position of each plane.
-    photons : float
-        Of all beads in one plane in focus.
-    field_size_px : (int, int)
-    units : CameraUnits
+    before, after : ndarray, shape (height, width), uint16
+    places : ndarray, shape (n, 2)
+        x, y of lone spots.
     """
-    at = np.array([z_nm[int(plane)] for plane in overview.looked_at]) / 1000
-    light = (overview.light - overview.darkness) * units.electrons_per_adu
-    mean = photons / (field_size_px[0] * field_size_px[1])
-    if len(at) < 5 or mean <= 0:
-        return 0.0
-    slope, level = np.polyfit(at, light, 1)
-    for _ in range(3):
-        away = np.abs(light - slope * at - level)
-        kept = away <= 3 * 1.4826 * max(float(np.median(away)), 1e-12)
-        slope, level = np.polyfit(at[kept], light[kept], 1)
-    return float(np.clip(slope / mean, -MAX_TREND_PER_UM, MAX_TREND_PER_UM))
+    totals = np.zeros(2)
+    height, width = before.shape
+    for x, y in np.rint(places).astype(int):
+        if not (RIM_PX <= x < width - RIM_PX and RIM_PX <= y < height - RIM_PX):
+            continue
+        for which, image in enumerate((before, after)):
+            patch = image[y - RIM_PX : y + RIM_PX + 1, x - RIM_PX : x + RIM_PX + 1].astype(float)
+            rim = np.concatenate([patch[0], patch[-1], patch[1:-1, 0], patch[1:-1, -1]])
+            inner = slice(RIM_PX - HALF_PX, RIM_PX + HALF_PX + 1)
+            totals[which] += float((patch[inner, inner] - np.median(rim)).sum())
+    return float(totals[1] / totals[0]) if totals[0] > 0 and totals[1] > 0 else float("nan")
 
 
-def relative_light(z_nm: NDArray[np.float32], trend_per_um: Real) -> NDArray[np.float32]:
-    """Light of each plane relative to the one in focus; 1 where there is no plane.
+def fading_per_um(ratio: float, travelled_um: float) -> float:
+    """Relative change of light per um of rising z, from a `brightness_ratio` over a known part of the scan."""
+    return float(np.log(ratio) / travelled_um) if ratio > 0 and travelled_um else float("nan")
+
+
+def relative_light(z_nm: NDArray[np.float32], fading: Real) -> NDArray[np.float32]:
+    """Light of each plane relative to the one in focus; 1 where nobody measured it, and where there is no plane.
 
     Parameters
     ----------
     z_nm : ndarray, shape (n, P)
         Labels.
-    trend_per_um : ndarray, shape (n,)
-        Relative change per um.
+    fading : ndarray, shape (n,)
+        Relative change per um; NaN where it is not known.
     """
-    change = np.exp(np.nan_to_num(z_nm.astype(float)) / 1000 * trend_per_um[:, None])
+    change = np.exp(np.nan_to_num(z_nm.astype(float)) / 1000 * np.nan_to_num(fading)[:, None])
     return np.clip(change, 1 / LARGEST_CHANGE, LARGEST_CHANGE).astype(np.float32)

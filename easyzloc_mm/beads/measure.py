@@ -146,6 +146,6 @@ def fit_profiles(beads: list[Bead], focus_nm: Real) -> dict[str, Real]:
         )
     axial, lateral = fit_axial(grid, profiles, profile_noise), fit_lateral(images, image_noise)
     found = (axial.misfit, axial.width_nm, lateral.misfit, lateral.width_px, lateral.length_px)
-    for name, values in zip(names, found, strict=True):
-        result[name][rows] = values
+    for name, fitted in zip(names, found, strict=True):
+        result[name][rows] = fitted
     return result

@@ -1,11 +1,11 @@
 """The published rules of judging and aligning beads, side by side with ours.
 
-From the authors' code (thresholds) and the paper's section 2.2 (a reference bead per field of view): signal against the
-mean, half maximum crossed twice along z, a skewed Gaussian along z, no plateau at the top, distance of neighbours and of
-the edge. The published limit of the lateral fit (mean squared error 5000 on an image scaled to 1) rejects nothing and is
-kept as it is. Labels: the shift, in whole planes and around the ends of the stack, of least mean squared difference
-between min-max-scaled stacks of a bead and of the accepted bead nearest to the middle of its field, whose own zero is
-its sharpest plane.
+From the authors' code (thresholds) and the paper's section 2.2 (a reference bead per field of view): signal against
+the mean, half maximum crossed twice along z, a skewed Gaussian along z, no plateau at the top, distance of neighbours
+and of the edge. The published limit of the lateral fit (mean squared error 5000 on an image scaled to 1) rejects
+nothing, so there is no such fit here. Labels: the shift, in whole planes and around the ends of the stack, of least
+mean squared difference between min-max-scaled stacks of a bead and of the accepted bead nearest to the middle of its
+field, whose own zero is its sharpest plane. Detection is ours: what was found is judged by both sets of rules.
 """
 
 from __future__ import annotations

@@ -110,6 +110,8 @@ class BeadStack:
         File or store.
     full_scale_adu : int or None
         The camera's upper end, where it is known.
+    fading_per_um : float or None
+        Relative change of the beads' light per um of rising z, where it was measured.
     """
 
     fov: int
@@ -120,6 +122,7 @@ class BeadStack:
     units: CameraUnits | None
     source: Path
     full_scale_adu: int | None = None
+    fading_per_um: float | None = None
 
 
 class BeadStackWriter:
@@ -193,8 +196,8 @@ class BeadStackWriter:
         import zarr
 
         try:
-            self._root = zarr.open_group(self.path, mode="r+")
-            facts: Any = self._root.attrs["easyzloc"]
+            root: Any = zarr.open_group(self.path, mode="r+")
+            facts: Any = root.attrs["easyzloc"]
             if facts["kind"] != "bead stacks":
                 raise KeyError("kind")
         except (KeyError, ValueError, TypeError, OSError):
@@ -208,21 +211,22 @@ class BeadStackWriter:
                     f"{now.get(changed[0])}): set it back, or start anew with another --out"
                 )
         # No stack was begun before the groups of all stacks were there.
-        self._ome: Any = self._root["OME"]
-        self._plane_group: Any = self._root["planes"]
-        self._presets = list(self._plane_group.attrs.get("illuminations", []))
+        self._root, self._ome = root, root["OME"]
+        plane_group: Any = root["planes"]
+        self._plane_group = plane_group
+        self._presets = list(plane_group.attrs.get("illuminations", []))
         if not facts.get("planned_planes"):
             raise InputError(f"{self.path} does not say how many planes a complete stack has: it cannot be resumed")
         planned = int(facts["planned_planes"])
-        for name in sorted((name for name in self._root.group_keys() if name.isdigit()), key=int):
-            rows = np.asarray(self._plane_group[name][:]) if name in self._plane_group else np.empty((0, 1))
+        for name in sorted((name for name in root.group_keys() if name.isdigit()), key=int):
+            rows = np.asarray(plane_group[name][:]) if name in plane_group else np.empty((0, 1))
             done = int(np.isfinite(rows[:, -1]).sum())
             if done < planned:
-                del self._root[name]
+                del root[name]
                 if name in self._plane_group:
                     del self._plane_group[name]
                 continue
-            self._images[int(name)], self._tables[int(name)] = self._root[f"{name}/0"], self._plane_group[name]
+            self._images[int(name)], self._tables[int(name)] = root[f"{name}/0"], plane_group[name]
             self._done[int(name)] = done
         self._ome.attrs.update(series_attributes([str(known) for known in self._images]))
 
@@ -278,6 +282,11 @@ class BeadStackWriter:
             dtype=np.float64,
         )
         self._done[fov] = plane + 1
+
+    def note_fading(self, fov: int, fading_per_um: float) -> None:
+        """Keep how the light changed along a stack."""
+        if math.isfinite(fading_per_um):
+            self._root[str(fov)].attrs.update({"easyzloc": {"fading_per_um": float(fading_per_um)}})
 
     def _preset_index(self, illumination: str | None) -> int:
         if illumination is None:
@@ -378,8 +387,14 @@ def _open_store(path: Path, z_step_nm: float | None, pixel_size_nm: float | None
                 units=units,
                 source=path,
                 full_scale_adu=2 ** int(camera["bit_depth"]) - 1 if camera and "bit_depth" in camera else None,
+                fading_per_um=_attribute(root[name], "fading_per_um"),
             )
         )
     if not stacks:
         raise InputError(f"{path} holds no complete plane: it was cut off before the first one; acquire again")
     return stacks
+
+
+def _attribute(group: Any, name: str) -> float | None:
+    value = dict(group.attrs.get("easyzloc", {})).get(name)
+    return None if value is None else float(value)
