@@ -138,6 +138,15 @@ class Limits(_Section):
                 )
 
 
+class Pattern(StrEnum):
+    """How fields of view follow each other."""
+
+    SPIRAL = "spiral"
+    """Around the start."""
+    GRID = "grid"
+    """To the right of and below the start."""
+
+
 class BeadPlan(_Section):
     """How beads are photographed through focus (paper: -3..+3 um in 10 nm, 10 FOVs, three exposures and powers)."""
 
@@ -154,6 +163,19 @@ class BeadPlan(_Section):
     """Where the bead slide's first FOV is; without it, where the stage stands."""
     focus_um: Finite | None = None
     """Stage z of the bead layer; without it, where the stage stands."""
+    pattern: Pattern = Pattern.SPIRAL
+    autofocus: bool = True
+    """Find the bead layer before each stack; without it, stacks are centred on `focus_um`."""
+    autofocus_range_um: Positive = 8.0
+    """How much of z is searched around `focus_um`, at the first field."""
+    frames_per_plane: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Images averaged at every plane."""
+    min_beads: Annotated[int, Field(ge=0)] = 5
+    """Fields with fewer good beads are skipped."""
+    max_beads: Annotated[int, Field(ge=1)] | None = None
+    """Fields with more spots are skipped; without it, when spots lie closer than 30 pixels on average."""
+    enough_beads: Annotated[int, Field(ge=1)] = 1000
+    """Once so many good beads cover the field evenly, no further field is taken."""
 
     @model_validator(mode="after")
     def _sweep(self) -> Self:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from easyzloc_mm.acquire.autofocus import FINE_REACH_UM, Focus, NoFocusError, find_focus
+from easyzloc_mm.acquire.bead_count import coverage, crowded, good_spots
+from easyzloc_mm.acquire.bead_plan import FieldPlan, light, plan_fields
+from easyzloc_mm.beads.light import brightness_ratio, fading_per_um
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
 from easyzloc_mm.microscope.protocol import Microscope
-from easyzloc_mm.profile import Limits, Profile
+from easyzloc_mm.profile import Profile
 from easyzloc_mm.records import StagePosition
 from easyzloc_mm.store.bead_stacks import BeadStackWriter, PlaneRecord
 from easyzloc_mm.store.output import check_output, remove
 
-BACKLASH_UM = 1.0
-"""Every stack starts this far below its first plane, so that the drive's play is always taken up alike."""
+Progress = Callable[[str, float], None]
+
+FIRST_PLANE_TRIES = 5
+CREEP_UM = 0.01
+"""A stage whose reading moves less than this between two images has settled."""
+FIRST_PLANE_UM = 0.1
+"""So far from its target the first plane may lie; every other plane is where its own reading says."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,14 @@ class AcquisitionReport:
         Largest distance between where the z stage was sent and where it reported to be.
     saturated_planes : int
         Planes with pixels at the camera's maximum; beads in them are not usable there.
+    good_beads : int
+        Lone, unsaturated beads counted in the images in focus.
+    coverage : float
+        Part of the field's 5x5 cells that hold three or more of them, all fields together.
+    skipped : int
+        Fields that were looked at but not worth a stack.
+    resumed : int
+        Fields that an earlier, interrupted run had taken.
     """
 
     out: Path
@@ -47,75 +64,14 @@ class AcquisitionReport:
     seconds: float
     z_error_nm: float
     saturated_planes: int
+    good_beads: int
+    coverage: float
+    skipped: int
+    resumed: int
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for printing."""
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class FieldPlan:
-    """One stack: where, how bright, and the z of every plane (um)."""
-
-    x_um: float
-    y_um: float
-    exposure_ms: float
-    illumination: str | None
-    z_um: tuple[float, ...]
-    approach_z_um: float
-
-
-def plan_fields(profile: Profile, here: StagePosition) -> list[FieldPlan]:
-    """Lay the profile's bead plan out around its start position, or around where the stages stand.
-
-    Fields follow a square spiral with `beads.fov_spacing_um`; places outside the limits are left out.
-    Exposures and illuminations are cycled over the fields (paper: 300, 500, 1000 ms and three powers).
-
-    Raises
-    ------
-    InputError
-        The sweep leaves the z limits, or there is not room for all fields inside the xy limits.
-    """
-    plan, limits = profile.beads, profile.limits
-    x0, y0 = plan.start_position_um or (here.x_um, here.y_um)
-    focus_um = here.z_um if plan.focus_um is None else plan.focus_um
-    z_um = tuple(focus_um + (plan.z_start_nm + plane * plan.z_step_nm) / 1000 for plane in range(plan.planes))
-    limits.check(x_um=x0, y_um=y0)
-    limits.check(z_um=z_um[0])
-    limits.check(z_um=z_um[-1])
-    places = list(itertools.islice(_places(limits, x0, y0, plan.fov_spacing_um), plan.fovs))
-    if len(places) < plan.fovs:
-        raise InputError(
-            f"only {len(places)} of beads.fovs = {plan.fovs} fields fit inside the xy limits around "
-            f"({x0:.1f}, {y0:.1f}) um: lower beads.fovs or beads.fov_spacing_um"
-        )
-    illuminations: tuple[str | None, ...] = plan.illuminations or (None,)
-    return [
-        FieldPlan(
-            x_um=x,
-            y_um=y,
-            exposure_ms=plan.exposures_ms[index % len(plan.exposures_ms)],
-            illumination=illuminations[index % len(illuminations)],
-            z_um=z_um,
-            approach_z_um=max(z_um[0] - BACKLASH_UM, limits.z_min_um),
-        )
-        for index, (x, y) in enumerate(places)
-    ]
-
-
-def _places(limits: Limits, x0: float, y0: float, spacing_um: float) -> Iterator[tuple[float, float]]:
-    """Square spiral around (x0, y0), without the places outside the limits."""
-    span_um = max(limits.x_max_um - limits.x_min_um, limits.y_max_um - limits.y_min_um)
-    column = row = 0
-    step = 1
-    while step <= 2 * span_um / spacing_um + 2:
-        for axis, direction in ((0, 1), (1, 1)) if step % 2 else ((0, -1), (1, -1)):
-            for _ in range(step):
-                x, y = x0 + column * spacing_um, y0 + row * spacing_um
-                if limits.x_min_um <= x <= limits.x_max_um and limits.y_min_um <= y <= limits.y_max_um:
-                    yield x, y
-                column, row = (column + direction, row) if axis == 0 else (column, row + direction)
-        step += 1
 
 
 def acquire_bead_stacks(
@@ -124,13 +80,15 @@ def acquire_bead_stacks(
     out: Path,
     *,
     overwrite: bool = False,
-    progress: Callable[[str, float], None] | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
 ) -> AcquisitionReport:
     """Take one z stack per field of view and write it plane by plane.
 
-    Every stack is approached from below, its first plane is taken twice (the first image shows the stage
-    still creeping and is thrown away), and the stage is read after it has settled, so that z comes from the
-    stage and not from the plane's number.
+    At every place the bead layer is focused on, and beads are counted: places with too few or too many are skipped. A
+    stack is approached from below, its first plane is taken twice (the first image shows the stage still creeping and
+    is thrown away) and verified, and the stage is read after it has settled, so that z comes from the stage and not
+    from the plane's number. It ends when the planned fields are taken, or enough good beads cover the field.
 
     Parameters
     ----------
@@ -142,19 +100,25 @@ def acquire_bead_stacks(
         ``NAME.ome.zarr``, written in place: whatever ends the run, complete planes stay readable.
     overwrite : bool
         Replace an existing store.
+    resume : bool
+        Go on with an existing store of the same plan; a stack that was not finished is taken again elsewhere, since
+        its beads are bleached.
     progress : callable, optional
         Given (message, fraction).
 
     Raises
     ------
     InputError
-        The plan leaves the limits or the output cannot be written; nothing has moved.
+        The plan leaves the limits or the output cannot be written, and nothing has moved; or there are no beads to
+        focus on.
     HardwareError
         A device failed; the message says how many planes are kept.
     """
-    check_output(out, overwrite=overwrite)
+    if not (resume and Path(out).exists()):
+        check_output(out, overwrite=overwrite)
+        resume = False
     here = microscope.position()
-    fields = plan_fields(profile, here)
+    plan_fields(profile, here, spare=False)
     _warn_of_overlap(profile)
     camera = profile.camera
     writer = BeadStackWriter(
@@ -165,16 +129,16 @@ def acquire_bead_stacks(
         (camera.height_px, camera.width_px),
         overwrite=overwrite,
         provenance=microscope.describe(),
+        planned_planes=profile.beads.planes,
+        resume=resume,
     )
-    run = _Run(microscope, profile, writer, sum(len(field.z_um) for field in fields), progress)
-    start = time.monotonic()
+    run = _Run(microscope, profile, writer, here, progress)
     try:
         with writer:
-            for index, field in enumerate(fields):
-                run.take_stack(index, field)
-    except HardwareError as error:
-        kept = f"{run.planes} planes are kept in {out}" if run.planes else "nothing was acquired"
-        raise HardwareError(f"{error} ({kept})") from error
+            run.take_all()
+    except (HardwareError, InputError) as error:
+        kept = f"{run.planes} planes are kept in {out}; --resume goes on" if run.planes else "nothing was acquired"
+        raise type(error)(f"{error} ({kept})") from error
     finally:
         if run.planes == 0:
             remove(Path(out))
@@ -185,14 +149,7 @@ def acquire_bead_stacks(
             EasyZlocWarning,
             stacklevel=2,
         )
-    return AcquisitionReport(
-        out=Path(out),
-        fovs=len(fields),
-        planes=run.planes,
-        seconds=time.monotonic() - start,
-        z_error_nm=run.z_error_um * 1000,
-        saturated_planes=run.saturated,
-    )
+    return run.report(Path(out))
 
 
 class _Run:
@@ -203,28 +160,148 @@ class _Run:
         microscope: Microscope,
         profile: Profile,
         writer: BeadStackWriter,
-        planned: int,
-        progress: Callable[[str, float], None] | None,
+        here: StagePosition,
+        progress: Progress | None,
     ) -> None:
         self._microscope = microscope
+        self._profile = profile
+        self._plan = profile.beads
         self._settle_s = profile.beads.settle_ms / 1000
         self._maximum = 2**profile.camera.bit_depth - 1
         self._writer = writer
-        self._planned = planned
         self._progress = progress
-        self.planes = 0
+        self._start = time.monotonic()
+        earlier = writer.progress
+        if earlier:
+            here = StagePosition(*earlier["start"])
+        self._here = here
+        # Places of stacks that were begun but are gone from the store count as visited: their beads are bleached.
+        self._visited: list[dict[str, Any]] = earlier.get("visited", [])
+        done = writer.planes_done
+        for place in self._visited:
+            if place["fov"] not in done:
+                place.update(fov=None, spots=[])
+        self._resumed = len(done)
+        self._next = max(done, default=-1) + 1
+        self.planes = sum(done.values())
+        self._taken_now = 0
         self.saturated = 0
         self.z_error_um = 0.0
 
-    def take_stack(self, index: int, field: FieldPlan) -> None:
-        microscope = self._microscope
-        microscope.move_z(field.approach_z_um)
-        microscope.move_xy(field.x_um, field.y_um)
-        microscope.set_illumination(field.illumination)
-        exposure_ms = microscope.set_exposure(field.exposure_ms)
+    # --- the way over the slide ------------------------------------------------------------------------------
+
+    def take_all(self) -> None:
+        """Go from place to place until there are enough stacks, or enough beads."""
+        focus_um: float | None = None
+        for field in plan_fields(self._profile, self._here, spare=True)[len(self._visited) :]:
+            if self._stacks >= self._plan.fovs or self._enough():
+                return
+            exposure_ms, illumination = light(self._profile, self._next)
+            field = FieldPlan(field.x_um, field.y_um, exposure_ms, illumination, field.z_um, field.approach_z_um)
+            self._arrive(field)
+            spots, focus = self._look(field, focus_um)
+            if focus is not None:
+                field = field.around(focus.z_um, self._profile)
+                focus_um = focus.z_um
+            if spots is None:
+                self._remember(field, None, np.empty((0, 2)))
+                continue
+            self._remember(field, self._next, spots)
+            middle = self._take_stack(self._next, field)
+            if focus is not None:
+                self._look_again(self._next, field, middle, spots)
+            else:
+                # Nobody counted before: count in the plane that was meant to be in focus.
+                self._visited.pop()
+                self._remember(field, self._next, good_spots(middle, self._maximum))
+            self._next += 1
+        if self._stacks == 0:
+            raise InputError(
+                f"none of the {len(self._visited)} places has {self._plan.min_beads} or more beads to photograph: move "
+                "to where beads are, check the light, or lower beads.min_beads"
+            )
+        if self._stacks < self._plan.fovs and not self._enough():
+            warnings.warn(
+                f"only {self._stacks} of beads.fovs = {self._plan.fovs} fields had enough beads and not too many",
+                EasyZlocWarning,
+                stacklevel=2,
+            )
+
+    @property
+    def _stacks(self) -> int:
+        return sum(place["fov"] is not None for place in self._visited)
+
+    @property
+    def _spots(self) -> NDArray[np.float64]:
+        return np.array([spot for place in self._visited for spot in place["spots"]], float).reshape(-1, 2)
+
+    def _coverage(self) -> float:
+        return coverage(self._spots, self._profile.camera.width_px, self._profile.camera.height_px)
+
+    def _enough(self) -> bool:
+        return len(self._spots) >= self._plan.enough_beads and self._coverage() == 1.0
+
+    def _remember(self, field: FieldPlan, fov: int | None, spots: NDArray[np.float64]) -> None:
+        self._visited.append({"x_um": field.x_um, "y_um": field.y_um, "fov": fov, "spots": spots.tolist()})
+        here = self._here
+        self._writer.note({"start": [here.x_um, here.y_um, here.z_um], "visited": self._visited})
+
+    def _arrive(self, field: FieldPlan) -> None:
+        self._microscope.move_z(field.approach_z_um)
+        self._microscope.move_xy(field.x_um, field.y_um)
+        self._microscope.set_illumination(field.illumination)
+        self._exposure_ms = self._microscope.set_exposure(field.exposure_ms)
+
+    def _look(self, field: FieldPlan, focus_um: float | None) -> tuple[NDArray[np.float64] | None, Focus | None]:
+        """Focus and count: good spots, or None where a stack is not worth while."""
+        if not self._plan.autofocus:
+            return np.empty((0, 2)), None
+        nominal = self._here.z_um if self._plan.focus_um is None else self._plan.focus_um
+        reach = self._plan.autofocus_range_um / 2 if focus_um is None else FINE_REACH_UM
+        number = len(self._visited) + 1
+        try:
+            focus = find_focus(
+                self._microscope,
+                self._profile.limits,
+                nominal if focus_um is None else focus_um,
+                reach_um=reach,
+                settle_s=self._settle_s,
+                progress=lambda message: self._tell(f"place {number}: {message}"),
+            )
+        except NoFocusError as error:
+            self._tell(f"place {number}: skipped, {error}")
+            return None, None
+        spots = good_spots(focus.image, self._maximum)
+        camera = self._profile.camera
+        most = self._plan.max_beads or crowded(camera.width_px, camera.height_px)
+        if not self._plan.min_beads <= len(spots) <= most:
+            self._tell(f"place {number}: skipped, {len(spots)} good beads")
+            return None, focus
+        return spots, focus
+
+    # --- one stack -------------------------------------------------------------------------------------------
+
+    def _look_again(self, index: int, field: FieldPlan, before: NDArray[np.uint16], spots: NDArray[np.float64]) -> None:
+        """Take the plane in focus once more: what the beads have lost since tells how they bleach along the scan."""
+        z_um = field.z_um[self._nominal]
+        self._microscope.move_z(field.approach_z_um)
+        with self._microscope.light():
+            after, _, _ = self._plane(z_um)
+        self._writer.note_fading(index, fading_per_um(brightness_ratio(before, after, spots), field.z_um[-1] - z_um))
+
+    @property
+    def _nominal(self) -> int:
+        """Number of the plane nearest to focus."""
+        plan = self._plan
+        return int(np.argmin(np.abs(plan.z_start_nm + plan.z_step_nm * np.arange(plan.planes))))
+
+    def _take_stack(self, index: int, field: FieldPlan) -> NDArray[np.uint16]:
+        """Take and write one stack; return the image in its nominal focus."""
+        if self._plan.autofocus:
+            self._microscope.move_z(field.approach_z_um)
         self._writer.add_fov(index, len(field.z_um))
-        with microscope.light():
-            self._plane(field.z_um[0])
+        with self._microscope.light():
+            self._first_plane(field.z_um[0])
             for plane, z_um in enumerate(field.z_um):
                 image, position, taken_s = self._plane(z_um)
                 record = PlaneRecord(
@@ -232,26 +309,89 @@ class _Run:
                     measured_z_um=position.z_um,
                     x_um=position.x_um,
                     y_um=position.y_um,
-                    exposure_ms=exposure_ms,
+                    exposure_ms=self._exposure_ms,
                     illumination=field.illumination,
                     time_s=taken_s,
                 )
                 self._writer.write_plane(index, plane, image, record)
-                self._count(image, record, index)
+                self._count(image, record, index, plane)
+                if plane == self._nominal:
+                    middle = image
+        return middle
 
-    def _plane(self, z_um: float) -> tuple[np.ndarray, StagePosition, float]:
+    def _first_plane(self, z_um: float) -> None:
+        """Wait until the stage stands at the first plane: it comes from afar, and its creep would bend the stack."""
+        before = np.inf
+        for _ in range(FIRST_PLANE_TRIES):
+            _, position, _ = self._plane(z_um)
+            now = self._microscope.position().z_um
+            still = abs(now - position.z_um) <= CREEP_UM and (abs(now - z_um) <= FIRST_PLANE_UM or now == before)
+            if still:
+                break
+            before = now
+        if not still or abs(now - z_um) > FIRST_PLANE_UM:
+            state = "is still moving" if not still else "stands"
+            warnings.warn(
+                f"the first plane was asked for at {z_um:.3f} um and the stage {state} at {now:.3f} um: raise "
+                "beads.settle_ms, or check the stage",
+                EasyZlocWarning,
+                stacklevel=2,
+            )
+
+    def _plane(self, z_um: float) -> tuple[NDArray[np.uint16], StagePosition, float]:
         self._microscope.move_z(z_um)
         time.sleep(self._settle_s)
         position = self._microscope.position()
         taken_s = time.time()
-        return self._microscope.expose(), position, taken_s
+        image = self._microscope.expose()
+        count = self._plan.frames_per_plane
+        if count > 1:
+            total = image.astype(np.uint32)
+            for _ in range(count - 1):
+                total += self._microscope.expose()
+            image = ((total + count // 2) // count).astype(np.uint16)
+        return image, position, taken_s
 
-    def _count(self, image: np.ndarray, record: PlaneRecord, index: int) -> None:
+    def _count(self, image: NDArray[np.uint16], record: PlaneRecord, index: int, plane: int) -> None:
         self.planes += 1
+        self._taken_now += 1
         self.saturated += bool(image.max() >= self._maximum)
         self.z_error_um = max(self.z_error_um, abs(record.measured_z_um - record.requested_z_um))
-        if self._progress:
-            self._progress(f"beads: field {index + 1}, z {record.requested_z_um:.2f} um", self.planes / self._planned)
+        self._tell(f"beads: field {index + 1} of {self._plan.fovs}, plane {plane + 1} of {self._plan.planes}")
+
+    def _tell(self, message: str) -> None:
+        if not self._progress:
+            return
+        planned = self._plan.fovs * self._plan.planes
+        if self._taken_now:
+            left_s = (planned - self.planes) * (time.monotonic() - self._start) / self._taken_now
+            message += f", {_duration(left_s)} left"
+        beads = len(self._spots)
+        if beads:
+            message += f"; {beads} good beads, {self._coverage():.0%} of the field covered"
+        self._progress(message, min(self.planes / planned, 1.0))
+
+    def report(self, out: Path) -> AcquisitionReport:
+        """Sum up what was done."""
+        return AcquisitionReport(
+            out=out,
+            fovs=self._stacks,
+            planes=self.planes,
+            seconds=time.monotonic() - self._start,
+            z_error_nm=self.z_error_um * 1000,
+            saturated_planes=self.saturated,
+            good_beads=len(self._spots),
+            coverage=self._coverage(),
+            skipped=sum(place["fov"] is None for place in self._visited),
+            resumed=self._resumed,
+        )
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "under a minute"
+    return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
 def _warn_of_overlap(profile: Profile) -> None:

@@ -1,10 +1,11 @@
-"""Where each bead's focus is: sharpness for every bead alone, then beads against their neighbours in the field.
+"""Where each bead's focus is: sharpness for every bead alone, then beads against a model of the blur over the field.
 
-Sharpness finds the focus of one bead to some 20 nm. The shape of the whole stack is far more telling, but only against
-something alike: aberrations vary over the field. Each bead is therefore shifted along z until it agrees best with the
-mean of the beads around it (paper, section 2.2: the shift of least squared difference), while the smooth part of all
-shifts over the field stays where sharpness puts it. A single reference bead would carry its own noise and its own
-aberrations into every label.
+Sharpness finds the focus of one bead to 3 nm when it is bright and to 7 nm when it is dim. The shape of the whole stack
+is more telling, but only against something alike: aberrations vary over the field. A single reference bead (paper,
+section 2.2: the shift of least squared difference) would carry its own noise and its own aberrations into every label.
+Here all trusted beads together give the blur as a smooth function of place and depth, and each bead, left out of that
+function itself, is fitted by it: brightness, background, sideways shift and shift along z at once, weighted by the
+noise, at any fraction of a plane. What all shifts have in common smoothly over the field stays where sharpness puts it.
 """
 
 from __future__ import annotations
@@ -13,20 +14,29 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from easyzloc_mm.beads.field import largest_degree, polynomial, robust_surface
+from easyzloc_mm.beads.focus import spacing_of
+from easyzloc_mm.beads.registration import PATCH_PX
 
 Real = NDArray[np.float64]
 Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
 
-PATCH_PX = 15
 HALF_RANGE_NM = 900.0
 """Planes this near to focus decide the alignment."""
-NEIGHBOURS = 12
-ROUNDS = 3
-SHIFT_STEPS = 3
 MIN_GRID_NM = 20.0
-FIELD_POWERS = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))
-MIN_FOR_CURVATURE = 20
+ROUNDS = 6
+MIN_BEADS = 3
+SETTLED_NM = 0.3
+"""Rounds end when the beads move less than this (root mean square)."""
+OUTLIER_MADS = 4.0
+MISFIT_FLOOR = 0.05
+CHUNK = 64
+MIN_COVERED = 0.6
+"""Part of the depths around focus that a stack must cover to be aligned."""
+SLOPE_NM = 600.0
+"""Brightness and sideways motion are followed this far from focus."""
 
 
 @dataclass(frozen=True)
@@ -41,185 +51,280 @@ class RegisteredStack:
         Stage position of the planes, rising.
     x, y : float
         Place in the field, -1..1.
+    background : float
+        Photons per pixel that were subtracted, read-out variance included: the noise where there is no signal.
+    noise_kept : float
+        Part of a pixel's variance that registration left (`registration.noise_kept`).
     """
 
     patches: Floats
     stage_nm: Real
     x: float
     y: float
+    background: float
+    noise_kept: float = 1.0
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Foci of n beads.
+    """Foci of n beads, and how each differs from the model of its place; NaN where the focus is outside the stack.
 
     Attributes
     ----------
     focus_nm : ndarray, shape (n,)
-        Stage position of each bead's focus; NaN where it lies outside the stack.
+        Stage position of each bead's focus.
     misfit : ndarray, shape (n,)
-        Difference from the neighbours' mean that noise does not explain, relative to the signal; NaN as above.
+        Difference from the model that noise does not explain, relative to the signal.
     sharpness_shift_nm : ndarray, shape (n,)
         Focus against that of sharpness alone.
+    fading_per_um : ndarray, shape (n,)
+        Change of brightness with rising z against the model's, per um, relative.
+    wander_px : ndarray, shape (n,)
+        Root mean square sideways motion through the stack that the other beads do not make, pixels.
+    degree : int
+        Of the polynomial that describes the blur over the field.
     """
 
     focus_nm: Real
     misfit: Real
     sharpness_shift_nm: Real
-
-
-def sharpness_focus(patches: Floats, stage_nm: Real) -> float:
-    """Stage position at which one bead is sharpest (sum of squares beyond what noise adds), NaN outside the stack."""
-    sharpness = np.sum(patches.astype(np.float64) ** 2 - np.maximum(patches, 0.0), axis=1)
-    smooth = ndimage.gaussian_filter1d(sharpness, max(1.0, 40.0 / float(np.median(np.diff(stage_nm)))))
-    best = int(np.argmax(smooth))
-    if best < 2 or best > len(smooth) - 3:
-        return float("nan")
-    near = np.abs(stage_nm - stage_nm[best]) <= max(160.0, 2.1 * float(np.median(np.diff(stage_nm))))
-    curve = np.polynomial.Polynomial.fit(stage_nm[near], sharpness[near], 2).convert().coef
-    if len(curve) < 3 or curve[2] >= 0:
-        return float(stage_nm[best])
-    vertex = -curve[1] / (2 * curve[2])
-    return float(np.clip(vertex, stage_nm[near][0], stage_nm[near][-1]))
+    fading_per_um: Real
+    wander_px: Real
+    degree: int
 
 
 def align(
     stacks: list[RegisteredStack],
+    sharpness_nm: Real,
     *,
     field_known: bool,
-    suspects: NDArray[np.bool_] | None = None,
-    robust: bool = True,
+    suspects: Flags | None = None,
 ) -> Alignment:
     """Find the focus of every bead.
 
     Parameters
     ----------
     stacks : list of RegisteredStack
+    sharpness_nm : ndarray, shape (n,)
+        Stage position at which each bead alone is sharpest (`focus.sharpness_focus`); NaN where there is none.
     field_known : bool
-        Whether the beads' places mean anything; if not, every bead is compared with all others.
+        Whether the beads' places mean anything; if not, every bead is compared with the mean of all others.
     suspects : ndarray of bool, optional
-        Beads that take no part in the means (but are aligned themselves).
-    robust : bool
-        Compare with the neighbours' median instead of their mean: slower, but some neighbours may be no beads.
+        Beads that take no part in the model (but are aligned themselves).
     """
-    count = len(stacks)
-    sharp = np.array([sharpness_focus(stack.patches, stack.stage_nm) for stack in stacks])
-    usable = np.isfinite(sharp)
+    usable = np.isfinite(sharpness_nm)
     trusted = usable if suspects is None else usable & ~suspects
-    focus: Real = sharp.copy()
-    misfit = np.full(count, np.nan)
-    rows = np.flatnonzero(usable)
-    if trusted.sum() < 3:
-        return Alignment(focus, misfit, np.where(usable, 0.0, np.nan))
-    step = max(MIN_GRID_NM, float(np.median([np.median(np.diff(stack.stage_nm)) for stack in stacks])))
-    steps = int(HALF_RANGE_NM // step)
-    grid = step * np.arange(-steps - SHIFT_STEPS, steps + SHIFT_STEPS + 1)
-    place = np.array([(stack.x, stack.y) for stack in stacks])
-    neighbours = {int(i): _neighbours(int(i), place, trusted, field_known) for i in rows}
-    average = np.median if robust else np.mean
-    for _ in range(ROUNDS):
-        resampled = {int(i): _resample(stacks[i], focus[i] + grid) for i in rows}
-        shift = np.zeros(count)
-        for i in rows:
-            mean = average([resampled[j][0] for j in neighbours[int(i)]], axis=0)
-            shift[i], misfit[i] = _best_shift(*resampled[int(i)], mean, step)
-        focus[rows] += np.clip(shift[rows], -2 * step, 2 * step)
-        focus -= _smooth_part(focus - sharp, place, trusted, field_known)
-    return Alignment(focus, misfit, focus - sharp)
+    if trusted.sum() < MIN_BEADS:
+        nothing = np.where(usable, 0.0, np.nan)
+        return Alignment(sharpness_nm.copy(), nothing * np.nan, nothing, nothing * np.nan, nothing * np.nan, 0)
+    work = _Work(stacks, sharpness_nm, usable, trusted, field_known)
+    for round_number in range(ROUNDS):
+        if work.step(settle=round_number > 0) < SETTLED_NM and round_number > 1:
+            break
+    return work.result()
 
 
-def _neighbours(index: int, place: Real, trusted: NDArray[np.bool_], field_known: bool) -> NDArray[np.int64]:
-    others = np.flatnonzero(trusted & (np.arange(len(place)) != index))
-    if not field_known:
-        return others
-    distance = np.hypot(*(place[others] - place[index]).T)
-    return others[np.argsort(distance, kind="stable")[:NEIGHBOURS]]
+class _Work:
+    """State of one alignment; rows are the usable beads only."""
 
-
-def _resample(stack: RegisteredStack, at_nm: Real) -> tuple[Floats, NDArray[np.bool_], float]:
-    """Interpolate a stack along z (cubic): images scaled to unit energy, what lies inside, and the noise energy."""
-    planes = np.interp(at_nm, stack.stage_nm, np.arange(len(stack.stage_nm)))
-    inside = (at_nm >= stack.stage_nm[0]) & (at_nm <= stack.stage_nm[-1])
-    base = np.clip(np.floor(planes).astype(int), 0, len(stack.stage_nm) - 2)
-    t = (planes - base)[:, None].astype(np.float32)
-    last = len(stack.stage_nm) - 1
-    p0, p1, p2, p3 = (stack.patches[np.clip(base + k, 0, last)] for k in (-1, 0, 1, 2))
-    images = p1 + 0.5 * t * (p2 - p0 + t * (2 * p0 - 5 * p1 + 4 * p2 - p3 + t * (3 * (p1 - p2) + p3 - p0)))
-    images[~inside] = 0.0
-    energy = float(np.sum(images.astype(np.float64) ** 2))
-    noise = float(np.maximum(stack.patches, 0).sum() / max(len(stack.patches), 1) * inside.sum())
-    return (images / np.sqrt(max(energy, 1e-12))).astype(np.float32), inside, noise / max(energy, 1e-12)
-
-
-def _best_shift(
-    images: Floats, inside: NDArray[np.bool_], noise: float, mean: Floats, step_nm: float
-) -> tuple[float, float]:
-    """Shift (nm) of least squared difference at the best amplitude, and the misfit there."""
-    core = slice(SHIFT_STEPS, len(images) - SHIFT_STEPS)
-    quality = []
-    for k in range(-SHIFT_STEPS, SHIFT_STEPS + 1):
-        mine = images[SHIFT_STEPS + k : len(images) - SHIFT_STEPS + k]
-        both = inside[SHIFT_STEPS + k : len(images) - SHIFT_STEPS + k]
-        a, b = mine[both].ravel(), mean[core][both].ravel()
-        norm = float(np.sqrt(np.dot(a, a) * np.dot(b, b)))
-        quality.append(float(np.dot(a, b)) / norm if norm > 0 else 0.0)
-    best = int(np.argmax(quality))
-    middle = best - SHIFT_STEPS
-    if 0 < best < len(quality) - 1:
-        left, top, right = quality[best - 1 : best + 2]
-        bend = left - 2 * top + right
-        offset = 0.5 * (left - right) / bend if bend < 0 else 0.0
-    else:
-        offset = 0.0
-    unexplained = max(1 - quality[best] ** 2 - noise, 0.0)
-    return (middle + float(np.clip(offset, -0.5, 0.5))) * step_nm, float(np.sqrt(unexplained))
-
-
-def _smooth_part(shift: Real, place: Real, trusted: NDArray[np.bool_], field_known: bool) -> Real:
-    """Quadratic surface through the trusted beads' shifts, deaf to outliers; a constant where places are unknown."""
-    powers = FIELD_POWERS if field_known and trusted.sum() >= MIN_FOR_CURVATURE else FIELD_POWERS[:1]
-    basis = np.stack([place[:, 0] ** i * place[:, 1] ** j for i, j in powers], axis=1)
-    kept = trusted & np.isfinite(shift)
-    fit: Real = np.zeros(len(powers))
-    for _ in range(3):
-        fit = np.asarray(np.linalg.lstsq(basis[kept], shift[kept], rcond=None)[0], np.float64)
-        residual = np.abs(shift - basis @ fit)
-        kept = trusted & (residual <= 3 * 1.4826 * max(float(np.median(residual[kept])), 1.0))
-    return np.asarray(basis @ fit)
-
-
-def register(photons: Floats, x: float, y: float) -> Floats:
-    """Cut 15x15 pixels centred on (x, y) out of every plane, by cubic interpolation.
-
-    Parameters
-    ----------
-    photons : ndarray, shape (P, R, R)
-        Photons above background.
-    x, y : float
-        Centre of the bead, pixels of the ROI.
-
-    Returns
-    -------
-    ndarray, shape (P, 15 * 15), float32
-    """
-    rows = _shift_matrix(photons.shape[1], y)
-    columns = _shift_matrix(photons.shape[2], x)
-    patches = np.einsum("ab,pbc,dc->pad", rows, photons, columns, optimize=True)
-    return np.ascontiguousarray(patches.reshape(len(photons), -1), np.float32)
-
-
-def _shift_matrix(size: int, centre: float) -> Floats:
-    matrix = np.zeros((PATCH_PX, size), np.float32)
-    for index in range(PATCH_PX):
-        at = centre - PATCH_PX // 2 + index
-        base = int(np.floor(at))
-        t = at - base
-        weights = (
-            ((-0.5 * t + 1) * t - 0.5) * t,
-            (1.5 * t - 2.5) * t * t + 1,
-            ((-1.5 * t + 2) * t + 0.5) * t,
-            (0.5 * t - 0.5) * t * t,
+    def __init__(
+        self, stacks: list[RegisteredStack], sharp: Real, usable: Flags, trusted: Flags, field_known: bool
+    ) -> None:
+        self.count = len(stacks)
+        self.rows = np.flatnonzero(usable)
+        self.stacks = [stacks[i] for i in self.rows]
+        self.sharp = sharp[self.rows]
+        self.focus = self.sharp.copy()
+        self.trusted = trusted[self.rows]
+        self.place = np.array([(stack.x, stack.y) for stack in self.stacks])
+        self.noise = np.array([max(stack.background, 0.5) for stack in self.stacks])
+        steps = [spacing_of(stack.stage_nm) for stack in self.stacks]
+        self.spacing = max(MIN_GRID_NM, float(np.median(steps)))
+        half = int(HALF_RANGE_NM // self.spacing)
+        self.grid: Real = self.spacing * np.arange(-half, half + 1).astype(np.float64)
+        self.most = largest_degree(int(self.trusted.sum())) if field_known else 0
+        self.degree = min(self.most, 2)
+        self.brightness = np.array(
+            [self._brightness(stack, at) for stack, at in zip(self.stacks, self.focus, strict=True)]
         )
-        for tap, weight in enumerate(weights):
-            matrix[index, min(max(base - 1 + tap, 0), size - 1)] += weight
-    return matrix
+        self.misfit = np.zeros(len(self.rows))
+        self.fading = np.zeros(len(self.rows))
+        self.wander = np.zeros(len(self.rows))
+
+    @staticmethod
+    def _brightness(stack: RegisteredStack, focus_nm: float) -> float:
+        near = np.argsort(np.abs(stack.stage_nm - focus_nm))[:5]
+        return max(float(stack.patches[near].sum(axis=1).mean()), 1.0)
+
+    def step(self, *, settle: bool) -> float:
+        """Do one round: model, shifts, smooth part back to sharpness. Return by how much the beads moved.
+
+        Model and smooth part share their degree: what the model can follow over the field must be held by sharpness.
+        """
+        images, inside = self._resampled()
+        if settle:
+            self.degree = self._best_degree(images, inside)
+        model = self._model(images, inside, self.degree)
+        moved = self._fit(images, inside, model)
+        before = self.focus.copy()
+        self.focus = self.focus + np.clip(moved, -2 * self.spacing, 2 * self.spacing)
+        surface, _, _ = robust_surface(self.focus - self.sharp, self.place, self.trusted, self.degree, floor=1.0)
+        self.focus = self.focus - surface
+        self._distrust_outliers()
+        return float(np.sqrt(np.mean((self.focus - before)[self.trusted] ** 2)))
+
+    def _resampled(self) -> tuple[Floats, Flags]:
+        """All beads on the same depths around their focus: weighted mean of the planes around each depth."""
+        images = np.zeros((len(self.rows), len(self.grid), PATCH_PX * PATCH_PX), np.float32)
+        inside = np.zeros(images.shape[:2], bool)
+        for row, (stack, focus) in enumerate(zip(self.stacks, self.focus, strict=True)):
+            z_nm = stack.stage_nm - focus
+            near = np.flatnonzero(np.abs(z_nm) <= self.grid[-1] + self.spacing)
+            gap = max(self.spacing, float(np.max(np.diff(z_nm[near]), initial=0.0)))
+            weight = np.maximum(0.0, 1 - np.abs(self.grid[:, None] - z_nm[None, near]) / gap)
+            total = weight.sum(axis=1)
+            # Where planes lie on one side only the mean would be of another depth.
+            inside[row] = (self.grid >= z_nm[0]) & (self.grid <= z_nm[-1]) & (total > 0)
+            weight[inside[row]] /= total[inside[row], None]
+            weight[~inside[row]] = 0.0
+            images[row] = weight.astype(np.float32) @ stack.patches[near]
+        return images, inside
+
+    def _weights(self) -> Real:
+        """Say how much each bead has in the model: noise against the spread between beads that is there anyway."""
+        relative = self.brightness / np.median(self.brightness[self.trusted])
+        return np.where(self.trusted, relative / (0.3 + relative), 0.0)
+
+    def _model(self, images: Floats, inside: Flags, degree: int) -> Floats:
+        """Blur at every bead's place from all the other trusted beads, for brightness 1."""
+        basis = polynomial(self.place, degree)
+        weights = self._weights()
+        scaled = images / self.brightness[:, None, None].astype(np.float32)
+        model = np.zeros_like(images)
+        ridge = 1e-6 * np.eye(basis.shape[1])
+        for plane in range(images.shape[1]):
+            weight = weights * inside[:, plane]
+            if np.count_nonzero(weight) < max(MIN_BEADS, basis.shape[1] + 1):
+                continue
+            weighted = basis * weight[:, None]
+            inverse = np.linalg.inv(weighted.T @ basis + ridge)
+            surface = (basis @ inverse @ (weighted.T @ scaled[:, plane])).astype(np.float32)
+            leverage = np.minimum(np.einsum("ij,jk,ik->i", basis, inverse, weighted), 0.9).astype(np.float32)[:, None]
+            model[:, plane] = (surface - leverage * scaled[:, plane]) / (1 - leverage)
+        return model
+
+    def _best_degree(self, images: Floats, inside: Flags) -> int:
+        """Degree whose model predicts left-out beads best."""
+        wanted = np.flatnonzero(self.trusted)
+        scaled = images[wanted] / self.brightness[wanted, None, None].astype(np.float32)
+        errors = []
+        for degree in range(self.most + 1):
+            difference = scaled - self._model(images, inside, degree)[wanted]
+            errors.append(float(np.median(np.sum(difference**2 * inside[wanted, :, None], axis=(1, 2)))))
+        return int(np.argmin(errors))
+
+    def _fit(self, images: Floats, inside: Flags, model: Floats) -> Real:
+        """Fit each bead by its model; return the shifts along z (nm) and note brightness, misfit, fading, wander."""
+        moved = np.zeros(len(self.rows))
+        covered = inside & (np.abs(model).sum(axis=2) > 0)
+        for first in range(0, len(self.rows), CHUNK):
+            part = slice(first, first + CHUNK)
+            expected = model[part]
+            shape = (*expected.shape[:2], PATCH_PX, PATCH_PX)
+            by_z = np.gradient(expected, self.spacing, axis=1)
+            by_y, by_x = (np.gradient(expected.reshape(shape), axis=axis).reshape(expected.shape) for axis in (2, 3))
+            use = covered[part].copy()
+            # The derivative along z is one-sided where a neighbouring depth is missing.
+            use[:, 1:-1] &= covered[part][:, :-2] & covered[part][:, 2:]
+            use[:, [0, -1]] = False
+            bright = self.brightness[part, None, None]
+            variance = np.maximum(bright * expected, 0.0) + self.noise[part, None, None]
+            weight = (use[:, :, None] / variance).astype(np.float32)
+            columns = np.stack([expected, by_z, by_x, by_y, np.ones_like(expected)], axis=1)
+            flat = columns.reshape(len(expected), 5, -1)
+            weighted = flat * weight.reshape(len(expected), 1, -1)
+            data = images[part].reshape(len(expected), -1, 1)
+            normal = (weighted @ flat.transpose(0, 2, 1)).astype(float)
+            size = np.sqrt(np.maximum(np.einsum("nii->ni", normal), 1e-30))
+            normal = normal / (size[:, :, None] * size[:, None, :]) + 1e-9 * np.eye(5)
+            answer = np.linalg.solve(normal, (weighted @ data).astype(float) / size[:, :, None])[:, :, 0] / size
+            enough = use.mean(axis=1) >= MIN_COVERED
+            amplitude = np.maximum(answer[:, 0], 1e-3 * self.brightness[part])
+            # bead(z) = model(z + d): the bead's own focus lies d below the model's zero.
+            moved[part] = np.where(enough, -answer[:, 1] / amplitude, 0.0)
+            self.brightness[part] = np.where(enough, amplitude, self.brightness[part])
+            fitted = np.einsum("nk,nkp->np", answer, flat).reshape(expected.shape)
+            self._judge(part, images[part], fitted, expected, by_x, by_y, use, amplitude)
+            self.misfit[part] = np.where(enough, self.misfit[part], np.nan)
+        return moved
+
+    def _judge(
+        self, part: slice, images: Floats, fitted: Real, model: Floats, by_x: Floats, by_y: Floats, use: Flags,
+        amplitude: Real,
+    ) -> None:  # fmt: skip
+        """Misfit as a whole, and what brightness and place do from plane to plane against the model."""
+        difference = (images - fitted) * use[:, :, None]
+        signal = fitted**2 * use[:, :, None]
+        kept = np.array([stack.noise_kept / _planes_averaged(stack, self.spacing) for stack in self.stacks[part]])
+        noise = (np.maximum(fitted, 0.0) + self.noise[part, None, None]) * use[:, :, None] * kept[:, None, None]
+        unexplained = np.sum(difference**2 - noise, axis=(1, 2)) / np.maximum(np.sum(signal, axis=(1, 2)), 1e-9)
+        self.misfit[part] = np.sqrt(np.maximum(unexplained, 0.0))
+        near = use & (np.abs(self.grid) <= SLOPE_NM)
+        power = np.sum(model**2, axis=2)
+        level = np.sum(images * model, axis=2) / np.maximum(power, 1e-12) / amplitude[:, None]
+        self.fading[part] = 1000 * _slope(self.grid, level, power * near)
+        wander = np.zeros(len(amplitude))
+        for slope in (by_x, by_y):
+            strength = np.sum(slope**2, axis=2)
+            move = np.sum((images - fitted) * slope, axis=2) / np.maximum(strength, 1e-12) / amplitude[:, None]
+            weight = strength * near
+            # Noise moves single planes; a straight line through all of them is what a drifting bead does.
+            wander += (_slope(self.grid, move, weight) * SLOPE_NM) ** 2 / 3
+        self.wander[part] = np.sqrt(wander)
+
+    def _distrust_outliers(self) -> None:
+        known = self.misfit[self.trusted & np.isfinite(self.misfit)]
+        if not len(known):
+            return
+        middle = float(np.median(known))
+        limit = max(2 * MISFIT_FLOOR, middle + OUTLIER_MADS * 1.4826 * float(np.median(np.abs(known - middle))))
+        with np.errstate(invalid="ignore"):
+            kept = self.trusted & (self.misfit <= limit)
+        if kept.sum() >= MIN_BEADS:
+            self.trusted = kept
+
+    def result(self) -> Alignment:
+        def spread(values: Real) -> Real:
+            everywhere = np.full(self.count, np.nan)
+            everywhere[self.rows] = values
+            return everywhere
+
+        return Alignment(
+            focus_nm=spread(self.focus),
+            misfit=spread(self.misfit),
+            sharpness_shift_nm=spread(self.focus - self.sharp),
+            fading_per_um=spread(self.fading),
+            wander_px=spread(self.wander),
+            degree=self.degree,
+        )
+
+
+def _planes_averaged(stack: RegisteredStack, spacing: float) -> float:
+    """How many planes' worth of noise reduction the triangular mean over `spacing` brings."""
+    step = spacing_of(stack.stage_nm)
+    if step >= spacing:
+        return 1.5  # between two planes, two thirds of the variance on average
+    offsets = step * np.arange(-int(spacing // step), int(spacing // step) + 1)
+    weight = np.maximum(0.0, 1 - np.abs(offsets) / spacing)
+    return float(weight.sum() ** 2 / np.sum(weight**2))
+
+
+def _slope(x: Real, values: Real, weight: Real) -> Real:
+    """Slope of weighted straight lines, one per row of `values`."""
+    total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
+    mean_x = (weight * x).sum(axis=1, keepdims=True) / total
+    mean_v = (weight * values).sum(axis=1, keepdims=True) / total
+    return np.asarray(
+        (weight * (x - mean_x) * (values - mean_v)).sum(axis=1)
+        / np.maximum((weight * (x - mean_x) ** 2).sum(axis=1), 1e-12)
+    )

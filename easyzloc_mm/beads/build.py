@@ -1,26 +1,38 @@
-"""Bead stacks to a bead data set: find, register, align, judge, label."""
+"""Bead stacks to a bead data set: find, measure, align, judge, label."""
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from easyzloc_mm.beads.align import RegisteredStack, align, register
-from easyzloc_mm.beads.find import cut_rois, find_beads, nearest_neighbour_px, weighted_centre
-from easyzloc_mm.beads.judge import misfit_limit, reasons
+from easyzloc_mm.beads.checks import (
+    check_directions,
+    check_light,
+    check_stacks,
+    check_verdict,
+    name_of,
+    stage_nm,
+)
+from easyzloc_mm.beads.find import cut_rois, find_beads, look_through, other_in_roi, roi_corners
+from easyzloc_mm.beads.judge import Rules
+from easyzloc_mm.beads.label import Candidates, Labelled, depth_profiles, label, measure
+from easyzloc_mm.beads.light import relative_light
+from easyzloc_mm.beads.measure import Bead
 from easyzloc_mm.beads.regions import regions_by_pixels, regions_by_place
-from easyzloc_mm.beads.units import estimate_units
+from easyzloc_mm.beads.registration import weighted_centre
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.profile import CameraUnits
+from easyzloc_mm.quiet import picasso
 from easyzloc_mm.store.bead_set import BeadSet
-from easyzloc_mm.store.bead_stacks import BeadStack, open_bead_stacks
-from easyzloc_mm.store.bead_tiffs import read_roi_stacks
+from easyzloc_mm.store.bead_stacks import BeadStack
 
 Progress = Callable[[str, float], None]
 Real = NDArray[np.float64]
@@ -28,8 +40,11 @@ Real = NDArray[np.float64]
 ROI_PX = 23
 """Room for the network's crop at any sub-pixel place, and for the interpolation around it."""
 MIN_ROI_PX = 17
-FOCUS_NM = 150.0
-ROUNDS = 2
+MOST_SIDE_BY_SIDE = 4
+"""Stacks surveyed at a time: each holds its slabs in memory."""
+FULL_SCALES = (255, 1023, 4095, 16383, 65535)
+FOCUS_DISPUTE_NM = 300.0
+"""The paper's plane of the brightest pixel may differ from ours by so much without a word."""
 
 
 def build_bead_set(
@@ -37,6 +52,7 @@ def build_bead_set(
     units: CameraUnits,
     pixel_size_nm: float,
     *,
+    rules: Rules = Rules.DEFAULT,
     progress: Progress | None = None,
 ) -> BeadSet:
     """Find, judge, align and label the beads of several fields of view.
@@ -44,62 +60,115 @@ def build_bead_set(
     Parameters
     ----------
     stacks : sequence of BeadStack
-        One per field of view.
+        One per field of view; planes are read as they are needed.
     units : CameraUnits
         Of the camera that took them.
     pixel_size_nm : float
         Sample-plane pixel size.
+    rules : Rules
+        Whose rules decide and label.
     progress : callable, optional
         Given (message, fraction).
 
     Raises
     ------
     InputError
-        The stacks differ in size, or no bead is found.
+        The stacks cannot give a calibration (`checks`), or no bead is found or accepted.
     """
-    if len({stack.pixels.shape[1:] for stack in stacks}) > 1:
-        raise InputError("the bead stacks differ in image size: give stacks of one camera setting")
+    check_stacks(stacks)
     height, width = stacks[0].pixels.shape[1:]
-    rois, places, stage, field = [], [], [], []
-    for index, stack in enumerate(stacks):
-        if progress:
-            progress(f"finding beads, field {index + 1} of {len(stacks)}", 0.6 * index / len(stacks))
-        z_nm = _stage_nm(stack)
-        order = np.argsort(z_nm, kind="stable")
-        volume = np.asarray(stack.pixels)[order]
-        found = find_beads(volume, z_nm[order])
-        cut, x0, y0, inside = cut_rois(volume, found.x, found.y, ROI_PX)
-        rois.append(cut)
-        places.append(
-            pd.DataFrame(
-                {
-                    "x": found.x,
-                    "y": found.y,
-                    "x0": x0,
-                    "y0": y0,
-                    "edge": (~inside).astype(float),
-                    "neighbour_px": nearest_neighbour_px(found.x, found.y),
-                }
-            )
-        )
-        stage += [z_nm[order]] * len(found.x)
-        field += [index] * len(found.x)
-    table = pd.concat(places, ignore_index=True)
+    tell = progress or (lambda _message, _fraction: None)
+    parts: list[pd.DataFrame] = []
+    rois, stage, facts = [], [], []
+    picasso("localize")  # an import that two threads begin at once fails
+    # Reading, filtering and cutting leave the interpreter free: stacks are surveyed side by side.
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_SIDE_BY_SIDE)) as pool:
+        for index, (cut, z_nm, part, fact) in enumerate(pool.map(_survey, stacks)):
+            tell(f"finding beads: field {index + 1} of {len(stacks)}", 0.5 * (index + 1) / len(stacks))
+            rois.append(cut)
+            stage += [z_nm] * len(cut)
+            parts.append(part.assign(stack=index))
+            facts.append(fact)
+    table = pd.concat(parts, ignore_index=True)
     if table.empty:
         raise InputError("no bead was found in any stack: check focus, illumination and the bead slide")
-    return _label(
-        _same_length(rois),
-        stage,
-        table,
-        np.array(field, np.int64),
-        regions_by_place(np.array(field), table["x0"].to_numpy(), table["y0"].to_numpy(), ROI_PX),
-        units,
-        pixel_size_nm,
-        (width, height),
+    candidates = Candidates(
+        rois=_same_length(rois),
+        stage_nm=stage,
+        **{name: table[name].to_numpy() for name in table.columns},
+        field_size_px=(width, height),
         field_known=True,
-        sources=tuple(sorted({stack.source.name for stack in stacks})),
-        progress=progress,
+        units=units,
+        full_scale_adu=max(fact["full_scale_adu"] for fact in facts),
     )
+    del rois
+    beads = measure(candidates, lambda message, part: tell(message, 0.5 + 0.2 * part))
+    plain = (candidates.neighbour_px > ROI_PX / 2) & ~candidates.edge
+    profiles = (
+        depth_profiles([bead for bead, alone in zip(beads, plain, strict=True) if alone]) if plain.any() else None
+    )
+    if profiles is not None:
+        check_directions(stacks, candidates.stack[plain], profiles)
+    labelled = label(candidates, beads, rules=rules, progress=lambda message, part: tell(message, 0.7 + 0.3 * part))
+    check_verdict(labelled.reason)
+    return _bead_set(
+        candidates,
+        beads,
+        labelled,
+        regions_by_place(candidates.stack, candidates.x0, candidates.y0, ROI_PX),
+        pixel_size_nm,
+        tuple(sorted({stack.source.name for stack in stacks})),
+        facts,
+    )
+
+
+def _survey(stack: BeadStack) -> tuple[NDArray[np.uint16], Real, pd.DataFrame, dict[str, Any]]:
+    """Find and cut the candidates of one stack: ROIs, stage positions, candidates, and facts about the stack."""
+    height, width = stack.pixels.shape[1:]
+    taken_nm = stage_nm(stack)
+    order = np.argsort(taken_nm, kind="stable")
+    z_nm = taken_nm[order]
+    overview = look_through(stack.pixels, order, z_nm)
+    full_scale = stack.full_scale_adu or _full_scale(float(overview.brightest.max()))
+    check_light(stack, overview.brightest, full_scale)
+    focus_nm, paper_nm = (float(taken_nm[plane]) for plane in (overview.focus, overview.paper_focus))
+    if abs(focus_nm - paper_nm) > FOCUS_DISPUTE_NM:
+        warnings.warn(
+            f"{name_of(stack)}: its brightest pixel is in another plane ({paper_nm / 1000:.2f} um) than its "
+            f"focus ({focus_nm / 1000:.2f} um): a hot pixel or dirt; the focus is used",
+            EasyZlocWarning,
+            stacklevel=2,
+        )
+    found = find_beads(overview, focus_nm)
+    if not len(found.x):
+        warnings.warn(f"{name_of(stack)}: no bead was found", EasyZlocWarning, stacklevel=2)
+    x0, y0 = roi_corners(found.x, found.y, ROI_PX)
+    inside = (x0 >= 0) & (y0 >= 0) & (x0 + ROI_PX <= width) & (y0 + ROI_PX <= height)
+    candidates = pd.DataFrame(
+        {
+            "x": found.x,
+            "y": found.y,
+            "x0": x0,
+            "y0": y0,
+            "edge": ~inside,
+            "neighbour_px": found.neighbour_px,
+            "neighbour_nm": found.neighbour_nm,
+        }
+    )
+    facts = {
+        "source": stack.source.name,
+        "fov": stack.fov,
+        "planes": len(z_nm),
+        "z_from_um": z_nm[0] / 1000,
+        "z_to_um": z_nm[-1] / 1000,
+        "focus_um": focus_nm / 1000,
+        "paper_focus_um": paper_nm / 1000,
+        "threshold_adu": found.threshold,
+        "found": len(found.x),
+        "full_scale_adu": full_scale,
+        "fading_per_um": np.nan if stack.fading_per_um is None else stack.fading_per_um,
+    }
+    return cut_rois(stack.pixels, order, x0, y0, ROI_PX), z_nm, candidates, facts
 
 
 def bead_set_from_rois(
@@ -109,6 +178,7 @@ def bead_set_from_rois(
     z_step_nm: float,
     *,
     source: str = "",
+    rules: Rules = Rules.DEFAULT,
     progress: Progress | None = None,
 ) -> BeadSet:
     """Judge, align and label ready-cut ROIs, whose place in the field nobody knows.
@@ -118,80 +188,47 @@ def bead_set_from_rois(
     rois : ndarray, shape (n, P, R, R), uint16
         One bead per ROI, near its middle, through focus.
     z_step_nm : float
-        Distance of the planes.
+        Distance of the planes; negative where the stage went down.
 
     Raises
     ------
     InputError
-        The ROIs are smaller than the network's crop needs.
+        The ROIs are smaller than the network's crop needs, or no bead is accepted.
     """
     count, planes, rows, columns = rois.shape
     if rows != columns or rows < MIN_ROI_PX:
         raise InputError(f"the ROIs are {rows} x {columns} px: square ones of {MIN_ROI_PX} px or more are needed")
+    if z_step_nm < 0:
+        rois, z_step_nm = rois[:, ::-1], -z_step_nm
+    tell = progress or (lambda _message, _fraction: None)
     middle = (rows - 1) / 2
-    centres = np.empty((count, 2))
+    centres, neighbour = np.empty((count, 2)), np.empty((count, 2))
     for index, roi in enumerate(rois):
-        sharp = int(np.argmax(roi.max(axis=(1, 2))))
-        image = roi[max(0, sharp - 1) : sharp + 2].mean(axis=0)
-        centres[index] = weighted_centre(image - np.median(image), middle, middle)
-    table = pd.DataFrame({"x": centres[:, 0], "y": centres[:, 1], "x0": 0, "y0": 0, "edge": 0.0})
-    table["neighbour_px"] = np.inf
-    return _label(
-        rois,
-        [z_step_nm * np.arange(planes, dtype=float)] * count,
-        table,
-        np.zeros(count, np.int64),
-        regions_by_pixels(rois),
-        units,
-        pixel_size_nm,
-        (columns, rows),
+        tell(f"finding neighbours: {index + 1} of {count}", 0.3 * index / count)
+        centres[index] = _roi_centre(roi, middle)
+        neighbour[index] = other_in_roi(roi, centres[index], z_step_nm)
+    candidates = Candidates(
+        rois=rois,
+        stage_nm=[z_step_nm * np.arange(planes, dtype=float)] * count,
+        x=centres[:, 0],
+        y=centres[:, 1],
+        x0=np.zeros(count, np.int64),
+        y0=np.zeros(count, np.int64),
+        stack=np.zeros(count, np.int64),
+        edge=np.zeros(count, bool),
+        neighbour_px=neighbour[:, 0],
+        neighbour_nm=neighbour[:, 1],
+        field_size_px=(columns, rows),
         field_known=False,
-        sources=(source,) if source else (),
-        progress=progress,
+        units=units,
+        full_scale_adu=_full_scale(float(rois.max(initial=0))),
     )
-
-
-def beads_from_sources(
-    sources: Sequence[Path],
-    *,
-    rois: bool = False,
-    pixel_size_nm: float | None = None,
-    z_step_nm: float | None = None,
-    baseline_adu: float | None = None,
-    electrons_per_adu: float | None = None,
-    progress: Progress | None = None,
-) -> BeadSet:
-    """Build a bead data set from files: bead stacks, or one file of ready-cut ROIs.
-
-    Camera units come from the arguments, else from the files; what neither says is estimated, with a warning.
-
-    Raises
-    ------
-    InputError
-        A source is missing or is not what it should be.
-    """
-    if rois:
-        if len(sources) != 1:
-            raise InputError("--rois takes one file of ROI stacks (n,z,y,x): give one source")
-        if pixel_size_nm is None or z_step_nm is None:
-            raise InputError("ready-cut ROIs do not say their sampling: give --pixel-size-nm and --z-step-nm")
-        stacks_of_rois = read_roi_stacks(sources[0])
-        units = _units(None, [stacks_of_rois], baseline_adu, electrons_per_adu)
-        return bead_set_from_rois(
-            stacks_of_rois, units, pixel_size_nm, z_step_nm, source=Path(sources[0]).name, progress=progress
-        )
-    stacks = [
-        stack
-        for source in sources
-        for stack in open_bead_stacks(source, z_step_nm=z_step_nm, pixel_size_nm=pixel_size_nm)
-    ]
-    sizes = {stack.pixel_size_nm for stack in stacks}
-    if len(sizes) > 1:
-        raise InputError(f"the sources have different pixel sizes ({sorted(sizes)} nm): give --pixel-size-nm")
-    known = next((stack.units for stack in stacks if stack.units is not None), None)
-    samples = [] if known else [np.asarray(stack.pixels[:, ::2, ::2])[None] for stack in stacks[:3]]
-    units = _units(known, samples, baseline_adu, electrons_per_adu)
-    return build_bead_set(stacks, units, sizes.pop(), progress=progress)
+    beads = measure(candidates, lambda message, part: tell(message, 0.3 + 0.3 * part))
+    labelled = label(candidates, beads, rules=rules, progress=lambda message, part: tell(message, 0.6 + 0.4 * part))
+    check_verdict(labelled.reason)
+    return _bead_set(
+        candidates, beads, labelled, regions_by_pixels(rois), pixel_size_nm, (source,) if source else (), []
+    )
 
 
 def count_reasons(beads: BeadSet) -> dict[str, int]:
@@ -199,118 +236,64 @@ def count_reasons(beads: BeadSet) -> dict[str, int]:
     return dict(Counter(reason for reason in beads.reason if reason).most_common())
 
 
-def _units(
-    known: CameraUnits | None,
-    samples: list[NDArray[np.uint16]],
-    baseline_adu: float | None,
-    electrons_per_adu: float | None,
-) -> CameraUnits:
-    given = {
-        key: value
-        for key, value in (("baseline_adu", baseline_adu), ("electrons_per_adu", electrons_per_adu))
-        if value is not None
-    }
-    if known is not None:
-        return known.model_copy(update=given)
-    units = estimate_units(samples[0], baseline_adu=baseline_adu, electrons_per_adu=electrons_per_adu)
-    if units.estimated:
-        warnings.warn(
-            f"camera units are GUESSED from the beads (baseline {units.baseline_adu:.0f} ADU, "
-            f"{units.electrons_per_adu:.2f} electrons per ADU): photons and z uncertainties depend on them; measure "
-            "them and give --baseline-adu and --electrons-per-adu",
-            EasyZlocWarning,
-            stacklevel=3,
-        )
-    return units
+def _roi_centre(roi: NDArray[np.uint16], middle: float) -> tuple[float, float]:
+    sharp = int(np.argmax(roi.max(axis=(1, 2))))
+    image = roi[max(0, sharp - 1) : sharp + 2].mean(axis=0)
+    return weighted_centre(image - np.median(image), middle, middle)
 
 
-def _stage_nm(stack: BeadStack) -> Real:
-    measured = stack.planes["measured_z_um"].to_numpy(float)
-    requested = stack.planes["requested_z_um"].to_numpy(float)
-    return 1000 * np.where(np.isfinite(measured), measured, requested)
+def _full_scale(brightest: float) -> int:
+    """Upper end of a camera that nobody described: one of the usual ones if the images end just there."""
+    return int(brightest) if brightest in FULL_SCALES else FULL_SCALES[-1]
 
 
 def _same_length(parts: list[NDArray[np.uint16]]) -> NDArray[np.uint16]:
     planes = max(part.shape[1] for part in parts)
-    return np.concatenate([np.pad(part, ((0, 0), (0, planes - part.shape[1]), (0, 0), (0, 0))) for part in parts])
+    whole = np.zeros((sum(len(part) for part in parts), planes, ROI_PX, ROI_PX), np.uint16)
+    row = 0
+    while parts:
+        part = parts.pop(0)
+        whole[row : row + len(part), : part.shape[1]] = part
+        row += len(part)
+    return whole
 
 
-def _label(
-    rois: NDArray[np.uint16],
-    stage: list[Real],
-    table: pd.DataFrame,
-    stack: NDArray[np.int64],
+def _bead_set(
+    candidates: Candidates,
+    beads: list[Bead],
+    labelled: Labelled,
     region: NDArray[np.int64],
-    units: CameraUnits,
     pixel_size_nm: float,
-    field_size_px: tuple[int, int],
-    *,
-    field_known: bool,
     sources: tuple[str, ...],
-    progress: Progress | None,
+    facts: list[dict[str, Any]],
 ) -> BeadSet:
-    count = len(table)
-    centre = np.stack([table["x"] - table["x0"], table["y"] - table["y0"]], axis=1).astype(float)
-    half = np.array([max(field_size_px[0], 2) / 2, max(field_size_px[1], 2) / 2])
-    registered: list[RegisteredStack] = []
-    table["snr"], table["photons"], table["background"], table["saturated"] = 0.0, 0.0, 0.0, 0.0
-    facts = np.zeros((count, 4))
-    for index in range(count):
-        planes = len(stage[index])
-        photons = (rois[index, :planes].astype(np.float32) - units.baseline_adu) * np.float32(units.electrons_per_adu)
-        signal, facts[index], centre[index] = _measure(photons, centre[index], units)
-        facts[index, 3] = float(rois[index, :planes].max() >= np.iinfo(np.uint16).max)
-        place = (table["x"].iloc[index], table["y"].iloc[index]) / half - 1
-        registered.append(RegisteredStack(register(signal, *centre[index]), stage[index], *map(float, place)))
-        if progress and index % 50 == 0:
-            progress("measuring beads", 0.6 + 0.2 * index / count)
-    table[["snr", "photons", "background", "saturated"]] = facts
-    table["focus_um"] = 0.0
-    suspects = np.array([bool(reason) for reason in reasons(table, final=False)])
-    for round_number in range(ROUNDS):
-        if progress:
-            progress("aligning beads", 0.8 + 0.1 * round_number)
-        aligned = align(registered, field_known=field_known, suspects=suspects, robust=round_number == 0)
-        table["focus_um"], table["misfit"] = aligned.focus_nm / 1000, aligned.misfit
-        verdict = reasons(table, final=True)
-        suspects = np.array([bool(reason) for reason in verdict])
-    table["misfit_limit"] = misfit_limit(aligned.misfit[~suspects])
-    table["sharpness_shift_nm"] = aligned.sharpness_shift_nm
-    z_nm = np.full((count, rois.shape[1]), np.nan, np.float32)
-    for index, positions in enumerate(stage):
-        z_nm[index, : len(positions)] = positions - aligned.focus_nm[index]
+    planes = candidates.rois.shape[1]
+    z_nm = np.full((len(beads), planes), np.nan, np.float32)
+    for index, positions in enumerate(candidates.stage_nm):
+        z_nm[index, : len(positions)] = positions - labelled.focus_nm[index]
+    accepted = np.array([not why for why in labelled.reason])
+    stacks = pd.DataFrame(facts)
+    fading = np.full(len(beads), np.nan)
+    if len(stacks):
+        fading = stacks["fading_per_um"].to_numpy(float)[candidates.stack]
+        stacks["accepted"] = [int(accepted[candidates.stack == index].sum()) for index in range(len(stacks))]
     return BeadSet(
-        rois=rois,
+        rois=candidates.rois,
         z_nm=z_nm,
-        x=table["x0"].to_numpy(float) + centre[:, 0],
-        y=table["y0"].to_numpy(float) + centre[:, 1],
-        roi_x0=table["x0"].to_numpy(np.int64),
-        roi_y0=table["y0"].to_numpy(np.int64),
-        stack=stack,
+        x=labelled.x,
+        y=labelled.y,
+        roi_x0=candidates.x0,
+        roi_y0=candidates.y0,
+        stack=candidates.stack,
         region=region,
-        accepted=~suspects,
-        reason=verdict,
-        units=units,
+        accepted=accepted,
+        reason=labelled.reason,
+        units=candidates.units,
         pixel_size_nm=pixel_size_nm,
-        field_size_px=field_size_px,
-        field_known=field_known,
+        field_size_px=candidates.field_size_px,
+        field_known=candidates.field_known,
         sources=sources,
-        measures=table.drop(columns=["x", "y", "x0", "y0"]),
+        measures=labelled.measures,
+        light=relative_light(z_nm, fading),
+        stacks=stacks,
     )
-
-
-def _measure(photons: NDArray[np.float32], centre: Real, units: CameraUnits) -> tuple[NDArray[np.float32], Real, Real]:
-    """Subtract the background; give (snr, photons, background, 0) in focus, and the centre there."""
-    middle = slice(photons.shape[1] // 2 - 4, photons.shape[1] // 2 + 5)
-    energy = np.sum((photons[:, middle, middle] - np.median(photons, axis=(1, 2))[:, None, None]) ** 2, axis=(1, 2))
-    sharp = int(np.argmax(energy))
-    low, high = max(0, sharp - 1), sharp + 2
-    image = photons[low:high].mean(axis=0)
-    rim = np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
-    background = float(np.median(rim))
-    signal = photons - np.float32(background)
-    x, y = weighted_centre((image - background).astype(np.float64), *centre)
-    total = float(np.sum(image - background))
-    peak = float(np.max((image - background)[middle, middle]))
-    noise = np.sqrt(max(background, 0.0) + max(peak, 0.0) + units.read_noise_e**2)
-    return signal, np.array([peak / noise, total, background, 0.0]), np.array([x, y])

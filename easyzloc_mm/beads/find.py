@@ -1,91 +1,229 @@
-"""Find beads in a stack: the plane in focus, Picasso's identification there, centres, ROIs."""
+"""Find beads in a stack: its focus, what Picasso identifies at every depth, and which of that are beads in focus."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
+from easyzloc_mm.beads.registration import weighted_centre
 from easyzloc_mm.quiet import picasso
+from easyzloc_mm.store.bead_stacks import StackPixels
 
 Real = NDArray[np.float64]
+Whole = NDArray[np.int64]
+Floats = NDArray[np.float32]
 
 BOX_PX = 9
 """Box of Picasso's identification."""
 THRESHOLD_MADS = 8.0
-FOCUS_STEP_NM = 40.0
-"""Planes that lie closer are not all looked at."""
-FOCUS_PLANES = 3
-"""So many planes around the focus are averaged before beads are looked for."""
-CENTRE_SIGMA_PX = 1.3
-"""Width of the window of the centre: about that of a focused spot."""
+LOOK_STEP_NM = 40.0
+"""Planes that lie closer are not all looked at when focus and beads are searched."""
+SLAB_NM = 200.0
+"""Depth over which planes are averaged for detection, and by which such slabs follow each other."""
+LAYER_NM = 600.0
+"""Beads are the candidates that are most distinct this near to the field's focus: tilt, curvature, bead heights."""
+SAME_PX = 3.0
+"""Candidates at different depths nearer than this are the same thing."""
+GHOST_NM, GHOST_PART = 250.0, 0.3
+GHOST_PX, GHOST_PX_PER_UM, FARTHEST_GHOST_PX = 8.0, 10.0, 30.0
+"""A so much weaker maximum, so far away from a bead in depth and at most so far aside, is a ring of that bead's own
+defocused image; the rings widen with the distance from focus."""
+OWN_LOBES_PX = 4.5
+"""Maxima this near to a lone bead's middle may be its own."""
+ROI_NEIGHBOUR_PART = 0.2
+"""A second thing in a ready-cut ROI counts from this contrast on, relative to the bead's."""
+BLOCK = 16
+"""Planes read at a time."""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What a look at some of a stack's planes tells.
+
+    Attributes
+    ----------
+    looked_at : ndarray, shape (k,)
+        Indices of the planes.
+    contrast, brightest : ndarray, shape (k,)
+        Bright detail (robust sharpness) and brightest pixel of each.
+    slabs : ndarray, shape (m, Y, X), float32
+        Means over `SLAB_NM` of depth.
+    slab_nm : ndarray, shape (m,)
+        Their middles, stage position.
+    """
+
+    looked_at: Whole
+    contrast: Real
+    brightest: Real
+    slabs: Floats
+    slab_nm: Real
+
+    @property
+    def focus(self) -> int:
+        """Index of the plane whose bright details stand out most: all of the field's spots have a say."""
+        return int(self.looked_at[np.argmax(ndimage.uniform_filter1d(self.contrast, 3))])
+
+    @property
+    def paper_focus(self) -> int:
+        """Index of the plane with the brightest pixel (paper): one hot or saturated pixel can decide it."""
+        return int(self.looked_at[np.argmax(self.brightest)])
 
 
 @dataclass(frozen=True)
 class Found:
-    """Candidates of one stack.
+    """Candidates of one stack; arrays of shape (n,).
 
     Attributes
     ----------
-    x, y : ndarray, shape (n,)
+    x, y : ndarray
         Centres, pixels of the stack.
-    plane : int
-        The most focused plane.
+    neighbour_px : ndarray
+        Distance to the nearest other thing at any depth, as the larger of its x and y parts, infinite if there is
+        none.
+    neighbour_nm : ndarray
+        Depth of that thing against this candidate, nm.
     threshold : float
-        Net gradient above which a maximum counted, ADU.
+        Net gradient above which a maximum counted, ADU, in the slab in focus.
     """
 
     x: Real
     y: Real
-    plane: int
+    neighbour_px: Real
+    neighbour_nm: Real
     threshold: float
 
 
-def sharpest_plane(volume: NDArray[np.uint16], z_nm: Real) -> int:
-    """Index of the plane whose bright details stand out most from their surroundings.
+def blocks(pixels: StackPixels, order: Whole) -> Iterator[tuple[int, NDArray[np.uint16]]]:
+    """Yield the planes in `order` as (place in `order`, plane); a few are in memory at a time."""
+    for first in range(0, len(order), BLOCK):
+        part = order[first : first + BLOCK]
+        low, high = int(part.min()), int(part.max()) + 1
+        if high - low <= 2 * BLOCK:
+            block = pixels[low:high]
+            for place, plane in enumerate(part):
+                yield first + place, block[plane - low]
+        else:
+            for place, plane in enumerate(part):
+                yield first + place, pixels[int(plane)]
 
-    The paper takes the plane of the brightest pixel, which one hot or saturated pixel decides; here all of a plane's
-    spots have a say. `volume` has shape (P, Y, X), `z_nm` (P,).
-    """
-    looked_at = np.flatnonzero(np.diff(np.floor(z_nm / FOCUS_STEP_NM), prepend=-np.inf) > 0)
-    contrast = []
-    for plane in looked_at:
-        image = volume[plane].astype(np.float32)
-        detail = ndimage.gaussian_filter(image, 1.0) - ndimage.gaussian_filter(image, 3.0)
-        contrast.append(float(np.sum(np.maximum(detail, 0.0) ** 4)))
-    return int(looked_at[np.argmax(ndimage.uniform_filter1d(np.array(contrast), 3))])
 
-
-def find_beads(volume: NDArray[np.uint16], z_nm: Real) -> Found:
-    """Find candidates in the planes around the focus.
-
-    Net gradients of noise maxima form a bulk of their own; what stands `THRESHOLD_MADS` robust deviations above its
-    median is a candidate.
+def look_through(pixels: StackPixels, order: Whole, z_nm: Real) -> Overview:
+    """Read some planes of a stack and note what finding needs.
 
     Parameters
     ----------
-    volume : ndarray, shape (P, Y, X), uint16
-        One field of view through focus, ADU.
+    pixels : StackPixels, shape (P, Y, X)
+    order : ndarray, shape (P,)
+        Planes by rising stage position.
     z_nm : ndarray, shape (P,)
-        Stage position of the planes, rising.
+        Rising stage positions.
     """
-    plane = sharpest_plane(volume, z_nm)
-    low = max(0, plane - FOCUS_PLANES // 2)
-    image = volume[low : low + FOCUS_PLANES].mean(axis=0, dtype=np.float32)
+    chosen = np.flatnonzero(np.diff(np.floor((z_nm - z_nm[0]) / LOOK_STEP_NM), prepend=-1.0) > 0)
+    count = max(1, round((z_nm[-1] - z_nm[0]) / SLAB_NM))
+    slab_of = np.minimum(((z_nm[chosen] - z_nm[0]) / (z_nm[-1] - z_nm[0]) * count).astype(int), count - 1)
+    # A slab without a plane (steps wider than a slab) does not exist.
+    slab_of = np.unique(slab_of, return_inverse=True)[1]
+    slabs = np.zeros((int(slab_of.max()) + 1, *pixels.shape[1:]), np.float32)
+    contrast, brightest = np.zeros((2, len(chosen)))
+    for place, plane in blocks(pixels, order[chosen]):
+        image = plane.astype(np.float32)
+        detail = ndimage.gaussian_filter(image, 1.0, truncate=3.0) - ndimage.gaussian_filter(image, 3.0, truncate=3.0)
+        np.maximum(detail, 0.0, out=detail)
+        detail *= detail
+        contrast[place] = float(np.vdot(detail, detail))
+        brightest[place] = float(image.max())
+        slabs[slab_of[place]] += image
+    slabs /= np.bincount(slab_of)[:, None, None].astype(np.float32)
+    slab_nm = np.bincount(slab_of, z_nm[chosen]) / np.bincount(slab_of)
+    return Overview(order[chosen], contrast, brightest, slabs, slab_nm)
+
+
+def find_beads(overview: Overview, focus_nm: float) -> Found:
+    """Find candidates: what is most distinct near the field's focus, and what else there is at any depth.
+
+    In every slab the net gradients of noise maxima form a bulk of their own; what stands `THRESHOLD_MADS` robust
+    deviations above its median counts. Maxima at the same place are one thing, at the depth where it is most distinct.
+
+    Parameters
+    ----------
+    overview : Overview
+    focus_nm : float
+        Stage position of the field's focus.
+    """
+    seen = [_identify(image) for image in overview.slabs]
+    slab = np.repeat(np.arange(len(seen)), [len(x) for x, _, _, _ in seen])
+    x, y, gradient = (np.concatenate([part[axis] for part in seen]).astype(float) for axis in range(3))
+    first = _strongest(x, y, gradient)
+    x, y, gradient, slab = x[first], y[first], gradient[first], slab[first]
+    real = ~_ghosts(x, y, gradient, overview.slab_nm[slab])
+    x, y, gradient, slab = x[real], y[real], gradient[real], slab[real]
+    in_layer = np.abs(overview.slab_nm[slab] - focus_nm) <= LAYER_NM
+    centres = np.stack([x, y], axis=1)
+    for index in np.flatnonzero(in_layer):
+        centres[index] = _centre(overview.slabs[slab[index]], int(x[index]), int(y[index]))
+    # Two maxima may run to the same centre.
+    chosen = np.flatnonzero(in_layer)
+    chosen = chosen[_strongest(centres[chosen, 0], centres[chosen, 1], gradient[chosen], 1.5)]
+    others = np.concatenate([chosen, np.flatnonzero(~in_layer)])
+    distance, depth = _nearest(centres, overview.slab_nm[slab], chosen, others)
+    threshold = seen[int(np.argmin(np.abs(overview.slab_nm - focus_nm)))][3]
+    return Found(centres[chosen, 0], centres[chosen, 1], distance, depth, threshold)
+
+
+def _identify(image: Floats) -> tuple[Whole, Whole, Floats, float]:
     y, x, gradient = picasso("localize").identify_in_frame(image, 0.0, BOX_PX)
     if not len(x):
-        return Found(np.empty(0), np.empty(0), plane, 0.0)
+        return x, y, gradient, 0.0
     middle = float(np.median(gradient))
     threshold = middle + THRESHOLD_MADS * 1.4826 * float(np.median(np.abs(gradient - middle)))
     bright = gradient > threshold
-    centres = np.array([_centre(image, a, b) for a, b in zip(x[bright], y[bright], strict=True)]).reshape(-1, 2)
-    centres = centres[_first_of_each(centres)]
-    return Found(centres[:, 0], centres[:, 1], plane, threshold)
+    return x[bright], y[bright], gradient[bright], threshold
 
 
-def _centre(image: NDArray[np.float32], x: int, y: int) -> tuple[float, float]:
+def count_spots(image: NDArray[np.uint16]) -> tuple[Whole, Whole]:
+    """Find spots in one image: x and y (pixels) of all that stand out of the noise."""
+    x, y, gradient, _ = _identify(image.astype(np.float32))
+    kept = _strongest(x.astype(float), y.astype(float), gradient.astype(float))
+    return x[kept], y[kept]
+
+
+def _strongest(x: Real, y: Real, strength: Real, within_px: float = SAME_PX) -> Whole:
+    """Of candidates nearer than `within_px` to a stronger one, keep the stronger."""
+    if not len(x):
+        return np.empty(0, np.int64)
+    tree = cKDTree(np.stack([x, y], axis=1))
+    dropped = np.zeros(len(x), bool)
+    kept = []
+    for index in np.argsort(-strength, kind="stable"):
+        if dropped[index]:
+            continue
+        kept.append(index)
+        dropped[tree.query_ball_point((x[index], y[index]), within_px)] = True
+    return np.array(kept, np.int64)
+
+
+def _ghosts(x: Real, y: Real, strength: Real, depth_nm: Real) -> NDArray[np.bool_]:
+    """Tell which candidates, sorted by falling strength, are rings of stronger ones."""
+    ghost = np.zeros(len(x), bool)
+    if not len(x):
+        return ghost
+    places = np.stack([x, y], axis=1)
+    tree = cKDTree(places)
+    for index, near in enumerate(tree.query_ball_point(places, FARTHEST_GHOST_PX)):
+        others = np.array([other for other in near if other < index], np.int64)
+        depth = np.abs(depth_nm[others] - depth_nm[index])
+        aside = np.hypot(*(places[others] - places[index]).T)
+        ring = (strength[index] < GHOST_PART * strength[others]) & (depth >= GHOST_NM)
+        ghost[index] = bool(np.any(ring & ~ghost[others] & (aside <= GHOST_PX + GHOST_PX_PER_UM * depth / 1000)))
+    return ghost
+
+
+def _centre(image: Floats, x: int, y: int) -> tuple[float, float]:
     half = 4
     top, left = max(0, y - half), max(0, x - half)
     patch = image[top : y + half + 1, left : x + half + 1].astype(np.float64)
@@ -93,74 +231,68 @@ def _centre(image: NDArray[np.float32], x: int, y: int) -> tuple[float, float]:
     return left + dx, top + dy
 
 
-def weighted_centre(patch: Real, x: float, y: float, rounds: int = 20) -> tuple[float, float]:
-    """Centre of a spot under a Gaussian window that follows it.
-
-    Of two Gaussians of equal width the weighted mean of the product lies half way, hence the factor of 2.
-
-    Parameters
-    ----------
-    patch : ndarray, shape (a, b)
-        Image above background.
-    x, y : float
-        Where to begin, pixels of the patch.
-    """
-    rows, columns = np.mgrid[: patch.shape[0], : patch.shape[1]]
-    start = x, y
-    light = np.maximum(patch, 0.0)
-    for _ in range(rounds):
-        weight = light * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * CENTRE_SIGMA_PX**2))
-        total = weight.sum()
-        if total <= 0:
-            return start
-        step = 2 * (np.sum(weight * columns) / total - x), 2 * (np.sum(weight * rows) / total - y)
-        x, y = x + step[0], y + step[1]
-        if max(abs(x - start[0]), abs(y - start[1])) > 3.0:
-            return start
-        if max(map(abs, step)) < 1e-3:
-            break
-    return float(x), float(y)
+def _nearest(centres: Real, depth_nm: Real, chosen: Whole, others: Whole) -> tuple[Real, Real]:
+    """Nearest other thing of each chosen candidate: distance along the worse axis, and depth difference."""
+    distance, depth = np.full(len(chosen), np.inf), np.full(len(chosen), np.nan)
+    if len(others) < 2:
+        return distance, depth
+    tree = cKDTree(centres[others])
+    # The chosen stand first among the others, each at its own place.
+    reach, who = tree.query(centres[chosen], k=2, p=np.inf)
+    for row in range(len(chosen)):
+        column = 1 if who[row, 0] == row else 0
+        if np.isfinite(reach[row, column]):
+            distance[row] = reach[row, column]
+            depth[row] = depth_nm[others[who[row, column]]] - depth_nm[chosen[row]]
+    return distance, depth
 
 
-def _first_of_each(centres: Real) -> list[int]:
-    """Leave out candidates that ended on the same centre as an earlier one."""
-    kept: list[int] = []
-    for index, centre in enumerate(centres):
-        if all(np.hypot(*(centre - centres[other])) > 1.0 for other in kept):
-            kept.append(index)
-    return kept
-
-
-def nearest_neighbour_px(x: Real, y: Real) -> Real:
-    """Distance of every candidate to the next one, pixels; infinite where there is none."""
-    if len(x) < 2:
-        return np.full(len(x), np.inf)
-    distance = np.hypot(x[:, None] - x[None, :], y[:, None] - y[None, :])
-    np.fill_diagonal(distance, np.inf)
-    return np.asarray(distance.min(axis=1))
-
-
-def cut_rois(
-    volume: NDArray[np.uint16], x: Real, y: Real, size: int
-) -> tuple[NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Cut ROIs through the whole stack.
+def other_in_roi(roi: NDArray[np.uint16], centre: tuple[float, float], z_step_nm: float) -> tuple[float, float]:
+    """Look for a second thing in a ready-cut ROI, at any depth.
 
     Returns
     -------
-    rois : ndarray, shape (n, P, size, size), uint16
-        Beyond the image the nearest pixel is repeated.
-    x0, y0 : ndarray, shape (n,)
-        First column and row of each ROI.
-    inside : ndarray, shape (n,), bool
-        Whether the ROI lies inside the image.
+    distance_px, depth_nm : float
+        Along the worse axis, and against the plane in which the bead is most distinct; infinite and NaN if there is
+        none.
     """
-    half = size // 2
-    x0, y0 = np.rint(x).astype(np.int64) - half, np.rint(y).astype(np.int64) - half
-    _, height, width = volume.shape
-    rois = np.empty((len(x), volume.shape[0], size, size), np.uint16)
-    for index in range(len(x)):
-        rows = np.clip(np.arange(y0[index], y0[index] + size), 0, height - 1)
-        columns = np.clip(np.arange(x0[index], x0[index] + size), 0, width - 1)
-        rois[index] = volume[:, rows[:, None], columns]
-    inside = (x0 >= 0) & (y0 >= 0) & (x0 + size <= width) & (y0 + size <= height)
-    return rois, x0, y0, inside
+    # Picasso's identification leaves out the rim of an image, which in a ROI is most of it.
+    per_slab = max(1, round(SLAB_NM / z_step_nm))
+    slabs = np.stack([roi[at : at + per_slab].mean(axis=0, dtype=np.float32) for at in range(0, len(roi), per_slab)])
+    detail = ndimage.gaussian_filter(slabs, (0, 1.0, 1.0)) - ndimage.gaussian_filter(slabs, (0, 3.0, 3.0))
+    away = np.maximum(
+        *np.abs(np.mgrid[: roi.shape[1], : roi.shape[2]] - np.array([centre[1], centre[0]])[:, None, None])
+    )
+    own = np.where(away <= SAME_PX, detail, -np.inf)
+    best = np.unravel_index(int(np.argmax(own)), own.shape)
+    noise = 1.4826 * np.median(np.abs(detail - np.median(detail, axis=(1, 2), keepdims=True)), axis=(1, 2))
+    limit = np.maximum(ROI_NEIGHBOUR_PART * detail[best], THRESHOLD_MADS * noise)[:, None, None]
+    peaks = (detail == ndimage.maximum_filter(detail, (1, 3, 3))) & (detail > limit) & (away > OWN_LOBES_PX)
+    if not peaks.any():
+        return float("inf"), float("nan")
+    slab, row, column = np.nonzero(peaks)
+    nearest = int(np.argmin(away[row, column]))
+    depth = (int(slab[nearest]) - int(best[0])) * per_slab * z_step_nm
+    return float(away[row[nearest], column[nearest]]), float(depth)
+
+
+def roi_corners(x: Real, y: Real, size: int) -> tuple[Whole, Whole]:
+    """First column and row of ROIs of `size` pixels around centres."""
+    return np.rint(x).astype(np.int64) - size // 2, np.rint(y).astype(np.int64) - size // 2
+
+
+def cut_rois(pixels: StackPixels, order: Whole, x0: Whole, y0: Whole, size: int) -> NDArray[np.uint16]:
+    """Cut ROIs through the whole stack, plane by plane; beyond the image the nearest pixel is repeated.
+
+    Returns
+    -------
+    ndarray, shape (n, P, size, size), uint16
+    """
+    height, width = pixels.shape[1:]
+    span = np.arange(size)
+    rows = np.clip(y0[:, None] + span, 0, height - 1)[:, :, None]
+    columns = np.clip(x0[:, None] + span, 0, width - 1)[:, None, :]
+    rois = np.empty((len(x0), len(order), size, size), np.uint16)
+    for place, plane in blocks(pixels, order):
+        rois[:, place] = plane[rows, columns]
+    return rois

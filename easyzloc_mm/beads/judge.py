@@ -8,11 +8,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-MIN_NEIGHBOUR_PX = 15.0
-"""Edge of the network's crop: a nearer neighbour would be in it."""
-MIN_SNR = 10.0
-MAX_MISFIT = 0.10
-MISFIT_MADS = 5.0
+from easyzloc_mm.beads.field import robust_surface
+
+Real = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+class Rules(StrEnum):
+    """Whose rules decide."""
+
+    DEFAULT = "default"
+    PAPER = "paper"
+    """As published (`easyzloc_mm.beads.paper`)."""
 
 
 class Reason(StrEnum):
@@ -20,46 +27,101 @@ class Reason(StrEnum):
 
     EDGE = "edge"
     """The ROI leaves the image."""
-    NEIGHBOUR = "neighbour"
-    """Another candidate is nearer than `MIN_NEIGHBOUR_PX`."""
     SATURATED = "saturated"
-    """A pixel is at the camera's upper end."""
+    """Pixels are at the camera's upper end."""
+    NEIGHBOUR = "neighbour"
+    """Something else, at whatever depth, is inside the crop that the network sees, or reaches into it."""
     FAINT = "faint"
-    """Peak over background, in focus, below `MIN_SNR` times its noise."""
+    """The peak in focus does not stand out of its noise."""
     FOCUS = "focus outside the stack"
+    """The sharpest plane is the first or the last, or too little of the stack lies around it."""
+    AXIAL = "axial profile"
+    """Brightness along z is no skewed Gaussian, or not as wide as the others'."""
+    LATERAL = "lateral profile"
+    """The image in focus is no skewed Gaussian, or not as wide as the others' around it."""
+    BLEACHING = "bleaching"
+    """Loses or gains light along the scan unlike the others."""
+    WANDER = "wander"
+    """Moves sideways through the stack unlike the others."""
     SHAPE = "shape"
-    """Unlike its neighbours by more than noise explains: a doublet, dirt, or something out of focus nearby."""
+    """Unlike what the other beads say a bead at this place looks like, by more than noise explains."""
 
 
-def misfit_limit(misfit: NDArray[np.float64]) -> float:
-    """Misfit above which a bead is an outlier among its like; never below `MAX_MISFIT`."""
-    known = misfit[np.isfinite(misfit)]
-    if not len(known):
-        return MAX_MISFIT
-    middle = float(np.median(known))
-    return max(MAX_MISFIT, middle + MISFIT_MADS * 1.4826 * float(np.median(np.abs(known - middle))))
+MIN_NEIGHBOUR_PX = 11.0
+"""Half of the network's crop, and the radius of a focused spot beyond it, along x or y."""
+MIN_SNR = 8.0
+SATURATED_PIXELS = 3
+OUTLIER_MADS = 6.0
+"""Profiles and shapes are held against the accepted beads around: so many robust deviations off are too many ..."""
+FLOORS = {
+    "axial_misfit": 0.04,
+    "axial_width_nm": 0.25,
+    "lateral_misfit": 0.03,
+    "lateral_width_px": 0.12,
+    "lateral_length_px": 0.15,
+    "fading_per_um": 0.06,
+    "wander_px": 0.15,
+    "misfit": 0.002,
+}
+"""... but never less than this. `misfit` is judged by its square, the energy that is not explained: what noise leaves
+of it for a dim bead scatters around zero there."""
+RELATIVE = ("axial_width_nm", "lateral_width_px", "lateral_length_px")
+"""Differences of these are relative ones."""
+BOTH_WAYS = (*RELATIVE, "fading_per_um")
+FIELD_DEGREE = 2
+MIN_FOR_FIELD = 40
+ROUNDS = 3
 
 
-def reasons(measures: pd.DataFrame, *, final: bool) -> tuple[str, ...]:
+def judge(measures: pd.DataFrame, place: Real, *, field_known: bool, final: bool = True) -> tuple[str, ...]:
     """Give every candidate its reason, or the empty string.
 
     Parameters
     ----------
     measures : DataFrame
-        Columns ``edge``, ``neighbour_px``, ``saturated``, ``snr``, ``focus_um`` and, where `final`, ``misfit``.
+        Columns ``edge``, ``saturated``, ``neighbour_px``, ``snr``, ``focus_um``; where `final`, also those of `FLOORS`.
+    place : ndarray, shape (n, 2)
+        Places in the field, -1..1: what is normal may change over it.
+    field_known : bool
+        Whether places mean anything.
+    final : bool
+        False before alignment, when only the candidates themselves are known.
     """
     verdict = np.full(len(measures), "", dtype=object)
 
-    def reject(where: NDArray[np.bool_], reason: Reason) -> None:
+    def reject(where: Flags, reason: Reason) -> None:
         verdict[where & (verdict == "")] = str(reason)
 
-    reject(measures["edge"].to_numpy() > 0, Reason.EDGE)
-    reject(measures["neighbour_px"].to_numpy() < MIN_NEIGHBOUR_PX, Reason.NEIGHBOUR)
-    reject(measures["saturated"].to_numpy() > 0, Reason.SATURATED)
-    reject(measures["snr"].to_numpy() < MIN_SNR, Reason.FAINT)
-    reject(~np.isfinite(measures["focus_um"].to_numpy()), Reason.FOCUS)
+    def value(name: str) -> Real:
+        return measures[name].to_numpy(float)
+
+    reject(value("edge") > 0, Reason.EDGE)
+    reject(value("saturated") >= SATURATED_PIXELS, Reason.SATURATED)
+    # A ready-cut ROI is meant to hold one bead: a second one anywhere in it is one too many.
+    reject(value("neighbour_px") < (MIN_NEIGHBOUR_PX if field_known else np.inf), Reason.NEIGHBOUR)
+    reject(value("snr") < MIN_SNR, Reason.FAINT)
+    reject(~np.isfinite(value("focus_um")), Reason.FOCUS)
     if final:
-        misfit = measures["misfit"].to_numpy()
-        good = misfit[verdict == ""]
-        reject(misfit > misfit_limit(good), Reason.SHAPE)
+        reject(~np.isfinite(value("misfit")), Reason.FOCUS)
+        good = verdict == ""
+        outlying: dict[str, Flags] = {}
+        for _ in range(ROUNDS):
+            outlying = {name: _outlying(value(name), name, place, good, field_known) for name in FLOORS}
+            good = (verdict == "") & ~np.any(list(outlying.values()), axis=0)
+        reject(outlying["axial_misfit"] | outlying["axial_width_nm"], Reason.AXIAL)
+        lateral = outlying["lateral_misfit"] | outlying["lateral_width_px"] | outlying["lateral_length_px"]
+        reject(lateral, Reason.LATERAL)
+        reject(outlying["fading_per_um"], Reason.BLEACHING)
+        reject(outlying["wander_px"], Reason.WANDER)
+        reject(outlying["misfit"], Reason.SHAPE)
     return tuple(str(item) for item in verdict)
+
+
+def _outlying(values: Real, name: str, place: Real, good: Flags, field_known: bool) -> Flags:
+    scale = np.log(np.maximum(values, 1e-3)) if name in RELATIVE else values**2 if name == "misfit" else values
+    degree = FIELD_DEGREE if field_known and good.sum() >= MIN_FOR_FIELD else 0
+    surface, _, scatter = robust_surface(scale, place, good, degree)
+    limit = max(FLOORS[name], OUTLIER_MADS * scatter)
+    difference = np.abs(scale - surface) if name in BOTH_WAYS else scale - surface
+    with np.errstate(invalid="ignore"):
+        return np.asarray(~(difference <= limit))

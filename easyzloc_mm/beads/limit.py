@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import make_lsq_spline
 
-from easyzloc_mm.beads.align import PATCH_PX, register
+from easyzloc_mm.beads.registration import PATCH_PX, register
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.store.bead_set import BeadSet
 

@@ -203,3 +203,18 @@ def npc(
     from easyzloc_mm.analysis.bench_npc import bench_npc
 
     finish(bench_npc(pores=pores, seed=seed), as_json=as_json, title="nuclear pores")
+
+
+@bench_app.command("beads")
+def beads(
+    quick: Annotated[bool, typer.Option("--quick", help="2 fields of 301 planes instead of 14 of 601.")] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 1,
+    keep: Annotated[Path | None, typer.Option("--keep", help="Keep stacks, truth and data sets here (4 GB).")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Bead labels and verdicts against known truth, ours and the paper's rules, with time and memory."""
+    from easyzloc_mm.beads.bench import bench_beads
+
+    with progress_display() as show:
+        result = bench_beads(quick=quick, seed=seed, keep=keep, progress=show)
+    finish(result, as_json=as_json, title="bead calibration against the truth")

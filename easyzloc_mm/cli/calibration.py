@@ -63,6 +63,7 @@ def calibrate(
 def acquire_beads(
     profile: ProfileOption,
     out: Annotated[Path, typer.Option("--out", "-o", help="Bead stacks to write, NAME.ome.zarr.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -73,9 +74,9 @@ def acquire_beads(
     from easyzloc_mm.store.output import check_output
 
     loaded = load_profile(profile)
-    check_output(out, overwrite=overwrite)
+    check_output(out, overwrite=overwrite or resume)
     with progress_display() as show, connect(loaded) as microscope:
-        report = acquire_bead_stacks(microscope, loaded, out, overwrite=overwrite, progress=show)
+        report = acquire_bead_stacks(microscope, loaded, out, overwrite=overwrite, resume=resume, progress=show)
     finish({"out": out, **report.as_dict()}, as_json=as_json, title="bead stacks")
 
 
@@ -87,16 +88,26 @@ def beads(
     z_step_nm: Annotated[float | None, typer.Option("--z-step-nm", help="Where the file does not say.")] = None,
     baseline_adu: Annotated[float | None, typer.Option("--baseline-adu", help="Camera offset, ADU.")] = None,
     electrons_per_adu: Annotated[float | None, typer.Option("--electrons-per-adu", help="Camera gain.")] = None,
-    report: Annotated[Path | None, typer.Option("--report", help="Also write an HTML report to this folder.")] = None,
+    rules: Annotated[
+        str, typer.Option("--rules", help="Who judges and labels: default, or paper (the published rules).")
+    ] = "default",
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Folder of the HTML report; NAME_report beside --out by default.")
+    ] = None,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Find, judge, align and label beads: stacks to a bead data set."""
-    from easyzloc_mm.beads import beads_from_sources, count_reasons, write_bead_report
+    from easyzloc_mm.beads import Rules, beads_from_sources, count_reasons, write_bead_report
+    from easyzloc_mm.errors import InputError
     from easyzloc_mm.store.bead_set import write_bead_set
     from easyzloc_mm.store.output import check_output
 
+    if rules not in list(Rules):
+        raise InputError(f"--rules {rules}: choose one of {', '.join(Rules)}")
+    page = report or out.with_name(f"{out.name.removesuffix('.zarr')}_report")
     check_output(out, overwrite=overwrite)
+    check_output(page, overwrite=overwrite)
     with progress_display() as show:
         bead_set = beads_from_sources(
             sources,
@@ -105,11 +116,11 @@ def beads(
             z_step_nm=z_step_nm,
             baseline_adu=baseline_adu,
             electrons_per_adu=electrons_per_adu,
+            rules=Rules(rules),
             progress=show,
         )
     write_bead_set(out, bead_set, overwrite=overwrite)
-    if report is not None:
-        write_bead_report(bead_set, report)
+    write_bead_report(bead_set, page)
     finish(
         {
             "out": out,
@@ -118,6 +129,7 @@ def beads(
             "rejected": count_reasons(bead_set),
             "regions": len(set(bead_set.region[bead_set.accepted].tolist())),
             "units_estimated": bead_set.units.estimated,
+            "report": page / "index.html",
         },
         as_json=as_json,
         title="beads",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from easyzloc_mm.store.output import whole_or_nothing
 KIND = "bead data set"
 SCHEMA_VERSION = 1
 ARRAYS = ("rois", "z_nm", "x", "y", "roi_x0", "roi_y0", "stack", "region", "accepted")
+LATER_ARRAYS = ("light",)
+"""Arrays that older stores lack."""
 ROI_CHUNK = 16
 
 
@@ -54,6 +57,11 @@ class BeadSet:
         Whether `x`, `y` are places in the field.
     sources : tuple of str
         Names of the files or stores that the beads come from.
+    light : ndarray, shape (n, P), float32
+        Light of each plane relative to the one in focus, where beads bleach or the lamp drifts along the scan: divide a
+        plane's photons above background by it, or brightness is a clue to z. 1 where nobody measured it.
+    stacks : DataFrame
+        One row per stack: source, planes, z range, focus, threshold, light; empty for ready-cut ROIs.
     """
 
     rois: NDArray[np.uint16]
@@ -72,6 +80,12 @@ class BeadSet:
     field_known: bool
     sources: tuple[str, ...] = ()
     measures: pd.DataFrame = field(default_factory=pd.DataFrame)
+    light: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    stacks: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def __post_init__(self) -> None:
+        if not self.light.size:
+            object.__setattr__(self, "light", np.ones(self.z_nm.shape, np.float32))
 
     def __len__(self) -> int:
         return len(self.accepted)
@@ -79,7 +93,7 @@ class BeadSet:
     def digest(self) -> str:
         """SHA-256 of what training sees of the data set."""
         content = hashlib.sha256()
-        for name in ARRAYS:
+        for name in (*ARRAYS, *LATER_ARRAYS):
             content.update(np.ascontiguousarray(getattr(self, name)).tobytes())
         content.update(repr((self.units, self.pixel_size_nm, self.field_size_px, self.field_known)).encode())
         return content.hexdigest()
@@ -106,9 +120,10 @@ def write_bead_set(path: Path, beads: BeadSet, *, overwrite: bool = False) -> No
             "reason": list(beads.reason),
             "sources": list(beads.sources),
             "measures": list(beads.measures.columns),
+            "stacks": json.loads(beads.stacks.to_json(orient="records")),
         }
         root = zarr.create_group(draft, attributes={"easyzloc": facts})
-        for name in ARRAYS:
+        for name in (*ARRAYS, *LATER_ARRAYS):
             values = np.asarray(getattr(beads, name))
             chunks = (ROI_CHUNK, *values.shape[1:]) if name == "rois" else values.shape
             array = root.create_array(
@@ -147,7 +162,7 @@ def read_bead_set(path: Path) -> BeadSet:
         raise InputError(f"{path} is no bead data set: give a beads.zarr that `beads` or `calibrate` wrote") from None
     if version != SCHEMA_VERSION:
         raise InputError(f"{path} has schema version {version}, not {SCHEMA_VERSION}: run `beads` again")
-    arrays = {name: np.asarray(root[name][...]) for name in ARRAYS}
+    arrays = {name: np.asarray(root[name][...]) for name in (*ARRAYS, *LATER_ARRAYS) if name in root}
     return BeadSet(
         **arrays,
         reason=tuple(facts["reason"]),
@@ -157,4 +172,5 @@ def read_bead_set(path: Path) -> BeadSet:
         field_known=bool(facts["field_known"]),
         sources=tuple(facts["sources"]),
         measures=pd.DataFrame({name: root[f"measures/{name}"][...] for name in facts["measures"]}),
+        stacks=pd.DataFrame(facts.get("stacks", [])),
     )

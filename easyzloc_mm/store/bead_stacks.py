@@ -108,6 +108,10 @@ class BeadStack:
         Camera units of the profile that the stack was taken with.
     source : Path
         File or store.
+    full_scale_adu : int or None
+        The camera's upper end, where it is known.
+    fading_per_um : float or None
+        Relative change of the beads' light per um of rising z, where it was measured.
     """
 
     fov: int
@@ -117,6 +121,8 @@ class BeadStack:
     z_step_nm: float
     units: CameraUnits | None
     source: Path
+    full_scale_adu: int | None = None
+    fading_per_um: float | None = None
 
 
 class BeadStackWriter:
@@ -136,11 +142,15 @@ class BeadStackWriter:
         Replace an existing store.
     provenance : mapping, optional
         More attributes: versions, device labels.
+    planned_planes : int, optional
+        Planes of a complete stack; without it a store cannot be resumed.
+    resume : bool
+        Go on with an existing store of the same plan; stacks that are not complete are removed from it.
 
     Raises
     ------
     InputError
-        `path` exists, or its folder does not.
+        `path` exists, or its folder does not; on `resume`, it holds something else or was taken by another plan.
     """
 
     def __init__(
@@ -153,26 +163,88 @@ class BeadStackWriter:
         *,
         overwrite: bool = False,
         provenance: Mapping[str, Any] | None = None,
+        planned_planes: int | None = None,
+        resume: bool = False,
     ) -> None:
         import zarr
 
-        self.path = claim_stream(path, overwrite=overwrite)
         self._shape_yx = (int(shape_yx[0]), int(shape_yx[1]))
         self._scale = {"z": z_step_nm / 1000, "y": pixel_size_nm / 1000, "x": pixel_size_nm / 1000}
         self._images: dict[int, zarr.Array] = {}
         self._tables: dict[int, zarr.Array] = {}
         self._done: dict[int, int] = {}
         self._presets: list[str] = []
+        if resume and Path(path).exists():
+            self.path = Path(path)
+            self._take_up(profile_dump)
+            return
+        self.path = claim_stream(path, overwrite=overwrite)
         facts = {
             "kind": "bead stacks",
             "pixel_size_nm": float(pixel_size_nm),
             "z_step_nm": float(z_step_nm),
             "profile": dict(profile_dump),
+            "planned_planes": planned_planes,
             "provenance": dict(provenance or {}),
         }
         self._root = zarr.create_group(self.path, attributes=collection_attributes(easyzloc=facts))
         self._ome = self._root.create_group("OME", attributes=series_attributes([]))
         self._plane_group = self._root.create_group("planes", attributes={"columns": [*NUMBERS, "illumination"]})
+
+    def _take_up(self, profile_dump: Mapping[str, Any]) -> None:
+        """Open an existing store and drop its unfinished stacks: their beads are bleached by then."""
+        import zarr
+
+        try:
+            root: Any = zarr.open_group(self.path, mode="r+")
+            facts: Any = root.attrs["easyzloc"]
+            if facts["kind"] != "bead stacks":
+                raise KeyError("kind")
+        except (KeyError, ValueError, TypeError, OSError):
+            raise InputError(f"{self.path} holds no bead stacks to go on with: choose another --out") from None
+        for section in ("beads", "camera", "optics"):
+            before, now = facts["profile"].get(section, {}), dict(profile_dump.get(section, {}))
+            changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+            if changed:
+                raise InputError(
+                    f"{self.path} was begun with another {section}.{changed[0]} ({before.get(changed[0])}, now "
+                    f"{now.get(changed[0])}): set it back, or start anew with another --out"
+                )
+        # No stack was begun before the groups of all stacks were there.
+        self._root, self._ome = root, root["OME"]
+        plane_group: Any = root["planes"]
+        self._plane_group = plane_group
+        self._presets = list(plane_group.attrs.get("illuminations", []))
+        if not facts.get("planned_planes"):
+            raise InputError(f"{self.path} does not say how many planes a complete stack has: it cannot be resumed")
+        planned = int(facts["planned_planes"])
+        for name in sorted((name for name in root.group_keys() if name.isdigit()), key=int):
+            rows = np.asarray(plane_group[name][:]) if name in plane_group else np.empty((0, 1))
+            done = int(np.isfinite(rows[:, -1]).sum())
+            if done < planned:
+                del root[name]
+                if name in self._plane_group:
+                    del self._plane_group[name]
+                continue
+            self._images[int(name)], self._tables[int(name)] = root[f"{name}/0"], plane_group[name]
+            self._done[int(name)] = done
+        self._ome.attrs.update(series_attributes([str(known) for known in self._images]))
+
+    @property
+    def planes_done(self) -> dict[int, int]:
+        """Complete planes of each field of view."""
+        return dict(self._done)
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """What `note` kept."""
+        facts: Any = self._root.attrs["easyzloc"]
+        return dict(facts.get("progress", {}))
+
+    def note(self, progress: Mapping[str, Any]) -> None:
+        """Keep what an interrupted acquisition needs to go on."""
+        facts: Any = self._root.attrs["easyzloc"]
+        self._root.attrs.update({"easyzloc": {**facts, "progress": dict(progress)}})
 
     def add_fov(self, fov: int, planes: int) -> None:
         """Make room for one stack of `planes` planes, which are then written from 0 upwards."""
@@ -210,6 +282,11 @@ class BeadStackWriter:
             dtype=np.float64,
         )
         self._done[fov] = plane + 1
+
+    def note_fading(self, fov: int, fading_per_um: float) -> None:
+        """Keep how the light changed along a stack."""
+        if math.isfinite(fading_per_um):
+            self._root[str(fov)].attrs.update({"easyzloc": {"fading_per_um": float(fading_per_um)}})
 
     def _preset_index(self, illumination: str | None) -> int:
         if illumination is None:
@@ -309,8 +386,15 @@ def _open_store(path: Path, z_step_nm: float | None, pixel_size_nm: float | None
                 z_step_nm=float(z_step_nm or facts["z_step_nm"]),
                 units=units,
                 source=path,
+                full_scale_adu=2 ** int(camera["bit_depth"]) - 1 if camera and "bit_depth" in camera else None,
+                fading_per_um=_attribute(root[name], "fading_per_um"),
             )
         )
     if not stacks:
         raise InputError(f"{path} holds no complete plane: it was cut off before the first one; acquire again")
     return stacks
+
+
+def _attribute(group: Any, name: str) -> float | None:
+    value = dict(group.attrs.get("easyzloc", {})).get(name)
+    return None if value is None else float(value)

@@ -1,0 +1,193 @@
+"""Candidates to labelled beads: measure, align, judge, and align again without what was rejected."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from easyzloc_mm.beads.align import RegisteredStack, align
+from easyzloc_mm.beads.checks import DEPTHS_NM
+from easyzloc_mm.beads.judge import Rules, judge
+from easyzloc_mm.beads.measure import Bead, fit_profiles, measure_bead
+from easyzloc_mm.beads.paper import paper_rules
+from easyzloc_mm.profile import CameraUnits
+
+Progress = Callable[[str, float], None]
+Real = NDArray[np.float64]
+Whole = NDArray[np.int64]
+
+ROUNDS = 2
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What was found, before anyone judged it; arrays of shape (n,).
+
+    Attributes
+    ----------
+    rois : ndarray, shape (n, P, R, R), uint16
+        ADU; planes beyond those of a bead's own stack are zero.
+    stage_nm : sequence of ndarray
+        Rising stage positions of each bead's planes.
+    x, y : ndarray
+        Where each was found, sensor pixels.
+    x0, y0 : ndarray
+        Sensor pixel of the ROI's corner.
+    stack : ndarray
+        Which stack each is from.
+    edge : ndarray of bool
+        Whether the ROI leaves the image.
+    neighbour_px, neighbour_nm : ndarray
+        Nearest other thing (`find.Found`).
+    field_size_px : (int, int)
+        Width and height of the image.
+    field_known : bool
+        Whether places mean anything.
+    units : CameraUnits
+    full_scale_adu : int
+    """
+
+    rois: NDArray[np.uint16]
+    stage_nm: Sequence[Real]
+    x: Real
+    y: Real
+    x0: Whole
+    y0: Whole
+    stack: Whole
+    edge: NDArray[np.bool_]
+    neighbour_px: Real
+    neighbour_nm: Real
+    field_size_px: tuple[int, int]
+    field_known: bool
+    units: CameraUnits
+    full_scale_adu: int
+
+    @property
+    def place(self) -> Real:
+        """Places in the field, -1..1, shape (n, 2)."""
+        width, height = self.field_size_px
+        return np.stack([2 * self.x / max(width, 2) - 1, 2 * self.y / max(height, 2) - 1], axis=1)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Verdicts and foci of candidates.
+
+    Attributes
+    ----------
+    focus_nm : ndarray, shape (n,)
+        Stage position of each focus, NaN where it is not known.
+    reason : tuple of str
+        Empty for accepted beads.
+    x, y : ndarray, shape (n,)
+        Centres, sensor pixels.
+    measures : DataFrame
+        Everything measured, one row per candidate.
+    degree : int
+        Of the polynomial that describes the blur over the field; -1 under the paper's rules.
+    """
+
+    focus_nm: Real
+    reason: tuple[str, ...]
+    x: Real
+    y: Real
+    measures: pd.DataFrame
+    degree: int
+
+
+def measure(candidates: Candidates, progress: Progress | None = None) -> list[Bead]:
+    """Measure all candidates, on all cores."""
+    place = candidates.place
+
+    def one(index: int) -> Bead:
+        stage = candidates.stage_nm[index]
+        return measure_bead(
+            candidates.rois[index, : len(stage)],
+            stage,
+            (candidates.x[index] - candidates.x0[index], candidates.y[index] - candidates.y0[index]),
+            (float(place[index, 0]), float(place[index, 1])),
+            candidates.units,
+            candidates.full_scale_adu,
+        )
+
+    beads = []
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for bead in pool.map(one, range(len(candidates.x))):
+            beads.append(bead)
+            if progress and len(beads) % 20 == 0:
+                progress(f"measuring beads: {len(beads)} of {len(candidates.x)}", len(beads) / len(candidates.x))
+    return beads
+
+
+def label(
+    candidates: Candidates, beads: list[Bead], *, rules: Rules = Rules.DEFAULT, progress: Progress | None = None
+) -> Labelled:
+    """Judge, align and label measured candidates.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    beads : list of Bead
+        From `measure`.
+    rules : Rules
+        Whose rules.
+    progress : callable, optional
+        Given (message, fraction).
+    """
+
+    def tell(message: str, fraction: float) -> None:
+        if progress:
+            progress(message, fraction)
+
+    table = pd.DataFrame(
+        {
+            "snr": [bead.snr for bead in beads],
+            "photons": [bead.photons for bead in beads],
+            "background": [bead.background for bead in beads],
+            "saturated": [float(bead.saturated) for bead in beads],
+            "edge": candidates.edge.astype(float),
+            "neighbour_px": candidates.neighbour_px,
+            "neighbour_nm": candidates.neighbour_nm,
+        }
+    )
+    sharpness = np.array([bead.sharpness_nm for bead in beads])
+    x = candidates.x0 + np.array([bead.x for bead in beads])
+    y = candidates.y0 + np.array([bead.y for bead in beads])
+    table["focus_um"] = sharpness / 1000
+    tell("fitting profiles", 0.0)
+    table = table.assign(**fit_profiles(beads, sharpness))
+    if rules is Rules.PAPER:
+        tell("the paper's rules", 0.3)
+        focus, reason, measured = paper_rules(candidates, np.array([bead.sharpness_nm for bead in beads]))
+        table = table.assign(focus_um=focus / 1000, **measured)
+        return Labelled(focus, reason, x, y, table, -1)
+    known, place = candidates.field_known, candidates.place
+    stacks: list[RegisteredStack] = [bead.stack for bead in beads]
+    reason = judge(table, place, field_known=known, final=False)
+    for round_number in range(ROUNDS):
+        tell("aligning beads", 0.3 + 0.35 * round_number)
+        aligned = align(stacks, sharpness, field_known=known, suspects=np.array([bool(why) for why in reason]))
+        table["focus_um"], table["misfit"] = aligned.focus_nm / 1000, aligned.misfit
+        table["fading_per_um"], table["wander_px"] = aligned.fading_per_um, aligned.wander_px
+        table["sharpness_shift_nm"] = aligned.sharpness_shift_nm
+        reason = judge(table, place, field_known=known)
+    return Labelled(aligned.focus_nm, reason, x, y, table, aligned.degree)
+
+
+def depth_profiles(beads: list[Bead]) -> Real:
+    """Each bead at the depths by which scan directions are compared, around its sharpness focus; (n, K, pixels)."""
+    profiles = np.full((len(beads), len(DEPTHS_NM), beads[0].stack.patches.shape[1]), np.nan)
+    for row, bead in enumerate(beads):
+        if not np.isfinite(bead.sharpness_nm):
+            continue
+        z_nm = bead.stack.stage_nm - bead.sharpness_nm
+        inside = (z_nm[0] <= DEPTHS_NM) & (z_nm[-1] >= DEPTHS_NM)
+        nearest = np.abs(z_nm[None] - DEPTHS_NM[inside, None]).argmin(axis=1)
+        profiles[row, inside] = bead.stack.patches[nearest] / max(bead.photons, 1.0)
+    return profiles

@@ -1,0 +1,91 @@
+"""Sub-pixel registration: every bead's stack on the same 15x15 grid, centred on the bead."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Real = NDArray[np.float64]
+Floats = NDArray[np.float32]
+
+PATCH_PX = 15
+CENTRE_SIGMA_PX = 1.3
+"""Width of the window of the centre: about that of a focused spot."""
+FARTHEST_PX = 3.0
+"""A centre that runs farther away has left its spot."""
+
+
+def register(photons: Floats, x: float, y: float) -> Floats:
+    """Cut 15x15 pixels centred on (x, y) out of every plane, by cubic interpolation.
+
+    Parameters
+    ----------
+    photons : ndarray, shape (P, R, R)
+        Photons above background.
+    x, y : float
+        Centre of the bead, pixels of the ROI.
+
+    Returns
+    -------
+    ndarray, shape (P, 15 * 15), float32
+    """
+    rows, columns = _shift_matrix(photons.shape[1], y), _shift_matrix(photons.shape[2], x)
+    patches = rows @ photons @ columns.T
+    return np.ascontiguousarray(patches.reshape(len(photons), -1), np.float32)
+
+
+def noise_kept(x: float, y: float) -> float:
+    """Part of a pixel's variance that interpolation at (x, y) leaves: 1 on a pixel, 0.4 between four."""
+    size = 2 * PATCH_PX
+    centres = PATCH_PX + x % 1.0, PATCH_PX + y % 1.0
+    across, down = (float(np.mean(np.sum(_shift_matrix(size, at) ** 2, axis=1))) for at in centres)
+    return across * down
+
+
+def _shift_matrix(size: int, centre: float) -> Floats:
+    matrix = np.zeros((PATCH_PX, size), np.float32)
+    for index in range(PATCH_PX):
+        at = centre - PATCH_PX // 2 + index
+        base = int(np.floor(at))
+        t = at - base
+        weights = (
+            ((-0.5 * t + 1) * t - 0.5) * t,
+            (1.5 * t - 2.5) * t * t + 1,
+            ((-1.5 * t + 2) * t + 0.5) * t,
+            (0.5 * t - 0.5) * t * t,
+        )
+        for tap, weight in enumerate(weights):
+            matrix[index, min(max(base - 1 + tap, 0), size - 1)] += weight
+    return matrix
+
+
+def weighted_centre(patch: Real, x: float, y: float, rounds: int = 20) -> tuple[float, float]:
+    """Centre of a spot under a Gaussian window that follows it.
+
+    Of two Gaussians of equal width the weighted mean of the product lies half way, hence the factor of 2.
+
+    Parameters
+    ----------
+    patch : ndarray, shape (a, b)
+        Image above background.
+    x, y : float
+        Where to begin, pixels of the patch.
+    """
+    columns, rows = np.arange(patch.shape[1]), np.arange(patch.shape[0])
+    start = x, y
+    light = np.maximum(patch, 0.0)
+    for _ in range(rounds):
+        across = np.exp(-((columns - x) ** 2) / (2 * CENTRE_SIGMA_PX**2))
+        down = np.exp(-((rows - y) ** 2) / (2 * CENTRE_SIGMA_PX**2))
+        by_row, by_column = light @ across, down @ light
+        total = float(by_row @ down)
+        if total <= 0:
+            return start
+        dx = 2 * (float((by_column * across) @ columns) / total - x)
+        dy = 2 * (float((by_row * down) @ rows) / total - y)
+        x, y = x + dx, y + dy
+        if max(abs(x - start[0]), abs(y - start[1])) > FARTHEST_PX:
+            return start
+        if max(abs(dx), abs(dy)) < 1e-3:
+            break
+    return float(x), float(y)

@@ -1,0 +1,106 @@
+"""A bead data set from files: what the files say, what the caller says, and what has to be guessed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from easyzloc_mm.beads.build import Progress, bead_set_from_rois, build_bead_set
+from easyzloc_mm.beads.judge import Rules
+from easyzloc_mm.beads.units import estimate_units
+from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.profile import CameraUnits
+from easyzloc_mm.store.bead_set import BeadSet
+from easyzloc_mm.store.bead_stacks import BeadStack, open_bead_stacks
+from easyzloc_mm.store.bead_tiffs import read_roi_stacks
+
+SAMPLE_PLANES = 60
+"""So many planes around the middle of a stack are enough to guess camera units from."""
+
+
+def beads_from_sources(
+    sources: Sequence[Path],
+    *,
+    rois: bool = False,
+    pixel_size_nm: float | None = None,
+    z_step_nm: float | None = None,
+    baseline_adu: float | None = None,
+    electrons_per_adu: float | None = None,
+    rules: Rules = Rules.DEFAULT,
+    progress: Progress | None = None,
+) -> BeadSet:
+    """Build a bead data set from files: bead stacks, or one file of ready-cut ROIs.
+
+    Camera units come from the arguments, else from the files; what neither says is estimated, with a warning.
+
+    Raises
+    ------
+    InputError
+        A source is missing or is not what it should be.
+    """
+    if rois:
+        if len(sources) != 1:
+            raise InputError("--rois takes one file of ROI stacks (n,z,y,x): give one source")
+        if pixel_size_nm is None or z_step_nm is None:
+            raise InputError("ready-cut ROIs do not say their sampling: give --pixel-size-nm and --z-step-nm")
+        cut = read_roi_stacks(sources[0])
+        units = _units(None, cut, baseline_adu, electrons_per_adu)
+        name = Path(sources[0]).name
+        return bead_set_from_rois(cut, units, pixel_size_nm, z_step_nm, source=name, rules=rules, progress=progress)
+    stacks = [
+        stack
+        for source in sources
+        for stack in open_bead_stacks(source, z_step_nm=z_step_nm, pixel_size_nm=pixel_size_nm)
+    ]
+    sizes = {stack.pixel_size_nm for stack in stacks}
+    if len(sizes) > 1:
+        raise InputError(f"the sources have different pixel sizes ({sorted(sizes)} nm): give --pixel-size-nm")
+    known = _same_units(stacks)
+    sample = np.empty((0, 3, 1, 1), np.uint16) if known else _sample(stacks[0])
+    units = _units(known, sample, baseline_adu, electrons_per_adu)
+    return build_bead_set(stacks, units, sizes.pop(), rules=rules, progress=progress)
+
+
+def _same_units(stacks: list[BeadStack]) -> CameraUnits | None:
+    known = {stack.units.model_dump_json(): stack.units for stack in stacks if stack.units is not None}
+    if len(known) > 1:
+        raise InputError(
+            "the sources were taken with different camera units (baseline, gain or read noise): build one data set "
+            "per camera setting"
+        )
+    return next(iter(known.values()), None)
+
+
+def _sample(stack: BeadStack) -> NDArray[np.uint16]:
+    planes = stack.pixels.shape[0]
+    first = max(0, planes // 2 - SAMPLE_PLANES // 2)
+    return np.asarray(stack.pixels[first : first + SAMPLE_PLANES])[None, :, ::2, ::2]
+
+
+def _units(
+    known: CameraUnits | None,
+    sample: NDArray[np.uint16],
+    baseline_adu: float | None,
+    electrons_per_adu: float | None,
+) -> CameraUnits:
+    given = {
+        key: value
+        for key, value in (("baseline_adu", baseline_adu), ("electrons_per_adu", electrons_per_adu))
+        if value is not None
+    }
+    if known is not None:
+        return known.model_copy(update=given)
+    units = estimate_units(sample, baseline_adu=baseline_adu, electrons_per_adu=electrons_per_adu)
+    if units.estimated:
+        warnings.warn(
+            f"camera units are GUESSED from the beads (baseline {units.baseline_adu:.0f} ADU, "
+            f"{units.electrons_per_adu:.2f} electrons per ADU): photons and z uncertainties depend on them; measure "
+            "them with `easyzloc-mm camera-calibrate` and give --baseline-adu and --electrons-per-adu",
+            EasyZlocWarning,
+            stacklevel=3,
+        )
+    return units
