@@ -184,5 +184,5 @@ def _row(inside: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _rms(values: pd.Series) -> float:
-    return float(np.sqrt(np.mean(np.asarray(values, float) ** 2)))
+def _rms(values: pd.Series) -> float | None:
+    return float(np.sqrt(np.mean(np.asarray(values, float) ** 2))) if len(values) else None
