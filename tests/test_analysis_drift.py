@@ -139,7 +139,7 @@ def test_the_original_stays_and_the_way_back_is_exact(plain: KnownTable, tmp_pat
     run, out, back = tmp_path / "r.zarr", tmp_path / "r.undrifted.zarr", tmp_path / "back.zarr"
     table = plain.table.assign(group=np.arange(len(plain.table), dtype=np.int32))
     export_table(run, "zarr", table, facts_of(plain))
-    result = undrift_run(run, out)
+    result = undrift_run(run, out, method_xy="aim", method_z="aim")
     assert result["localizations"] == len(table)
     assert result["reason_xy"]
     pd.testing.assert_frame_equal(read_table(run)[0], table, check_exact=True)
@@ -169,7 +169,21 @@ def test_the_original_stays_and_the_way_back_is_exact(plain: KnownTable, tmp_pat
 
 def test_undrift_from_the_command_line(plain: KnownTable, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     export_table(tmp_path / "t.hdf5", "picasso", plain.table, facts_of(plain))
-    assert main(["undrift", str(tmp_path / "t.hdf5"), "--plot", str(tmp_path / "p.png"), "--json"]) == 0
+    assert (
+        main(
+            [
+                "undrift",
+                str(tmp_path / "t.hdf5"),
+                "--plot",
+                str(tmp_path / "p.png"),
+                "--method",
+                "aim",
+                "--z-method",
+                "paper",
+            ]
+        )
+        == 0
+    )
     assert (tmp_path / "t.undrifted.zarr").is_dir()
     assert (tmp_path / "p.png").is_file()
     assert main(["undrift", str(tmp_path / "t.undrifted.zarr"), "--undo"]) == 0
