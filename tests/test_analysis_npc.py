@@ -107,7 +107,7 @@ def test_blobs_pass_the_papers_rule_and_the_null_says_so() -> None:
     assert np.abs(scan["successes"] - scan["null_successes"]).max() < 20
 
 
-@pytest.mark.parametrize("sigma_z_nm", [10.0, 20.0, 30.0])
+@pytest.mark.parametrize("sigma_z_nm", [pytest.param(10.0, marks=pytest.mark.slow), 20.0, 30.0])
 def test_spacing_is_within_two_nm_of_the_truth(sigma_z_nm: float) -> None:
     case = judge_field(pore_field("two rings", pores=150, per_pore=110, sigma_z_nm=sigma_z_nm, seed=3))
     assert case["spacing_nm"] == pytest.approx(50, abs=2)
@@ -122,7 +122,9 @@ def test_other_spacings_are_not_pulled_to_fifty() -> None:
     assert case["spacing_nm"] == pytest.approx(70, abs=2)
 
 
-@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize(
+    "control", [pytest.param(name, marks=[] if name == "slab" else pytest.mark.slow) for name in CONTROLS]
+)
 def test_controls_are_not_called_two_rings(control: str) -> None:
     share, pores, resolved = 0.0, 0, []
     for seed, sigma in ((5, 15.0), (6, 25.0)):

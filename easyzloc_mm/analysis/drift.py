@@ -194,13 +194,15 @@ def _lateral(work: _Work, method: str) -> tuple[Real, str, str]:
             ways["aim"] = path, said
         faults["aim"] = said
     if method in ("auto", "overlap"):
-        # It climbs the nearest hill: begin on the best path there is.
-        starts = {"none": still, **{name: path for name, (path, _) in ways.items()}}
-        best = max(starts, key=lambda name: work.measure(f"xy {name}", starts[name]))
-        path = work.overlap(starts[best], axes=2, depth_known=True)
-        if path is not None:
+        # It climbs the nearest hill, and a start that looks best need not stand below the highest.
+        starts = {name: path for name, (path, _) in ways.items()} or {"none": still}
+        climbed = {name: work.overlap(start, axes=2, depth_known=True) for name, start in starts.items()}
+        tops = {name: path for name, path in climbed.items() if path is not None}
+        if tops:
+            best = max(tops, key=lambda name: work.measure(f"xy overlap from {name}", tops[name]))
             begun = {"none": "", "rcc": " after cross-correlation", "aim": " after AIM"}[best]
-            ways["overlap"] = path, f"greatest overlap of {knot_count(len(work.structure), work.frames)} times{begun}"
+            said = f"greatest overlap of {knot_count(len(work.structure), work.frames)} times{begun}"
+            ways["overlap"] = tops[best], said
         faults["overlap"] = "too few localisations that come back to the same place"
     if method != "auto":
         if method not in ways:

@@ -177,13 +177,16 @@ def overlap_path(
 
 
 def _between_knots(path: Real, middle: Real, frames: int) -> Real:
-    """Cubic through the knots; beyond the first and the last, straight on."""
-    from scipy.interpolate import CubicSpline
+    """Smooth cubic through the knots, as smooth as they allow (cross-validated); beyond the ends, straight on."""
+    from scipy.interpolate import CubicSpline, make_smoothing_spline
 
-    spline = CubicSpline(middle, path, bc_type="natural")
     time = np.arange(frames) + 0.5
     inside = np.clip(time, middle[0], middle[-1])
-    out = spline(inside) + spline(inside, 1) * (time - inside)[:, None]
+    out = np.empty((frames, path.shape[1]))
+    for axis, knots in enumerate(path.T):
+        # Every knot is measured by itself, and its noise is no drift.
+        spline = make_smoothing_spline(middle, knots) if len(middle) >= 5 else CubicSpline(middle, knots)
+        out[:, axis] = spline(inside) + spline.derivative()(inside) * (time - inside)
     return np.asarray(out - out.mean(axis=0))
 
 
