@@ -273,3 +273,14 @@ def test_ctrl_c_leaves_a_safe_microscope_and_a_readable_store(walk: Walk, tmp_pa
         assert attributes["complete"] is False
         assert len(table) > 0
         assert table["frame"].max() < frames
+
+
+def test_the_network_alone_leaves_x_and_y_to_the_gaussian_fit(walk: Walk) -> None:
+    out = walk.folder / "network_alone.zarr"
+    command("localize", walk.run, "--model", walk.model, "--out", out, "--no-refine")
+    rough, refined = (read_localizations(path)[0] for path in (out, walk.run))
+    assert len(rough) == len(refined)
+    moved = np.hypot(*(rough[axis].to_numpy(float) - refined[axis].to_numpy(float) for axis in "xy"))
+    # Refinement moves most spots, by less than a pixel: it looks for the same molecule.
+    assert (moved > 0).any()
+    assert np.median(moved[moved > 0]) < 1.0

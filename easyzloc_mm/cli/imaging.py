@@ -97,6 +97,10 @@ def localize(
         int | None,
         typer.Option("--background-frames", help="Detect on frames less their running median over so many frames."),
     ] = None,
+    refine: Annotated[
+        bool,
+        typer.Option("--refine/--no-refine", help="Refine z, x, y by their likelihood, or network alone (faster)."),
+    ] = True,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; one per core by default.")] = None,
     follow_s: Annotated[
         float | None,
@@ -115,7 +119,9 @@ def localize(
 
     if resume and overwrite:
         raise InputError("--resume and --overwrite exclude each other: give one of them")
-    settings = _settings(box_px=box_px, min_net_gradient=min_net_gradient, fit=fit, background_frames=background_frames)
+    settings = _settings(
+        box_px=box_px, min_net_gradient=min_net_gradient, fit=fit, background_frames=background_frames, refine=refine
+    )
     bundle = ModelBundle.load(model)
     with progress_display() as show:
         report = localize_movie(

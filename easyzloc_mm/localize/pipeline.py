@@ -130,7 +130,7 @@ class Localizer:
         x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
         crops = crop_photons(frames, table["frame"].to_numpy(), x, y, self.settings.units)
         left, top = self.settings.origin_px
-        prediction = self._bundle.predict(crops, x + left, y + top)
+        prediction = self._bundle.predict(crops, x + left, y + top, refine=self.settings.localize.refine)
         table["z"], table["lpz"], table["z_flag"] = prediction.z_nm, prediction.lpz_nm, prediction.z_flag
         if move_xy:
             known = np.isfinite(prediction.xy_px[:, 0])
