@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from easyzloc_mm.network.bundle import SCHEMA_VERSION
+from easyzloc_mm.network.inputs import AUX_COLUMNS
 from easyzloc_mm.network.posterior import COMPONENTS, EMBEDDING
+from easyzloc_mm.network.psf_field import KNOTS, PITCH_PX, Z_PITCH_NM, FieldBlur
 from easyzloc_mm.profile import Profile
 
 BASELINE, GAIN = 100.0, 0.5
+UNSCALED = {"log_sigma": [0.0], "factor": [1.0], "z_nm": [0.0], "z_factor": [1.0]}
 
 
 def small_bundle(folder: Path, *, field: tuple[int, int], pixel_nm: float = 110.0, broken: bool = False) -> Path:
@@ -27,7 +30,7 @@ def small_bundle(folder: Path, *, field: tuple[int, int], pixel_nm: float = 110.
     outputs = 3 * COMPONENTS + EMBEDDING
     weights = {
         "w": rng.normal(0, 0.02, (225, outputs)).astype(np.float32),
-        "v": rng.normal(0, 0.1, (4, outputs)).astype(np.float32),
+        "v": rng.normal(0, 0.1, (len(AUX_COLUMNS), outputs)).astype(np.float32),
         "shape": np.array([2 if broken else -1, 225], np.int64),
     }
     nodes = [
@@ -41,7 +44,7 @@ def small_bundle(folder: Path, *, field: tuple[int, int], pixel_nm: float = 110.
         "small",
         [
             helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 15, 15, 1]),
-            helper.make_tensor_value_info("aux", TensorProto.FLOAT, ["n", 4]),
+            helper.make_tensor_value_info("aux", TensorProto.FLOAT, ["n", len(AUX_COLUMNS)]),
         ],
         [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", outputs])],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
@@ -58,11 +61,24 @@ def small_bundle(folder: Path, *, field: tuple[int, int], pixel_nm: float = 110.
         "camera_units": {"baseline_adu": BASELINE, "electrons_per_adu": GAIN, "read_noise_e": 1.5},
         "z_range_nm": [-900.0, 900.0],
         "ambiguous_above": 0.05,
-        "sigma_scale": {"log_sigma": [0.0, 10.0], "factor": [1.0, 1.0]},
+        "sigma_scale": UNSCALED,
         "novelty": {"mean": [0.0] * EMBEDDING, "whitening": np.eye(EMBEDDING).tolist(), "threshold": 50.0},
+        "refined_scale": UNSCALED,
+        "misfit": {"log_photons": [0.0], "deviance": [1e6]},
     }
+    widening_blur().save(folder / "blur.npz")
     (folder / "calibration.json").write_text(json.dumps(calibration), encoding="utf-8")
     return folder
+
+
+def widening_blur() -> FieldBlur:
+    """A Gaussian of 1.3 px whose width and brightness change with depth, the same all over the field."""
+    z = np.arange(-16, 17) * Z_PITCH_NM
+    knot = (np.arange(KNOTS) - KNOTS // 2) * PITCH_PX
+    width = 1.3 + 0.8 * np.abs(z / 1000) + 0.2 * z / 1000
+    profile = np.exp(-(knot**2) / (2 * width[:, None] ** 2)) / (np.sqrt(2 * np.pi) * width[:, None])
+    image = profile[:, :, None] * profile[:, None, :]
+    return FieldBlur(image[None].astype(np.float32), 0, float(z[0]), Z_PITCH_NM, -1000.0, 1000.0)
 
 
 def spots_movie(

@@ -285,11 +285,15 @@ def grower(kind: str, path: Path) -> tuple[Callable[[int, NDArray[np.uint16]], o
 
 
 def test_a_camera_roi_moves_the_localisations_to_the_sensor(
-    bundle: ModelBundle, movie: NDArray[np.uint16], reference: Path, tmp_path: Path
+    bundle: ModelBundle, movie: NDArray[np.uint16], tmp_path: Path
 ) -> None:
-    run(as_raw(tmp_path, movie), bundle, tmp_path / "run.zarr", origin_px=(200, 100))
+    # Without refinement: its optimum may be another one when z, which depends on the place, starts elsewhere.
+    settings = SETTINGS.model_copy(update={"refine": False})
+    source = as_raw(tmp_path, movie)
+    run(source, bundle, tmp_path / "plain.zarr", settings=settings)
+    run(source, bundle, tmp_path / "run.zarr", settings=settings, origin_px=(200, 100))
     table, facts = read_localizations(tmp_path / "run.zarr")
-    plain, _ = read_localizations(reference)
+    plain, _ = read_localizations(tmp_path / "plain.zarr")
     assert np.allclose(table["x"], plain["x"] + 200, atol=1e-4)
     assert np.allclose(table["y"], plain["y"] + 100, atol=1e-4)
     # The calibrated field is 128 x 96: everything lies outside of it now, and says so.

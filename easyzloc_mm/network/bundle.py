@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from easyzloc_mm.network.refine import Refined
 
 SCHEMA_VERSION = 2
+BLUR = "blur.npz"
+"""The blur that the beads measured, beside the network."""
 PIXEL_SIZE_TOLERANCE = 0.01
 BATCH = 256
 OUT_OF_RANGE, AMBIGUOUS, UNFAMILIAR, OUTSIDE_FIELD = 1, 2, 4, 8
@@ -112,6 +114,8 @@ class ModelBundle:
             raise InputError(f"{path / 'calibration.json'} cannot be read: train the model again") from None
         if version != SCHEMA_VERSION:
             raise InputError(f"{path} has schema version {version}, not {SCHEMA_VERSION}: train the model again")
+        if calibration["normalisation"] == Normalisation.SPOT and not (path / BLUR).is_file():
+            raise InputError(f"{path / BLUR} is missing: the bundle was copied in part; copy its whole folder")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -180,7 +184,9 @@ class ModelBundle:
     def digest(self) -> str:
         """SHA-256 of the network and its calibration: the identity that a run stores."""
         content = hashlib.sha256((self.path / "model.onnx").read_bytes())
-        content.update((self.path / "calibration.json").read_bytes())
+        for name in ("calibration.json", BLUR):
+            if (self.path / name).is_file():  # the paper's recipe measures no blur
+                content.update((self.path / name).read_bytes())
         return content.hexdigest()
 
     def raw_output(
@@ -255,7 +261,7 @@ class ModelBundle:
         from easyzloc_mm.network.refine import refine_z
 
         if self._blur is None:
-            blur = FieldBlur.load(self.path / "blur.npz")
+            blur = FieldBlur.load(self.path / BLUR)
             self._blur = blur, blur.table(self.field_size_px)
         blur, table = self._blur
         place = blur.place(np.asarray(x, float), np.asarray(y, float), self.field_size_px)

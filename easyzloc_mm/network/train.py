@@ -17,7 +17,7 @@ import numpy as np
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.network.augment import MoleculeDomain, draw_molecules
-from easyzloc_mm.network.bundle import SCHEMA_VERSION, ModelBundle
+from easyzloc_mm.network.bundle import BLUR, SCHEMA_VERSION, ModelBundle
 from easyzloc_mm.network.calibrate_output import (
     AMBIGUOUS_ABOVE,
     learn_familiarity,
@@ -213,7 +213,7 @@ def _matched(
     if progress:
         progress("modelling the blur over the field", 0.0)
     blur = FieldBlur.measure(source)
-    blur.save(folder / "blur.npz")
+    blur.save(folder / BLUR)
     everywhere = field_source(source, blur)
     validation = BlurSource.from_beads(beads, split.validation)
     model = fit_matched(everywhere, validation, domain, **options)
