@@ -133,17 +133,15 @@ def widths_nm(psf: MeasuredPsf) -> Real:
 
 
 def _fwhm(profile: Real) -> float:
-    top = int(np.argmax(profile))
-    half = (profile[top] + np.min(profile)) / 2
-    edges = []
-    for step in (-1, 1):
-        at = top
-        while 0 <= at + step < len(profile) and profile[at + step] > half:
-            at += step
-        if not 0 <= at + step < len(profile):
-            return float("nan")
-        edges.append(abs(at - top) + (profile[at] - half) / (profile[at] - profile[at + step]))
-    return float(sum(edges))
+    # From the rim inwards: the middle of a defocused image is a ring.
+    half = (profile.max() + profile.min()) / 2
+    above = np.flatnonzero(profile >= half)
+    first, last = int(above[0]), int(above[-1])
+    if first == 0 or last == len(profile) - 1:
+        return float("nan")
+    left = first - (profile[first] - half) / (profile[first] - profile[first - 1])
+    right = last + (profile[last] - half) / (profile[last] - profile[last + 1])
+    return float(right - left)
 
 
 def narrowest_nm(psf: MeasuredPsf) -> float:
