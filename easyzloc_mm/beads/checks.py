@@ -115,11 +115,11 @@ def check_directions(stacks: Sequence[BeadStack], stack: NDArray[np.int64], prof
     for index in range(len(stacks)):
         mine = stack == index
         if mine.sum() >= MIN_FOR_DIRECTION:
-            means[index] = np.nanmean(profiles[mine], axis=0)
+            means[index] = _mean(profiles[mine])
     if len(means) < 2:
         return
     for index, mean in means.items():
-        others = np.nanmean([other for key, other in means.items() if key != index], axis=0)
+        others = _mean(np.stack([other for key, other in means.items() if key != index]))
         forward, backward = _likeness(mean, others), _likeness(mean[::-1], others)
         if backward > forward + REVERSED_MARGIN:
             rest = "the other stack" if len(means) == 2 else "the other stacks"
@@ -127,6 +127,14 @@ def check_directions(stacks: Sequence[BeadStack], stack: NDArray[np.int64], prof
                 f"{name_of(stacks[index])} looks like {rest} upside down ({backward:.2f} alike, {forward:.2f} as "
                 "given): it was scanned the other way; give a negative --z-step-nm for it, or leave it out"
             )
+
+
+def _mean(values: Real) -> Real:
+    """Mean of what is known along the first axis; NaN where nothing is."""
+    known = np.isfinite(values)
+    count = known.sum(axis=0)
+    total = np.where(known, values, 0.0).sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _likeness(first: Real, second: Real) -> float:

@@ -5,17 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from easyzloc_mm.beads.limit import MeasuredPsf, measured_psf
+from easyzloc_mm.beads.report_pictures import BACKGROUND, draw_limit, draw_map, draw_psf, draw_widths, limits
+from easyzloc_mm.beads.summary import confusion, coverage, field_shape, label_consistency, narrowest_nm
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.store.bead_set import BeadSet
 from easyzloc_mm.store.page import Block, Heading, Paragraph, Picture, Rows, write_page
-from easyzloc_mm.store.pictures import picture
 
-PHOTONS, BACKGROUND = (1000.0, 2000.0, 5000.0), 50.0
 TYPICAL_PHOTONS = 2000.0
 USEFUL_NM = 80.0
-ACCEPTED_COLOUR, REJECTED_COLOUR = "#0072b2", "#d55e00"
+CONFUSED = 0.05
+MEASURED = {
+    "edge": "edge",
+    "saturated": "saturated",
+    "neighbour": "neighbour_px",
+    "faint": "snr",
+    "focus outside the stack": "focus_um",
+    "axial profile": "axial_misfit",
+    "lateral profile": "lateral_misfit",
+    "bleaching": "fading_per_um",
+    "wander": "wander_px",
+    "shape": "misfit",
+}
+"""The measure that stands behind each reason."""
 
 
 def write_bead_report(beads: BeadSet, folder: Path) -> Path:
@@ -34,126 +48,137 @@ def write_bead_report(beads: BeadSet, folder: Path) -> Path:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    accepted = int(beads.accepted.sum())
     blocks: list[Block] = []
-    if beads.units.estimated:
-        blocks.append(
-            Paragraph(
-                f"Camera units were guessed (baseline {beads.units.baseline_adu:.0f} ADU, "
-                f"{beads.units.electrons_per_adu:.2f} electrons per ADU): photons below are uncertain."
-            )
-        )
-    counts: dict[str, int] = {}
-    for reason in beads.reason:
-        counts[reason or "accepted"] = counts.get(reason or "accepted", 0) + 1
-    blocks += [
-        Heading("Kept and rejected"),
-        Rows([("verdict", "beads"), *((name, str(number)) for name, number in sorted(counts.items()))], header=True),
-    ]
-    if beads.field_known:
-        _draw_map(beads, folder / "map.png")
-        blocks.append(
-            Picture("map.png", "Where the beads of all fields lie on the sensor, and the focus of the accepted ones.")
-        )
     try:
         psf = measured_psf(beads)
     except InputError as error:
+        psf = None
         blocks.append(Paragraph(str(error)))
-    else:
-        _draw_psf(psf, folder / "psf.png")
-        _draw_limit(psf, beads, folder / "limit.png")
+    if psf is not None:
+        blocks += [Paragraph(usable_range(psf, beads)), Paragraph(_ambiguity(psf, beads))]
+    if beads.units.estimated:
+        blocks.append(
+            Paragraph(
+                f"Camera units were GUESSED (baseline {beads.units.baseline_adu:.0f} ADU, "
+                f"{beads.units.electrons_per_adu:.2f} electrons per ADU): photon numbers and limits on this page are "
+                "uncertain. Measure them with `easyzloc-mm camera-calibrate`."
+            )
+        )
+    blocks += [*_verdicts(beads, folder), *_labels(beads, psf), *_stacks(beads)]
+    if psf is not None:
+        draw_psf(psf, folder / "psf.png")
+        draw_widths(psf, folder / "widths.png")
+        draw_limit(psf, beads, folder / "limit.png")
         blocks += [
             Heading("The blur of this microscope"),
             Picture("psf.png", "Mean of the beads at the middle of the field: through focus, and cut along x and y."),
+            Picture("widths.png", "Width of that image against z."),
             Heading("How well z can be known"),
-            Paragraph(_usable_range(psf, beads)),
             Picture(
                 "limit.png",
-                f"Information limit of z from the measured blur, at {BACKGROUND:.0f} background photons per pixel; "
-                "the band spans the field.",
+                f"Left: information limit of z from the measured blur, at {BACKGROUND:.0f} background photons per "
+                "pixel; the band spans the field. No method can do better. Right: how often even the best method takes "
+                "a molecule above focus for one below.",
             ),
         ]
-    return write_page(
-        folder,
-        "Beads",
-        f"{accepted} of {len(beads)} beads accepted, from {len(set(beads.stack.tolist()))} field(s).",
-        blocks,
-    )
+    accepted = int(beads.accepted.sum())
+    lead = f"{accepted} of {len(beads)} beads accepted, from {len(set(beads.stack.tolist()))} field(s)."
+    return write_page(folder, "Beads", lead, blocks)
 
 
-def _draw_map(beads: BeadSet, path: Path) -> None:
-    with picture(path, 9.5, 4.2) as figure:
-        left, right = figure.subplots(1, 2)
-        kept = beads.accepted
-        left.plot(beads.x[~kept], beads.y[~kept], "x", color=REJECTED_COLOUR, markersize=4, label="rejected")
-        left.plot(beads.x[kept], beads.y[kept], "o", color=ACCEPTED_COLOUR, markersize=3.5, label="accepted")
-        left.legend(loc="upper right")
-        left.set_title("beads on the sensor")
-        focus = 1000 * beads.measures["focus_um"].to_numpy()
-        # Fields are taken at different stage positions of focus: only the shape within a field is the lens's.
-        relative = np.array(
-            [focus[i] - np.nanmedian(focus[kept & (beads.stack == beads.stack[i])]) for i in range(len(focus))]
-        )
-        span = float(np.nanpercentile(np.abs(relative[kept]), 98)) if kept.any() else 1.0
-        dots = right.scatter(
-            beads.x[kept], beads.y[kept], c=relative[kept], s=14, cmap="coolwarm", vmin=-span, vmax=span
-        )
-        figure.colorbar(dots, ax=right, label="focus (nm), within its field")
-        right.set_title("focus of accepted beads")
-        for axes in (left, right):
-            axes.set(
-                xlim=(0, beads.field_size_px[0]), ylim=(beads.field_size_px[1], 0), xlabel="x (px)", ylabel="y (px)"
+def _verdicts(beads: BeadSet, folder: Path) -> list[Block]:
+    why = np.array(beads.reason)
+    rows: list[tuple[str, ...]] = [("verdict", "beads", "measured", "in these", "in the accepted")]
+    names, counts = np.unique(why[~beads.accepted], return_counts=True)
+    for name, count in sorted(zip(names.tolist(), counts.tolist(), strict=True), key=lambda pair: -pair[1]):
+        measure = MEASURED.get(name, "")
+        rows.append(
+            (
+                name,
+                str(count),
+                measure.replace("_", " "),
+                _typical(beads, measure, why == name),
+                _typical(beads, measure, beads.accepted),
             )
-            axes.set_aspect("equal")
+        )
+    rows.append(("accepted", str(int(beads.accepted.sum())), "", "", ""))
+    blocks: list[Block] = [Heading("Kept and rejected"), Rows(rows, header=True)]
+    if beads.field_known:
+        draw_map(beads, field_shape(beads), folder / "map.png")
+        covered = coverage(beads)
+        blocks += [
+            Paragraph(f"The accepted beads cover {covered:.0%} of the field (5x5 cells with three beads or more)."),
+            Picture("map.png", "Where the beads of all fields lie on the sensor, and the focus of the accepted ones."),
+        ]
+    return blocks
 
 
-def _draw_psf(psf: MeasuredPsf, path: Path) -> None:
-    middle = psf.halves.mean(axis=0)[len(psf.places) // 2]
-    depths = [z for z in (-800, -400, 0, 400, 800) if psf.z_nm[0] <= z <= psf.z_nm[-1]]
-    with picture(path, 10, 2.6) as figure:
-        axes = figure.subplots(1, len(depths) + 2, width_ratios=[1.0] * len(depths) + [0.8, 0.8])
-        for panel, depth in zip(axes, depths, strict=False):
-            image = middle[int(np.argmin(np.abs(psf.z_nm - depth)))]
-            panel.imshow(np.sqrt(np.maximum(image, 0)), cmap="magma")
-            panel.set_title(f"z = {depth} nm", fontsize=9)
-        pixel = psf.pixel_size_nm
-        half = middle.shape[1] / 2 * pixel
-        for panel, cut, name in zip(axes[-2:], (middle[:, 7, :], middle[:, :, 7]), ("xz", "yz"), strict=True):
-            panel.imshow(
-                np.sqrt(np.maximum(cut, 0)),
-                cmap="magma",
-                origin="lower",
-                extent=(-half, half, psf.z_nm[0], psf.z_nm[-1]),
+def _typical(beads: BeadSet, measure: str, which: np.ndarray) -> str:
+    if measure not in beads.measures:
+        return ""
+    values = beads.measures[measure].to_numpy(float)[which]
+    values = values[np.isfinite(values)]
+    return f"{np.median(values):.3g}" if len(values) else "none"
+
+
+def _labels(beads: BeadSet, psf: MeasuredPsf | None) -> list[Block]:
+    blocks: list[Block] = [Heading("Labels")]
+    shape = field_shape(beads)
+    if shape is not None:
+        blocks.append(
+            Paragraph(
+                f"The focal surface is tilted by {shape.tilt_mrad:.2f} mrad and sags by {shape.curvature_nm:+.0f} nm "
+                f"from the middle to the corners; beads scatter around it by {shape.scatter_nm:.0f} nm (their heights "
+                "on the slide). Each bead's z counts from its own focus, so neither tilt nor heights enter the labels."
             )
-            panel.set_title(name, fontsize=9)
-        for panel in axes:
-            panel.set(xticks=[], yticks=[])
+        )
+    consistency = label_consistency(beads)
+    if consistency is not None:
+        blocks.append(
+            Paragraph(
+                "Labels from every second plane against those from the planes between: one bead's label repeats to "
+                f"{consistency[0]:.1f} nm by its sharpness alone and to {consistency[1]:.1f} nm after alignment with "
+                "the other beads (standard deviation)."
+            )
+        )
+    if psf is not None:
+        narrow = narrowest_nm(psf)
+        if np.isfinite(narrow):
+            blocks.append(
+                Paragraph(
+                    f"z = 0 is the sharpest plane. The image is narrowest at {narrow:+.0f} nm: programs that put zero "
+                    f"there differ from these labels by {-narrow:+.0f} nm everywhere."
+                )
+            )
+    return blocks if len(blocks) > 1 else []
 
 
-def _limits(psf: MeasuredPsf, beads: BeadSet, photons: float) -> np.ndarray:
-    """Limit of z by place and depth, shape (places, Z)."""
-    shape = len(psf.places), len(psf.z_nm)
-    x, y = (np.repeat(psf.places[:, axis], shape[1]) for axis in (0, 1))
-    z = np.tile(psf.z_nm, shape[0])
-    return psf.limit(x, y, z, photons, BACKGROUND, beads.units.read_noise_e)[2].reshape(shape)
+def _stacks(beads: BeadSet) -> list[Block]:
+    if beads.stacks.empty:
+        return []
+    rows: list[tuple[str, ...]] = [
+        ("stack", "planes", "z (um)", "focus (um)", "brightest pixel at (um)", "found", "kept", "light per um")
+    ]
+    measured = pd.to_numeric(beads.stacks["fading_per_um"]).to_numpy(float)
+    for stack, fading in zip(beads.stacks.itertuples(), measured, strict=True):
+        rows.append(
+            (
+                f"{stack.source}, {stack.fov}",
+                str(stack.planes),
+                f"{stack.z_from_um:.2f} to {stack.z_to_um:.2f}",
+                f"{stack.focus_um:.2f}",
+                f"{stack.paper_focus_um:.2f}",
+                str(stack.found),
+                str(stack.accepted),
+                f"{fading:+.1%}" if np.isfinite(fading) else "not measured",
+            )
+        )
+    return [Heading("Stacks"), Rows(rows, header=True)]
 
 
-def _draw_limit(psf: MeasuredPsf, beads: BeadSet, path: Path) -> None:
-    with picture(path, 7.5, 4) as figure:
-        axes = figure.subplots()
-        for photons in PHOTONS:
-            limits = _limits(psf, beads, photons)
-            (line,) = axes.plot(psf.z_nm, np.median(limits, axis=0), label=f"{photons:.0f} photons")
-            if len(psf.places) > 1:
-                low, high = np.percentile(limits, [10, 90], axis=0)
-                axes.fill_between(psf.z_nm, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-        axes.set(ylim=(0, 250), xlabel="z (nm)", ylabel="information limit of z (nm)")
-        axes.grid(alpha=0.3)
-        axes.legend()
-
-
-def _usable_range(psf: MeasuredPsf, beads: BeadSet) -> str:
-    limit = np.median(_limits(psf, beads, TYPICAL_PHOTONS), axis=0)
+def usable_range(psf: MeasuredPsf, beads: BeadSet) -> str:
+    """Say in one sentence where z can be told, for a person with a sample."""
+    limit = np.median(limits(psf, beads, TYPICAL_PHOTONS), axis=0)
     good = limit <= USEFUL_NM
     if not good.any():
         return (
@@ -171,6 +196,27 @@ def _usable_range(psf: MeasuredPsf, beads: BeadSet) -> str:
         f"From {psf.z_nm[low]:+.0f} to {psf.z_nm[high]:+.0f} nm this microscope can tell z to about {typical:.0f} nm "
         f"at {TYPICAL_PHOTONS:.0f} photons"
     )
-    if low > 0 or high < len(good) - 1:
-        text += f"; outside, it knows z to {USEFUL_NM:.0f} nm at best"
+    outside = []
+    if low > 0:
+        outside.append(f"below {psf.z_nm[low]:+.0f} nm")
+    if high < len(good) - 1:
+        outside.append(f"above {psf.z_nm[high]:+.0f} nm")
+    if outside:
+        text += f"; {' and '.join(outside)} it cannot (worse than {USEFUL_NM:.0f} nm)"
     return text + ". Focus the sample so that it lies in that range."
+
+
+def _ambiguity(psf: MeasuredPsf, beads: BeadSet) -> str:
+    z_nm, chance = confusion(psf, TYPICAL_PHOTONS, BACKGROUND, beads.units.read_noise_e)
+    doubtful = z_nm[chance > CONFUSED]
+    if not len(doubtful):
+        return "Above and below focus look different at every depth."
+    if len(doubtful) == len(z_nm):
+        return (
+            "Above and below focus look alike at every depth: this blur is symmetric, and z can only be told on one "
+            "side of focus. Turning the correction collar, or a little astigmatism, mends that."
+        )
+    return (
+        f"Above and below focus are hard to tell apart at {TYPICAL_PHOTONS:.0f} photons nearer to focus than "
+        f"{doubtful.max():.0f} nm; there, a wrong sign costs no more than twice the distance from focus."
+    )

@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     app.command()(calibrate)
     app.command("acquire-beads")(acquire_beads)
     app.command()(beads)
+    app.command("camera-calibrate")(camera_calibrate)
     app.command()(train)
     app.command()(tune)
     app.command()(evaluate)
@@ -133,6 +134,67 @@ def beads(
         },
         as_json=as_json,
         title="beads",
+    )
+
+
+def camera_calibrate(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Maps of all pixels to write, camera.zarr.")],
+    dark: Annotated[Path | None, typer.Option("--dark", help="Movie taken without light.")] = None,
+    flat: Annotated[
+        list[Path] | None, typer.Option("--flat", help="Movie of steady light; may be given several times.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", "-p", help="Take the series on this microscope instead.")
+    ] = None,
+    dark_preset: Annotated[str, typer.Option("--dark-preset", help="Illumination preset without light.")] = "Off",
+    light_preset: Annotated[
+        str | None, typer.Option("--light-preset", help="Preset with light; that of the imaging plan by default.")
+    ] = None,
+    exposure_ms: Annotated[
+        float | None, typer.Option("--exposure-ms", min=0.1, help="Longest exposure; that of the imaging plan.")
+    ] = None,
+    frames: Annotated[int, typer.Option("--frames", min=10, help="Frames of each series on the microscope.")] = 200,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure the camera's baseline, gain and read noise by photon transfer, for each pixel too."""
+    from easyzloc_mm.acquire.camera_calibration import calibrate_from_files, calibrate_on_microscope, write_camera_map
+    from easyzloc_mm.errors import InputError
+    from easyzloc_mm.profile_library import load_profile
+    from easyzloc_mm.store.output import check_output
+
+    check_output(out, overwrite=overwrite)
+    if (profile is None) == (dark is None and not flat):
+        raise InputError("give either --dark and --flat movies, or --profile to take them on the microscope")
+    if profile is None:
+        if dark is None or not flat:
+            raise InputError("photon transfer needs both: --dark DARK.tif and at least one --flat FLAT.tif")
+        camera = calibrate_from_files(dark, flat)
+    else:
+        loaded = load_profile(profile)
+        with progress_display() as show:
+            camera = calibrate_on_microscope(
+                loaded,
+                dark_preset=dark_preset,
+                light_preset=light_preset or loaded.imaging.illumination or "High",
+                exposure_ms=exposure_ms or loaded.imaging.exposure_ms,
+                frames=frames,
+                progress=show,
+            )
+    write_camera_map(out, camera, overwrite=overwrite)
+    finish(
+        {
+            "out": out,
+            "baseline_adu": camera.units.baseline_adu,
+            "electrons_per_adu": camera.units.electrons_per_adu,
+            "read_noise_e": camera.units.read_noise_e,
+            "linearity": camera.linearity,
+            "noisy_pixels": camera.noisy_pixels,
+            "dark_frames": camera.dark_frames,
+            "flat_frames": camera.flat_frames,
+        },
+        as_json=as_json,
+        title="camera: copy the first three into the profile's [camera]",
     )
 
 

@@ -120,7 +120,7 @@ def write_bead_set(path: Path, beads: BeadSet, *, overwrite: bool = False) -> No
             "reason": list(beads.reason),
             "sources": list(beads.sources),
             "measures": list(beads.measures.columns),
-            "stacks": json.loads(beads.stacks.to_json(orient="records")),
+            "stacks": json.loads(beads.stacks.to_json(orient="records", double_precision=15)),
         }
         root = zarr.create_group(draft, attributes={"easyzloc": facts})
         for name in (*ARRAYS, *LATER_ARRAYS):

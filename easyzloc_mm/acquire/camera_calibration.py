@@ -1,0 +1,99 @@
+"""`camera-calibrate`: photon transfer on series from files, or taken on the microscope."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from easyzloc_mm.acquire.photon_transfer import CameraMap, Series, collect, photon_transfer
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.profile import Profile
+from easyzloc_mm.store.movies import open_movie
+from easyzloc_mm.store.output import whole_or_nothing
+
+Progress = Callable[[str, float], None]
+
+FRAMES = 200
+EXPOSURE_PARTS = (0.25, 0.5, 1.0)
+"""Of the longest exposure: levels of light."""
+BLOCK = 32
+
+
+def calibrate_from_files(dark: Path, flats: Sequence[Path]) -> CameraMap:
+    """Photon transfer on movies of the dark and of steady light (any movie format)."""
+    return photon_transfer(collect(_frames(dark)), [collect(_frames(flat)) for flat in flats])
+
+
+def _frames(path: Path) -> Iterator[NDArray[np.uint16]]:
+    movie = open_movie(Path(path))
+    for start in range(0, movie.shape[0], BLOCK):
+        yield from movie.read(start, min(start + BLOCK, movie.shape[0]))
+
+
+def calibrate_on_microscope(
+    profile: Profile,
+    *,
+    dark_preset: str,
+    light_preset: str,
+    exposure_ms: float,
+    frames: int = FRAMES,
+    progress: Progress | None = None,
+) -> CameraMap:
+    """Take a dark series and series at several exposures, and measure.
+
+    Parameters
+    ----------
+    profile : Profile
+        With an illumination group.
+    dark_preset, light_preset : str
+        Presets under which no light, and steady light, reaches the camera.
+    exposure_ms : float
+        Longest exposure.
+    frames : int
+        Of each series.
+    """
+    from easyzloc_mm.microscope import connect
+
+    if dark_preset == light_preset:
+        raise InputError("--dark-preset and --light-preset are the same: name one without light and one with")
+    plan = [(dark_preset, exposure_ms), *((light_preset, part * exposure_ms) for part in EXPOSURE_PARTS)]
+    taken: list[Series] = []
+    with connect(profile) as microscope:
+        for number, (preset, exposure) in enumerate(plan):
+            microscope.set_illumination(preset)
+            microscope.set_exposure(exposure)
+            series = Series()
+            for frame in microscope.stream(frames):
+                series.add(frame.pixels)
+                if progress:
+                    done = (number + series.frames / frames) / len(plan)
+                    progress(f"camera: {preset}, {exposure:g} ms, frame {series.frames} of {frames}", done)
+            taken.append(series)
+    return photon_transfer(taken[0], taken[1:])
+
+
+def write_camera_map(path: Path, camera: CameraMap, *, overwrite: bool = False) -> None:
+    """Write the maps of all pixels (Zarr v3: ``baseline_adu``, ``read_noise_e``, ``electrons_per_adu``).
+
+    Raises
+    ------
+    InputError
+        `path` exists, or its folder does not.
+    """
+    import zarr
+
+    with whole_or_nothing(Path(path), overwrite=overwrite) as draft:
+        facts = {
+            "kind": "camera map",
+            "schema_version": 1,
+            "camera_units": camera.units.model_dump(mode="json"),
+            "dark_frames": camera.dark_frames,
+            "flat_frames": camera.flat_frames,
+        }
+        root = zarr.create_group(draft, attributes={"easyzloc": facts})
+        for name in ("baseline_adu", "read_noise_e", "electrons_per_adu"):
+            values = getattr(camera, name)
+            root.create_array(name, shape=values.shape, chunks=values.shape, dtype=values.dtype)[...] = values
