@@ -58,8 +58,10 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
-    # A service manager's "stop" must leave the stage and the shutter as safe as Ctrl-C does.
-    signal.signal(signal.SIGTERM, _raise_interrupt)
+    # A service manager's "stop" must leave the stage and the shutter as safe as Ctrl-C does; and Ctrl-C must be heard
+    # also where the shell that started us has it ignored, as shells do for what runs in the background.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _raise_interrupt)
     if not debug:
         warnings.showwarning = _say_warning
     try:
