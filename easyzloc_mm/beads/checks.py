@@ -115,11 +115,11 @@ def check_directions(stacks: Sequence[BeadStack], stack: NDArray[np.int64], prof
     for index in range(len(stacks)):
         mine = stack == index
         if mine.sum() >= MIN_FOR_DIRECTION:
-            means[index] = _mean(profiles[mine])
+            means[index] = _typical(profiles[mine])
     if len(means) < 2:
         return
     for index, mean in means.items():
-        others = _mean(np.stack([other for key, other in means.items() if key != index]))
+        others = _typical(np.stack([other for key, other in means.items() if key != index]))
         forward, backward = _likeness(mean, others), _likeness(mean[::-1], others)
         if backward > forward + REVERSED_MARGIN:
             rest = "the other stack" if len(means) == 2 else "the other stacks"
@@ -129,12 +129,11 @@ def check_directions(stacks: Sequence[BeadStack], stack: NDArray[np.int64], prof
             )
 
 
-def _mean(values: Real) -> Real:
-    """Mean of what is known along the first axis; NaN where nothing is."""
-    known = np.isfinite(values)
-    count = known.sum(axis=0)
-    total = np.where(known, values, 0.0).sum(axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+def _typical(values: Real) -> Real:
+    """Median of what is known along the first axis, which no single dirty bead can bend; NaN where nothing is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy, where nothing is known
+        return np.asarray(np.nanmedian(values, axis=0))
 
 
 def _likeness(first: Real, second: Real) -> float:
