@@ -8,6 +8,7 @@ from scipy.ndimage import shift as ndimage_shift
 from scipy.stats import skewnorm
 
 from easyzloc_mm.beads.align import RegisteredStack, align
+from easyzloc_mm.beads.checks import DEPTHS_NM, check_directions
 from easyzloc_mm.beads.field import polynomial, robust_surface
 from easyzloc_mm.beads.focus import sharpness_focus
 from easyzloc_mm.beads.light import brightness_ratio, fading_per_um
@@ -125,3 +126,12 @@ def test_brightness_ratio_is_that_of_the_spots_alone() -> None:
     assert ratio == pytest.approx(0.9, abs=0.02)
     assert fading_per_um(0.9, 1.5) == pytest.approx(np.log(0.9) / 1.5)
     assert np.isnan(brightness_ratio(before, after, np.empty((0, 2))))
+
+
+def test_one_dirty_bead_does_not_turn_its_stack_upside_down() -> None:
+    random = np.random.default_rng(0)
+    depth = np.linspace(-1, 1, len(DEPTHS_NM))[:, None]
+    blur = np.exp(-((depth - 0.2) ** 2) * np.linspace(1, 6, 25)) + 0.3 * depth
+    profiles = blur + 0.05 * random.standard_normal((20, *blur.shape))
+    profiles[3] = 1e4 * blur[::-1]  # so faint that its brightness is a guess, and its shape the wrong way round
+    check_directions([None, None], np.repeat([0, 1], 10), profiles)  # type: ignore[list-item]
