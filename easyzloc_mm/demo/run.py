@@ -24,7 +24,7 @@ class DemoScale:
 
 
 FULL = DemoScale(bead_fovs=6, bead_z_step_nm=25.0, training_minutes=5.0, frames=6000)
-QUICK = DemoScale(bead_fovs=3, bead_z_step_nm=50.0, training_minutes=1.25, frames=1000)
+QUICK = DemoScale(bead_fovs=3, bead_z_step_nm=50.0, training_minutes=1.0, frames=1000)
 
 
 def run_demo(
