@@ -213,7 +213,7 @@ def test_a_model_for_another_pixel_size_is_refused(
     [
         (np.zeros((0, 40, 40), np.uint16), "empty"),
         (np.ones((2, 5, 40, 40), np.uint16), "axes"),
-        (np.ones((5, 40, 40), np.float32), "float32"),
+        (np.full((5, 40, 40), 0.5, np.float32), "float32"),
         (b"not a picture", "cannot be read"),
     ],
 )
