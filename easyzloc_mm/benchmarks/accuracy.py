@@ -27,7 +27,6 @@ TYPICAL = ((1000.0, 3000.0), (20.0, 100.0))
 LEVELS = {"1000": (1000.0, 20.0), "3000": (3000.0, 20.0), "20000": (20000.0, 60.0)}
 GROSS_NM = 200.0
 MISTAKE_SIGMAS = 4.0
-INFORMATIVE_NM = 80.0
 
 
 @dataclass(frozen=True)

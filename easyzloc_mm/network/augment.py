@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from easyzloc_mm.network.inputs import ROI_PX, network_input
 from easyzloc_mm.network.psf_field import PITCH_PX, BlurSource
-from easyzloc_mm.network.spline_kernels import across, down, lateral, value_at
+from easyzloc_mm.network.spline_kernels import along, lateral, value_at
 
 Floats = NDArray[np.float32]
 
@@ -118,7 +118,7 @@ def _draw(  # type: ignore[no-untyped-def]
     np.random.seed(seed)
     size, knots = crops.shape[1], tables.shape[2]
     plane = np.empty((knots, knots), np.float32)
-    columns = np.empty((size, knots), np.float32)
+    columns = np.empty((knots, size), np.float32)
     base_x, base_y = np.empty(size, np.int64), np.empty(size, np.int64)
     wx, wy, unused = np.empty((size, 4)), np.empty((size, 4)), np.empty((size, 4))
     image = np.empty((size, size), np.float32)
@@ -157,8 +157,8 @@ def _draw(  # type: ignore[no-untyped-def]
             value_at(tables[j], (depth - z_start) / z_pitch, plane)
             lateral(dx, pitch, knots, base_x, wx, unused)
             lateral(dy, pitch, knots, base_y, wy, unused)
-            across(plane, base_x, wx, columns)
-            down(columns, base_y, wy, image)
+            along(plane, base_y, wy, columns)
+            along(columns, base_x, wx, image)
             for a in range(size):
                 for b in range(size):
                     expected[a, b] += count * image[a, b]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.network.psf_field import PITCH_PX, BlurTable
-from easyzloc_mm.network.spline_kernels import across, axial, down, lateral
+from easyzloc_mm.network.spline_kernels import along, axial, lateral
 
 Floats = NDArray[np.float32]
 Real = NDArray[np.float64]
@@ -23,6 +23,27 @@ FAST = {"reassoc", "contract", "arcp", "nsz"}
 ITERATIONS = 30
 FAILED = 1e30
 """Deviance of a start that was not asked for."""
+
+
+@dataclass(frozen=True)
+class SpotPrior:
+    """What is known of spots before their pixels are looked at.
+
+    Attributes
+    ----------
+    x_px, y_px : ndarray, shape (n,)
+        Expected place from the middle of the crop.
+    place_sd_px : float
+        Standard deviation of the place.
+    log_photons, log_photons_sd : float
+        Mean and standard deviation of the photons' logarithm.
+    """
+
+    x_px: Real
+    y_px: Real
+    place_sd_px: float
+    log_photons: float
+    log_photons_sd: float
 
 
 @dataclass(frozen=True)
@@ -53,7 +74,12 @@ class SpotFits:
 
 
 def fit_spots(
-    crops: Floats, table: BlurTable, place: NDArray[np.integer], starts_nm: Real, read_noise_e: float
+    crops: Floats,
+    table: BlurTable,
+    place: NDArray[np.integer],
+    starts_nm: Real,
+    read_noise_e: float,
+    prior: SpotPrior | None = None,
 ) -> SpotFits:
     """Fit spots from every start.
 
@@ -67,12 +93,19 @@ def fit_spots(
     starts_nm : ndarray, shape (n, s) or (s,)
         Depths to start from; NaN: none.
     read_noise_e : float
+    prior : SpotPrior, optional
+        With it, optima are those of the posterior density, and the deviance counts the distance from the prior.
     """
+    expected = np.zeros((len(crops), 2))
+    knowledge = np.zeros(3)
+    if prior is not None:
+        expected = np.stack([prior.x_px, prior.y_px], axis=1).astype(float)
+        knowledge[:] = prior.place_sd_px**-2, prior.log_photons, prior.log_photons_sd**-2
     starts = np.broadcast_to(np.asarray(starts_nm, float), (len(crops), np.shape(starts_nm)[-1]))
     out = np.empty((len(crops), starts.shape[1], 10))
     knots = (starts - table.z_start_nm) / table.z_pitch_nm
     _fit(np.ascontiguousarray(crops, np.float32), table.coefficients, np.ascontiguousarray(place, np.int64),
-         np.ascontiguousarray(knots), PITCH_PX, read_noise_e**2, out)  # fmt: skip
+         np.ascontiguousarray(knots), PITCH_PX, read_noise_e**2, np.ascontiguousarray(expected), knowledge, out)  # fmt: skip
     pitch = table.z_pitch_nm
     return SpotFits(
         z_nm=table.z_start_nm + out[:, :, 2] * pitch,
@@ -95,13 +128,13 @@ def _model(table, theta, pitch, work, images):  # type: ignore[no-untyped-def]
     axial(table, theta[2], plane, plane_by_z)
     lateral(theta[0], pitch, table.shape[2], base_x, wx, dx)
     lateral(theta[1], pitch, table.shape[1], base_y, wy, dy)
-    across(plane, base_x, wx, columns)
-    down(columns, base_y, wy, images[0])
-    down(columns, base_y, dy, images[2])
-    across(plane, base_x, dx, columns)
-    down(columns, base_y, wy, images[1])
-    across(plane_by_z, base_x, wx, columns)
-    down(columns, base_y, wy, images[3])
+    along(plane, base_y, wy, columns)
+    along(columns, base_x, wx, images[0])
+    along(columns, base_x, dx, images[1])
+    along(plane, base_y, dy, columns)
+    along(columns, base_x, wx, images[2])
+    along(plane_by_z, base_y, wy, columns)
+    along(columns, base_x, wx, images[3])
     scale = np.float32(-1.0 / pitch)
     for a in range(images.shape[1]):
         for b in range(images.shape[2]):
@@ -112,35 +145,69 @@ def _model(table, theta, pitch, work, images):  # type: ignore[no-untyped-def]
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
 def _normal(crop, images, theta, variance, matrix, slope):  # type: ignore[no-untyped-def]
     """Deviance, Fisher matrix and gradient at `theta`."""
-    matrix[:] = 0.0
-    slope[:] = 0.0
     deviance = 0.0
     photons, background = theta[3], theta[4]
-    j = np.empty(5)
+    s0 = s1 = s2 = s3 = s4 = 0.0
+    m00 = m10 = m11 = m20 = m21 = m22 = m30 = m31 = m32 = m33 = m40 = m41 = m42 = m43 = m44 = 0.0
     for a in range(crop.shape[0]):
         for b in range(crop.shape[1]):
             shape = images[0, a, b]
             mu = max(photons * shape + background + variance, 0.01)
             data = max(crop[a, b] + variance, 0.0)
+            weight = 1 / mu
             deviance += 2 * (mu - data)
             if data > 0:
-                deviance += 2 * data * np.log(data / mu)
-            j[0] = photons * images[1, a, b]
-            j[1] = photons * images[2, a, b]
-            j[2] = photons * images[3, a, b]
-            j[3] = shape
-            j[4] = 1.0
-            weight = 1 / mu
+                deviance += 2 * data * np.log(data * weight)
+            x, y, z = images[1, a, b], images[2, a, b], images[3, a, b]
             pull = data * weight - 1
-            for p in range(5):
-                slope[p] += pull * j[p]
-                scaled = weight * j[p]
-                for q in range(p + 1):
-                    matrix[p, q] += scaled * j[q]
+            s0 += pull * x
+            s1 += pull * y
+            s2 += pull * z
+            s3 += pull * shape
+            s4 += pull
+            wx, wy, wz, wn = weight * x, weight * y, weight * z, weight * shape
+            m00 += wx * x
+            m10 += wy * x
+            m11 += wy * y
+            m20 += wz * x
+            m21 += wz * y
+            m22 += wz * z
+            m30 += wn * x
+            m31 += wn * y
+            m32 += wn * z
+            m33 += wn * shape
+            m40 += wx
+            m41 += wy
+            m42 += wz
+            m43 += wn
+            m44 += weight
+    slope[0], slope[1], slope[2], slope[3], slope[4] = photons * s0, photons * s1, photons * s2, s3, s4
+    square = photons * photons
+    matrix[0, 0], matrix[1, 0], matrix[1, 1] = square * m00, square * m10, square * m11
+    matrix[2, 0], matrix[2, 1], matrix[2, 2] = square * m20, square * m21, square * m22
+    matrix[3, 0], matrix[3, 1], matrix[3, 2], matrix[3, 3] = photons * m30, photons * m31, photons * m32, m33
+    matrix[4, 0], matrix[4, 1], matrix[4, 2], matrix[4, 3] = photons * m40, photons * m41, photons * m42, m43
+    matrix[4, 4] = m44
     for p in range(5):
         for q in range(p):
             matrix[q, p] = matrix[p, q]
     return deviance
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _known(theta, expected, knowledge, matrix, slope):  # type: ignore[no-untyped-def]
+    """Add a prior on place and photons to Fisher matrix and gradient; returns what it adds to the deviance."""
+    weight, middle, light = knowledge[0], knowledge[1], knowledge[2]
+    total = 0.0
+    for p in range(2):
+        away = theta[p] - expected[p]
+        total += weight * away * away
+        matrix[p, p] += weight
+        slope[p] -= weight * away
+    away = np.log(max(theta[3], 1.0)) - middle
+    matrix[3, 3] += light / theta[3] ** 2
+    slope[3] -= light * away / theta[3]
+    return total + light * away * away
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
@@ -175,11 +242,11 @@ def _solve(factor, right, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _fit(crops, tables, place, starts, pitch, variance, out):  # type: ignore[no-untyped-def]
+def _fit(crops, tables, place, starts, pitch, variance, expected, knowledge, out):  # type: ignore[no-untyped-def]
     size, knots = crops.shape[1], tables.shape[2]
     plane = np.empty((knots, knots), np.float32)
     plane_by_z = np.empty((knots, knots), np.float32)
-    columns = np.empty((size, knots), np.float32)
+    columns = np.empty((knots, size), np.float32)
     base_x, base_y = np.empty(size, np.int64), np.empty(size, np.int64)
     wx, dx, wy, dy = np.empty((size, 4)), np.empty((size, 4)), np.empty((size, 4)), np.empty((size, 4))
     work = (plane, plane_by_z, columns, base_x, base_y, wx, dx, wy, dy)
@@ -206,7 +273,7 @@ def _fit(crops, tables, place, starts, pitch, variance, out):  # type: ignore[no
                 out[i, s, :] = 0.0
                 out[i, s, 5] = FAILED
                 continue
-            theta[0], theta[1], theta[2] = 0.0, 0.0, min(max(starts[i, s], 1.0), top)
+            theta[0], theta[1], theta[2] = expected[i, 0], expected[i, 1], min(max(starts[i, s], 1.0), top)
             _model(table, theta, pitch, work, images)
             light = 0.0
             for a in range(size):
@@ -215,6 +282,7 @@ def _fit(crops, tables, place, starts, pitch, variance, out):  # type: ignore[no
             theta[3] = max((total - rim * size * size) / max(light, 0.05), 30.0)
             theta[4] = rim
             deviance = _normal(crop, images, theta, variance, matrix, slope)
+            deviance += _known(theta, expected[i], knowledge, matrix, slope)
             damping = 0.1
             for _ in range(ITERATIONS):
                 damped[:] = matrix
@@ -233,6 +301,7 @@ def _fit(crops, tables, place, starts, pitch, variance, out):  # type: ignore[no
                 trial[4] = max(theta[4] + step[4], 0.1 * theta[4])
                 _model(table, trial, pitch, work, images)
                 now = _normal(crop, images, trial, variance, fresh, fresh_slope)
+                now += _known(trial, expected[i], knowledge, fresh, fresh_slope)
                 if now <= deviance:
                     gain = deviance - now
                     deviance = now
