@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -19,10 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.network.inputs import ROI_PX, network_input
+from easyzloc_mm.network.likelihood import SpotPrior
 from easyzloc_mm.network.psf_field import PITCH_PX, BlurSource
 from easyzloc_mm.network.spline_kernels import along, lateral, value_at
 
 Floats = NDArray[np.float32]
+
+TYPICAL_PHOTONS, TYPICAL_BACKGROUND = (1000.0, 3000.0), (20.0, 100.0)
+"""Molecules by which models are judged: photons, and background photons per pixel."""
+MIN_PLACE_SD_PX, MIN_LOG_PHOTONS_SD = 0.3, 0.5
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,34 @@ class MoleculeDomain:
     neighbour_share: float = 0.1
     neighbour_px: tuple[float, float] = (5.0, 12.0)
     z_limit_nm: float = 1250.0
+
+    def prior(self, x: NDArray[np.floating], y: NDArray[np.floating]) -> SpotPrior:
+        """Tell what is known of spots fitted at sensor positions x, y, before their pixels are looked at."""
+        low, high = np.log(np.array(self.photons))
+        x, y = np.asarray(x, float), np.asarray(y, float)
+        return SpotPrior(
+            x_px=x - np.rint(x),
+            y_px=y - np.rint(y),
+            place_sd_px=max(*self.crop_error_px, MIN_PLACE_SD_PX),
+            log_photons=(low + high) / 2,
+            log_photons_sd=max((high - low) / np.sqrt(12), MIN_LOG_PHOTONS_SD),
+        )
+
+    def typical(self, z_limit_nm: float) -> MoleculeDomain:
+        """Take the well-recorded lone molecules of this domain, down to the default's where it is broad."""
+
+        def part(whole: tuple[float, float], usual: tuple[float, float]) -> tuple[float, float]:
+            low, high = max(whole[0], usual[0]), min(whole[1], usual[1])
+            return (low, high) if low < high else whole
+
+        return replace(
+            self,
+            photons=part(self.photons, TYPICAL_PHOTONS),
+            background=part(self.background, TYPICAL_BACKGROUND),
+            bad_fit_share=0.0,
+            neighbour_share=0.0,
+            z_limit_nm=z_limit_nm,
+        )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from easyzloc_mm.beads.limit import MeasuredPsf, measured_psf
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.network.augment import MoleculeDomain, draw_molecules
+from easyzloc_mm.network.augment import TYPICAL_BACKGROUND, TYPICAL_PHOTONS, MoleculeDomain, draw_molecules
 from easyzloc_mm.network.bundle import PIXEL_SIZE_TOLERANCE, ModelBundle, ZPrediction
 from easyzloc_mm.network.paper import recorded_planes
 from easyzloc_mm.network.psf_field import BlurSource
@@ -20,7 +20,6 @@ from easyzloc_mm.network.split import split_beads
 from easyzloc_mm.store.bead_set import BeadSet
 
 MOLECULES = 10000
-TYPICAL_PHOTONS, TYPICAL_BACKGROUND = (1000.0, 3000.0), (20.0, 100.0)
 CROP_ERROR_PX = (0.2, 0.2)
 BINS = 10
 PHOTON_EDGES = (500.0, 1000.0, 2000.0, 4000.0, 8000.0, 20000.0)

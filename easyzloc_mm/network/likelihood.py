@@ -21,6 +21,8 @@ Real = NDArray[np.float64]
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 """All but the assumption that no number is NaN: a NaN start means none."""
 ITERATIONS = 30
+CONVERGED = 0.01
+"""A step that gains less deviance was the last: it moved by less than a tenth of a standard deviation."""
 FAILED = 1e30
 """Deviance of a start that was not asked for."""
 
@@ -104,8 +106,17 @@ def fit_spots(
     starts = np.broadcast_to(np.asarray(starts_nm, float), (len(crops), np.shape(starts_nm)[-1]))
     out = np.empty((len(crops), starts.shape[1], 10))
     knots = (starts - table.z_start_nm) / table.z_pitch_nm
-    _fit(np.ascontiguousarray(crops, np.float32), table.coefficients, np.ascontiguousarray(place, np.int64),
-         np.ascontiguousarray(knots), PITCH_PX, read_noise_e**2, np.ascontiguousarray(expected), knowledge, out)  # fmt: skip
+    _fit(
+        np.ascontiguousarray(crops, np.float32),
+        table.coefficients,
+        np.ascontiguousarray(place, np.int64),
+        np.ascontiguousarray(knots),
+        PITCH_PX,
+        read_noise_e**2,
+        np.ascontiguousarray(expected),
+        knowledge,
+        out,
+    )
     pitch = table.z_pitch_nm
     return SpotFits(
         z_nm=table.z_start_nm + out[:, :, 2] * pitch,
@@ -309,7 +320,7 @@ def _fit(crops, tables, place, starts, pitch, variance, expected, knowledge, out
                     matrix[:] = fresh
                     slope[:] = fresh_slope
                     damping = max(0.1 * damping, 1e-6)
-                    if gain < 1e-3:
+                    if gain < CONVERGED:
                         break
                 else:
                     if now - deviance < 1e-4:

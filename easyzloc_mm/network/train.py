@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,24 +16,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.network.augment import MoleculeDomain, draw_molecules
+from easyzloc_mm.network.augment import MoleculeDomain, Molecules, draw_molecules
 from easyzloc_mm.network.bundle import BLUR, SCHEMA_VERSION, ModelBundle
 from easyzloc_mm.network.calibrate_output import (
-    AMBIGUOUS_ABOVE,
+    SURE_BELOW,
+    ambiguity,
     learn_familiarity,
     misfit_limit,
     rescale_sigma,
     sigma_by_z,
     sigma_scale,
-    sure,
 )
 from easyzloc_mm.network.checkpoint import Checkpoint
 from easyzloc_mm.network.evaluate import evaluate
 from easyzloc_mm.network.inputs import ROI_PX, Normalisation, network_input
 from easyzloc_mm.network.matched import MatchedSettings
-from easyzloc_mm.network.posterior import COMPONENTS, Z_UNIT_NM
+from easyzloc_mm.network.posterior import COMPONENTS, Z_UNIT_NM, Posterior, summarize
 from easyzloc_mm.network.psf_field import BlurSource, FieldBlur, field_source
-from easyzloc_mm.network.refine import refine_z
+from easyzloc_mm.network.refine import FITTED, POOLED, Real, Refined, refine_z
 from easyzloc_mm.network.split import Split, split_beads
 from easyzloc_mm.quiet import native_stderr_held
 from easyzloc_mm.store.bead_set import BeadSet
@@ -217,25 +217,40 @@ def _matched(
     everywhere = field_source(source, blur)
     validation = BlurSource.from_beads(beads, split.validation)
     model = fit_matched(everywhere, validation, domain, **options)
-    known = draw_molecules(everywhere, domain, CALIBRATION_MOLECULES, seed + 11)
-    held_out = draw_molecules(validation, domain, CALIBRATION_MOLECULES, seed + 12)
-    raw_known, raw = predict_raw(model, everywhere, known), predict_raw(model, validation, held_out)
-    posterior, certain = sure(raw)
-    truth = held_out.z_nm.astype(float)
-    scale = sigma_scale(posterior.sigma_nm[certain], posterior.z_nm[certain], truth[certain])
+    familiar = [
+        predict_raw(model, source, draw_molecules(source, domain, CALIBRATION_MOLECULES, seed + 11))[:, 3 * COMPONENTS :]
+        for source in (everywhere, validation)
+    ]
+    table = blur.table(beads.field_size_px)
+
+    def refine(drawn: Molecules, posterior: Posterior, lpz: Real, scales: dict[str, Any] | None) -> Refined:
+        place = blur.place(drawn.x, drawn.y, beads.field_size_px)
+        prior = domain.prior(drawn.x, drawn.y)
+        return refine_z(drawn.crops, table, place, posterior, lpz, prior, beads.units.read_noise_e, scales)
+
+    # A neighbour's light is an error that no uncertainty can state: what it does to the fit is a flag's affair.
+    held_out = draw_molecules(validation, replace(domain, neighbour_share=0.0), CALIBRATION_MOLECULES, seed + 12)
+    posterior, truth = summarize(predict_raw(model, validation, held_out)), held_out.z_nm.astype(float)
+    sure = posterior.mistaken(posterior.sigma_nm) < SURE_BELOW
+    scale = sigma_scale(posterior.sigma_nm[sure], posterior.z_nm[sure], truth[sure])
+    refined = refine(held_out, posterior, rescale_sigma(posterior.sigma_nm, posterior.z_nm, scale), None)
+    scales = {"sigma_scale": scale}
+    for name, way in (("refined_scale", FITTED), ("pooled_scale", POOLED)):
+        these = (refined.way == way) & (refined.mistaken < SURE_BELOW)
+        scales[name] = sigma_scale(refined.lpz_nm[these], refined.z_nm[these], truth[these])
+    typical = draw_molecules(validation, domain.typical(Z_RANGE_NM), CALIBRATION_MOLECULES, seed + 13)
+    posterior = summarize(predict_raw(model, validation, typical))
     lpz = rescale_sigma(posterior.sigma_nm, posterior.z_nm, scale)
-    place = blur.place(held_out.x, held_out.y, beads.field_size_px)
-    refined = refine_z(
-        held_out.crops, blur.table(beads.field_size_px), place, posterior.z_nm, lpz, beads.units.read_noise_e
-    )
-    changed = certain & (refined.z_nm != posterior.z_nm)
+    final = refine(typical, posterior, lpz, scales)
     return model, {
         "normalisation": str(Normalisation.SPOT),
-        "ambiguous_above": AMBIGUOUS_ABOVE,
-        "sigma_scale": scale,
-        "refined_scale": sigma_scale(refined.lpz_nm[changed], refined.z_nm[changed], truth[changed]),
+        **scales,
+        "ambiguity": {
+            "network": ambiguity(posterior.mistaken(lpz), posterior.z_nm - typical.z_nm, lpz),
+            "refined": ambiguity(final.mistaken, final.z_nm - typical.z_nm, final.lpz_nm),
+        },
         "misfit": misfit_limit(refined.deviance, refined.photons),
-        "novelty": learn_familiarity(raw_known[:, 3 * COMPONENTS :], raw[:, 3 * COMPONENTS :]),
+        "novelty": learn_familiarity(*familiar),
         "domain": asdict(domain),
         "settings": asdict(options["settings"]),
         "field_degree": blur.degree,
