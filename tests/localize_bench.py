@@ -60,11 +60,11 @@ def small_bundle(folder: Path, *, field: tuple[int, int], pixel_nm: float = 110.
         "field_known": True,
         "camera_units": {"baseline_adu": BASELINE, "electrons_per_adu": GAIN, "read_noise_e": 1.5},
         "z_range_nm": [-900.0, 900.0],
+        "domain": {},
         "ambiguity": {"network": {"threshold": 0.05}, "refined": {"threshold": 0.05}},
         "sigma_scale": UNSCALED,
         "novelty": {"mean": [0.0] * EMBEDDING, "whitening": np.eye(EMBEDDING).tolist(), "threshold": 50.0},
         "refined_scale": UNSCALED,
-        "pooled_scale": UNSCALED,
         "pooled_scale": UNSCALED,
         "misfit": {"log_photons": [0.0], "deviance": [1e6]},
     }

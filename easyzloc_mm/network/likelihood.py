@@ -23,6 +23,9 @@ FAST = {"reassoc", "contract", "arcp", "nsz"}
 ITERATIONS = 30
 CONVERGED = 0.01
 """A step that gains less deviance was the last: it moved by less than a tenth of a standard deviation."""
+HOPELESS, HOPELESS_GAIN = 12.0, 0.1
+"""A start that is so much deviance behind another one, and gains less than this share of it by a step, is given up: its
+optimum would have a probability below exp(-HOPELESS / 2) of the other's."""
 FAILED = 1e30
 """Deviance of a start that was not asked for."""
 
@@ -279,6 +282,7 @@ def _fit(crops, tables, place, starts, pitch, variance, expected, knowledge, out
                     n += 1
         border.sort()
         rim = max(border[n // 3], 0.1)
+        best = FAILED
         for s in range(starts.shape[1]):
             if np.isnan(starts[i, s]):
                 out[i, s, :] = 0.0
@@ -294,7 +298,7 @@ def _fit(crops, tables, place, starts, pitch, variance, expected, knowledge, out
             theta[4] = rim
             deviance = _normal(crop, images, theta, variance, matrix, slope)
             deviance += _known(theta, expected[i], knowledge, matrix, slope)
-            damping = 0.1
+            damping = 0.01
             for _ in range(ITERATIONS):
                 damped[:] = matrix
                 for p in range(5):
@@ -320,7 +324,7 @@ def _fit(crops, tables, place, starts, pitch, variance, expected, knowledge, out
                     matrix[:] = fresh
                     slope[:] = fresh_slope
                     damping = max(0.1 * damping, 1e-6)
-                    if gain < CONVERGED:
+                    if gain < CONVERGED or gain < HOPELESS_GAIN * (deviance - best - HOPELESS):
                         break
                 else:
                     if now - deviance < 1e-4:
@@ -328,6 +332,7 @@ def _fit(crops, tables, place, starts, pitch, variance, expected, knowledge, out
                     damping *= 10
                     if damping > 1e4:
                         break
+            best = min(best, deviance)
             for p in range(5):
                 out[i, s, p] = theta[p]
             out[i, s, 5] = deviance

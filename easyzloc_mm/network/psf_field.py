@@ -136,6 +136,8 @@ class BlurSource:
                                  axis=1)  # fmt: skip
             # The rim of the ROI is darkest where the bead is sharp: that is the background of the whole stack.
             photons -= np.float32(np.median(rim))
+            # A bead that bleaches along the scan would otherwise tell its z by its brightness.
+            photons /= beads.light[bead][finite[row]][:, None, None]
             scale = float(photons[near].sum(axis=(1, 2)).mean())
             inside = (z_nm > start + pitch) & (z_nm < start + (knots - 2) * pitch)
             along_z = _z_fit(z_nm[inside], start, pitch, knots) / scale

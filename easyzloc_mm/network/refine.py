@@ -28,7 +28,7 @@ SIGMA_RATIO = 1.3
 """And one that claims to be so much surer or less sure than the network is no trustworthy one."""
 EXPLORE_ABOVE = 0.01
 """Where the network gives its own z less than 99 %, the rest of the range is searched too."""
-STARTS = 5
+STARTS = 4
 """Over the range: the blur changes its kind every few hundred nm."""
 SAME_NM, SAME_SIGMAS = 10.0, 0.5
 """Fits that end nearer to each other than this have found the same maximum."""

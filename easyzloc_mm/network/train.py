@@ -217,10 +217,10 @@ def _matched(
     everywhere = field_source(source, blur)
     validation = BlurSource.from_beads(beads, split.validation)
     model = fit_matched(everywhere, validation, domain, **options)
-    familiar = [
-        predict_raw(model, source, draw_molecules(source, domain, CALIBRATION_MOLECULES, seed + 11))[:, 3 * COMPONENTS :]
-        for source in (everywhere, validation)
+    drawn = [
+        (part, draw_molecules(part, domain, CALIBRATION_MOLECULES, seed + 11)) for part in (everywhere, validation)
     ]
+    embeddings = [predict_raw(model, *pair)[:, 3 * COMPONENTS :] for pair in drawn]
     table = blur.table(beads.field_size_px)
 
     def refine(drawn: Molecules, posterior: Posterior, lpz: Real, scales: dict[str, Any] | None) -> Refined:
@@ -250,7 +250,7 @@ def _matched(
             "refined": ambiguity(final.mistaken, final.z_nm - typical.z_nm, final.lpz_nm),
         },
         "misfit": misfit_limit(refined.deviance, refined.photons),
-        "novelty": learn_familiarity(*familiar),
+        "novelty": learn_familiarity(*embeddings),
         "domain": asdict(domain),
         "settings": asdict(options["settings"]),
         "field_degree": blur.degree,
