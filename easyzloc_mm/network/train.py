@@ -32,7 +32,7 @@ from easyzloc_mm.network.evaluate import evaluate
 from easyzloc_mm.network.inputs import ROI_PX, Normalisation, network_input
 from easyzloc_mm.network.matched import MatchedSettings
 from easyzloc_mm.network.posterior import COMPONENTS, Z_UNIT_NM, Posterior, summarize
-from easyzloc_mm.network.psf_field import BlurSource, FieldBlur, denoised, field_source
+from easyzloc_mm.network.psf_field import BlurSource, FieldBlur, field_source
 from easyzloc_mm.network.refine import FITTED, POOLED, Real, Refined, refine_z
 from easyzloc_mm.network.split import Split, split_beads
 from easyzloc_mm.quiet import native_stderr_held
@@ -228,7 +228,6 @@ def _matched(
         prior = domain.prior(drawn.x, drawn.y)
         return refine_z(drawn.crops, table, place, posterior, lpz, prior, beads.units.read_noise_e, scales)
 
-    validation = denoised(validation)
     # A neighbour's light is an error that no uncertainty can state: what it does to the fit is a flag's affair.
     held_out = draw_molecules(validation, replace(domain, neighbour_share=0.0), CALIBRATION_MOLECULES, seed + 12)
     posterior, truth = summarize(predict_raw(model, validation, held_out)), held_out.z_nm.astype(float)
