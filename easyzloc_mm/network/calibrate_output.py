@@ -59,6 +59,14 @@ def rescale_sigma(sigma_nm: Real, z_nm: Real, scale: dict[str, Any]) -> Real:
     return np.asarray(sigma_nm * by_sigma * np.interp(z_nm, scale["z_nm"], scale["z_factor"]))
 
 
+def adjusted(scale: dict[str, Any], pull: Real) -> dict[str, Any]:
+    """`scale` times one factor, so that 68.3 % of `pull`, errors over rescaled uncertainties, lie below 1."""
+    if len(pull) < MIN_IN_BIN:
+        return scale
+    factor = float(np.quantile(pull, CREDIBLE_SHARE))
+    return scale | {"factor": [factor * value for value in scale["factor"]]}
+
+
 def misfit_limit(deviance: Real, photons: Real) -> dict[str, Any]:
     """Deviance that 99.9 % of held-out spots stay below, by photons: bright ones show what the model lacks."""
     light = np.log(photons)

@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,24 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.network.augment import MoleculeDomain, Molecules, draw_molecules
+from easyzloc_mm.network.augment import MoleculeDomain, draw_molecules
 from easyzloc_mm.network.bundle import BLUR, SCHEMA_VERSION, ModelBundle
-from easyzloc_mm.network.calibrate_output import (
-    SURE_BELOW,
-    ambiguity,
-    learn_familiarity,
-    misfit_limit,
-    rescale_sigma,
-    sigma_by_z,
-    sigma_scale,
-)
+from easyzloc_mm.network.calibrate_output import sigma_by_z
 from easyzloc_mm.network.checkpoint import Checkpoint
 from easyzloc_mm.network.evaluate import evaluate
 from easyzloc_mm.network.inputs import ROI_PX, Normalisation, network_input
 from easyzloc_mm.network.matched import MatchedSettings
-from easyzloc_mm.network.posterior import COMPONENTS, Z_UNIT_NM, Posterior, summarize
+from easyzloc_mm.network.posterior import Z_UNIT_NM
 from easyzloc_mm.network.psf_field import BlurSource, FieldBlur, field_source
-from easyzloc_mm.network.refine import FITTED, POOLED, Real, Refined, refine_z
 from easyzloc_mm.network.split import Split, split_beads
 from easyzloc_mm.quiet import native_stderr_held
 from easyzloc_mm.store.bead_set import BeadSet
@@ -48,7 +39,6 @@ Z_RANGE_NM = 1000.0
 """Depths beyond this are flagged (paper: z within +-1 um)."""
 EDGE_NM = 50.0
 """Left free between the ends of the stacks and the calibrated range."""
-CALIBRATION_MOLECULES = 24576
 MAX_EXPORT_DIFFERENCE = 1e-3
 PACKAGES = ("easyzloc-mm", "keras", "tensorflow", "numpy", "onnxruntime", "picassosr")
 
@@ -207,7 +197,8 @@ def _earlier(path: Path, recipe: Recipe) -> tuple[list[Any], MatchedSettings]:
 def _matched(
     beads: BeadSet, split: Split, source: BlurSource, folder: Path, domain: MoleculeDomain, **options: Any
 ) -> tuple[keras.Model, dict[str, Any]]:
-    from easyzloc_mm.network.matched import fit_matched, predict_raw
+    from easyzloc_mm.network.calibrate import calibrate
+    from easyzloc_mm.network.matched import fit_matched
 
     seed, progress = options["seed"], options["progress"]
     if progress:
@@ -217,40 +208,9 @@ def _matched(
     everywhere = field_source(source, blur)
     validation = BlurSource.from_beads(beads, split.validation)
     model = fit_matched(everywhere, validation, domain, **options)
-    drawn = [
-        (part, draw_molecules(part, domain, CALIBRATION_MOLECULES, seed + 11)) for part in (everywhere, validation)
-    ]
-    embeddings = [predict_raw(model, *pair)[:, 3 * COMPONENTS :] for pair in drawn]
-    table = blur.table(beads.field_size_px)
-
-    def refine(drawn: Molecules, posterior: Posterior, lpz: Real, scales: dict[str, Any] | None) -> Refined:
-        place = blur.place(drawn.x, drawn.y, beads.field_size_px)
-        prior = domain.prior(drawn.x, drawn.y)
-        return refine_z(drawn.crops, table, place, posterior, lpz, prior, beads.units.read_noise_e, scales)
-
-    # A neighbour's light is an error that no uncertainty can state: what it does to the fit is a flag's affair.
-    held_out = draw_molecules(validation, replace(domain, neighbour_share=0.0), CALIBRATION_MOLECULES, seed + 12)
-    posterior, truth = summarize(predict_raw(model, validation, held_out)), held_out.z_nm.astype(float)
-    sure = posterior.mistaken(posterior.sigma_nm) < SURE_BELOW
-    scale = sigma_scale(posterior.sigma_nm[sure], posterior.z_nm[sure], truth[sure])
-    refined = refine(held_out, posterior, rescale_sigma(posterior.sigma_nm, posterior.z_nm, scale), None)
-    scales = {"sigma_scale": scale}
-    for name, way in (("refined_scale", FITTED), ("pooled_scale", POOLED)):
-        these = (refined.way == way) & (refined.mistaken < SURE_BELOW)
-        scales[name] = sigma_scale(refined.lpz_nm[these], refined.z_nm[these], truth[these])
-    typical = draw_molecules(validation, domain.typical(Z_RANGE_NM), CALIBRATION_MOLECULES, seed + 13)
-    posterior = summarize(predict_raw(model, validation, typical))
-    lpz = rescale_sigma(posterior.sigma_nm, posterior.z_nm, scale)
-    final = refine(typical, posterior, lpz, scales)
     return model, {
         "normalisation": str(Normalisation.SPOT),
-        **scales,
-        "ambiguity": {
-            "network": ambiguity(posterior.mistaken(lpz), posterior.z_nm - typical.z_nm, lpz),
-            "refined": ambiguity(final.mistaken, final.z_nm - typical.z_nm, final.lpz_nm),
-        },
-        "misfit": misfit_limit(refined.deviance, refined.photons),
-        "novelty": learn_familiarity(*embeddings),
+        **calibrate(model, blur, everywhere, validation, domain, Z_RANGE_NM, seed),
         "domain": asdict(domain),
         "settings": asdict(options["settings"]),
         "field_degree": blur.degree,
