@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from easyzloc_mm.network.bundle import SCHEMA_VERSION
+from easyzloc_mm.network.field_blur import FieldBlur
 from easyzloc_mm.network.inputs import AUX_COLUMNS
 from easyzloc_mm.network.posterior import COMPONENTS, EMBEDDING
-from easyzloc_mm.network.psf_field import KNOTS, PITCH_PX, Z_PITCH_NM, FieldBlur
+from easyzloc_mm.network.psf_field import KNOTS, PITCH_PX, Z_PITCH_NM
 from easyzloc_mm.profile import Profile
 
 BASELINE, GAIN = 100.0, 0.5

@@ -14,9 +14,10 @@ from easyzloc_mm.network import ModelBundle
 from easyzloc_mm.network.architecture import paper_network
 from easyzloc_mm.network.augment import MoleculeDomain, draw_molecules
 from easyzloc_mm.network.bundle import BLUR
+from easyzloc_mm.network.field_blur import FieldBlur
 from easyzloc_mm.network.inputs import network_input
 from easyzloc_mm.network.posterior import summarize
-from easyzloc_mm.network.psf_field import BlurSource, FieldBlur
+from easyzloc_mm.network.psf_field import BlurSource
 
 SPOTS = 8192
 BLOCK = 1024

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.network.calibrate_output import rescale_sigma
+from easyzloc_mm.network.field_blur import FieldBlur
 from easyzloc_mm.network.inputs import ROI_PX, Normalisation, network_input
 from easyzloc_mm.network.posterior import COMPONENTS, Z_UNIT_NM, Posterior, summarize
-from easyzloc_mm.network.psf_field import BlurTable, FieldBlur, Real
+from easyzloc_mm.network.psf_field import BlurTable, Real
 from easyzloc_mm.profile import CameraUnits, Profile
 
 if TYPE_CHECKING:

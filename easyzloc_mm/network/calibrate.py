@@ -17,9 +17,10 @@ from easyzloc_mm.network.calibrate_output import (
     rescale_sigma,
     sigma_scale,
 )
+from easyzloc_mm.network.field_blur import FieldBlur
 from easyzloc_mm.network.matched import predict_raw
 from easyzloc_mm.network.posterior import COMPONENTS, Posterior, summarize
-from easyzloc_mm.network.psf_field import BlurSource, FieldBlur
+from easyzloc_mm.network.psf_field import BlurSource
 from easyzloc_mm.network.refine import FITTED, POOLED, Real, Refined, refine_z
 
 if TYPE_CHECKING:

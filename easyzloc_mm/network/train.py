@@ -21,10 +21,11 @@ from easyzloc_mm.network.bundle import BLUR, SCHEMA_VERSION, ModelBundle
 from easyzloc_mm.network.calibrate_output import sigma_by_z
 from easyzloc_mm.network.checkpoint import Checkpoint
 from easyzloc_mm.network.evaluate import evaluate
+from easyzloc_mm.network.field_blur import FieldBlur, field_source
 from easyzloc_mm.network.inputs import ROI_PX, Normalisation, network_input
 from easyzloc_mm.network.matched import MatchedSettings
 from easyzloc_mm.network.posterior import Z_UNIT_NM
-from easyzloc_mm.network.psf_field import BlurSource, FieldBlur, field_source
+from easyzloc_mm.network.psf_field import BlurSource
 from easyzloc_mm.network.split import Split, split_beads
 from easyzloc_mm.quiet import native_stderr_held
 from easyzloc_mm.store.bead_set import BeadSet
