@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.network.calibrate_output import rescale_sigma
-from easyzloc_mm.network.likelihood import FAILED, SpotFits, SpotPrior, fit_spots
+from easyzloc_mm.network.likelihood import SpotFits, SpotPrior, fit_spots
+from easyzloc_mm.network.likelihood_kernels import FAILED
 from easyzloc_mm.network.posterior import MISTAKE_SIGMAS, Mixture, Posterior
 from easyzloc_mm.network.psf_field import BlurTable
 
