@@ -13,7 +13,7 @@ from easyzloc_mm.network.calibrate_output import COST_SHARE, ambiguity
 from easyzloc_mm.network.likelihood import fit_spots
 from easyzloc_mm.network.posterior import MODE_MIN_NM, MODE_SIGMAS, MODE_START_NM, ROUNDS, Mixture
 from easyzloc_mm.network.psf_field import BlurSource
-from easyzloc_mm.network.refine import laplace
+from easyzloc_mm.network.refine import maxima
 from easyzloc_mm.profile_library import load_profile
 from easyzloc_mm.simulator.optics import embedded_optics
 
@@ -66,8 +66,10 @@ def test_probabilities_of_the_likelihoods_maxima_are_how_often_they_are_right() 
     molecules = MoleculeMaker(profile, x, y, 500, 800.0, 0).light((800, 1500), (30, 60), 1)
     prior = MoleculeDomain().prior(molecules.x, molecules.y)
     fit = fit_spots(molecules.crops, table, molecules.bead, np.linspace(-850, 850, 10), 1.5, prior)
-    opinion = laplace(fit, np.ones(500, bool), -900, 900)
-    assert np.allclose(opinion.weight.sum(axis=1), 1)
+    opinion = Mixture(maxima(fit, -900, 900), fit.z_nm, np.maximum(fit.sigma_nm, 3))
+    some = opinion.weight.any(axis=1)
+    assert some.mean() > 0.95
+    assert np.allclose(opinion.weight[some].sum(axis=1), 1)
     best = opinion.weight.argmax(axis=1)
     z = opinion.mean_nm[np.arange(500), best]
     far = opinion.beyond(z, np.full(500, 300.0))

@@ -1,8 +1,9 @@
 """From what the network thinks possible to what the likelihood, under the blur that the beads measured, says of it.
 
-Where the network is sure, one fit from its z finds the maximum nearby. Where it is not, fits from all over the range
-find the other maxima; each counts by its height and breadth (Laplace's approximation), and the two opinions, network's
-and likelihood's, are pooled with equal weight: what either holds possible stays possible.
+Where the network is sure, one fit from its z finds the maximum nearby, and where both say the same, that is the answer.
+Where the network is not sure, fits from all over the range find the other maxima; each counts by its height and breadth
+(Laplace's approximation), and the two opinions, network's and likelihood's, are pooled with equal weight: what either
+holds possible stays possible.
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ from easyzloc_mm.network.psf_field import BlurTable
 Real = NDArray[np.float64]
 
 MAX_SIGMA_NM = 100.0
-"""Where the image says less than this about z, the optimum is broad, and the network's answer is the better one."""
+"""Where the image says less than this about z, there is no sharp optimum that could stand alone."""
 WITHIN_SIGMAS = 2.5
 """An optimum farther from the network's answer is another one."""
 SIGMA_RATIO = 1.3
-"""And one that claims to be so much surer or less sure than the network is no trustworthy one."""
+"""And one that claims to be so much less sure than the network is no trustworthy one."""
+SHARP_NM = 40.0
+"""Above this uncertainty a likelihood may have two maxima within it: there, an optimum stands alone only if the network
+says the same, both of z (`AGREED_SIGMAS`) and of its uncertainty (`AGREED_RATIO`)."""
+AGREED_SIGMAS, AGREED_RATIO = 1.0, 0.75
 EXPLORE_ABOVE = 0.01
 """Where the network gives its own z less than 99 %, the rest of the range is searched too."""
 STARTS = 4
@@ -107,22 +112,27 @@ def refine_z(
     starts[unsure, 1:] = low + (np.arange(STARTS) + 0.5) * (high - low) / STARTS
     fit = fit_spots(crops, table, place, starts, read_noise_e, prior)
     found, width = fit.z_nm[:, 0], fit.sigma_nm[:, 0]
-    fitted = ~unsure & (lpz < MAX_SIGMA_NM) & (np.abs(found - z) <= WITHIN_SIGMAS * lpz)
-    fitted &= (width < SIGMA_RATIO * lpz) & (width > 0)
+    away = np.abs(found - z) / lpz
+    plausible = ~unsure & (away <= WITHIN_SIGMAS) & (width < SIGMA_RATIO * lpz) & (width > 0)
+    agreed = (lpz < SHARP_NM) | ((away <= AGREED_SIGMAS) & (width > AGREED_RATIO * lpz))
+    fitted = plausible & agreed & (lpz < MAX_SIGMA_NM)
     z[fitted], way[fitted] = found[fitted], FITTED
     lpz[fitted] = _scaled(width[fitted], found[fitted], scales, "refined_scale")
     best = np.argmin(fit.deviance, axis=1)
     behind = np.where(fitted, 0, -1)
-    if unsure.any():
-        pooled = network.mixture[unsure].pool(laplace(fit, unsure, low, high))
-        z[unsure], sd = pooled.main_mode()
-        way[unsure] = POOLED
-        lpz[unsure] = _scaled(sd, z[unsure], scales, "pooled_scale")
-        mistaken[unsure] = pooled.beyond(z[unsure], MISTAKE_SIGMAS * lpz[unsure])
-        away = np.where(fit.deviance[unsure] < FAILED, np.abs(fit.z_nm[unsure] - z[unsure][:, None]), np.inf)
-        near = np.argmin(away, axis=1)
-        close = away[np.arange(len(near)), near] <= lpz[unsure]
-        behind[unsure] = np.where(close & (lpz[unsure] < MAX_SIGMA_NM), near, -1)
+    weight = maxima(fit, low, high)
+    pool = (unsure | (plausible & ~fitted)) & (weight > 0).any(axis=1)
+    if pool.any():
+        likelihood = Mixture(weight[pool], fit.z_nm[pool], np.maximum(fit.sigma_nm[pool], MIN_SIGMA_NM))
+        pooled = network.mixture[pool].pool(likelihood)
+        z[pool], sd = pooled.main_mode()
+        way[pool] = POOLED
+        lpz[pool] = _scaled(sd, z[pool], scales, "pooled_scale")
+        mistaken[pool] = pooled.beyond(z[pool], MISTAKE_SIGMAS * lpz[pool])
+        apart = np.where(likelihood.weight > 0, np.abs(likelihood.mean_nm - z[pool][:, None]), np.inf)
+        near = np.argmin(apart, axis=1)
+        close = (apart.min(axis=1) <= lpz[pool]) & (lpz[pool] < MAX_SIGMA_NM)
+        behind[pool] = np.where(close, near, -1)
     rows = np.arange(len(z))
     xy, sigma_xy = (
         np.where(behind[:, None] >= 0, np.stack([x[rows, behind], y[rows, behind]], axis=1), np.nan)
@@ -132,25 +142,25 @@ def refine_z(
     return Refined(z, lpz, mistaken, way, deviance, fit.photons[rows, best], xy, sigma_xy)
 
 
-def laplace(fit: SpotFits, chosen: NDArray[np.bool_], low_nm: float, high_nm: float) -> Mixture:
-    """Maxima of the posterior density as Gaussians, weighted by the probability that each holds.
+def maxima(fit: SpotFits, low_nm: float, high_nm: float) -> Real:
+    """Probabilities of the maxima of the posterior density that fits have found, shape (n, starts).
 
     A maximum of density h and covariance C holds about h sqrt(det 2 pi C) (Laplace; MacKay 2003, chapter 27). What
-    ends at the edge of the range or outside has found none.
+    ends at the edge of the range or outside has found none; a maximum that was found twice counts once. All 0, where
+    none was found.
     """
-    z, sd, deviance = fit.z_nm[chosen], np.maximum(fit.sigma_nm[chosen], MIN_SIGMA_NM), fit.deviance[chosen]
-    weight = np.zeros(z.shape)
+    z, sd, deviance = fit.z_nm, np.maximum(fit.sigma_nm, MIN_SIGMA_NM), fit.deviance
+    found = np.zeros(z.shape, bool)
     rows = np.arange(len(z))
     for start in np.argsort(deviance, axis=1).T:
         here, wide = z[rows, start], sd[rows, start]
         reach = np.maximum(SAME_NM, SAME_SIGMAS * np.minimum(sd, wide[:, None]))
-        known = np.any((weight > 0) & (np.abs(z - here[:, None]) <= reach), axis=1)
+        known = np.any(found & (np.abs(z - here[:, None]) <= reach), axis=1)
         inside = (here > low_nm) & (here < high_nm) & (deviance[rows, start] < FAILED)
-        weight[rows, start] = ~known & inside
-    # Where no fit has found any, all count alike: nothing is known.
-    log_mass = np.where(weight > 0, fit.volume[chosen] - 0.5 * deviance, -FAILED)
-    mass = np.exp(log_mass - log_mass.max(axis=1, keepdims=True))
-    return Mixture(mass / mass.sum(axis=1, keepdims=True), z, sd)
+        found[rows, start] = ~known & inside
+    log_mass = np.where(found, fit.volume - 0.5 * deviance, -FAILED)
+    mass = np.where(found, np.exp(log_mass - log_mass.max(axis=1, keepdims=True)), 0.0)
+    return np.asarray(mass / np.maximum(mass.sum(axis=1, keepdims=True), 1e-300))
 
 
 def _scaled(sigma_nm: Real, z_nm: Real, scales: dict[str, Any] | None, name: str) -> Real:
