@@ -146,7 +146,7 @@ def _print_accuracy(result: dict[str, Any]) -> None:
     from rich.table import Table
 
     columns = ("rmse_nm", "robust_nm", "gross", "coverage_68", "coverage_95", "unflagged_rmse_nm",
-               "unflagged_limit_nm", "unflagged_gross", "flagged")  # fmt: skip
+               "unflagged_limit_nm", "unflagged_gross", "flagged", "mistakes_flagged", "good_flagged")  # fmt: skip
     groups = {"1000-3000 photons": result["methods"], **{f"{n} photons": m for n, m in result["levels"].items()}}
     for title, methods in groups.items():
         table = Table("method", *(name.replace("_", " ") for name in columns), title=title, title_justify="left")
