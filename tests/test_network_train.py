@@ -88,6 +88,9 @@ def test_evaluation_uses_held_out_beads_and_stands_in_the_bundle(beads: Embedded
     assert result["beads"] == len(split_beads(beads.train, 3).test)
     assert result["rmse_z_nm"] == pytest.approx(stored["rmse_z_nm"], rel=1e-6)
     assert result["rmse_z_nm"] > 0.8 * result["limit_z_nm"]
+    # What carries a flag is wrong far more often than what does not; few of the good ones carry one.
+    assert result["mistakes_flagged"] > 3 * result["good_flagged"]
+    assert result["good_flagged"] < 0.15
     assert (model / "report" / "index.html").is_file()
     with pytest.raises(InputError, match="nm per pixel"):
         evaluate(ModelBundle.load(model), replace(beads.train, pixel_size_nm=65.0))
