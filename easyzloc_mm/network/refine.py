@@ -128,7 +128,10 @@ def refine_z(
         z[pool], sd = pooled.main_mode()
         way[pool] = POOLED
         lpz[pool] = _scaled(sd, z[pool], scales, "pooled_scale")
-        mistaken[pool] = pooled.beyond(z[pool], MISTAKE_SIGMAS * lpz[pool])
+        # One fit has not looked elsewhere: of what lies there, it leaves the network's opinion as it is.
+        searched = unsure[pool]
+        reach = MISTAKE_SIGMAS * lpz[pool]
+        mistaken[pool] = np.where(searched, pooled.beyond(z[pool], reach), network.mixture[pool].beyond(z[pool], reach))
         apart = np.where(likelihood.weight > 0, np.abs(likelihood.mean_nm - z[pool][:, None]), np.inf)
         near = np.argmin(apart, axis=1)
         close = (apart.min(axis=1) <= lpz[pool]) & (lpz[pool] < MAX_SIGMA_NM)
