@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from easyzloc_mm.network.bundle import SCHEMA_VERSION
+from easyzloc_mm.network.field_blur import FieldBlur
 from easyzloc_mm.network.inputs import AUX_COLUMNS
 from easyzloc_mm.network.posterior import COMPONENTS, EMBEDDING
-from easyzloc_mm.network.psf_field import KNOTS, PITCH_PX, Z_PITCH_NM, FieldBlur
+from easyzloc_mm.network.psf_field import KNOTS, PITCH_PX, Z_PITCH_NM
 from easyzloc_mm.profile import Profile
 
 BASELINE, GAIN = 100.0, 0.5
@@ -60,10 +61,12 @@ def small_bundle(folder: Path, *, field: tuple[int, int], pixel_nm: float = 110.
         "field_known": True,
         "camera_units": {"baseline_adu": BASELINE, "electrons_per_adu": GAIN, "read_noise_e": 1.5},
         "z_range_nm": [-900.0, 900.0],
-        "ambiguous_above": 0.05,
+        "domain": {},
+        "ambiguity": {"network": {"threshold": 0.05}, "refined": {"threshold": 0.05}},
         "sigma_scale": UNSCALED,
         "novelty": {"mean": [0.0] * EMBEDDING, "whitening": np.eye(EMBEDDING).tolist(), "threshold": 50.0},
         "refined_scale": UNSCALED,
+        "pooled_scale": UNSCALED,
         "misfit": {"log_photons": [0.0], "deviance": [1e6]},
     }
     widening_blur().save(folder / "blur.npz")

@@ -16,6 +16,7 @@ from easyzloc_mm.benchmarks.embedded import EmbeddedBeads, EmbeddedMolecules, Mo
 from easyzloc_mm.benchmarks.splines import TILES, fit_picasso, picasso_spline, tile_of
 from easyzloc_mm.network import ModelBundle, train
 from easyzloc_mm.network.likelihood import fit_spots
+from easyzloc_mm.network.posterior import MISTAKE_SIGMAS
 from easyzloc_mm.profile_library import load_profile
 from easyzloc_mm.simulator.optics import embedded_optics
 
@@ -26,8 +27,6 @@ Z_LIMIT_NM, BIN_NM = 900.0, 100.0
 TYPICAL = ((1000.0, 3000.0), (20.0, 100.0))
 LEVELS = {"1000": (1000.0, 20.0), "3000": (3000.0, 20.0), "20000": (20000.0, 60.0)}
 GROSS_NM = 200.0
-MISTAKE_SIGMAS = 4.0
-INFORMATIVE_NM = 80.0
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from easyzloc_mm.network import ModelBundle, evaluate, train
 Progress = Callable[[str, float], None]
 
 RECIPES = ("matched", "paper")
-FIGURES = ("rmse_z_nm", "robust_z_nm", "limit_z_nm", "coverage_68", "coverage_95", "flagged", "bead_rmse_z_nm",
-           "bead_rmse_offset_removed_z_nm")  # fmt: skip
+FIGURES = ("rmse_z_nm", "robust_z_nm", "limit_z_nm", "coverage_68", "coverage_95", "flagged", "mistakes_flagged",
+           "good_flagged", "bead_rmse_z_nm", "bead_rmse_offset_removed_z_nm")  # fmt: skip
 
 
 def bench_real(

@@ -75,7 +75,7 @@ def localize(
 @bench_app.command("accuracy")
 def accuracy(
     beads: Annotated[int, typer.Option("--beads", min=60, help="Training beads, roughly.")] = 400,
-    minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Training time of each network.")] = 10.0,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Training time of each network.")] = 4.0,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer molecules, 1 minute of training.")] = False,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     real: Annotated[Path | None, typer.Option("--real", help="Ready-cut real ROIs instead, (N,Z,Y,X).")] = None,
@@ -108,7 +108,7 @@ def accuracy(
             beads=beads,
             minutes=min(minutes, 1.0) if quick else minutes,
             molecules=400 if quick else 3000,
-            spline_beads=6 if quick else 20,
+            spline_beads=40,
             seed=seed,
             progress=show,
         )
@@ -146,7 +146,7 @@ def _print_accuracy(result: dict[str, Any]) -> None:
     from rich.table import Table
 
     columns = ("rmse_nm", "robust_nm", "gross", "coverage_68", "coverage_95", "unflagged_rmse_nm",
-               "unflagged_limit_nm", "unflagged_gross", "flagged")  # fmt: skip
+               "unflagged_limit_nm", "unflagged_gross", "flagged", "mistakes_flagged", "good_flagged")  # fmt: skip
     groups = {"1000-3000 photons": result["methods"], **{f"{n} photons": m for n, m in result["levels"].items()}}
     for title, methods in groups.items():
         table = Table("method", *(name.replace("_", " ") for name in columns), title=title, title_justify="left")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -19,10 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.network.inputs import ROI_PX, network_input
+from easyzloc_mm.network.likelihood import SpotPrior
 from easyzloc_mm.network.psf_field import PITCH_PX, BlurSource
-from easyzloc_mm.network.spline_kernels import across, down, lateral, value_at
+from easyzloc_mm.network.spline_kernels import along, lateral, value_at
 
 Floats = NDArray[np.float32]
+
+TYPICAL_PHOTONS, TYPICAL_BACKGROUND = (1000.0, 3000.0), (20.0, 100.0)
+"""Molecules by which models are judged: photons, and background photons per pixel."""
+MIN_PLACE_SD_PX, MIN_LOG_PHOTONS_SD = 0.3, 0.5
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,34 @@ class MoleculeDomain:
     neighbour_share: float = 0.1
     neighbour_px: tuple[float, float] = (5.0, 12.0)
     z_limit_nm: float = 1250.0
+
+    def prior(self, x: NDArray[np.floating], y: NDArray[np.floating]) -> SpotPrior:
+        """Tell what is known of spots fitted at sensor positions x, y, before their pixels are looked at."""
+        low, high = np.log(np.array(self.photons))
+        x, y = np.asarray(x, float), np.asarray(y, float)
+        return SpotPrior(
+            x_px=x - np.rint(x),
+            y_px=y - np.rint(y),
+            place_sd_px=max(*self.crop_error_px, MIN_PLACE_SD_PX),
+            log_photons=(low + high) / 2,
+            log_photons_sd=max((high - low) / np.sqrt(12), MIN_LOG_PHOTONS_SD),
+        )
+
+    def typical(self, z_limit_nm: float) -> MoleculeDomain:
+        """Take the well-recorded lone molecules of this domain, down to the default's where it is broad."""
+
+        def part(whole: tuple[float, float], usual: tuple[float, float]) -> tuple[float, float]:
+            low, high = max(whole[0], usual[0]), min(whole[1], usual[1])
+            return (low, high) if low < high else whole
+
+        return replace(
+            self,
+            photons=part(self.photons, TYPICAL_PHOTONS),
+            background=part(self.background, TYPICAL_BACKGROUND),
+            bad_fit_share=0.0,
+            neighbour_share=0.0,
+            z_limit_nm=z_limit_nm,
+        )
 
 
 @dataclass(frozen=True)
@@ -118,7 +151,7 @@ def _draw(  # type: ignore[no-untyped-def]
     np.random.seed(seed)
     size, knots = crops.shape[1], tables.shape[2]
     plane = np.empty((knots, knots), np.float32)
-    columns = np.empty((size, knots), np.float32)
+    columns = np.empty((knots, size), np.float32)
     base_x, base_y = np.empty(size, np.int64), np.empty(size, np.int64)
     wx, wy, unused = np.empty((size, 4)), np.empty((size, 4)), np.empty((size, 4))
     image = np.empty((size, size), np.float32)
@@ -157,8 +190,8 @@ def _draw(  # type: ignore[no-untyped-def]
             value_at(tables[j], (depth - z_start) / z_pitch, plane)
             lateral(dx, pitch, knots, base_x, wx, unused)
             lateral(dy, pitch, knots, base_y, wy, unused)
-            across(plane, base_x, wx, columns)
-            down(columns, base_y, wy, image)
+            along(plane, base_y, wy, columns)
+            along(columns, base_x, wx, image)
             for a in range(size):
                 for b in range(size):
                     expected[a, b] += count * image[a, b]

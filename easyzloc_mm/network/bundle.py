@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.network.calibrate_output import rescale_sigma
+from easyzloc_mm.network.field_blur import FieldBlur
 from easyzloc_mm.network.inputs import ROI_PX, Normalisation, network_input
-from easyzloc_mm.network.posterior import COMPONENTS, Z_UNIT_NM, summarize
-from easyzloc_mm.network.psf_field import BlurTable, FieldBlur, Real
+from easyzloc_mm.network.posterior import COMPONENTS, Z_UNIT_NM, Posterior, summarize
+from easyzloc_mm.network.psf_field import BlurTable, Real
 from easyzloc_mm.profile import CameraUnits, Profile
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from easyzloc_mm.network.refine import Refined
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BLUR = "blur.npz"
 """The blur that the beads measured, beside the network."""
 PIXEL_SIZE_TOLERANCE = 0.01
@@ -235,17 +236,19 @@ class ModelBundle:
             sigma_z, sigma = (np.array(self.calibration["sigma_by_z"][key]) for key in ("z_nm", "sigma_nm"))
             lpz = np.interp(z, sigma_z, sigma)
         else:
-            posterior = summarize(raw[:, : 3 * COMPONENTS])
+            posterior = summarize(raw)
             z = posterior.z_nm
             lpz = rescale_sigma(posterior.sigma_nm, z, self.calibration["sigma_scale"])
+            mistaken = posterior.mistaken(lpz)
             if refine:
-                refined = self._refine(crops, x, y, z, lpz)
-                z, lpz = refined.z_nm, refined.lpz_nm
+                refined = self._refine(crops, x, y, posterior, lpz)
+                z, lpz, mistaken = refined.z_nm, refined.lpz_nm, refined.mistaken
                 place, spread = refined.xy_px.astype(np.float32), refined.sigma_xy_px.astype(np.float32)
                 limit = self.calibration["misfit"]
                 allowed = np.interp(np.log(refined.photons), limit["log_photons"], limit["deviance"])
                 flag |= np.where(refined.deviance > allowed, UNFAMILIAR, 0).astype(np.uint8)
-            flag |= np.where(posterior.elsewhere > self.calibration["ambiguous_above"], AMBIGUOUS, 0).astype(np.uint8)
+            threshold = self.calibration["ambiguity"]["refined" if refine else "network"]["threshold"]
+            flag |= np.where(mistaken > threshold, AMBIGUOUS, 0).astype(np.uint8)
             unfamiliar = self.strangeness(raw[:, 3 * COMPONENTS :]) > self.calibration["novelty"]["threshold"]
             flag |= np.where(unfamiliar, UNFAMILIAR, 0).astype(np.uint8)
         flag |= np.where((z < low) | (z > high), OUT_OF_RANGE, 0).astype(np.uint8)
@@ -256,8 +259,14 @@ class ModelBundle:
         return ZPrediction(z.astype(np.float32), lpz.astype(np.float32), flag, place, spread)
 
     def _refine(
-        self, crops: NDArray[np.float32], x: NDArray[np.floating], y: NDArray[np.floating], z: Real, lpz: Real
+        self,
+        crops: NDArray[np.float32],
+        x: NDArray[np.floating],
+        y: NDArray[np.floating],
+        posterior: Posterior,
+        lpz: Real,
     ) -> Refined:
+        from easyzloc_mm.network.augment import MoleculeDomain
         from easyzloc_mm.network.refine import refine_z
 
         if self._blur is None:
@@ -265,7 +274,8 @@ class ModelBundle:
             self._blur = blur, blur.table(self.field_size_px)
         blur, table = self._blur
         place = blur.place(np.asarray(x, float), np.asarray(y, float), self.field_size_px)
-        return refine_z(crops, table, place, z, lpz, self.units.read_noise_e, self.calibration["refined_scale"])
+        prior = MoleculeDomain(**self.calibration["domain"]).prior(x, y)
+        return refine_z(crops, table, place, posterior, lpz, prior, self.units.read_noise_e, self.calibration)
 
     def warm_up(self) -> None:
         """Compile and run everything once on an empty crop, so that no camera frame has to wait for it."""

@@ -8,12 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from easyzloc_mm.network.posterior import COMPONENTS, Posterior, summarize
+from easyzloc_mm.network.posterior import MISTAKE_SIGMAS
 
 Real = NDArray[np.float64]
 
-AMBIGUOUS_ABOVE = 0.02
-"""A spot is ambiguous when z is grossly wrong with more than this probability (`Posterior.elsewhere`)."""
+SURE_BELOW = 0.03
+"""Uncertainties are scaled on spots whose z is mistaken with less than this probability; the others get a flag."""
+COST_SHARE = 0.04
+"""Of the good spots: so many may be flagged as ambiguous."""
+CAUGHT_SHARE = 0.97
+"""Of the mistakes: where so many are flagged for less, less is flagged."""
+LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.002, 0.2
 SIGMA_BINS = 8
 Z_BINS = 12
 MIN_IN_BIN = 100
@@ -32,8 +37,6 @@ def sigma_scale(sigma_nm: Real, predicted_nm: Real, true_nm: Real) -> dict[str, 
     """
     error = np.abs(predicted_nm - true_nm)
     scale: dict[str, Any] = {"log_sigma": [0.0], "factor": [1.0], "z_nm": [0.0], "z_factor": [1.0]}
-    if not len(error):  # a network that was hardly trained is sure of nothing
-        return scale
     if len(error) < MIN_IN_BIN:
         return scale
     for position, values, factor, bins in (
@@ -56,6 +59,24 @@ def rescale_sigma(sigma_nm: Real, z_nm: Real, scale: dict[str, Any]) -> Real:
     return np.asarray(sigma_nm * by_sigma * np.interp(z_nm, scale["z_nm"], scale["z_factor"]))
 
 
+def adjusted(scale: dict[str, Any], pull: Real) -> dict[str, Any]:
+    """`scale` times one factor, by what lies within one and within 1.96 uncertainties.
+
+    Errors have longer tails than a Gaussian: one factor cannot put 68.3 % and 95 % right, and this is the middle.
+
+    Parameters
+    ----------
+    scale : dict
+    pull : ndarray
+        Absolute errors over rescaled uncertainties.
+    """
+    if len(pull) < MIN_IN_BIN:
+        return scale
+    one, two = np.quantile(pull, [CREDIBLE_SHARE, 0.95])
+    factor = float(np.sqrt(one * two / 1.96))
+    return scale | {"factor": [factor * value for value in scale["factor"]]}
+
+
 def misfit_limit(deviance: Real, photons: Real) -> dict[str, Any]:
     """Deviance that 99.9 % of held-out spots stay below, by photons: bright ones show what the model lacks."""
     light = np.log(photons)
@@ -70,10 +91,32 @@ def misfit_limit(deviance: Real, photons: Real) -> dict[str, Any]:
     }
 
 
-def sure(raw: NDArray[np.floating]) -> tuple[Posterior, NDArray[np.bool_]]:
-    """Posterior of network outputs, and which of them are not ambiguous."""
-    posterior = summarize(raw[:, : 3 * COMPONENTS])
-    return posterior, posterior.elsewhere <= AMBIGUOUS_ABOVE
+def ambiguity(mistaken: Real, error_nm: Real, lpz_nm: Real) -> dict[str, float | None]:
+    """Find the probability above which a spot is flagged as ambiguous, on held-out spots.
+
+    Parameters
+    ----------
+    mistaken : ndarray
+        Stated probability that z is wrong by more than `MISTAKE_SIGMAS` times `lpz_nm`.
+    error_nm, lpz_nm : ndarray
+
+    Returns
+    -------
+    dict
+        ``threshold``, and the trade-off it makes: ``caught``, share of the mistakes that are flagged (None, if there
+        is none), ``cost``, share of the others that are.
+    """
+    mistake = np.abs(error_nm) > MISTAKE_SIGMAS * lpz_nm
+    threshold = float(np.quantile(mistaken[~mistake], 1 - COST_SHARE))
+    if mistake.any():
+        threshold = max(threshold, float(np.quantile(mistaken[mistake], 1 - CAUGHT_SHARE)))
+    threshold = min(max(threshold, LOWEST_THRESHOLD), HIGHEST_THRESHOLD)
+    flagged = mistaken > threshold
+    return {
+        "threshold": threshold,
+        "caught": float(flagged[mistake].mean()) if mistake.any() else None,
+        "cost": float(flagged[~mistake].mean()) if (~mistake).any() else None,
+    }
 
 
 def learn_familiarity(train: NDArray[np.floating], held_out: NDArray[np.floating]) -> dict[str, Any]:

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from easyzloc_mm.beads.limit import MeasuredPsf, measured_psf
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.network.augment import MoleculeDomain, draw_molecules
+from easyzloc_mm.network.augment import TYPICAL_BACKGROUND, TYPICAL_PHOTONS, MoleculeDomain, draw_molecules
 from easyzloc_mm.network.bundle import PIXEL_SIZE_TOLERANCE, ModelBundle, ZPrediction
 from easyzloc_mm.network.paper import recorded_planes
+from easyzloc_mm.network.posterior import MISTAKE_SIGMAS
 from easyzloc_mm.network.psf_field import BlurSource
 from easyzloc_mm.network.split import split_beads
 from easyzloc_mm.store.bead_set import BeadSet
 
 MOLECULES = 10000
-TYPICAL_PHOTONS, TYPICAL_BACKGROUND = (1000.0, 3000.0), (20.0, 100.0)
 CROP_ERROR_PX = (0.2, 0.2)
 BINS = 10
 PHOTON_EDGES = (500.0, 1000.0, 2000.0, 4000.0, 8000.0, 20000.0)
@@ -45,6 +45,7 @@ def evaluate(bundle: ModelBundle, beads: BeadSet, *, report: Path | None = None)
     -------
     dict
         ``rmse_z_nm``, ``robust_z_nm``, ``limit_z_nm``, ``coverage_68``, ``coverage_95``, ``flagged``,
+        ``mistakes_flagged`` (share of the errors above 4 sigma that carry a flag), ``good_flagged`` (of the others),
         ``bead_rmse_z_nm`` (beads as recorded), ``beads``, ``held_out``, and the same figures in ``bins`` (by z),
         ``by_photons`` and ``by_field`` (3x3 tiles; empty where places are unknown). Each bead's own focus is known to a
         few nm only: ``rmse_offset_removed_z_nm`` and ``bead_rmse_offset_removed_z_nm`` are after one median per bead.
@@ -73,7 +74,7 @@ def evaluate(bundle: ModelBundle, beads: BeadSet, *, report: Path | None = None)
     trusted = molecules[molecules["flag"] == 0]
     result: dict[str, Any] = {
         **_figures(trusted),
-        "flagged": float((molecules["flag"] != 0).mean()),
+        **_flags(molecules),
         "rmse_offset_removed_z_nm": _rms(_without_offsets(trusted)),
         "bead_rmse_z_nm": _rms(recorded["error"]),
         "bead_rmse_offset_removed_z_nm": _rms(_without_offsets(recorded)),
@@ -88,6 +89,16 @@ def evaluate(bundle: ModelBundle, beads: BeadSet, *, report: Path | None = None)
 
         write_model_report(report, bundle.calibration, result, molecules, recorded)
     return result
+
+
+def _flags(molecules: pd.DataFrame) -> dict[str, float | None]:
+    flagged = molecules["flag"] != 0
+    mistake = molecules["error"].abs() > MISTAKE_SIGMAS * molecules["sigma"]
+    return {
+        "flagged": float(flagged.mean()),
+        "mistakes_flagged": float(flagged[mistake].mean()) if mistake.any() else None,
+        "good_flagged": float(flagged[~mistake].mean()) if (~mistake).any() else None,
+    }
 
 
 def _without_offsets(table: pd.DataFrame) -> pd.Series:

@@ -8,21 +8,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from easyzloc_mm.network.likelihood_kernels import fit
 from easyzloc_mm.network.psf_field import PITCH_PX, BlurTable
-from easyzloc_mm.network.spline_kernels import across, axial, down, lateral
 
 Floats = NDArray[np.float32]
 Real = NDArray[np.float64]
 
-FAST = {"reassoc", "contract", "arcp", "nsz"}
-"""All but the assumption that no number is NaN: a NaN start means none."""
-ITERATIONS = 30
-FAILED = 1e30
-"""Deviance of a start that was not asked for."""
+
+@dataclass(frozen=True)
+class SpotPrior:
+    """What is known of spots before their pixels are looked at.
+
+    Attributes
+    ----------
+    x_px, y_px : ndarray, shape (n,)
+        Expected place from the middle of the crop.
+    place_sd_px : float
+        Standard deviation of the place.
+    log_photons, log_photons_sd : float
+        Mean and standard deviation of the photons' logarithm.
+    """
+
+    x_px: Real
+    y_px: Real
+    place_sd_px: float
+    log_photons: float
+    log_photons_sd: float
 
 
 @dataclass(frozen=True)
@@ -53,7 +67,12 @@ class SpotFits:
 
 
 def fit_spots(
-    crops: Floats, table: BlurTable, place: NDArray[np.integer], starts_nm: Real, read_noise_e: float
+    crops: Floats,
+    table: BlurTable,
+    place: NDArray[np.integer],
+    starts_nm: Real,
+    read_noise_e: float,
+    prior: SpotPrior | None = None,
 ) -> SpotFits:
     """Fit spots from every start.
 
@@ -67,12 +86,28 @@ def fit_spots(
     starts_nm : ndarray, shape (n, s) or (s,)
         Depths to start from; NaN: none.
     read_noise_e : float
+    prior : SpotPrior, optional
+        With it, optima are those of the posterior density, and the deviance counts the distance from the prior.
     """
+    expected = np.zeros((len(crops), 2))
+    knowledge = np.zeros(3)
+    if prior is not None:
+        expected = np.stack([prior.x_px, prior.y_px], axis=1).astype(float)
+        knowledge[:] = prior.place_sd_px**-2, prior.log_photons, prior.log_photons_sd**-2
     starts = np.broadcast_to(np.asarray(starts_nm, float), (len(crops), np.shape(starts_nm)[-1]))
     out = np.empty((len(crops), starts.shape[1], 10))
     knots = (starts - table.z_start_nm) / table.z_pitch_nm
-    _fit(np.ascontiguousarray(crops, np.float32), table.coefficients, np.ascontiguousarray(place, np.int64),
-         np.ascontiguousarray(knots), PITCH_PX, read_noise_e**2, out)  # fmt: skip
+    fit(
+        np.ascontiguousarray(crops, np.float32),
+        table.coefficients,
+        np.ascontiguousarray(place, np.int64),
+        np.ascontiguousarray(knots),
+        PITCH_PX,
+        read_noise_e**2,
+        np.ascontiguousarray(expected),
+        knowledge,
+        out,
+    )
     pitch = table.z_pitch_nm
     return SpotFits(
         z_nm=table.z_start_nm + out[:, :, 2] * pitch,
@@ -86,184 +121,3 @@ def fit_spots(
         sigma_x_px=out[:, :, 8],
         sigma_y_px=out[:, :, 9],
     )
-
-
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _model(table, theta, pitch, work, images):  # type: ignore[no-untyped-def]
-    """Image of one photon and its derivatives by x, y (px) and z (knots) into images[0..3]."""
-    plane, plane_by_z, columns, base_x, base_y, wx, dx, wy, dy = work
-    axial(table, theta[2], plane, plane_by_z)
-    lateral(theta[0], pitch, table.shape[2], base_x, wx, dx)
-    lateral(theta[1], pitch, table.shape[1], base_y, wy, dy)
-    across(plane, base_x, wx, columns)
-    down(columns, base_y, wy, images[0])
-    down(columns, base_y, dy, images[2])
-    across(plane, base_x, dx, columns)
-    down(columns, base_y, wy, images[1])
-    across(plane_by_z, base_x, wx, columns)
-    down(columns, base_y, wy, images[3])
-    scale = np.float32(-1.0 / pitch)
-    for a in range(images.shape[1]):
-        for b in range(images.shape[2]):
-            images[1, a, b] *= scale
-            images[2, a, b] *= scale
-
-
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _normal(crop, images, theta, variance, matrix, slope):  # type: ignore[no-untyped-def]
-    """Deviance, Fisher matrix and gradient at `theta`."""
-    matrix[:] = 0.0
-    slope[:] = 0.0
-    deviance = 0.0
-    photons, background = theta[3], theta[4]
-    j = np.empty(5)
-    for a in range(crop.shape[0]):
-        for b in range(crop.shape[1]):
-            shape = images[0, a, b]
-            mu = max(photons * shape + background + variance, 0.01)
-            data = max(crop[a, b] + variance, 0.0)
-            deviance += 2 * (mu - data)
-            if data > 0:
-                deviance += 2 * data * np.log(data / mu)
-            j[0] = photons * images[1, a, b]
-            j[1] = photons * images[2, a, b]
-            j[2] = photons * images[3, a, b]
-            j[3] = shape
-            j[4] = 1.0
-            weight = 1 / mu
-            pull = data * weight - 1
-            for p in range(5):
-                slope[p] += pull * j[p]
-                scaled = weight * j[p]
-                for q in range(p + 1):
-                    matrix[p, q] += scaled * j[q]
-    for p in range(5):
-        for q in range(p):
-            matrix[q, p] = matrix[p, q]
-    return deviance
-
-
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _cholesky(matrix, factor):  # type: ignore[no-untyped-def]
-    for i in range(matrix.shape[0]):
-        for k in range(i + 1):
-            total = matrix[i, k]
-            for m in range(k):
-                total -= factor[i, m] * factor[k, m]
-            if i == k:
-                if total <= 1e-14 * abs(matrix[i, i]) or total <= 0:
-                    return False
-                factor[i, i] = np.sqrt(total)
-            else:
-                factor[i, k] = total / factor[k, k]
-    return True
-
-
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _solve(factor, right, out):  # type: ignore[no-untyped-def]
-    n = len(right)
-    for i in range(n):
-        total = right[i]
-        for k in range(i):
-            total -= factor[i, k] * out[k]
-        out[i] = total / factor[i, i]
-    for i in range(n - 1, -1, -1):
-        total = out[i]
-        for k in range(i + 1, n):
-            total -= factor[k, i] * out[k]
-        out[i] = total / factor[i, i]
-
-
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _fit(crops, tables, place, starts, pitch, variance, out):  # type: ignore[no-untyped-def]
-    size, knots = crops.shape[1], tables.shape[2]
-    plane = np.empty((knots, knots), np.float32)
-    plane_by_z = np.empty((knots, knots), np.float32)
-    columns = np.empty((size, knots), np.float32)
-    base_x, base_y = np.empty(size, np.int64), np.empty(size, np.int64)
-    wx, dx, wy, dy = np.empty((size, 4)), np.empty((size, 4)), np.empty((size, 4)), np.empty((size, 4))
-    work = (plane, plane_by_z, columns, base_x, base_y, wx, dx, wy, dy)
-    images = np.empty((4, size, size), np.float32)
-    matrix, damped, factor = np.empty((5, 5)), np.empty((5, 5)), np.zeros((5, 5))
-    slope, step, theta, trial = np.empty(5), np.empty(5), np.empty(5), np.empty(5)
-    fresh, fresh_slope = np.empty((5, 5)), np.empty(5)
-    border = np.empty(4 * (size - 1))
-    top = tables.shape[1] - 2.002
-    for i in range(len(crops)):
-        crop, table = crops[i], tables[place[i]]
-        n = 0
-        total = 0.0
-        for a in range(size):
-            for b in range(size):
-                total += crop[a, b]
-                if a == 0 or b == 0 or a == size - 1 or b == size - 1:
-                    border[n] = crop[a, b]
-                    n += 1
-        border.sort()
-        rim = max(border[n // 3], 0.1)
-        for s in range(starts.shape[1]):
-            if np.isnan(starts[i, s]):
-                out[i, s, :] = 0.0
-                out[i, s, 5] = FAILED
-                continue
-            theta[0], theta[1], theta[2] = 0.0, 0.0, min(max(starts[i, s], 1.0), top)
-            _model(table, theta, pitch, work, images)
-            light = 0.0
-            for a in range(size):
-                for b in range(size):
-                    light += images[0, a, b]
-            theta[3] = max((total - rim * size * size) / max(light, 0.05), 30.0)
-            theta[4] = rim
-            deviance = _normal(crop, images, theta, variance, matrix, slope)
-            damping = 0.1
-            for _ in range(ITERATIONS):
-                damped[:] = matrix
-                for p in range(5):
-                    damped[p, p] = matrix[p, p] * (1 + damping) + 1e-12
-                if not _cholesky(damped, factor):
-                    damping = max(10 * damping, 1e-3)
-                    if damping > 1e6:
-                        break
-                    continue
-                _solve(factor, slope, step)
-                for p in range(2):
-                    trial[p] = min(max(theta[p] + min(max(step[p], -0.5), 0.5), -3.0), 3.0)
-                trial[2] = min(max(theta[2] + min(max(step[2], -1.5), 1.5), 1.0), top)
-                trial[3] = max(theta[3] + step[3], 0.3 * theta[3])
-                trial[4] = max(theta[4] + step[4], 0.1 * theta[4])
-                _model(table, trial, pitch, work, images)
-                now = _normal(crop, images, trial, variance, fresh, fresh_slope)
-                if now <= deviance:
-                    gain = deviance - now
-                    deviance = now
-                    theta[:] = trial
-                    matrix[:] = fresh
-                    slope[:] = fresh_slope
-                    damping = max(0.1 * damping, 1e-6)
-                    if gain < 1e-3:
-                        break
-                else:
-                    if now - deviance < 1e-4:
-                        break
-                    damping *= 10
-                    if damping > 1e4:
-                        break
-            for p in range(5):
-                out[i, s, p] = theta[p]
-            out[i, s, 5] = deviance
-            out[i, s, 6] = 1e3
-            out[i, s, 7] = 0.0
-            out[i, s, 8] = out[i, s, 9] = size
-            for p in range(5):
-                matrix[p, p] += 1e-9 * matrix[p, p] + 1e-12
-            if _cholesky(matrix, factor):
-                volume = 0.0
-                for p in range(5):
-                    volume -= np.log(factor[p, p])
-                for p, column in ((2, 6), (0, 8), (1, 9)):
-                    slope[:] = 0.0
-                    slope[p] = 1.0
-                    _solve(factor, slope, step)
-                    out[i, s, column] = np.sqrt(max(step[p], 1e-12))
-                # Brightness counts by its logarithm: no brightness is more likely than another of its scale.
-                out[i, s, 7] = volume - np.log(max(theta[3], 1.0))

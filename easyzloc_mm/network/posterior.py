@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,71 @@ Z_UNIT_NM = 1000.0
 MIN_WIDTH_UM = 0.003
 CENTRES_UM = np.linspace(-1.0, 1.0, COMPONENTS)
 """Where the components stand before training: spread out, so that each can take a part of the range."""
-SAME_MODE_SIGMAS = 3.0
-GROSS_ERROR_NM = 300.0
-"""An error that puts a molecule into another structure."""
+MODE_SIGMAS = 3.0
+"""What lies within so many standard deviations belongs to a mode."""
+MODE_START_NM = 40.0
+MODE_MIN_NM = 50.0
+ROUNDS = 5
+MISTAKE_SIGMAS = 4.0
+"""An error larger than this many times the stated uncertainty contradicts it."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Mixtures of Gaussians over z, one per spot; components that a spot lacks have weight 0.
+
+    Attributes
+    ----------
+    weight, mean_nm, sd_nm : ndarray, shape (n, components)
+    """
+
+    weight: Real
+    mean_nm: Real
+    sd_nm: Real
+
+    @classmethod
+    def of_network(cls, raw: NDArray[np.floating]) -> Self:
+        """Read network outputs."""
+        weights, means, widths = read_mixture(raw)
+        return cls(weights, means * Z_UNIT_NM, widths * Z_UNIT_NM)
+
+    def __getitem__(self, chosen: NDArray[np.integer] | NDArray[np.bool_]) -> Mixture:
+        return Mixture(self.weight[chosen], self.mean_nm[chosen], self.sd_nm[chosen])
+
+    def pool(self, other: Mixture) -> Mixture:
+        """Give either opinion the same weight: whatever one of two experts holds possible stays possible."""
+        return Mixture(
+            np.concatenate([self.weight, other.weight], axis=1) / 2,
+            np.concatenate([self.mean_nm, other.mean_nm], axis=1),
+            np.concatenate([self.sd_nm, other.sd_nm], axis=1),
+        )
+
+    def main_mode(self) -> tuple[Real, Real]:
+        """Mean and standard deviation of the highest peak, without what lies beyond `MODE_SIGMAS` of it."""
+        distance = (self.mean_nm[:, :, None] - self.mean_nm[:, None, :]) / self.sd_nm[:, None, :]
+        height = np.sum((self.weight / self.sd_nm)[:, None, :] * np.exp(-0.5 * distance**2), axis=2)
+        height[self.weight <= 0] = -1.0
+        z = self.mean_nm[np.arange(len(height)), np.argmax(height, axis=1)]
+        sd = np.full(len(z), MODE_START_NM)
+        for _ in range(ROUNDS):
+            reach = np.maximum(MODE_SIGMAS * sd, MODE_MIN_NM)[:, None]
+            low, high = ((z[:, None] + side * reach - self.mean_nm) / self.sd_nm for side in (-1, 1))
+            inside = ndtr(high) - ndtr(low)
+            at_low, at_high = (np.exp(-0.5 * end**2) / np.sqrt(2 * np.pi) for end in (low, high))
+            # Moments of each component between the ends, about the component's mean.
+            first = self.sd_nm * (at_low - at_high)
+            second = self.sd_nm**2 * (inside + low * at_low - high * at_high)
+            total = np.sum(self.weight * inside, axis=1)
+            z_next = np.sum(self.weight * (self.mean_nm * inside + first), axis=1) / total
+            away = self.mean_nm - z_next[:, None]
+            spread = np.sum(self.weight * (second + 2 * away * first + away**2 * inside), axis=1) / total
+            z, sd = z_next, np.sqrt(np.maximum(spread, (MIN_WIDTH_UM * Z_UNIT_NM) ** 2))
+        return z, sd
+
+    def beyond(self, z_nm: Real, distance_nm: Real) -> Real:
+        """Probability that the molecule lies farther than `distance_nm` from `z_nm`."""
+        low, high = (((z_nm + side * distance_nm)[:, None] - self.mean_nm) / self.sd_nm for side in (-1, 1))
+        return np.asarray(1.0 - np.sum(self.weight * (ndtr(high) - ndtr(low)), axis=1))
 
 
 @dataclass(frozen=True)
@@ -29,15 +92,17 @@ class Posterior:
     Attributes
     ----------
     z_nm, sigma_nm : ndarray, shape (n,)
-        Mean and standard deviation of the strongest mode.
-    elsewhere : ndarray, shape (n,)
-        Probability that the molecule lies more than `GROSS_ERROR_NM` from `z_nm`: on the other side of focus, or
-        anywhere in a range that the spot cannot narrow down.
+        Mean and standard deviation of the highest peak.
+    mixture : Mixture
     """
 
     z_nm: Real
     sigma_nm: Real
-    elsewhere: Real
+    mixture: Mixture
+
+    def mistaken(self, lpz_nm: Real) -> Real:
+        """Probability that z is wrong by more than `MISTAKE_SIGMAS` times the stated uncertainty."""
+        return self.mixture.beyond(self.z_nm, MISTAKE_SIGMAS * lpz_nm)
 
 
 def read_mixture(raw: NDArray[np.floating]) -> tuple[Real, Real, Real]:
@@ -50,29 +115,9 @@ def read_mixture(raw: NDArray[np.floating]) -> tuple[Real, Real, Real]:
 
 
 def summarize(raw: NDArray[np.floating]) -> Posterior:
-    """Find the strongest mode of each mixture, and how much probability lies far from it.
-
-    Components within 3 sigma of the strongest one belong to its mode; they are pooled by their moments.
-    """
-    weights, means, widths = read_mixture(raw)
-    rows = np.arange(len(weights))
-    # A broad component beside a narrow one of equal weight is the weaker claim, hence weight over root of width.
-    main = np.argmax(weights / np.sqrt(widths), axis=1)
-    for _ in range(2):
-        centre, width = means[rows, main][:, None], widths[rows, main][:, None]
-        same = np.abs(means - centre) <= SAME_MODE_SIGMAS * np.maximum(width, widths)
-        mass = np.where(same, weights, 0.0)
-        inside = mass.sum(axis=1)
-        # When the rest outweighs this mode, the mode of the heaviest component is the better answer.
-        main = np.where(inside < 0.5, np.argmax(weights, axis=1), main)
-    share = mass / inside[:, None]
-    z = np.sum(share * means, axis=1)
-    variance = np.sum(share * (widths**2 + means**2), axis=1) - z**2
-    gross = GROSS_ERROR_NM / Z_UNIT_NM
-    distance = z[:, None] - means
-    near = ndtr((distance + gross) / widths) - ndtr((distance - gross) / widths)
-    elsewhere = 1.0 - np.sum(weights * near, axis=1)
-    return Posterior(z * Z_UNIT_NM, np.sqrt(np.maximum(variance, MIN_WIDTH_UM**2)) * Z_UNIT_NM, elsewhere)
+    """Find the highest peak of each mixture that a network put out."""
+    mixture = Mixture.of_network(raw[:, : 3 * COMPONENTS])
+    return Posterior(*mixture.main_mode(), mixture)
 
 
 def mixture_loss(z_um: object, raw: object) -> object:

@@ -1,4 +1,10 @@
-"""From the network's z to the maximum of the likelihood nearby, under the blur that the beads measured."""
+"""From what the network thinks possible to what the likelihood, under the blur that the beads measured, says of it.
+
+Where the network is sure, one fit from its z finds the maximum nearby, and where both say the same, that is the answer.
+Where the network is not sure, fits from all over the range find the other maxima; each counts by its height and breadth
+(Laplace's approximation), and the two opinions, network's and likelihood's, are pooled with equal weight: what either
+holds possible stays possible.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +15,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.network.calibrate_output import rescale_sigma
-from easyzloc_mm.network.likelihood import FAILED, fit_spots
+from easyzloc_mm.network.likelihood import SpotFits, SpotPrior, fit_spots
+from easyzloc_mm.network.likelihood_kernels import FAILED
+from easyzloc_mm.network.posterior import MISTAKE_SIGMAS, Mixture, Posterior
 from easyzloc_mm.network.psf_field import BlurTable
 
 Real = NDArray[np.float64]
 
 MAX_SIGMA_NM = 100.0
-"""Where the image says less than this about z, the optimum is broad, and the network's answer is the better one."""
+"""Where the image says less than this about z, there is no sharp optimum that could stand alone."""
 WITHIN_SIGMAS = 2.5
 """An optimum farther from the network's answer is another one."""
 SIGMA_RATIO = 1.3
-"""And one that claims to be so much surer or less sure than the network is no trustworthy one."""
+"""And one that claims to be so much less sure than the network is no trustworthy one."""
+SHARP_NM = 40.0
+"""Above this uncertainty a likelihood may have two maxima within it: there, an optimum stands alone only if the network
+says the same, both of z (`AGREED_SIGMAS`) and of its uncertainty (`AGREED_RATIO`)."""
+AGREED_SIGMAS, AGREED_RATIO = 1.0, 0.75
+EXPLORE_ABOVE = 0.01
+"""Where the network gives its own z less than 99 %, the rest of the range is searched too."""
+STARTS = 4
+"""Over the range: the blur changes its kind every few hundred nm."""
+SAME_NM, SAME_SIGMAS = 10.0, 0.5
+"""Fits that end nearer to each other than this have found the same maximum."""
+MIN_SIGMA_NM = 3.0
 
 
 @dataclass(frozen=True)
@@ -29,31 +48,41 @@ class Refined:
     Attributes
     ----------
     z_nm, lpz_nm : ndarray
+    mistaken : ndarray
+        Probability that z is wrong by more than `MISTAKE_SIGMAS` times `lpz_nm`.
+    way : ndarray of int
+        What the answer is: `NETWORK`, `FITTED` or `POOLED`.
     deviance : ndarray
         How badly the measured blur explains the spot at its best.
     photons : ndarray
         At that optimum.
     xy_px, sigma_xy_px : ndarray, shape (n, 2)
         Place of the emitter from the middle of the crop, as the beads define it, and its standard deviation; NaN where
-        the network's answer stands. A fitted Gaussian follows the coma and astigmatism of a defocused spot instead.
+        no optimum stands behind z. A fitted Gaussian follows the coma and astigmatism of a defocused spot instead.
     """
 
     z_nm: Real
     lpz_nm: Real
+    mistaken: Real
+    way: NDArray[np.int64]
     deviance: Real
     photons: Real
     xy_px: Real
     sigma_xy_px: Real
 
 
+NETWORK, FITTED, POOLED = 0, 1, 2
+
+
 def refine_z(
     crops: NDArray[np.float32],
     table: BlurTable,
     place: NDArray[np.integer],
-    z_nm: Real,
+    network: Posterior,
     lpz_nm: Real,
+    prior: SpotPrior,
     read_noise_e: float,
-    scale: dict[str, Any] | None = None,
+    scales: dict[str, Any] | None = None,
 ) -> Refined:
     """Refine network answers; where that cannot be trusted, they stay as they are.
 
@@ -63,20 +92,79 @@ def refine_z(
         Photons.
     table, place
         The blur and each spot's place in it.
-    z_nm, lpz_nm : ndarray, shape (n,)
-        The network's z and its uncertainty.
+    network : Posterior
+        The network's opinion.
+    lpz_nm : ndarray, shape (n,)
+        The network's calibrated uncertainty.
+    prior : SpotPrior
+        Photons and place that spots may have: a spot of next to no photons would fit everywhere.
     read_noise_e : float
-    scale : dict, optional
-        Calibration of the refined uncertainty (`calibrate_output.sigma_scale`).
-
+    scales : dict, optional
+        Calibration of refined uncertainties (`calibrate_output.sigma_scale`): ``refined_scale``, ``pooled_scale``.
     """
-    z, sigma = np.array(z_nm, float), np.array(lpz_nm, float)
-    fit = fit_spots(crops, table, place, z[:, None], read_noise_e)
+    z, lpz = network.z_nm.copy(), np.array(lpz_nm, float)
+    mistaken = network.mistaken(lpz)
+    way = np.full(len(z), NETWORK)
+    unsure = mistaken > EXPLORE_ABOVE
+    starts = np.full((len(z), 1 + STARTS), np.nan)
+    starts[:, 0] = z
+    low, high = table.z_range_nm
+    starts[unsure, 1:] = low + (np.arange(STARTS) + 0.5) * (high - low) / STARTS
+    fit = fit_spots(crops, table, place, starts, read_noise_e, prior)
     found, width = fit.z_nm[:, 0], fit.sigma_nm[:, 0]
-    close = (sigma < MAX_SIGMA_NM) & (np.abs(found - z) <= WITHIN_SIGMAS * sigma)
-    close &= (width < SIGMA_RATIO * sigma) & (width > 0)
-    z[close] = found[close]
-    sigma[close] = width[close] if scale is None else rescale_sigma(width[close], found[close], scale)
-    place_px = np.where(close[:, None], np.concatenate([fit.x_px, fit.y_px], axis=1), np.nan)
-    spread_px = np.concatenate([fit.sigma_x_px, fit.sigma_y_px], axis=1)
-    return Refined(z, sigma, np.nan_to_num(fit.deviance[:, 0], nan=FAILED), fit.photons[:, 0], place_px, spread_px)
+    away = np.abs(found - z) / lpz
+    plausible = ~unsure & (away <= WITHIN_SIGMAS) & (width < SIGMA_RATIO * lpz) & (width > 0)
+    agreed = (lpz < SHARP_NM) | ((away <= AGREED_SIGMAS) & (width > AGREED_RATIO * lpz))
+    fitted = plausible & agreed & (lpz < MAX_SIGMA_NM)
+    z[fitted], way[fitted] = found[fitted], FITTED
+    lpz[fitted] = _scaled(width[fitted], found[fitted], scales, "refined_scale")
+    best = np.argmin(fit.deviance, axis=1)
+    behind = np.where(fitted, 0, -1)
+    weight = maxima(fit, low, high)
+    pool = (unsure | (plausible & ~fitted)) & (weight > 0).any(axis=1)
+    if pool.any():
+        likelihood = Mixture(weight[pool], fit.z_nm[pool], np.maximum(fit.sigma_nm[pool], MIN_SIGMA_NM))
+        pooled = network.mixture[pool].pool(likelihood)
+        z[pool], sd = pooled.main_mode()
+        way[pool] = POOLED
+        lpz[pool] = _scaled(sd, z[pool], scales, "pooled_scale")
+        # One fit has not looked elsewhere: of what lies there, it leaves the network's opinion as it is.
+        searched = unsure[pool]
+        reach = MISTAKE_SIGMAS * lpz[pool]
+        mistaken[pool] = np.where(searched, pooled.beyond(z[pool], reach), network.mixture[pool].beyond(z[pool], reach))
+        apart = np.where(likelihood.weight > 0, np.abs(likelihood.mean_nm - z[pool][:, None]), np.inf)
+        near = np.argmin(apart, axis=1)
+        close = (apart.min(axis=1) <= lpz[pool]) & (lpz[pool] < MAX_SIGMA_NM)
+        behind[pool] = np.where(close, near, -1)
+    rows = np.arange(len(z))
+    xy, sigma_xy = (
+        np.where(behind[:, None] >= 0, np.stack([x[rows, behind], y[rows, behind]], axis=1), np.nan)
+        for x, y in ((fit.x_px, fit.y_px), (fit.sigma_x_px, fit.sigma_y_px))
+    )
+    deviance = np.nan_to_num(fit.deviance[rows, best], nan=FAILED)
+    return Refined(z, lpz, mistaken, way, deviance, fit.photons[rows, best], xy, sigma_xy)
+
+
+def maxima(fit: SpotFits, low_nm: float, high_nm: float) -> Real:
+    """Probabilities of the maxima of the posterior density that fits have found, shape (n, starts).
+
+    A maximum of density h and covariance C holds about h sqrt(det 2 pi C) (Laplace; MacKay 2003, chapter 27). What
+    ends at the edge of the range or outside has found none; a maximum that was found twice counts once. All 0, where
+    none was found.
+    """
+    z, sd, deviance = fit.z_nm, np.maximum(fit.sigma_nm, MIN_SIGMA_NM), fit.deviance
+    found = np.zeros(z.shape, bool)
+    rows = np.arange(len(z))
+    for start in np.argsort(deviance, axis=1).T:
+        here, wide = z[rows, start], sd[rows, start]
+        reach = np.maximum(SAME_NM, SAME_SIGMAS * np.minimum(sd, wide[:, None]))
+        known = np.any(found & (np.abs(z - here[:, None]) <= reach), axis=1)
+        inside = (here > low_nm) & (here < high_nm) & (deviance[rows, start] < FAILED)
+        found[rows, start] = ~known & inside
+    log_mass = np.where(found, fit.volume - 0.5 * deviance, -FAILED)
+    mass = np.where(found, np.exp(log_mass - log_mass.max(axis=1, keepdims=True)), 0.0)
+    return np.asarray(mass / np.maximum(mass.sum(axis=1, keepdims=True), 1e-300))
+
+
+def _scaled(sigma_nm: Real, z_nm: Real, scales: dict[str, Any] | None, name: str) -> Real:
+    return sigma_nm if scales is None else rescale_sigma(sigma_nm, z_nm, scales[name])

@@ -54,6 +54,10 @@ def write_model_report(
         ),
         Picture("error_by_z.png", "Error, stated uncertainty and information limit by depth."),
         Rows(rows, header=True),
+        Paragraph(
+            f"Flags are on {_share(result['mistakes_flagged'])} of the molecules whose error is more than 4 times the "
+            f"stated uncertainty, and on {_share(result['good_flagged'])} of the others."
+        ),
         Heading("The model"),
         Rows(
             (
@@ -76,6 +80,10 @@ def write_model_report(
         f"{_number(result['limit_z_nm'])} nm); {result['flagged']:.0%} carry a flag.",
         blocks,
     )
+
+
+def _share(value: float | None) -> str:
+    return "none" if value is None else f"{value:.0%}"
 
 
 def _number(value: float | None) -> str:

@@ -14,8 +14,9 @@ import numpy as np
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.network.augment import MoleculeDomain
+from easyzloc_mm.network.field_blur import FieldBlur, field_source
 from easyzloc_mm.network.matched import MatchedSettings, fit_matched
-from easyzloc_mm.network.psf_field import BlurSource, FieldBlur, field_source
+from easyzloc_mm.network.psf_field import BlurSource
 from easyzloc_mm.network.split import split_beads
 from easyzloc_mm.store.bead_set import read_bead_set
 

@@ -18,22 +18,14 @@ import numpy as np
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.network.augment import MoleculeDomain, draw_molecules
 from easyzloc_mm.network.bundle import BLUR, SCHEMA_VERSION, ModelBundle
-from easyzloc_mm.network.calibrate_output import (
-    AMBIGUOUS_ABOVE,
-    learn_familiarity,
-    misfit_limit,
-    rescale_sigma,
-    sigma_by_z,
-    sigma_scale,
-    sure,
-)
+from easyzloc_mm.network.calibrate_output import sigma_by_z
 from easyzloc_mm.network.checkpoint import Checkpoint
 from easyzloc_mm.network.evaluate import evaluate
+from easyzloc_mm.network.field_blur import FieldBlur, field_source
 from easyzloc_mm.network.inputs import ROI_PX, Normalisation, network_input
 from easyzloc_mm.network.matched import MatchedSettings
-from easyzloc_mm.network.posterior import COMPONENTS, Z_UNIT_NM
-from easyzloc_mm.network.psf_field import BlurSource, FieldBlur, field_source
-from easyzloc_mm.network.refine import refine_z
+from easyzloc_mm.network.posterior import Z_UNIT_NM
+from easyzloc_mm.network.psf_field import BlurSource
 from easyzloc_mm.network.split import Split, split_beads
 from easyzloc_mm.quiet import native_stderr_held
 from easyzloc_mm.store.bead_set import BeadSet
@@ -48,7 +40,6 @@ Z_RANGE_NM = 1000.0
 """Depths beyond this are flagged (paper: z within +-1 um)."""
 EDGE_NM = 50.0
 """Left free between the ends of the stacks and the calibrated range."""
-CALIBRATION_MOLECULES = 24576
 MAX_EXPORT_DIFFERENCE = 1e-3
 PACKAGES = ("easyzloc-mm", "keras", "tensorflow", "numpy", "onnxruntime", "picassosr")
 
@@ -207,7 +198,8 @@ def _earlier(path: Path, recipe: Recipe) -> tuple[list[Any], MatchedSettings]:
 def _matched(
     beads: BeadSet, split: Split, source: BlurSource, folder: Path, domain: MoleculeDomain, **options: Any
 ) -> tuple[keras.Model, dict[str, Any]]:
-    from easyzloc_mm.network.matched import fit_matched, predict_raw
+    from easyzloc_mm.network.calibrate import calibrate
+    from easyzloc_mm.network.matched import fit_matched
 
     seed, progress = options["seed"], options["progress"]
     if progress:
@@ -217,25 +209,9 @@ def _matched(
     everywhere = field_source(source, blur)
     validation = BlurSource.from_beads(beads, split.validation)
     model = fit_matched(everywhere, validation, domain, **options)
-    known = draw_molecules(everywhere, domain, CALIBRATION_MOLECULES, seed + 11)
-    held_out = draw_molecules(validation, domain, CALIBRATION_MOLECULES, seed + 12)
-    raw_known, raw = predict_raw(model, everywhere, known), predict_raw(model, validation, held_out)
-    posterior, certain = sure(raw)
-    truth = held_out.z_nm.astype(float)
-    scale = sigma_scale(posterior.sigma_nm[certain], posterior.z_nm[certain], truth[certain])
-    lpz = rescale_sigma(posterior.sigma_nm, posterior.z_nm, scale)
-    place = blur.place(held_out.x, held_out.y, beads.field_size_px)
-    refined = refine_z(
-        held_out.crops, blur.table(beads.field_size_px), place, posterior.z_nm, lpz, beads.units.read_noise_e
-    )
-    changed = certain & (refined.z_nm != posterior.z_nm)
     return model, {
         "normalisation": str(Normalisation.SPOT),
-        "ambiguous_above": AMBIGUOUS_ABOVE,
-        "sigma_scale": scale,
-        "refined_scale": sigma_scale(refined.lpz_nm[changed], refined.z_nm[changed], truth[changed]),
-        "misfit": misfit_limit(refined.deviance, refined.photons),
-        "novelty": learn_familiarity(raw_known[:, 3 * COMPONENTS :], raw[:, 3 * COMPONENTS :]),
+        **calibrate(model, blur, everywhere, validation, domain, Z_RANGE_NM, seed),
         "domain": asdict(domain),
         "settings": asdict(options["settings"]),
         "field_degree": blur.degree,
