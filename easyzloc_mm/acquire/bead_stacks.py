@@ -20,7 +20,7 @@ from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile import Profile
 from easyzloc_mm.records import StagePosition
-from easyzloc_mm.store.bead_stacks import BeadStackWriter, PlaneRecord
+from easyzloc_mm.store.bead_stack_writer import BeadStackWriter, PlaneRecord
 from easyzloc_mm.store.output import check_output, remove
 
 Progress = Callable[[str, float], None]

@@ -121,7 +121,7 @@ def photograph_slides(
     from easyzloc_mm.simulator.camera import Points, VirtualCamera
     from easyzloc_mm.simulator.optics import embedded_optics
     from easyzloc_mm.simulator.psf_table import psf_table
-    from easyzloc_mm.store.bead_stacks import BeadStackWriter, PlaneRecord
+    from easyzloc_mm.store.bead_stack_writer import BeadStackWriter, PlaneRecord
 
     optics = embedded_optics(profile)
     camera = VirtualCamera(profile, optics, psf_table(optics), seed)
