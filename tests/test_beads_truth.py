@@ -15,7 +15,7 @@ import tifffile
 from easyzloc_mm.beads import Rules, beads_from_sources, build_bead_set, write_bead_report
 from easyzloc_mm.beads.bench import compare_limits, score
 from easyzloc_mm.beads.bench_slide import BLEACHED, photograph_slides
-from easyzloc_mm.beads.summary import field_shape, label_consistency
+from easyzloc_mm.beads.summary import fit_foci, label_consistency
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.profile import Profile
 from easyzloc_mm.profile_library import load_profile
@@ -84,7 +84,7 @@ def test_bleaching_is_measured_and_given_along(beads: BeadSet) -> None:
 
 
 def test_tilt_of_the_slide_and_the_lens(beads: BeadSet, slides: tuple[Path, pd.DataFrame], profile: Profile) -> None:
-    shape = field_shape(beads)
+    shape = fit_foci(beads).shape
     assert shape is not None
     singles = slides[1][slides[1]["kind"] == "bead"]
     half = profile.camera.width_px / 2

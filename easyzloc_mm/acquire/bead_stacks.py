@@ -16,6 +16,7 @@ from easyzloc_mm.acquire.autofocus import FINE_REACH_UM, Focus, NoFocusError, fi
 from easyzloc_mm.acquire.bead_count import coverage, crowded, good_spots
 from easyzloc_mm.acquire.bead_plan import FieldPlan, light, plan_fields
 from easyzloc_mm.beads.light import brightness_ratio, fading_per_um
+from easyzloc_mm.beads.units import mean_of_frames
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile import Profile
@@ -343,14 +344,8 @@ class _Run:
         time.sleep(self._settle_s)
         position = self._microscope.position()
         taken_s = time.time()
-        image = self._microscope.expose()
-        count = self._plan.frames_per_plane
-        if count > 1:
-            total = image.astype(np.uint32)
-            for _ in range(count - 1):
-                total += self._microscope.expose()
-            image = ((total + count // 2) // count).astype(np.uint16)
-        return image, position, taken_s
+        frames = (self._microscope.expose() for _ in range(self._plan.frames_per_plane))
+        return mean_of_frames(frames, self._maximum), position, taken_s
 
     def _count(self, image: NDArray[np.uint16], record: PlaneRecord, index: int, plane: int) -> None:
         self.planes += 1

@@ -11,6 +11,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from easyzloc_mm.beads.registration import weighted_centre
+from easyzloc_mm.beads.slide import Slide, common_slide
 from easyzloc_mm.quiet import picasso
 from easyzloc_mm.store.bead_stacks import StackPixels
 
@@ -39,6 +40,8 @@ ROI_NEIGHBOUR_PART = 0.2
 """A second thing in a ready-cut ROI counts from this contrast on, relative to the bead's."""
 BLOCK = 16
 """Planes read at a time."""
+MOTION_ROI_PX, MOST_FOLLOWED = 23, 300
+"""Of beads that are followed through focus for the common motion."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class Found:
         Depth of that thing against this candidate, nm.
     threshold : float
         Net gradient above which a maximum counted, ADU, in the slab in focus.
+    slide : Slide
+        How the whole image moves with z; places are those at the field's focus.
     """
 
     x: Real
@@ -96,6 +101,7 @@ class Found:
     neighbour_px: Real
     neighbour_nm: Real
     threshold: float
+    slide: Slide
 
 
 def blocks(pixels: StackPixels, order: Whole) -> Iterator[tuple[int, NDArray[np.uint16]]]:
@@ -147,7 +153,8 @@ def find_beads(overview: Overview, focus_nm: float) -> Found:
     """Find candidates: what is most distinct near the field's focus, and what else there is at any depth.
 
     In every slab the net gradients of noise maxima form a bulk of their own; what stands `THRESHOLD_MADS` robust
-    deviations above its median counts. Maxima at the same place are one thing, at the depth where it is most distinct.
+    deviations above its median counts. Maxima at the same place, once the common sideways motion is taken out, are one
+    thing, at the depth where it is most distinct.
 
     Parameters
     ----------
@@ -156,8 +163,12 @@ def find_beads(overview: Overview, focus_nm: float) -> Found:
         Stage position of the field's focus.
     """
     seen = [_identify(image) for image in overview.slabs]
+    in_focus = int(np.argmin(np.abs(overview.slab_nm - focus_nm)))
+    slide = _slide(overview, focus_nm, *seen[in_focus][:3])
+    shift_x, shift_y = slide.at(overview.slab_nm - focus_nm)
     slab = np.repeat(np.arange(len(seen)), [len(x) for x, _, _, _ in seen])
     x, y, gradient = (np.concatenate([part[axis] for part in seen]).astype(float) for axis in range(3))
+    x, y = x - shift_x[slab], y - shift_y[slab]
     first = _strongest(x, y, gradient)
     x, y, gradient, slab = x[first], y[first], gradient[first], slab[first]
     real = ~_ghosts(x, y, gradient, overview.slab_nm[slab])
@@ -165,14 +176,36 @@ def find_beads(overview: Overview, focus_nm: float) -> Found:
     in_layer = np.abs(overview.slab_nm[slab] - focus_nm) <= LAYER_NM
     centres = np.stack([x, y], axis=1)
     for index in np.flatnonzero(in_layer):
-        centres[index] = _centre(overview.slabs[slab[index]], int(x[index]), int(y[index]))
+        here = slab[index]
+        shift = shift_x[here], shift_y[here]
+        at = _centre(overview.slabs[here], round(x[index] + shift[0]), round(y[index] + shift[1]))
+        centres[index] = at[0] - shift[0], at[1] - shift[1]
     # Two maxima may run to the same centre.
     chosen = np.flatnonzero(in_layer)
     chosen = chosen[_strongest(centres[chosen, 0], centres[chosen, 1], gradient[chosen], 1.5)]
     others = np.concatenate([chosen, np.flatnonzero(~in_layer)])
     distance, depth = _nearest(centres, overview.slab_nm[slab], chosen, others)
-    threshold = seen[int(np.argmin(np.abs(overview.slab_nm - focus_nm)))][3]
-    return Found(centres[chosen, 0], centres[chosen, 1], distance, depth, threshold)
+    return Found(centres[chosen, 0], centres[chosen, 1], distance, depth, seen[in_focus][3], slide)
+
+
+def _slide(overview: Overview, focus_nm: float, x: Whole, y: Whole, gradient: Floats) -> Slide:
+    """Measure the common sideways motion of what is seen in focus and stands alone there."""
+    height, width = overview.slabs.shape[1:]
+    half = MOTION_ROI_PX // 2
+    first = _strongest(x.astype(float), y.astype(float), gradient.astype(float))
+    places = np.stack([x[first], y[first]], axis=1)
+    gap = np.abs(places[:, None] - places[None]).max(axis=2).astype(float)
+    np.fill_diagonal(gap, np.inf)
+    inside = (places >= half).all(axis=1) & (places < np.array([width, height]) - half).all(axis=1)
+    places = places[inside & (gap.min(axis=1, initial=np.inf) > half)][:MOST_FOLLOWED]
+    if not len(places):
+        return Slide()
+    span = np.arange(-half, half + 1)
+    rows, columns = places[:, 1, None] + span, places[:, 0, None] + span
+    images = overview.slabs[:, rows[:, :, None], columns[:, None, :]].transpose(1, 0, 2, 3)
+    middle = np.full(len(places), float(half))
+    field = 2 * places / np.array([width, height]) - 1
+    return common_slide(images, overview.slab_nm - focus_nm, middle, middle, field)
 
 
 def _identify(image: Floats) -> tuple[Whole, Whole, Floats, float]:

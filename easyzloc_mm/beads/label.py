@@ -16,6 +16,7 @@ from easyzloc_mm.beads.checks import DEPTHS_NM
 from easyzloc_mm.beads.judge import Rules, judge
 from easyzloc_mm.beads.measure import Bead, fit_profiles, measure_bead
 from easyzloc_mm.beads.paper import paper_rules
+from easyzloc_mm.beads.units import of_averaged
 from easyzloc_mm.profile import CameraUnits
 
 Progress = Callable[[str, float], None]
@@ -50,7 +51,12 @@ class Candidates:
     field_known : bool
         Whether places mean anything.
     units : CameraUnits
+        Of single frames.
     full_scale_adu : int
+    frames : ndarray
+        Camera frames whose mean each plane is.
+    slide : ndarray, shape (n, 2)
+        Common sideways motion of the bead's stack, pixels per um of rising z.
     """
 
     rois: NDArray[np.uint16]
@@ -67,6 +73,8 @@ class Candidates:
     field_known: bool
     units: CameraUnits
     full_scale_adu: int
+    frames: Whole
+    slide: Real
 
     @property
     def place(self) -> Real:
@@ -112,8 +120,9 @@ def measure(candidates: Candidates, progress: Progress | None = None) -> list[Be
             stage,
             (candidates.x[index] - candidates.x0[index], candidates.y[index] - candidates.y0[index]),
             (float(place[index, 0]), float(place[index, 1])),
-            candidates.units,
+            of_averaged(candidates.units, int(candidates.frames[index])),
             candidates.full_scale_adu,
+            (float(candidates.slide[index, 0]), float(candidates.slide[index, 1])),
         )
 
     beads = []

@@ -99,7 +99,14 @@ def beads(
     as_json: JsonFlag = False,
 ) -> None:
     """Find, judge, align and label beads: stacks to a bead data set."""
-    from easyzloc_mm.beads import Rules, beads_from_sources, count_reasons, write_bead_report
+    from easyzloc_mm.beads import (
+        Rules,
+        beads_from_sources,
+        count_reasons,
+        summarise,
+        summary_figures,
+        write_bead_report,
+    )
     from easyzloc_mm.errors import InputError
     from easyzloc_mm.store.bead_set import write_bead_set
     from easyzloc_mm.store.output import check_output
@@ -121,7 +128,8 @@ def beads(
             progress=show,
         )
     write_bead_set(out, bead_set, overwrite=overwrite)
-    write_bead_report(bead_set, page)
+    summary = summarise(bead_set)
+    write_bead_report(bead_set, page, summary)
     finish(
         {
             "out": out,
@@ -130,6 +138,7 @@ def beads(
             "rejected": count_reasons(bead_set),
             "regions": len(set(bead_set.region[bead_set.accepted].tolist())),
             "units_estimated": bead_set.units.estimated,
+            **summary_figures(bead_set, summary),
             "report": page / "index.html",
         },
         as_json=as_json,

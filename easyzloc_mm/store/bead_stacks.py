@@ -74,6 +74,8 @@ class BeadStack:
         The camera's upper end, where it is known.
     fading_per_um : float or None
         Relative change of the beads' light per um of rising z, where it was measured.
+    frames_per_plane : int
+        Camera frames whose mean each plane is.
     """
 
     fov: int
@@ -85,6 +87,7 @@ class BeadStack:
     source: Path
     full_scale_adu: int | None = None
     fading_per_um: float | None = None
+    frames_per_plane: int = 1
 
 
 def open_bead_stacks(
@@ -160,6 +163,7 @@ def _open_store(path: Path, z_step_nm: float | None, pixel_size_nm: float | None
                 source=path,
                 full_scale_adu=2 ** int(camera["bit_depth"]) - 1 if camera and "bit_depth" in camera else None,
                 fading_per_um=_attribute(root[name], "fading_per_um"),
+                frames_per_plane=int(facts["profile"].get("beads", {}).get("frames_per_plane", 1)),
             )
         )
     if not stacks:

@@ -1,0 +1,120 @@
+"""The common sideways motion of a stack: a stage that does not rise straight slides the whole image with z.
+
+The first moment of a point's image moves along a straight line through focus, whatever the aberrations: a line is all
+that a tilted stage (or a tilted optical axis, which no bead stack can tell from it) adds to every bead alike. What
+beads do beyond that, and what changes over the field, such as magnification that depends on focus, stays in the data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from easyzloc_mm.beads.field import robust_surface
+
+Real = NDArray[np.float64]
+Floats = NDArray[np.float32]
+
+REACH_NM = 900.0
+"""Planes this near to focus are followed: farther away little is left to follow."""
+WINDOW_PX = 3.5
+"""Width of the window under which a bead's light is weighed; it moves along with the line found so far."""
+ROUNDS = 12
+GAIN = 1.5
+"""The window holds the centre back, by so much for a spot that is not much narrower than it."""
+SETTLED_PX_PER_UM = 1e-3
+MIN_BEADS = 3
+"""What one or two beads do may be their own."""
+MIN_FOR_FIELD = 12
+SIGNIFICANT = 3.0
+"""A motion of fewer standard errors is not corrected for: it would only be noise."""
+
+
+@dataclass(frozen=True)
+class Slide:
+    """Common sideways motion of one stack.
+
+    Attributes
+    ----------
+    x, y : float
+        Pixels per um of rising z in the middle of the field; 0 where it was not significant.
+    uncertainty : float
+        Standard error of either, pixels per um; infinite where too few beads could be followed.
+    beads : int
+        That were followed.
+    """
+
+    x: float = 0.0
+    y: float = 0.0
+    uncertainty: float = float("inf")
+    beads: int = 0
+
+    def at(self, z_nm: Real) -> tuple[Real, Real]:
+        """Shift (pixels) at heights `z_nm` above where places hold."""
+        return self.x * z_nm / 1000, self.y * z_nm / 1000
+
+
+def common_slide(images: Floats, z_nm: Real, x: Real, y: Real, place: Real) -> Slide:
+    """Follow beads through focus and find what they do together.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, S, R, R), float32
+        ROIs at S depths; any unit of brightness.
+    z_nm : ndarray, shape (n, S) or (S,)
+        Height of these above focus.
+    x, y : ndarray, shape (n,)
+        Where the beads are in focus, pixels of the ROI.
+    place : ndarray, shape (n, 2)
+        Places in the field, -1..1; all zero where nobody knows them.
+    """
+    count, depths, size = images.shape[:3]
+    z_um = np.broadcast_to(np.asarray(z_nm, float), (count, depths)) / 1000
+    near = np.abs(z_um) <= REACH_NM / 1000
+    if count < MIN_BEADS or near.sum(axis=1).max(initial=0) < MIN_BEADS:
+        return Slide()
+    rim = np.concatenate([images[:, :, 0], images[:, :, -1], images[:, :, 1:-1, 0], images[:, :, 1:-1, -1]], axis=2)
+    light = images - np.median(rim, axis=2)[:, :, None, None]
+    pixels = np.arange(size, dtype=float)
+    degree = int(np.ptp(place) > 0 and count >= MIN_FOR_FIELD)
+    line = np.zeros(2)
+    spread = np.full(2, np.inf)
+    followed = 0
+    for _ in range(ROUNDS):
+        dx, dy = (pixels - at[:, None, None] - slope * z_um[:, :, None] for at, slope in zip((x, y), line, strict=True))
+        across, down = (np.exp(-(d**2) / (2 * WINDOW_PX**2)) for d in (dx, dy))
+        by_row = np.einsum("nsyx,nsx->nsy", light, across)
+        total = np.einsum("nsy,nsy->ns", by_row, down)
+        moments = (
+            np.einsum("nsyx,nsx,nsy->ns", light, across * dx, down, optimize=True),
+            np.einsum("nsy,nsy->ns", by_row, down * dy),
+        )
+        weight = np.maximum(total, 0.0) * near
+        step = np.zeros(2)
+        for axis, moment in enumerate(moments):
+            away = np.clip(moment / np.maximum(total, 1e-9), -WINDOW_PX, WINDOW_PX)
+            slopes, known = _slopes(z_um, away, weight)
+            _, fit, scatter = robust_surface(slopes, place, known, degree, floor=1e-6)
+            followed = int(known.sum())
+            step[axis] = fit[0]
+            spread[axis] = 1.25 * scatter / np.sqrt(max(followed, 1))
+        if followed < MIN_BEADS:
+            return Slide()
+        line = line + GAIN * step
+        if np.abs(step).max() < SETTLED_PX_PER_UM:
+            break
+    uncertainty = GAIN * float(spread.max())
+    if np.hypot(*line) < SIGNIFICANT * uncertainty:
+        line = np.zeros(2)
+    return Slide(float(line[0]), float(line[1]), uncertainty, followed)
+
+
+def _slopes(z: Real, values: Real, weight: Real) -> tuple[Real, NDArray[np.bool_]]:
+    """Slope of a weighted straight line per row, and whether there is enough to tell one."""
+    total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
+    middle = (weight * z).sum(axis=1, keepdims=True) / total
+    lever = (weight * (z - middle) ** 2).sum(axis=1)
+    slope = (weight * (z - middle) * values).sum(axis=1) / np.maximum(lever, 1e-12)
+    return slope, (np.count_nonzero(weight, axis=1) >= MIN_BEADS) & (lever > 0.01 * total[:, 0])
