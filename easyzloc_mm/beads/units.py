@@ -30,7 +30,7 @@ def mean_of_frames(frames: Iterable[NDArray[np.uint16]], full_scale_adu: int) ->
     for frame in frames:
         total, clipped = total + frame, clipped | (frame >= full_scale_adu)
         count += 1
-    mean = ((total + count // 2) // count).astype(np.uint16)
+    mean = np.rint(total / count).astype(np.uint16)  # halves to even: always up would add to the baseline
     mean[clipped] = full_scale_adu
     return mean
 
