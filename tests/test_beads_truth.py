@@ -88,9 +88,13 @@ def test_tilt_of_the_slide_and_the_lens(beads: BeadSet, slides: tuple[Path, pd.D
     assert shape is not None
     singles = slides[1][slides[1]["kind"] == "bead"]
     half = profile.camera.width_px / 2
-    basis = np.stack([np.ones(len(singles)), singles.x / half - 1, singles.y / half - 1], axis=1)
-    slope = np.linalg.lstsq(basis, singles.focus_nm, rcond=None)[0][1:] / (half * profile.optics.pixel_size_nm)
-    assert shape.tilt_mrad == pytest.approx(1000 * np.hypot(*slope), abs=0.6)
+    u, v = singles.x / half - 1, singles.y / half - 1
+    basis = np.stack([singles.fov == 0, singles.fov == 1, singles.fov == 2, u, v, u * u, u * v, v * v], axis=1)
+    fit = np.linalg.lstsq(basis.astype(float), singles.focus_nm, rcond=None)[0][3:]
+    half_nm = half * profile.optics.pixel_size_nm
+    # Heights of 87 nm (standard deviation) on some 100 beads leave 0.5 mrad open, and not all singles are accepted.
+    assert shape.tilt_mrad == pytest.approx(1000 * np.hypot(*fit[:2]) / half_nm, abs=0.6)
+    assert shape.curvature_nm == pytest.approx(fit[2] + fit[4], abs=60)
 
 
 def test_labels_repeat_better_after_alignment(beads: BeadSet) -> None:

@@ -61,7 +61,7 @@ FLOORS = {
     "lateral_length_px": 0.15,
     "fading_per_um": 0.06,
     "wander_px": 0.15,
-    "misfit": 0.002,
+    "misfit": 0.003,
 }
 """... but never less than this. `misfit` is judged by its square, the energy that is not explained: what noise leaves
 of it for a dim bead scatters around zero there."""

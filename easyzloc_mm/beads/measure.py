@@ -98,13 +98,10 @@ def measure_bead(
     kept = np.abs(stage_nm - stage_nm[sharp]) <= KEPT_NM
     risen_um = (stage_nm[kept] - stage_nm[near].mean()) / 1000
     signal = photons[kept] - np.float32(background)
-    still = patches = register(signal, x, y)
-    path = x + slide[0] * risen_um, y + slide[1] * risen_um
-    if any(slide):
-        patches = register(signal, *path)
-    stack = RegisteredStack(patches, stage_nm[kept], *place, dark, noise_kept(*path))
-    # Interpolation damps detail between pixels more than on them: along a path through them sharpness would waver.
-    focus = sharpness_focus(still, stage_nm[kept])
+    path = (x + slide[0] * risen_um, y + slide[1] * risen_um) if any(slide) else (x, y)
+    patches, left = register(signal, *path, even=True), noise_kept(*path)
+    stack = RegisteredStack(patches, stage_nm[kept], *place, dark, left)
+    focus = sharpness_focus(patches, stage_nm[kept], left)
     if sharp < 2 or sharp > len(stage_nm) - 3:
         focus = float("nan")
     return Bead(
