@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,8 @@ GHOST_NM, GHOST_PART = 250.0, 0.3
 GHOST_PX, GHOST_PX_PER_UM, FARTHEST_GHOST_PX = 8.0, 10.0, 30.0
 """A so much weaker maximum, so far away from a bead in depth and at most so far aside, is a ring of that bead's own
 defocused image; the rings widen with the distance from focus."""
+FEW_MAXIMA = 40
+"""In a small image that few beads fill there is no bulk of noise maxima; the noise of its dark pixels stands in."""
 OWN_LOBES_PX = 4.5
 """Maxima this near to a lone bead's middle may be its own."""
 ROI_NEIGHBOUR_PART = 0.2
@@ -212,10 +215,28 @@ def _identify(image: Floats) -> tuple[Whole, Whole, Floats, float]:
     y, x, gradient = picasso("localize").identify_in_frame(image, 0.0, BOX_PX)
     if not len(x):
         return x, y, gradient, 0.0
-    middle = float(np.median(gradient))
-    threshold = middle + THRESHOLD_MADS * 1.4826 * float(np.median(np.abs(gradient - middle)))
+    threshold = _noise_of(image) * _noise_threshold() if len(x) < FEW_MAXIMA else _above_bulk(gradient)
     bright = gradient > threshold
     return x[bright], y[bright], gradient[bright], threshold
+
+
+def _above_bulk(gradient: Floats) -> float:
+    middle = float(np.median(gradient))
+    return middle + THRESHOLD_MADS * 1.4826 * float(np.median(np.abs(gradient - middle)))
+
+
+@cache
+def _noise_threshold() -> float:
+    """Threshold for images of nothing but noise, relative to the noise of a pixel."""
+    noise = np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)
+    return _above_bulk(picasso("localize").identify_in_frame(noise, 0.0, BOX_PX)[2])
+
+
+def _noise_of(image: Floats) -> float:
+    """Noise of a pixel in the darker half of an image, from second differences along its rows."""
+    curve = image[:, :-2] - 2 * image[:, 1:-1] + image[:, 2:]
+    dark = image[:, 1:-1] <= np.median(image)
+    return 1.4826 * float(np.median(np.abs(curve[dark]))) / np.sqrt(6)
 
 
 def count_spots(image: NDArray[np.uint16]) -> tuple[Whole, Whole]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,12 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from easyzloc_mm.beads.align import RegisteredStack, align
+from easyzloc_mm.beads.align import MIN_BEADS, RegisteredStack, align
 from easyzloc_mm.beads.checks import DEPTHS_NM
 from easyzloc_mm.beads.judge import Rules, judge
 from easyzloc_mm.beads.measure import Bead, fit_profiles, measure_bead
 from easyzloc_mm.beads.paper import paper_rules
 from easyzloc_mm.beads.units import of_averaged
+from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.profile import CameraUnits
 
 Progress = Callable[[str, float], None]
@@ -186,6 +188,13 @@ def label(
         table["fading_per_um"], table["wander_px"] = aligned.fading_per_um, aligned.wander_px
         table["sharpness_shift_nm"] = aligned.sharpness_shift_nm
         reason = judge(table, place, field_known=known)
+    if not np.isfinite(aligned.misfit).any():
+        warnings.warn(
+            f"fewer than {MIN_BEADS} usable beads: each is labelled by its own sharpness, and none is compared with "
+            "others; for a calibration take stacks with more beads",
+            EasyZlocWarning,
+            stacklevel=2,
+        )
     return Labelled(aligned.focus_nm, reason, x, y, table, aligned.degree)
 
 

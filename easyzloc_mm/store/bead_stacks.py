@@ -93,12 +93,13 @@ class BeadStack:
 def open_bead_stacks(
     path: Path, *, z_step_nm: float | None = None, pixel_size_nm: float | None = None
 ) -> list[BeadStack]:
-    """Open bead stacks: a store of `BeadStackWriter`, or a TIFF / OME-TIFF file, one stack per image.
+    """Open bead stacks: a store of `BeadStackWriter`, TIFF, OME-TIFF, a folder of TIFFs, NDTiff, or another movie.
 
     Parameters
     ----------
     path : Path
-        ``NAME.ome.zarr`` or a TIFF file.
+        ``NAME.ome.zarr``, a TIFF file (one stack per image), a folder of such files or of one plane each, an NDTiff
+        folder (one stack per position), another OME-Zarr image or a Picasso .raw movie (frames are planes).
     z_step_nm, pixel_size_nm : float, optional
         Stand in for what the file does not say; they win over what it says.
 
@@ -114,29 +115,39 @@ def open_bead_stacks(
     """
     path = Path(path)
     if not path.exists():
-        raise InputError(f"bead stacks {path} do not exist: give a .ome.zarr folder or a TIFF file")
-    if path.is_dir():
+        raise InputError(f"bead stacks {path} do not exist: give a .ome.zarr folder, TIFF files or NDTiff")
+    sampling = {"z_step_nm": z_step_nm, "pixel_size_nm": pixel_size_nm}
+    if (path / "zarr.json").is_file() and _is_ours(path):
         return _open_store(path, z_step_nm, pixel_size_nm)
-    if path.suffix.lower() in (".tif", ".tiff", ".btf"):
-        from easyzloc_mm.store.bead_tiffs import open_tiff_stacks
+    from easyzloc_mm.store.bead_folders import TIFF, is_tiff_folder, open_other_stacks, open_tiff_folder
+    from easyzloc_mm.store.bead_tiffs import open_tiff_stacks
 
-        return open_tiff_stacks(path, z_step_nm=z_step_nm, pixel_size_nm=pixel_size_nm)
-    raise InputError(f"{path} is neither an .ome.zarr folder nor a TIFF file: convert it to one of the two")
+    if path.suffix.lower() in TIFF and path.is_file():
+        return open_tiff_stacks(path, **sampling)
+    if is_tiff_folder(path):
+        return open_tiff_folder(path, **sampling)
+    return open_other_stacks(path, **sampling)
+
+
+def _is_ours(path: Path) -> bool:
+    import zarr
+
+    try:
+        return "easyzloc" in zarr.open_group(path, mode="r").attrs
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read as a Zarr store: {error}") from None
 
 
 def _open_store(path: Path, z_step_nm: float | None, pixel_size_nm: float | None) -> list[BeadStack]:
     import zarr
 
-    if not (path / "zarr.json").is_file():
-        raise InputError(f"{path} is a folder but no Zarr v3 store: give the .ome.zarr folder of bead stacks")
-    try:
-        root = zarr.open_group(path, mode="r")
-        facts: Any = root.attrs.get("easyzloc")
-        names = sorted((name for name in root.group_keys() if name.isdigit()), key=int)
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a Zarr store: {error}") from None
-    if not isinstance(facts, dict) or facts.get("kind") != "bead stacks":
-        raise InputError(f"{path} holds no bead stacks: give what acquire-beads or simulate beads wrote")
+    root = zarr.open_group(path, mode="r")
+    facts: Any = root.attrs["easyzloc"]
+    names = sorted((name for name in root.group_keys() if name.isdigit()), key=int)
+    if facts.get("kind") != "bead stacks":
+        raise InputError(
+            f"{path} holds {facts.get('kind', 'no bead stacks')}: give what acquire-beads or simulate beads wrote"
+        )
     plane_group: Any = root["planes"]
     presets = plane_group.attrs.get("illuminations", [])
     camera = facts["profile"].get("camera")
