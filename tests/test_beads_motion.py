@@ -15,7 +15,7 @@ from easyzloc_mm.beads import beads_from_sources
 from easyzloc_mm.beads.bench import MATCH_PX, score
 from easyzloc_mm.beads.bench_slide import photograph_slides
 from easyzloc_mm.beads.limit import measured_psf
-from easyzloc_mm.beads.slide import Slide, common_slide
+from easyzloc_mm.beads.slide import Slide, common_slide, share
 from easyzloc_mm.beads.summary import fit_foci, slide_nm_per_um
 from easyzloc_mm.beads.units import mean_of_frames, of_averaged
 from easyzloc_mm.cli.app import app
@@ -148,6 +148,18 @@ def test_the_motion_travels_with_the_data_set(beads: BeadSet, tmp_path: Path) ->
     assert slide_nm_per_um(again) == slide_nm_per_um(beads)
 
 
+def test_stacks_of_one_stage_share_what_they_know() -> None:
+    rng = np.random.default_rng(2)
+    stage = [Slide(*rng.normal((0.3, -0.2), 0.15), 0.15, 4) for _ in range(10)] + [Slide()]
+    shared = share(stage)
+    assert all(np.hypot(slide.x - 0.3, slide.y + 0.2) < 0.15 for slide in shared)
+    assert all(slide.believed != (0, 0) for slide in shared)
+    # Where stacks really differ, each keeps its own.
+    apart = [Slide(1.0, 0.0, 0.05, 50), Slide(-1.0, 0.0, 0.05, 50), Slide(0.0, 1.0, 0.05, 50)]
+    for before, after in zip(apart, share(apart), strict=True):
+        assert (after.x, after.y) == pytest.approx((before.x, before.y), abs=0.05)
+
+
 def test_noise_is_no_motion() -> None:
     rng = np.random.default_rng(0)
     offsets = np.arange(23) - 11.0
@@ -156,7 +168,7 @@ def test_noise_is_no_motion() -> None:
     images = rng.poisson(30 * still + 20, (20, len(z_nm), 23, 23)).astype(np.float32)
     middle = np.full(20, 11.0)
     found = common_slide(images, z_nm, middle, middle, rng.uniform(-1, 1, (20, 2)))
-    assert (found.x, found.y) == (0, 0)
+    assert found.believed == (0, 0)
     assert 0 < found.uncertainty < 1
     alone = common_slide(images[:2], z_nm, middle[:2], middle[:2], np.zeros((2, 2)))
     assert alone == Slide()

@@ -20,7 +20,7 @@ from easyzloc_mm.beads.light import relative_light
 from easyzloc_mm.beads.measure import Bead
 from easyzloc_mm.beads.regions import regions_by_pixels, regions_by_place
 from easyzloc_mm.beads.registration import weighted_centre
-from easyzloc_mm.beads.slide import Slide, common_slide
+from easyzloc_mm.beads.slide import Slide, common_slide, share
 from easyzloc_mm.beads.survey import ROI_PX, full_scale_of, survey
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.profile import CameraUnits
@@ -79,11 +79,15 @@ def build_bead_set(
     table = pd.concat(parts, ignore_index=True)
     if table.empty:
         raise InputError("no bead was found in any stack: check focus, illumination and the bead slide")
-    slide = table[["slide_x", "slide_y"]].to_numpy(float)
+    shared = share([fact.pop("slide") for fact in facts])
+    for fact, one in zip(facts, shared, strict=True):
+        fact["slide_x_nm_per_um"], fact["slide_y_nm_per_um"] = one.x * pixel_size_nm, one.y * pixel_size_nm
+        fact["slide_uncertainty_nm_per_um"] = one.uncertainty * pixel_size_nm
+    slide = np.array([one.believed for one in shared])[table["stack"]]
     candidates = Candidates(
         rois=_same_length(rois),
         stage_nm=stage,
-        **{name: table[name].to_numpy() for name in table.columns if not name.startswith("slide")},
+        **{name: table[name].to_numpy() for name in table.columns},
         slide=slide,
         field_size_px=(width, height),
         field_known=True,
@@ -164,7 +168,7 @@ def bead_set_from_rois(
         units=units,
         full_scale_adu=full_scale_of(float(rois.max(initial=0))),
         frames=np.ones(count, np.int64),
-        slide=np.tile((slide.x, slide.y), (count, 1)),
+        slide=np.tile(slide.believed, (count, 1)),
     )
     beads = measure(candidates, lambda message, part: tell(message, 0.3 + 0.3 * part))
     labelled = label(candidates, beads, rules=rules, progress=lambda message, part: tell(message, 0.6 + 0.4 * part))

@@ -7,7 +7,8 @@ beads do beyond that, and what changes over the field, such as magnification tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ class Slide:
     Attributes
     ----------
     x, y : float
-        Pixels per um of rising z in the middle of the field; 0 where it was not significant.
+        Pixels per um of rising z in the middle of the field, as measured.
     uncertainty : float
         Standard error of either, pixels per um; infinite where too few beads could be followed.
     beads : int
@@ -51,9 +52,15 @@ class Slide:
     uncertainty: float = float("inf")
     beads: int = 0
 
+    @property
+    def believed(self) -> tuple[float, float]:
+        """`x` and `y`, or zeros where they are no more than noise."""
+        return (self.x, self.y) if np.hypot(self.x, self.y) >= SIGNIFICANT * self.uncertainty else (0.0, 0.0)
+
     def at(self, z_nm: Real) -> tuple[Real, Real]:
         """Shift (pixels) at heights `z_nm` above where places hold."""
-        return self.x * z_nm / 1000, self.y * z_nm / 1000
+        x, y = self.believed
+        return x * z_nm / 1000, y * z_nm / 1000
 
 
 def common_slide(images: Floats, z_nm: Real, x: Real, y: Real, place: Real) -> Slide:
@@ -105,10 +112,34 @@ def common_slide(images: Floats, z_nm: Real, x: Real, y: Real, place: Real) -> S
         line = line + GAIN * step
         if np.abs(step).max() < SETTLED_PX_PER_UM:
             break
-    uncertainty = GAIN * float(spread.max())
-    if np.hypot(*line) < SIGNIFICANT * uncertainty:
-        line = np.zeros(2)
-    return Slide(float(line[0]), float(line[1]), uncertainty, followed)
+    return Slide(float(line[0]), float(line[1]), GAIN * float(spread.max()), followed)
+
+
+def share(slides: Sequence[Slide]) -> list[Slide]:
+    """Let the stacks of one stage learn from each other: few beads in each still tell its tilt together.
+
+    Each stack's motion is drawn towards the mean of all, the more the less certain it is itself and the less the stacks
+    differ beyond their uncertainties (drift makes them differ).
+    """
+    known = [slide for slide in slides if np.isfinite(slide.uncertainty)]
+    if len(known) < 2:
+        return list(slides)
+    lines = np.array([(slide.x, slide.y) for slide in known])
+    variance = np.maximum([slide.uncertainty**2 for slide in known], 1e-12)[:, None]
+    weight = 1 / variance
+    mean = (weight * lines).sum(axis=0) / weight.sum()
+    # Of the weighted squares around the mean, those beyond their expectation are differences between stacks.
+    excess = float((weight * (lines - mean) ** 2).sum()) - 2 * (len(known) - 1)
+    between = max(excess / (2 * float(weight.sum() - (weight**2).sum() / weight.sum())), 0.0)
+    mean_variance = 1 / float((1 / (variance + between)).sum())
+    shared = []
+    for slide in slides:
+        own = min(slide.uncertainty, 1e6) ** 2
+        trust = between / (between + own)
+        x, y = mean + trust * (np.array([slide.x, slide.y]) - mean)
+        doubt = trust * own + (1 - trust) ** 2 * mean_variance
+        shared.append(replace(slide, x=float(x), y=float(y), uncertainty=float(np.sqrt(doubt))))
+    return shared
 
 
 def _slopes(z: Real, values: Real, weight: Real) -> tuple[Real, NDArray[np.bool_]]:

@@ -66,8 +66,6 @@ def survey(stack: BeadStack) -> tuple[NDArray[np.uint16], Real, pd.DataFrame, di
             "neighbour_px": found.neighbour_px,
             "neighbour_nm": found.neighbour_nm,
             "frames": stack.frames_per_plane,
-            "slide_x": found.slide.x,
-            "slide_y": found.slide.y,
         }
     )
     facts = {
@@ -82,9 +80,7 @@ def survey(stack: BeadStack) -> tuple[NDArray[np.uint16], Real, pd.DataFrame, di
         "found": len(found.x),
         "full_scale_adu": full_scale,
         "frames_per_plane": stack.frames_per_plane,
-        "slide_x_nm_per_um": found.slide.x * stack.pixel_size_nm,
-        "slide_y_nm_per_um": found.slide.y * stack.pixel_size_nm,
-        "slide_uncertainty_nm_per_um": found.slide.uncertainty * stack.pixel_size_nm,
+        "slide": found.slide,
         "fading_per_um": np.nan if stack.fading_per_um is None else stack.fading_per_um,
     }
     return cut_rois(stack.pixels, order, x0, y0, ROI_PX), z_nm, candidates, facts
