@@ -13,13 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from easyzloc_mm.beads.checks import check_directions, check_stacks, check_verdict
-from easyzloc_mm.beads.find import SLAB_NM, other_in_roi
 from easyzloc_mm.beads.judge import Rules
 from easyzloc_mm.beads.label import Candidates, Labelled, depth_profiles, label, measure
 from easyzloc_mm.beads.light import relative_light
 from easyzloc_mm.beads.measure import Bead
 from easyzloc_mm.beads.regions import regions_by_pixels, regions_by_place
 from easyzloc_mm.beads.registration import weighted_centre
+from easyzloc_mm.beads.rois import SLAB_NM, other_in_roi
 from easyzloc_mm.beads.slide import Slide, common_slide, share
 from easyzloc_mm.beads.survey import ROI_PX, full_scale_of, survey
 from easyzloc_mm.errors import InputError

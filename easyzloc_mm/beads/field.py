@@ -92,3 +92,20 @@ def robust_fit(basis: Real, values: Real, kept: Flags, *, floor: float = 1e-9) -
         with np.errstate(invalid="ignore"):
             used = inside & (residual <= OUTLIER_MADS * max(scatter, floor))
     return fit, scatter, used
+
+
+def weighted_slope(x: Real, values: Real, weight: Real) -> Real:
+    """Slope of weighted straight lines, one per row of `values`; shape (n,).
+
+    Parameters
+    ----------
+    x : ndarray, shape (k,) or (n, k)
+    values, weight : ndarray, shape (n, k)
+    """
+    total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
+    mean_x = (weight * x).sum(axis=1, keepdims=True) / total
+    mean_v = (weight * values).sum(axis=1, keepdims=True) / total
+    return np.asarray(
+        (weight * (x - mean_x) * (values - mean_v)).sum(axis=1)
+        / np.maximum((weight * (x - mean_x) ** 2).sum(axis=1), 1e-12)
+    )

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from easyzloc_mm.beads.align import MIN_BEADS, RegisteredStack, align
+from easyzloc_mm.beads.align import MIN_BEADS, align
 from easyzloc_mm.beads.checks import DEPTHS_NM
 from easyzloc_mm.beads.judge import Rules, judge
 from easyzloc_mm.beads.measure import Bead, fit_profiles, measure_bead
 from easyzloc_mm.beads.paper import paper_rules
+from easyzloc_mm.beads.registered import RegisteredStack
 from easyzloc_mm.beads.units import of_averaged
 from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.profile import CameraUnits

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from easyzloc_mm.beads.align import RegisteredStack
 from easyzloc_mm.beads.focus import sharpness_focus, spacing_of
 from easyzloc_mm.beads.profiles import fit_axial, fit_lateral
+from easyzloc_mm.beads.registered import RegisteredStack
 from easyzloc_mm.beads.registration import CENTRE_SIGMA_PX, PATCH_PX, noise_kept, register, weighted_centre
 from easyzloc_mm.profile import CameraUnits
 

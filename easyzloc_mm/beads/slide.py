@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from easyzloc_mm.beads.field import robust_surface
+from easyzloc_mm.beads.field import robust_surface, weighted_slope
 
 Real = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -28,6 +28,7 @@ GAIN = 1.5
 SETTLED_PX_PER_UM = 1e-3
 MIN_BEADS = 3
 """What one or two beads do may be their own."""
+MIN_DEPTHS = 3
 MIN_FOR_FIELD = 12
 SIGNIFICANT = 3.0
 """A motion of fewer standard errors is not corrected for: it would only be noise."""
@@ -80,7 +81,7 @@ def common_slide(images: Floats, z_nm: Real, x: Real, y: Real, place: Real) -> S
     count, depths, size = images.shape[:3]
     z_um = np.broadcast_to(np.asarray(z_nm, float), (count, depths)) / 1000
     near = np.abs(z_um) <= REACH_NM / 1000
-    if count < MIN_BEADS or near.sum(axis=1).max(initial=0) < MIN_BEADS:
+    if count < MIN_BEADS or near.sum(axis=1).max(initial=0) < MIN_DEPTHS:
         return Slide()
     rim = np.concatenate([images[:, :, 0], images[:, :, -1], images[:, :, 1:-1, 0], images[:, :, 1:-1, -1]], axis=2)
     light = images - np.median(rim, axis=2)[:, :, None, None]
@@ -99,11 +100,11 @@ def common_slide(images: Floats, z_nm: Real, x: Real, y: Real, place: Real) -> S
             np.einsum("nsy,nsy->ns", by_row, down * dy),
         )
         weight = np.maximum(total, 0.0) * near
+        known = np.count_nonzero(weight, axis=1) >= MIN_DEPTHS
         step = np.zeros(2)
         for axis, moment in enumerate(moments):
             away = np.clip(moment / np.maximum(total, 1e-9), -WINDOW_PX, WINDOW_PX)
-            slopes, known = _slopes(z_um, away, weight)
-            _, fit, scatter = robust_surface(slopes, place, known, degree, floor=1e-6)
+            _, fit, scatter = robust_surface(weighted_slope(z_um, away, weight), place, known, degree, floor=1e-6)
             followed = int(known.sum())
             step[axis] = fit[0]
             spread[axis] = 1.25 * scatter / np.sqrt(max(followed, 1))
@@ -140,12 +141,3 @@ def share(slides: Sequence[Slide]) -> list[Slide]:
         doubt = trust * own + (1 - trust) ** 2 * mean_variance
         shared.append(replace(slide, x=float(x), y=float(y), uncertainty=float(np.sqrt(doubt))))
     return shared
-
-
-def _slopes(z: Real, values: Real, weight: Real) -> tuple[Real, NDArray[np.bool_]]:
-    """Slope of a weighted straight line per row, and whether there is enough to tell one."""
-    total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
-    middle = (weight * z).sum(axis=1, keepdims=True) / total
-    lever = (weight * (z - middle) ** 2).sum(axis=1)
-    slope = (weight * (z - middle) * values).sum(axis=1) / np.maximum(lever, 1e-12)
-    return slope, (np.count_nonzero(weight, axis=1) >= MIN_BEADS) & (lever > 0.01 * total[:, 0])

@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from easyzloc_mm.beads.checks import check_light, name_of, stage_nm
-from easyzloc_mm.beads.find import cut_rois, find_beads, look_through, roi_corners
+from easyzloc_mm.beads.find import find_beads, look_through
+from easyzloc_mm.beads.rois import cut_rois, roi_corners
 from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.store.bead_stacks import BeadStack
 
