@@ -207,3 +207,25 @@ def test_the_real_astigmatic_beads(shared_data: Path) -> None:
     consistency = label_consistency(result)
     assert consistency is not None
     assert consistency[1] < 0.5 * consistency[0]
+
+
+def test_a_single_real_bead_is_found_and_said_to_be_alone(shared_data: Path) -> None:
+    source = shared_data / "real_unmodified_bead_1.tif"
+    for rois in (False, True):
+        with pytest.warns(EasyZlocWarning, match="fewer than 3 usable beads"):
+            result = beads_from_sources(
+                [source], rois=rois, z_step_nm=100.0, pixel_size_nm=65.0, baseline_adu=104.2, electrons_per_adu=0.52
+            )
+        assert (len(result), result.reason) == (1, ("",))
+        # The data's README: brightest slice 20 of 51.
+        assert result.z_nm[0, 20] == pytest.approx(0, abs=100)
+        assert result.measures["photons"][0] > 1e5
+
+
+def test_a_noise_image_without_beads_has_no_candidates_however_small(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    for edge in (32, 48, 96):
+        source = _tiff(tmp_path, f"noise{edge}.tif", rng.poisson(120, (31, edge, edge)))
+        with warnings.catch_warnings(), pytest.raises(InputError, match="no bead was found"):
+            warnings.simplefilter("ignore", EasyZlocWarning)
+            beads_from_sources([source], z_step_nm=50.0, pixel_size_nm=110.0)

@@ -4,7 +4,7 @@ from easyzloc_mm.beads.build import bead_set_from_rois, build_bead_set, count_re
 from easyzloc_mm.beads.judge import Rules
 from easyzloc_mm.beads.report import write_bead_report
 from easyzloc_mm.beads.sources import beads_from_sources
-from easyzloc_mm.beads.summary import summarise, summary_figures
+from easyzloc_mm.beads.summary import offsets_in_words, summarise, summary_figures
 
 __all__ = [
     "Rules",
@@ -12,6 +12,7 @@ __all__ = [
     "beads_from_sources",
     "build_bead_set",
     "count_reasons",
+    "offsets_in_words",
     "summarise",
     "summary_figures",
     "write_bead_report",

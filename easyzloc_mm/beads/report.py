@@ -30,6 +30,18 @@ MEASURED = {
     "shape": "misfit",
 }
 """The measure that stands behind each reason."""
+IN_WORDS = {
+    "edge": "ROI leaves the image (1: yes)",
+    "saturated": "saturated pixels in all planes",
+    "neighbour_px": "distance of the nearest other thing (px)",
+    "snr": "peak over its noise, in focus",
+    "focus_um": "stage position of the focus (um)",
+    "axial_misfit": "distance from a skewed Gaussian along z (part of its height)",
+    "lateral_misfit": "distance from a skewed Gaussian in focus (part of its height)",
+    "fading_per_um": "change of light unlike the others' (part per um)",
+    "wander_px": "sideways wander beyond the common motion (px)",
+    "misfit": "distance from what the others look like here (part of the signal)",
+}
 
 
 def write_bead_report(beads: BeadSet, folder: Path, summary: Summary | None = None) -> Path:
@@ -74,7 +86,11 @@ def write_bead_report(beads: BeadSet, folder: Path, summary: Summary | None = No
         draw_limit(psf, beads, folder / "limit.png")
         blocks += [
             Heading("The blur of this microscope"),
-            Picture("psf.png", "Mean of the beads at the middle of the field: through focus, and cut along x and y."),
+            Picture(
+                "psf.png",
+                "Mean of the beads at the middle of the field: through focus, and cut along x and y (upwards: z in "
+                "nm). Each picture is scaled to its own brightest pixel, on a square-root scale; the bar is 500 nm.",
+            ),
             Picture("widths.png", "Width of that image against z."),
             Heading("How well z can be known"),
             Picture(
@@ -91,7 +107,7 @@ def write_bead_report(beads: BeadSet, folder: Path, summary: Summary | None = No
 
 def _verdicts(beads: BeadSet, summary: Summary, folder: Path) -> list[Block]:
     why = np.array(beads.reason)
-    rows: list[tuple[str, ...]] = [("verdict", "beads", "measured", "in these", "in the accepted")]
+    rows: list[tuple[str, ...]] = [("verdict", "beads", "measured (median)", "in these", "in the accepted")]
     names, counts = np.unique(why[~beads.accepted], return_counts=True)
     for name, count in sorted(zip(names.tolist(), counts.tolist(), strict=True), key=lambda pair: -pair[1]):
         measure = MEASURED.get(name, "")
@@ -99,7 +115,7 @@ def _verdicts(beads: BeadSet, summary: Summary, folder: Path) -> list[Block]:
             (
                 name,
                 str(count),
-                measure.replace("_", " "),
+                IN_WORDS.get(measure, ""),
                 _typical(beads, measure, why == name),
                 _typical(beads, measure, beads.accepted),
             )
@@ -162,10 +178,12 @@ def _slide_in_words(beads: BeadSet) -> str:
     speed, direction = slide_nm_per_um(beads)
     if speed == 0:
         return "All beads together stay where they are while the stage goes through focus: it rises straight."
+    several = beads.field_known and len(beads.stacks) > 1
     return (
         f"While the stage rises, the whole image slides sideways: {speed:.0f} nm per um of z, towards "
-        f"{direction:.0f} degrees (0: right in the image, 90: down). Stages that are not quite straight do that, "
-        "molecules do not; it has been taken out, and beads are judged by what they do beyond it."
+        f"{direction:.0f} degrees (0: right in the image, 90: down){' in the stack where it does most' * several}. "
+        "Stages that are not quite straight do that, molecules do not; it has been taken out, and beads are judged by "
+        "what they do beyond it."
     )
 
 

@@ -71,6 +71,8 @@ def draw_psf(psf: MeasuredPsf, path: Path) -> None:
             extent = (-half, half, psf.z_nm[0], psf.z_nm[-1])
             panel.imshow(np.sqrt(np.maximum(cut, 0)), cmap="magma", origin="lower", extent=extent)
             panel.set_title(name, fontsize=9)
+        bar = 500 / psf.pixel_size_nm
+        axes[0].plot([0.5, 0.5 + bar], [middle.shape[1] - 1.5] * 2, color="white", linewidth=3, solid_capstyle="butt")
         for panel in axes:
             panel.set(xticks=[], yticks=[])
         axes[-2].set_yticks([z for z in (-800, 0, 800) if psf.z_nm[0] <= z <= psf.z_nm[-1]])

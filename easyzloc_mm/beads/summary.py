@@ -80,6 +80,16 @@ def summary_figures(beads: BeadSet, summary: Summary) -> dict[str, Any]:
     }
 
 
+def offsets_in_words(stacks: list[dict[str, Any]]) -> str:
+    """Say the offsets of `summary_figures`' stacks in one line, for a terminal."""
+    said = [
+        f"{stack['fov']}: {stack['offset_nm']:+.0f} ± {stack['offset_uncertainty_nm']:.0f} nm of {stack['accepted']} beads"
+        for stack in stacks
+        if np.isfinite(stack["offset_nm"])
+    ]
+    return "; ".join(said) or "no stacks"
+
+
 @dataclass(frozen=True)
 class FieldShape:
     """How the focus lies over the field.
@@ -163,7 +173,7 @@ def _field_shape(beads: BeadSet, bend: Real, fit: Real, scatter: float) -> Field
 
 
 def slide_nm_per_um(beads: BeadSet) -> tuple[float, float]:
-    """Say how all beads move sideways with z together: median over the accepted, nm per um, and its direction.
+    """Say how all beads of a stack move sideways with z together, in the stack where they do most; nothing unless sure.
 
     Returns
     -------
@@ -172,9 +182,11 @@ def slide_nm_per_um(beads: BeadSet) -> tuple[float, float]:
     direction : float
         Degrees; 0 towards larger x, 90 towards larger y (down the image).
     """
-    which = beads.accepted if beads.accepted.any() else slice(None)
-    x, y = np.median(beads.slide_px_per_um[which], axis=0) * beads.pixel_size_nm
-    return float(np.hypot(x, y)), float(np.degrees(np.arctan2(y, x)))
+    if not len(beads):
+        return 0.0, 0.0
+    speed = np.hypot(*beads.slide_px_per_um.T)
+    x, y = beads.slide_px_per_um[int(np.argmax(speed))]
+    return float(speed.max()) * beads.pixel_size_nm, float(np.degrees(np.arctan2(y, x)))
 
 
 def coverage(beads: BeadSet) -> float | None:

@@ -103,6 +103,7 @@ def beads(
         Rules,
         beads_from_sources,
         count_reasons,
+        offsets_in_words,
         summarise,
         summary_figures,
         write_bead_report,
@@ -130,6 +131,7 @@ def beads(
     write_bead_set(out, bead_set, overwrite=overwrite)
     summary = summarise(bead_set)
     write_bead_report(bead_set, page, summary)
+    figures = summary_figures(bead_set, summary)
     finish(
         {
             "out": out,
@@ -138,7 +140,8 @@ def beads(
             "rejected": count_reasons(bead_set),
             "regions": len(set(bead_set.region[bead_set.accepted].tolist())),
             "units_estimated": bead_set.units.estimated,
-            **summary_figures(bead_set, summary),
+            **figures,
+            **({} if as_json else {"stack_offsets": offsets_in_words(figures["stacks"])}),
             "report": page / "index.html",
         },
         as_json=as_json,
