@@ -83,7 +83,7 @@ def summary_figures(beads: BeadSet, summary: Summary) -> dict[str, Any]:
 def offsets_in_words(stacks: list[dict[str, Any]]) -> str:
     """Say the offsets of `summary_figures`' stacks in one line, for a terminal."""
     said = [
-        f"{stack['fov']}: {stack['offset_nm']:+.0f} ± {stack['offset_uncertainty_nm']:.0f} nm, {stack['accepted']} beads"
+        "{fov}: {offset_nm:+.0f} ± {offset_uncertainty_nm:.0f} nm, {accepted} beads".format(**stack)
         for stack in stacks
         if np.isfinite(stack["offset_nm"])
     ]
