@@ -206,7 +206,7 @@ def camera_calibrate(
             "flat_frames": camera.flat_frames,
         },
         as_json=as_json,
-        title="camera: copy the first three into the profile's [camera]",
+        title="camera: copy the first three figures into the profile, section camera",
     )
 
 
