@@ -82,7 +82,10 @@ def acquire_beads(
 
 
 def beads(
-    sources: Annotated[list[Path], typer.Argument(help="Bead stacks (OME-Zarr or TIFF), or ROI stacks with --rois.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(help="Bead stacks: OME-Zarr, TIFF, a folder of TIFFs, NDTiff; or ROI stacks with --rois."),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Bead data set to write, beads.zarr.")],
     rois: Annotated[bool, typer.Option("--rois", help="The sources are ready-cut ROIs, (N,Z,Y,X).")] = False,
     pixel_size_nm: Annotated[float | None, typer.Option("--pixel-size-nm", help="Where the file does not say.")] = None,
@@ -99,7 +102,16 @@ def beads(
     as_json: JsonFlag = False,
 ) -> None:
     """Find, judge, align and label beads: stacks to a bead data set."""
-    from easyzloc_mm.beads import Rules, beads_from_sources, count_reasons, write_bead_report
+    from easyzloc_mm.beads import (
+        Rules,
+        beads_from_sources,
+        count_reasons,
+        offsets_in_words,
+        summarise,
+        summary_figures,
+        which_rejected,
+        write_bead_report,
+    )
     from easyzloc_mm.errors import InputError
     from easyzloc_mm.store.bead_set import write_bead_set
     from easyzloc_mm.store.output import check_output
@@ -121,7 +133,16 @@ def beads(
             progress=show,
         )
     write_bead_set(out, bead_set, overwrite=overwrite)
-    write_bead_report(bead_set, page)
+    summary = summarise(bead_set)
+    write_bead_report(bead_set, page, summary)
+    figures = summary_figures(bead_set, summary)
+    more: dict[str, object] = {}
+    if rois and as_json:
+        more = {"rejected_rois": which_rejected(bead_set)}
+    elif rois:
+        more = {f"ROIs: {why}": ", ".join(map(str, rows)) for why, rows in which_rejected(bead_set).items()}
+    elif not as_json:
+        more = {"stack_offsets": offsets_in_words(figures["stacks"])}
     finish(
         {
             "out": out,
@@ -130,6 +151,8 @@ def beads(
             "rejected": count_reasons(bead_set),
             "regions": len(set(bead_set.region[bead_set.accepted].tolist())),
             "units_estimated": bead_set.units.estimated,
+            **figures,
+            **more,
             "report": page / "index.html",
         },
         as_json=as_json,
@@ -194,7 +217,7 @@ def camera_calibrate(
             "flat_frames": camera.flat_frames,
         },
         as_json=as_json,
-        title="camera: copy the first three into the profile's [camera]",
+        title="camera: copy the first three figures into the profile, section camera",
     )
 
 
