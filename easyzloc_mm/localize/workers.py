@@ -34,6 +34,8 @@ STOP_S = 5.0
 MOST_REPLACEMENTS = 3
 LONGEST_WORDS = 300
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+NICENESS = 10
+"""Of workers where there is such a thing: the camera's own program goes first, and so does whatever else runs."""
 ATTEMPTS = 2
 """A block that kills two workers would kill a third."""
 
@@ -74,6 +76,13 @@ class Outcome:
     rows: pd.DataFrame | None
     rejected: int
     threshold: float | None
+
+    @classmethod
+    def of(cls, block: Block, answer: tuple[str, Any]) -> Outcome:
+        """Return the outcome that `BlockLocalizer.answer` gave for `block`."""
+        kind, content = answer
+        rows, rejected = content if kind == "rows" else (None, 0)
+        return cls(block, rows, rejected, content if kind == "threshold" else None)
 
 
 @dataclass
@@ -177,8 +186,7 @@ class Workers:
             block, worker.block = worker.block, None
             assert block is not None
             self._attempts.pop(block.number, None)
-            rows, rejected = content if kind == "rows" else (None, 0)
-            yield Outcome(block, rows, rejected, content if kind == "threshold" else None)
+            yield Outcome.of(block, answer)
 
     def _distribute(self) -> None:
         for worker in list(self._workers):
@@ -270,27 +278,55 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
+class BlockLocalizer:
+    """What a worker does with blocks; it keeps its file open between them, and is for one thread.
+
+    Parameters
+    ----------
+    settings : LocalizerSettings
+    """
+
+    def __init__(self, settings: LocalizerSettings) -> None:
+        from easyzloc_mm.localize.pipeline import Localizer
+        from easyzloc_mm.localize.sources import FrameSource
+
+        self._localizer = Localizer(settings)
+        self._localizer.warm_up()
+        self._source = FrameSource(settings.localize.background_frames)
+
+    def answer(self, block: Block) -> tuple[str, Any]:
+        """Give ("rows", (table, rejected fits)) of a block, or ("threshold", value) where it has none."""
+        pixels = self._source.read(block.source, block.frames) if block.pixels is None else block.pixels
+        cleared = self._source.cleared(pixels, block.frames, block.there)
+        if block.threshold is None:
+            return "threshold", self._localizer.threshold(pixels, cleared)
+        return "rows", self._localizer.localize(pixels, block.frames, block.threshold, cleared)
+
+
+def in_words(error: BaseException | None) -> str:
+    """Put an error into one short line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST_WORDS]
+
+
+def _give_way() -> None:
+    """Lower the priority of this process, so that there may be a worker for the camera's core too."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error, OSError):
+        psutil.Process().nice(getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", NICENESS))
+
+
 def _serve(connection: Connection, settings: LocalizerSettings) -> None:
     """Body of a worker process; it ends when the other end of the pipe is closed, however that came about."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from easyzloc_mm.localize.pipeline import Localizer
-    from easyzloc_mm.localize.sources import FrameSource
-
+    _give_way()
     try:
-        localizer = Localizer(settings)
-        localizer.warm_up()
+        localizer = BlockLocalizer(settings)
         connection.send(("ready", None))
-        source = FrameSource(settings.localize.background_frames)
         while True:
-            block: Block = connection.recv()
-            pixels = source.read(block.source, block.frames) if block.pixels is None else block.pixels
-            cleared = source.cleared(pixels, block.frames, block.there)
-            if block.threshold is None:
-                connection.send(("threshold", localizer.threshold(pixels if cleared is None else cleared)))
-            else:
-                connection.send(("rows", localizer.localize(pixels, block.frames, block.threshold, cleared)))
+            connection.send(localizer.answer(connection.recv()))
     except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         return
     except Exception as error:
         with contextlib.suppress(OSError):
-            connection.send(("failed", f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST_WORDS]))
+            connection.send(("failed", in_words(error)))
