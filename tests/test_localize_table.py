@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from easyzloc_mm.cli import main
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.localize.assign import assign_z
+from easyzloc_mm.localize.blocks import Block, Outcome
 from easyzloc_mm.localize.feed import TableFeed
 from easyzloc_mm.localize.fit import detect_frames, fit_spots
-from easyzloc_mm.localize.workers import Block, Outcome
 from easyzloc_mm.network import ModelBundle
 from easyzloc_mm.network.inputs import crop_photons
 from easyzloc_mm.store.exports import export_picasso, export_thunderstorm

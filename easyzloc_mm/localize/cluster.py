@@ -6,6 +6,7 @@ as this computer: then its rows are the same, bit for bit.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -14,9 +15,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from easyzloc_mm.errors import InputError, LocalizerError
+from easyzloc_mm.localize.blocks import Block, BlockLocalizer, Outcome, in_words
 from easyzloc_mm.localize.pipeline import PACKAGES
 from easyzloc_mm.localize.settings import LocalizerSettings
-from easyzloc_mm.localize.workers import Block, BlockLocalizer, Outcome, in_words
 from easyzloc_mm.versions import installed
 
 CONNECT_S = 20.0
@@ -75,6 +76,7 @@ class ClusterWorkers:
             raise InputError(
                 '--scheduler needs the package distributed: `pip install "easyzloc-mm[cluster]"`, or leave it out'
             ) from None
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is said below, in one line
         try:
             self._client = Client(self._address, timeout=CONNECT_S, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
@@ -139,7 +141,8 @@ class ClusterWorkers:
             time.sleep(patience_s)
             return
         try:
-            done, _ = wait(list(self._blocks), timeout=patience_s, return_when="FIRST_COMPLETED")
+            with self._client.as_current():
+                done, _ = wait(list(self._blocks), timeout=patience_s, return_when="FIRST_COMPLETED")
             if time.monotonic() - self._looked_s > LOOK_S:
                 self._look()
         except TimeoutError:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
-from easyzloc_mm.localize.workers import Outcome
+from easyzloc_mm.localize.blocks import Outcome
 from easyzloc_mm.store.localizations import COLUMNS_2D, COLUMNS_Z, LocalizationWriter
 
 Observer = Callable[[pd.DataFrame, int, int], None]

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.localize.blocks import Block
 from easyzloc_mm.localize.feed import TableFeed
 from easyzloc_mm.localize.pipeline import LocalizeReport, run_attributes
 from easyzloc_mm.localize.recorded import map_of_run
 from easyzloc_mm.localize.settings import LocalizerSettings, offline_workers
 from easyzloc_mm.localize.threshold import FRAMES
-from easyzloc_mm.localize.workers import Block, Workers
+from easyzloc_mm.localize.workers import Workers
 from easyzloc_mm.network import ModelBundle
 from easyzloc_mm.network.bundle import PIXEL_SIZE_TOLERANCE
 from easyzloc_mm.profile import CameraUnits, LocalizeSettings

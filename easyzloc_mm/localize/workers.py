@@ -17,72 +17,22 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-
 from easyzloc_mm.errors import LocalizerError
+from easyzloc_mm.localize.blocks import Block, BlockLocalizer, Outcome, in_words
 from easyzloc_mm.localize.settings import LocalizerSettings
 
 START_S = 180.0
 """Deadline of a worker's start: on a slow disk Picasso's import and the first compilation take most of a minute."""
 STOP_S = 5.0
 MOST_REPLACEMENTS = 3
-LONGEST_WORDS = 300
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 NICENESS = 10
 """Of workers where there is such a thing: the camera's own program goes first, and so does whatever else runs."""
 ATTEMPTS = 2
 """A block that kills two workers would kill a third."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """Frames to localise.
-
-    Attributes
-    ----------
-    number : int
-        Place in the table: blocks are numbered from 0 on and their rows written in this order.
-    frames : ndarray of int
-        Frame numbers.
-    source : Path or None
-        Movie or run that the worker reads them from.
-    there : int
-        Frames that the source has by now; tells where the last window of the running background ends.
-    pixels : ndarray, shape (T, Y, X), uint16, or None
-        The frames themselves, where they are not on disk.
-    threshold : float or None
-        Net gradient of detection; without it the block is only looked at to find one.
-    """
-
-    number: int
-    frames: NDArray[np.int64]
-    source: Path | None
-    there: int
-    pixels: NDArray[np.uint16] | None
-    threshold: float | None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a block: its rows and failed fits, or the threshold that it suggests."""
-
-    block: Block
-    rows: pd.DataFrame | None
-    rejected: int
-    threshold: float | None
-
-    @classmethod
-    def of(cls, block: Block, answer: tuple[str, Any]) -> Outcome:
-        """Return the outcome that `BlockLocalizer.answer` gave for `block`."""
-        kind, content = answer
-        rows, rejected = content if kind == "rows" else (None, 0)
-        return cls(block, rows, rejected, content if kind == "threshold" else None)
 
 
 @dataclass
@@ -276,36 +226,6 @@ def _one_thread_each() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-class BlockLocalizer:
-    """What a worker does with blocks; it keeps its file open between them, and is for one thread.
-
-    Parameters
-    ----------
-    settings : LocalizerSettings
-    """
-
-    def __init__(self, settings: LocalizerSettings) -> None:
-        from easyzloc_mm.localize.pipeline import Localizer
-        from easyzloc_mm.localize.sources import FrameSource
-
-        self._localizer = Localizer(settings)
-        self._localizer.warm_up()
-        self._source = FrameSource(settings.localize.background_frames)
-
-    def answer(self, block: Block) -> tuple[str, Any]:
-        """Give ("rows", (table, rejected fits)) of a block, or ("threshold", value) where it has none."""
-        pixels = self._source.read(block.source, block.frames) if block.pixels is None else block.pixels
-        cleared = self._source.cleared(pixels, block.frames, block.there)
-        if block.threshold is None:
-            return "threshold", self._localizer.threshold(pixels, cleared)
-        return "rows", self._localizer.localize(pixels, block.frames, block.threshold, cleared)
-
-
-def in_words(error: BaseException | None) -> str:
-    """Put an error into one short line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST_WORDS]
 
 
 def _give_way() -> None:
