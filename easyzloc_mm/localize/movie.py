@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from easyzloc_mm.errors import InputError
+from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.localize.blocks import Block
 from easyzloc_mm.localize.feed import TableFeed
 from easyzloc_mm.localize.pipeline import LocalizeReport, run_attributes
@@ -117,7 +118,15 @@ def localize_movie(
             table = LocalizationWriter.resume(begun)
         else:
             table = LocalizationWriter(out if resume else claim_stream(out, overwrite=overwrite), attributes)
-        return _Job(movie, opened, table, pool, follow_s, progress).go()
+        report = _Job(movie, opened, table, pool, follow_s, progress).go()
+    if report.fits_rejected > report.localizations:
+        warnings.warn(
+            f"{report.fits_rejected} of {report.fits_rejected + report.localizations} spots of {movie} had no credible "
+            f"fit: check the camera's baseline ({how.units.baseline_adu:g} ADU) and gain, and the detection threshold",
+            EasyZlocWarning,
+            stacklevel=2,
+        )
+    return report
 
 
 def _pool(how: LocalizerSettings, workers: int | None, scheduler: str | None) -> Workers | ClusterWorkers:
