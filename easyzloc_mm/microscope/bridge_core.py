@@ -10,7 +10,8 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -51,8 +52,8 @@ class BridgeCore:
         """Next image of the sequence, with `pix` and `tags`."""
 
         def pop() -> SimpleNamespace:
-            image = self._core.pop_next_tagged_image()
-            return SimpleNamespace(pix=image.pix, tags=image.tags)
+            with _held(self._core.pop_next_tagged_image()) as image:
+                return SimpleNamespace(pix=image.pix, tags=image.tags)
 
         return self._answer("pop_next_tagged_image", pop)  # type: ignore[no-any-return]
 
@@ -94,17 +95,36 @@ class BridgeCore:
         return True
 
     def _give_up(self, why: str) -> None:
+        """Say so from now on, and let go of whatever of the bridge waits for an answer, or the program would not end.
+
+        pyjavaz has a public word for that, which its finalisers heed only in part; hence the private ones.
+        """
         from pyjavaz import server_terminated
 
         self._gone = why
-        # Or the object's finaliser would wait for an answer, and the program never end.
         server_terminated(self._port)
-        self._core._closed = True
+        bridge = self._core._bridge
+        bridge._closed = True
+        for thing in list(bridge._java_objects):
+            thing._closed = True
         raise HardwareError(why)
 
 
 def _plain(result: Any) -> Any:
     """Vectors as lists, enumerations as numbers: no Java object leaves the bridge's thread."""
     if hasattr(result, "size") and hasattr(result, "get"):
-        return [result.get(index) for index in range(result.size())]
-    return int(result.swig_value()) if hasattr(result, "swig_value") else result
+        with _held(result):
+            return [result.get(index) for index in range(result.size())]
+    if hasattr(result, "swig_value"):
+        with _held(result):
+            return int(result.swig_value())
+    return result
+
+
+@contextmanager
+def _held(thing: Any) -> Iterator[Any]:
+    """Give a Java object back at the end, here and now, rather than whenever and wherever it is collected."""
+    try:
+        yield thing
+    finally:
+        thing._close()
