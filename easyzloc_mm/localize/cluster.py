@@ -11,8 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from easyzloc_mm.errors import InputError, LocalizerError
 from easyzloc_mm.localize.blocks import Block, BlockLocalizer, Outcome, in_words
@@ -165,11 +164,3 @@ class ClusterWorkers:
             self._client.cancel(list(self._blocks))
             self._client.close(timeout=CONNECT_S)
         self._client, self._blocks = None, {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

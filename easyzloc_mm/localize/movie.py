@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,7 +112,7 @@ def localize_movie(
         how = _as_begun(begun, movie, bundle, camera_map)
     check_map(how, opened)
     attributes = run_attributes(bundle, how, opened.shape[1:], pixel, {"movie": movie.name})
-    with _pool(how, workers, scheduler) as pool:
+    with closing(_pool(how, workers, scheduler)) as pool:
         pool.start()  # before an older run is cleared away
         if begun is not None:
             table = LocalizationWriter.resume(begun)

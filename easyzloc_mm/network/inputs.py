@@ -63,8 +63,7 @@ def crop_photons(
     crops = np.empty((len(x), size, size), np.float32)
     if len(x):
         places = np.ascontiguousarray(frame, np.int64), np.rint(x).astype(np.int64), np.rint(y).astype(np.int64)
-        crop = _crop if isinstance(units, CameraUnits) else _crop_each
-        crop(frames_adu, *places, units.baseline_adu, units.electrons_per_adu, crops)
+        _crop(frames_adu, *places, np.atleast_2d(units.baseline_adu), np.atleast_2d(units.electrons_per_adu), crops)
     return crops
 
 
@@ -86,21 +85,9 @@ def _crop(frames, frame, columns, rows, baseline, gain, crops):  # type: ignore[
             row = min(max(rows[i] + a - half, 0), height - 1)
             for b in range(size):
                 column = min(max(columns[i] + b - half, 0), width - 1)
-                crops[i, a, b] = (float(image[row, column]) - baseline) * gain
-
-
-@numba.njit(nogil=True, cache=True)
-def _crop_each(frames, frame, columns, rows, baseline, gain, crops):  # type: ignore[no-untyped-def]
-    size = crops.shape[1]
-    half = size // 2
-    height, width = frames.shape[1], frames.shape[2]
-    for i in range(len(frame)):
-        image = frames[frame[i]]
-        for a in range(size):
-            row = min(max(rows[i] + a - half, 0), height - 1)
-            for b in range(size):
-                column = min(max(columns[i] + b - half, 0), width - 1)
-                crops[i, a, b] = (float(image[row, column]) - baseline[row, column]) * gain[row, column]
+                # One value for all pixels, or one for each.
+                known = min(row, baseline.shape[0] - 1), min(column, baseline.shape[1] - 1)
+                crops[i, a, b] = (float(image[row, column]) - baseline[known]) * gain[known]
 
 
 def network_input(
