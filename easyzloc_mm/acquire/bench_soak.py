@@ -40,6 +40,8 @@ def bench_soak(minutes: float, model: Path | None, folder: Path, progress: Progr
         ``files`` (open), ``rate`` (frames/s) and ``lag_frames`` as ``..._begin`` and ``..._end`` (medians of the second
         and of the last tenth of the run) and, for the first two, ``..._per_hour`` (slope after the first tenth).
     """
+    from scipy.stats import theilslopes
+
     from easyzloc_mm.acquire.live import run_live
     from easyzloc_mm.microscope import connect
     from easyzloc_mm.network import ModelBundle
@@ -72,7 +74,8 @@ def bench_soak(minutes: float, model: Path | None, folder: Path, progress: Progr
     for key in ("program_mb", "workers_mb"):
         later = slice(len(samples[key]) // 10, None)
         hours = samples["time_s"][later] / 3600
-        result[f"{key}_per_hour"] = float(np.polyfit(hours, samples[key][later], 1)[0])
+        # Median of slopes (Theil and Sen): the last samples may see the workers already gone.
+        result[f"{key}_per_hour"] = float(theilslopes(samples[key][later], hours)[0])
     return result | _ends("rate", rate) | _ends("lag_frames", lag)
 
 
