@@ -75,7 +75,8 @@ class ClusterWorkers:
             raise InputError(
                 '--scheduler needs the package distributed: `pip install "easyzloc-mm[cluster]"`, or leave it out'
             ) from None
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is said below, in one line
+        for chatty in ("distributed", "tornado", "asyncio"):  # what goes wrong is said below, in one line
+            logging.getLogger(chatty).setLevel(logging.CRITICAL)
         try:
             self._client = Client(self._address, timeout=CONNECT_S, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
