@@ -28,7 +28,8 @@ RING = 64
 """Frames that are rendered beforehand and shown in turn."""
 EXPOSURE_MS = 30.0
 PICASSO_FRAMES = 24
-CAPACITY_FRAMES = 256
+CAPACITY_FRAMES = 1024
+"""Enough that the last blocks, which not every worker has, do not count."""
 TRAIN_MINUTES = 0.4
 
 
