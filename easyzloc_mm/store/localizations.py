@@ -128,7 +128,7 @@ class LocalizationWriter:
             writer._columns[name] = column
             last = rows // CHUNK_ROWS
             writer._tail[name] = (
-                column.read((last,)).copy() if rows % CHUNK_ROWS else np.zeros(CHUNK_ROWS, column_dtype(name))
+                column.read((last,)) if rows % CHUNK_ROWS else np.zeros(CHUNK_ROWS, column_dtype(name))
             )
         return writer
 
