@@ -29,8 +29,9 @@ START_S = 180.0
 STOP_S = 5.0
 MOST_REPLACEMENTS = 3
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-NICENESS = 10
-"""Of workers where there is such a thing: the camera's own program goes first, and so does whatever else runs."""
+NICENESS = 5
+"""Of workers that are warm, where there is such a thing: the camera's own program goes first, but whatever else runs
+may not keep localisation from going on."""
 ATTEMPTS = 2
 """A block that kills two workers would kill a third."""
 
@@ -239,9 +240,9 @@ def _give_way() -> None:
 def _serve(connection: Connection, settings: LocalizerSettings) -> None:
     """Body of a worker process; it ends when the other end of the pipe is closed, however that came about."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _give_way()
     try:
         localizer = BlockLocalizer(settings)
+        _give_way()
         connection.send(("ready", None))
         while True:
             connection.send(localizer.answer(connection.recv()))
