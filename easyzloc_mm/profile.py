@@ -96,6 +96,8 @@ class Camera(_Section):
     baseline_adu: NonNegative
     electrons_per_adu: Positive
     read_noise_e: NonNegative
+    map: Path | None = None
+    """``camera.zarr`` of `camera-calibrate`: baseline, gain and read noise of each pixel, for localisation."""
 
     @property
     def units(self) -> CameraUnits:
@@ -283,7 +285,8 @@ class Profile(_Section):
         Raises
         ------
         InputError
-            The file is missing, is no TOML, or a field is unknown or impossible; the message names the field.
+            The file is missing, is no TOML, or a field is unknown or impossible; the message names the field. Or the
+            camera map is missing or not of this camera.
         """
         path = Path(path)
         try:
@@ -293,9 +296,15 @@ class Profile(_Section):
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
             raise InputError(f"profile {path} cannot be read as TOML: {error}") from None
         try:
-            return cls.model_validate(data)
+            profile = cls.model_validate(data)
         except ValidationError as error:
             raise InputError(f"profile {path}: {_sentence(error)}") from None
+        if profile.camera.map is not None:
+            from easyzloc_mm.store.camera_map import check_camera_map
+
+            profile = profile.replace(camera={"map": path.absolute().parent / profile.camera.map})
+            check_camera_map(profile.camera)
+        return profile
 
     def replace(self, **changes: dict[str, object]) -> Profile:
         """Return a re-validated copy with fields of sections changed: ``profile.replace(beads={"fovs": 3})``."""

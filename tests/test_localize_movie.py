@@ -151,6 +151,50 @@ def test_every_format_gives_the_same_frames(
         assert opened.pixel_size_nm == pytest.approx(110.0)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int16", ">i4", "uint32", "float32", ">f8"])
+def test_counts_are_counts_in_whatever_type_they_were_saved(
+    dtype: str, movie: NDArray[np.uint16], tmp_path: Path
+) -> None:
+    counts = np.minimum(movie, 255 if dtype == "uint8" else 32767)
+    order = ">" if dtype.startswith(">") else "<"
+    tifffile.imwrite(tmp_path / "m.tif", counts.astype(dtype), photometric="minisblack", byteorder=order)
+    counts.astype(dtype).tofile(tmp_path / "m.raw")
+    info = {"Byte Order": order, "Data Type": np.dtype(dtype).name, "Frames": FRAMES, "Height": SHAPE[0],
+            "Width": SHAPE[1]}  # fmt: skip
+    (tmp_path / "m.yaml").write_text(yaml.safe_dump(info), encoding="utf-8")
+    for name in ("m.tif", "m.raw"):
+        read = open_movie(tmp_path / name).read(2, 9)
+        assert read.dtype == np.uint16
+        assert np.array_equal(read, counts[2:9])
+
+
+@pytest.mark.parametrize("spoiled", [0.5, -1.0, 70000.0, np.nan])
+def test_what_are_no_counts_is_refused(
+    spoiled: float, bundle: ModelBundle, movie: NDArray[np.uint16], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = movie.astype(np.float32)
+    frames[0, 5, 5] = spoiled
+    path, out = as_tiff(tmp_path, frames), tmp_path / "run.zarr"  # type: ignore[arg-type]
+    assert main(["localize", str(path), "--model", str(bundle.path), "--out", str(out)]) == 2
+    assert "no counts from 0 to 65535" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("write", [as_tiff, as_raw], ids=lambda write: write.__name__)
+def test_a_movie_that_was_cut_off_is_refused(
+    write: Callable[[Path, NDArray[np.uint16]], Path],
+    bundle: ModelBundle,
+    movie: NDArray[np.uint16],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path, out = write(tmp_path, movie), tmp_path / "run.zarr"
+    path.write_bytes(path.read_bytes()[: movie.nbytes // 2])
+    assert main(["localize", str(path), "--model", str(bundle.path), "--out", str(out)]) == 2
+    assert "was cut off" in capsys.readouterr().err.splitlines()[-1]
+    assert not out.exists()
+
+
 def run(movie: Path, bundle: ModelBundle, out: Path, **options: object) -> None:
     chosen = {"settings": SETTINGS, "workers": 1, **options}
     localize_movie(movie, bundle, out, units=bundle.units, **chosen)  # type: ignore[arg-type]

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from easyzloc_mm.cli import main
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.localize.assign import assign_z
+from easyzloc_mm.localize.blocks import Block, Outcome
+from easyzloc_mm.localize.feed import TableFeed
 from easyzloc_mm.localize.fit import detect_frames, fit_spots
 from easyzloc_mm.network import ModelBundle
 from easyzloc_mm.network.inputs import crop_photons
@@ -284,3 +286,20 @@ def test_an_empty_table_gives_an_empty_run(
     report = assign_z(source, movie_file, bundle, tmp_path / "run.zarr", units=bundle.units)
     assert report.localizations == 0
     assert len(read_localizations(tmp_path / "run.zarr")[0]) == 0
+
+
+def test_blocks_are_written_in_order_however_the_workers_finish_them(tmp_path: Path) -> None:
+    """With two workers the later block is often done first, and when its frames came is then forgotten."""
+    blocks = [Block(number, np.arange(4 * number, 4 * number + 4), None, 12, None, 1.0) for number in range(3)]
+    came = {frame: time.monotonic() - 5.0 for frame in range(12)}
+    with LocalizationWriter(tmp_path / "r.zarr", {"pixel_size_nm": PIXEL_NM}) as writer:
+        feed = TableFeed(writer)
+        for number in (2, 0, 1):
+            feed.take(Outcome(blocks[number], rows(10 * number, 10), 1, None), came)
+            for frame in blocks[number].frames:
+                came.pop(int(frame))
+        feed.flush()
+        assert (feed.rows, feed.frames, feed.rejected) == (30, 12, 3)
+        assert len(feed.latencies) == 12
+        assert 5.0 <= feed.p95_latency_s() < 60.0
+    assert_whole(read_localizations(tmp_path / "r.zarr")[0])

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from easyzloc_mm.acquire.process_watch import ProcessWatch
 from easyzloc_mm.profile import LocalizeSettings, Profile
 from easyzloc_mm.profile_library import load_profile
 from easyzloc_mm.quiet import picasso
@@ -29,7 +28,8 @@ RING = 64
 """Frames that are rendered beforehand and shown in turn."""
 EXPOSURE_MS = 30.0
 PICASSO_FRAMES = 24
-CAPACITY_FRAMES = 256
+CAPACITY_FRAMES = 1024
+"""Enough that the last blocks, which not every worker has, do not count."""
 TRAIN_MINUTES = 0.4
 
 
@@ -120,10 +120,12 @@ def bench_localize(
         place = Path(name)
         bundle = ModelBundle.load(model or quick_model(profile, place, progress), profile)
         movie = linked_run(place / "movie.zarr", render_frames(profile, emitters, RING), frames)
-        with _memory_watched() as trace:
+        with ProcessWatch() as watch:
             begin = time.monotonic()
             result = _offline(movie, bundle, profile, place / "run.zarr", None, progress)
             minutes = (time.monotonic() - begin) / 60
+    samples = watch.samples()
+    trace = samples["program_mb"] + samples["workers_mb"]
     tenth = max(len(trace) // 10, 1)
     return {
         "frames": frames,
@@ -131,7 +133,7 @@ def bench_localize(
         "minutes": minutes,
         "frames_per_s": result["frames_per_s"],
         "localizations": result["localizations"],
-        "memory_mb": max(trace),
+        "memory_mb": float(trace.max()),
         "memory_growth_mb": float(np.mean(trace[-tenth:]) - np.mean(trace[tenth : 2 * tenth])),
     }
 
@@ -223,29 +225,3 @@ def _shown_in_order(run: Path, ring: NDArray[np.uint16], frames: int) -> bool:
         np.array_equal(stored.read(number, number + 1)[0], ring[(start + number) % len(ring)])
         for number in range(frames)
     )
-
-
-@contextmanager
-def _memory_watched() -> Iterator[list[float]]:
-    """Sample the memory of this process and its children, MB, twice a second."""
-    import psutil
-
-    this, trace, stop = psutil.Process(), [0.0], threading.Event()
-
-    def watch() -> None:
-        while not stop.wait(0.5):
-            total = 0
-            for process in (this, *this.children(recursive=True)):
-                try:
-                    total += process.memory_info().rss
-                except psutil.Error:
-                    continue
-            trace.append(total / 2**20)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield trace
-    finally:
-        stop.set()
-        thread.join()

@@ -12,7 +12,6 @@ from easyzloc_mm.acquire.photon_transfer import CameraMap, Series, collect, phot
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.profile import Profile
 from easyzloc_mm.store.movies import open_movie
-from easyzloc_mm.store.output import whole_or_nothing
 
 Progress = Callable[[str, float], None]
 
@@ -73,27 +72,3 @@ def calibrate_on_microscope(
                     progress(f"camera: {preset}, {exposure:g} ms, frame {series.frames} of {frames}", done)
             taken.append(series)
     return photon_transfer(taken[0], taken[1:])
-
-
-def write_camera_map(path: Path, camera: CameraMap, *, overwrite: bool = False) -> None:
-    """Write the maps of all pixels (Zarr v3: ``baseline_adu``, ``read_noise_e``, ``electrons_per_adu``).
-
-    Raises
-    ------
-    InputError
-        `path` exists, or its folder does not.
-    """
-    import zarr
-
-    with whole_or_nothing(Path(path), overwrite=overwrite) as draft:
-        facts = {
-            "kind": "camera map",
-            "schema_version": 1,
-            "camera_units": camera.units.model_dump(mode="json"),
-            "dark_frames": camera.dark_frames,
-            "flat_frames": camera.flat_frames,
-        }
-        root = zarr.create_group(draft, attributes={"easyzloc": facts})
-        for name in ("baseline_adu", "read_noise_e", "electrons_per_adu"):
-            values = getattr(camera, name)
-            root.create_array(name, shape=values.shape, chunks=values.shape, dtype=values.dtype)[...] = values

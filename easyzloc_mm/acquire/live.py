@@ -14,6 +14,7 @@ from easyzloc_mm.acquire.focus import FocusKeeper
 from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile import Backend, Profile
+from easyzloc_mm.store.camera_map import check_camera_map
 from easyzloc_mm.store.localizations import update_run
 from easyzloc_mm.store.output import check_output
 from easyzloc_mm.store.records import write_records
@@ -110,7 +111,8 @@ def run_live(
     Raises
     ------
     InputError
-        The sample's place leaves the limits or the output cannot be written; nothing has moved.
+        The sample's place leaves the limits, the camera map does not fit, or the output cannot be written; nothing has
+        moved.
     HardwareError
         The camera or a stage failed; the frames that were got are localised and kept.
     """
@@ -121,6 +123,7 @@ def run_live(
     if plan.start_position_um:
         profile.limits.check(x_um=plan.start_position_um[0], y_um=plan.start_position_um[1])
     profile.limits.check(z_um=plan.focus_um)
+    check_camera_map(profile.camera)
     if plan.start_position_um:
         microscope.move_xy(*plan.start_position_um)
     if plan.focus_um is not None:

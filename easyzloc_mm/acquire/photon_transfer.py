@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.profile import CameraUnits
+from easyzloc_mm.store.camera_map import PixelUnits
 
 Floats = NDArray[np.float32]
 
@@ -31,15 +33,15 @@ FULL_SCALES = (255, 1023, 4095, 16383, 65535)
 
 
 @dataclass(frozen=True)
-class CameraMap:
+class CameraMap(PixelUnits):
     """What photon transfer found.
 
     Attributes
     ----------
-    units : CameraUnits
-        Of the whole chip: medians of baseline and read noise, gain of the common line.
     baseline_adu, read_noise_e, electrons_per_adu : ndarray, shape (height, width), float32
         Of every pixel. The gain is the chip's where the light series is too short for single pixels.
+    units : CameraUnits
+        Of the whole chip: medians of baseline and read noise, gain of the common line.
     dark_frames, flat_frames : int
     linearity : float
         Largest relative distance of the levels' variance from the common line.
@@ -48,13 +50,18 @@ class CameraMap:
     """
 
     units: CameraUnits
-    baseline_adu: Floats
-    read_noise_e: Floats
-    electrons_per_adu: Floats
     dark_frames: int
     flat_frames: int
     linearity: float
     noisy_pixels: int
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the maps were measured from, to be stored with them."""
+        return {
+            "camera_units": self.units.model_dump(mode="json"),
+            "dark_frames": self.dark_frames,
+            "flat_frames": self.flat_frames,
+        }
 
 
 class Series:
@@ -147,7 +154,8 @@ def photon_transfer(dark: Series, flats: Sequence[Series]) -> CameraMap:
         raise InputError("the noise does not rise with the light: the camera processes its images; switch that off")
     pixel_gain = np.full(baseline.shape, 1 / slope, np.float32)
     if min(flat.frames for flat in flats) >= PIXEL_GAIN_FRAMES:
-        pixel_gain = _pixel_gain(signals, variances, slope).reshape(baseline.shape)
+        frames = [flat.frames for flat in flats]
+        pixel_gain = _pixel_gain(signals, variances, slope, frames).reshape(baseline.shape)
     read = np.sqrt(np.maximum(dark_variance - ROUNDING, 0.0)) / slope
     median_read = float(np.median(read))
     return CameraMap(
@@ -184,8 +192,16 @@ def _trimmed(values: NDArray[np.float64]) -> float:
     return float(values[inside].mean()) if inside.any() else float(values.mean())
 
 
-def _pixel_gain(signals: list[NDArray[np.float64]], variances: list[NDArray[np.float64]], slope: float) -> Floats:
+def _pixel_gain(
+    signals: list[NDArray[np.float64]], variances: list[NDArray[np.float64]], slope: float, frames: list[int]
+) -> Floats:
+    """Gains drawn towards the chip's by as much of their spread as is only the noise of a variance of so few frames."""
     ratio = np.mean(
         [variance / np.maximum(signal, 1.0) for signal, variance in zip(signals, variances, strict=True)], 0
     )
+    middle = float(np.median(ratio))
+    spread = (1.4826 * float(np.median(np.abs(ratio - middle))) / middle) ** 2
+    # A variance from successive differences of n values scatters by sqrt(3 / n) of itself (von Neumann 1941).
+    sampling = float(np.sum(3 / np.asarray(frames))) / len(frames) ** 2
+    ratio = slope + max(1 - sampling / max(spread, 1e-12), 0.0) * (ratio - middle)
     return np.asarray(1 / np.clip(ratio, slope / 3, 3 * slope), np.float32)

@@ -72,6 +72,21 @@ def localize(
     finish(result, as_json=as_json, title="offline")
 
 
+@bench_app.command("soak")
+def soak(
+    minutes: Annotated[float, typer.Option("--minutes", min=0.5, help="How long the camera runs.")] = 60.0,
+    model: BenchModelOption = None,
+    folder: FolderOption = Path(),
+    as_json: JsonFlag = False,
+) -> None:
+    """Run live for long at 256x256 px, 15 GB an hour: memory, threads, files, rate and lag at its beginning and end."""
+    from easyzloc_mm.acquire.bench_soak import bench_soak
+
+    with progress_display() as show:
+        result = bench_soak(minutes, model, folder, show)
+    finish(result, as_json=as_json, title="soak")
+
+
 @bench_app.command("accuracy")
 def accuracy(
     beads: Annotated[int, typer.Option("--beads", min=60, help="Training beads, roughly.")] = 400,

@@ -181,9 +181,10 @@ def camera_calibrate(
     as_json: JsonFlag = False,
 ) -> None:
     """Measure the camera's baseline, gain and read noise by photon transfer, for each pixel too."""
-    from easyzloc_mm.acquire.camera_calibration import calibrate_from_files, calibrate_on_microscope, write_camera_map
+    from easyzloc_mm.acquire.camera_calibration import calibrate_from_files, calibrate_on_microscope
     from easyzloc_mm.errors import InputError
     from easyzloc_mm.profile_library import load_profile
+    from easyzloc_mm.store.camera_map import write_camera_map
     from easyzloc_mm.store.output import check_output
 
     check_output(out, overwrite=overwrite)
@@ -204,7 +205,7 @@ def camera_calibrate(
                 frames=frames,
                 progress=show,
             )
-    write_camera_map(out, camera, overwrite=overwrite)
+    write_camera_map(out, camera, camera.facts(), overwrite=overwrite)
     finish(
         {
             "out": out,
@@ -217,7 +218,7 @@ def camera_calibrate(
             "flat_frames": camera.flat_frames,
         },
         as_json=as_json,
-        title="camera: copy the first three figures into the profile, section camera",
+        title="camera: copy the three units, and map = this file, into the profile, section camera",
     )
 
 

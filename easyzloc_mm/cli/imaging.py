@@ -18,10 +18,13 @@ RunOption = Annotated[Path, typer.Option("--out", "-o", help="Run to write, RUN.
 PixelSizeOption = Annotated[
     float | None, typer.Option("--pixel-size-nm", help="Where the movie does not say; else the model's.")
 ]
-BaselineOption = Annotated[float | None, typer.Option("--baseline-adu", help="Instead of the model's.")]
-GainOption = Annotated[float | None, typer.Option("--electrons-per-adu", help="Instead of the model's.")]
+BaselineOption = Annotated[float | None, typer.Option("--baseline-adu", help="Instead of the run's or model's.")]
+GainOption = Annotated[float | None, typer.Option("--electrons-per-adu", help="Instead of the run's or model's.")]
 OriginOption = Annotated[
     tuple[int, int], typer.Option("--origin-px", help="Sensor column and row of the movie's first pixel (camera ROI).")
+]
+CameraMapOption = Annotated[
+    Path | None, typer.Option("--camera-map", help="Units of each pixel, from `camera-calibrate`: sCMOS cameras.")
 ]
 KeepRawOption = Annotated[bool, typer.Option("--keep-raw/--no-keep-raw", help="Keep the camera's frames.")]
 
@@ -88,6 +91,7 @@ def localize(
     baseline_adu: BaselineOption = None,
     electrons_per_adu: GainOption = None,
     origin_px: OriginOption = (0, 0),
+    camera_map: CameraMapOption = None,
     box_px: Annotated[int, typer.Option("--box-px", help="Side of Picasso's fitting box, odd.")] = 7,
     min_net_gradient: Annotated[
         float | None, typer.Option("--min-net-gradient", help="Detection threshold; found automatically.")
@@ -102,6 +106,9 @@ def localize(
         typer.Option("--refine/--no-refine", help="Refine z, x, y by their likelihood, or network alone (faster)."),
     ] = True,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; one per core by default.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="Localise on the workers of this dask scheduler, tcp://HOST:8786.")
+    ] = None,
     follow_s: Annotated[
         float | None,
         typer.Option("--follow", min=0.1, help="The movie is still being written; done when it has not grown so long."),
@@ -119,20 +126,25 @@ def localize(
 
     if resume and overwrite:
         raise InputError("--resume and --overwrite exclude each other: give one of them")
+    if scheduler is not None and workers is not None:
+        raise InputError("--workers and --scheduler exclude each other: a scheduler has its own workers")
     settings = _settings(
         box_px=box_px, min_net_gradient=min_net_gradient, fit=fit, background_frames=background_frames, refine=refine
     )
     bundle = ModelBundle.load(model)
+    units, camera_map = _camera(movie, bundle, baseline_adu, electrons_per_adu, camera_map)
     with progress_display() as show:
         report = localize_movie(
             movie,
             bundle,
             out,
-            units=_units(bundle, baseline_adu, electrons_per_adu),
+            units=units,
             pixel_size_nm=pixel_size_nm,
             settings=settings,
             origin_px=origin_px,
+            camera_map=camera_map,
             workers=workers,
+            scheduler=scheduler,
             follow_s=follow_s,
             resume=resume,
             overwrite=overwrite,
@@ -150,6 +162,7 @@ def assign_z(
     baseline_adu: BaselineOption = None,
     electrons_per_adu: GainOption = None,
     origin_px: OriginOption = (0, 0),
+    camera_map: CameraMapOption = None,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -158,28 +171,38 @@ def assign_z(
     from easyzloc_mm.network import ModelBundle
 
     bundle = ModelBundle.load(model)
+    units, camera_map = _camera(movie, bundle, baseline_adu, electrons_per_adu, camera_map)
     with progress_display() as show:
         report = run(
             table,
             movie,
             bundle,
             out,
-            units=_units(bundle, baseline_adu, electrons_per_adu),
+            units=units,
             pixel_size_nm=pixel_size_nm,
             origin_px=origin_px,
+            camera_map=camera_map,
             overwrite=overwrite,
             progress=show,
         )
     finish({"out": out, **report.as_dict()}, as_json=as_json, title="z assigned")
 
 
-def _units(bundle: ModelBundle, baseline_adu: float | None, electrons_per_adu: float | None) -> CameraUnits:
+def _camera(
+    movie: Path,
+    bundle: ModelBundle,
+    baseline_adu: float | None,
+    electrons_per_adu: float | None,
+    camera_map: Path | None,
+) -> tuple[CameraUnits, Path | None]:
     from easyzloc_mm.errors import InputError
+    from easyzloc_mm.localize.recorded import camera_of
 
     if (baseline_adu is not None and baseline_adu < 0) or (electrons_per_adu is not None and electrons_per_adu <= 0):
         raise InputError("--baseline-adu must be 0 or more, --electrons-per-adu above 0: take them from the profile")
+    units, camera_map = camera_of(movie, bundle, camera_map)
     changed = {"baseline_adu": baseline_adu, "electrons_per_adu": electrons_per_adu}
-    return bundle.units.model_copy(update={key: value for key, value in changed.items() if value is not None})
+    return units.model_copy(update={key: value for key, value in changed.items() if value is not None}), camera_map
 
 
 def _settings(**options: object) -> LocalizeSettings:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.localize.movie import pixel_size
+from easyzloc_mm.localize.movie import check_map, pixel_size
 from easyzloc_mm.localize.pipeline import Localizer, run_attributes
 from easyzloc_mm.localize.settings import LocalizerSettings
 from easyzloc_mm.network import ModelBundle
@@ -49,6 +49,7 @@ def assign_z(
     units: CameraUnits,
     pixel_size_nm: float | None = None,
     origin_px: tuple[int, int] = (0, 0),
+    camera_map: Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> AssignReport:
@@ -68,6 +69,8 @@ def assign_z(
         Where the movie does not say.
     origin_px : tuple of int
         Sensor column and row of the movie's first pixel.
+    camera_map : Path, optional
+        Units of each pixel of the sensor, as `camera-calibrate` writes them.
 
     Raises
     ------
@@ -81,7 +84,8 @@ def assign_z(
     _check(rows["frame"].to_numpy() < frames, table, f"lies beyond the {frames} frames of {movie}")
     inside = rows["x"].between(-0.5, width - 0.5) & rows["y"].between(-0.5, height - 0.5)
     _check(inside.to_numpy(), table, f"lies outside the {width} x {height} px of {movie}: correct --pixel-size-nm")
-    settings = LocalizerSettings(bundle.path, units, LocalizeSettings(), origin_px)
+    settings = LocalizerSettings(bundle.path, units, LocalizeSettings(), origin_px, camera_map)
+    check_map(settings, opened)
     localizer = Localizer(settings)
     begin = time.monotonic()
     order = np.argsort(rows["frame"].to_numpy(), kind="stable")

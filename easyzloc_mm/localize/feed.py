@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
-from easyzloc_mm.localize.workers import Outcome
+from easyzloc_mm.localize.blocks import Outcome
 from easyzloc_mm.store.localizations import COLUMNS_2D, COLUMNS_Z, LocalizationWriter
 
 Observer = Callable[[pd.DataFrame, int, int], None]
@@ -26,7 +26,7 @@ class TableFeed:
 
     def __init__(self, table: LocalizationWriter, observer: Observer | None = None) -> None:
         self._table, self._observer = table, observer
-        self._early: dict[int, Outcome] = {}
+        self._early: dict[int, tuple[Outcome, list[float]]] = {}
         self._next = 0
         self._uncommitted: list[float] = []
         self.rejected = 0
@@ -40,15 +40,15 @@ class TableFeed:
 
     def take(self, outcome: Outcome, received_s: Mapping[int, float] | None = None) -> None:
         """Take a block's outcome; `received_s` says when its frames came, by frame number."""
-        self._early[outcome.block.number] = outcome
+        came = [] if received_s is None else [received_s[int(number)] for number in outcome.block.frames]
+        self._early[outcome.block.number] = outcome, came
         while self._next in self._early:
-            done = self._early.pop(self._next)
+            done, came = self._early.pop(self._next)
             self._next += 1
             assert done.rows is not None
             frames = done.block.frames
             rows = done.rows[[*COLUMNS_2D, *COLUMNS_Z]]
-            if received_s is not None:
-                self._uncommitted += [received_s[int(number)] for number in frames]
+            self._uncommitted += came
             self._table.append(rows, frames_done=int(frames[-1]) + 1)
             self.rejected += done.rejected
             self.frames += len(frames)

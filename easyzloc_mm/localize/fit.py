@@ -7,9 +7,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from easyzloc_mm.localize.detect import detect
-from easyzloc_mm.network.inputs import crop_photons
+from easyzloc_mm.network.inputs import crop_photons, crop_variance
 from easyzloc_mm.profile import CameraUnits, Fit
 from easyzloc_mm.quiet import picasso
+from easyzloc_mm.store.camera_map import PixelUnits
 from easyzloc_mm.store.localizations import COLUMNS_2D, column_dtype
 
 MAX_PRECISION_PX = 2.0
@@ -45,7 +46,11 @@ def detect_frames(frames: NDArray[np.uint16], min_net_gradient: float, box: int)
 
 
 def fit_spots(
-    frames: NDArray[np.uint16], spots: pd.DataFrame, box: int, units: CameraUnits, method: Fit = Fit.LQ
+    frames: NDArray[np.uint16],
+    spots: pd.DataFrame,
+    box: int,
+    units: CameraUnits | PixelUnits,
+    method: Fit = Fit.LQ,
 ) -> tuple[pd.DataFrame, int]:
     """Fit detected spots.
 
@@ -57,7 +62,9 @@ def fit_spots(
         From `detect_frames`.
     box : int
         Odd edge of the fitted box, pixels.
-    units : CameraUnits
+    units : CameraUnits or PixelUnits
+        Given for each pixel, read noise enters too, as Picasso does it: into the likelihood (Huang et al. 2013), and
+        into `lpx`, `lpy` of least squares.
     method : Fit
         Least squares, or maximum likelihood under Poisson noise.
 
@@ -71,10 +78,12 @@ def fit_spots(
     if spots.empty:
         return pd.DataFrame({name: np.empty(0, column_dtype(name)) for name in COLUMNS_2D}), 0
     likelihood = method is Fit.MLE
-    cut = crop_photons(frames, spots["frame"].to_numpy(), spots["x"].to_numpy(), spots["y"].to_numpy(), units, box)
+    x, y = spots["x"].to_numpy(), spots["y"].to_numpy()
+    cut = crop_photons(frames, spots["frame"].to_numpy(), x, y, units, box)
+    variance = crop_variance(x, y, units, box) if isinstance(units, PixelUnits) else None
     localize = picasso("localize")
-    theta = localize.fit_spots_gauss(cut, mle=likelihood)
-    table = localize.locs_from_fits_gauss(spots, theta, box, em=False, mle=likelihood)
+    theta = localize.fit_spots_gauss(cut, mle=likelihood, variance=variance)
+    table = localize.locs_from_fits_gauss(spots, theta, box, em=False, mle=likelihood, variance=variance)
     return _credible(table[list(COLUMNS_2D)], spots, box)
 
 

@@ -16,12 +16,13 @@ import numpy as np
 
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, LocalizerError
 from easyzloc_mm.interrupts import interrupts_noted
+from easyzloc_mm.localize.blocks import Block
 from easyzloc_mm.localize.feed import TableFeed
 from easyzloc_mm.localize.intake import Intake
 from easyzloc_mm.localize.pipeline import LocalizeReport, run_attributes
 from easyzloc_mm.localize.status import LiveStatus, StatusMeter
 from easyzloc_mm.localize.threshold import FRAMES as THRESHOLD_FRAMES
-from easyzloc_mm.localize.workers import Block, Workers
+from easyzloc_mm.localize.workers import Workers
 from easyzloc_mm.network import ModelBundle
 from easyzloc_mm.profile import Profile
 from easyzloc_mm.records import Frame

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from easyzloc_mm.errors import InputError
+from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.localize.blocks import Block
 from easyzloc_mm.localize.feed import TableFeed
 from easyzloc_mm.localize.pipeline import LocalizeReport, run_attributes
+from easyzloc_mm.localize.recorded import map_of_run
 from easyzloc_mm.localize.settings import LocalizerSettings, offline_workers
 from easyzloc_mm.localize.threshold import FRAMES
-from easyzloc_mm.localize.workers import Block, Workers
+from easyzloc_mm.localize.workers import Workers
 from easyzloc_mm.network import ModelBundle
 from easyzloc_mm.network.bundle import PIXEL_SIZE_TOLERANCE
 from easyzloc_mm.profile import CameraUnits, LocalizeSettings
+from easyzloc_mm.store.camera_map import read_camera_map
 from easyzloc_mm.store.frames import holds_frames
 from easyzloc_mm.store.localizations import GROUP, LocalizationWriter, read_localizations
 from easyzloc_mm.store.movies import Movie, open_movie
 from easyzloc_mm.store.output import check_output, claim_stream
+
+if TYPE_CHECKING:
+    from easyzloc_mm.localize.cluster import ClusterWorkers
 
 Progress = Callable[[str, float], None]
 
@@ -41,7 +49,9 @@ def localize_movie(
     pixel_size_nm: float | None = None,
     settings: LocalizeSettings | None = None,
     origin_px: tuple[int, int] = (0, 0),
+    camera_map: Path | None = None,
     workers: int | None = None,
+    scheduler: str | None = None,
     follow_s: float | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -63,8 +73,12 @@ def localize_movie(
         Where the movie does not say; it wins over what the movie says.
     origin_px : tuple of int
         Sensor column and row of the movie's first pixel.
+    camera_map : Path, optional
+        Units of each pixel of the sensor, as `camera-calibrate` writes them.
     workers : int, optional
         Processes; one per core without it.
+    scheduler : str, optional
+        Address of a dask.distributed scheduler, whose workers localise instead.
     follow_s : float, optional
         The movie is still being written: wait for more until it has not grown for so long.
     resume : bool
@@ -74,7 +88,8 @@ def localize_movie(
     Raises
     ------
     InputError
-        The movie cannot be read, its pixel size is not that of the model, or `out` belongs to other settings.
+        The movie cannot be read, its pixel size is not that of the model, the camera map does not cover it, or `out`
+        belongs to other settings.
     LocalizerError
         Localisation failed; what was localised is kept.
     """
@@ -92,22 +107,39 @@ def localize_movie(
             raise InputError(f"{out} is no run that could be gone on with: leave out --resume")
     opened = _open(movie, follow_s)
     pixel = pixel_size(opened, movie, bundle, pixel_size_nm)
-    how = LocalizerSettings(bundle.path, units, settings or LocalizeSettings(), origin_px)
+    how = LocalizerSettings(bundle.path, units, settings or LocalizeSettings(), origin_px, camera_map)
     if begun is not None:
-        how = _as_begun(begun, movie, bundle)
+        how = _as_begun(begun, movie, bundle, camera_map)
+    check_map(how, opened)
     attributes = run_attributes(bundle, how, opened.shape[1:], pixel, {"movie": movie.name})
-    with Workers(how, workers or offline_workers()) as pool:
+    with closing(_pool(how, workers, scheduler)) as pool:
         pool.start()  # before an older run is cleared away
         if begun is not None:
             table = LocalizationWriter.resume(begun)
         else:
             table = LocalizationWriter(out if resume else claim_stream(out, overwrite=overwrite), attributes)
-        return _Job(movie, opened, table, pool, follow_s, progress).go()
+        report = _Job(movie, opened, table, pool, follow_s, progress).go()
+    if report.fits_rejected > report.localizations:
+        warnings.warn(
+            f"{report.fits_rejected} of {report.fits_rejected + report.localizations} spots of {movie} had no credible "
+            f"fit: check the camera's baseline ({how.units.baseline_adu:g} ADU) and gain, and the detection threshold",
+            EasyZlocWarning,
+            stacklevel=2,
+        )
+    return report
 
 
-def _as_begun(out: Path, movie: Path, bundle: ModelBundle) -> LocalizerSettings:
+def _pool(how: LocalizerSettings, workers: int | None, scheduler: str | None) -> Workers | ClusterWorkers:
+    if scheduler is None:
+        return Workers(how, workers or offline_workers())
+    from easyzloc_mm.localize.cluster import ClusterWorkers
+
+    return ClusterWorkers(how, scheduler)
+
+
+def _as_begun(out: Path, movie: Path, bundle: ModelBundle, camera_map: Path | None) -> LocalizerSettings:
     """Return the settings that a run was begun with, to go on with it."""
-    _, facts = read_localizations(out)
+    _, facts = read_localizations(out, rows=0)
     for name, old, new in (
         ("model", facts["model"]["digest"], bundle.digest()),
         ("movie", facts.get("movie", out.name), movie.name),
@@ -120,7 +152,14 @@ def _as_begun(out: Path, movie: Path, bundle: ModelBundle) -> LocalizerSettings:
         CameraUnits.model_validate(facts["camera_units"]),
         LocalizeSettings.model_validate(facts["localize"]),
         (int(left), int(top)),
+        map_of_run(out, facts, camera_map),
     )
+
+
+def check_map(settings: LocalizerSettings, opened: Movie) -> None:
+    """Raise `InputError` if there is a camera map and it does not cover the movie's frames."""
+    if settings.camera_map is not None:
+        read_camera_map(settings.camera_map).part(settings.origin_px, opened.shape[1:])
 
 
 def pixel_size(opened: Movie, movie: Path, bundle: ModelBundle, given_nm: float | None) -> float:
@@ -160,7 +199,7 @@ class _Job:
         path: Path,
         movie: Movie,
         table: LocalizationWriter,
-        pool: Workers,
+        pool: Workers | ClusterWorkers,
         follow_s: float | None,
         progress: Progress | None,
     ) -> None:

@@ -59,7 +59,8 @@ def measure_pace(profile: Profile, model: Path) -> Pace:
     units = camera.units
     frames = np.stack([units.baseline_adu + rng.poisson(expected) / units.electrons_per_adu for _ in range(FRAMES)])
     frames = np.clip(frames, 0, 65535).astype(np.uint16)
-    localizer = Localizer(LocalizerSettings(model=model, units=units, localize=profile.localize))
+    settings = LocalizerSettings(model=model, units=units, localize=profile.localize, camera_map=camera.map)
+    localizer = Localizer(settings)
     localizer.warm_up()
     threshold, numbers = localizer.threshold(frames), np.arange(FRAMES)
     done, spots, start = 0, 0, time.perf_counter()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from easyzloc_mm.localize.fit import detect_frames, fit_spots
+from easyzloc_mm.localize.levelling import levelled
+from easyzloc_mm.localize.recorded import map_facts
 from easyzloc_mm.localize.settings import LocalizerSettings
 from easyzloc_mm.localize.threshold import automatic_threshold
 from easyzloc_mm.network import ModelBundle
 from easyzloc_mm.network.inputs import crop_photons
 from easyzloc_mm.profile import CameraUnits
+from easyzloc_mm.store.camera_map import PixelUnits, read_camera_map
+from easyzloc_mm.versions import installed
 
-PACKAGES = ("easyzloc-mm", "picassosr", "numpy", "onnxruntime", "zarr")
+PACKAGES = ("easyzloc-mm", "picassosr", "numpy", "onnxruntime", "numba", "zarr")
 
 
 @dataclass(frozen=True)
@@ -75,10 +78,26 @@ class Localizer:
     def __init__(self, settings: LocalizerSettings) -> None:
         self.settings = settings
         self._bundle = ModelBundle.load(settings.model)
+        self._map = read_camera_map(settings.camera_map) if settings.camera_map else None
+        self._pixels: PixelUnits | None = None
 
-    def threshold(self, frames: NDArray[np.uint16]) -> float:
+    def _units(self, frames: NDArray[np.uint16]) -> CameraUnits | PixelUnits:
+        """Units of frames, or of each of their pixels."""
+        if self._map is None:
+            return self.settings.units
+        if self._pixels is None or self._pixels.shape != frames.shape[1:]:
+            self._pixels = self._map.part(self.settings.origin_px, (frames.shape[1], frames.shape[2]))
+        return self._pixels
+
+    def _levelled(self, frames: NDArray[np.uint16]) -> NDArray[np.uint16]:
+        units = self._units(frames)
+        return levelled(frames, units, self.settings.units) if isinstance(units, PixelUnits) else frames
+
+    def threshold(self, frames: NDArray[np.uint16], cleared: NDArray[np.uint16] | None = None) -> float:
         """Net gradient (ADU) above which spots of frames like these are molecules."""
-        return automatic_threshold(frames, self.settings.localize.box_px)
+        return automatic_threshold(
+            self._levelled(frames) if cleared is None else cleared, self.settings.localize.box_px
+        )
 
     def localize(
         self,
@@ -108,8 +127,8 @@ class Localizer:
             Spots whose 2D fit failed.
         """
         how = self.settings.localize
-        spots = detect_frames(frames if cleared is None else cleared, threshold, how.box_px)
-        table, rejected = fit_spots(frames, spots, how.box_px, self.settings.units, how.fit)
+        spots = detect_frames(self._levelled(frames) if cleared is None else cleared, threshold, how.box_px)
+        table, rejected = fit_spots(frames, spots, how.box_px, self._units(frames), how.fit)
         self.assign_z(frames, table, move_xy=True)
         table["frame"] = np.asarray(numbers, np.uint32)[table["frame"].to_numpy(np.int64)]
         return table, rejected
@@ -127,8 +146,13 @@ class Localizer:
             Also put x, y where the blur that the beads measured says the emitter is. A Gaussian fit follows the skewed
             image of a defocused emitter, by tens of nanometres.
         """
+        self._assign_z(frames, table, self._units(frames), move_xy)
+
+    def _assign_z(
+        self, frames: NDArray[np.uint16], table: pd.DataFrame, units: CameraUnits | PixelUnits, move_xy: bool
+    ) -> None:
         x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
-        crops = crop_photons(frames, table["frame"].to_numpy(), x, y, self.settings.units)
+        crops = crop_photons(frames, table["frame"].to_numpy(), x, y, units)
         left, top = self.settings.origin_px
         prediction = self._bundle.predict(crops, x + left, y + top, refine=self.settings.localize.refine)
         table["z"], table["lpz"], table["z_flag"] = prediction.z_nm, prediction.lpz_nm, prediction.z_flag
@@ -152,12 +176,15 @@ class Localizer:
         image = gaussian_filter(frame, 1.3) + 100 + np.random.default_rng(0).normal(0, 2, frame.shape)
         frames = image.astype(np.uint16)[None]
         how = self.settings.localize
-        units = CameraUnits(baseline_adu=90.0, electrons_per_adu=1.0, read_noise_e=1.0)
+        units: CameraUnits | PixelUnits = CameraUnits(baseline_adu=90.0, electrons_per_adu=1.0, read_noise_e=1.0)
+        if self._map is not None:
+            units = PixelUnits(*(np.full(frame.shape, value, np.float32) for value in (90.0, 1.0, 1.0)))
+            levelled(frames, units, self.settings.units)
         spots = detect_frames(frames, 1000.0, how.box_px)
         table, _ = fit_spots(frames, spots, how.box_px, units, how.fit)
         if not len(table):
             raise RuntimeError("the spot finder does not find a bright spot")
-        self.assign_z(frames, table)
+        self._assign_z(frames, table, units, move_xy=True)
 
 
 def run_attributes(
@@ -168,12 +195,6 @@ def run_attributes(
     provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Provenance that is stored with a run."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
     left, top = settings.origin_px
     return {
         "pixel_size_nm": float(pixel_size_nm),
@@ -183,8 +204,9 @@ def run_attributes(
         "camera_units": settings.units.model_dump(mode="json"),
         "model": {"path": str(bundle.path), "digest": bundle.digest(), "recipe": bundle.calibration["recipe"]},
         "z_range_nm": list(bundle.z_range_nm),
+        **map_facts(settings.camera_map),
         "localize": settings.localize.model_dump(mode="json"),
-        "versions": found,
+        "versions": installed(PACKAGES),
         "units": {"x": "px", "y": "px", "sx": "px", "sy": "px", "lpx": "px", "lpy": "px", "z": "nm", "lpz": "nm"},
         "complete": False,
         **provenance,

@@ -26,17 +26,24 @@ class LocalizerSettings:
         Box, fit and background.
     origin_px : tuple of int
         Sensor column and row of the frames' first pixel: not 0, 0 when the camera's ROI was cut.
+    camera_map : Path, optional
+        Units of each pixel of the sensor (`store.camera_map`), in place of `units`.
     """
 
     model: Path
     units: CameraUnits
     localize: LocalizeSettings
     origin_px: tuple[int, int] = (0, 0)
+    camera_map: Path | None = None
 
 
 def live_workers() -> int:
-    """Return the number of processes beside a camera, to which one core is left."""
-    return min(max((os.cpu_count() or 1) - 1, 1), MOST_LIVE_WORKERS)
+    """Return the number of processes beside a camera: one core is left to it, except on a PC with two.
+
+    There it gets what it needs all the same: workers have a lower priority.
+    """
+    cores = os.cpu_count() or 1
+    return min(max(cores - 1, min(cores, 2)), MOST_LIVE_WORKERS)
 
 
 def offline_workers() -> int:

@@ -26,7 +26,7 @@ from easyzloc_mm.store.output import claim_stream
 
 def live_pool(profile: Profile, bundle: ModelBundle) -> Workers:
     """Localising processes for live runs with this profile and model; they start when first needed."""
-    settings = LocalizerSettings(bundle.path, profile.camera.units, profile.localize)
+    settings = LocalizerSettings(bundle.path, profile.camera.units, profile.localize, camera_map=profile.camera.map)
     return Workers(settings, live_workers())
 
 

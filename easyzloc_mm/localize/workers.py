@@ -17,63 +17,23 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-
 from easyzloc_mm.errors import LocalizerError
+from easyzloc_mm.localize.blocks import Block, BlockLocalizer, Outcome, in_words
 from easyzloc_mm.localize.settings import LocalizerSettings
 
 START_S = 180.0
 """Deadline of a worker's start: on a slow disk Picasso's import and the first compilation take most of a minute."""
 STOP_S = 5.0
 MOST_REPLACEMENTS = 3
-LONGEST_WORDS = 300
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+NICENESS = 5
+"""Of workers that are warm, where there is such a thing: the camera's own program goes first, but whatever else runs
+may not keep localisation from going on."""
 ATTEMPTS = 2
 """A block that kills two workers would kill a third."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """Frames to localise.
-
-    Attributes
-    ----------
-    number : int
-        Place in the table: blocks are numbered from 0 on and their rows written in this order.
-    frames : ndarray of int
-        Frame numbers.
-    source : Path or None
-        Movie or run that the worker reads them from.
-    there : int
-        Frames that the source has by now; tells where the last window of the running background ends.
-    pixels : ndarray, shape (T, Y, X), uint16, or None
-        The frames themselves, where they are not on disk.
-    threshold : float or None
-        Net gradient of detection; without it the block is only looked at to find one.
-    """
-
-    number: int
-    frames: NDArray[np.int64]
-    source: Path | None
-    there: int
-    pixels: NDArray[np.uint16] | None
-    threshold: float | None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a block: its rows and failed fits, or the threshold that it suggests."""
-
-    block: Block
-    rows: pd.DataFrame | None
-    rejected: int
-    threshold: float | None
 
 
 @dataclass
@@ -177,8 +137,7 @@ class Workers:
             block, worker.block = worker.block, None
             assert block is not None
             self._attempts.pop(block.number, None)
-            rows, rejected = content if kind == "rows" else (None, 0)
-            yield Outcome(block, rows, rejected, content if kind == "threshold" else None)
+            yield Outcome.of(block, answer)
 
     def _distribute(self) -> None:
         for worker in list(self._workers):
@@ -270,27 +229,25 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
+def _give_way() -> None:
+    """Lower the priority of this process, so that there may be a worker for the camera's core too."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error, OSError):
+        psutil.Process().nice(getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", NICENESS))
+
+
 def _serve(connection: Connection, settings: LocalizerSettings) -> None:
     """Body of a worker process; it ends when the other end of the pipe is closed, however that came about."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from easyzloc_mm.localize.pipeline import Localizer
-    from easyzloc_mm.localize.sources import FrameSource
-
     try:
-        localizer = Localizer(settings)
-        localizer.warm_up()
+        localizer = BlockLocalizer(settings)
+        _give_way()
         connection.send(("ready", None))
-        source = FrameSource(settings.localize.background_frames)
         while True:
-            block: Block = connection.recv()
-            pixels = source.read(block.source, block.frames) if block.pixels is None else block.pixels
-            cleared = source.cleared(pixels, block.frames, block.there)
-            if block.threshold is None:
-                connection.send(("threshold", localizer.threshold(pixels if cleared is None else cleared)))
-            else:
-                connection.send(("rows", localizer.localize(pixels, block.frames, block.threshold, cleared)))
+            connection.send(localizer.answer(connection.recv()))
     except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         return
     except Exception as error:
         with contextlib.suppress(OSError):
-            connection.send(("failed", f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST_WORDS]))
+            connection.send(("failed", in_words(error)))

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
+from easyzloc_mm.microscope.bridge_core import BridgeCore
 from easyzloc_mm.microscope.core_microscope import NO_RECORDS, CoreMicroscope, made_safe
 from easyzloc_mm.microscope.deadline import device_words, within
 from easyzloc_mm.microscope.protocol import Microscope
@@ -114,7 +115,9 @@ def _python(connection: Connection) -> Iterator[Any]:
 
 @contextmanager
 def _java(connection: Connection) -> Iterator[Any]:
-    """MMCore of a running Micro-Manager, over the pycromanager bridge. Untested against Micro-Manager.
+    """MMCore of a running Micro-Manager, over the pycromanager bridge.
+
+    Tested against a server of ours that speaks its protocol, not against Micro-Manager.
 
     The bridge takes about 100 MB/s: watch `doctor`, or use an ROI. Micro-Manager keeps its configuration and
     stays open; only what this program changed is restored.
@@ -132,10 +135,11 @@ def _java(connection: Connection) -> Iterator[Any]:
         ) from error
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        core = within(LOAD_S, "connecting to Micro-Manager", lambda: Core(port=port, timeout=BRIDGE_TIMEOUT_MS))
+        remote = within(LOAD_S, "connecting to Micro-Manager", lambda: Core(port=port, timeout=BRIDGE_TIMEOUT_MS))
     for warning in said:
         # A server of another protocol version connects and then fails in odd places.
         warnings.warn(f"Micro-Manager bridge: {warning.message}", EasyZlocWarning, stacklevel=2)
+    core = BridgeCore(remote, port)
     within(
         LOAD_S, "setting the image buffer",
         lambda: core.set_circular_buffer_memory_footprint(connection.buffer_size_mb),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.profile import CameraUnits
+from easyzloc_mm.store.camera_map import PixelUnits
 
 Floats = NDArray[np.float32]
 
@@ -37,7 +38,7 @@ def crop_photons(
     frame: NDArray[np.integer],
     x: NDArray[np.floating],
     y: NDArray[np.floating],
-    units: CameraUnits,
+    units: CameraUnits | PixelUnits,
     size: int = ROI_PX,
 ) -> Floats:
     """Cut crops around positions and convert them to photons.
@@ -50,8 +51,8 @@ def crop_photons(
         Index into `frames_adu`.
     x, y : ndarray, shape (n,)
         Positions in pixels of these frames; the crop's middle pixel is the nearest one.
-    units : CameraUnits
-        ``photons = (ADU - baseline_adu) * electrons_per_adu``.
+    units : CameraUnits or PixelUnits
+        ``photons = (ADU - baseline_adu) * electrons_per_adu``, for all pixels or for each pixel of these frames.
     size : int
         Odd edge of the crop. Where it leaves the frame, the nearest pixel is repeated.
 
@@ -61,16 +62,16 @@ def crop_photons(
     """
     crops = np.empty((len(x), size, size), np.float32)
     if len(x):
-        _crop(
-            frames_adu,
-            np.ascontiguousarray(frame, np.int64),
-            np.rint(x).astype(np.int64),
-            np.rint(y).astype(np.int64),
-            units.baseline_adu,
-            units.electrons_per_adu,
-            crops,
-        )
+        places = np.ascontiguousarray(frame, np.int64), np.rint(x).astype(np.int64), np.rint(y).astype(np.int64)
+        _crop(frames_adu, *places, np.atleast_2d(units.baseline_adu), np.atleast_2d(units.electrons_per_adu), crops)
     return crops
+
+
+def crop_variance(x: NDArray[np.floating], y: NDArray[np.floating], units: PixelUnits, size: int) -> Floats:
+    """Variance of the read noise, photo-electrons squared, in the pixels that `crop_photons` cuts."""
+    noise = units.read_noise_e[None]
+    square = CameraUnits(baseline_adu=0.0, electrons_per_adu=1.0, read_noise_e=0.0)
+    return crop_photons(noise, np.zeros(len(x), np.int64), x, y, square, size) ** 2  # type: ignore[arg-type]
 
 
 @numba.njit(nogil=True, cache=True)
@@ -84,7 +85,9 @@ def _crop(frames, frame, columns, rows, baseline, gain, crops):  # type: ignore[
             row = min(max(rows[i] + a - half, 0), height - 1)
             for b in range(size):
                 column = min(max(columns[i] + b - half, 0), width - 1)
-                crops[i, a, b] = (float(image[row, column]) - baseline) * gain
+                # One value for all pixels, or one for each.
+                known = min(row, baseline.shape[0] - 1), min(column, baseline.shape[1] - 1)
+                crops[i, a, b] = (float(image[row, column]) - baseline[known]) * gain[known]
 
 
 def network_input(

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,7 @@ from easyzloc_mm.network.split import Split, split_beads
 from easyzloc_mm.quiet import native_stderr_held
 from easyzloc_mm.store.bead_set import BeadSet
 from easyzloc_mm.store.output import whole_or_nothing
+from easyzloc_mm.versions import installed
 
 if TYPE_CHECKING:
     import keras
@@ -161,7 +161,7 @@ def train(
             "camera_units": beads.units.model_dump(mode="json"),
             "training_data": beads.digest(),
             "beads": {name: len(getattr(split, name)) for name in ("train", "validation", "test")},
-            "versions": _versions(),
+            "versions": installed(PACKAGES),
         }
         if progress:
             progress("exporting", 1.0)
@@ -261,13 +261,3 @@ def _check_export(model: keras.Model, bundle: ModelBundle, source: BlurSource, s
 def _write(folder: Path, calibration: dict[str, Any]) -> None:
     text = json.dumps(calibration, indent=1, allow_nan=False)
     (folder / "calibration.json").write_text(text, encoding="utf-8")
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
-    return found

@@ -121,10 +121,12 @@ class ChunkedArray:
                 self._folders.add(path.parent)
         put_file(path, self._codec.encode(np.ascontiguousarray(chunk, dtype=self._dtype)))
 
-    def read(self, index: Sequence[int]) -> NDArray[Any]:
-        """Read one chunk back."""
-        content = self._codec.decode(self._file(index).read_bytes())
-        return np.frombuffer(content, dtype=self._dtype).reshape(self._chunks)
+    def read(self, index: Sequence[int], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Read one chunk back, into `out` where it is given: making room anew costs more than to decode."""
+        if out is None:
+            out = np.empty(self._chunks, self._dtype)
+        self._codec.decode(self._file(index).read_bytes(), out=out)
+        return out
 
     def has(self, index: Sequence[int]) -> bool:
         """Whether a chunk was written; chunk files appear whole."""

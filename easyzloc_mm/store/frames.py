@@ -182,9 +182,11 @@ class StoredFrames:
 
     def take(self, numbers: Iterable[int]) -> NDArray[np.uint16]:
         """Read the frames with these numbers, which may be newer than `shape` says; a lost one is zeros."""
-        blank = np.zeros((1, *self._image.shape[1:]), np.uint16)
-        frames = [
-            self._image.read((number, 0, 0)) if self._image.has((number, 0, 0)) else blank
-            for number in map(int, numbers)
-        ]
-        return np.concatenate(frames) if frames else blank[:0]
+        wanted = [(int(number), 0, 0) for number in numbers]
+        frames = np.empty((len(wanted), *self._image.shape[1:]), np.dtype("<u2"))
+        for frame, place in zip(frames, wanted, strict=True):
+            if self._image.has(place):
+                self._image.read(place, frame)
+            else:
+                frame[:] = 0
+        return frames

@@ -14,9 +14,11 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.store.bead_tiffs import ome_pixel_size_nm
 from easyzloc_mm.store.frames import StoredFrames, holds_frames
 
+UINT16 = np.dtype(np.uint16)
 TIME_AXES = "TZIQ"
 """First axes that can mean frames: time, planes of an ImageJ stack, or pages that the file does not name."""
-COUNTS = (np.uint8, np.uint16)
+WHOLE = (np.uint8, np.uint16)
+"""Pixel types that hold nothing but counts. Programs save counts in others too: these are looked at, frame by frame."""
 FORMATS = "TIFF, OME-TIFF, an NDTiff folder, OME-Zarr, a RUN.zarr with raw frames, or Picasso .raw with its .yaml"
 
 
@@ -35,6 +37,8 @@ class Movie:
         Where the file says.
     read : callable
         ``read(start, stop)`` gives frames as uint16, shape (n, height, width), ADU.
+    dtype : dtype
+        Of the file's pixels, in this computer's byte order.
     frames_missing : int
         Frames that the camera lost; they read as zeros.
     """
@@ -42,6 +46,7 @@ class Movie:
     shape: tuple[int, int, int]
     pixel_size_nm: float | None
     read: Read
+    dtype: np.dtype[Any] = UINT16
     frames_missing: int = 0
 
 
@@ -51,7 +56,7 @@ def open_movie(path: Path) -> Movie:
     Raises
     ------
     InputError
-        It is missing, empty, of an unknown format, or its axes are not those of a movie.
+        It is missing, empty, of an unknown format, its axes are not those of a movie, or its pixels are no counts.
     """
     path = Path(path)
     if not path.exists():
@@ -66,6 +71,8 @@ def open_movie(path: Path) -> Movie:
         raise InputError(f"{path} is no movie that can be read: give {FORMATS}")
     if 0 in movie.shape:
         raise InputError(f"movie {path} is empty (frames, height, width = {movie.shape}): record it again")
+    if movie.dtype not in WHOLE:
+        movie.read(0, 1)  # that it holds no counts is said before any work is done
     return movie
 
 
@@ -75,9 +82,27 @@ def _refuse_axes(path: Path, axes: str, shape: tuple[int, ...]) -> InputError:
     )
 
 
-def _check_counts(path: Path, dtype: Any) -> None:
-    if np.dtype(dtype) not in COUNTS:
-        raise InputError(f"movie {path} has {dtype} pixels: save the camera's own counts, 8 or 16 bit unsigned")
+def _counts(path: Path, frames: NDArray[Any]) -> NDArray[np.uint16]:
+    """Frames as uint16, if that is what their values are.
+
+    Raises
+    ------
+    InputError
+        They are fractions, negative, above 65535, or no numbers: no counts that a camera gave.
+    """
+    if frames.dtype.newbyteorder("=") not in WHOLE:
+        whole = frames.dtype.kind in "uif" and bool(((frames >= 0) & (frames <= 65535) & (frames % 1 == 0)).all())
+        if not whole:
+            raise InputError(
+                f"movie {path} has {frames.dtype.name} pixels that are no counts from 0 to 65535: save what the camera "
+                "gave, before any processing"
+            )
+    return frames.astype(np.uint16, copy=False)
+
+
+def _check_length(path: Path, needed: int) -> None:
+    if (there := path.stat().st_size) < needed:
+        raise InputError(f"movie {path} was cut off: it has {there} of {needed} bytes; copy it again")
 
 
 def _open_tiff(path: Path) -> Movie:
@@ -96,9 +121,9 @@ def _open_tiff(path: Path) -> Movie:
         axes, shape = "TYX", (1, *shape)
     if len(axes) != 3 or axes[0] not in TIME_AXES or axes[1:] != "YX":
         raise _refuse_axes(path, series.axes, series.shape)
-    _check_counts(path, series.dtype)
     if series.dataoffset is not None:
         dtype = np.dtype(f"{file.byteorder}{series.dtype.char}")
+        _check_length(path, series.dataoffset + int(np.prod(shape)) * dtype.itemsize)
         read = _flat_reader(path, dtype, int(series.dataoffset), (shape[0], shape[1], shape[2]))
     else:
         pages: Any = series.pages
@@ -109,9 +134,11 @@ def _open_tiff(path: Path) -> Movie:
                 if page.parent.filehandle.closed:
                     page.parent.filehandle.open()  # of several files only the first is open
                 frames.append(np.asarray(page.asarray()).reshape(shape[1:]))
-            return np.stack(frames).astype(np.uint16, copy=False)
+            return _counts(path, np.stack(frames))
 
-    return Movie((shape[0], shape[1], shape[2]), ome_pixel_size_nm(file), read)
+    return Movie(
+        (shape[0], shape[1], shape[2]), ome_pixel_size_nm(file), read, np.dtype(series.dtype).newbyteorder("=")
+    )
 
 
 def _open_raw(path: Path) -> Movie:
@@ -126,13 +153,12 @@ def _open_raw(path: Path) -> Movie:
         dtype = np.dtype(info["Data Type"]).newbyteorder(info.get("Byte Order", "<"))
     except (yaml.YAMLError, KeyError, TypeError, ValueError, StopIteration) as error:
         raise InputError(f"{sidecar} does not describe {path.name} ({error}): save it with Picasso again") from None
-    _check_counts(path, dtype.newbyteorder("="))
-    if path.stat().st_size < int(np.prod(shape)) * dtype.itemsize:
-        raise InputError(f"{path} is shorter than {sidecar.name} says: copy it again")
+    _check_length(path, int(np.prod(shape)) * dtype.itemsize)
     if 0 in shape:
         return Movie(shape, None, lambda start, stop: np.empty((0, *shape[1:]), np.uint16))
     pixel = info.get("Pixelsize")
-    return Movie(shape, float(pixel) if pixel else None, _flat_reader(path, dtype, 0, shape))
+    read = _flat_reader(path, dtype, 0, shape)
+    return Movie(shape, float(pixel) if pixel else None, read, dtype.newbyteorder("="))
 
 
 def _flat_reader(path: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, int, int]) -> Read:
@@ -142,7 +168,7 @@ def _flat_reader(path: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int
     def read(start: int, stop: int) -> NDArray[np.uint16]:
         count = max(min(stop, shape[0]) - start, 0)
         values = np.fromfile(path, dtype, count * size, offset=offset + start * size * dtype.itemsize)
-        return values.reshape(count, *shape[1:]).astype(np.uint16, copy=False)
+        return _counts(path, values.reshape(count, *shape[1:]))
 
     return read
 
@@ -152,7 +178,7 @@ def _open_folder(path: Path) -> Movie:
         return _open_ndtiff(path)
     if holds_frames(path):
         stored = StoredFrames(path)
-        return Movie(stored.shape, stored.pixel_size_nm, stored.read, stored.frames_missing)  # type: ignore[arg-type]
+        return Movie(stored.shape, stored.pixel_size_nm, stored.read, UINT16, stored.frames_missing)  # type: ignore[arg-type]
     if (path / "zarr.json").is_file() or (path / ".zattrs").is_file():
         return _open_ome_zarr(path)
     raise InputError(f"{path} is a folder but no movie: give {FORMATS}")
@@ -172,16 +198,14 @@ def _open_ndtiff(path: Path) -> Movie:
     name, values = next(iter(axes.items()), ("", [None]))
     places = [{**fixed, **({name: value} if name else {})} for value in sorted(values, key=lambda v: v or 0)]
     first = np.asarray(data.read_image(**places[0]))
-    _check_counts(path, first.dtype)
     summary = data.summary_metadata or {}
     pixel_um = summary.get("PixelSize_um") or (data.read_metadata(**places[0]) or {}).get("PixelSizeUm")
 
     def read(start: int, stop: int) -> NDArray[np.uint16]:
-        return np.stack([np.asarray(data.read_image(**place)) for place in places[start:stop]]).astype(
-            np.uint16, copy=False
-        )
+        return _counts(path, np.stack([np.asarray(data.read_image(**place)) for place in places[start:stop]]))
 
-    return Movie((len(places), *first.shape), 1000 * float(pixel_um) if pixel_um else None, read)  # type: ignore[arg-type]
+    pixel = 1000 * float(pixel_um) if pixel_um else None
+    return Movie((len(places), *first.shape), pixel, read, first.dtype)  # type: ignore[arg-type]
 
 
 def _open_ome_zarr(path: Path) -> Movie:
@@ -200,7 +224,6 @@ def _open_ome_zarr(path: Path) -> Movie:
     axes = "".join(names[axis] for axis in kept)
     if axes not in ("tyx", "zyx", "yx"):
         raise _refuse_axes(path, "".join(names), array.shape)
-    _check_counts(path, array.dtype)
     height, width = array.shape[names.index("y")], array.shape[names.index("x")]
     frames = array.shape[kept[0]] if len(kept) == 3 else 1
     pixel = None
@@ -213,6 +236,6 @@ def _open_ome_zarr(path: Path) -> Movie:
         index = [slice(None) if axis in kept else 0 for axis in range(array.ndim)]
         if len(kept) == 3:
             index[kept[0]] = slice(start, min(stop, frames))
-        return np.asarray(array[tuple(index)]).reshape(-1, height, width).astype(np.uint16, copy=False)
+        return _counts(path, np.asarray(array[tuple(index)]).reshape(-1, height, width))
 
-    return Movie((int(frames), int(height), int(width)), pixel, read)
+    return Movie((int(frames), int(height), int(width)), pixel, read, array.dtype.newbyteorder("="))

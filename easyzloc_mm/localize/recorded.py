@@ -1,0 +1,56 @@
+"""What a run says about the camera that its frames came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.network import ModelBundle
+from easyzloc_mm.profile import CameraUnits
+from easyzloc_mm.store.camera_map import read_camera_map
+from easyzloc_mm.store.frames import holds_frames
+from easyzloc_mm.store.localizations import GROUP, read_localizations
+
+
+def map_facts(path: Path | None) -> dict[str, Any]:
+    """Which camera map a run is made with, as it is stored with it; nothing without one."""
+    return {} if path is None else {"camera_map": {"path": str(path), "digest": read_camera_map(path).digest()}}
+
+
+def map_of_run(run: Path, facts: Mapping[str, Any], given: Path | None = None) -> Path | None:
+    """Return the camera map that a run was made with, where it is now (`given`) or was then.
+
+    Raises
+    ------
+    InputError
+        It is another one by now, or is gone.
+    """
+    was = facts.get("camera_map")
+    if was is None:
+        if given is not None:
+            raise InputError(f"{run} was begun without a camera map: leave out --camera-map, or --resume")
+        return None
+    path = given or Path(was["path"])
+    if not path.exists():
+        raise InputError(f"camera map {path}, with which {run} was made, is gone: say with --camera-map where it is")
+    if read_camera_map(path).digest() != was["digest"]:
+        raise InputError(f"{path} is not the camera map that {run} was made with: give that one as --camera-map")
+    return path
+
+
+def camera_of(movie: Path, bundle: ModelBundle, camera_map: Path | None = None) -> tuple[CameraUnits, Path | None]:
+    """Units and map of the camera that recorded a movie: a run says them, for other movies they are the model's.
+
+    Parameters
+    ----------
+    movie : Path
+    bundle : ModelBundle
+    camera_map : Path, optional
+        Wins over what the run says.
+    """
+    if not holds_frames(movie) or not (Path(movie) / GROUP / "zarr.json").is_file():
+        return bundle.units, camera_map
+    _, facts = read_localizations(movie, rows=0)
+    return CameraUnits.model_validate(facts["camera_units"]), camera_map or map_of_run(movie, facts)
