@@ -127,9 +127,7 @@ class LocalizationWriter:
                 column.resize((FIRST_CAPACITY,))
             writer._columns[name] = column
             last = rows // CHUNK_ROWS
-            writer._tail[name] = (
-                column.read((last,)) if rows % CHUNK_ROWS else np.zeros(CHUNK_ROWS, column_dtype(name))
-            )
+            writer._tail[name] = column.read((last,)) if rows % CHUNK_ROWS else np.zeros(CHUNK_ROWS, column_dtype(name))
         return writer
 
     @property
