@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,13 @@ MOLECULES_PER_MPX = 140
 PHOTONS, BACKGROUND, SIGMA_PX = 2000.0, 40.0, 1.4
 FRAMES = 4
 MEASURED_S = 2.0
+CAMERA_CORES = 0.4
+"""What reading, showing and storing the camera's frames takes."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What one core does, and what the live run's processes do together.
+    """What the processes of a live run do together.
 
     Attributes
     ----------
@@ -67,5 +70,7 @@ def measure_pace(profile: Profile, model: Path) -> Pace:
     while time.perf_counter() - start < MEASURED_S:
         table, _ = localizer.localize(frames, numbers, threshold)
         done, spots = done + FRAMES, spots + len(table)
+    one_core = done / (time.perf_counter() - start)
     workers = live_workers()
-    return Pace(workers * done / (time.perf_counter() - start), spots / done, workers)
+    cores = min(workers, (os.cpu_count() or 1) - CAMERA_CORES)
+    return Pace(cores * one_core, spots / done, workers)
