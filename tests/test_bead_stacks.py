@@ -12,7 +12,8 @@ import pytest
 import tifffile
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.store.bead_stacks import COLUMNS, BeadStackWriter, PlaneRecord, open_bead_stacks
+from easyzloc_mm.store.bead_stack_writer import BeadStackWriter, PlaneRecord
+from easyzloc_mm.store.bead_stacks import COLUMNS, open_bead_stacks
 
 CAMERA = {
     "baseline_adu": 100.0,
@@ -185,10 +186,95 @@ def test_bad_sources_are_one_clear_sentence(tmp_path: Path, shared_data: Path) -
         tmp_path / "few.tif": "3 planes",
         tmp_path / "float.tif": "float32",
         tmp_path / "text.tif": "cannot be read as TIFF",
-        tmp_path / "folder": "no Zarr v3 store",
-        tmp_path / "notes.txt": "neither",
+        tmp_path / "folder": "holds no bead stacks",
+        tmp_path / "notes.txt": "holds no bead stacks",
         shared_data / "real_astigmatic_bead_rois_94.tif": "instead of z, y, x",
     }
     for source, words in cases.items():
         with pytest.raises(InputError, match=words):
             open_bead_stacks(source, z_step_nm=50.0, pixel_size_nm=110.0)
+
+
+def test_a_folder_of_tiff_stacks_is_opened_in_the_order_of_its_numbers(tmp_path: Path) -> None:
+    for number in (1, 2, 10):
+        pixels = np.stack([image(number, plane) for plane in range(6)])
+        tifffile.imwrite(tmp_path / f"stack {number}.tif", pixels, photometric="minisblack")
+    stacks = open_bead_stacks(tmp_path, z_step_nm=50.0, pixel_size_nm=110.0)
+    assert [stack.source.name for stack in stacks] == ["stack 1.tif", "stack 2.tif", "stack 10.tif"]
+    assert np.array_equal(stacks[2].pixels[4], image(10, 4))
+
+
+def test_a_folder_of_single_planes_is_one_stack(tmp_path: Path) -> None:
+    for plane in range(12):
+        tifffile.imwrite(tmp_path / f"img_{plane}.tif", image(0, plane))
+    (stack,) = open_bead_stacks(tmp_path, z_step_nm=50.0, pixel_size_nm=110.0)
+    assert np.array_equal(np.asarray(stack.pixels), np.stack([image(0, plane) for plane in range(12)]))
+    assert np.allclose(np.diff(stack.planes.measured_z_um), 0.05)
+    tifffile.imwrite(tmp_path / "img_12.tif", image(0, 0)[:10])
+    with pytest.raises(InputError, match="differ in size"):
+        open_bead_stacks(tmp_path, z_step_nm=50.0, pixel_size_nm=110.0)
+
+
+def test_one_data_set_in_several_files_is_opened_once(tmp_path: Path) -> None:
+    pixels = np.stack([image(0, plane) for plane in range(8)])
+    uuid = "urn:uuid:00000000-0000-4000-8000-00000000000"
+    planes = "".join(
+        f'<TiffData FirstZ="{z}" IFD="{z % 4}" PlaneCount="1"><UUID FileName="s_{z // 4}.ome.tif">{uuid}{z // 4}</UUID>'
+        "</TiffData>"
+        for z in range(8)
+    )
+    for part in range(2):
+        xml = (
+            '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="{uuid}{part}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" '
+            'SizeX="48" SizeY="40" SizeZ="8" SizeC="1" SizeT="1" PhysicalSizeX="0.1" PhysicalSizeZ="0.05">'
+            f'<Channel ID="Channel:0:0" SamplesPerPixel="1"/>{planes}</Pixels></Image></OME>'
+        )
+        tifffile.imwrite(
+            tmp_path / f"s_{part}.ome.tif", pixels[4 * part : 4 * part + 4], description=xml, metadata=None,
+            photometric="minisblack",
+        )  # fmt: skip
+    (stack,) = open_bead_stacks(tmp_path)
+    assert np.array_equal(np.asarray(stack.pixels), pixels)
+    assert (stack.pixel_size_nm, stack.z_step_nm) == pytest.approx((100.0, 50.0))
+
+
+def test_ndtiff_gives_one_stack_per_position_with_its_readings(tmp_path: Path) -> None:
+    from ndstorage import NDTiffDataset
+
+    data = NDTiffDataset(str(tmp_path), name="beads", summary_metadata={"z-step_um": 0.05}, writable=True)
+    for position in range(2):
+        for plane in range(7):
+            z_um = 50 + 0.05 * plane + 0.002 * (plane % 2)
+            notes = {"ZPosition_um_Intended": z_um, "PixelSizeUm": 0.11}
+            data.put_image({"position": position, "z": plane}, image(position, plane), notes)
+    data.finish()
+    data.close()
+    (folder,) = tmp_path.iterdir()
+    first, second = open_bead_stacks(folder)
+    assert np.array_equal(np.asarray(second.pixels), np.stack([image(1, plane) for plane in range(7)]))
+    assert (first.pixel_size_nm, first.z_step_nm) == pytest.approx((110.0, 50.0))
+    assert first.planes.measured_z_um[1] == pytest.approx(50.052)
+    (told, _) = open_bead_stacks(folder, z_step_nm=25.0)
+    assert np.allclose(np.diff(told.planes.measured_z_um), 0.025)
+
+
+def test_picasso_raw_and_foreign_zarr_are_stacks_once_they_have_their_sampling(tmp_path: Path) -> None:
+    import zarr
+
+    pixels = np.stack([image(0, plane) for plane in range(6)])
+    pixels.astype("<u2").tofile(tmp_path / "b.raw")
+    (tmp_path / "b.yaml").write_text(
+        "Frames: 6\nHeight: 40\nWidth: 48\nData Type: uint16\nByte Order: <\nPixelsize: 120\n"
+    )
+    axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
+    scale = [{"type": "scale", "scale": [0.05, 0.12, 0.12]}]
+    scales = [{"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}]
+    group = zarr.create_group(tmp_path / "b.ome.zarr", attributes={"ome": {"version": "0.5", "multiscales": scales}})
+    group.create_array("0", shape=pixels.shape, dtype="uint16")[...] = pixels
+    for name in ("b.raw", "b.ome.zarr"):
+        with pytest.raises(InputError, match="--z-step-nm"):
+            open_bead_stacks(tmp_path / name)
+        (stack,) = open_bead_stacks(tmp_path / name, z_step_nm=50.0)
+        assert np.array_equal(np.asarray(stack.pixels), pixels)
+        assert stack.pixel_size_nm == pytest.approx(120)

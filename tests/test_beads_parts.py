@@ -7,12 +7,13 @@ import pytest
 from scipy.ndimage import shift as ndimage_shift
 from scipy.stats import skewnorm
 
-from easyzloc_mm.beads.align import RegisteredStack, align
+from easyzloc_mm.beads.align import align
 from easyzloc_mm.beads.checks import DEPTHS_NM, check_directions
 from easyzloc_mm.beads.field import polynomial, robust_surface
 from easyzloc_mm.beads.focus import sharpness_focus
 from easyzloc_mm.beads.light import brightness_ratio, fading_per_um
 from easyzloc_mm.beads.profiles import fit_axial, fit_lateral
+from easyzloc_mm.beads.registered import RegisteredStack
 from easyzloc_mm.beads.registration import register, weighted_centre
 
 GRID = np.arange(31) - 15.0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from easyzloc_mm.errors import InputError
+from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.profile import Limits, Pattern, Profile
 from easyzloc_mm.records import StagePosition
 
@@ -98,6 +99,18 @@ def light(profile: Profile, index: int) -> tuple[float, str | None]:
     plan = profile.beads
     illuminations: tuple[str | None, ...] = plan.illuminations or (None,)
     return plan.exposures_ms[index % len(plan.exposures_ms)], illuminations[index % len(illuminations)]
+
+
+def warn_of_overlap(profile: Profile) -> None:
+    """Warn of fields that lie closer than they are wide."""
+    field_um = max(profile.camera.width_px, profile.camera.height_px) * profile.optics.pixel_size_nm / 1000
+    if profile.beads.fovs > 1 and profile.beads.fov_spacing_um < field_um:
+        warnings.warn(
+            f"beads.fov_spacing_um ({profile.beads.fov_spacing_um:g}) is smaller than the field "
+            f"({field_um:.0f} um): beads will be seen twice, and their second stack is bleached",
+            EasyZlocWarning,
+            stacklevel=3,
+        )
 
 
 def _spiral(limits: Limits, x0: float, y0: float, spacing_um: float) -> Iterator[tuple[float, float]]:

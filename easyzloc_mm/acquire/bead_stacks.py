@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,64 +13,18 @@ from numpy.typing import NDArray
 
 from easyzloc_mm.acquire.autofocus import FINE_REACH_UM, Focus, NoFocusError, find_focus
 from easyzloc_mm.acquire.bead_count import coverage, crowded, good_spots
-from easyzloc_mm.acquire.bead_plan import FieldPlan, light, plan_fields
+from easyzloc_mm.acquire.bead_plan import FieldPlan, light, plan_fields, warn_of_overlap
+from easyzloc_mm.acquire.bead_report import AcquisitionReport
+from easyzloc_mm.acquire.one_stack import StackCamera
 from easyzloc_mm.beads.light import brightness_ratio, fading_per_um
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile import Profile
 from easyzloc_mm.records import StagePosition
-from easyzloc_mm.store.bead_stacks import BeadStackWriter, PlaneRecord
+from easyzloc_mm.store.bead_stack_writer import BeadStackWriter, PlaneRecord
 from easyzloc_mm.store.output import check_output, remove
 
 Progress = Callable[[str, float], None]
-
-FIRST_PLANE_TRIES = 5
-CREEP_UM = 0.01
-"""A stage whose reading moves less than this between two images has settled."""
-FIRST_PLANE_UM = 0.1
-"""So far from its target the first plane may lie; every other plane is where its own reading says."""
-
-
-@dataclass(frozen=True)
-class AcquisitionReport:
-    """What was photographed.
-
-    Attributes
-    ----------
-    out : Path
-        The bead stacks.
-    fovs, planes : int
-        Fields of view, and planes in all of them.
-    seconds : float
-        From the first move to the last plane.
-    z_error_nm : float
-        Largest distance between where the z stage was sent and where it reported to be.
-    saturated_planes : int
-        Planes with pixels at the camera's maximum; beads in them are not usable there.
-    good_beads : int
-        Lone, unsaturated beads counted in the images in focus.
-    coverage : float
-        Part of the field's 5x5 cells that hold three or more of them, all fields together.
-    skipped : int
-        Fields that were looked at but not worth a stack.
-    resumed : int
-        Fields that an earlier, interrupted run had taken.
-    """
-
-    out: Path
-    fovs: int
-    planes: int
-    seconds: float
-    z_error_nm: float
-    saturated_planes: int
-    good_beads: int
-    coverage: float
-    skipped: int
-    resumed: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for printing."""
-        return asdict(self)
 
 
 def acquire_bead_stacks(
@@ -119,7 +72,7 @@ def acquire_bead_stacks(
         resume = False
     here = microscope.position()
     plan_fields(profile, here, spare=False)
-    _warn_of_overlap(profile)
+    warn_of_overlap(profile)
     camera = profile.camera
     writer = BeadStackWriter(
         out,
@@ -166,7 +119,7 @@ class _Run:
         self._microscope = microscope
         self._profile = profile
         self._plan = profile.beads
-        self._settle_s = profile.beads.settle_ms / 1000
+        self._camera = StackCamera(microscope, profile)
         self._maximum = 2**profile.camera.bit_depth - 1
         self._writer = writer
         self._progress = progress
@@ -198,7 +151,7 @@ class _Run:
                 return
             exposure_ms, illumination = light(self._profile, self._next)
             field = FieldPlan(field.x_um, field.y_um, exposure_ms, illumination, field.z_um, field.approach_z_um)
-            self._arrive(field)
+            self._camera.arrive(field)
             spots, focus = self._look(field, focus_um)
             if focus is not None:
                 field = field.around(focus.z_um, self._profile)
@@ -246,12 +199,6 @@ class _Run:
         here = self._here
         self._writer.note({"start": [here.x_um, here.y_um, here.z_um], "visited": self._visited})
 
-    def _arrive(self, field: FieldPlan) -> None:
-        self._microscope.move_z(field.approach_z_um)
-        self._microscope.move_xy(field.x_um, field.y_um)
-        self._microscope.set_illumination(field.illumination)
-        self._exposure_ms = self._microscope.set_exposure(field.exposure_ms)
-
     def _look(self, field: FieldPlan, focus_um: float | None) -> tuple[NDArray[np.float64] | None, Focus | None]:
         """Focus and count: good spots, or None where a stack is not worth while."""
         if not self._plan.autofocus:
@@ -265,7 +212,7 @@ class _Run:
                 self._profile.limits,
                 nominal if focus_um is None else focus_um,
                 reach_um=reach,
-                settle_s=self._settle_s,
+                settle_s=self._plan.settle_ms / 1000,
                 progress=lambda message: self._tell(f"place {number}: {message}"),
             )
         except NoFocusError as error:
@@ -283,74 +230,21 @@ class _Run:
 
     def _look_again(self, index: int, field: FieldPlan, before: NDArray[np.uint16], spots: NDArray[np.float64]) -> None:
         """Take the plane in focus once more: what the beads have lost since tells how they bleach along the scan."""
-        z_um = field.z_um[self._nominal]
-        self._microscope.move_z(field.approach_z_um)
-        with self._microscope.light():
-            after, _, _ = self._plane(z_um)
-        self._writer.note_fading(index, fading_per_um(brightness_ratio(before, after, spots), field.z_um[-1] - z_um))
-
-    @property
-    def _nominal(self) -> int:
-        """Number of the plane nearest to focus."""
-        plan = self._plan
-        return int(np.argmin(np.abs(plan.z_start_nm + plan.z_step_nm * np.arange(plan.planes))))
+        travelled_um = field.z_um[-1] - field.z_um[self._camera.nominal]
+        ratio = brightness_ratio(before, self._camera.take_again(field), spots)
+        self._writer.note_fading(index, fading_per_um(ratio, travelled_um))
 
     def _take_stack(self, index: int, field: FieldPlan) -> NDArray[np.uint16]:
         """Take and write one stack; return the image in its nominal focus."""
         if self._plan.autofocus:
             self._microscope.move_z(field.approach_z_um)
         self._writer.add_fov(index, len(field.z_um))
-        with self._microscope.light():
-            self._first_plane(field.z_um[0])
-            for plane, z_um in enumerate(field.z_um):
-                image, position, taken_s = self._plane(z_um)
-                record = PlaneRecord(
-                    requested_z_um=z_um,
-                    measured_z_um=position.z_um,
-                    x_um=position.x_um,
-                    y_um=position.y_um,
-                    exposure_ms=self._exposure_ms,
-                    illumination=field.illumination,
-                    time_s=taken_s,
-                )
-                self._writer.write_plane(index, plane, image, record)
-                self._count(image, record, index, plane)
-                if plane == self._nominal:
-                    middle = image
-        return middle
 
-    def _first_plane(self, z_um: float) -> None:
-        """Wait until the stage stands at the first plane: it comes from afar, and its creep would bend the stack."""
-        before = np.inf
-        for _ in range(FIRST_PLANE_TRIES):
-            _, position, _ = self._plane(z_um)
-            now = self._microscope.position().z_um
-            still = abs(now - position.z_um) <= CREEP_UM and (abs(now - z_um) <= FIRST_PLANE_UM or now == before)
-            if still:
-                break
-            before = now
-        if not still or abs(now - z_um) > FIRST_PLANE_UM:
-            state = "is still moving" if not still else "stands"
-            warnings.warn(
-                f"the first plane was asked for at {z_um:.3f} um and the stage {state} at {now:.3f} um: raise "
-                "beads.settle_ms, or check the stage",
-                EasyZlocWarning,
-                stacklevel=2,
-            )
+        def keep(plane: int, image: NDArray[np.uint16], record: PlaneRecord) -> None:
+            self._writer.write_plane(index, plane, image, record)
+            self._count(image, record, index, plane)
 
-    def _plane(self, z_um: float) -> tuple[NDArray[np.uint16], StagePosition, float]:
-        self._microscope.move_z(z_um)
-        time.sleep(self._settle_s)
-        position = self._microscope.position()
-        taken_s = time.time()
-        image = self._microscope.expose()
-        count = self._plan.frames_per_plane
-        if count > 1:
-            total = image.astype(np.uint32)
-            for _ in range(count - 1):
-                total += self._microscope.expose()
-            image = ((total + count // 2) // count).astype(np.uint16)
-        return image, position, taken_s
+        return self._camera.take(field, keep)
 
     def _count(self, image: NDArray[np.uint16], record: PlaneRecord, index: int, plane: int) -> None:
         self.planes += 1
@@ -392,14 +286,3 @@ def _duration(seconds: float) -> str:
     if minutes < 1:
         return "under a minute"
     return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
-
-
-def _warn_of_overlap(profile: Profile) -> None:
-    field_um = max(profile.camera.width_px, profile.camera.height_px) * profile.optics.pixel_size_nm / 1000
-    if profile.beads.fovs > 1 and profile.beads.fov_spacing_um < field_um:
-        warnings.warn(
-            f"beads.fov_spacing_um ({profile.beads.fov_spacing_um:g}) is smaller than the field "
-            f"({field_um:.0f} um): beads will be seen twice, and their second stack is bleached",
-            EasyZlocWarning,
-            stacklevel=3,
-        )

@@ -10,13 +10,12 @@ noise, at any fraction of a plane. What all shifts have in common smoothly over 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from easyzloc_mm.beads.field import largest_degree, polynomial, robust_surface
+from easyzloc_mm.beads.field import largest_degree, polynomial, robust_surface, weighted_slope
 from easyzloc_mm.beads.focus import spacing_of
+from easyzloc_mm.beads.registered import Alignment, RegisteredStack, planes_averaged
 from easyzloc_mm.beads.registration import PATCH_PX
 
 Real = NDArray[np.float64]
@@ -37,60 +36,6 @@ MIN_COVERED = 0.6
 """Part of the depths around focus that a stack must cover to be aligned."""
 SLOPE_NM = 600.0
 """Brightness and sideways motion are followed this far from focus."""
-
-
-@dataclass(frozen=True)
-class RegisteredStack:
-    """One bead, centred on the middle pixel.
-
-    Attributes
-    ----------
-    patches : ndarray, shape (P, 15 * 15), float32
-        Photons above background.
-    stage_nm : ndarray, shape (P,)
-        Stage position of the planes, rising.
-    x, y : float
-        Place in the field, -1..1.
-    background : float
-        Photons per pixel that were subtracted, read-out variance included: the noise where there is no signal.
-    noise_kept : float
-        Part of a pixel's variance that registration left (`registration.noise_kept`).
-    """
-
-    patches: Floats
-    stage_nm: Real
-    x: float
-    y: float
-    background: float
-    noise_kept: float = 1.0
-
-
-@dataclass(frozen=True)
-class Alignment:
-    """Foci of n beads, and how each differs from the model of its place; NaN where the focus is outside the stack.
-
-    Attributes
-    ----------
-    focus_nm : ndarray, shape (n,)
-        Stage position of each bead's focus.
-    misfit : ndarray, shape (n,)
-        Difference from the model that noise does not explain, relative to the signal.
-    sharpness_shift_nm : ndarray, shape (n,)
-        Focus against that of sharpness alone.
-    fading_per_um : ndarray, shape (n,)
-        Change of brightness with rising z against the model's, per um, relative.
-    wander_px : ndarray, shape (n,)
-        Root mean square sideways motion through the stack that the other beads do not make, pixels.
-    degree : int
-        Of the polynomial that describes the blur over the field.
-    """
-
-    focus_nm: Real
-    misfit: Real
-    sharpness_shift_nm: Real
-    fading_per_um: Real
-    wander_px: Real
-    degree: int
 
 
 def align(
@@ -265,21 +210,21 @@ class _Work:
         """Misfit as a whole, and what brightness and place do from plane to plane against the model."""
         difference = (images - fitted) * use[:, :, None]
         signal = fitted**2 * use[:, :, None]
-        kept = np.array([stack.noise_kept / _planes_averaged(stack, self.spacing) for stack in self.stacks[part]])
+        kept = np.array([stack.noise_kept / planes_averaged(stack, self.spacing) for stack in self.stacks[part]])
         noise = (np.maximum(fitted, 0.0) + self.noise[part, None, None]) * use[:, :, None] * kept[:, None, None]
         unexplained = np.sum(difference**2 - noise, axis=(1, 2)) / np.maximum(np.sum(signal, axis=(1, 2)), 1e-9)
         self.misfit[part] = np.sqrt(np.maximum(unexplained, 0.0))
         near = use & (np.abs(self.grid) <= SLOPE_NM)
         power = np.sum(model**2, axis=2)
         level = np.sum(images * model, axis=2) / np.maximum(power, 1e-12) / amplitude[:, None]
-        self.fading[part] = 1000 * _slope(self.grid, level, power * near)
+        self.fading[part] = 1000 * weighted_slope(self.grid, level, power * near)
         wander = np.zeros(len(amplitude))
         for slope in (by_x, by_y):
             strength = np.sum(slope**2, axis=2)
             move = np.sum((images - fitted) * slope, axis=2) / np.maximum(strength, 1e-12) / amplitude[:, None]
             weight = strength * near
             # Noise moves single planes; a straight line through all of them is what a drifting bead does.
-            wander += (_slope(self.grid, move, weight) * SLOPE_NM) ** 2 / 3
+            wander += (weighted_slope(self.grid, move, weight) * SLOPE_NM) ** 2 / 3
         self.wander[part] = np.sqrt(wander)
 
     def _distrust_outliers(self) -> None:
@@ -307,24 +252,3 @@ class _Work:
             wander_px=spread(self.wander),
             degree=self.degree,
         )
-
-
-def _planes_averaged(stack: RegisteredStack, spacing: float) -> float:
-    """How many planes' worth of noise reduction the triangular mean over `spacing` brings."""
-    step = spacing_of(stack.stage_nm)
-    if step >= spacing:
-        return 1.5  # between two planes, two thirds of the variance on average
-    offsets = step * np.arange(-int(spacing // step), int(spacing // step) + 1)
-    weight = np.maximum(0.0, 1 - np.abs(offsets) / spacing)
-    return float(weight.sum() ** 2 / np.sum(weight**2))
-
-
-def _slope(x: Real, values: Real, weight: Real) -> Real:
-    """Slope of weighted straight lines, one per row of `values`."""
-    total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
-    mean_x = (weight * x).sum(axis=1, keepdims=True) / total
-    mean_v = (weight * values).sum(axis=1, keepdims=True) / total
-    return np.asarray(
-        (weight * (x - mean_x) * (values - mean_v)).sum(axis=1)
-        / np.maximum((weight * (x - mean_x) ** 2).sum(axis=1), 1e-12)
-    )

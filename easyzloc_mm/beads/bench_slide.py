@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from easyzloc_mm.beads.light import brightness_ratio, fading_per_um
+from easyzloc_mm.beads.units import mean_of_frames
 from easyzloc_mm.profile import Profile
 
 Real = NDArray[np.float64]
@@ -31,7 +32,7 @@ DIM = 0.1
 """Light on every second field, relative to the others."""
 BLEACHED = 0.08
 """Of a bead's brightness, from the first plane to the last (seen in the paper's data)."""
-WANDER_NM_PER_UM = (30.0, -20.0)
+SLIDE_NM_PER_UM = (30.0, -20.0)
 """Sideways motion of the stage while it goes through focus."""
 READING_NM = 1.0
 """Noise of the stage's own reading."""
@@ -104,12 +105,34 @@ def lay_slide(profile: Profile, rng: np.random.Generator) -> Slide:
 
 
 def photograph_slides(
-    profile: Profile, out: Path, *, fovs: int, seed: int = 0, progress: Progress | None = None
+    profile: Profile,
+    out: Path,
+    *,
+    fovs: int,
+    seed: int = 0,
+    slides_nm_per_um: Sequence[tuple[float, float]] = (SLIDE_NM_PER_UM,),
+    focus_offsets_nm: Sequence[float] = (0.0,),
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Write bead stacks of `fovs` slides by `profile`'s bead plan and return the truth.
 
     Every second field gets a tenth of the light. Light is shot noise, read noise and hot pixels; beads bleach along
-    the scan, the stage wanders sideways, and its readings are noisy.
+    the scan, the stage slides sideways, and its readings are noisy.
+
+    Parameters
+    ----------
+    profile : Profile
+    out : Path
+        ``NAME.ome.zarr``.
+    fovs : int
+    seed : int
+        Of slides and noise.
+    slides_nm_per_um : sequence of (float, float)
+        Sideways motion of the stage along x and y while it rises; cycled over the fields.
+    focus_offsets_nm : sequence of float
+        By how much the fields' foci differ from the middle of their stacks; cycled.
+    progress : callable, optional
+        Given (message, fraction).
 
     Returns
     -------
@@ -121,7 +144,7 @@ def photograph_slides(
     from easyzloc_mm.simulator.camera import Points, VirtualCamera
     from easyzloc_mm.simulator.optics import embedded_optics
     from easyzloc_mm.simulator.psf_table import psf_table
-    from easyzloc_mm.store.bead_stacks import BeadStackWriter, PlaneRecord
+    from easyzloc_mm.store.bead_stack_writer import BeadStackWriter, PlaneRecord
 
     optics = embedded_optics(profile)
     camera = VirtualCamera(profile, optics, psf_table(optics), seed)
@@ -140,18 +163,24 @@ def photograph_slides(
         for fov in range(fovs):
             slide = lay_slide(profile, rng)
             light = DIM if fov % 2 else 1.0
-            focus_nm = optics.focal_surface_nm(slide.x, slide.y) - slide.height_nm
+            away_nm = focus_offsets_nm[fov % len(focus_offsets_nm)]
+            slide_x, slide_y = slides_nm_per_um[fov % len(slides_nm_per_um)]
+            focus_nm = optics.focal_surface_nm(slide.x, slide.y) - slide.height_nm + away_nm
             writer.add_fov(fov, plan.planes)
             for plane in range(plan.planes):
                 stage_nm = plan.z_start_nm + plane * plan.z_step_nm
                 fade = 1 - BLEACHED * plane / max(plan.planes - 1, 1)
                 points = Points(
-                    slide.x + WANDER_NM_PER_UM[0] * stage_nm / 1000 / pixel_nm,
-                    slide.y + WANDER_NM_PER_UM[1] * stage_nm / 1000 / pixel_nm,
+                    slide.x + slide_x * (stage_nm - away_nm) / 1000 / pixel_nm,
+                    slide.y + slide_y * (stage_nm - away_nm) / 1000 / pixel_nm,
                     stage_nm - focus_nm,
                     slide.photons * light * fade,
                 )
-                image = camera.photograph(points, BACKGROUND * light, EXPOSURE_S, fov, plane)
+                frames = (
+                    camera.photograph(points, BACKGROUND * light, EXPOSURE_S, fov, plane + again * plan.planes)
+                    for again in range(plan.frames_per_plane)
+                )
+                image = mean_of_frames(frames, 2**profile.camera.bit_depth - 1)
                 z_um = focus_um + stage_nm / 1000
                 read = z_um + rng.normal(0, READING_NM) / 1000
                 record = PlaneRecord(z_um, read, 0.0, 0.0, 1000 * EXPOSURE_S, None, float(plane))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,38 +12,27 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from easyzloc_mm.beads.checks import (
-    check_directions,
-    check_light,
-    check_stacks,
-    check_verdict,
-    name_of,
-    stage_nm,
-)
-from easyzloc_mm.beads.find import cut_rois, find_beads, look_through, other_in_roi, roi_corners
+from easyzloc_mm.beads.checks import check_directions, check_stacks, check_verdict
 from easyzloc_mm.beads.judge import Rules
 from easyzloc_mm.beads.label import Candidates, Labelled, depth_profiles, label, measure
 from easyzloc_mm.beads.light import relative_light
 from easyzloc_mm.beads.measure import Bead
 from easyzloc_mm.beads.regions import regions_by_pixels, regions_by_place
 from easyzloc_mm.beads.registration import weighted_centre
-from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.beads.rois import SLAB_NM, other_in_roi
+from easyzloc_mm.beads.slide import Slide, common_slide, share
+from easyzloc_mm.beads.survey import ROI_PX, full_scale_of, survey
+from easyzloc_mm.errors import InputError
 from easyzloc_mm.profile import CameraUnits
-from easyzloc_mm.quiet import picasso
 from easyzloc_mm.store.bead_set import BeadSet
 from easyzloc_mm.store.bead_stacks import BeadStack
 
 Progress = Callable[[str, float], None]
 Real = NDArray[np.float64]
 
-ROI_PX = 23
-"""Room for the network's crop at any sub-pixel place, and for the interpolation around it."""
 MIN_ROI_PX = 17
 MOST_SIDE_BY_SIDE = 4
 """Stacks surveyed at a time: each holds its slabs in memory."""
-FULL_SCALES = (255, 1023, 4095, 16383, 65535)
-FOCUS_DISPUTE_NM = 300.0
-"""The paper's plane of the brightest pixel may differ from ours by so much without a word."""
 
 
 def build_bead_set(
@@ -80,10 +68,9 @@ def build_bead_set(
     tell = progress or (lambda _message, _fraction: None)
     parts: list[pd.DataFrame] = []
     rois, stage, facts = [], [], []
-    picasso("localize")  # an import that two threads begin at once fails
     # Reading, filtering and cutting leave the interpreter free: stacks are surveyed side by side.
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_SIDE_BY_SIDE)) as pool:
-        for index, (cut, z_nm, part, fact) in enumerate(pool.map(_survey, stacks)):
+        for index, (cut, z_nm, part, fact) in enumerate(pool.map(survey, stacks)):
             tell(f"finding beads: field {index + 1} of {len(stacks)}", 0.5 * (index + 1) / len(stacks))
             rois.append(cut)
             stage += [z_nm] * len(cut)
@@ -92,10 +79,16 @@ def build_bead_set(
     table = pd.concat(parts, ignore_index=True)
     if table.empty:
         raise InputError("no bead was found in any stack: check focus, illumination and the bead slide")
+    shared = share([fact.pop("slide") for fact in facts])
+    for fact, one in zip(facts, shared, strict=True):
+        fact["slide_x_nm_per_um"], fact["slide_y_nm_per_um"] = one.x * pixel_size_nm, one.y * pixel_size_nm
+        fact["slide_uncertainty_nm_per_um"] = one.uncertainty * pixel_size_nm
+    slide = np.array([one.believed for one in shared])[table["stack"]]
     candidates = Candidates(
         rois=_same_length(rois),
         stage_nm=stage,
         **{name: table[name].to_numpy() for name in table.columns},
+        slide=slide,
         field_size_px=(width, height),
         field_known=True,
         units=units,
@@ -120,55 +113,6 @@ def build_bead_set(
         tuple(sorted({stack.source.name for stack in stacks})),
         facts,
     )
-
-
-def _survey(stack: BeadStack) -> tuple[NDArray[np.uint16], Real, pd.DataFrame, dict[str, Any]]:
-    """Find and cut the candidates of one stack: ROIs, stage positions, candidates, and facts about the stack."""
-    height, width = stack.pixels.shape[1:]
-    taken_nm = stage_nm(stack)
-    order = np.argsort(taken_nm, kind="stable")
-    z_nm = taken_nm[order]
-    overview = look_through(stack.pixels, order, z_nm)
-    full_scale = stack.full_scale_adu or _full_scale(float(overview.brightest.max()))
-    check_light(stack, overview.brightest, full_scale)
-    focus_nm, paper_nm = (float(taken_nm[plane]) for plane in (overview.focus, overview.paper_focus))
-    if abs(focus_nm - paper_nm) > FOCUS_DISPUTE_NM:
-        warnings.warn(
-            f"{name_of(stack)}: its brightest pixel is in another plane ({paper_nm / 1000:.2f} um) than its "
-            f"focus ({focus_nm / 1000:.2f} um): a hot pixel or dirt; the focus is used",
-            EasyZlocWarning,
-            stacklevel=2,
-        )
-    found = find_beads(overview, focus_nm)
-    if not len(found.x):
-        warnings.warn(f"{name_of(stack)}: no bead was found", EasyZlocWarning, stacklevel=2)
-    x0, y0 = roi_corners(found.x, found.y, ROI_PX)
-    inside = (x0 >= 0) & (y0 >= 0) & (x0 + ROI_PX <= width) & (y0 + ROI_PX <= height)
-    candidates = pd.DataFrame(
-        {
-            "x": found.x,
-            "y": found.y,
-            "x0": x0,
-            "y0": y0,
-            "edge": ~inside,
-            "neighbour_px": found.neighbour_px,
-            "neighbour_nm": found.neighbour_nm,
-        }
-    )
-    facts = {
-        "source": stack.source.name,
-        "fov": stack.fov,
-        "planes": len(z_nm),
-        "z_from_um": z_nm[0] / 1000,
-        "z_to_um": z_nm[-1] / 1000,
-        "focus_um": focus_nm / 1000,
-        "paper_focus_um": paper_nm / 1000,
-        "threshold_adu": found.threshold,
-        "found": len(found.x),
-        "full_scale_adu": full_scale,
-        "fading_per_um": np.nan if stack.fading_per_um is None else stack.fading_per_um,
-    }
-    return cut_rois(stack.pixels, order, x0, y0, ROI_PX), z_nm, candidates, facts
 
 
 def bead_set_from_rois(
@@ -207,6 +151,7 @@ def bead_set_from_rois(
         tell(f"finding neighbours: {index + 1} of {count}", 0.3 * index / count)
         centres[index] = _roi_centre(roi, middle)
         neighbour[index] = other_in_roi(roi, centres[index], z_step_nm)
+    slide = _slide_of_rois(rois, z_step_nm, centres[np.isinf(neighbour[:, 0])], np.isinf(neighbour[:, 0]))
     candidates = Candidates(
         rois=rois,
         stage_nm=[z_step_nm * np.arange(planes, dtype=float)] * count,
@@ -221,7 +166,9 @@ def bead_set_from_rois(
         field_size_px=(columns, rows),
         field_known=False,
         units=units,
-        full_scale_adu=_full_scale(float(rois.max(initial=0))),
+        full_scale_adu=full_scale_of(float(rois.max(initial=0))),
+        frames=np.ones(count, np.int64),
+        slide=np.tile(slide.believed, (count, 1)),
     )
     beads = measure(candidates, lambda message, part: tell(message, 0.3 + 0.3 * part))
     labelled = label(candidates, beads, rules=rules, progress=lambda message, part: tell(message, 0.6 + 0.4 * part))
@@ -242,9 +189,16 @@ def _roi_centre(roi: NDArray[np.uint16], middle: float) -> tuple[float, float]:
     return weighted_centre(image - np.median(image), middle, middle)
 
 
-def _full_scale(brightest: float) -> int:
-    """Upper end of a camera that nobody described: one of the usual ones if the images end just there."""
-    return int(brightest) if brightest in FULL_SCALES else FULL_SCALES[-1]
+def _slide_of_rois(rois: NDArray[np.uint16], z_step_nm: float, centres: Real, lone: NDArray[np.bool_]) -> Slide:
+    """Measure the common sideways motion of the ROIs of lone beads, each around its own brightest plane."""
+    per_slab = max(1, round(SLAB_NM / z_step_nm))
+    starts = np.arange(0, rois.shape[1], per_slab)
+    sizes = np.diff(np.append(starts, rois.shape[1]))
+    sums = np.add.reduceat(rois[lone], starts, axis=1, dtype=np.float32)
+    images = (sums / sizes[:, None, None]).astype(np.float32)
+    middles = z_step_nm * (starts + (sizes - 1) / 2)
+    focus = z_step_nm * rois[lone].max(axis=(2, 3)).argmax(axis=1)
+    return common_slide(images, middles - focus[:, None], centres[:, 0], centres[:, 1], np.zeros((len(images), 2)))
 
 
 def _same_length(parts: list[NDArray[np.uint16]]) -> NDArray[np.uint16]:
@@ -296,4 +250,5 @@ def _bead_set(
         measures=labelled.measures,
         light=relative_light(z_nm, fading),
         stacks=stacks,
+        slide_px_per_um=candidates.slide,
     )

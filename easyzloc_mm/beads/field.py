@@ -64,10 +64,25 @@ def robust_surface(
         Robust standard deviation around the surface.
     """
     basis = polynomial(place, degree)
+    fit, scatter, _ = robust_fit(basis, values, kept, floor=floor)
+    return basis @ fit, fit, scatter
+
+
+def robust_fit(basis: Real, values: Real, kept: Flags, *, floor: float = 1e-9) -> tuple[Real, float, Flags]:
+    """Fit `values` by a sum of the columns of `basis`, as `robust_surface` does by a polynomial.
+
+    Returns
+    -------
+    coefficients : ndarray, shape (k,)
+    scatter : float
+        Robust standard deviation around the fit.
+    used : ndarray of bool, shape (n,)
+        Values that were no outliers.
+    """
     inside = kept & np.isfinite(values)
-    if not inside.any():
-        return np.zeros(len(values)), np.zeros(basis.shape[1]), 0.0
     used = inside.copy()
+    if not inside.any():
+        return np.zeros(basis.shape[1]), 0.0, used
     fit: Real = np.zeros(basis.shape[1])
     scatter = 0.0
     for _ in range(4):
@@ -76,4 +91,21 @@ def robust_surface(
         scatter = 1.4826 * float(np.median(residual[inside]))
         with np.errstate(invalid="ignore"):
             used = inside & (residual <= OUTLIER_MADS * max(scatter, floor))
-    return basis @ fit, fit, scatter
+    return fit, scatter, used
+
+
+def weighted_slope(x: Real, values: Real, weight: Real) -> Real:
+    """Slope of weighted straight lines, one per row of `values`; shape (n,).
+
+    Parameters
+    ----------
+    x : ndarray, shape (k,) or (n, k)
+    values, weight : ndarray, shape (n, k)
+    """
+    total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
+    mean_x = (weight * x).sum(axis=1, keepdims=True) / total
+    mean_v = (weight * values).sum(axis=1, keepdims=True) / total
+    return np.asarray(
+        (weight * (x - mean_x) * (values - mean_v)).sum(axis=1)
+        / np.maximum((weight * (x - mean_x) ** 2).sum(axis=1), 1e-12)
+    )

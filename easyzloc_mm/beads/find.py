@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from easyzloc_mm.beads.registration import weighted_centre
+from easyzloc_mm.beads.rois import SAME_PX, SLAB_NM, THRESHOLD_MADS, blocks
+from easyzloc_mm.beads.slide import Slide, common_slide
 from easyzloc_mm.quiet import picasso
 from easyzloc_mm.store.bead_stacks import StackPixels
 
@@ -20,25 +22,18 @@ Floats = NDArray[np.float32]
 
 BOX_PX = 9
 """Box of Picasso's identification."""
-THRESHOLD_MADS = 8.0
 LOOK_STEP_NM = 40.0
 """Planes that lie closer are not all looked at when focus and beads are searched."""
-SLAB_NM = 200.0
-"""Depth over which planes are averaged for detection, and by which such slabs follow each other."""
 LAYER_NM = 600.0
 """Beads are the candidates that are most distinct this near to the field's focus: tilt, curvature, bead heights."""
-SAME_PX = 3.0
-"""Candidates at different depths nearer than this are the same thing."""
 GHOST_NM, GHOST_PART = 250.0, 0.3
 GHOST_PX, GHOST_PX_PER_UM, FARTHEST_GHOST_PX = 8.0, 10.0, 30.0
 """A so much weaker maximum, so far away from a bead in depth and at most so far aside, is a ring of that bead's own
 defocused image; the rings widen with the distance from focus."""
-OWN_LOBES_PX = 4.5
-"""Maxima this near to a lone bead's middle may be its own."""
-ROI_NEIGHBOUR_PART = 0.2
-"""A second thing in a ready-cut ROI counts from this contrast on, relative to the bead's."""
-BLOCK = 16
-"""Planes read at a time."""
+FEW_MAXIMA = 40
+"""In a small image that few beads fill there is no bulk of noise maxima; the noise of its dark pixels stands in."""
+MOTION_ROI_PX, MOST_FOLLOWED = 23, 300
+"""Of beads that are followed through focus for the common motion."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +84,8 @@ class Found:
         Depth of that thing against this candidate, nm.
     threshold : float
         Net gradient above which a maximum counted, ADU, in the slab in focus.
+    slide : Slide
+        How the whole image moves with z; places are those at the field's focus.
     """
 
     x: Real
@@ -96,20 +93,7 @@ class Found:
     neighbour_px: Real
     neighbour_nm: Real
     threshold: float
-
-
-def blocks(pixels: StackPixels, order: Whole) -> Iterator[tuple[int, NDArray[np.uint16]]]:
-    """Yield the planes in `order` as (place in `order`, plane); a few are in memory at a time."""
-    for first in range(0, len(order), BLOCK):
-        part = order[first : first + BLOCK]
-        low, high = int(part.min()), int(part.max()) + 1
-        if high - low <= 2 * BLOCK:
-            block = pixels[low:high]
-            for place, plane in enumerate(part):
-                yield first + place, block[plane - low]
-        else:
-            for place, plane in enumerate(part):
-                yield first + place, pixels[int(plane)]
+    slide: Slide
 
 
 def look_through(pixels: StackPixels, order: Whole, z_nm: Real) -> Overview:
@@ -147,7 +131,8 @@ def find_beads(overview: Overview, focus_nm: float) -> Found:
     """Find candidates: what is most distinct near the field's focus, and what else there is at any depth.
 
     In every slab the net gradients of noise maxima form a bulk of their own; what stands `THRESHOLD_MADS` robust
-    deviations above its median counts. Maxima at the same place are one thing, at the depth where it is most distinct.
+    deviations above its median counts. Maxima at the same place, once the common sideways motion is taken out, are one
+    thing, at the depth where it is most distinct.
 
     Parameters
     ----------
@@ -156,8 +141,12 @@ def find_beads(overview: Overview, focus_nm: float) -> Found:
         Stage position of the field's focus.
     """
     seen = [_identify(image) for image in overview.slabs]
+    in_focus = int(np.argmin(np.abs(overview.slab_nm - focus_nm)))
+    slide = _slide(overview, focus_nm, *seen[in_focus][:3])
+    shift_x, shift_y = slide.at(overview.slab_nm - focus_nm)
     slab = np.repeat(np.arange(len(seen)), [len(x) for x, _, _, _ in seen])
     x, y, gradient = (np.concatenate([part[axis] for part in seen]).astype(float) for axis in range(3))
+    x, y = x - shift_x[slab], y - shift_y[slab]
     first = _strongest(x, y, gradient)
     x, y, gradient, slab = x[first], y[first], gradient[first], slab[first]
     real = ~_ghosts(x, y, gradient, overview.slab_nm[slab])
@@ -165,24 +154,64 @@ def find_beads(overview: Overview, focus_nm: float) -> Found:
     in_layer = np.abs(overview.slab_nm[slab] - focus_nm) <= LAYER_NM
     centres = np.stack([x, y], axis=1)
     for index in np.flatnonzero(in_layer):
-        centres[index] = _centre(overview.slabs[slab[index]], int(x[index]), int(y[index]))
+        here = slab[index]
+        shift = shift_x[here], shift_y[here]
+        at = _centre(overview.slabs[here], round(x[index] + shift[0]), round(y[index] + shift[1]))
+        centres[index] = at[0] - shift[0], at[1] - shift[1]
     # Two maxima may run to the same centre.
     chosen = np.flatnonzero(in_layer)
     chosen = chosen[_strongest(centres[chosen, 0], centres[chosen, 1], gradient[chosen], 1.5)]
     others = np.concatenate([chosen, np.flatnonzero(~in_layer)])
     distance, depth = _nearest(centres, overview.slab_nm[slab], chosen, others)
-    threshold = seen[int(np.argmin(np.abs(overview.slab_nm - focus_nm)))][3]
-    return Found(centres[chosen, 0], centres[chosen, 1], distance, depth, threshold)
+    return Found(centres[chosen, 0], centres[chosen, 1], distance, depth, seen[in_focus][3], slide)
+
+
+def _slide(overview: Overview, focus_nm: float, x: Whole, y: Whole, gradient: Floats) -> Slide:
+    """Measure the common sideways motion of what is seen in focus and stands alone there."""
+    height, width = overview.slabs.shape[1:]
+    half = MOTION_ROI_PX // 2
+    first = _strongest(x.astype(float), y.astype(float), gradient.astype(float))
+    places = np.stack([x[first], y[first]], axis=1)
+    gap = np.abs(places[:, None] - places[None]).max(axis=2).astype(float)
+    np.fill_diagonal(gap, np.inf)
+    inside = (places >= half).all(axis=1) & (places < np.array([width, height]) - half).all(axis=1)
+    places = places[inside & (gap.min(axis=1, initial=np.inf) > half)][:MOST_FOLLOWED]
+    if not len(places):
+        return Slide()
+    span = np.arange(-half, half + 1)
+    rows, columns = places[:, 1, None] + span, places[:, 0, None] + span
+    images = overview.slabs[:, rows[:, :, None], columns[:, None, :]].transpose(1, 0, 2, 3)
+    middle = np.full(len(places), float(half))
+    field = 2 * places / np.array([width, height]) - 1
+    return common_slide(images, overview.slab_nm - focus_nm, middle, middle, field)
 
 
 def _identify(image: Floats) -> tuple[Whole, Whole, Floats, float]:
     y, x, gradient = picasso("localize").identify_in_frame(image, 0.0, BOX_PX)
     if not len(x):
         return x, y, gradient, 0.0
-    middle = float(np.median(gradient))
-    threshold = middle + THRESHOLD_MADS * 1.4826 * float(np.median(np.abs(gradient - middle)))
+    threshold = _noise_of(image) * _noise_threshold() if len(x) < FEW_MAXIMA else _above_bulk(gradient)
     bright = gradient > threshold
     return x[bright], y[bright], gradient[bright], threshold
+
+
+def _above_bulk(gradient: Floats) -> float:
+    middle = float(np.median(gradient))
+    return middle + THRESHOLD_MADS * 1.4826 * float(np.median(np.abs(gradient - middle)))
+
+
+@cache
+def _noise_threshold() -> float:
+    """Threshold for images of nothing but noise, relative to the noise of a pixel."""
+    noise = np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)
+    return _above_bulk(picasso("localize").identify_in_frame(noise, 0.0, BOX_PX)[2])
+
+
+def _noise_of(image: Floats) -> float:
+    """Noise of a pixel in the darker half of an image, from second differences along its rows."""
+    curve = image[:, :-2] - 2 * image[:, 1:-1] + image[:, 2:]
+    dark = image[:, 1:-1] <= np.median(image)
+    return 1.4826 * float(np.median(np.abs(curve[dark]))) / np.sqrt(6)
 
 
 def count_spots(image: NDArray[np.uint16]) -> tuple[Whole, Whole]:
@@ -245,54 +274,3 @@ def _nearest(centres: Real, depth_nm: Real, chosen: Whole, others: Whole) -> tup
             distance[row] = reach[row, column]
             depth[row] = depth_nm[others[who[row, column]]] - depth_nm[chosen[row]]
     return distance, depth
-
-
-def other_in_roi(roi: NDArray[np.uint16], centre: tuple[float, float], z_step_nm: float) -> tuple[float, float]:
-    """Look for a second thing in a ready-cut ROI, at any depth.
-
-    Returns
-    -------
-    distance_px, depth_nm : float
-        Along the worse axis, and against the plane in which the bead is most distinct; infinite and NaN if there is
-        none.
-    """
-    # Picasso's identification leaves out the rim of an image, which in a ROI is most of it.
-    per_slab = max(1, round(SLAB_NM / z_step_nm))
-    slabs = np.stack([roi[at : at + per_slab].mean(axis=0, dtype=np.float32) for at in range(0, len(roi), per_slab)])
-    detail = ndimage.gaussian_filter(slabs, (0, 1.0, 1.0)) - ndimage.gaussian_filter(slabs, (0, 3.0, 3.0))
-    away = np.maximum(
-        *np.abs(np.mgrid[: roi.shape[1], : roi.shape[2]] - np.array([centre[1], centre[0]])[:, None, None])
-    )
-    own = np.where(away <= SAME_PX, detail, -np.inf)
-    best = np.unravel_index(int(np.argmax(own)), own.shape)
-    noise = 1.4826 * np.median(np.abs(detail - np.median(detail, axis=(1, 2), keepdims=True)), axis=(1, 2))
-    limit = np.maximum(ROI_NEIGHBOUR_PART * detail[best], THRESHOLD_MADS * noise)[:, None, None]
-    peaks = (detail == ndimage.maximum_filter(detail, (1, 3, 3))) & (detail > limit) & (away > OWN_LOBES_PX)
-    if not peaks.any():
-        return float("inf"), float("nan")
-    slab, row, column = np.nonzero(peaks)
-    nearest = int(np.argmin(away[row, column]))
-    depth = (int(slab[nearest]) - int(best[0])) * per_slab * z_step_nm
-    return float(away[row[nearest], column[nearest]]), float(depth)
-
-
-def roi_corners(x: Real, y: Real, size: int) -> tuple[Whole, Whole]:
-    """First column and row of ROIs of `size` pixels around centres."""
-    return np.rint(x).astype(np.int64) - size // 2, np.rint(y).astype(np.int64) - size // 2
-
-
-def cut_rois(pixels: StackPixels, order: Whole, x0: Whole, y0: Whole, size: int) -> NDArray[np.uint16]:
-    """Cut ROIs through the whole stack, plane by plane; beyond the image the nearest pixel is repeated.
-
-    Returns
-    -------
-    ndarray, shape (n, P, size, size), uint16
-    """
-    height, width = pixels.shape[1:]
-    span = np.arange(size)
-    rows = np.clip(y0[:, None] + span, 0, height - 1)[:, :, None]
-    columns = np.clip(x0[:, None] + span, 0, width - 1)[:, None, :]
-    rois = np.empty((len(x0), len(order), size, size), np.uint16)
-    for place, plane in blocks(pixels, order):
-        rois[:, place] = plane[rows, columns]
-    return rois

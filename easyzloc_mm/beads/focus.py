@@ -18,7 +18,7 @@ def spacing_of(stage_nm: Real) -> float:
     return float(stage_nm[-1] - stage_nm[0]) / max(len(stage_nm) - 1, 1)
 
 
-def sharpness_focus(patches: NDArray[np.float32], stage_nm: Real) -> float:
+def sharpness_focus(patches: NDArray[np.float32], stage_nm: Real, noise_kept: float = 1.0) -> float:
     """Stage position at which one bead is sharpest, NaN where that is the first or the last plane or next to them.
 
     Sharpness is the sum of squares beyond what shot noise adds; a parabola through the planes within 160 nm of the
@@ -30,8 +30,11 @@ def sharpness_focus(patches: NDArray[np.float32], stage_nm: Real) -> float:
         Photons above background.
     stage_nm : ndarray, shape (P,)
         Rising.
+    noise_kept : float
+        Part of a pixel's variance that registration left.
     """
-    sharpness = np.asarray(np.sum(patches * patches - np.maximum(patches, 0.0), axis=1, dtype=np.float64))
+    noise = np.float32(noise_kept) * np.maximum(patches, 0.0)
+    sharpness = np.asarray(np.sum(patches * patches - noise, axis=1, dtype=np.float64))
     step = spacing_of(stage_nm)
     smooth = ndimage.gaussian_filter1d(sharpness, max(1.0, SMOOTH_NM / max(step, 1e-3)))
     best = int(np.argmax(smooth))

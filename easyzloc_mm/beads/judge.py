@@ -61,10 +61,12 @@ FLOORS = {
     "lateral_length_px": 0.15,
     "fading_per_um": 0.06,
     "wander_px": 0.15,
-    "misfit": 0.002,
+    "misfit": 0.003,
 }
 """... but never less than this. `misfit` is judged by its square, the energy that is not explained: what noise leaves
 of it for a dim bead scatters around zero there."""
+ALONE = ("axial_misfit", "lateral_misfit")
+"""What a bead shows without others to compare it with."""
 RELATIVE = ("axial_width_nm", "lateral_width_px", "lateral_length_px")
 """Differences of these are relative ones."""
 BOTH_WAYS = (*RELATIVE, "fading_per_um")
@@ -102,11 +104,14 @@ def judge(measures: pd.DataFrame, place: Real, *, field_known: bool, final: bool
     reject(value("snr") < MIN_SNR, Reason.FAINT)
     reject(~np.isfinite(value("focus_um")), Reason.FOCUS)
     if final:
-        reject(~np.isfinite(value("misfit")), Reason.FOCUS)
+        # Too few to be compared with each other, they are judged by their own profiles.
+        compared = bool(np.isfinite(value("misfit")).any())
+        reject(compared & ~np.isfinite(value("misfit")), Reason.FOCUS)
         good = verdict == ""
-        outlying: dict[str, Flags] = {}
+        outlying = {name: np.zeros(len(measures), bool) for name in FLOORS}
         for _ in range(ROUNDS):
-            outlying = {name: _outlying(value(name), name, place, good, field_known) for name in FLOORS}
+            for name in FLOORS if compared else ALONE:
+                outlying[name] = _outlying(value(name), name, place, good, field_known)
             good = (verdict == "") & ~np.any(list(outlying.values()), axis=0)
         reject(outlying["axial_misfit"] | outlying["axial_width_nm"], Reason.AXIAL)
         lateral = outlying["lateral_misfit"] | outlying["lateral_width_px"] | outlying["lateral_length_px"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,11 +12,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from easyzloc_mm.beads.align import RegisteredStack, align
+from easyzloc_mm.beads.align import MIN_BEADS, align
 from easyzloc_mm.beads.checks import DEPTHS_NM
 from easyzloc_mm.beads.judge import Rules, judge
 from easyzloc_mm.beads.measure import Bead, fit_profiles, measure_bead
 from easyzloc_mm.beads.paper import paper_rules
+from easyzloc_mm.beads.registered import RegisteredStack
+from easyzloc_mm.beads.units import of_averaged
+from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.profile import CameraUnits
 
 Progress = Callable[[str, float], None]
@@ -50,7 +54,12 @@ class Candidates:
     field_known : bool
         Whether places mean anything.
     units : CameraUnits
+        Of single frames.
     full_scale_adu : int
+    frames : ndarray
+        Camera frames whose mean each plane is.
+    slide : ndarray, shape (n, 2)
+        Common sideways motion of the bead's stack, pixels per um of rising z.
     """
 
     rois: NDArray[np.uint16]
@@ -67,6 +76,8 @@ class Candidates:
     field_known: bool
     units: CameraUnits
     full_scale_adu: int
+    frames: Whole
+    slide: Real
 
     @property
     def place(self) -> Real:
@@ -112,8 +123,9 @@ def measure(candidates: Candidates, progress: Progress | None = None) -> list[Be
             stage,
             (candidates.x[index] - candidates.x0[index], candidates.y[index] - candidates.y0[index]),
             (float(place[index, 0]), float(place[index, 1])),
-            candidates.units,
+            of_averaged(candidates.units, int(candidates.frames[index])),
             candidates.full_scale_adu,
+            (float(candidates.slide[index, 0]), float(candidates.slide[index, 1])),
         )
 
     beads = []
@@ -177,6 +189,13 @@ def label(
         table["fading_per_um"], table["wander_px"] = aligned.fading_per_um, aligned.wander_px
         table["sharpness_shift_nm"] = aligned.sharpness_shift_nm
         reason = judge(table, place, field_known=known)
+    if not np.isfinite(aligned.misfit).any():
+        warnings.warn(
+            f"fewer than {MIN_BEADS} usable beads: each is labelled by its own sharpness, and none is compared with "
+            "others; for a calibration take stacks with more beads",
+            EasyZlocWarning,
+            stacklevel=2,
+        )
     return Labelled(aligned.focus_nm, reason, x, y, table, aligned.degree)
 
 

@@ -168,8 +168,7 @@ def _one_photon(beads: BeadSet, bead: int) -> tuple[Real, Real]:
     rim = np.concatenate([photons[near, 0].ravel(), photons[near, -1].ravel()])
     signal = (photons - np.median(rim)).astype(np.float32)
     total = float(signal[near].sum(axis=(1, 2)).mean())
-    centre = beads.x[bead] - beads.roi_x0[bead], beads.y[bead] - beads.roi_y0[bead]
-    return z_nm, register(signal, *map(float, centre)).astype(float) / total
+    return z_nm, register(signal, *beads.centres(bead, z_nm)).astype(float) / total
 
 
 def _smooth(members: list[tuple[Real, Real]], z_nm: Real) -> Real:

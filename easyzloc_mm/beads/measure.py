@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from easyzloc_mm.beads.align import RegisteredStack
 from easyzloc_mm.beads.focus import sharpness_focus, spacing_of
 from easyzloc_mm.beads.profiles import fit_axial, fit_lateral
+from easyzloc_mm.beads.registered import RegisteredStack
 from easyzloc_mm.beads.registration import CENTRE_SIGMA_PX, PATCH_PX, noise_kept, register, weighted_centre
 from easyzloc_mm.profile import CameraUnits
 
@@ -37,7 +37,7 @@ class Bead:
     sharpness_nm : float
         Stage position of the focus by sharpness; NaN where it is outside the stack.
     photons, background, snr : float
-        Of one plane in focus: photons in the ROI, photons per pixel, peak over its noise.
+        Of one plane in focus, all its frames together: photons in the ROI, photons per pixel, peak over its noise.
     saturated : int
         Pixels at the camera's upper end, over all planes.
     """
@@ -59,6 +59,7 @@ def measure_bead(
     place: tuple[float, float],
     units: CameraUnits,
     full_scale_adu: int,
+    slide: tuple[float, float] = (0.0, 0.0),
 ) -> Bead:
     """Measure one bead.
 
@@ -73,8 +74,11 @@ def measure_bead(
     place : (float, float)
         Place in the field, -1..1.
     units : CameraUnits
+        Of the planes (`units.of_averaged`).
     full_scale_adu : int
         The camera's upper end.
+    slide : (float, float)
+        Common sideways motion of the stack along x and y, pixels per um, that registration takes out.
     """
     photons = (roi.astype(np.float32) - np.float32(units.baseline_adu)) * np.float32(units.electrons_per_adu)
     column, row = (int(np.clip(round(at), 4, roi.shape[1] - 5)) for at in centre)
@@ -92,9 +96,12 @@ def measure_bead(
     peak = float(spot[row - 4 : row + 5, column - 4 : column + 5].max())
     dark = max(background, 0.0) + units.read_noise_e**2
     kept = np.abs(stage_nm - stage_nm[sharp]) <= KEPT_NM
-    patches = register(photons[kept] - np.float32(background), x, y)
-    stack = RegisteredStack(patches, stage_nm[kept], *place, dark, noise_kept(x, y))
-    focus = sharpness_focus(patches, stage_nm[kept])
+    risen_um = (stage_nm[kept] - stage_nm[near].mean()) / 1000
+    signal = photons[kept] - np.float32(background)
+    path = (x + slide[0] * risen_um, y + slide[1] * risen_um) if any(slide) else (x, y)
+    patches, left = register(signal, *path, even=True), noise_kept(*path)
+    stack = RegisteredStack(patches, stage_nm[kept], *place, dark, left)
+    focus = sharpness_focus(patches, stage_nm[kept], left)
     if sharp < 2 or sharp > len(stage_nm) - 3:
         focus = float("nan")
     return Bead(

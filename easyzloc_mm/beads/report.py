@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
+from easyzloc_mm.beads.blur import confusion, narrowest_nm
 from easyzloc_mm.beads.limit import MeasuredPsf, measured_psf
 from easyzloc_mm.beads.report_pictures import BACKGROUND, draw_limit, draw_map, draw_psf, draw_widths, limits
-from easyzloc_mm.beads.summary import confusion, coverage, field_shape, label_consistency, narrowest_nm
+from easyzloc_mm.beads.summary import Summary, slide_nm_per_um, summarise
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.store.bead_set import BeadSet
 from easyzloc_mm.store.page import Block, Heading, Paragraph, Picture, Rows, write_page
@@ -30,9 +30,21 @@ MEASURED = {
     "shape": "misfit",
 }
 """The measure that stands behind each reason."""
+IN_WORDS = {
+    "edge": "ROI leaves the image (1: yes)",
+    "saturated": "saturated pixels in all planes",
+    "neighbour_px": "distance of the nearest other thing (px)",
+    "snr": "peak over its noise, in focus",
+    "focus_um": "stage position of the focus (um)",
+    "axial_misfit": "distance from a skewed Gaussian along z (part of its height)",
+    "lateral_misfit": "distance from a skewed Gaussian in focus (part of its height)",
+    "fading_per_um": "change of light unlike the others' (part per um)",
+    "wander_px": "sideways wander beyond the common motion (px)",
+    "misfit": "distance from what the others look like here (part of the signal)",
+}
 
 
-def write_bead_report(beads: BeadSet, folder: Path) -> Path:
+def write_bead_report(beads: BeadSet, folder: Path, summary: Summary | None = None) -> Path:
     """Write ``index.html`` and its pictures.
 
     Parameters
@@ -40,12 +52,15 @@ def write_bead_report(beads: BeadSet, folder: Path) -> Path:
     beads : BeadSet
     folder : Path
         Made if it does not exist.
+    summary : Summary, optional
+        Of these beads, where it is known already.
 
     Returns
     -------
     Path
         The page.
     """
+    summary = summary or summarise(beads)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     blocks: list[Block] = []
@@ -64,14 +79,18 @@ def write_bead_report(beads: BeadSet, folder: Path) -> Path:
                 "uncertain. Measure them with `easyzloc-mm camera-calibrate`."
             )
         )
-    blocks += [*_verdicts(beads, folder), *_labels(beads, psf), *_stacks(beads)]
+    blocks += [*_verdicts(beads, summary, folder), *_labels(beads, summary, psf), *_stacks(beads, summary)]
     if psf is not None:
         draw_psf(psf, folder / "psf.png")
         draw_widths(psf, folder / "widths.png")
         draw_limit(psf, beads, folder / "limit.png")
         blocks += [
             Heading("The blur of this microscope"),
-            Picture("psf.png", "Mean of the beads at the middle of the field: through focus, and cut along x and y."),
+            Picture(
+                "psf.png",
+                "Mean of the beads at the middle of the field: through focus, and cut along x and y (upwards: z in "
+                "nm). Each picture is scaled to its own brightest pixel, on a square-root scale; the bar is 500 nm.",
+            ),
             Picture("widths.png", "Width of that image against z."),
             Heading("How well z can be known"),
             Picture(
@@ -86,9 +105,9 @@ def write_bead_report(beads: BeadSet, folder: Path) -> Path:
     return write_page(folder, "Beads", lead, blocks)
 
 
-def _verdicts(beads: BeadSet, folder: Path) -> list[Block]:
+def _verdicts(beads: BeadSet, summary: Summary, folder: Path) -> list[Block]:
     why = np.array(beads.reason)
-    rows: list[tuple[str, ...]] = [("verdict", "beads", "measured", "in these", "in the accepted")]
+    rows: list[tuple[str, ...]] = [("verdict", "beads", "measured (median)", "in these", "in the accepted")]
     names, counts = np.unique(why[~beads.accepted], return_counts=True)
     for name, count in sorted(zip(names.tolist(), counts.tolist(), strict=True), key=lambda pair: -pair[1]):
         measure = MEASURED.get(name, "")
@@ -96,7 +115,7 @@ def _verdicts(beads: BeadSet, folder: Path) -> list[Block]:
             (
                 name,
                 str(count),
-                measure.replace("_", " "),
+                IN_WORDS.get(measure, ""),
                 _typical(beads, measure, why == name),
                 _typical(beads, measure, beads.accepted),
             )
@@ -104,10 +123,11 @@ def _verdicts(beads: BeadSet, folder: Path) -> list[Block]:
     rows.append(("accepted", str(int(beads.accepted.sum())), "", "", ""))
     blocks: list[Block] = [Heading("Kept and rejected"), Rows(rows, header=True)]
     if beads.field_known:
-        draw_map(beads, field_shape(beads), folder / "map.png")
-        covered = coverage(beads)
+        draw_map(beads, summary.foci, folder / "map.png")
         blocks += [
-            Paragraph(f"The accepted beads cover {covered:.0%} of the field (5x5 cells with three beads or more)."),
+            Paragraph(
+                f"The accepted beads cover {summary.coverage:.0%} of the field (5x5 cells with three beads or more)."
+            ),
             Picture("map.png", "Where the beads of all fields lie on the sensor, and the focus of the accepted ones."),
         ]
     return blocks
@@ -121,9 +141,9 @@ def _typical(beads: BeadSet, measure: str, which: np.ndarray) -> str:
     return f"{np.median(values):.3g}" if len(values) else "none"
 
 
-def _labels(beads: BeadSet, psf: MeasuredPsf | None) -> list[Block]:
+def _labels(beads: BeadSet, summary: Summary, psf: MeasuredPsf | None) -> list[Block]:
     blocks: list[Block] = [Heading("Labels")]
-    shape = field_shape(beads)
+    shape = summary.foci.shape
     if shape is not None:
         blocks.append(
             Paragraph(
@@ -132,7 +152,7 @@ def _labels(beads: BeadSet, psf: MeasuredPsf | None) -> list[Block]:
                 "on the slide). Each bead's z counts from its own focus, so neither tilt nor heights enter the labels."
             )
         )
-    consistency = label_consistency(beads)
+    consistency = summary.consistency
     if consistency is not None:
         blocks.append(
             Paragraph(
@@ -150,30 +170,65 @@ def _labels(beads: BeadSet, psf: MeasuredPsf | None) -> list[Block]:
                     f"there differ from these labels by {-narrow:+.0f} nm everywhere."
                 )
             )
-    return blocks if len(blocks) > 1 else []
+    blocks.append(Paragraph(_slide_in_words(beads)))
+    return blocks
 
 
-def _stacks(beads: BeadSet) -> list[Block]:
+def _slide_in_words(beads: BeadSet) -> str:
+    speed, direction = slide_nm_per_um(beads)
+    if speed == 0:
+        return "All beads together stay where they are while the stage goes through focus: it rises straight."
+    several = beads.field_known and len(beads.stacks) > 1
+    return (
+        f"While the stage rises, the whole image slides sideways: {speed:.0f} nm per um of z, towards "
+        f"{direction:.0f} degrees (0: right in the image, 90: down){' in the stack where it does most' * several}. "
+        "Stages that are not quite straight do that, molecules do not; it has been taken out, and beads are judged by "
+        "what they do beyond it."
+    )
+
+
+def _stacks(beads: BeadSet, summary: Summary) -> list[Block]:
     if beads.stacks.empty:
         return []
     rows: list[tuple[str, ...]] = [
-        ("stack", "planes", "z (um)", "focus (um)", "brightest pixel at (um)", "found", "kept", "light per um")
-    ]
-    measured = pd.to_numeric(beads.stacks["fading_per_um"]).to_numpy(float)
-    for stack, fading in zip(beads.stacks.itertuples(), measured, strict=True):
+        (
+            "stack", "planes", "z (um)", "focus (um)", "brightest pixel at (um)", "found", "kept", "offset (nm)",
+            "slides (nm per um)", "light per um",
+        )
+    ]  # fmt: skip
+    foci = summary.foci
+    for index, stack in enumerate(beads.stacks.to_dict("records")):
+        averaged, fading = int(stack["frames_per_plane"]), _number(stack["fading_per_um"])
+        slide = f"{stack['slide_x_nm_per_um']:+.0f}, {stack['slide_y_nm_per_um']:+.0f}"
+        doubt, slide_doubt = foci.uncertainty_nm[index], _number(stack["slide_uncertainty_nm_per_um"])
         rows.append(
             (
-                f"{stack.source}, {stack.fov}",
-                str(stack.planes),
-                f"{stack.z_from_um:.2f} to {stack.z_to_um:.2f}",
-                f"{stack.focus_um:.2f}",
-                f"{stack.paper_focus_um:.2f}",
-                str(stack.found),
-                str(stack.accepted),
+                f"{stack['source']}, {stack['fov']}",
+                f"{stack['planes']}" + (f", of {averaged} frames each" if averaged > 1 else ""),
+                f"{stack['z_from_um']:.2f} to {stack['z_to_um']:.2f}",
+                f"{stack['focus_um']:.2f}",
+                f"{stack['paper_focus_um']:.2f}",
+                str(stack["found"]),
+                str(stack["accepted"]),
+                f"{foci.offset_nm[index]:+.0f} ± {doubt:.0f}" if np.isfinite(doubt) else "too few beads",
+                f"{slide} ± {slide_doubt:.0f}" if np.isfinite(slide_doubt) else "too few beads",
                 f"{fading:+.1%}" if np.isfinite(fading) else "not measured",
             )
         )
-    return [Heading("Stacks"), Rows(rows, header=True)]
+    return [
+        Heading("Stacks"),
+        Rows(rows, header=True),
+        Paragraph(
+            "Offset: where the stage stood when the middle of the field was in focus, against the median stack, with "
+            "its standard error. All stacks are aligned together, each bead to its own focus, so that offsets do "
+            "not enter the labels. Slides: sideways motion of all beads along x and y per um of rising z."
+        ),
+    ]
+
+
+def _number(value: object) -> float:
+    """Return what a stored table holds as a number, NaN where it holds none."""
+    return float("nan") if value is None else float(str(value))
 
 
 def usable_range(psf: MeasuredPsf, beads: BeadSet) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from easyzloc_mm.beads.blur import confusion, widths_nm
 from easyzloc_mm.beads.limit import MeasuredPsf
-from easyzloc_mm.beads.summary import FieldShape, confusion, relative_focus_nm, widths_nm
+from easyzloc_mm.beads.summary import Foci
 from easyzloc_mm.store.bead_set import BeadSet
 from easyzloc_mm.store.pictures import picture
 
@@ -25,7 +26,7 @@ def limits(psf: MeasuredPsf, beads: BeadSet, photons: float) -> NDArray[np.float
     return psf.limit(x, y, z, photons, BACKGROUND, beads.units.read_noise_e)[2].reshape(shape)
 
 
-def draw_map(beads: BeadSet, shape: FieldShape | None, path: Path) -> None:
+def draw_map(beads: BeadSet, foci: Foci, path: Path) -> None:
     """Draw accepted and rejected beads by reason, and the focus of accepted ones with the fitted surface."""
     width, height = beads.field_size_px
     with picture(path, 11, 4.8) as figure:
@@ -39,7 +40,7 @@ def draw_map(beads: BeadSet, shape: FieldShape | None, path: Path) -> None:
         )
         left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, fontsize=8)
         left.set_title("beads of all fields on the sensor")
-        focus = relative_focus_nm(beads)
+        focus, shape = foci.relative_nm, foci.shape
         shown = kept & np.isfinite(focus)
         span = float(np.percentile(np.abs(focus[shown]), 98)) if shown.any() else 1.0
         dots = right.scatter(
@@ -70,6 +71,8 @@ def draw_psf(psf: MeasuredPsf, path: Path) -> None:
             extent = (-half, half, psf.z_nm[0], psf.z_nm[-1])
             panel.imshow(np.sqrt(np.maximum(cut, 0)), cmap="magma", origin="lower", extent=extent)
             panel.set_title(name, fontsize=9)
+        bar = 500 / psf.pixel_size_nm
+        axes[0].plot([0.5, 0.5 + bar], [middle.shape[1] - 1.5] * 2, color="white", linewidth=3, solid_capstyle="butt")
         for panel in axes:
             panel.set(xticks=[], yticks=[])
         axes[-2].set_yticks([z for z in (-800, 0, 800) if psf.z_nm[0] <= z <= psf.z_nm[-1]])

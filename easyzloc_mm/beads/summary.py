@@ -1,17 +1,17 @@
-"""What a bead data set says about the microscope: field, focus, labels, and which depths can be told apart."""
+"""What a bead data set says about the microscope: stacks, field, focus and labels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from easyzloc_mm.beads.align import align
-from easyzloc_mm.beads.field import robust_surface
-from easyzloc_mm.beads.limit import MeasuredPsf
+from easyzloc_mm.beads.field import polynomial, robust_fit
 from easyzloc_mm.beads.measure import measure_bead
+from easyzloc_mm.beads.units import of_averaged
 from easyzloc_mm.store.bead_set import BeadSet
 
 Real = NDArray[np.float64]
@@ -19,7 +19,75 @@ Real = NDArray[np.float64]
 COVERAGE_CELLS, PER_CELL = 5, 3
 MIN_FOR_SHAPE = 12
 CONSISTENCY_BEADS = 200
-NARROW_REACH_NM = 500.0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is said of a bead data set as a whole; see the functions that measure it.
+
+    Attributes
+    ----------
+    foci : Foci
+    coverage : float or None
+    consistency : (float, float) or None
+    """
+
+    foci: Foci
+    coverage: float | None
+    consistency: tuple[float, float] | None
+
+
+def summarise(beads: BeadSet) -> Summary:
+    """Measure everything that is said of a bead data set as a whole."""
+    return Summary(fit_foci(beads), coverage(beads), label_consistency(beads))
+
+
+def summary_figures(beads: BeadSet, summary: Summary) -> dict[str, Any]:
+    """Plain figures, for printing; None where something could not be measured.
+
+    Returns
+    -------
+    dict
+        ``coverage``, ``tilt_mrad``, ``curvature_nm``, ``label_repeat_sharpness_nm``, ``label_repeat_nm``,
+        ``slide_nm_per_um``, ``slide_direction_deg``, and ``stacks``: one dict for each stack.
+    """
+    foci, shape = summary.foci, summary.foci.shape
+    before, after = summary.consistency or (None, None)
+    speed, direction = slide_nm_per_um(beads)
+    stacks = []
+    for index, facts in enumerate(beads.stacks.to_dict("records")):
+        x, y = facts["slide_x_nm_per_um"], facts["slide_y_nm_per_um"]
+        stacks.append(
+            {
+                **{name: facts[name] for name in ("source", "fov", "planes", "frames_per_plane", "found", "accepted")},
+                "focus_um": facts["focus_um"],
+                "offset_nm": foci.offset_nm[index],
+                "offset_uncertainty_nm": foci.uncertainty_nm[index],
+                "slide_nm_per_um": float(np.hypot(x, y)),
+                "slide_direction_deg": float(np.degrees(np.arctan2(y, x))),
+                "slide_uncertainty_nm_per_um": facts["slide_uncertainty_nm_per_um"],
+            }
+        )
+    return {
+        "coverage": summary.coverage,
+        "tilt_mrad": shape.tilt_mrad if shape else None,
+        "curvature_nm": shape.curvature_nm if shape else None,
+        "label_repeat_sharpness_nm": before,
+        "label_repeat_nm": after,
+        "slide_nm_per_um": speed,
+        "slide_direction_deg": direction,
+        "stacks": stacks,
+    }
+
+
+def offsets_in_words(stacks: list[dict[str, Any]]) -> str:
+    """Say the offsets of `summary_figures`' stacks in one line, for a terminal."""
+    said = [
+        "{fov}: {offset_nm:+.0f} ± {offset_uncertainty_nm:.0f} nm, {accepted} beads".format(**stack)
+        for stack in stacks
+        if np.isfinite(stack["offset_nm"])
+    ]
+    return "; ".join(said) or "no stacks"
 
 
 @dataclass(frozen=True)
@@ -44,30 +112,81 @@ class FieldShape:
     surface_nm: Real
 
 
-def relative_focus_nm(beads: BeadSet) -> Real:
-    """Focus of every bead against the median of its stack: fields are taken at different stage positions of focus."""
+@dataclass(frozen=True)
+class Foci:
+    """Where the beads of all stacks are in focus: one surface over the field, and an offset for each stack.
+
+    Attributes
+    ----------
+    offset_nm, uncertainty_nm : ndarray, shape (stacks,)
+        Stage position of each stack's focal surface in the middle of the field, against the median stack, and its
+        standard error, which the heights of the beads on the slide make for the most part; NaN without accepted beads.
+    beads : ndarray, shape (stacks,)
+        Accepted ones.
+    relative_nm : ndarray, shape (n,)
+        Focus of every bead against its stack's.
+    shape : FieldShape or None
+        None where places are unknown or beads are too few.
+    """
+
+    offset_nm: Real
+    uncertainty_nm: Real
+    beads: NDArray[np.int64]
+    relative_nm: Real
+    shape: FieldShape | None
+
+
+def fit_foci(beads: BeadSet) -> Foci:
+    """Fit the stacks' offsets together with tilt and curvature of the field, robustly."""
     focus = 1000 * beads.measures["focus_um"].to_numpy(float)
-    relative = np.full(len(focus), np.nan)
-    for stack in np.unique(beads.stack[beads.accepted]):
-        mine = beads.stack == stack
-        relative[mine] = focus[mine] - np.median(focus[mine & beads.accepted])
-    return relative
-
-
-def field_shape(beads: BeadSet) -> FieldShape | None:
-    """Fit tilt and curvature robustly; None where places are unknown or beads are too few."""
-    if not beads.field_known or beads.accepted.sum() < MIN_FOR_SHAPE:
-        return None
+    stacks = max(int(beads.stack.max(initial=-1)) + 1, len(beads.stacks))
+    counts = np.bincount(beads.stack[beads.accepted], minlength=stacks)
+    filled = np.flatnonzero(counts)
+    middle = float(np.median(focus[beads.accepted])) if beads.accepted.any() else 0.0
     width, height = beads.field_size_px
     place = np.stack([2 * beads.x / width - 1, 2 * beads.y / height - 1], axis=1)
-    surface, fit, scatter = robust_surface(relative_focus_nm(beads), place, beads.accepted, 2, floor=1.0)
-    half_nm = np.array([width, height]) / 2 * beads.pixel_size_nm
+    known = beads.field_known and beads.accepted.sum() >= MIN_FOR_SHAPE + len(filled)
+    bend = polynomial(place, 2 if known else 0)[:, 1:]
+    basis = np.hstack([beads.stack[:, None] == filled, bend]).astype(float)
+    fit, scatter, used = robust_fit(basis, focus - middle, beads.accepted, floor=1.0)
+    spread = np.sqrt(np.diag(np.linalg.pinv(basis[used].T @ basis[used]))) * scatter
+    offset, uncertainty = np.full((2, stacks), np.nan)
+    if len(filled):
+        offset[filled] = fit[: len(filled)] - np.median(fit[: len(filled)])
+        # A single bead shows no scatter.
+        uncertainty[filled] = np.where(used.sum() > basis.shape[1], spread[: len(filled)], np.nan)
+    relative = focus - middle - basis[:, : len(filled)] @ fit[: len(filled)]
+    relative[~np.isin(beads.stack, filled)] = np.nan
+    return Foci(offset, uncertainty, counts, relative, _field_shape(beads, bend, fit[len(filled) :], scatter))
+
+
+def _field_shape(beads: BeadSet, bend: Real, fit: Real, scatter: float) -> FieldShape | None:
+    if not len(fit):
+        return None
+    half_nm = np.array(beads.field_size_px) / 2 * beads.pixel_size_nm
     return FieldShape(
-        tilt_mrad=float(1000 * np.hypot(fit[1] / half_nm[0], fit[2] / half_nm[1])),
-        curvature_nm=float(fit[3] + fit[5]),
+        tilt_mrad=float(1000 * np.hypot(*(fit[:2] / half_nm))),
+        curvature_nm=float(fit[2] + fit[4]),
         scatter_nm=scatter,
-        surface_nm=surface,
+        surface_nm=bend @ fit,
     )
+
+
+def slide_nm_per_um(beads: BeadSet) -> tuple[float, float]:
+    """Say how all beads of a stack move sideways with z together, in the stack where they do most; nothing unless sure.
+
+    Returns
+    -------
+    speed : float
+        Nm sideways per um of rising z.
+    direction : float
+        Degrees; 0 towards larger x, 90 towards larger y (down the image).
+    """
+    if not len(beads):
+        return 0.0, 0.0
+    speed = np.hypot(*beads.slide_px_per_um.T)
+    x, y = beads.slide_px_per_um[int(np.argmax(speed))]
+    return float(speed.max()) * beads.pixel_size_nm, float(np.degrees(np.arctan2(y, x)))
 
 
 def coverage(beads: BeadSet) -> float | None:
@@ -107,8 +226,9 @@ def label_consistency(beads: BeadSet) -> tuple[float, float] | None:
                     beads.z_nm[index, known].astype(float),
                     (float(beads.x[index] - beads.roi_x0[index]), float(beads.y[index] - beads.roi_y0[index])),
                     (2 * beads.x[index] / width - 1, 2 * beads.y[index] / height - 1),
-                    beads.units,
+                    of_averaged(beads.units, beads.frames_per_plane(int(index))),
                     np.iinfo(np.uint16).max,
+                    (float(beads.slide_px_per_um[index, 0]), float(beads.slide_px_per_um[index, 1])),
                 )
             )
         sharp = np.array([bead.sharpness_nm for bead in measured])
@@ -124,55 +244,3 @@ def _half_spread(difference: Real) -> float:
     if not len(known):
         return float("nan")
     return float(1.4826 * np.median(np.abs(known - np.median(known))) / np.sqrt(2))
-
-
-def widths_nm(psf: MeasuredPsf) -> Real:
-    """Full widths at half maximum of the mean PSF in the middle of the field along x and y, shape (Z, 2), nm."""
-    middle = psf.halves.mean(axis=0)[len(psf.places) // 2]
-    return np.array([[_fwhm(image.sum(axis=0)), _fwhm(image.sum(axis=1))] for image in middle]) * psf.pixel_size_nm
-
-
-def _fwhm(profile: Real) -> float:
-    # From the rim inwards: the middle of a defocused image is a ring.
-    half = (profile.max() + profile.min()) / 2
-    above = np.flatnonzero(profile >= half)
-    first, last = int(above[0]), int(above[-1])
-    if first == 0 or last == len(profile) - 1:
-        return float("nan")
-    left = first - (profile[first] - half) / (profile[first] - profile[first - 1])
-    right = last + (profile[last] - half) / (profile[last] - profile[last + 1])
-    return float(right - left)
-
-
-def narrowest_nm(psf: MeasuredPsf) -> float:
-    """Depth at which the mean PSF is narrowest: where z = 0 would lie if width decided instead of sharpness."""
-    area = np.prod(widths_nm(psf), axis=1)
-    near = np.flatnonzero((np.abs(psf.z_nm) <= NARROW_REACH_NM) & np.isfinite(area))
-    if len(near) < 5:
-        return float("nan")
-    best = near[int(np.argmin(area[near]))]
-    around = near[np.abs(near - best) <= 4]
-    a, b, _ = np.polyfit(psf.z_nm[around] - psf.z_nm[best], area[around], 2)
-    if a <= 0:
-        return float(psf.z_nm[best])
-    return float(psf.z_nm[best] + np.clip(-b / (2 * a), -100, 100))
-
-
-def confusion(psf: MeasuredPsf, photons: float, background: float, read_noise_e: float) -> tuple[Real, Real]:
-    """Chance to take a molecule at +z for one at -z, by the best possible test, in the middle of the field.
-
-    Returns
-    -------
-    z_nm, chance : ndarray, shape (k,)
-        Positive depths; 0.5 where both look the same.
-    """
-    middle = psf.halves[:, len(psf.places) // 2]
-    zero = int(np.argmin(np.abs(psf.z_nm)))
-    reach = min(zero, len(psf.z_nm) - 1 - zero)
-    steps = np.arange(1, reach + 1)
-    above, below = middle[:, zero + steps], middle[:, zero - steps]
-    # The product of two independent halves: noise of the measured PSF does not pass for a difference.
-    difference = photons**2 * (above[0] - below[0]) * (above[1] - below[1])
-    variance = np.maximum(photons * (above + below).mean(axis=0) / 2, 0) + background + read_noise_e**2
-    distance = np.sqrt(np.maximum(np.sum(difference / variance, axis=(1, 2)), 0.0))
-    return psf.z_nm[zero + steps], ndtr(-distance / 2)

@@ -1,8 +1,9 @@
-"""Camera units guessed from the beads themselves, for files that nobody described."""
+"""Planes that are means of frames, and their camera units; units guessed from the beads where nobody gave them."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,44 @@ ASSUMED_READ_NOISE_E = 1.6
 ASSUMED_GAIN = 0.5
 GAINS = (0.02, 10.0)
 LEVELS = 12
+ROUNDING = 1 / 12
+"""Variance that rounding to whole counts adds, ADU^2."""
+
+
+def mean_of_frames(frames: Iterable[NDArray[np.uint16]], full_scale_adu: int) -> NDArray[np.uint16]:
+    """Average the frames of one plane, rounded to whole counts.
+
+    A pixel that reached the camera's upper end in any of them stands at the upper end: its mean would hide that.
+    """
+    total = np.zeros(1, np.uint32)
+    clipped = np.zeros(1, bool)
+    count = 0
+    for frame in frames:
+        total, clipped = total + frame, clipped | (frame >= full_scale_adu)
+        count += 1
+    mean = np.rint(total / count).astype(np.uint16)  # halves to even: always up would add to the baseline
+    mean[clipped] = full_scale_adu
+    return mean
+
+
+def of_averaged(units: CameraUnits, frames: int) -> CameraUnits:
+    """Units of planes that are means of several frames: photons are those of all frames together.
+
+    Their shot noise is then that of the photons again, and what the camera adds is the read noise of every frame, and
+    the rounding of the mean to whole counts.
+
+    Parameters
+    ----------
+    units : CameraUnits
+        Of single frames.
+    frames : int
+        Averaged per plane.
+    """
+    if frames == 1:
+        return units
+    gain = frames * units.electrons_per_adu
+    read_noise_e = float(np.sqrt(frames * units.read_noise_e**2 + ROUNDING * gain**2))
+    return units.model_copy(update={"electrons_per_adu": gain, "read_noise_e": read_noise_e})
 
 
 def estimate_units(

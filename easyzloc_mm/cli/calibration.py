@@ -99,7 +99,15 @@ def beads(
     as_json: JsonFlag = False,
 ) -> None:
     """Find, judge, align and label beads: stacks to a bead data set."""
-    from easyzloc_mm.beads import Rules, beads_from_sources, count_reasons, write_bead_report
+    from easyzloc_mm.beads import (
+        Rules,
+        beads_from_sources,
+        count_reasons,
+        offsets_in_words,
+        summarise,
+        summary_figures,
+        write_bead_report,
+    )
     from easyzloc_mm.errors import InputError
     from easyzloc_mm.store.bead_set import write_bead_set
     from easyzloc_mm.store.output import check_output
@@ -121,7 +129,9 @@ def beads(
             progress=show,
         )
     write_bead_set(out, bead_set, overwrite=overwrite)
-    write_bead_report(bead_set, page)
+    summary = summarise(bead_set)
+    write_bead_report(bead_set, page, summary)
+    figures = summary_figures(bead_set, summary)
     finish(
         {
             "out": out,
@@ -130,6 +140,8 @@ def beads(
             "rejected": count_reasons(bead_set),
             "regions": len(set(bead_set.region[bead_set.accepted].tolist())),
             "units_estimated": bead_set.units.estimated,
+            **figures,
+            **({} if as_json else {"stack_offsets": offsets_in_words(figures["stacks"])}),
             "report": page / "index.html",
         },
         as_json=as_json,

@@ -52,7 +52,7 @@ def simulate_beads(
     InputError
         The output exists, its folder does not, or a preset of the plan is unknown.
     """
-    from easyzloc_mm.store.bead_stacks import BeadStackWriter, PlaneRecord
+    from easyzloc_mm.store.bead_stack_writer import BeadStackWriter, PlaneRecord
     from easyzloc_mm.store.output import check_output, whole_or_nothing
 
     out, plan = Path(out), profile.beads

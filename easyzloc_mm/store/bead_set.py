@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.profile import CameraUnits
@@ -19,7 +19,7 @@ from easyzloc_mm.store.output import whole_or_nothing
 KIND = "bead data set"
 SCHEMA_VERSION = 1
 ARRAYS = ("rois", "z_nm", "x", "y", "roi_x0", "roi_y0", "stack", "region", "accepted")
-LATER_ARRAYS = ("light",)
+LATER_ARRAYS = ("light", "slide_px_per_um")
 """Arrays that older stores lack."""
 ROI_CHUNK = 16
 
@@ -37,7 +37,7 @@ class BeadSet:
         Label of each plane: stage position above the bead's focus. NaN where there is no plane, and for beads whose
         focus was not found.
     x, y : ndarray, shape (n,), float64
-        Centre of the bead on the sensor, pixels. Where the place in the field is unknown, within the ROI.
+        Centre of the bead in focus on the sensor, pixels. Where the place in the field is unknown, within the ROI.
     roi_x0, roi_y0 : ndarray, shape (n,), int64
         Sensor pixel of the ROI's first column and row.
     stack, region : ndarray, shape (n,), int64
@@ -62,6 +62,9 @@ class BeadSet:
         plane's photons above background by it, or brightness is a clue to z. 1 where nobody measured it.
     stacks : DataFrame
         One row per stack: source, planes, z range, focus, threshold, light; empty for ready-cut ROIs.
+    slide_px_per_um : ndarray, shape (n, 2), float64
+        Common sideways motion (x, y) of all beads of the stack per um of rising z: a stage that does not rise straight.
+        No molecule moves so: cut out crops around `centres`, not around `x`, `y` alone.
     """
 
     rois: NDArray[np.uint16]
@@ -82,10 +85,23 @@ class BeadSet:
     measures: pd.DataFrame = field(default_factory=pd.DataFrame)
     light: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
     stacks: pd.DataFrame = field(default_factory=pd.DataFrame)
+    slide_px_per_um: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         if not self.light.size:
             object.__setattr__(self, "light", np.ones(self.z_nm.shape, np.float32))
+        if not self.slide_px_per_um.size:
+            object.__setattr__(self, "slide_px_per_um", np.zeros((len(self.accepted), 2)))
+
+    def centres(self, bead: int, z_nm: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Centre of a bead within its ROI at labels `z_nm`: x and y (pixels), the common sideways motion followed."""
+        slide = self.slide_px_per_um[bead][:, None] * np.atleast_1d(np.asarray(z_nm, float)) / 1000
+        return self.x[bead] - self.roi_x0[bead] + slide[0], self.y[bead] - self.roi_y0[bead] + slide[1]
+
+    def frames_per_plane(self, bead: int) -> int:
+        """How many camera frames each plane of a bead is the mean of."""
+        known = "frames_per_plane" in self.stacks
+        return int(self.stacks["frames_per_plane"].iloc[self.stack[bead]]) if known else 1
 
     def __len__(self) -> int:
         return len(self.accepted)

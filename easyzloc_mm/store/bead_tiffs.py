@@ -46,7 +46,7 @@ def ome_pixel_size_nm(file: Any) -> float | None:
 
 
 def read_roi_stacks(path: Path) -> NDArray[np.uint16]:
-    """Read ready-cut ROIs through focus from one TIFF file.
+    """Read ready-cut ROIs through focus from one TIFF file; a file of three dimensions is a single ROI.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def read_roi_stacks(path: Path) -> NDArray[np.uint16]:
     Raises
     ------
     InputError
-        The file is missing, no TIFF, or not a four-dimensional stack of unsigned integers.
+        The file is missing, no TIFF, or not a stack of three or four dimensions of unsigned integers.
     """
     import tifffile
 
@@ -67,6 +67,8 @@ def read_roi_stacks(path: Path) -> NDArray[np.uint16]:
         pixels = tifffile.imread(path)
     except (tifffile.TiffFileError, OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as TIFF: {error}") from None
+    if pixels.ndim == 3:
+        pixels = pixels[None]
     if pixels.ndim != 4 or pixels.dtype not in (np.uint8, np.uint16):
         raise InputError(
             f"{path} holds {pixels.dtype} {pixels.shape} instead of ROI stacks (n,z,y,x) of 8 or 16 bit counts: "
@@ -94,28 +96,60 @@ def _stack(
         raise InputError(
             f"{path} image {index} has axes {series.axes} {tuple(series.shape)} instead of z, y, x: {cure}"
         )
-    if series.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"{path} has {series.dtype} pixels: save the camera's own counts, 8 or 16 bit unsigned")
-    pixels = series.asarray().reshape(-1, *series.shape[-2:]).astype(np.uint16, copy=False)
-    if len(pixels) < MIN_PLANES:
-        raise InputError(f"{path} image {index} has {len(pixels)} planes, a bead stack needs {MIN_PLANES} or more")
+    pixels = series.asarray().reshape(-1, *series.shape[-2:])
     step = z_step_nm or (ome.z_step_nm if ome else None) or imagej[1]
     pixel = pixel_size_nm or (ome.pixel_size_nm if ome else None) or imagej[0]
-    if step is None:
+    measured = ome.z_um if ome and not z_step_nm and len(ome.z_um) == len(pixels) else None
+    return plain_stack(path, index, pixels, step, pixel, measured)
+
+
+def plain_stack(
+    path: Path,
+    fov: int,
+    pixels: NDArray[Any],
+    z_step_nm: float | None,
+    pixel_size_nm: float | None,
+    measured_um: NDArray[np.float64] | None = None,
+) -> BeadStack:
+    """Make a stack of planes in the order of their numbers.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is from.
+    fov : int
+        Number of the stack in that file or folder.
+    pixels : ndarray, shape (z, y, x)
+    z_step_nm, pixel_size_nm : float or None
+        As far as they are known.
+    measured_um : ndarray, shape (z,), optional
+        Stage readings; without them planes are taken to lie where they were meant to.
+
+    Raises
+    ------
+    InputError
+        No counts, too few planes, or unknown sampling.
+    """
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"{path} has {pixels.dtype} pixels: save the camera's own counts, 8 or 16 bit unsigned")
+    if len(pixels) < MIN_PLANES:
+        raise InputError(f"{path} image {fov} has {len(pixels)} planes, a bead stack needs {MIN_PLANES} or more")
+    if z_step_nm is None and measured_um is not None:
+        z_step_nm = 1000 * float(np.median(np.abs(np.diff(measured_um))))
+    if z_step_nm is None:
         raise InputError(f"{path} does not say how far its planes lie apart: give --z-step-nm")
-    if pixel is None:
+    if pixel_size_nm is None:
         raise InputError(f"{path} does not say its pixel size: give --pixel-size-nm")
-    # Without stage readings the planes are taken to lie where they were meant to.
-    nominal = np.arange(len(pixels)) * step / 1000
-    measured = ome.z_um if ome and not z_step_nm and len(ome.z_um) == len(pixels) else nominal
-    table = pd.DataFrame({"requested_z_um": nominal, "measured_z_um": measured})
+    nominal = np.arange(len(pixels)) * z_step_nm / 1000
+    table = pd.DataFrame({"requested_z_um": nominal, "measured_z_um": nominal if measured_um is None else measured_um})
     table = table.assign(x_um=math.nan, y_um=math.nan, exposure_ms=math.nan, illumination=None, time_s=math.nan)
+    counts = pixels.astype(np.uint16, copy=False)
     return BeadStack(
-        fov=index,
-        pixels=StackPixels(pixels, len(pixels)),
+        fov=fov,
+        pixels=StackPixels(counts, len(counts)),
         planes=table[list(COLUMNS)],
-        pixel_size_nm=float(pixel),
-        z_step_nm=float(step),
+        pixel_size_nm=float(pixel_size_nm),
+        z_step_nm=float(z_step_nm),
         units=None,
         source=path,
     )
