@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from typer.testing import CliRunner
 
 from easyzloc_mm.beads import Rules, beads_from_sources, build_bead_set, write_bead_report
 from easyzloc_mm.beads.bench import compare_limits, score
 from easyzloc_mm.beads.bench_slide import BLEACHED, photograph_slides
 from easyzloc_mm.beads.summary import fit_foci, label_consistency
+from easyzloc_mm.cli.app import app
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.profile import Profile
 from easyzloc_mm.profile_library import load_profile
@@ -229,3 +232,20 @@ def test_a_noise_image_without_beads_has_no_candidates_however_small(tmp_path: P
         with warnings.catch_warnings(), pytest.raises(InputError, match="no bead was found"):
             warnings.simplefilter("ignore", EasyZlocWarning)
             beads_from_sources([source], z_step_nm=50.0, pixel_size_nm=110.0)
+
+
+def test_the_command_says_which_real_rois_are_rejected_and_why(shared_data: Path, tmp_path: Path) -> None:
+    source, out = shared_data / "real_astigmatic_bead_rois_94.tif", tmp_path / "r.zarr"
+    sampling = ["--rois", "--pixel-size-nm", "122", "--z-step-nm", "50", "--out", str(out)]
+    done = CliRunner().invoke(app, ["beads", str(source), *sampling, "--json"])
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout.splitlines()[-1])
+    named = {number: why for why, numbers in said["rejected_rois"].items() for number in numbers}
+    reasons = read_bead_set(out).reason
+    assert named == {number: why for number, why in enumerate(reasons) if why}
+    assert said["rejected"] == {why: len(numbers) for why, numbers in said["rejected_rois"].items()}
+    # In this one two lobes part beyond focus; the others beside it are one.
+    assert 82 in named
+    assert said["label_repeat_nm"] < 0.5 * said["label_repeat_sharpness_nm"]
+    page = (tmp_path / "r_report" / "index.html").read_text(encoding="utf-8")
+    assert f"{reasons[82]}: " in page

@@ -4,7 +4,7 @@ from easyzloc_mm.beads.build import bead_set_from_rois, build_bead_set, count_re
 from easyzloc_mm.beads.judge import Rules
 from easyzloc_mm.beads.report import write_bead_report
 from easyzloc_mm.beads.sources import beads_from_sources
-from easyzloc_mm.beads.summary import offsets_in_words, summarise, summary_figures
+from easyzloc_mm.beads.summary import offsets_in_words, summarise, summary_figures, which_rejected
 
 __all__ = [
     "Rules",
@@ -15,5 +15,6 @@ __all__ = [
     "offsets_in_words",
     "summarise",
     "summary_figures",
+    "which_rejected",
     "write_bead_report",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from easyzloc_mm.beads.blur import confusion, narrowest_nm
 from easyzloc_mm.beads.limit import MeasuredPsf, measured_psf
 from easyzloc_mm.beads.report_pictures import BACKGROUND, draw_limit, draw_map, draw_psf, draw_widths, limits
-from easyzloc_mm.beads.summary import Summary, slide_nm_per_um, summarise
+from easyzloc_mm.beads.summary import Summary, slide_nm_per_um, summarise, which_rejected
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.store.bead_set import BeadSet
 from easyzloc_mm.store.page import Block, Heading, Paragraph, Picture, Rows, write_page
@@ -122,6 +122,9 @@ def _verdicts(beads: BeadSet, summary: Summary, folder: Path) -> list[Block]:
         )
     rows.append(("accepted", str(int(beads.accepted.sum())), "", "", ""))
     blocks: list[Block] = [Heading("Kept and rejected"), Rows(rows, header=True)]
+    if not beads.field_known:
+        lists = [f"{name}: {', '.join(map(str, rows))}" for name, rows in which_rejected(beads).items()]
+        blocks.append(Paragraph(f"Rejected ROIs by number, from 0. {'; '.join(lists) or 'None'}."))
     if beads.field_known:
         draw_map(beads, summary.foci, folder / "map.png")
         blocks += [

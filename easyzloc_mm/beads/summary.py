@@ -80,6 +80,12 @@ def summary_figures(beads: BeadSet, summary: Summary) -> dict[str, Any]:
     }
 
 
+def which_rejected(beads: BeadSet) -> dict[str, list[int]]:
+    """Return reason to the numbers (from 0) of the beads rejected for it."""
+    reasons = np.array(beads.reason)
+    return {str(reason): np.flatnonzero(reasons == reason).tolist() for reason in np.unique(reasons[~beads.accepted])}
+
+
 def offsets_in_words(stacks: list[dict[str, Any]]) -> str:
     """Say the offsets of `summary_figures`' stacks in one line, for a terminal."""
     said = [

@@ -106,6 +106,7 @@ def beads(
         offsets_in_words,
         summarise,
         summary_figures,
+        which_rejected,
         write_bead_report,
     )
     from easyzloc_mm.errors import InputError
@@ -132,6 +133,13 @@ def beads(
     summary = summarise(bead_set)
     write_bead_report(bead_set, page, summary)
     figures = summary_figures(bead_set, summary)
+    more: dict[str, object] = {}
+    if rois and as_json:
+        more = {"rejected_rois": which_rejected(bead_set)}
+    elif rois:
+        more = {f"ROIs: {why}": ", ".join(map(str, rows)) for why, rows in which_rejected(bead_set).items()}
+    elif not as_json:
+        more = {"stack_offsets": offsets_in_words(figures["stacks"])}
     finish(
         {
             "out": out,
@@ -141,7 +149,7 @@ def beads(
             "regions": len(set(bead_set.region[bead_set.accepted].tolist())),
             "units_estimated": bead_set.units.estimated,
             **figures,
-            **({} if as_json else {"stack_offsets": offsets_in_words(figures["stacks"])}),
+            **more,
             "report": page / "index.html",
         },
         as_json=as_json,
@@ -206,7 +214,7 @@ def camera_calibrate(
             "flat_frames": camera.flat_frames,
         },
         as_json=as_json,
-        title="camera: copy the first three into the profile's [camera]",
+        title="camera: copy the first three figures into the profile, section camera",
     )
 
 
