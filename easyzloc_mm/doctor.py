@@ -29,8 +29,8 @@ class Finding:
     text: str
 
 
-def examine(profile: Profile, folder: Path | None = None) -> list[Finding]:
-    """Check Python, packages, disk and the devices that `profile` names. Moves no stage, opens no shutter.
+def examine(profile: Profile, folder: Path | None = None, model: Path | None = None) -> list[Finding]:
+    """Check Python, packages, disk, speed and the devices that `profile` names. Moves no stage, opens no shutter.
 
     Parameters
     ----------
@@ -38,8 +38,15 @@ def examine(profile: Profile, folder: Path | None = None) -> list[Finding]:
         The instrument to connect to.
     folder : Path, optional
         Where runs will be written; the current folder by default. Its free space and speed are measured.
+    model : Path, optional
+        Model bundle whose speed on this computer is held against the camera's.
+
+    Raises
+    ------
+    InputError
+        `model` is not one, or of another instrument.
     """
-    return [*_software(), *_disk(profile, folder or Path.cwd()), *_instrument(profile)]
+    return [*_software(), *_disk(profile, folder or Path.cwd()), _pace(profile, model), *_instrument(profile)]
 
 
 def _software() -> list[Finding]:
@@ -85,6 +92,26 @@ def _disk(profile: Profile, folder: Path) -> list[Finding]:
             f"writes {speed:.0f} MB/s; this camera at {profile.imaging.exposure_ms:g} ms gives {needed:.0f} MB/s",
         ),
     ]
+
+
+def _pace(profile: Profile, model: Path | None) -> Finding:
+    if model is None:
+        return Finding("localisation speed", "ok", "not measured: give --model MODEL to see if this PC keeps up")
+    from easyzloc_mm.localize.pace import measure_pace
+    from easyzloc_mm.network import ModelBundle
+
+    ModelBundle.load(model, profile)  # refuses a model of another instrument
+    pace = measure_pace(profile, model)
+    camera = 1000 / profile.imaging.exposure_ms
+    text = (
+        f"{pace.frames_per_s:.0f} frames/s with {pace.spots_per_frame:.0f} molecules each, by {pace.workers} "
+        f"process(es); this camera gives {camera:.0f} at {profile.imaging.exposure_ms:g} ms"
+    )
+    if pace.frames_per_s > camera:
+        return Finding("localisation speed", "ok", text)
+    slow = "no frame will be lost, but localisation will lag and catch up after the camera stops"
+    remedy = "; localize.refine = false in the profile is faster" if profile.localize.refine else ""
+    return Finding("localisation speed", "warn", f"{text}: {slow}{remedy}")
 
 
 def _instrument(profile: Profile) -> list[Finding]:

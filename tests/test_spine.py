@@ -289,3 +289,15 @@ def test_the_network_alone_leaves_x_and_y_to_the_gaussian_fit(walk: Walk) -> Non
     # Refinement moves most spots, by less than a pixel: it looks for the same molecule.
     assert (moved > 0).any()
     assert np.median(moved[moved > 0]) < 1.0
+
+
+@pytest.mark.parametrize(("exposure_ms", "status"), [(1000.0, "ok"), (0.02, "warn")])
+def test_the_doctor_says_whether_this_computer_keeps_up(
+    walk: Walk, tmp_path: Path, exposure_ms: float, status: str
+) -> None:
+    profile = write_profile(tmp_path, **{"exposure_ms = 30.0": f"exposure_ms = {exposure_ms}"})
+    found = command("doctor", "--profile", profile, "--model", walk.model)
+    assert found["healthy"] is True
+    (speed,) = (finding for finding in found["findings"] if finding["subject"] == "localisation speed")
+    assert speed["status"] == status
+    assert ("lag" in speed["text"]) == (status == "warn")

@@ -7,19 +7,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from easyzloc_mm.analysis.canvas import LOOK, Canvas
+from easyzloc_mm.analysis.pore_analysis import Analysis
 from easyzloc_mm.analysis.pore_paper import BANDWIDTH_NM, SPACING_NM, paper_peaks
 from easyzloc_mm.analysis.pore_population import PoreData
 from easyzloc_mm.analysis.render import Style, depth_bar, show
 from easyzloc_mm.store.pictures import picture
-
-if TYPE_CHECKING:
-    from easyzloc_mm.analysis.npc import Analysis
 
 PROFILES, GALLERY = 12, 8
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#767676"

@@ -140,11 +140,9 @@ def draw_drift(run: Path, out: Path) -> None:
             taken = drift[axis].to_numpy() * (1.0 if axis == "z" else pixel)
             axes.plot(drift["frame"], taken, color=COLOURS[axis], lw=2.2, label="taken out")
             axes.set(xlabel="frame", ylabel=f"drift in {axis} (nm)")
-            axes.set_title(_short(str(told.get("method_z" if axis == "z" else "method_xy", ""))), fontsize=8.5)
             axes.grid(alpha=0.25)
             if len(axes.lines) > 1:
                 axes.legend(fontsize=7.5, frameon=False)
-
-
-def _short(said: str) -> str:
-    return said if len(said) <= 58 else said[:57] + "…"
+        along, deep = (str(told.get(name, "")) for name in ("method_xy", "method_z"))
+        said = f"x, y, z: {along}" if along == deep else f"x, y: {along}\nz: {deep}"
+        figure.suptitle(said, fontsize=8.5)

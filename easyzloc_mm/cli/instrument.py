@@ -121,13 +121,16 @@ def profile_new(
 
 def doctor(
     profile: Annotated[str, typer.Option("--profile", "-p", help="Profile to hold against the devices.")] = "demo",
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", help="Model, to see if this PC keeps up with this camera.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check versions, devices, and the profile against the devices. Moves nothing."""
+    """Check versions, disk, speed, and the profile against the devices. Moves nothing."""
     from easyzloc_mm.doctor import examine
     from easyzloc_mm.profile_library import load_profile
 
-    findings = examine(load_profile(profile))
+    findings = examine(load_profile(profile), model=model)
     failed = [finding for finding in findings if finding.status == "fail"]
     if as_json:
         finish({"healthy": not failed, "findings": [vars(finding) for finding in findings]}, as_json=True)

@@ -32,6 +32,9 @@ def write_demo_report(
     draw_drift(corrected, folder / "drift.png")
     blocks: list[Block] = [
         Picture("depth.png", "Every localisation that can be believed, drift-corrected; colour is depth."),
+        Picture(
+            "slice.png", "The same picture from the side: a slice through its densest part, depth in true proportion."
+        ),
         Heading("How close to the truth"),
         Paragraph(
             "Only a simulation knows where each molecule was. Errors are of single localisations, before drift "
@@ -102,7 +105,7 @@ def _pore_blocks(out: Path, folder: Path, result: dict[str, Any], pores: dict[st
         return [*blocks, Paragraph("Too few pores were found to measure their rings: a longer run shows them.")]
     for name, caption in (
         ("average_pore.png", f"The average of {pores['pores']} pores: from above, from the side, and along z."),
-        ("single_pore.png", "One pore from above and in an xz slice."),
+        ("figure_6.png", "Single pores from above and from the side, and their average."),
     ):
         source = out / "npc" / name
         if source.exists():
