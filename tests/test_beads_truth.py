@@ -175,7 +175,7 @@ def test_bad_stacks_each_have_their_own_message(tmp_path: Path) -> None:
 
 def test_saturated_beads_are_named_as_the_cause(slides: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
     stack = open_bead_stacks(slides[0])[0]
-    pixels = np.clip((np.asarray(stack.pixels).astype(int) - 100) * 400, 0, 65535)
+    pixels = np.clip((np.asarray(stack.pixels).astype(int) - 100) * 100, 0, 65535)
     with (
         warnings.catch_warnings(),
         pytest.raises(InputError, match=r"none of the \d+ candidates is a usable bead .*saturated"),
@@ -183,7 +183,7 @@ def test_saturated_beads_are_named_as_the_cause(slides: tuple[Path, pd.DataFrame
         warnings.simplefilter("ignore", EasyZlocWarning)
         beads_from_sources(
             [_tiff(tmp_path, "bright.tif", pixels)],
-            z_step_nm=50.0, pixel_size_nm=110.0, baseline_adu=0, electrons_per_adu=0.0011,
+            z_step_nm=50.0, pixel_size_nm=110.0, baseline_adu=0, electrons_per_adu=0.0045,
         )  # fmt: skip
 
 

@@ -79,7 +79,7 @@ def check_stacks(stacks: Sequence[BeadStack]) -> None:
             _warn(f"{name_of(stack)} runs downwards; its planes were put in rising order")
 
 
-def check_light(stack: BeadStack, brightest: Real, full_scale_adu: int | None) -> None:
+def check_light(stack: BeadStack, slabs: NDArray[np.float32], full_scale_adu: int) -> None:
     """Refuse a stack that shows nothing, or nothing but its own saturation.
 
     Raises
@@ -87,12 +87,11 @@ def check_light(stack: BeadStack, brightest: Real, full_scale_adu: int | None) -
     InputError
         Blank, or white.
     """
-    if np.ptp(brightest) == 0 and full_scale_adu is not None and brightest[0] >= full_scale_adu:
+    # Not the brightest pixels: one that is stuck at the upper end says nothing of the others.
+    if float(np.median(slabs)) >= full_scale_adu:
         raise InputError(f"{name_of(stack)} is saturated in every plane: lower the exposure or the light")
-    if np.ptp(brightest) == 0:
-        raise InputError(
-            f"{name_of(stack)} is blank: every plane has the same brightest pixel; check light and shutter"
-        )
+    if np.ptp(slabs) == 0:
+        raise InputError(f"{name_of(stack)} is blank: all pixels of all planes are alike; check light and shutter")
 
 
 def check_directions(stacks: Sequence[BeadStack], stack: NDArray[np.int64], profiles: Real) -> None:

@@ -43,7 +43,7 @@ def survey(stack: BeadStack) -> tuple[NDArray[np.uint16], Real, pd.DataFrame, di
     z_nm = taken_nm[order]
     overview = look_through(stack.pixels, order, z_nm)
     full_scale = stack.full_scale_adu or full_scale_of(float(overview.brightest.max()))
-    check_light(stack, overview.brightest, full_scale)
+    check_light(stack, overview.slabs, full_scale)
     focus_nm, paper_nm = (float(taken_nm[plane]) for plane in (overview.focus, overview.paper_focus))
     if abs(focus_nm - paper_nm) > FOCUS_DISPUTE_NM:
         warnings.warn(

@@ -82,7 +82,10 @@ def acquire_beads(
 
 
 def beads(
-    sources: Annotated[list[Path], typer.Argument(help="Bead stacks (OME-Zarr or TIFF), or ROI stacks with --rois.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(help="Bead stacks: OME-Zarr, TIFF, a folder of TIFFs, NDTiff; or ROI stacks with --rois."),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Bead data set to write, beads.zarr.")],
     rois: Annotated[bool, typer.Option("--rois", help="The sources are ready-cut ROIs, (N,Z,Y,X).")] = False,
     pixel_size_nm: Annotated[float | None, typer.Option("--pixel-size-nm", help="Where the file does not say.")] = None,
