@@ -18,7 +18,7 @@ from easyzloc_mm.network.psf_field import KNOTS, PITCH_PX, BlurTable
 from easyzloc_mm.profile import Profile
 from easyzloc_mm.simulator.optics import OpticsModel, embedded_optics
 from easyzloc_mm.simulator.scene import POWERS, Scene, Setting
-from easyzloc_mm.store.bead_set import BeadSet
+from easyzloc_mm.store.bead_set import ARRAYS, LATER_ARRAYS, BeadSet
 from easyzloc_mm.store.bead_stacks import COLUMNS, BeadStack, StackPixels
 
 Progress = Callable[[str, float], None]
@@ -113,8 +113,7 @@ def subset(beads: BeadSet, chosen: NDArray[np.integer]) -> BeadSet:
     """Take the beads with indices `chosen` alone."""
     return dataclasses.replace(
         beads,
-        **{name: getattr(beads, name)[chosen] for name in ("rois", "z_nm", "x", "y", "roi_x0", "roi_y0", "stack",
-                                                           "region", "accepted")},
+        **{name: getattr(beads, name)[chosen] for name in (*ARRAYS, *LATER_ARRAYS)},
         reason=tuple(beads.reason[i] for i in chosen),
         measures=beads.measures.iloc[chosen].reset_index(drop=True),
     )  # fmt: skip

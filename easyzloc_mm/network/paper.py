@@ -36,9 +36,8 @@ def recorded_planes(
     for index in chosen:
         labels = beads.z_nm[index]
         planes = np.flatnonzero(np.isfinite(labels) & (labels >= z_range_nm[0]) & (labels <= z_range_nm[1]))
-        x, y = beads.x[index] - beads.roi_x0[index], beads.y[index] - beads.roi_y0[index]
-        middle = np.ones(len(planes))
-        crops.append(crop_photons(beads.rois[index], planes, x * middle, y * middle, beads.units))
+        x, y = beads.centres(index, labels[planes])
+        crops.append(crop_photons(beads.rois[index], planes, x, y, beads.units))
         bead.append(np.full(len(planes), index, np.int64))
         z_nm.append(labels[planes].astype(float))
     return np.concatenate(crops), np.concatenate(bead), np.concatenate(z_nm)

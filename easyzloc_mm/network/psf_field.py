@@ -133,10 +133,11 @@ class BlurSource:
             scale = float(photons[near].sum(axis=(1, 2)).mean())
             inside = (z_nm > start + pitch) & (z_nm < start + (knots - 2) * pitch)
             along_z = _z_fit(z_nm[inside], start, pitch, knots) / scale
-            centre = beads.x[bead] - beads.roi_x0[bead], beads.y[bead] - beads.roi_y0[bead]
-            columns, rows = (_registration(photons.shape[2], at) for at in centre)
+            # The stage's sideways motion is taken out knot by knot: within one it is a few nanometres.
+            path = beads.centres(bead, start + pitch * np.arange(knots))
+            columns, rows = (np.stack([_registration(photons.shape[2], at) for at in axis]) for axis in path)
             smooth = np.tensordot(along_z, photons[inside], axes=1)
-            coefficients[row] = rows @ smooth @ columns.T
+            coefficients[row] = rows @ smooth @ columns.transpose(0, 2, 1)
         table = BlurTable(
             coefficients=coefficients,
             z_start_nm=start,
