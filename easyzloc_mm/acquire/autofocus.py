@@ -23,6 +23,8 @@ SHIFTS = 3
 """How often the search follows a maximum at its end."""
 DISTINCT = 6.0
 """By so many times the scatter of its neighbours the maximum must stand out."""
+NOISE_SCATTER = 9.0
+"""Standard deviation of `sharpness` over its mean in images of noise alone, times the root of their pixels (measured)."""
 
 
 class NoFocusError(EasyZlocError):
@@ -111,13 +113,13 @@ def find_focus(
             for _ in range(SHIFTS + 1):
                 if progress:
                     progress(f"autofocus around {middle:.1f} um")
-                z_um, values, _ = scan(middle - reach_um, middle + reach_um, COARSE_STEP_UM)
+                z_um, values, images = scan(middle - reach_um, middle + reach_um, COARSE_STEP_UM)
                 best = int(np.argmax(values))
                 middle = float(z_um[best])
                 at_end = best in (0, len(values) - 1)
                 if not at_end or not limits.z_min_um < middle < limits.z_max_um:
                     break
-            if at_end or not _distinct(values):
+            if at_end or not _distinct(values, images[0].size):
                 raise NoFocusError(f"no plane between {z_um[0]:.1f} and {z_um[-1]:.1f} um is sharper than the others")
         for _ in range(SHIFTS):
             z_um, values, images = scan(middle - FINE_REACH_UM, middle + FINE_REACH_UM, FINE_STEP_UM)
@@ -125,15 +127,16 @@ def find_focus(
             middle = float(z_um[best])
             if 0 < best < len(values) - 1:
                 break
-        if not _distinct(values):
+        if not _distinct(values, images[0].size):
             raise NoFocusError(f"no plane between {z_um[0]:.1f} and {z_um[-1]:.1f} um is sharper than the others")
     return Focus(_vertex(z_um, values), images[best])
 
 
-def _distinct(values: Real) -> bool:
-    """Whether the maximum stands out of the scatter between neighbouring planes."""
+def _distinct(values: Real, pixels: int) -> bool:
+    """Whether the maximum stands out of the scatter between neighbouring planes, and of that of noise alone."""
+    middle = float(np.median(values))
     scatter = 1.4826 * float(np.median(np.abs(np.diff(np.sort(values)[: max(3, len(values) // 2)]))))
-    return float(values.max() - np.median(values)) > max(DISTINCT * scatter, 0.05 * float(np.median(values)))
+    return float(values.max()) - middle > DISTINCT * max(scatter, middle * NOISE_SCATTER / np.sqrt(pixels))
 
 
 def _vertex(z_um: Real, values: Real) -> float:
