@@ -24,7 +24,7 @@ SHIFTS = 3
 DISTINCT = 6.0
 """By so many times the scatter of its neighbours the maximum must stand out."""
 NOISE_SCATTER = 9.0
-"""Standard deviation of `sharpness` in images of noise alone over its mean, times the root of their pixels: measured."""
+"""Relative standard deviation of `sharpness` in images of noise alone, times the root of their pixels (measured)."""
 
 
 class NoFocusError(EasyZlocError):
