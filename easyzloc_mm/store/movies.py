@@ -192,6 +192,8 @@ def _open_ndtiff(path: Path) -> Movie:
         axes = {name: list(values) for name, values in data.axes.items() if len(values) > 1}
     except Exception as error:  # ndstorage raises whatever its parser meets
         raise InputError(f"{path} cannot be read as NDTiff: {error}") from None
+    if not data.axes:  # one that is only just being begun has an index without images
+        raise InputError(f"movie {path} is empty: record it again")
     if len(axes) > 1:
         raise _refuse_axes(path, ",".join(axes), tuple(len(values) for values in axes.values()))
     fixed = {name: next(iter(values)) for name, values in data.axes.items() if len(values) == 1}
