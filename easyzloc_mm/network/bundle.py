@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 3
 BLUR = "blur.npz"
 """The blur that the beads measured, beside the network."""
+MAX_LPZ_NM = 200.0
+"""A spot whose z is not known better than to a gross error is ambiguous, however honest its uncertainty."""
 PIXEL_SIZE_TOLERANCE = 0.01
 BATCH = 256
 OUT_OF_RANGE, AMBIGUOUS, UNFAMILIAR, OUTSIDE_FIELD = 1, 2, 4, 8
@@ -248,7 +250,7 @@ class ModelBundle:
                 allowed = np.interp(np.log(refined.photons), limit["log_photons"], limit["deviance"])
                 flag |= np.where(refined.deviance > allowed, UNFAMILIAR, 0).astype(np.uint8)
             threshold = self.calibration["ambiguity"]["refined" if refine else "network"]["threshold"]
-            flag |= np.where(mistaken > threshold, AMBIGUOUS, 0).astype(np.uint8)
+            flag |= np.where((mistaken > threshold) | (lpz > MAX_LPZ_NM), AMBIGUOUS, 0).astype(np.uint8)
             unfamiliar = self.strangeness(raw[:, 3 * COMPONENTS :]) > self.calibration["novelty"]["threshold"]
             flag |= np.where(unfamiliar, UNFAMILIAR, 0).astype(np.uint8)
         flag |= np.where((z < low) | (z > high), OUT_OF_RANGE, 0).astype(np.uint8)
