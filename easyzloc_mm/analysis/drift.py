@@ -171,16 +171,11 @@ def _lateral(work: _Work, method: str) -> tuple[Real, str, str]:
     still = np.zeros((work.frames, 2))
     if method == "none":
         return still, "not corrected", "as asked"
-    if method in ("auto", "fiducials"):
-        found, said, fault = _marked(work, "xy")
-        if found is not None and (
-            method == "fiducials" or work.agreeing["xy"] >= ENOUGH_MARKERS or work.chosen is not None
-        ):
-            return found, said, "as asked" if method == "fiducials" else f"markers were found, and they agree{fault}"
-        if method == "fiducials":
-            raise InputError(f"no drift by fiducials: {_why_not(work, fault)}")
-    else:
-        found, fault = None, ""
+    found, said, settled, fault = _by_markers(work, "xy", method)
+    if found is not None and settled:
+        return found, said, settled
+    if method == "fiducials":
+        raise InputError(f"no drift by fiducials: {_why_not(work, fault)}")
     ways: dict[str, tuple[Real, str]] = {}
     faults: dict[str, str] = {}
     path, said = rcc_path(work.structure, work.frames, work.shape_yx, work.pixel_nm) if method != "aim" else (None, "")
@@ -219,20 +214,11 @@ def _axial(work: _Work, method: str, xy: Real) -> tuple[Real, str, str]:
         return still, "not corrected: the table is 2D", "it has no column z"
     if method == "none":
         return still, "not corrected", "as asked"
-    if method in ("auto", "fiducials"):
-        found, said, fault = _marked(work, "z")
-        if found is not None and (
-            method == "fiducials" or work.agreeing["z"] >= ENOUGH_MARKERS or work.chosen is not None
-        ):
-            return (
-                found[:, 0],
-                said,
-                "as asked" if method == "fiducials" else f"markers were found, and they agree{fault}",
-            )
-        if method == "fiducials":
-            raise InputError(f"no drift in z by fiducials: {_why_not(work, fault)}; use --z-method auto")
-    else:
-        found, fault = None, ""
+    found, said, settled, fault = _by_markers(work, "z", method)
+    if found is not None and settled:
+        return found[:, 0], said, settled
+    if method == "fiducials":
+        raise InputError(f"no drift in z by fiducials: {_why_not(work, fault)}; use --z-method auto")
     ways: dict[str, tuple[Real, str]] = {}
     faults: dict[str, str] = {}
 
@@ -287,6 +273,17 @@ def _sharpest(work: _Work, axes: str, still: Real, ways: dict[str, tuple[Real, s
     told = ", ".join(f"{name} {value / max(none, 1e-12):.3f}" for name, value in values.items())
     path, said = ways[best]
     return path, said, f"sharpest of what was tried (1 = uncorrected): {told}"
+
+
+def _by_markers(work: _Work, axes: str, method: str) -> tuple[Real | None, str, str, str]:
+    """Ask the markers, if they are to speak: path, what was done, why that settles it (or nothing), what was wrong."""
+    if method not in ("auto", "fiducials"):
+        return None, "", "", ""
+    found, said, fault = _marked(work, axes)
+    if method == "fiducials":
+        return found, said, "as asked", fault
+    enough = work.agreeing[axes] >= ENOUGH_MARKERS or work.chosen is not None
+    return found, said, f"markers were found, and they agree{fault}" if enough else "", fault
 
 
 def _marked(work: _Work, axes: str) -> tuple[Real | None, str, str]:
