@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 from easyzloc_mm.localize.detect import detect
 from easyzloc_mm.localize.fit import detect_frames, fit_spots
+from easyzloc_mm.localize.made_up import gaussian_frames
 from easyzloc_mm.profile import CameraUnits, Fit
 from easyzloc_mm.quiet import picasso
 
@@ -105,12 +105,6 @@ def bench_fit() -> dict[str, Any]:
 
 
 def _frames() -> NDArray[np.uint16]:
-    rng = np.random.default_rng(0)
-    frames = np.empty((FRAMES, FRAME_PX, FRAME_PX), np.uint16)
-    for frame in frames:
-        light = np.zeros((FRAME_PX, FRAME_PX), np.float32)
-        place = rng.integers(0, FRAME_PX, (EMITTERS, 2))
-        np.add.at(light, (place[:, 0], place[:, 1]), SPOT_ADU)
-        expected = gaussian_filter(light, SPOT_SIGMA_PX) + BACKGROUND_ADU
-        frame[:] = np.clip(rng.poisson(expected) + BASELINE_ADU + rng.normal(0, 2, expected.shape), 0, 65535)
-    return frames
+    return gaussian_frames(
+        (FRAME_PX, FRAME_PX), FRAMES, EMITTERS, SPOT_ADU, BACKGROUND_ADU, SPOT_SIGMA_PX, baseline_adu=BASELINE_ADU
+    )

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
+from easyzloc_mm.localize.made_up import gaussian_frames
 from easyzloc_mm.localize.pipeline import Localizer
 from easyzloc_mm.localize.settings import LocalizerSettings, live_workers
 from easyzloc_mm.profile import Profile
@@ -53,15 +53,13 @@ def measure_pace(profile: Profile, model: Path) -> Pace:
         Model bundle.
     """
     camera = profile.camera
-    rng = np.random.default_rng(0)
     shape = (camera.height_px, camera.width_px)
-    light = np.zeros(shape)
-    molecules = max(int(MOLECULES_PER_MPX * light.size / 1e6), 1)
-    light[rng.integers(8, shape[0] - 8, molecules), rng.integers(8, shape[1] - 8, molecules)] = PHOTONS
-    expected = gaussian_filter(light, SIGMA_PX) + BACKGROUND
     units = camera.units
-    frames = np.stack([units.baseline_adu + rng.poisson(expected) / units.electrons_per_adu for _ in range(FRAMES)])
-    frames = np.clip(frames, 0, 65535).astype(np.uint16)
+    molecules = max(int(MOLECULES_PER_MPX * shape[0] * shape[1] / 1e6), 1)
+    frames = gaussian_frames(
+        shape, FRAMES, molecules, PHOTONS, BACKGROUND, SIGMA_PX,
+        baseline_adu=units.baseline_adu, electrons_per_adu=units.electrons_per_adu,
+    )  # fmt: skip
     settings = LocalizerSettings(model=model, units=units, localize=profile.localize, camera_map=camera.map)
     localizer = Localizer(settings)
     localizer.warm_up()
