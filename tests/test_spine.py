@@ -147,11 +147,13 @@ def test_analysis_and_exports_follow(walk: Walk) -> None:
     command("undrift", walk.run, "--out", corrected)
     command("render", corrected, "--out", walk.folder / "cell.png")
     assert (walk.folder / "cell.png").stat().st_size > 1000
-    command("export", corrected, "--out", walk.folder / "cell.hdf5")
+    said = command("export", corrected, "--out", walk.folder / "cell.hdf5")
     locs, info = io.load_locs(str(walk.folder / "cell.hdf5"))
     table, _ = read_localizations(corrected)
-    assert len(locs) == len(table)
-    np.testing.assert_allclose(np.sort(locs["z"]), np.sort(table["z"]), rtol=1e-6)
+    # Without its drift, a molecule at the image's edge may lie outside of it, where Picasso shows none.
+    inside = table[(table[["x", "y"]] >= 0).all(axis=1) & (table[["x", "y"]] < SIZE_PX).all(axis=1)]
+    assert len(locs) == len(inside) == said["rows"] >= 0.95 * len(table)
+    np.testing.assert_allclose(np.sort(locs["z"]), np.sort(inside["z"]), rtol=1e-6)
     assert info[0]["Width"] == SIZE_PX
 
 
