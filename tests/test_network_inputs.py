@@ -10,7 +10,8 @@ from scipy.optimize import minimize
 from easyzloc_mm.benchmarks.embedded import MoleculeMaker, true_table
 from easyzloc_mm.network.architecture import bicubic_matrix
 from easyzloc_mm.network.augment import MoleculeDomain, draw_molecules
-from easyzloc_mm.network.inputs import crop_photons, network_input
+from easyzloc_mm.network.crop_kernels import CELLS, KNOTS_PER_PX, MAX_AWAY_PX, ordered, point_image, workspace
+from easyzloc_mm.network.inputs import ROI_PX, crop_photons, network_input
 from easyzloc_mm.network.likelihood import fit_spots
 from easyzloc_mm.network.psf_field import PITCH_PX, BlurSource, BlurTable
 from easyzloc_mm.profile import CameraUnits
@@ -94,6 +95,30 @@ def test_drawn_molecules_have_the_mean_and_the_poisson_variance_of_the_exact_blu
     assert np.abs(error).max() < 5
     border = drawn.crops[:, 0, :]
     assert border.var() == pytest.approx(border.mean() + 1.5**2, rel=0.05)
+
+
+@pytest.mark.parametrize("x", [-MAX_AWAY_PX, -0.31, 0.0, 0.5, MAX_AWAY_PX])
+@pytest.mark.parametrize(("y", "z_nm"), [(-MAX_AWAY_PX, -390.0), (0.0, 0.0), (0.77, 120.0), (MAX_AWAY_PX, 400.0)])
+def test_the_fits_image_and_its_derivatives_are_scipys(table: BlurTable, x: float, y: float, z_nm: float) -> None:
+    images, place = np.zeros(4 * CELLS, np.float32), np.zeros(CELLS, np.float32)
+    # Where each pixel lies in the kernels' order; 0 where none does.
+    ordered(np.arange(1, ROI_PX**2 + 1, dtype=np.float32).reshape(ROI_PX, ROI_PX), np.float32(0), place)
+    flat = table.coefficients.reshape(*table.coefficients.shape[:2], -1)[0]
+    point_image(flat, x, y, (z_nm - table.z_start_nm) / table.z_pitch_nm, workspace(), images)
+    pixels = np.empty((4, ROI_PX**2))
+    pixels[:, place[place > 0].astype(int) - 1] = images.reshape(4, CELLS)[:, place > 0]
+    scale = [1, -KNOTS_PER_PX, -KNOTS_PER_PX, 1 / table.z_pitch_nm]
+    said = pixels.reshape(4, ROI_PX, ROI_PX) * np.array(scale)[:, None, None]
+    true = _image(table, x, y, z_nm)
+    assert np.abs(said[0] - true).max() < 1e-5 * true.max()
+    for derivative, step, nudge in (
+        (said[1], (1e-3, 0, 0), 1e-3),
+        (said[2], (0, 1e-3, 0), 1e-3),
+        (said[3], (0, 0, 0.1), 0.1),
+    ):
+        ahead, behind = (_image(table, *np.add((x, y, z_nm), np.multiply(sign, step))) for sign in (1, -1))
+        slope = (ahead - behind) / (2 * nudge)
+        assert np.abs(derivative - slope).max() < 1e-3 * np.abs(slope).max()
 
 
 def test_the_fit_agrees_with_scipy_on_the_same_likelihood(table: BlurTable) -> None:

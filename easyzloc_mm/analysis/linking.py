@@ -131,19 +131,3 @@ def link_run(
         "max_distance_nm": distance,
         "mean_frames": float(linked["n"].mean()) if len(linked) else None,
     }
-
-
-def export_run(
-    run: Path,
-    out: Path,
-    file_format: str,
-    *,
-    where: str | None = None,
-    pixel_size_nm: float | None = None,
-    overwrite: bool = False,
-) -> dict[str, Any]:
-    """Write a table for another program (`store.exports`): ``rows`` written of ``rows_in_run`` (chosen by `where`)."""
-    out = check_output(Path(out), overwrite=overwrite)
-    table, facts = load(run, where=where, pixel_size_nm=pixel_size_nm)
-    rows = export_table(out, file_format, table, facts, overwrite=overwrite)
-    return {"rows": rows, "rows_in_run": len(table)}

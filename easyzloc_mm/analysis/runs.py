@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from easyzloc_mm.analysis.linking import export_run, link_run
+from easyzloc_mm.analysis.linking import link_run
 from easyzloc_mm.analysis.npc import npc_run
 from easyzloc_mm.analysis.rendering import render_run, slice_run
 from easyzloc_mm.analysis.resolution import resolution_run
+from easyzloc_mm.analysis.tables import export_run
 from easyzloc_mm.analysis.undrift import draw_drift, undo_run, undrift_run
 
 __all__ = [

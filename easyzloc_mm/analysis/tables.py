@@ -10,7 +10,9 @@ import pandas as pd
 
 from easyzloc_mm.analysis.where import select
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.store.exports import export_table
 from easyzloc_mm.store.imports import read_table
+from easyzloc_mm.store.output import check_output
 
 UNKNOWN_LATERAL_NM = 15.0
 UNKNOWN_LPZ_TIMES = 2.5
@@ -80,3 +82,19 @@ def believed(
     if kept.empty:
         raise InputError(f"{path} has no localisation whose z can be believed: nothing to show")
     return kept, {**facts, "lpz_known": "lpz" in table}
+
+
+def export_run(
+    run: Path,
+    out: Path,
+    file_format: str,
+    *,
+    where: str | None = None,
+    pixel_size_nm: float | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Write a table for another program (`store.exports`): ``rows`` written of ``rows_in_run`` (chosen by `where`)."""
+    out = check_output(Path(out), overwrite=overwrite)
+    table, facts = load(run, where=where, pixel_size_nm=pixel_size_nm)
+    rows = export_table(out, file_format, table, facts, overwrite=overwrite)
+    return {"rows": rows, "rows_in_run": len(table)}

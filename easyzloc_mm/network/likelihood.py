@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.network.likelihood_kernels import fit
-from easyzloc_mm.network.psf_field import PITCH_PX, BlurTable
+from easyzloc_mm.network.psf_field import BlurTable
 
 Floats = NDArray[np.float32]
 Real = NDArray[np.float64]
@@ -99,10 +99,9 @@ def fit_spots(
     knots = (starts - table.z_start_nm) / table.z_pitch_nm
     fit(
         np.ascontiguousarray(crops, np.float32),
-        table.coefficients,
+        table.coefficients.reshape(*table.coefficients.shape[:2], -1),
         np.ascontiguousarray(place, np.int64),
         np.ascontiguousarray(knots),
-        PITCH_PX,
         read_noise_e**2,
         np.ascontiguousarray(expected),
         knowledge,

@@ -32,23 +32,6 @@ def lateral(offset, pitch, knots, base, value, slope):  # type: ignore[no-untype
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def axial(table, z, plane, plane_by_z):  # type: ignore[no-untyped-def]
-    """Lateral coefficients at depth `z` (in knots), and their derivative by `z`."""
-    t = min(max(z, 1.0), table.shape[0] - 2.001)
-    first = int(t) - 1
-    w = np.empty(4)
-    dw = np.empty(4)
-    weights(t - int(t), w, dw)
-    w0, w1, w2, w3 = np.float32(w[0]), np.float32(w[1]), np.float32(w[2]), np.float32(w[3])
-    d0, d1, d2, d3 = np.float32(dw[0]), np.float32(dw[1]), np.float32(dw[2]), np.float32(dw[3])
-    for a in range(table.shape[1]):
-        for b in range(table.shape[2]):
-            c0, c1, c2, c3 = table[first, a, b], table[first + 1, a, b], table[first + 2, a, b], table[first + 3, a, b]
-            plane[a, b] = w0 * c0 + w1 * c1 + w2 * c2 + w3 * c3
-            plane_by_z[a, b] = d0 * c0 + d1 * c1 + d2 * c2 + d3 * c3
-
-
-@numba.njit(nogil=True, cache=True, fastmath=True)
 def along(values, base, weight, out):  # type: ignore[no-untyped-def]
     """Go from knots to pixels along the first axis, and make it the second: (KNOTS, m) to (m, size).
 
