@@ -33,9 +33,9 @@ ROOT_HALF_BITS, MANTISSA_BITS = np.int32(0x3F3504F3), np.int32(23)
 def _deviance(data, pixel, cells):  # type: ignore[no-untyped-def]
     """Twice the negative log likelihood against that of a perfect fit.
 
-    `cells` holds the expected photons first, and data over expected third; the rest is workspace. The logarithm is Cephes'
-    (Moshier 1992), written out so that eight run at a time: single precision, which over a crop adds up to less than a
-    tenth of what `CONVERGED` asks for.
+    `cells` holds the expected photons first, and data over expected third; the rest is workspace. The logarithm is that
+    of Cephes (Moshier 1992), written out so that eight run at a time: single precision, which over a crop adds up to
+    less than a tenth of what `CONVERGED` asks for.
     """
     expected, ratio, mantissa = cells[0], cells[2], cells[3]
     bits = mantissa.view(np.int32)
