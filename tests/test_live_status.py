@@ -77,9 +77,10 @@ def test_an_empty_beginning_says_nothing_wrong() -> None:
 
 def test_the_stage_follows_the_molecules_within_its_range_and_goes_back(tmp_path: Path) -> None:
     profile = bench_profile(tmp_path).replace(
-        imaging={"hold_focus_nm": 100.0, "hold_focus_range_um": 0.5}, limits={"z_min_um": -0.3}
-    )
-    drifted = dataclasses.replace(status(StatusMeter(10)), focus_drift_nm=250.0)
+        imaging={"hold_focus_nm": 100.0, "hold_focus_range_um": 0.5}, limits={"z_min_um": -0.3},
+        localize={"focal_shift_factor": 0.8},
+    )  # fmt: skip
+    drifted = dataclasses.replace(status(StatusMeter(10)), focus_drift_nm=200.0)  # in the sample: 250 of the stage
     with connect(profile) as microscope:
         keeper = FocusKeeper(microscope, profile)
         keeper.see(dataclasses.replace(drifted, focus_drift_nm=90.0))  # below the limit
@@ -98,4 +99,4 @@ def test_the_stage_follows_the_molecules_within_its_range_and_goes_back(tmp_path
         assert z[20] == pytest.approx(0.0)
         assert z[40] == z[200] == pytest.approx(-0.25, abs=0.01)
         assert z[400] == pytest.approx(-0.3, abs=0.01)  # the profile's limit, nearer than the range
-        assert [(move["frame"], move["drift_nm"]) for move in keeper.moves] == [(21, 250.0), (301, 5000.0)]
+        assert [(move["frame"], move["drift_nm"]) for move in keeper.moves] == [(21, 200.0), (301, 5000.0)]

@@ -20,9 +20,11 @@ from easyzloc_mm.localize.assign import assign_z
 from easyzloc_mm.localize.blocks import Block, Outcome
 from easyzloc_mm.localize.feed import TableFeed
 from easyzloc_mm.localize.fit import detect_frames, fit_spots
+from easyzloc_mm.localize.recorded import focal_shift_of
 from easyzloc_mm.network import ModelBundle
 from easyzloc_mm.network.inputs import crop_photons
 from easyzloc_mm.store.exports import export_picasso, export_thunderstorm
+from easyzloc_mm.store.frames import FrameWriter
 from easyzloc_mm.store.localizations import (
     CHUNK_ROWS,
     COLUMNS_2D,
@@ -182,6 +184,26 @@ def test_picassos_own_file_is_read(
     assert main(["assign-z", str(tmp_path / "own.hdf5"), str(movie_file), "--model", str(bundle.path), "--out",
                  str(tmp_path / "run.zarr")]) == 0  # fmt: skip
     assert len(read_localizations(tmp_path / "run.zarr")[0]) == len(shuffled)
+
+
+def test_depth_in_the_sample_is_the_stages_times_a_factor(
+    movie: NDArray[np.uint16], movie_file: Path, shuffled: pd.DataFrame, bundle: ModelBundle, tmp_path: Path
+) -> None:
+    run = tmp_path / "run.zarr"
+    assert main(["assign-z", str(picasso_file(tmp_path, shuffled)), str(movie_file), "--model", str(bundle.path),
+                 "--out", str(run), "--focal-shift-factor", "0.8"]) == 0  # fmt: skip
+    table, facts = read_localizations(run)
+    wanted = expected_z(movie, shuffled, bundle)
+    assert np.allclose(table["z"], 0.8 * wanted.z_nm, atol=0.01)
+    assert np.allclose(table["lpz"], 0.8 * wanted.lpz_nm, atol=0.01)
+    assert np.array_equal(table["z_flag"], wanted.z_flag)
+    assert facts["z_range_nm"] == pytest.approx([0.8 * depth for depth in bundle.z_range_nm])
+    # A run that is localised again is by its own factor, where no other one is given.
+    assert focal_shift_of(movie_file) == 1.0
+    frames = FrameWriter(run, SHAPE, pixel_size_nm=PIXEL_NM, expected=1)
+    frames.append(0, movie[0])
+    frames.close()
+    assert focal_shift_of(run) == facts["focal_shift_factor"] == 0.8
 
 
 def test_thunderstorms_frames_nanometres_and_corners(

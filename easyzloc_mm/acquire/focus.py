@@ -28,13 +28,14 @@ class FocusKeeper:
     microscope : Microscope
         Connected, in focus.
     profile : Profile
-        `imaging.hold_focus_nm`, `imaging.hold_focus_range_um` and the stage's limits.
+        `imaging.hold_focus_nm`, `imaging.hold_focus_range_um`, `localize.focal_shift_factor`, the stage's limits.
     """
 
     def __init__(self, microscope: Microscope, profile: Profile) -> None:
         assert profile.imaging.hold_focus_nm is not None
         self._microscope, self._limits = microscope, profile.limits
         self._limit_nm, self._range_um = profile.imaging.hold_focus_nm, profile.imaging.hold_focus_range_um
+        self._um_per_nm = 1e-3 / profile.localize.focal_shift_factor
         self._start_um = self._target_um = microscope.position().z_um
         self._lock = threading.Lock()
         self._drift_nm: float | None = None
@@ -67,7 +68,7 @@ class FocusKeeper:
         low = max(self._start_um - self._range_um, self._limits.z_min_um)
         high = min(self._start_um + self._range_um, self._limits.z_max_um)
         # z rises with the stage: molecules that seem to have risen are met by a lower stage.
-        target = min(max(self._target_um - drift / 1000, low), high)
+        target = min(max(self._target_um - drift * self._um_per_nm, low), high)
         if target == self._target_um:
             return
         self._target_um = target

@@ -26,6 +26,10 @@ OriginOption = Annotated[
 CameraMapOption = Annotated[
     Path | None, typer.Option("--camera-map", help="Units of each pixel, from `camera-calibrate`: sCMOS cameras.")
 ]
+FocalShiftOption = Annotated[
+    float | None,
+    typer.Option("--focal-shift-factor", help="Depth in the sample per stage travel, by which z is multiplied."),
+]
 KeepRawOption = Annotated[bool, typer.Option("--keep-raw/--no-keep-raw", help="Keep the camera's frames.")]
 
 
@@ -105,6 +109,7 @@ def localize(
         bool,
         typer.Option("--refine/--no-refine", help="Refine z, x, y by their likelihood, or network alone (faster)."),
     ] = True,
+    focal_shift_factor: FocalShiftOption = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; one per core by default.")] = None,
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", help="Localise on the workers of this dask scheduler, tcp://HOST:8786.")
@@ -129,7 +134,12 @@ def localize(
     if scheduler is not None and workers is not None:
         raise InputError("--workers and --scheduler exclude each other: a scheduler has its own workers")
     settings = _settings(
-        box_px=box_px, min_net_gradient=min_net_gradient, fit=fit, background_frames=background_frames, refine=refine
+        box_px=box_px,
+        min_net_gradient=min_net_gradient,
+        fit=fit,
+        background_frames=background_frames,
+        refine=refine,
+        focal_shift_factor=_focal_shift(movie, focal_shift_factor),
     )
     bundle = ModelBundle.load(model)
     units, camera_map = _camera(movie, bundle, baseline_adu, electrons_per_adu, camera_map)
@@ -163,6 +173,7 @@ def assign_z(
     electrons_per_adu: GainOption = None,
     origin_px: OriginOption = (0, 0),
     camera_map: CameraMapOption = None,
+    focal_shift_factor: FocalShiftOption = None,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -182,6 +193,7 @@ def assign_z(
             pixel_size_nm=pixel_size_nm,
             origin_px=origin_px,
             camera_map=camera_map,
+            settings=_settings(focal_shift_factor=_focal_shift(movie, focal_shift_factor)),
             overwrite=overwrite,
             progress=show,
         )
@@ -203,6 +215,12 @@ def _camera(
     units, camera_map = camera_of(movie, bundle, camera_map)
     changed = {"baseline_adu": baseline_adu, "electrons_per_adu": electrons_per_adu}
     return units.model_copy(update={key: value for key, value in changed.items() if value is not None}), camera_map
+
+
+def _focal_shift(movie: Path, given: float | None) -> float:
+    from easyzloc_mm.localize.recorded import focal_shift_of
+
+    return focal_shift_of(movie) if given is None else given
 
 
 def _settings(**options: object) -> LocalizeSettings:

@@ -50,6 +50,7 @@ def assign_z(
     pixel_size_nm: float | None = None,
     origin_px: tuple[int, int] = (0, 0),
     camera_map: Path | None = None,
+    settings: LocalizeSettings | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> AssignReport:
@@ -71,6 +72,8 @@ def assign_z(
         Sensor column and row of the movie's first pixel.
     camera_map : Path, optional
         Units of each pixel of the sensor, as `camera-calibrate` writes them.
+    settings : LocalizeSettings, optional
+        Of which `refine` and `focal_shift_factor` count: spots are found and fitted.
 
     Raises
     ------
@@ -84,9 +87,9 @@ def assign_z(
     _check(rows["frame"].to_numpy() < frames, table, f"lies beyond the {frames} frames of {movie}")
     inside = rows["x"].between(-0.5, width - 0.5) & rows["y"].between(-0.5, height - 0.5)
     _check(inside.to_numpy(), table, f"lies outside the {width} x {height} px of {movie}: correct --pixel-size-nm")
-    settings = LocalizerSettings(bundle.path, units, LocalizeSettings(), origin_px, camera_map)
-    check_map(settings, opened)
-    localizer = Localizer(settings)
+    how = LocalizerSettings(bundle.path, units, settings or LocalizeSettings(), origin_px, camera_map)
+    check_map(how, opened)
+    localizer = Localizer(how)
     begin = time.monotonic()
     order = np.argsort(rows["frame"].to_numpy(), kind="stable")
     sorted_frames = rows["frame"].to_numpy()[order]
@@ -105,7 +108,7 @@ def assign_z(
         if progress:
             progress(f"{last} of {len(rows)} localisations", last / max(len(rows), 1))
     facts = {"movie": Path(movie).name, "table": Path(table).name}
-    attributes = run_attributes(bundle, settings, (height, width), pixel, facts)
+    attributes = run_attributes(bundle, how, (height, width), pixel, facts)
     del attributes["localize"]  # how spots were found and fitted is the other program's knowledge
     with whole_or_nothing(out, overwrite=overwrite) as draft, LocalizationWriter(draft, attributes) as writer:
         writer.append(rows.assign(**columns), frames_done=frames)

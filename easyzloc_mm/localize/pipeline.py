@@ -155,7 +155,9 @@ class Localizer:
         crops = crop_photons(frames, table["frame"].to_numpy(), x, y, units)
         left, top = self.settings.origin_px
         prediction = self._bundle.predict(crops, x + left, y + top, refine=self.settings.localize.refine)
-        table["z"], table["lpz"], table["z_flag"] = prediction.z_nm, prediction.lpz_nm, prediction.z_flag
+        factor = np.float32(self.settings.localize.focal_shift_factor)
+        table["z"], table["lpz"] = factor * prediction.z_nm, factor * prediction.lpz_nm
+        table["z_flag"] = prediction.z_flag
         if move_xy:
             known = np.isfinite(prediction.xy_px[:, 0])
             for axis, (name, fitted) in enumerate((("x", x), ("y", y))):
@@ -196,6 +198,7 @@ def run_attributes(
 ) -> dict[str, Any]:
     """Provenance that is stored with a run."""
     left, top = settings.origin_px
+    factor = settings.localize.focal_shift_factor
     return {
         "pixel_size_nm": float(pixel_size_nm),
         "height_px": int(shape_yx[0]) + top,
@@ -203,7 +206,8 @@ def run_attributes(
         "origin_px": [left, top],
         "camera_units": settings.units.model_dump(mode="json"),
         "model": {"path": str(bundle.path), "digest": bundle.digest(), "recipe": bundle.calibration["recipe"]},
-        "z_range_nm": list(bundle.z_range_nm),
+        "z_range_nm": [factor * depth for depth in bundle.z_range_nm],
+        "focal_shift_factor": factor,
         **map_facts(settings.camera_map),
         "localize": settings.localize.model_dump(mode="json"),
         "versions": installed(PACKAGES),

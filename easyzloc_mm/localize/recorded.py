@@ -50,7 +50,18 @@ def camera_of(movie: Path, bundle: ModelBundle, camera_map: Path | None = None) 
     camera_map : Path, optional
         Wins over what the run says.
     """
-    if not holds_frames(movie) or not (Path(movie) / GROUP / "zarr.json").is_file():
+    facts = _facts(movie)
+    if facts is None:
         return bundle.units, camera_map
-    _, facts = read_localizations(movie, rows=0)
     return CameraUnits.model_validate(facts["camera_units"]), camera_map or map_of_run(movie, facts)
+
+
+def focal_shift_of(movie: Path) -> float:
+    """Focal-shift factor that a run was made with; 1 for other movies."""
+    return float((_facts(movie) or {}).get("focal_shift_factor", 1.0))
+
+
+def _facts(movie: Path) -> dict[str, Any] | None:
+    if not holds_frames(movie) or not (Path(movie) / GROUP / "zarr.json").is_file():
+        return None
+    return read_localizations(movie, rows=0)[1]
