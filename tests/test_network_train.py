@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +21,7 @@ from easyzloc_mm.network.inputs import network_input
 from easyzloc_mm.network.posterior import summarize
 from easyzloc_mm.network.split import split_beads
 from easyzloc_mm.profile_library import load_profile
+from easyzloc_mm.store.bead_set import write_bead_set
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +47,7 @@ def test_split_shares_no_region(beads: EmbeddedBeads) -> None:
     assert sum(map(len, (split.train, split.validation, split.test))) == beads.train.accepted.sum()
 
 
-def test_molecules_of_the_exact_optics_get_their_z(beads: EmbeddedBeads, model: Path) -> None:
+def _check_on_the_exact_optics(beads: EmbeddedBeads, model: Path) -> None:
     maker = MoleculeMaker(load_profile("demo"), beads.true_x, beads.true_y, 600, 600.0, 2)
     molecules = maker.light((4000, 6000), (10, 30), 1)
     said = ModelBundle.load(model).predict(molecules.crops, molecules.x, molecules.y)
@@ -52,6 +57,24 @@ def test_molecules_of_the_exact_optics_get_their_z(beads: EmbeddedBeads, model: 
     assert np.median(np.abs(error)) < 60
     assert np.median(np.abs(error[good])) < 4 * np.median(molecules.limit_nm[good])
     assert np.mean(np.abs(error[good]) < 2.5 * said.lpz_nm[good]) > 0.9
+
+
+def test_molecules_of_the_exact_optics_get_their_z(beads: EmbeddedBeads, model: Path) -> None:
+    _check_on_the_exact_optics(beads, model)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_other_backends_train_the_same_network(backend: str, beads: EmbeddedBeads, tmp_path: Path) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    write_bead_set(tmp_path / "beads.zarr", beads.train)
+    command = [sys.executable, "-m", "easyzloc_mm", "train", "beads.zarr", "--out", "model", "--minutes", "0.4"]
+    environment = os.environ | {"KERAS_BACKEND": backend}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=380)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "model" / "calibration.json").read_text())["keras_backend"] == backend
+    _check_on_the_exact_optics(beads, tmp_path / "model")
 
 
 def test_strange_spots_are_flagged(model: Path) -> None:

@@ -126,14 +126,13 @@ def _splines(
         tiled.append(picasso_spline(data.train, pool[tiles[pool] == tile][:beads]))
     for name, sample in lit.items():
         say(f"Picasso: fitting, {name}", 0.0)
-        everything = np.arange(len(sample.crops))
-        answers[name]["spline MLE, whole field"] = _unflagged(*fit_picasso(sample, everything, whole))
-        z, sigma = np.empty(len(everything)), np.empty(len(everything))
+        answers[name]["spline MLE, whole field"] = _unflagged(*fit_picasso(sample.crops, whole))
+        z, sigma = np.empty(len(sample.crops)), np.empty(len(sample.crops))
         where = tile_of(sample.x, sample.y, size)
         for tile in range(TILES * TILES):
             inside = np.flatnonzero(where == tile)
             if len(inside):
-                z[inside], sigma[inside] = fit_picasso(sample, inside, tiled[tile])
+                z[inside], sigma[inside] = fit_picasso(sample.crops[inside], tiled[tile])
         answers[name]["spline MLE, 3x3 tiles"] = _unflagged(z, sigma)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from easyzloc_mm.benchmarks.embedded import EmbeddedMolecules
 from easyzloc_mm.network.inputs import ROI_PX
 from easyzloc_mm.quiet import picasso
 from easyzloc_mm.store.bead_set import BeadSet
@@ -68,14 +67,12 @@ def mean_bead(beads: BeadSet, chosen: NDArray[np.integer]) -> Real:
     return total / len(chosen)
 
 
-def fit_picasso(
-    molecules: EmbeddedMolecules, chosen: NDArray[np.integer], calibration: dict[str, Any]
-) -> tuple[Real, Real]:
-    """Z and its stated uncertainty (nm) of molecules, by Picasso's Poisson MLE with `STARTS` axial starts."""
+def fit_picasso(crops: NDArray[np.float32], calibration: dict[str, Any]) -> tuple[Real, Real]:
+    """Z and its stated uncertainty (nm) of crops in photons, by Picasso's Poisson MLE with `STARTS` axial starts."""
     import pandas as pd
 
     localize = picasso("localize")
-    spots = np.ascontiguousarray(molecules.crops[chosen])
+    spots = np.ascontiguousarray(crops)
     theta = localize.fit_spots_splinefit(spots, calibration, mle=True, n_z_starts=STARTS)
     where = pd.DataFrame({"frame": np.arange(len(spots)), "x": ROI_PX // 2, "y": ROI_PX // 2, "net_gradient": 1.0})
     table = localize.locs_from_fits_spline(where, theta, ROI_PX, False, calibration, mle=True).sort_values("frame")

@@ -116,7 +116,10 @@ def accuracy(
                 seeds=seeds,
                 progress=show,
             )
-        finish(result | result["methods"], as_json=as_json, title="accuracy of z on real beads")
+        if not as_json:
+            figures = tuple(name for name in result["methods"]["matched"] if not name.endswith("_sd"))
+            _print_methods(result["methods"], figures, "means over the seeds")
+        finish(result, as_json=as_json, title="accuracy of z on real beads")
         return
     with progress_display() as show:
         result = bench_accuracy(
@@ -156,6 +159,18 @@ def training(
     finish(result, as_json=as_json, title="training")
 
 
+def _print_methods(methods: dict[str, dict[str, Any]], figures: tuple[str, ...], title: str) -> None:
+    """One column per method: as wide as a terminal is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", *methods, title=title, title_justify="left")
+    for figure in figures:
+        values = (method.get(figure) for method in methods.values())
+        table.add_row(figure.replace("_", " "), *("-" if value is None else f"{value:.3g}" for value in values))
+    Console().print(table)
+
+
 def _print_accuracy(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -164,12 +179,9 @@ def _print_accuracy(result: dict[str, Any]) -> None:
                "unflagged_limit_nm", "unflagged_gross", "flagged", "mistakes_flagged", "good_flagged")  # fmt: skip
     groups = {"1000-3000 photons": result["methods"], **{f"{n} photons": m for n, m in result["levels"].items()}}
     for title, methods in groups.items():
-        table = Table("method", *(name.replace("_", " ") for name in columns), title=title, title_justify="left")
-        for method, figures in methods.items():
-            if isinstance(figures, dict):
-                shown = ("-" if figures[c] is None else f"{figures[c]:.3g}" for c in columns)
-                table.add_row(method, *shown)
-        Console(soft_wrap=True).print(table)
+        _print_methods(
+            {name: figures for name, figures in methods.items() if isinstance(figures, dict)}, columns, title
+        )
     table = Table("z (nm)", "limit", "matched / limit", "unflagged / limit", "within 1 sigma", title="matched by z")
     for row in result["bins"]:
         mine = row["matched"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from easyzloc_mm.beads.limit import MeasuredPsf, measured_psf
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.network.augment import TYPICAL_BACKGROUND, TYPICAL_PHOTONS, MoleculeDomain, draw_molecules
+from easyzloc_mm.network.augment import TYPICAL_BACKGROUND, TYPICAL_PHOTONS, MoleculeDomain, Molecules, draw_molecules
 from easyzloc_mm.network.bundle import PIXEL_SIZE_TOLERANCE, ModelBundle, ZPrediction
 from easyzloc_mm.network.paper import recorded_planes
 from easyzloc_mm.network.posterior import MISTAKE_SIGMAS
@@ -46,6 +46,7 @@ def evaluate(bundle: ModelBundle, beads: BeadSet, *, report: Path | None = None)
     dict
         ``rmse_z_nm``, ``robust_z_nm``, ``limit_z_nm``, ``coverage_68``, ``coverage_95``, ``flagged``,
         ``mistakes_flagged`` (share of the errors above 4 sigma that carry a flag), ``good_flagged`` (of the others),
+        ``rmse_with_flagged_z_nm`` (of all, flagged or not),
         ``bead_rmse_z_nm`` (beads as recorded), ``beads``, ``held_out``, and the same figures in ``bins`` (by z),
         ``by_photons`` and ``by_field`` (3x3 tiles; empty where places are unknown). Each bead's own focus is known to a
         few nm only: ``rmse_offset_removed_z_nm`` and ``bead_rmse_offset_removed_z_nm`` are after one median per bead.
@@ -75,6 +76,7 @@ def evaluate(bundle: ModelBundle, beads: BeadSet, *, report: Path | None = None)
     result: dict[str, Any] = {
         **_figures(trusted),
         **_flags(molecules),
+        "rmse_with_flagged_z_nm": _rms(molecules["error"]),
         "rmse_offset_removed_z_nm": _rms(_without_offsets(trusted)),
         "bead_rmse_z_nm": _rms(recorded["error"]),
         "bead_rmse_offset_removed_z_nm": _rms(_without_offsets(recorded)),
@@ -89,6 +91,25 @@ def evaluate(bundle: ModelBundle, beads: BeadSet, *, report: Path | None = None)
 
         write_model_report(report, bundle.calibration, result, molecules, recorded)
     return result
+
+
+def thinned(
+    source: BlurSource,
+    z_range_nm: tuple[float, float],
+    photons: tuple[float, float] = TYPICAL_PHOTONS,
+    seed: int = SEED,
+    count: int = MOLECULES,
+) -> Molecules:
+    """Draw the molecules that models are judged by from held-out beads."""
+    low, high = z_range_nm
+    domain = MoleculeDomain(
+        photons=photons,
+        background=TYPICAL_BACKGROUND,
+        crop_error_px=CROP_ERROR_PX,
+        neighbour_share=0.0,
+        z_limit_nm=max(-low, high),
+    )
+    return draw_molecules(source, domain, count, seed)
 
 
 def _flags(molecules: pd.DataFrame) -> dict[str, float | None]:
@@ -114,14 +135,7 @@ def _score_molecules(
     seed: int,
 ) -> pd.DataFrame:
     low, high = bundle.z_range_nm
-    domain = MoleculeDomain(
-        photons=photons,
-        background=TYPICAL_BACKGROUND,
-        crop_error_px=CROP_ERROR_PX,
-        neighbour_share=0.0,
-        z_limit_nm=max(-low, high),
-    )
-    drawn = draw_molecules(source, domain, MOLECULES, seed)
+    drawn = thinned(source, bundle.z_range_nm, photons, seed)
     table = _table(bundle.predict(drawn.crops, drawn.x, drawn.y), drawn.z_nm.astype(float))
     table["photons"], table["background"], table["bead"] = drawn.photons, drawn.background, drawn.place
     table["x"], table["y"] = drawn.x, drawn.y

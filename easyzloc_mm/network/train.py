@@ -161,6 +161,7 @@ def train(
             "camera_units": beads.units.model_dump(mode="json"),
             "training_data": beads.digest(),
             "beads": {name: len(getattr(split, name)) for name in ("train", "validation", "test")},
+            "keras_backend": keras_backend(),
             "versions": installed(PACKAGES),
         }
         if progress:
@@ -182,6 +183,13 @@ def train(
         validation_beads=len(split.validation),
         test_beads=len(split.test),
     )
+
+
+def keras_backend() -> str:
+    """Return what Keras computes with: tensorflow, torch or jax (environment variable ``KERAS_BACKEND``)."""
+    import keras
+
+    return str(keras.config.backend())
 
 
 def _earlier(path: Path, recipe: Recipe) -> tuple[list[Any], MatchedSettings]:
