@@ -11,7 +11,7 @@ from easyzloc_mm.benchmarks.embedded import MoleculeMaker, embedded_beads, true_
 from easyzloc_mm.network.augment import MoleculeDomain
 from easyzloc_mm.network.calibrate_output import COST_SHARE, ambiguity
 from easyzloc_mm.network.likelihood import fit_spots
-from easyzloc_mm.network.posterior import MODE_MIN_NM, MODE_SIGMAS, MODE_START_NM, ROUNDS, Mixture
+from easyzloc_mm.network.posterior import MAIN_SHARE, MODE_MIN_NM, MODE_SIGMAS, MODE_START_NM, ROUNDS, Mixture
 from easyzloc_mm.network.psf_field import BlurSource
 from easyzloc_mm.network.refine import maxima
 from easyzloc_mm.profile_library import load_profile
@@ -24,7 +24,7 @@ def _mixtures() -> Mixture:
     return Mixture(weight, rng.uniform(-900, 900, (60, 4)), rng.uniform(15, 150, (60, 4)))
 
 
-def test_the_main_mode_is_that_of_the_density_on_a_fine_grid() -> None:
+def test_the_main_mode_is_the_most_probable_one_on_a_fine_grid() -> None:
     mixture = _mixtures()
     z = np.arange(-1800.0, 1800.0, 0.5)
     said_z, said_sd = mixture.main_mode()
@@ -35,16 +35,32 @@ def test_the_main_mode_is_that_of_the_density_on_a_fine_grid() -> None:
         density = np.sum(mixture.weight[i] / mixture.sd_nm[i] * np.exp(-0.5 * pull**2), axis=1)
         density /= density.sum()
         assert far[i] == pytest.approx(density[np.abs(z - said_z[i]) > reach].sum(), abs=2e-3)
-        # The same by sums: from the highest component, mean and spread of what lies within reach, over and over.
-        at_means = np.interp(mixture.mean_nm[i], z, density)
-        mean, sd = mixture.mean_nm[i][np.argmax(at_means)], MODE_START_NM
-        for _ in range(ROUNDS):
-            inside = np.abs(z - mean) <= max(MODE_SIGMAS * sd, MODE_MIN_NM)
-            share = density[inside] / density[inside].sum()
-            mean = np.sum(share * z[inside])
-            sd = np.sqrt(np.sum(share * (z[inside] - mean) ** 2))
+        # The same by sums: from every component, mean and spread of what lies within reach, over and over.
+        modes = [_settled(z, density, mean) for mean in mixture.mean_nm[i]]
+        highest = modes[np.argmax(np.interp(mixture.mean_nm[i], z, density))]
+        mean, sd, share = highest if highest[2] >= MAIN_SHARE else max(modes, key=lambda mode: mode[2])
+        if mean != pytest.approx(said_z[i], abs=2.0):  # two modes may hold the same to the sums' last digit
+            mean, sd, other = min(modes, key=lambda mode: abs(mode[0] - said_z[i]))
+            assert other == pytest.approx(share, abs=1e-3)
         assert said_z[i] == pytest.approx(mean, abs=2.0)
         assert said_sd[i] == pytest.approx(sd, abs=2.0)
+
+
+def _settled(z: np.ndarray, density: np.ndarray, mean: float) -> tuple[float, float, float]:
+    sd, total = MODE_START_NM, 0.0
+    for _ in range(ROUNDS):
+        inside = np.abs(z - mean) <= max(MODE_SIGMAS * sd, MODE_MIN_NM)
+        total = density[inside].sum()
+        mean = np.sum(density[inside] * z[inside]) / total
+        sd = np.sqrt(np.sum(density[inside] * (z[inside] - mean) ** 2) / total)
+    return mean, sd, total
+
+
+def test_of_two_depths_the_likelier_one_is_said_however_broad() -> None:
+    torn = Mixture(np.array([[0.35, 0.65]]), np.array([[300.0, -400.0]]), np.array([[10.0, 90.0]]))
+    z, sd = torn.main_mode()
+    assert z[0] == pytest.approx(-400, abs=2)
+    assert sd[0] == pytest.approx(90, rel=0.1)
 
 
 def test_what_one_of_two_opinions_holds_possible_stays_possible() -> None:

@@ -10,9 +10,18 @@ from scipy.optimize import minimize
 from easyzloc_mm.benchmarks.embedded import MoleculeMaker, true_table
 from easyzloc_mm.network.architecture import bicubic_matrix
 from easyzloc_mm.network.augment import MoleculeDomain, draw_molecules
-from easyzloc_mm.network.crop_kernels import CELLS, KNOTS_PER_PX, MAX_AWAY_PX, ordered, point_image, workspace
+from easyzloc_mm.network.crop_kernels import (
+    CELLS,
+    COARSE,
+    KNOTS_PER_PX,
+    MAX_AWAY_PX,
+    coarse_images,
+    ordered,
+    point_image,
+    workspace,
+)
 from easyzloc_mm.network.inputs import ROI_PX, crop_photons, network_input
-from easyzloc_mm.network.likelihood import fit_spots
+from easyzloc_mm.network.likelihood import fit_spots, likely_depths
 from easyzloc_mm.network.psf_field import PITCH_PX, BlurSource, BlurTable
 from easyzloc_mm.profile import CameraUnits
 from easyzloc_mm.profile_library import load_profile
@@ -102,7 +111,7 @@ def test_drawn_molecules_have_the_mean_and_the_poisson_variance_of_the_exact_blu
 def test_the_fits_image_and_its_derivatives_are_scipys(table: BlurTable, x: float, y: float, z_nm: float) -> None:
     images, place = np.zeros(4 * CELLS, np.float32), np.zeros(CELLS, np.float32)
     # Where each pixel lies in the kernels' order; 0 where none does.
-    ordered(np.arange(1, ROI_PX**2 + 1, dtype=np.float32).reshape(ROI_PX, ROI_PX), np.float32(0), place)
+    ordered(np.arange(1, ROI_PX**2 + 1, dtype=np.float32).reshape(ROI_PX, ROI_PX), np.float32(0), place, np.float32(0))
     flat = table.coefficients.reshape(*table.coefficients.shape[:2], -1)[0]
     point_image(flat, x, y, (z_nm - table.z_start_nm) / table.z_pitch_nm, workspace(), images)
     pixels = np.empty((4, ROI_PX**2))
@@ -119,6 +128,26 @@ def test_the_fits_image_and_its_derivatives_are_scipys(table: BlurTable, x: floa
         ahead, behind = (_image(table, *np.add((x, y, z_nm), np.multiply(sign, step))) for sign in (1, -1))
         slope = (ahead - behind) / (2 * nudge)
         assert np.abs(derivative - slope).max() < 1e-3 * np.abs(slope).max()
+
+
+def test_the_quick_look_over_depths_finds_where_to_start(table: BlurTable) -> None:
+    flat = table.coefficients.reshape(*table.coefficients.shape[:2], -1)[0]
+    images, place = np.zeros((8, CELLS), np.float32), np.zeros(CELLS, np.float32)
+    ordered(np.arange(1, ROI_PX**2 + 1, dtype=np.float32).reshape(ROI_PX, ROI_PX), np.float32(0), place, np.float32(0))
+    coarse_images(flat, 0.4, -0.3, workspace(), images)
+    for k, image in enumerate(images):
+        true = _image(table, 0.4, -0.3, table.z_start_nm + (1 + k * COARSE) * table.z_pitch_nm)
+        assert np.abs(image[place > 0] - true.ravel()[place[place > 0].astype(int) - 1]).max() < 1e-5 * true.max()
+    profile = load_profile("demo")
+    molecules = MoleculeMaker(profile, np.array([120.0]), np.array([400.0]), 300, 500.0, 0).light(
+        (4000, 6000), (20, 40), 1
+    )
+    prior = MoleculeDomain().prior(molecules.x, molecules.y)
+    depths = likely_depths(molecules.crops, table, np.zeros(300, np.int64), 1.5, prior)
+    away = np.abs(depths - molecules.z_nm[:, None])
+    assert np.mean(np.nanmin(away, axis=1) < 1.5 * COARSE * table.z_pitch_nm) > 0.97
+    assert np.mean(away[:, 0] < 1.5 * COARSE * table.z_pitch_nm) > 0.9
+    assert np.isnan(depths[:, 1:]).mean() > 0.3
 
 
 def test_the_fit_agrees_with_scipy_on_the_same_likelihood(table: BlurTable) -> None:

@@ -14,7 +14,7 @@ Real = NDArray[np.float64]
 
 SURE_BELOW = 0.03
 """Uncertainties are scaled on spots whose z is mistaken with less than this probability; the others get a flag."""
-COST_SHARE = 0.04
+COST_SHARE = 0.035
 """Of the good spots: so many may be flagged as ambiguous."""
 CAUGHT_SHARE = 0.97
 """Of the mistakes: where so many are flagged for less, less is flagged."""

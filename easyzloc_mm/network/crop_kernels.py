@@ -29,6 +29,9 @@ WIDTH = 32
 """Knots of a row, and some of the next, which nothing uses."""
 PLANE = ROWS * KNOTS + WIDTH - KNOTS
 LINES = ROI_PX * WIDTH
+COARSE = 2
+"""A depth is near enough to a fit's start when it is no more than a knot away."""
+SIXTH, TWO_THIRDS = np.float32(1 / 6), np.float32(2 / 3)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
@@ -39,11 +42,11 @@ def workspace():  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def ordered(crop, added, out):  # type: ignore[no-untyped-def]
-    """Copy a crop into the order of `point_image`, with `added` to every value, and none below 0."""
+def ordered(crop, added, out, least):  # type: ignore[no-untyped-def]
+    """Copy a crop into the order of `point_image`, with `added` to every value, and none below `least`."""
     for a in range(ROI_PX):
         for b in range(ROI_PX):
-            out[a * LINE + (b & 1) * LANE + (b >> 1)] = max(crop[a, b] + added, np.float32(0))
+            out[a * LINE + (b & 1) * LANE + (b >> 1)] = max(crop[a, b] + added, least)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
@@ -138,3 +141,44 @@ def point_image(table, x, y, z, work, images):  # type: ignore[no-untyped-def]
     _axial(table, z, base[1, 0], planes)
     _rows(planes, base[1], wy, dy, lines)
     _columns(lines, base[0], wx, dx, images)
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def coarse_images(table, x, y, work, images):  # type: ignore[no-untyped-def]
+    """Image of one photon at every `COARSE`-th knot of depth: images[k] is that at knot 1 + k * COARSE.
+
+    Parameters
+    ----------
+    table, x, y, work
+        As for `point_image`.
+    images : ndarray, shape (n, CELLS), float32
+        Filled, in the order of `ordered`.
+    """
+    planes, lines, bases, weight = work
+    wx, dx, wy, dy = weight[0], weight[1], weight[2], weight[3]
+    base_x, base_y = bases[0], bases[1]
+    _taps(x, base_x, wx, dx)
+    _taps(y, base_y, wy, dy)
+    rows = slice(base_y[0] * KNOTS, (base_y[0] + ROWS) * KNOTS)
+    for n in range(len(images)):
+        knot = 1 + n * COARSE
+        below, here, above = table[knot - 1, rows], table[knot, rows], table[knot + 1, rows]
+        for i in range(ROWS * KNOTS):
+            planes[i] = (below[i] + above[i]) * SIXTH + here[i] * TWO_THIRDS
+        for a in range(ROI_PX):
+            kind = a & 1
+            w0, w1, w2, w3 = wy[kind, 0], wy[kind, 1], wy[kind, 2], wy[kind, 3]
+            first = (base_y[kind] - base_y[0] + PAIR_KNOTS * (a >> 1)) * KNOTS
+            v = planes[first : first + 3 * KNOTS + WIDTH]
+            line = lines[a * WIDTH : (a + 1) * WIDTH]
+            for b in range(WIDTH):
+                line[b] = w0 * v[b] + w1 * v[b + KNOTS] + w2 * v[b + 2 * KNOTS] + w3 * v[b + 3 * KNOTS]
+        image = images[n]
+        for kind in range(2):
+            w0, w1, w2, w3 = wx[kind, 0], wx[kind, 1], wx[kind, 2], wx[kind, 3]
+            for a in range(ROI_PX):
+                v = lines[a * WIDTH + base_x[kind] : (a + 1) * WIDTH]
+                out = image[a * LINE + kind * LANE : a * LINE + (kind + 1) * LANE]
+                for j in range(LANE):
+                    k = PAIR_KNOTS * j
+                    out[j] = w0 * v[k] + w1 * v[k + 1] + w2 * v[k + 2] + w3 * v[k + 3]

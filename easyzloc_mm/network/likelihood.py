@@ -11,11 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from easyzloc_mm.network.likelihood_kernels import fit
+from easyzloc_mm.network.likelihood_kernels import fit, scan
 from easyzloc_mm.network.psf_field import BlurTable
 
 Floats = NDArray[np.float32]
 Real = NDArray[np.float64]
+
+SLACK = 20.0
+"""Of chi squared: what a minimum may be behind the best before x and y are fitted."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,50 @@ class SpotFits:
     sigma_y_px: Real
 
 
+def likely_depths(
+    crops: Floats,
+    table: BlurTable,
+    place: NDArray[np.integer],
+    read_noise_e: float,
+    prior: SpotPrior | None = None,
+    most: int = 4,
+) -> Real:
+    """Find depths that a fit should start from: the minima of chi squared at the expected place.
+
+    Parameters
+    ----------
+    crops, table, place, read_noise_e, prior
+        As for `fit_spots`.
+    most : int
+
+    Returns
+    -------
+    ndarray, shape (n, most)
+        nm, the best first; NaN where there are no more.
+    """
+    out = np.empty((len(crops), most))
+    scan(
+        np.ascontiguousarray(crops, np.float32),
+        _flat(table),
+        np.ascontiguousarray(place, np.int64),
+        read_noise_e**2,
+        _expected(len(crops), prior),
+        SLACK,
+        out,
+    )
+    return table.z_start_nm + out * table.z_pitch_nm
+
+
+def _flat(table: BlurTable) -> Floats:
+    return table.coefficients.reshape(*table.coefficients.shape[:2], -1)
+
+
+def _expected(count: int, prior: SpotPrior | None) -> Real:
+    if prior is None:
+        return np.zeros((count, 2))
+    return np.stack([prior.x_px, prior.y_px], axis=1).astype(float)
+
+
 def fit_spots(
     crops: Floats,
     table: BlurTable,
@@ -89,21 +136,20 @@ def fit_spots(
     prior : SpotPrior, optional
         With it, optima are those of the posterior density, and the deviance counts the distance from the prior.
     """
-    expected = np.zeros((len(crops), 2))
+    expected = _expected(len(crops), prior)
     knowledge = np.zeros(3)
     if prior is not None:
-        expected = np.stack([prior.x_px, prior.y_px], axis=1).astype(float)
         knowledge[:] = prior.place_sd_px**-2, prior.log_photons, prior.log_photons_sd**-2
     starts = np.broadcast_to(np.asarray(starts_nm, float), (len(crops), np.shape(starts_nm)[-1]))
     out = np.empty((len(crops), starts.shape[1], 10))
     knots = (starts - table.z_start_nm) / table.z_pitch_nm
     fit(
         np.ascontiguousarray(crops, np.float32),
-        table.coefficients.reshape(*table.coefficients.shape[:2], -1),
+        _flat(table),
         np.ascontiguousarray(place, np.int64),
         np.ascontiguousarray(knots),
         read_noise_e**2,
-        np.ascontiguousarray(expected),
+        expected,
         knowledge,
         out,
     )

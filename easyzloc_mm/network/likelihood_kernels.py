@@ -5,7 +5,16 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from easyzloc_mm.network.crop_kernels import CELLS, KNOTS_PER_PX, MAX_AWAY_PX, ordered, point_image, workspace
+from easyzloc_mm.network.crop_kernels import (
+    CELLS,
+    COARSE,
+    KNOTS_PER_PX,
+    MAX_AWAY_PX,
+    coarse_images,
+    ordered,
+    point_image,
+    workspace,
+)
 from easyzloc_mm.network.inputs import ROI_PX
 
 FAST = {"reassoc", "contract", "arcp", "nsz"}
@@ -161,6 +170,77 @@ def _solve(factor, right, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _rim(crop, border):  # type: ignore[no-untyped-def]
+    """Background of a crop: the lower third of its border, where a broad spot still shines."""
+    n = 0
+    for a in range(ROI_PX):
+        for b in range(ROI_PX):
+            if a == 0 or b == 0 or a == ROI_PX - 1 or b == ROI_PX - 1:
+                border[n] = crop[a, b]
+                n += 1
+    border.sort()
+    return max(border[n // 3], 0.1)
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _pixels():  # type: ignore[no-untyped-def]
+    """1 in the cells that are pixels, 0 elsewhere."""
+    pixel = np.zeros(CELLS, np.float32)
+    ordered(np.ones((ROI_PX, ROI_PX), np.float32), np.float32(0), pixel, np.float32(0))
+    return pixel
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def scan(crops, tables, place, variance, expected, slack, out):  # type: ignore[no-untyped-def]
+    """Find the depths (in knots) at which a fit is worth starting, best first; NaN where there are no more.
+
+    At every `COARSE`-th knot photons and background are those of weighted least squares, x and y as expected. Depths
+    are the minima that are less than `slack` of chi squared behind the best.
+    """
+    depths = (tables.shape[1] - 3) // COARSE + 1
+    work, images = workspace(), np.zeros((depths, CELLS), np.float32)
+    data, weight, pixel = np.zeros(CELLS, np.float32), np.zeros(CELLS, np.float32), _pixels()
+    border, curve = np.empty(4 * (ROI_PX - 1)), np.empty(depths + 2)
+    for i in range(len(crops)):
+        rim = np.float32(_rim(crops[i], border))
+        ordered(crops[i], -rim, data, -rim)
+        x, y = min(max(expected[i, 0], -MAX_AWAY_PX), MAX_AWAY_PX), min(max(expected[i, 1], -MAX_AWAY_PX), MAX_AWAY_PX)
+        coarse_images(tables[place[i]], x, y, work, images)
+        w = wy = wyy = np.float32(0)
+        for c in range(CELLS):
+            # Half-way from the background to the data: their own noise counts half.
+            weight[c] = pixel[c] / (np.float32(variance) + rim + np.float32(0.5) * max(data[c], np.float32(0)))
+            part = weight[c] * data[c]
+            w += weight[c]
+            wy += part
+            wyy += part * data[c]
+        curve[0] = curve[-1] = np.inf
+        for n in range(depths):
+            image = images[n]
+            ws = wss = wsy = np.float32(0)
+            for c in range(CELLS):
+                part = weight[c] * image[c]
+                ws += part
+                wss += part * image[c]
+                wsy += part * data[c]
+            spread, joint = wss - ws * ws / w, wsy - ws * wy / w
+            curve[n + 1] = wyy - wy * wy / w - (joint * joint / spread if joint > 0 and spread > 0 else np.float32(0))
+        limit = curve.min() + slack
+        found = 0
+        for n in range(1, depths + 1):
+            if curve[n] <= limit and curve[n] <= curve[n - 1] and curve[n] < curve[n + 1]:
+                # Keep the best in order, as they are few.
+                at = min(found, out.shape[1] - 1)
+                if found < out.shape[1] or curve[n] < curve[1 + (int(out[i, at]) - 1) // COARSE]:
+                    found = min(found + 1, out.shape[1])
+                    while at > 0 and curve[n] < curve[1 + (int(out[i, at - 1]) - 1) // COARSE]:
+                        out[i, at] = out[i, at - 1]
+                        at -= 1
+                    out[i, at] = 1 + (n - 1) * COARSE
+        out[i, found:] = np.nan
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
 def fit(crops, tables, place, starts, variance, expected, knowledge, out):  # type: ignore[no-untyped-def]
     """Fit every crop from every start (in knots; NaN: none).
 
@@ -168,8 +248,7 @@ def fit(crops, tables, place, starts, variance, expected, knowledge, out):  # ty
     covariance's determinant, standard deviations of x and of y.
     """
     work, images = workspace(), np.zeros(4 * CELLS, np.float32)
-    cells, data, pixel = np.zeros((4, CELLS), np.float32), np.zeros(CELLS, np.float32), np.zeros(CELLS, np.float32)
-    ordered(np.ones((ROI_PX, ROI_PX), np.float32), np.float32(0), pixel)
+    cells, data, pixel = np.zeros((4, CELLS), np.float32), np.zeros(CELLS, np.float32), _pixels()
     matrix, damped, factor = np.empty((5, 5)), np.empty((5, 5)), np.zeros((5, 5))
     slope, step, theta, trial = np.empty(5), np.empty(5), np.empty(5), np.empty(5)
     fresh, fresh_slope = np.empty((5, 5)), np.empty(5)
@@ -177,17 +256,9 @@ def fit(crops, tables, place, starts, variance, expected, knowledge, out):  # ty
     top = tables.shape[1] - 2.002
     for i in range(len(crops)):
         crop, table = crops[i], tables[place[i]]
-        n = 0
-        total = 0.0
-        for a in range(ROI_PX):
-            for b in range(ROI_PX):
-                total += crop[a, b]
-                if a == 0 or b == 0 or a == ROI_PX - 1 or b == ROI_PX - 1:
-                    border[n] = crop[a, b]
-                    n += 1
-        border.sort()
-        rim = max(border[n // 3], 0.1)
-        ordered(crop, np.float32(variance), data)
+        total = crop.sum()
+        rim = _rim(crop, border)
+        ordered(crop, np.float32(variance), data, np.float32(0))
         best = FAILED
         for s in range(starts.shape[1]):
             if np.isnan(starts[i, s]):

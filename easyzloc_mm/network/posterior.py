@@ -23,6 +23,9 @@ MODE_SIGMAS = 3.0
 MODE_START_NM = 40.0
 MODE_MIN_NM = 50.0
 ROUNDS = 5
+MAIN_SHARE = 0.9
+"""Of the probability: a peak that holds so much is the main one, whatever else there is."""
+TINY = 1e-30
 MISTAKE_SIGMAS = 4.0
 """An error larger than this many times the stated uncertainty contradicts it."""
 
@@ -58,12 +61,28 @@ class Mixture:
         )
 
     def main_mode(self) -> tuple[Real, Real]:
-        """Mean and standard deviation of the highest peak, without what lies beyond `MODE_SIGMAS` of it."""
+        """Mean and standard deviation of the peak that holds most probability, within `MODE_SIGMAS` of it.
+
+        That is the highest peak, unless it holds less than `MAIN_SHARE` and another one more: of two depths the more
+        probable one is not the one that could be told more sharply.
+        """
         distance = (self.mean_nm[:, :, None] - self.mean_nm[:, None, :]) / self.sd_nm[:, None, :]
         height = np.sum((self.weight / self.sd_nm)[:, None, :] * np.exp(-0.5 * distance**2), axis=2)
         height[self.weight <= 0] = -1.0
-        z = self.mean_nm[np.arange(len(height)), np.argmax(height, axis=1)]
-        sd = np.full(len(z), MODE_START_NM)
+        z, sd, share = self._settled(self.mean_nm[np.arange(len(height)), np.argmax(height, axis=1)])
+        split = np.flatnonzero(share < MAIN_SHARE)
+        if len(split):
+            part = self[split]
+            for component in range(part.weight.shape[1]):
+                other_z, other_sd, other_share = part._settled(part.mean_nm[:, component])
+                more = (other_share > share[split]) & (part.weight[:, component] > 0)
+                for values, other in ((z, other_z), (sd, other_sd), (share, other_share)):
+                    values[split[more]] = other[more]
+        return z, sd
+
+    def _settled(self, z_nm: Real) -> tuple[Real, Real, Real]:
+        """Mean, standard deviation and probability of the peaks at `z_nm`."""
+        z, sd = z_nm, np.full(len(z_nm), MODE_START_NM)
         for _ in range(ROUNDS):
             reach = np.maximum(MODE_SIGMAS * sd, MODE_MIN_NM)[:, None]
             low, high = ((z[:, None] + side * reach - self.mean_nm) / self.sd_nm for side in (-1, 1))
@@ -72,12 +91,13 @@ class Mixture:
             # Moments of each component between the ends, about the component's mean.
             first = self.sd_nm * (at_low - at_high)
             second = self.sd_nm**2 * (inside + low * at_low - high * at_high)
-            total = np.sum(self.weight * inside, axis=1)
+            share = np.sum(self.weight * inside, axis=1)
+            total = np.maximum(share, TINY)
             z_next = np.sum(self.weight * (self.mean_nm * inside + first), axis=1) / total
             away = self.mean_nm - z_next[:, None]
             spread = np.sum(self.weight * (second + 2 * away * first + away**2 * inside), axis=1) / total
             z, sd = z_next, np.sqrt(np.maximum(spread, (MIN_WIDTH_UM * Z_UNIT_NM) ** 2))
-        return z, sd
+        return z, sd, share
 
     def beyond(self, z_nm: Real, distance_nm: Real) -> Real:
         """Probability that the molecule lies farther than `distance_nm` from `z_nm`."""
@@ -92,7 +112,7 @@ class Posterior:
     Attributes
     ----------
     z_nm, sigma_nm : ndarray, shape (n,)
-        Mean and standard deviation of the highest peak.
+        Mean and standard deviation of the peak that holds most probability.
     mixture : Mixture
     """
 
@@ -115,7 +135,7 @@ def read_mixture(raw: NDArray[np.floating]) -> tuple[Real, Real, Real]:
 
 
 def summarize(raw: NDArray[np.floating]) -> Posterior:
-    """Find the highest peak of each mixture that a network put out."""
+    """Find the main peak of each mixture that a network put out."""
     mixture = Mixture.of_network(raw[:, : 3 * COMPONENTS])
     return Posterior(*mixture.main_mode(), mixture)
 

@@ -1,9 +1,9 @@
 """From what the network thinks possible to what the likelihood, under the blur that the beads measured, says of it.
 
-Where the network is sure, one fit from its z finds the maximum nearby, and where both say the same, that is the answer.
-Where the network is not sure, fits from all over the range find the other maxima; each counts by its height and breadth
-(Laplace's approximation), and the two opinions, network's and likelihood's, are pooled with equal weight: what either
-holds possible stays possible.
+A fit from the network's z finds the maximum nearby; fits from the other depths at which a quick look finds a minimum of
+chi squared find the other maxima. Each counts by its height and breadth (Laplace's approximation). Where network and
+likelihood are sure of the same z, the likelihood's is the answer. Elsewhere the two opinions are pooled with equal
+weight: what either holds possible stays possible.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.network.calibrate_output import rescale_sigma
-from easyzloc_mm.network.likelihood import SpotFits, SpotPrior, fit_spots
+from easyzloc_mm.network.likelihood import SpotFits, SpotPrior, fit_spots, likely_depths
 from easyzloc_mm.network.likelihood_kernels import FAILED
 from easyzloc_mm.network.posterior import MISTAKE_SIGMAS, Mixture, Posterior
 from easyzloc_mm.network.psf_field import BlurTable
@@ -32,10 +32,10 @@ SHARP_NM = 40.0
 """Above this uncertainty a likelihood may have two maxima within it: there, an optimum stands alone only if the network
 says the same, both of z (`AGREED_SIGMAS`) and of its uncertainty (`AGREED_RATIO`)."""
 AGREED_SIGMAS, AGREED_RATIO = 1.0, 0.75
-EXPLORE_ABOVE = 0.01
-"""Where the network gives its own z less than 99 %, the rest of the range is searched too."""
+DOUBT = 0.01
+"""Where the network or the likelihood holds another depth possible with more than this, neither stands alone."""
 STARTS = 4
-"""Over the range: the blur changes its kind every few hundred nm."""
+"""So many other depths are looked at, at most."""
 SAME_NM, SAME_SIGMAS = 10.0, 0.5
 """Fits that end nearer to each other than this have found the same maximum."""
 MIN_SIGMA_NM = 3.0
@@ -105,14 +105,15 @@ def refine_z(
     z, lpz = network.z_nm.copy(), np.array(lpz_nm, float)
     mistaken = network.mistaken(lpz)
     way = np.full(len(z), NETWORK)
-    unsure = mistaken > EXPLORE_ABOVE
-    starts = np.full((len(z), 1 + STARTS), np.nan)
-    starts[:, 0] = z
     low, high = table.z_range_nm
-    starts[unsure, 1:] = low + (np.arange(STARTS) + 0.5) * (high - low) / STARTS
-    fit = fit_spots(crops, table, place, starts, read_noise_e, prior)
+    others = likely_depths(crops, table, place, read_noise_e, prior, STARTS)
+    others[np.abs(others - z[:, None]) < table.z_pitch_nm] = np.nan
+    fit = fit_spots(crops, table, place, np.column_stack([z, others]), read_noise_e, prior)
     found, width = fit.z_nm[:, 0], fit.sigma_nm[:, 0]
     away = np.abs(found - z) / lpz
+    weight = maxima(fit, low, high)
+    elsewhere = np.sum(weight * (np.abs(fit.z_nm - found[:, None]) > WITHIN_SIGMAS * lpz[:, None]), axis=1)
+    unsure = (mistaken > DOUBT) | (elsewhere > DOUBT)
     plausible = ~unsure & (away <= WITHIN_SIGMAS) & (width < SIGMA_RATIO * lpz) & (width > 0)
     agreed = (lpz < SHARP_NM) | ((away <= AGREED_SIGMAS) & (width > AGREED_RATIO * lpz))
     fitted = plausible & agreed & (lpz < MAX_SIGMA_NM)
@@ -120,7 +121,6 @@ def refine_z(
     lpz[fitted] = _scaled(width[fitted], found[fitted], scales, "refined_scale")
     best = np.argmin(fit.deviance, axis=1)
     behind = np.where(fitted, 0, -1)
-    weight = maxima(fit, low, high)
     pool = (unsure | (plausible & ~fitted)) & (weight > 0).any(axis=1)
     if pool.any():
         likelihood = Mixture(weight[pool], fit.z_nm[pool], np.maximum(fit.sigma_nm[pool], MIN_SIGMA_NM))
@@ -128,10 +128,7 @@ def refine_z(
         z[pool], sd = pooled.main_mode()
         way[pool] = POOLED
         lpz[pool] = _scaled(sd, z[pool], scales, "pooled_scale")
-        # One fit has not looked elsewhere: of what lies there, it leaves the network's opinion as it is.
-        searched = unsure[pool]
-        reach = MISTAKE_SIGMAS * lpz[pool]
-        mistaken[pool] = np.where(searched, pooled.beyond(z[pool], reach), network.mixture[pool].beyond(z[pool], reach))
+        mistaken[pool] = pooled.beyond(z[pool], MISTAKE_SIGMAS * lpz[pool])
         apart = np.where(likelihood.weight > 0, np.abs(likelihood.mean_nm - z[pool][:, None]), np.inf)
         near = np.argmin(apart, axis=1)
         close = (apart.min(axis=1) <= lpz[pool]) & (lpz[pool] < MAX_SIGMA_NM)
