@@ -33,7 +33,7 @@ def test_picassos_spline_gives_z_of_the_right_sign_and_scale(beads: EmbeddedBead
     calibration = picasso_spline(beads.train, near)
     maker = MoleculeMaker(load_profile("demo"), beads.true_x[:1], beads.true_y[:1], 300, 600.0, 0)
     molecules = maker.light((5000, 5000), (20, 20), 1)
-    z_nm, sigma_nm = fit_picasso(molecules, np.arange(300), calibration)
+    z_nm, sigma_nm = fit_picasso(molecules.crops, calibration)
     error = z_nm - molecules.z_nm
     error -= np.median(error)
     assert np.corrcoef(z_nm, molecules.z_nm)[0, 1] > 0.8
