@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,14 +150,23 @@ def bench_profile() -> Profile:
 
 
 def quick_model(profile: Profile, folder: Path, progress: Progress | None) -> Path:
-    """Train a throw-away model of the right size and cost; its z is good for nothing else."""
+    """Train a throw-away model of the right size and cost; its z is good for nothing else.
+
+    In a process of its own: what training leaves in memory is no part of what is measured.
+    """
+    if progress:
+        progress("training a model for this", 0.0)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_train_quickly, profile, folder).result()
+
+
+def _train_quickly(profile: Profile, folder: Path) -> Path:
     from easyzloc_mm.beads import beads_from_sources
     from easyzloc_mm.network import train
     from easyzloc_mm.simulator.datasets import simulate_beads
 
-    simulate_beads(profile, folder / "stacks.ome.zarr", progress=progress)
-    beads = beads_from_sources([folder / "stacks.ome.zarr"], progress=progress)
-    train(beads, folder / "model", minutes=TRAIN_MINUTES, progress=progress)
+    simulate_beads(profile, folder / "stacks.ome.zarr")
+    train(beads_from_sources([folder / "stacks.ome.zarr"]), folder / "model", minutes=TRAIN_MINUTES)
     return folder / "model"
 
 

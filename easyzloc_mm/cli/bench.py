@@ -182,7 +182,10 @@ def _print_accuracy(result: dict[str, Any]) -> None:
         _print_methods(
             {name: figures for name, figures in methods.items() if isinstance(figures, dict)}, columns, title
         )
-    table = Table("z (nm)", "limit", "matched / limit", "unflagged / limit", "within 1 sigma", title="matched by z")
+    table = Table(
+        "z (nm)", "limit", "matched / limit", "unflagged / limit", "within 1 sigma", "oracle posterior / limit",
+        title="matched by z",
+    )  # fmt: skip
     for row in result["bins"]:
         mine = row["matched"]
         unflagged = mine["unflagged_rmse_nm"]
@@ -192,6 +195,7 @@ def _print_accuracy(result: dict[str, Any]) -> None:
             f"{mine['rmse_nm'] / row['limit_nm']:.2f}",
             "-" if unflagged is None else f"{unflagged / mine['unflagged_limit_nm']:.2f}",
             "-" if mine["coverage_68"] is None else f"{mine['coverage_68']:.0%}",
+            f"{row['oracle posterior']['rmse_nm'] / row['limit_nm']:.2f}",
         )
     Console(soft_wrap=True).print(table)
 
