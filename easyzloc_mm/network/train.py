@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -245,8 +247,27 @@ def _paper(
 
 
 def export_network(model: keras.Model, folder: Path) -> None:
-    """Write ``model.keras`` and ``model.onnx``."""
+    """Write ``model.keras`` and ``model.onnx``.
+
+    TensorFlow exports, whatever trained: Keras' other exporters need packages that may be missing.
+    """
     model.save(folder / "model.keras")
+    if keras_backend() == "tensorflow":
+        _export_onnx(model, folder)
+        return
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        pool.submit(_export_with_tensorflow, folder).result()
+
+
+def _export_with_tensorflow(folder: Path) -> None:
+    """Export in a process that has not imported Keras yet."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    import keras
+
+    _export_onnx(keras.models.load_model(folder / "model.keras", compile=False), folder)
+
+
+def _export_onnx(model: keras.Model, folder: Path) -> None:
     # Keras' exporter wants to have seen the model called once.
     model([np.zeros((1, *shape[1:]), np.float32) for shape in model.input_shape])
     with native_stderr_held():
