@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from easyzloc_mm.analysis.linking import export_run
+from easyzloc_mm.analysis.runs import export_run
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.quiet import picasso
 from easyzloc_mm.store.exports import export_table
