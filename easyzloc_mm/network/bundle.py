@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 3
 BLUR = "blur.npz"
 """The blur that the beads measured, beside the network."""
-MAX_LPZ_NM = 300.0
+MAX_LPZ_NM = 250.0
 """A spot whose z is not known better than to a gross error is ambiguous, however honest its uncertainty."""
 PIXEL_SIZE_TOLERANCE = 0.01
 BATCH = 256
