@@ -93,7 +93,7 @@ def likely_depths(
     out = np.empty((len(crops), most))
     scan(
         np.ascontiguousarray(crops, np.float32),
-        _flat(table),
+        table.padded,
         np.ascontiguousarray(place, np.int64),
         read_noise_e**2,
         _expected(len(crops), prior),
@@ -101,10 +101,6 @@ def likely_depths(
         out,
     )
     return table.z_start_nm + out * table.z_pitch_nm
-
-
-def _flat(table: BlurTable) -> Floats:
-    return table.coefficients.reshape(*table.coefficients.shape[:2], -1)
 
 
 def _expected(count: int, prior: SpotPrior | None) -> Real:
@@ -145,7 +141,7 @@ def fit_spots(
     knots = (starts - table.z_start_nm) / table.z_pitch_nm
     fit(
         np.ascontiguousarray(crops, np.float32),
-        _flat(table),
+        table.padded,
         np.ascontiguousarray(place, np.int64),
         np.ascontiguousarray(knots),
         read_noise_e**2,

@@ -7,6 +7,7 @@ optical model enters. `field_blur` then joins what all beads know.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,9 @@ PITCH_PX = 2 / 3
 """Distance of the lateral B-spline knots: finer than the pixels, so that nothing is blurred a second time."""
 KNOTS = 29
 """Per lateral axis: 9 px to either side of the emitter, as far as a 15 px crop with its errors reaches."""
+PADDING = 3
+"""Knots by which `BlurTable.padded` goes on at its edges: there the blur has faded."""
+PADDED_KNOTS = KNOTS + 2 * PADDING
 Z_PITCH_NM = 80.0
 """Distance of the axial knots; the axial period of a high-NA image is 600 nm and more."""
 Z_ROUGHNESS = 1e-3
@@ -58,6 +62,14 @@ class BlurTable:
 
     def __len__(self) -> int:
         return len(self.coefficients)
+
+    @cached_property
+    def padded(self) -> Floats:
+        """Coefficients with their edges repeated, shape (T, Z, PADDED_KNOTS * PADDED_KNOTS)."""
+        margin = (PADDING, PADDING)
+        return np.pad(self.coefficients, ((0, 0), (0, 0), margin, margin), "edge").reshape(
+            *self.coefficients.shape[:2], -1
+        )
 
     @property
     def z_range_nm(self) -> tuple[float, float]:
