@@ -105,12 +105,17 @@ def test_drawn_molecules_have_the_mean_and_the_poisson_variance_of_the_exact_blu
     assert border.var() == pytest.approx(border.mean() + 1.5**2, rel=0.05)
 
 
+def _places() -> np.ndarray:
+    """Which pixel (counted from 1) each cell of the kernels' order holds; 0 where it holds none."""
+    place = np.zeros(CELLS, np.float32)
+    ordered(np.arange(1, ROI_PX**2 + 1, dtype=np.float32).reshape(ROI_PX, ROI_PX), np.float32(0), place, np.float32(0))
+    return place
+
+
 @pytest.mark.parametrize("x", [-1.6, -0.31, 0.0, 0.5, 1.6])
 @pytest.mark.parametrize(("y", "z_nm"), [(-1.6, -390.0), (0.0, 0.0), (0.77, 120.0), (1.6, 400.0)])
 def test_the_fits_image_and_its_derivatives_are_scipys(table: BlurTable, x: float, y: float, z_nm: float) -> None:
-    images, place = np.zeros(4 * CELLS, np.float32), np.zeros(CELLS, np.float32)
-    # Where each pixel lies in the kernels' order; 0 where none does.
-    ordered(np.arange(1, ROI_PX**2 + 1, dtype=np.float32).reshape(ROI_PX, ROI_PX), np.float32(0), place, np.float32(0))
+    images, place = np.zeros(4 * CELLS, np.float32), _places()
     flat = table.padded[0]
     point_image(flat, x, y, (z_nm - table.z_start_nm) / table.z_pitch_nm, workspace(), images)
     pixels = np.empty((4, ROI_PX**2))
@@ -131,8 +136,7 @@ def test_the_fits_image_and_its_derivatives_are_scipys(table: BlurTable, x: floa
 
 def test_the_quick_look_over_depths_finds_where_to_start(table: BlurTable) -> None:
     flat = table.padded[0]
-    images, place = np.zeros((8, CELLS), np.float32), np.zeros(CELLS, np.float32)
-    ordered(np.arange(1, ROI_PX**2 + 1, dtype=np.float32).reshape(ROI_PX, ROI_PX), np.float32(0), place, np.float32(0))
+    images, place = np.zeros((8, CELLS), np.float32), _places()
     coarse_images(flat, 0.4, -0.3, workspace(), images)
     for k, image in enumerate(images):
         true = _image(table, 0.4, -0.3, table.z_start_nm + (1 + k * COARSE) * table.z_pitch_nm)

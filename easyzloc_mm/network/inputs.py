@@ -142,18 +142,26 @@ def network_input(
 
 
 @numba.njit(nogil=True, cache=True)
+def sorted_border(crop, border):  # type: ignore[no-untyped-def]
+    """Fill `border`, 4 * (size - 1) long, with the outermost pixels of a square crop, the darkest first."""
+    size = crop.shape[0]
+    n = 0
+    for a in range(size):
+        for b in range(size):
+            if a == 0 or b == 0 or a == size - 1 or b == size - 1:
+                border[n] = crop[a, b]
+                n += 1
+    border.sort()
+
+
+@numba.njit(nogil=True, cache=True)
 def _normalise(crops, image, aux):  # type: ignore[no-untyped-def]
     size = crops.shape[1]
     border = np.empty(4 * (size - 1), np.float32)
     for i in range(len(crops)):
-        n = 0
-        for a in range(size):
-            for b in range(size):
-                if a == 0 or b == 0 or a == size - 1 or b == size - 1:
-                    border[n] = crops[i, a, b]
-                    n += 1
-        border.sort()
-        background = max(0.5 * (border[n // 2 - 1] + border[n // 2]), MIN_BACKGROUND)
+        sorted_border(crops[i], border)
+        middle = len(border) // 2
+        background = max(0.5 * (border[middle - 1] + border[middle]), MIN_BACKGROUND)
         total = 0.0
         mean = 0.0
         square = 0.0

@@ -15,7 +15,7 @@ from easyzloc_mm.network.crop_kernels import (
     point_image,
     workspace,
 )
-from easyzloc_mm.network.inputs import ROI_PX
+from easyzloc_mm.network.inputs import ROI_PX, sorted_border
 
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 """All but the assumption that no number is NaN: a NaN start means none."""
@@ -172,14 +172,14 @@ def _solve(factor, right, out):  # type: ignore[no-untyped-def]
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
 def _rim(crop, border):  # type: ignore[no-untyped-def]
     """Background of a crop: the lower third of its border, where a broad spot still shines."""
-    n = 0
-    for a in range(ROI_PX):
-        for b in range(ROI_PX):
-            if a == 0 or b == 0 or a == ROI_PX - 1 or b == ROI_PX - 1:
-                border[n] = crop[a, b]
-                n += 1
-    border.sort()
-    return max(border[n // 3], 0.1)
+    sorted_border(crop, border)
+    return max(border[len(border) // 3], 0.1)
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _in_reach(place_px):  # type: ignore[no-untyped-def]
+    """Nearest place, along one axis, that the kernels can draw."""
+    return min(max(place_px, -MAX_AWAY_PX), MAX_AWAY_PX)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
@@ -200,12 +200,11 @@ def scan(crops, tables, place, variance, expected, slack, out):  # type: ignore[
     depths = (tables.shape[1] - 3) // COARSE + 1
     work, images = workspace(), np.zeros((depths, CELLS), np.float32)
     data, weight, pixel = np.zeros(CELLS, np.float32), np.zeros(CELLS, np.float32), _pixels()
-    border, curve = np.empty(4 * (ROI_PX - 1)), np.empty(depths + 2)
+    border, curve, minimum = np.empty(4 * (ROI_PX - 1)), np.empty(depths + 2), np.empty(depths)
     for i in range(len(crops)):
         rim = np.float32(_rim(crops[i], border))
         ordered(crops[i], -rim, data, -rim)
-        x, y = min(max(expected[i, 0], -MAX_AWAY_PX), MAX_AWAY_PX), min(max(expected[i, 1], -MAX_AWAY_PX), MAX_AWAY_PX)
-        coarse_images(tables[place[i]], x, y, work, images)
+        coarse_images(tables[place[i]], _in_reach(expected[i, 0]), _in_reach(expected[i, 1]), work, images)
         w = wy = wyy = np.float32(0)
         for c in range(CELLS):
             # Half-way from the background to the data: their own noise counts half.
@@ -226,18 +225,13 @@ def scan(crops, tables, place, variance, expected, slack, out):  # type: ignore[
             spread, joint = wss - ws * ws / w, wsy - ws * wy / w
             curve[n + 1] = wyy - wy * wy / w - (joint * joint / spread if joint > 0 and spread > 0 else np.float32(0))
         limit = curve.min() + slack
-        found = 0
-        for n in range(1, depths + 1):
-            if curve[n] <= limit and curve[n] <= curve[n - 1] and curve[n] < curve[n + 1]:
-                # Keep the best in order, as they are few.
-                at = min(found, out.shape[1] - 1)
-                if found < out.shape[1] or curve[n] < curve[1 + (int(out[i, at]) - 1) // COARSE]:
-                    found = min(found + 1, out.shape[1])
-                    while at > 0 and curve[n] < curve[1 + (int(out[i, at - 1]) - 1) // COARSE]:
-                        out[i, at] = out[i, at - 1]
-                        at -= 1
-                    out[i, at] = 1 + (n - 1) * COARSE
-        out[i, found:] = np.nan
+        for n in range(depths):
+            here = curve[n + 1]
+            minimum[n] = here if here <= limit and here <= curve[n] and here < curve[n + 2] else np.inf
+        for m in range(out.shape[1]):
+            n = minimum.argmin()
+            out[i, m] = 1 + n * COARSE if minimum[n] < np.inf else np.nan
+            minimum[n] = np.inf
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
@@ -266,7 +260,7 @@ def fit(crops, tables, place, starts, variance, expected, knowledge, out):  # ty
                 out[i, s, 5] = FAILED
                 continue
             for p in range(2):
-                theta[p] = min(max(expected[i, p], -MAX_AWAY_PX), MAX_AWAY_PX)
+                theta[p] = _in_reach(expected[i, p])
             theta[2] = min(max(starts[i, s], 1.0), top)
             point_image(table, theta[0], theta[1], theta[2], work, images)
             light = np.float32(0)
@@ -288,7 +282,7 @@ def fit(crops, tables, place, starts, variance, expected, knowledge, out):  # ty
                     continue
                 _solve(factor, slope, step)
                 for p in range(2):
-                    trial[p] = min(max(theta[p] + min(max(step[p], -0.5), 0.5), -MAX_AWAY_PX), MAX_AWAY_PX)
+                    trial[p] = _in_reach(theta[p] + min(max(step[p], -0.5), 0.5))
                 trial[2] = min(max(theta[2] + min(max(step[2], -1.5), 1.5), 1.0), top)
                 trial[3] = max(theta[3] + step[3], 0.3 * theta[3])
                 trial[4] = max(theta[4] + step[4], 0.1 * theta[4])
