@@ -288,8 +288,7 @@ class Profile(_Section):
         Raises
         ------
         InputError
-            The file is missing, is no TOML, or a field is unknown or impossible; the message names the field. Or the
-            camera map is missing or not of this camera.
+            The file is missing, is no TOML, or a field is unknown or impossible; the message names the field.
         """
         path = Path(path)
         try:
@@ -303,10 +302,7 @@ class Profile(_Section):
         except ValidationError as error:
             raise InputError(f"profile {path}: {_sentence(error)}") from None
         if profile.camera.map is not None:
-            from easyzloc_mm.store.camera_map import check_camera_map
-
             profile = profile.replace(camera={"map": path.absolute().parent / profile.camera.map})
-            check_camera_map(profile.camera)
         return profile
 
     def replace(self, **changes: dict[str, object]) -> Profile:

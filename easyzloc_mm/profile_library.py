@@ -7,6 +7,7 @@ from pathlib import Path
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.profile import Profile
+from easyzloc_mm.store.camera_map import check_camera_map
 
 
 def shipped_profiles() -> dict[str, Path]:
@@ -23,7 +24,7 @@ def load_profile(name_or_path: str) -> Profile:
     Raises
     ------
     InputError
-        There is no such file or name, or the profile is not valid.
+        There is no such file or name, the profile is not valid, or its camera map is missing or not of this camera.
     """
     path = Path(name_or_path)
     if path.suffix != ".toml" and not path.is_file():
@@ -33,4 +34,6 @@ def load_profile(name_or_path: str) -> Profile:
                 f"profile {name_or_path} is neither a .toml file nor a shipped profile ({', '.join(shipped)})"
             )
         path = shipped[name_or_path]
-    return Profile.from_file(path)
+    profile = Profile.from_file(path)
+    check_camera_map(profile.camera)
+    return profile

@@ -12,8 +12,9 @@ import pytest
 import tifffile
 
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.store.bead_stack_model import COLUMNS
 from easyzloc_mm.store.bead_stack_writer import BeadStackWriter, PlaneRecord
-from easyzloc_mm.store.bead_stacks import COLUMNS, open_bead_stacks
+from easyzloc_mm.store.bead_stacks import open_bead_stacks
 
 CAMERA = {
     "baseline_adu": 100.0,

@@ -23,7 +23,8 @@ from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.profile import Profile
 from easyzloc_mm.profile_library import load_profile
 from easyzloc_mm.store.bead_set import BeadSet, read_bead_set, write_bead_set
-from easyzloc_mm.store.bead_stacks import BeadStack, StackPixels, open_bead_stacks
+from easyzloc_mm.store.bead_stack_model import BeadStack, StackPixels
+from easyzloc_mm.store.bead_stacks import open_bead_stacks
 
 ZERO_NM = 50_000.0
 

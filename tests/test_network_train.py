@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,9 @@ import pytest
 from easyzloc_mm.benchmarks.embedded import EmbeddedBeads, MoleculeMaker, embedded_beads
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.network import ModelBundle, evaluate, train
+from easyzloc_mm.network.augment import MoleculeDomain
 from easyzloc_mm.network.inputs import network_input
+from easyzloc_mm.network.matched import MatchedSettings
 from easyzloc_mm.network.posterior import summarize
 from easyzloc_mm.network.split import split_beads
 from easyzloc_mm.profile_library import load_profile
@@ -125,6 +127,8 @@ def test_an_earlier_model_is_trained_further(beads: EmbeddedBeads, model: Path, 
         train(beads.train, tmp_path / name, minutes=0.05, seed=3, start_from=start)
         flagged.append(evaluate(ModelBundle.load(tmp_path / name), beads.train)["flagged"])
     assert flagged[1] < flagged[0]
+    with pytest.raises(InputError, match="leave out --settings"):
+        train(beads.train, tmp_path / "wider", start_from=model, settings=MatchedSettings(width=64))
 
 
 def test_an_interrupted_training_goes_on(beads: EmbeddedBeads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,6 +167,11 @@ def test_a_search_is_taken_up_where_it_stopped(beads: EmbeddedBeads, tmp_path: P
     assert tune(tmp_path / "beads.zarr", tmp_path / "study", trials=1, minutes=0.02)["trials"] == 1
     result = tune(tmp_path / "beads.zarr", tmp_path / "study", trials=2, minutes=0.02)
     assert result["trials"] == 2
-    assert read_settings(tmp_path / "study").width == result["best"]["width"]
+    settings = read_settings(tmp_path / "study")
+    assert asdict(settings) == result["best"]
+    domain = settings.training_domain(MoleculeDomain())
+    assert (domain.bad_fit_share, domain.neighbour_share) == (settings.bad_fit_share, settings.neighbour_share)
+    with pytest.raises(InputError, match="study of other molecules"):
+        tune(tmp_path / "beads.zarr", tmp_path / "study", trials=3, minutes=0.02, domain=MoleculeDomain((500.0, 900.0)))
     with pytest.raises(InputError, match="no finished search"):
         read_settings(tmp_path)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.acquire.process_watch import ProcessWatch
+from easyzloc_mm.fresh_process import in_fresh_process
 from easyzloc_mm.profile import LocalizeSettings, Profile
 from easyzloc_mm.profile_library import load_profile
 from easyzloc_mm.quiet import picasso
@@ -156,18 +155,17 @@ def quick_model(profile: Profile, folder: Path, progress: Progress | None) -> Pa
     """
     if progress:
         progress("training a model for this", 0.0)
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_train_quickly, profile, folder).result()
+    in_fresh_process(_train_quickly, profile, folder)
+    return folder / "model"
 
 
-def _train_quickly(profile: Profile, folder: Path) -> Path:
+def _train_quickly(profile: Profile, folder: Path) -> None:
     from easyzloc_mm.beads import beads_from_sources
     from easyzloc_mm.network import train
     from easyzloc_mm.simulator.datasets import simulate_beads
 
     simulate_beads(profile, folder / "stacks.ome.zarr")
     train(beads_from_sources([folder / "stacks.ome.zarr"]), folder / "model", minutes=TRAIN_MINUTES)
-    return folder / "model"
 
 
 def linked_run(out: Path, ring: NDArray[np.uint16], frames: int) -> Path:

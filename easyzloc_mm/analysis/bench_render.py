@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import multiprocessing
 import tempfile
 import time
 from pathlib import Path
@@ -11,6 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+
+from easyzloc_mm.fresh_process import in_fresh_process, peak_bytes
 
 CAMERA_NM, EDGE_PX, PIXEL_NM = 110.0, 512, 10.0
 SEED = 0
@@ -34,21 +35,7 @@ def many(localizations: int, rng: np.random.Generator) -> pd.DataFrame:
     return table.astype({name: np.float32 for name in table if name not in ("frame", "z_flag")})
 
 
-def _peak_bytes() -> int:
-    """Most memory that this process has held."""
-    import psutil
-
-    info = psutil.Process().memory_info()
-    if hasattr(info, "peak_wset"):
-        return int(info.peak_wset)
-    import resource
-    import sys
-
-    peak = int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    return peak if sys.platform == "darwin" else 1024 * peak
-
-
-def _ours(run: str, colours: str, answer: str) -> None:
+def _ours(run: str, colours: str) -> tuple[dict[str, float], NDArray[np.floating]]:
     from easyzloc_mm.analysis.canvas import LOOK, Canvas, Source
 
     source = Source(Path(run))
@@ -69,12 +56,11 @@ def _ours(run: str, colours: str, answer: str) -> None:
         image.add(batch)
         drawing += time.perf_counter() - begin
     took = time.perf_counter() - start
-    result = {"seconds": took, "drawing_s": drawing, "peak_bytes": _peak_bytes(), "sum": float(image.values.sum())}
-    np.save(answer + ".npy", image.values.sum(axis=0)[:1000, :1000])
-    Path(answer).write_text(json.dumps(result), encoding="utf-8")
+    result = {"seconds": took, "drawing_s": drawing, "peak_bytes": peak_bytes(), "sum": float(image.values.sum())}
+    return result, image.values.sum(axis=0)[:1000, :1000]
 
 
-def _picasso(run: str, method: str, answer: str) -> None:
+def _picasso(run: str, method: str) -> tuple[dict[str, float], NDArray[np.floating]]:
     from easyzloc_mm.quiet import picasso
     from easyzloc_mm.store.localizations import read_localizations
 
@@ -87,9 +73,8 @@ def _picasso(run: str, method: str, answer: str) -> None:
     begin = time.perf_counter()
     _, image = render(table, info, disp_px_size=PIXEL_NM, blur_method=method)
     end = time.perf_counter()
-    result = {"seconds": end - start, "drawing_s": end - begin, "peak_bytes": _peak_bytes(), "sum": float(image.sum())}
-    np.save(answer + ".npy", image[:1000, :1000])
-    Path(answer).write_text(json.dumps(result), encoding="utf-8")
+    result = {"seconds": end - start, "drawing_s": end - begin, "peak_bytes": peak_bytes(), "sum": float(image.sum())}
+    return result, image[:1000, :1000]
 
 
 def bench_render(*, localizations: int = 10_000_000) -> dict[str, Any]:
@@ -105,7 +90,6 @@ def bench_render(*, localizations: int = 10_000_000) -> dict[str, Any]:
     """
     from easyzloc_mm.store.localizations import LocalizationWriter
 
-    context = multiprocessing.get_context("spawn")
     cases: dict[str, Any] = {}
     images = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -120,14 +104,7 @@ def bench_render(*, localizations: int = 10_000_000) -> dict[str, Any]:
             ("ours, grey", _ours, "grey"),
             ("Picasso gaussian", _picasso, "gaussian"),
         ):
-            answer = Path(folder) / f"{name}.json"
-            process = context.Process(target=target, args=(str(run), argument, str(answer)))
-            process.start()
-            process.join()
-            if process.exitcode != 0:
-                raise RuntimeError(f"{name} ended with code {process.exitcode}")
-            cases[name] = json.loads(answer.read_text(encoding="utf-8"))
-            images[name] = np.load(f"{answer}.npy")
+            cases[name], images[name] = in_fresh_process(target, str(run), argument).value
     grey, theirs = images["ours, grey"], images["Picasso gaussian"]
     ours, other = cases["ours, colour"], cases["Picasso gaussian"]
     return {

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import tempfile
-import threading
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from easyzloc_mm.beads.judge import Rules
+from easyzloc_mm.fresh_process import in_fresh_process
 from easyzloc_mm.store.bead_set import BeadSet, read_bead_set
 
 Real = NDArray[np.float64]
@@ -27,7 +25,6 @@ MATCH_PX = 3.0
 LIMIT_DEPTHS_NM = np.arange(-800.0, 801.0, 100.0)
 LIMIT_PHOTONS, LIMIT_BACKGROUND = 2000.0, 50.0
 ROI_PX = 23
-SAMPLE_S = 0.05
 
 
 def bench_beads(
@@ -78,12 +75,12 @@ def bench_beads(
         for share, rules in ((0.5, Rules.DEFAULT), (0.75, Rules.PAPER)):
             tell(f"building: {rules} rules", share)
             out = folder / f"{rules}.zarr"
-            seconds, memory = _build_in_child(stacks, out, rules)
+            built = in_fresh_process(build, stacks, out, str(rules))
             beads = read_bead_set(out)
             figures = {
                 **score(beads, truth, 500 * (profile.limits.z_min_um + profile.limits.z_max_um)),
-                "seconds": seconds,
-                "peak_memory_mb": memory,
+                "seconds": built.seconds,
+                "peak_memory_mb": built.peak_bytes / 2**20,
             }
             prefix = "" if rules is Rules.DEFAULT else f"{rules}_"
             result.update({prefix + key: value for key, value in figures.items()})
@@ -158,38 +155,8 @@ def _sd(values: Real) -> float | None:
 
 
 def build(stacks: Path, out: Path, rules: str) -> None:
-    """Build and write one data set; runs in a process of its own, whose memory is watched."""
+    """Build and write one data set."""
     from easyzloc_mm.beads.sources import beads_from_sources
     from easyzloc_mm.store.bead_set import write_bead_set
 
     write_bead_set(out, beads_from_sources([stacks], rules=Rules(rules)), overwrite=True)
-
-
-def _build_in_child(stacks: Path, out: Path, rules: Rules) -> tuple[float, float]:
-    """Seconds from start to written data set, imports included, and peak memory (MiB)."""
-    import psutil
-
-    child = multiprocessing.get_context("spawn").Process(target=build, args=(stacks, out, str(rules)))
-    start = time.monotonic()
-    child.start()
-    peak = 0.0
-    done = threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        process = psutil.Process(child.pid)
-        while not done.wait(SAMPLE_S):
-            try:
-                peak = max(peak, process.memory_info().rss / 2**20)
-            except psutil.Error:
-                return
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    child.join()
-    seconds = time.monotonic() - start
-    done.set()
-    watcher.join()
-    if child.exitcode != 0:
-        raise RuntimeError(f"building by the {rules} rules ended with code {child.exitcode}")
-    return seconds, peak

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from easyzloc_mm.beads.candidates import Candidates
 from easyzloc_mm.beads.checks import check_directions, check_stacks, check_verdict
 from easyzloc_mm.beads.judge import Rules
-from easyzloc_mm.beads.label import Candidates, Labelled, depth_profiles, label, measure
+from easyzloc_mm.beads.label import Labelled, depth_profiles, label, measure
 from easyzloc_mm.beads.light import relative_light
 from easyzloc_mm.beads.measure import Bead
 from easyzloc_mm.beads.regions import regions_by_pixels, regions_by_place
@@ -25,7 +26,7 @@ from easyzloc_mm.beads.survey import ROI_PX, full_scale_of, survey
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.profile import CameraUnits
 from easyzloc_mm.store.bead_set import BeadSet
-from easyzloc_mm.store.bead_stacks import BeadStack
+from easyzloc_mm.store.bead_stack_model import BeadStack
 
 Progress = Callable[[str, float], None]
 Real = NDArray[np.float64]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from easyzloc_mm.beads.judge import Reason
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.store.bead_stacks import MIN_PLANES, BeadStack
+from easyzloc_mm.store.bead_stack_model import MIN_PLANES, BeadStack
 
 Real = NDArray[np.float64]
 

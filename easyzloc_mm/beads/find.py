@@ -14,7 +14,7 @@ from easyzloc_mm.beads.registration import weighted_centre
 from easyzloc_mm.beads.rois import SAME_PX, SLAB_NM, THRESHOLD_MADS, blocks
 from easyzloc_mm.beads.slide import Slide, common_slide
 from easyzloc_mm.quiet import picasso
-from easyzloc_mm.store.bead_stacks import StackPixels
+from easyzloc_mm.store.bead_stack_model import StackPixels
 
 Real = NDArray[np.float64]
 Whole = NDArray[np.int64]

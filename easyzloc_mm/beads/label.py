@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from easyzloc_mm.beads.align import MIN_BEADS, align
+from easyzloc_mm.beads.candidates import Candidates
 from easyzloc_mm.beads.checks import DEPTHS_NM
 from easyzloc_mm.beads.judge import Rules, judge
 from easyzloc_mm.beads.measure import Bead, fit_profiles, measure_bead
@@ -20,70 +21,11 @@ from easyzloc_mm.beads.paper import paper_rules
 from easyzloc_mm.beads.registered import RegisteredStack
 from easyzloc_mm.beads.units import of_averaged
 from easyzloc_mm.errors import EasyZlocWarning
-from easyzloc_mm.profile import CameraUnits
 
 Progress = Callable[[str, float], None]
 Real = NDArray[np.float64]
-Whole = NDArray[np.int64]
 
 ROUNDS = 2
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """What was found, before anyone judged it; arrays of shape (n,).
-
-    Attributes
-    ----------
-    rois : ndarray, shape (n, P, R, R), uint16
-        ADU; planes beyond those of a bead's own stack are zero.
-    stage_nm : sequence of ndarray
-        Rising stage positions of each bead's planes.
-    x, y : ndarray
-        Where each was found, sensor pixels.
-    x0, y0 : ndarray
-        Sensor pixel of the ROI's corner.
-    stack : ndarray
-        Which stack each is from.
-    edge : ndarray of bool
-        Whether the ROI leaves the image.
-    neighbour_px, neighbour_nm : ndarray
-        Nearest other thing (`find.Found`).
-    field_size_px : (int, int)
-        Width and height of the image.
-    field_known : bool
-        Whether places mean anything.
-    units : CameraUnits
-        Of single frames.
-    full_scale_adu : int
-    frames : ndarray
-        Camera frames whose mean each plane is.
-    slide : ndarray, shape (n, 2)
-        Common sideways motion of the bead's stack, pixels per um of rising z.
-    """
-
-    rois: NDArray[np.uint16]
-    stage_nm: Sequence[Real]
-    x: Real
-    y: Real
-    x0: Whole
-    y0: Whole
-    stack: Whole
-    edge: NDArray[np.bool_]
-    neighbour_px: Real
-    neighbour_nm: Real
-    field_size_px: tuple[int, int]
-    field_known: bool
-    units: CameraUnits
-    full_scale_adu: int
-    frames: Whole
-    slide: Real
-
-    @property
-    def place(self) -> Real:
-        """Places in the field, -1..1, shape (n, 2)."""
-        width, height = self.field_size_px
-        return np.stack([2 * self.x / max(width, 2) - 1, 2 * self.y / max(height, 2) - 1], axis=1)
 
 
 @dataclass(frozen=True)

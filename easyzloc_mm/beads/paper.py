@@ -10,16 +10,12 @@ field, whose own zero is its sharpest plane. Detection is ours: what was found i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from easyzloc_mm.beads.candidates import Candidates
 from easyzloc_mm.beads.profiles import fit_axial
-
-if TYPE_CHECKING:
-    from easyzloc_mm.beads.label import Candidates
 
 Real = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from easyzloc_mm.store.bead_stacks import StackPixels
+from easyzloc_mm.store.bead_stack_model import StackPixels
 
 Real = NDArray[np.float64]
 Whole = NDArray[np.int64]

@@ -15,7 +15,8 @@ from easyzloc_mm.beads.units import estimate_units
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.profile import CameraUnits
 from easyzloc_mm.store.bead_set import BeadSet
-from easyzloc_mm.store.bead_stacks import BeadStack, open_bead_stacks
+from easyzloc_mm.store.bead_stack_model import BeadStack
+from easyzloc_mm.store.bead_stacks import open_bead_stacks
 from easyzloc_mm.store.bead_tiffs import read_roi_stacks
 
 SAMPLE_PLANES = 60

@@ -13,7 +13,7 @@ from easyzloc_mm.beads.checks import check_light, name_of, stage_nm
 from easyzloc_mm.beads.find import find_beads, look_through
 from easyzloc_mm.beads.rois import cut_rois, roi_corners
 from easyzloc_mm.errors import EasyZlocWarning
-from easyzloc_mm.store.bead_stacks import BeadStack
+from easyzloc_mm.store.bead_stack_model import BeadStack
 
 Real = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ def survey(stack: BeadStack) -> tuple[NDArray[np.uint16], Real, pd.DataFrame, di
     z_nm : ndarray, shape (P,)
         Rising stage positions.
     candidates : DataFrame
-        One row per candidate, columns as the attributes of `label.Candidates`.
+        One row per candidate, columns as the attributes of `candidates.Candidates`.
     facts : dict
         About the stack.
     """

@@ -19,7 +19,7 @@ from easyzloc_mm.profile import Profile
 from easyzloc_mm.simulator.optics import OpticsModel, embedded_optics
 from easyzloc_mm.simulator.scene import POWERS, Scene, Setting
 from easyzloc_mm.store.bead_set import ARRAYS, LATER_ARRAYS, BeadSet
-from easyzloc_mm.store.bead_stacks import COLUMNS, BeadStack, StackPixels
+from easyzloc_mm.store.bead_stack_model import COLUMNS, BeadStack, StackPixels
 
 Progress = Callable[[str, float], None]
 Floats = NDArray[np.float32]

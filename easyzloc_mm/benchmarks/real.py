@@ -23,6 +23,8 @@ RECIPES = ("matched", "paper")
 FIGURES = ("rmse_z_nm", "robust_z_nm", "limit_z_nm", "coverage_68", "coverage_95", "flagged", "mistakes_flagged",
            "good_flagged", "rmse_with_flagged_z_nm", "bead_rmse_z_nm", "bead_rmse_offset_removed_z_nm")  # fmt: skip
 SPLINE = "spline MLE, whole field"
+NEAR_NM = 700.0
+"""The stacks show every bead over this much to either side of focus; beyond, only some."""
 SPLINE_MOLECULES = 1500
 """Picasso fits a few hundred spots a second."""
 
@@ -45,35 +47,49 @@ def bench_real(
     Returns
     -------
     dict
-        ``beads``, ``seeds``, ``methods``: by method, the mean of each figure of `evaluate` over the seeds and, as
-        ``NAME_sd``, its standard deviation.
+        ``beads``, ``seeds``, ``minutes``; ``methods``: by method, the mean of each figure of `evaluate` over the seeds
+        and, as ``NAME_sd``, its standard deviation; ``near``: the same within `NEAR_NM` of focus.
     """
     beads = beads_from_sources(
         [rois], rois=True, pixel_size_nm=pixel_size_nm, z_step_nm=z_step_nm, electrons_per_adu=electrons_per_adu
     )
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in (*RECIPES, SPLINE)}
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {
+        reach: {name: [] for name in (*RECIPES, SPLINE)} for reach in ("methods", "near")
+    }
     for seed in range(seeds):
         for recipe in RECIPES:
             with tempfile.TemporaryDirectory() as folder:
                 train(beads, Path(folder) / "model", recipe=recipe, minutes=minutes, seed=seed, progress=progress)
                 bundle = ModelBundle.load(Path(folder) / "model")
-                found[recipe].append(evaluate(bundle, beads))
-        found[SPLINE].append(_spline(beads, seed, bundle.z_range_nm))
-    methods: dict[str, dict[str, float | None]] = {}
-    for method, results in found.items():
-        methods[method] = {}
-        for name in FIGURES:
-            values = [result[name] for result in results if result.get(name) is not None]
-            methods[method][name] = float(np.mean(values)) if values else None
-            methods[method][f"{name}_sd"] = float(np.std(values)) if values else None
-    return {"beads": int(beads.accepted.sum()), "seeds": seeds, "minutes": minutes, "methods": methods}
+                found["methods"][recipe].append(evaluate(bundle, beads))
+                found["near"][recipe].append(evaluate(bundle, beads, z_limit_nm=NEAR_NM))
+        low, high = bundle.z_range_nm
+        spline = picasso_spline(beads, split_beads(beads, seed).train)
+        found["methods"][SPLINE].append(_spline(beads, seed, spline, (low, high)))
+        found["near"][SPLINE].append(_spline(beads, seed, spline, (max(low, -NEAR_NM), min(high, NEAR_NM))))
+    return {
+        "beads": int(beads.accepted.sum()),
+        "seeds": seeds,
+        "minutes": minutes,
+        **{
+            reach: {name: _over_seeds(results) for name, results in methods.items()} for reach, methods in found.items()
+        },
+    }
 
 
-def _spline(beads: BeadSet, seed: int, z_range_nm: tuple[float, float]) -> dict[str, float]:
+def _over_seeds(results: list[dict[str, Any]]) -> dict[str, float | None]:
+    figures: dict[str, float | None] = {}
+    for name in FIGURES:
+        values = [result[name] for result in results if result.get(name) is not None]
+        figures[name] = float(np.mean(values)) if values else None
+        figures[f"{name}_sd"] = float(np.std(values)) if values else None
+    return figures
+
+
+def _spline(beads: BeadSet, seed: int, spline: dict[str, Any], z_range_nm: tuple[float, float]) -> dict[str, float]:
     """Score Picasso's spline MLE on the molecules of the same test beads, a part of them."""
-    split = split_beads(beads, seed)
-    drawn = thinned(BlurSource.from_beads(beads, split.test), z_range_nm, count=SPLINE_MOLECULES)
-    z, sigma = fit_picasso(drawn.crops, picasso_spline(beads, split.train))
+    drawn = thinned(BlurSource.from_beads(beads, split_beads(beads, seed).test), z_range_nm, count=SPLINE_MOLECULES)
+    z, sigma = fit_picasso(drawn.crops, spline)
     inside = (drawn.z_nm >= z_range_nm[0]) & (drawn.z_nm <= z_range_nm[1])
     error = (z - drawn.z_nm)[inside]
     # Its z = 0 is the middle plane of its own calibration.

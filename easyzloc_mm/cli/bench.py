@@ -119,6 +119,7 @@ def accuracy(
         if not as_json:
             figures = tuple(name for name in result["methods"]["matched"] if not name.endswith("_sd"))
             _print_methods(result["methods"], figures, "means over the seeds")
+            _print_methods(result["near"], figures, "the same, within 700 nm of focus")
         finish(result, as_json=as_json, title="accuracy of z on real beads")
         return
     with progress_display() as show:

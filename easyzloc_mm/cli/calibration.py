@@ -12,6 +12,9 @@ from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, ProfileOption, Progr
 RecipeOption = Annotated[str, typer.Option("--recipe", help="How the network is trained: matched or paper.")]
 MinutesOption = Annotated[float, typer.Option("--minutes", min=0.05, help="Time budget of the training.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything drawn at random.")]
+LikeOption = Annotated[
+    Path | None, typer.Option("--like", help="A movie whose photons and background the training shall match.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -228,9 +231,7 @@ def train(
     recipe: RecipeOption = "matched",
     minutes: MinutesOption = 10.0,
     seed: SeedOption = 0,
-    like: Annotated[
-        Path | None, typer.Option("--like", help="A movie whose photons and background the training shall match.")
-    ] = None,
+    like: LikeOption = None,
     start_from: Annotated[
         Path | None, typer.Option("--from", help="An earlier model to train further: a minute is then enough.")
     ] = None,
@@ -283,13 +284,22 @@ def tune(
     minutes: Annotated[float, typer.Option("--minutes", min=0.02, help="Training time of a trial.")] = 2.0,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that train side by side.")] = 1,
     seed: SeedOption = 0,
+    like: LikeOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Search the network's sizes and rates for this instrument; `train --settings` uses what it finds."""
+    """Search the network's sizes, rates and training images for this instrument; for `train --settings`."""
     from easyzloc_mm.network.search import tune as run
 
+    domain = None
+    if like is not None:
+        from easyzloc_mm.localize.molecules import molecule_domain
+        from easyzloc_mm.store.bead_set import read_bead_set
+
+        domain = molecule_domain(like, read_bead_set(beads).units)
     with progress_display() as show:
-        result = run(beads, out, trials=trials, minutes=minutes, workers=workers, seed=seed, progress=show)
+        result = run(
+            beads, out, trials=trials, minutes=minutes, workers=workers, seed=seed, domain=domain, progress=show
+        )
     finish(result, as_json=as_json, title="searched")
 
 

@@ -28,7 +28,9 @@ FIELD_TILES = 3
 SEED = 1234
 
 
-def evaluate(bundle: ModelBundle, beads: BeadSet, *, report: Path | None = None) -> dict[str, Any]:
+def evaluate(
+    bundle: ModelBundle, beads: BeadSet, *, z_limit_nm: float | None = None, report: Path | None = None
+) -> dict[str, Any]:
     """Score a model on held-out beads, thinned to molecules and as recorded.
 
     On the data set that the model was trained on, only its test beads are used; on another one, every accepted bead.
@@ -38,6 +40,8 @@ def evaluate(bundle: ModelBundle, beads: BeadSet, *, report: Path | None = None)
     ----------
     bundle : ModelBundle
     beads : BeadSet
+    z_limit_nm : float, optional
+        Molecules and planes nearer to focus than this alone are scored.
     report : Path, optional
         Folder for an HTML report.
 
@@ -67,9 +71,11 @@ def evaluate(bundle: ModelBundle, beads: BeadSet, *, report: Path | None = None)
         raise InputError("the bead data set has no accepted bead: nothing to evaluate on")
     limits = measured_psf(beads)
     source = BlurSource.from_beads(beads, chosen)
-    molecules = _score_molecules(bundle, beads, source, limits, TYPICAL_PHOTONS, SEED)
-    wide = _score_molecules(bundle, beads, source, limits, (PHOTON_EDGES[0], PHOTON_EDGES[-1]), SEED + 1)
-    crops, bead, z_nm = recorded_planes(beads, chosen, bundle.z_range_nm)
+    low, high = bundle.z_range_nm
+    z_range = (low, high) if z_limit_nm is None else (max(low, -z_limit_nm), min(high, z_limit_nm))
+    molecules = _score_molecules(bundle, beads, source, limits, z_range, TYPICAL_PHOTONS, SEED)
+    wide = _score_molecules(bundle, beads, source, limits, z_range, (PHOTON_EDGES[0], PHOTON_EDGES[-1]), SEED + 1)
+    crops, bead, z_nm = recorded_planes(beads, chosen, z_range)
     recorded = _table(bundle.predict(crops, beads.x[bead], beads.y[bead]), z_nm)
     recorded["bead"] = bead
     trusted = molecules[molecules["flag"] == 0]
@@ -82,7 +88,7 @@ def evaluate(bundle: ModelBundle, beads: BeadSet, *, report: Path | None = None)
         "bead_rmse_offset_removed_z_nm": _rms(_without_offsets(recorded)),
         "beads": len(chosen),
         "held_out": held_out,
-        "bins": _bins(molecules, bundle.z_range_nm),
+        "bins": _bins(molecules, z_range),
         "by_photons": _by_photons(wide),
         "by_field": _by_field(molecules, bundle.field_size_px) if bundle.field_known else [],
     }
@@ -131,11 +137,12 @@ def _score_molecules(
     beads: BeadSet,
     source: BlurSource,
     limits: MeasuredPsf,
+    z_range_nm: tuple[float, float],
     photons: tuple[float, float],
     seed: int,
 ) -> pd.DataFrame:
-    low, high = bundle.z_range_nm
-    drawn = thinned(source, bundle.z_range_nm, photons, seed)
+    low, high = z_range_nm
+    drawn = thinned(source, z_range_nm, photons, seed)
     table = _table(bundle.predict(drawn.crops, drawn.x, drawn.y), drawn.z_nm.astype(float))
     table["photons"], table["background"], table["bead"] = drawn.photons, drawn.background, drawn.place
     table["x"], table["y"] = drawn.x, drawn.y

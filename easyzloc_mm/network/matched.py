@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +45,8 @@ class MatchedSettings:
         Of AdamW, at their highest.
     batch : int
         Molecules per step.
+    bad_fit_share, neighbour_share : float, optional
+        Of the training images, in place of the domain's own; what the network is judged by stays the domain.
     """
 
     width: int = 320
@@ -52,6 +54,16 @@ class MatchedSettings:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     batch: int = 512
+    bad_fit_share: float | None = None
+    neighbour_share: float | None = None
+
+    def training_domain(self, domain: MoleculeDomain) -> MoleculeDomain:
+        """Give the molecules to train on, where `domain` is to be known."""
+        return replace(
+            domain,
+            bad_fit_share=domain.bad_fit_share if self.bad_fit_share is None else self.bad_fit_share,
+            neighbour_share=domain.neighbour_share if self.neighbour_share is None else self.neighbour_share,
+        )
 
 
 def fit_matched(
@@ -103,7 +115,7 @@ def fit_matched(
     best, best_loss = model.get_weights(), math.inf
     checks = [check for check in np.linspace(0.5, 1.0, CHECKS) if check > done]
     budget_s = 60 * minutes
-    with MoleculeStream(train, domain, BLOCK, seed + 2 + round(1e6 * done)) as stream:
+    with MoleculeStream(train, settings.training_domain(domain), BLOCK, seed + 2 + round(1e6 * done)) as stream:
         _step(model, stream.next(), 0, settings.batch)  # traces and compiles outside the budget
         begin = time.monotonic() - done * budget_s
         steps, spent = 1, done

@@ -1,4 +1,4 @@
-"""Bayesian search of the network's sizes and rates: Optuna with a SQLite file, so that it goes on after any stop."""
+"""Bayesian search of the network's sizes, rates and training images: Optuna on a SQLite file, so that it goes on."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ DATABASE = "study.db"
 BEST = "best.json"
 WIDTHS = (128, 192, 256, 320, 448)
 BATCHES = (256, 512, 1024)
+BAD_FIT_SHARES, NEIGHBOUR_SHARES = (0.1, 0.8), (0.0, 0.3)
 NOT_BEFORE = 0.6
 """Share of a trial's budget before which it is not given up."""
 
@@ -42,6 +43,7 @@ def tune(
     minutes: float = 2.0,
     workers: int = 1,
     seed: int = 0,
+    domain: MoleculeDomain | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Search until the study has `trials` trials; a study that exists is taken up.
@@ -62,6 +64,8 @@ def tune(
         Processes that train side by side.
     seed : int
         Of the split and the networks.
+    domain : MoleculeDomain, optional
+        The molecules that the model shall know; broad defaults without it.
 
     Returns
     -------
@@ -71,21 +75,22 @@ def tune(
     Raises
     ------
     InputError
-        The beads cannot be read, or `out` is no study of these beads.
+        The beads cannot be read, or `out` is no study of these beads and molecules.
     """
-    out = Path(out)
-    digest = read_bead_set(beads).digest()
+    out, domain = Path(out), domain or MoleculeDomain()
+    subject = {"beads": read_bead_set(beads).digest(), "molecules": json.loads(json.dumps(asdict(domain)))}
     out.mkdir(parents=True, exist_ok=True)
     study = _study(out, seed, create=True)
-    if study.user_attrs.setdefault("beads", digest) != digest:
-        raise InputError(f"{out} is a study of other beads: choose another --out")
-    study.set_user_attr("beads", digest)
+    for name, value in subject.items():
+        if study.user_attrs.get(name, value) != value:
+            raise InputError(f"{out} is a study of other {name}: choose another --out")
+        study.set_user_attr(name, value)
     if workers <= 1:
-        _work(str(beads), str(out), trials, minutes, seed, progress)
+        _work(str(beads), str(out), trials, minutes, seed, domain, progress)
     else:
         context = multiprocessing.get_context("spawn")
         pool = [
-            context.Process(target=_work, args=(str(beads), str(out), trials, minutes, seed + 1000 * i))
+            context.Process(target=_work, args=(str(beads), str(out), trials, minutes, seed + 1000 * i, domain))
             for i in range(workers)
         ]
         for process in pool:
@@ -133,7 +138,15 @@ def _finished(study: optuna.Study) -> list[Any]:
     return [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
 
 
-def _work(beads: str, out: str, trials: int, minutes: float, seed: int, progress: Progress | None = None) -> None:
+def _work(
+    beads: str,
+    out: str,
+    trials: int,
+    minutes: float,
+    seed: int,
+    domain: MoleculeDomain,
+    progress: Progress | None = None,
+) -> None:
     import optuna
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -151,6 +164,8 @@ def _work(beads: str, out: str, trials: int, minutes: float, seed: int, progress
             learning_rate=trial.suggest_float("learning_rate", 3e-4, 6e-3, log=True),
             weight_decay=trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True),
             batch=trial.suggest_categorical("batch", BATCHES),
+            bad_fit_share=trial.suggest_float("bad_fit_share", *BAD_FIT_SHARES),
+            neighbour_share=trial.suggest_float("neighbour_share", *NEIGHBOUR_SHARES),
         )
         losses: list[float] = []
 
@@ -165,8 +180,7 @@ def _work(beads: str, out: str, trials: int, minutes: float, seed: int, progress
                 progress(f"trial {trial.number + 1}: {message}", min((len(_finished(study)) + share) / trials, 1.0))
 
         fit_matched(
-            everywhere, validation, MoleculeDomain(), minutes=minutes, seed=seed, settings=settings, progress=show,
-            on_check=check,
+            everywhere, validation, domain, minutes=minutes, seed=seed, settings=settings, progress=show, on_check=check
         )  # fmt: skip
         return float(np.min(losses))
 

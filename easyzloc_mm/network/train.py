@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.fresh_process import in_fresh_process
 from easyzloc_mm.network.augment import MoleculeDomain, draw_molecules
 from easyzloc_mm.network.bundle import BLUR, SCHEMA_VERSION, ModelBundle
 from easyzloc_mm.network.calibrate_output import sigma_by_z
@@ -121,7 +120,7 @@ def train(
     Raises
     ------
     InputError
-        The recipe is unknown, too few beads, or the output exists.
+        The recipe is unknown, too few beads, the output exists, or the earlier network is of other sizes.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports every machine without a GPU as an error
     try:
@@ -132,6 +131,11 @@ def train(
     out = Path(out)
     start, earlier = _earlier(start_from, chosen) if start_from is not None else (None, None)
     settings = settings or earlier or MatchedSettings()
+    if earlier is not None and (settings.width, settings.blocks) != (earlier.width, earlier.blocks):
+        raise InputError(
+            f"the network in {start_from} has {earlier.blocks} blocks of {earlier.width}, the settings say "
+            f"{settings.blocks} of {settings.width}: leave out --settings, or --from"
+        )
     with whole_or_nothing(out, overwrite=overwrite) as draft:
         split = split_beads(beads, seed)
         train_source = BlurSource.from_beads(beads, split.train)
@@ -255,8 +259,7 @@ def export_network(model: keras.Model, folder: Path) -> None:
     if keras_backend() == "tensorflow":
         _export_onnx(model, folder)
         return
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        pool.submit(_export_with_tensorflow, folder).result()
+    in_fresh_process(_export_with_tensorflow, folder)
 
 
 def _export_with_tensorflow(folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.store.bead_stacks import MIN_PLANES, BeadStack
+from easyzloc_mm.store.bead_stack_model import MIN_PLANES, BeadStack
 from easyzloc_mm.store.bead_tiffs import open_tiff_stacks, plain_stack
 from easyzloc_mm.store.movies import open_movie
 

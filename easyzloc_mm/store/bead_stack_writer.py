@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.store.bead_stacks import NUMBERS
+from easyzloc_mm.store.bead_stack_model import NUMBERS
 from easyzloc_mm.store.ome import collection_attributes, image_attributes, series_attributes
 from easyzloc_mm.store.output import claim_stream
 

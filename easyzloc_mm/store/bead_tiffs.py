@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.store.bead_stacks import COLUMNS, MIN_PLANES, BeadStack, StackPixels
+from easyzloc_mm.store.bead_stack_model import COLUMNS, MIN_PLANES, BeadStack, StackPixels
 
 TO_UM = {"nm": 1e-3, "um": 1.0, "µm": 1.0, "μm": 1.0, "\\u00B5m": 1.0, "micron": 1.0, "mm": 1e3}
 """Units of length as OME, ImageJ and Micro-Manager spell them."""
