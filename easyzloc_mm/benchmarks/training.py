@@ -17,7 +17,9 @@ from easyzloc_mm.store.bead_set import read_bead_set, write_bead_set
 Progress = Callable[[str, float], None]
 
 
-def bench_train(*, beads: int, minutes: float, seed: int = 0, progress: Progress | None = None) -> dict[str, Any]:
+def bench_train(
+    *, beads: int, minutes: float, z_step_nm: float, seed: int = 0, progress: Progress | None = None
+) -> dict[str, Any]:
     """Train for `minutes` and for twice as long, each time as a command would: in a process of its own, from disk.
 
     Returns
@@ -30,7 +32,7 @@ def bench_train(*, beads: int, minutes: float, seed: int = 0, progress: Progress
     tell = progress or (lambda _message, _fraction: None)
     with tempfile.TemporaryDirectory(prefix="easyzloc-train-") as name:
         folder = Path(name)
-        data = embedded_beads(load_profile("demo"), beads, seed, progress).train
+        data = embedded_beads(load_profile("demo").replace(beads={"z_step_nm": z_step_nm}), beads, seed, progress).train
         write_bead_set(folder / "beads.zarr", data)
         facts = {"beads": len(data), "planes": int(data.rois.shape[1])}
         del data

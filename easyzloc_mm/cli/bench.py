@@ -150,13 +150,16 @@ def infer(
 def training(
     beads: Annotated[int, typer.Option("--beads", min=60, help="Training beads, roughly.")] = 400,
     minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Budget; twice that is tried too.")] = 10,
+    z_step_nm: Annotated[
+        float, typer.Option("--z-step-nm", min=5, max=100, help="Of the stacks: 10 makes 601 planes of each bead.")
+    ] = 50,
     as_json: JsonFlag = False,
 ) -> None:
     """Accuracy reached in a time budget, and in twice that."""
     from easyzloc_mm.benchmarks.training import bench_train
 
     with progress_display() as show:
-        result = bench_train(beads=beads, minutes=minutes, progress=show)
+        result = bench_train(beads=beads, minutes=minutes, z_step_nm=z_step_nm, progress=show)
     finish(result, as_json=as_json, title="training")
 
 

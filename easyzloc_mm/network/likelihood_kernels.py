@@ -235,6 +235,91 @@ def scan(crops, tables, place, variance, expected, slack, out):  # type: ignore[
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _algebra():  # type: ignore[no-untyped-def]
+    """Buffers of `_climb`: Fisher matrix, damped, factored and of a trial; gradient, of a trial, step, trial."""
+    return (np.empty((5, 5)), np.empty((5, 5)), np.zeros((5, 5)), np.empty((5, 5)), np.empty(5), np.empty(5),
+            np.empty(5), np.empty(5))  # fmt: skip
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _climb(  # type: ignore[no-untyped-def]
+    data, pixel, table, theta, variance, expected, knowledge, best, work, images, cells, algebra
+):
+    """Levenberg-Marquardt from `theta`, which becomes the optimum, to the deviance there; `best`: another start's."""
+    matrix, damped, factor, fresh, slope, fresh_slope, step, trial = algebra
+    top = table.shape[0] - 2.002
+    deviance = _normal(data, pixel, images, theta, variance, cells, matrix, slope)
+    deviance += _known(theta, expected, knowledge, matrix, slope)
+    damping = 0.01
+    for _ in range(ITERATIONS):
+        damped[:] = matrix
+        for p in range(5):
+            damped[p, p] = matrix[p, p] * (1 + damping) + 1e-12
+        if not _cholesky(damped, factor):
+            damping = max(10 * damping, 1e-3)
+            if damping > 1e6:
+                break
+            continue
+        _solve(factor, slope, step)
+        for p in range(2):
+            trial[p] = _in_reach(theta[p] + min(max(step[p], -0.5), 0.5))
+        trial[2] = min(max(theta[2] + min(max(step[2], -1.5), 1.5), 1.0), top)
+        trial[3] = max(theta[3] + step[3], 0.3 * theta[3])
+        trial[4] = max(theta[4] + step[4], 0.1 * theta[4])
+        promised = 0.0
+        for p in range(5):
+            promised += slope[p] * step[p]
+        if promised < CONVERGED and damping < 0.1:
+            theta[:] = trial
+            deviance -= promised
+            break
+        point_image(table, trial[0], trial[1], trial[2], work, images)
+        now = _normal(data, pixel, images, trial, variance, cells, fresh, fresh_slope)
+        now += _known(trial, expected, knowledge, fresh, fresh_slope)
+        if now <= deviance:
+            gain = deviance - now
+            deviance = now
+            theta[:] = trial
+            matrix[:] = fresh
+            slope[:] = fresh_slope
+            damping = max(0.1 * damping, 1e-6)
+            if gain < CONVERGED or gain < HOPELESS_GAIN * (deviance - best - HOPELESS):
+                break
+        else:
+            if now - deviance < ROUNDING:
+                break
+            damping *= 10
+            if damping > 1e4:
+                break
+    return deviance
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _tell(theta, deviance, algebra, row):  # type: ignore[no-untyped-def]
+    """Fill a row of `fit`."""
+    matrix, factor, slope, step = algebra[0], algebra[2], algebra[4], algebra[6]
+    for p in range(5):
+        row[p] = theta[p]
+    row[5] = deviance
+    row[6] = 1e3
+    row[7] = 0.0
+    row[8] = row[9] = ROI_PX
+    for p in range(5):
+        matrix[p, p] += 1e-9 * matrix[p, p] + 1e-12
+    if _cholesky(matrix, factor):
+        volume = 0.0
+        for p in range(5):
+            volume -= np.log(factor[p, p])
+        for p, column in ((2, 6), (0, 8), (1, 9)):
+            slope[:] = 0.0
+            slope[p] = 1.0
+            _solve(factor, slope, step)
+            row[column] = np.sqrt(max(step[p], 1e-12))
+        # Brightness counts by its logarithm: no brightness is more likely than another of its scale.
+        row[7] = volume - np.log(max(theta[3], 1.0))
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
 def fit(crops, tables, place, starts, variance, expected, knowledge, out):  # type: ignore[no-untyped-def]
     """Fit every crop from every start (in knots; NaN: none).
 
@@ -243,10 +328,7 @@ def fit(crops, tables, place, starts, variance, expected, knowledge, out):  # ty
     """
     work, images = workspace(), np.zeros(4 * CELLS, np.float32)
     cells, data, pixel = np.zeros((4, CELLS), np.float32), np.zeros(CELLS, np.float32), _pixels()
-    matrix, damped, factor = np.empty((5, 5)), np.empty((5, 5)), np.zeros((5, 5))
-    slope, step, theta, trial = np.empty(5), np.empty(5), np.empty(5), np.empty(5)
-    fresh, fresh_slope = np.empty((5, 5)), np.empty(5)
-    border = np.empty(4 * (ROI_PX - 1))
+    theta, algebra, border = np.empty(5), _algebra(), np.empty(4 * (ROI_PX - 1))
     top = tables.shape[1] - 2.002
     for i in range(len(crops)):
         crop, table = crops[i], tables[place[i]]
@@ -268,66 +350,8 @@ def fit(crops, tables, place, starts, variance, expected, knowledge, out):  # ty
                 light += pixel[c] * images[c]
             theta[3] = max((total - rim * ROI_PX**2) / max(light, 0.05), 30.0)
             theta[4] = rim
-            deviance = _normal(data, pixel, images, theta, variance, cells, matrix, slope)
-            deviance += _known(theta, expected[i], knowledge, matrix, slope)
-            damping = 0.01
-            for _ in range(ITERATIONS):
-                damped[:] = matrix
-                for p in range(5):
-                    damped[p, p] = matrix[p, p] * (1 + damping) + 1e-12
-                if not _cholesky(damped, factor):
-                    damping = max(10 * damping, 1e-3)
-                    if damping > 1e6:
-                        break
-                    continue
-                _solve(factor, slope, step)
-                for p in range(2):
-                    trial[p] = _in_reach(theta[p] + min(max(step[p], -0.5), 0.5))
-                trial[2] = min(max(theta[2] + min(max(step[2], -1.5), 1.5), 1.0), top)
-                trial[3] = max(theta[3] + step[3], 0.3 * theta[3])
-                trial[4] = max(theta[4] + step[4], 0.1 * theta[4])
-                promised = 0.0
-                for p in range(5):
-                    promised += slope[p] * step[p]
-                if promised < CONVERGED and damping < 0.1:
-                    theta[:] = trial
-                    deviance -= promised
-                    break
-                point_image(table, trial[0], trial[1], trial[2], work, images)
-                now = _normal(data, pixel, images, trial, variance, cells, fresh, fresh_slope)
-                now += _known(trial, expected[i], knowledge, fresh, fresh_slope)
-                if now <= deviance:
-                    gain = deviance - now
-                    deviance = now
-                    theta[:] = trial
-                    matrix[:] = fresh
-                    slope[:] = fresh_slope
-                    damping = max(0.1 * damping, 1e-6)
-                    if gain < CONVERGED or gain < HOPELESS_GAIN * (deviance - best - HOPELESS):
-                        break
-                else:
-                    if now - deviance < ROUNDING:
-                        break
-                    damping *= 10
-                    if damping > 1e4:
-                        break
+            deviance = _climb(
+                data, pixel, table, theta, variance, expected[i], knowledge, best, work, images, cells, algebra
+            )
             best = min(best, deviance)
-            for p in range(5):
-                out[i, s, p] = theta[p]
-            out[i, s, 5] = deviance
-            out[i, s, 6] = 1e3
-            out[i, s, 7] = 0.0
-            out[i, s, 8] = out[i, s, 9] = ROI_PX
-            for p in range(5):
-                matrix[p, p] += 1e-9 * matrix[p, p] + 1e-12
-            if _cholesky(matrix, factor):
-                volume = 0.0
-                for p in range(5):
-                    volume -= np.log(factor[p, p])
-                for p, column in ((2, 6), (0, 8), (1, 9)):
-                    slope[:] = 0.0
-                    slope[p] = 1.0
-                    _solve(factor, slope, step)
-                    out[i, s, column] = np.sqrt(max(step[p], 1e-12))
-                # Brightness counts by its logarithm: no brightness is more likely than another of its scale.
-                out[i, s, 7] = volume - np.log(max(theta[3], 1.0))
+            _tell(theta, deviance, algebra, out[i, s])
