@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from easyzloc_mm.cli.accuracy_tables import print_accuracy, print_real
 from easyzloc_mm.cli.output import JsonFlag, finish, progress_display
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure this machine, side by side with the stock alternatives.")
@@ -117,9 +118,7 @@ def accuracy(
                 progress=show,
             )
         if not as_json:
-            figures = tuple(name for name in result["methods"]["matched"] if not name.endswith("_sd"))
-            _print_methods(result["methods"], figures, "means over the seeds")
-            _print_methods(result["near"], figures, "the same, within 700 nm of focus")
+            print_real(result)
         finish(result, as_json=as_json, title="accuracy of z on real beads")
         return
     with progress_display() as show:
@@ -132,7 +131,7 @@ def accuracy(
             progress=show,
         )
     if not as_json:
-        _print_accuracy(result)
+        print_accuracy(result)
     finish(result, as_json=as_json, title="accuracy of z, 1000-3000 photons")
 
 
@@ -161,47 +160,6 @@ def training(
     with progress_display() as show:
         result = bench_train(beads=beads, minutes=minutes, z_step_nm=z_step_nm, progress=show)
     finish(result, as_json=as_json, title="training")
-
-
-def _print_methods(methods: dict[str, dict[str, Any]], figures: tuple[str, ...], title: str) -> None:
-    """One column per method: as wide as a terminal is."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("", *methods, title=title, title_justify="left")
-    for figure in figures:
-        values = (method.get(figure) for method in methods.values())
-        table.add_row(figure.replace("_", " "), *("-" if value is None else f"{value:.3g}" for value in values))
-    Console().print(table)
-
-
-def _print_accuracy(result: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    columns = ("rmse_nm", "robust_nm", "gross", "coverage_68", "coverage_95", "unflagged_rmse_nm",
-               "unflagged_limit_nm", "unflagged_gross", "flagged", "mistakes_flagged", "good_flagged")  # fmt: skip
-    groups = {"1000-3000 photons": result["methods"], **{f"{n} photons": m for n, m in result["levels"].items()}}
-    for title, methods in groups.items():
-        _print_methods(
-            {name: figures for name, figures in methods.items() if isinstance(figures, dict)}, columns, title
-        )
-    table = Table(
-        "z (nm)", "limit", "matched / limit", "unflagged / limit", "within 1 sigma", "oracle posterior / limit",
-        title="matched by z",
-    )  # fmt: skip
-    for row in result["bins"]:
-        mine = row["matched"]
-        unflagged = mine["unflagged_rmse_nm"]
-        table.add_row(
-            f"{row['z_from_nm']:.0f} to {row['z_to_nm']:.0f}",
-            f"{row['limit_nm']:.0f}",
-            f"{mine['rmse_nm'] / row['limit_nm']:.2f}",
-            "-" if unflagged is None else f"{unflagged / mine['unflagged_limit_nm']:.2f}",
-            "-" if mine["coverage_68"] is None else f"{mine['coverage_68']:.0%}",
-            f"{row['oracle posterior']['rmse_nm'] / row['limit_nm']:.2f}",
-        )
-    Console(soft_wrap=True).print(table)
 
 
 @bench_app.command("render")
