@@ -9,13 +9,13 @@ the stacks, the bead data set and the model, which `live_3d.py` and `scan_fields
 import argparse
 from pathlib import Path
 
-from easyzloc_mm.acquire.bead_stacks import acquire_bead_stacks
-from easyzloc_mm.beads import build_bead_set
-from easyzloc_mm.microscope import connect
-from easyzloc_mm.network import train
-from easyzloc_mm.profile_library import load_profile
-from easyzloc_mm.store.bead_set import write_bead_set
-from easyzloc_mm.store.bead_stacks import open_bead_stacks
+from easyzloc_mm.acquire.beads.acquire import acquire_bead_stacks
+from easyzloc_mm.beads.build import build_bead_set
+from easyzloc_mm.io.beads.dataset import write_bead_set
+from easyzloc_mm.io.beads.stacks import open_bead_stacks
+from easyzloc_mm.io.profiles import load_profile
+from easyzloc_mm.microscope.connect import connect
+from easyzloc_mm.training.train import train
 
 
 def main() -> None:

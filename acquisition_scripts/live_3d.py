@@ -9,9 +9,9 @@ import argparse
 from pathlib import Path
 
 from easyzloc_mm.acquire.live import run_live
-from easyzloc_mm.microscope import connect
-from easyzloc_mm.network import ModelBundle
-from easyzloc_mm.profile_library import load_profile
+from easyzloc_mm.io.profiles import load_profile
+from easyzloc_mm.microscope.connect import connect
+from easyzloc_mm.model.bundle import ModelBundle
 
 
 def main() -> None:

@@ -1,1 +1,1 @@
-"""What to do with a microscope: bead stacks, live runs, scans, the whole calibration."""
+"""What to do with a microscope: calibrate, live runs, scans."""

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from easyzloc_mm.profile import Profile
-from easyzloc_mm.store.output import check_output, remove
-
-Progress = Callable[[str, float], None]
+from easyzloc_mm.io.output import check_output, remove
+from easyzloc_mm.profile.schema import Profile
+from easyzloc_mm.typing import Progress
 
 
 @dataclass(frozen=True)
@@ -73,12 +72,15 @@ def calibrate(
     HardwareError
         The instrument failed; the planes acquired so far are kept in ``stacks.ome.zarr``.
     """
-    from easyzloc_mm.acquire.bead_stacks import acquire_bead_stacks
-    from easyzloc_mm.beads import build_bead_set, count_reasons, write_bead_report
-    from easyzloc_mm.microscope import connect
-    from easyzloc_mm.network import ModelBundle, evaluate, train
-    from easyzloc_mm.store.bead_set import write_bead_set
-    from easyzloc_mm.store.bead_stacks import open_bead_stacks
+    from easyzloc_mm.acquire.beads.acquire import acquire_bead_stacks
+    from easyzloc_mm.beads.build import build_bead_set, count_reasons
+    from easyzloc_mm.beads.report.page import write_bead_report
+    from easyzloc_mm.io.beads.dataset import write_bead_set
+    from easyzloc_mm.io.beads.stacks import open_bead_stacks
+    from easyzloc_mm.microscope.connect import connect
+    from easyzloc_mm.model.bundle import ModelBundle
+    from easyzloc_mm.training.evaluation.evaluate import evaluate
+    from easyzloc_mm.training.train import train
 
     def step(name: str) -> Progress | None:
         return progress(name) if progress else None

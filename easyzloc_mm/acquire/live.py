@@ -10,19 +10,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from easyzloc_mm.acquire.focus import FocusKeeper
+from easyzloc_mm.acquire.focus_lock import FocusKeeper
 from easyzloc_mm.errors import EasyZlocWarning
+from easyzloc_mm.io.camera_map import check_camera_map
+from easyzloc_mm.io.output import check_output
+from easyzloc_mm.io.runs.ground_truth import write_records
+from easyzloc_mm.io.runs.localizations import update_run
+from easyzloc_mm.io.runs.status import write_status
 from easyzloc_mm.microscope.protocol import Microscope
-from easyzloc_mm.profile import Backend, Profile
-from easyzloc_mm.store.camera_map import check_camera_map
-from easyzloc_mm.store.localizations import update_run
-from easyzloc_mm.store.output import check_output
-from easyzloc_mm.store.records import write_records
-from easyzloc_mm.store.status import write_status
+from easyzloc_mm.profile.schema import Backend, Profile
 
 if TYPE_CHECKING:
-    from easyzloc_mm.localize import LiveStatus, Workers
-    from easyzloc_mm.network import ModelBundle
+    from easyzloc_mm.localize.live.status import LiveStatus
+    from easyzloc_mm.localize.workers.local import Workers
+    from easyzloc_mm.model.bundle import ModelBundle
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def run_live(
     HardwareError
         The camera or a stage failed; the frames that were got are localised and kept.
     """
-    from easyzloc_mm.localize import localize_stream
+    from easyzloc_mm.localize.live.stream import localize_stream
 
     out = check_output(Path(out), overwrite=overwrite)
     plan = profile.imaging

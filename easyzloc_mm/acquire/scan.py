@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from easyzloc_mm.acquire.live import run_live
 from easyzloc_mm.errors import HardwareError, InputError, LocalizerError
+from easyzloc_mm.io.output import check_output, remove
 from easyzloc_mm.microscope.protocol import Microscope
-from easyzloc_mm.profile import Finite, Position, Positive, Profile
-from easyzloc_mm.store.output import check_output, remove
+from easyzloc_mm.profile.schema import Finite, Position, Positive, Profile
 
 if TYPE_CHECKING:
-    from easyzloc_mm.network import ModelBundle
+    from easyzloc_mm.model.bundle import ModelBundle
 
 LEDGER = "scan.json"
 SCHEMA = 1
@@ -212,7 +212,7 @@ def run_scan(
     HardwareError
         The microscope is gone, or (at the end) some fields failed; finished fields are kept.
     """
-    from easyzloc_mm.localize import live_pool
+    from easyzloc_mm.localize.live.stream import live_pool
 
     start = time.monotonic()
     here, places = microscope.position(), plan.places()

@@ -1,1 +1,1 @@
-"""Drift, resolution, nuclear pores, rendering: from localisation tables alone."""
+"""Drift, resolution, nuclear pores: from localisation tables alone."""

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Real = NDArray[np.float64]
-Whole = NDArray[np.int64]
+from easyzloc_mm.typing import F64, I64, Bool
 
 THRESHOLD = 1 / 7
 DRAWS = 300
@@ -37,20 +35,20 @@ class Correlation:
         Frames of a block of the halves.
     """
 
-    frequency: Real
-    cross: Real
-    one: Real
-    two: Real
-    independent: Real
+    frequency: F64
+    cross: F64
+    one: F64
+    two: F64
+    independent: F64
     block_frames: int
-    spectra: tuple[Real, Real, Real, tuple[Real, ...]] | None = None
-    ring: Whole | None = None
+    spectra: tuple[F64, F64, F64, tuple[F64, ...]] | None = None
+    ring: I64 | None = None
 
-    def curve(self) -> Real:
+    def curve(self) -> F64:
         """Correlation per ring."""
         return self.cross / np.maximum(np.sqrt(self.one * self.two), 1e-30)
 
-    def smooth(self) -> tuple[Real, Real]:
+    def smooth(self) -> tuple[F64, F64]:
         """Return the moving mean of the curve, weighted by independent frequencies, and its standard error."""
         half = max(1, int(SMOOTH_RINGS * len(self.frequency)))
         kernel = np.ones(2 * half + 1)
@@ -76,7 +74,7 @@ class Correlation:
         rings = len(self.frequency)
         ring = self.ring[inside]
 
-        def add(values: Real) -> Real:
+        def add(values: F64) -> F64:
             return np.asarray(np.bincount(ring, values.ravel()[inside], rings + 1)[:rings], float)
 
         count = np.bincount(ring, minlength=rings + 1)[:rings]
@@ -84,7 +82,7 @@ class Correlation:
         return Correlation(self.frequency, add(cross), add(one), add(two), count * share, self.block_frames)
 
 
-def _tapered(size: int) -> Real:
+def _tapered(size: int) -> F64:
     edge = max(1, int(TAPER * size))
     ramp = 0.5 - 0.5 * np.cos(np.pi * (np.arange(edge) + 0.5) / edge)
     window = np.ones(size)
@@ -93,7 +91,7 @@ def _tapered(size: int) -> Real:
 
 
 def fourier_correlation(
-    places: list[Real], halves: list[NDArray[np.bool_]], span: Real, pixel_nm: float, block_frames: int
+    places: list[F64], halves: list[Bool], span: F64, pixel_nm: float, block_frames: int
 ) -> Correlation:
     """Correlate two halves of sets of points; the spectra of all sets are added up.
 
@@ -140,7 +138,7 @@ def fourier_correlation(
     rings = int(0.5 / pixel_nm / step)
     ring = np.minimum((radius / step).astype(np.int64).ravel(), rings)
 
-    def add(values: Real) -> Real:
+    def add(values: F64) -> F64:
         return np.asarray(np.bincount(ring, values.ravel(), rings + 1)[:rings], float)
 
     count = np.bincount(ring, minlength=rings + 1)[:rings].astype(float) * len(places)
@@ -178,7 +176,7 @@ def crossing(correlation: Correlation, *, seed: int = 0) -> tuple[float | None, 
     return found, limits
 
 
-def _first_below(curve: Real, frequency: Real) -> float | None:
+def _first_below(curve: F64, frequency: F64) -> float | None:
     below = np.flatnonzero(curve < THRESHOLD)
     if not len(below):
         return None

@@ -12,17 +12,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from easyzloc_mm._picasso import picasso
 from easyzloc_mm.analysis.fourier import Correlation, crossing, fourier_correlation
-from easyzloc_mm.analysis.tables import frames_of, in_nm, load
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.quiet import picasso
-from easyzloc_mm.store.output import check_output, whole_or_nothing
-from easyzloc_mm.store.pictures import picture
-
-Real = NDArray[np.float64]
+from easyzloc_mm.io.output import check_output, whole_or_nothing
+from easyzloc_mm.locs.table import frames_of, in_nm, load
+from easyzloc_mm.report.figures import picture
+from easyzloc_mm.typing import F64, I64, Bool
 
 MIN_ROWS = 1000
 FRC_EDGE_NM, FRC_MAX_PX, FRC_WINDOWS = 10_000.0, 2048, 6
@@ -40,7 +38,7 @@ CONE_DEGREES = 45.0
 """Half angle around an axis within which a shell counts for it."""
 
 
-def alternating_halves(frame: NDArray[np.int64], frames: int) -> tuple[NDArray[np.bool_], int]:
+def alternating_halves(frame: I64, frames: int) -> tuple[Bool, int]:
     """Rows of the first half by alternating blocks of frames, and the frames of a block."""
     block = max(MIN_BLOCK_FRAMES, frames // BLOCKS)
     return (frame // block) % 2 == 0, block
@@ -95,7 +93,7 @@ def nena_axis(table: pd.DataFrame, axis: str, sigma_nm: float, lateral_nm: float
     return float(np.sqrt(variance / 2)) if part.sum() > 100 else None
 
 
-def _chance(difference: Real, window: float, axis: str) -> Real:
+def _chance(difference: F64, window: float, axis: str) -> F64:
     """Density of chance neighbours: those inside a circle along x or y, any in z."""
     if axis == "z":
         return np.full(len(difference), 1 / (2 * window))

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from easyzloc_mm.beads.candidates import Candidates
-from easyzloc_mm.beads.checks import check_directions, check_stacks, check_verdict
-from easyzloc_mm.beads.judge import Rules
+from easyzloc_mm.beads.bleaching import relative_light
+from easyzloc_mm.beads.detection.candidates import Candidates
+from easyzloc_mm.beads.detection.inspect_stack import ROI_PX, full_scale_of, survey
+from easyzloc_mm.beads.detection.lateral_shift import Slide, common_slide, share
+from easyzloc_mm.beads.detection.rois import SLAB_NM, other_in_roi
 from easyzloc_mm.beads.label import Labelled, depth_profiles, label, measure
-from easyzloc_mm.beads.light import relative_light
-from easyzloc_mm.beads.measure import Bead
+from easyzloc_mm.beads.quality.checks import check_directions, check_stacks, check_verdict
+from easyzloc_mm.beads.quality.judge import Rules
+from easyzloc_mm.beads.quality.measure import Bead
 from easyzloc_mm.beads.regions import regions_by_pixels, regions_by_place
-from easyzloc_mm.beads.registration import weighted_centre
-from easyzloc_mm.beads.rois import SLAB_NM, other_in_roi
-from easyzloc_mm.beads.slide import Slide, common_slide, share
-from easyzloc_mm.beads.survey import ROI_PX, full_scale_of, survey
+from easyzloc_mm.camera.response import CameraUnits
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.profile import CameraUnits
-from easyzloc_mm.store.bead_set import BeadSet
-from easyzloc_mm.store.bead_stack_model import BeadStack
-
-Progress = Callable[[str, float], None]
-Real = NDArray[np.float64]
+from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.io.beads.stack import BeadStack
+from easyzloc_mm.psf.registration import weighted_centre
+from easyzloc_mm.typing import F64, I64, U16, Bool, Progress
 
 MIN_ROI_PX = 17
 MOST_SIDE_BY_SIDE = 4
@@ -117,7 +114,7 @@ def build_bead_set(
 
 
 def bead_set_from_rois(
-    rois: NDArray[np.uint16],
+    rois: U16,
     units: CameraUnits,
     pixel_size_nm: float,
     z_step_nm: float,
@@ -184,13 +181,13 @@ def count_reasons(beads: BeadSet) -> dict[str, int]:
     return dict(Counter(reason for reason in beads.reason if reason).most_common())
 
 
-def _roi_centre(roi: NDArray[np.uint16], middle: float) -> tuple[float, float]:
+def _roi_centre(roi: U16, middle: float) -> tuple[float, float]:
     sharp = int(np.argmax(roi.max(axis=(1, 2))))
     image = roi[max(0, sharp - 1) : sharp + 2].mean(axis=0)
     return weighted_centre(image - np.median(image), middle, middle)
 
 
-def _slide_of_rois(rois: NDArray[np.uint16], z_step_nm: float, centres: Real, lone: NDArray[np.bool_]) -> Slide:
+def _slide_of_rois(rois: U16, z_step_nm: float, centres: F64, lone: Bool) -> Slide:
     """Measure the common sideways motion of the ROIs of lone beads, each around its own brightest plane."""
     per_slab = max(1, round(SLAB_NM / z_step_nm))
     starts = np.arange(0, rois.shape[1], per_slab)
@@ -202,7 +199,7 @@ def _slide_of_rois(rois: NDArray[np.uint16], z_step_nm: float, centres: Real, lo
     return common_slide(images, middles - focus[:, None], centres[:, 0], centres[:, 1], np.zeros((len(images), 2)))
 
 
-def _same_length(parts: list[NDArray[np.uint16]]) -> NDArray[np.uint16]:
+def _same_length(parts: list[U16]) -> U16:
     planes = max(part.shape[1] for part in parts)
     whole = np.zeros((sum(len(part) for part in parts), planes, ROI_PX, ROI_PX), np.uint16)
     row = 0
@@ -217,7 +214,7 @@ def _bead_set(
     candidates: Candidates,
     beads: list[Bead],
     labelled: Labelled,
-    region: NDArray[np.int64],
+    region: I64,
     pixel_size_nm: float,
     sources: tuple[str, ...],
     facts: list[dict[str, Any]],

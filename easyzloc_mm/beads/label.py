@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from easyzloc_mm.beads.align import MIN_BEADS, align
-from easyzloc_mm.beads.candidates import Candidates
-from easyzloc_mm.beads.checks import DEPTHS_NM
-from easyzloc_mm.beads.judge import Rules, judge
-from easyzloc_mm.beads.measure import Bead, fit_profiles, measure_bead
-from easyzloc_mm.beads.paper import paper_rules
-from easyzloc_mm.beads.registered import RegisteredStack
-from easyzloc_mm.beads.units import of_averaged
+from easyzloc_mm.beads.alignment.align import MIN_BEADS, align
+from easyzloc_mm.beads.alignment.registered import RegisteredStack
+from easyzloc_mm.beads.camera_response import of_averaged
+from easyzloc_mm.beads.detection.candidates import Candidates
+from easyzloc_mm.beads.published import paper_rules
+from easyzloc_mm.beads.quality.checks import DEPTHS_NM
+from easyzloc_mm.beads.quality.judge import Rules, judge
+from easyzloc_mm.beads.quality.measure import Bead, fit_profiles, measure_bead
 from easyzloc_mm.errors import EasyZlocWarning
-
-Progress = Callable[[str, float], None]
-Real = NDArray[np.float64]
+from easyzloc_mm.typing import F64, Progress
 
 ROUNDS = 2
 
@@ -46,10 +42,10 @@ class Labelled:
         Of the polynomial that describes the blur over the field; -1 under the paper's rules.
     """
 
-    focus_nm: Real
+    focus_nm: F64
     reason: tuple[str, ...]
-    x: Real
-    y: Real
+    x: F64
+    y: F64
     measures: pd.DataFrame
     degree: int
 
@@ -141,7 +137,7 @@ def label(
     return Labelled(aligned.focus_nm, reason, x, y, table, aligned.degree)
 
 
-def depth_profiles(beads: list[Bead]) -> Real:
+def depth_profiles(beads: list[Bead]) -> F64:
     """Each bead at the depths by which scan directions are compared, around its sharpness focus; (n, K, pixels)."""
     profiles = np.full((len(beads), len(DEPTHS_NM), beads[0].stack.patches.shape[1]), np.nan)
     for row, bead in enumerate(beads):

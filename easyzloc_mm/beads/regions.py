@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from easyzloc_mm.typing import I64, U16
 
-def regions_by_place(
-    stack: NDArray[np.int64], x0: NDArray[np.int64], y0: NDArray[np.int64], size: int
-) -> NDArray[np.int64]:
+
+def regions_by_place(stack: I64, x0: I64, y0: I64, size: int) -> I64:
     """Group ROIs of the same stack that overlap, directly or through others.
 
     Parameters
@@ -31,7 +31,7 @@ def regions_by_place(
     return _groups(first, second, len(stack))
 
 
-def regions_by_pixels(rois: NDArray[np.uint16]) -> NDArray[np.int64]:
+def regions_by_pixels(rois: U16) -> I64:
     """Group ready-cut ROIs that contain the same camera pixels, found by their identical time series.
 
     Parameters
@@ -51,6 +51,6 @@ def regions_by_pixels(rois: NDArray[np.uint16]) -> NDArray[np.int64]:
     return _groups(first, second, count)
 
 
-def _groups(first: NDArray[np.integer], second: NDArray[np.integer], count: int) -> NDArray[np.int64]:
+def _groups(first: NDArray[np.integer], second: NDArray[np.integer], count: int) -> I64:
     graph = coo_matrix((np.ones(len(first)), (first, second)), shape=(count, count))
     return np.asarray(connected_components(graph, directed=False)[1], np.int64)

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from easyzloc_mm.beads.build import Progress, bead_set_from_rois, build_bead_set
-from easyzloc_mm.beads.judge import Rules
-from easyzloc_mm.beads.units import estimate_units
+from easyzloc_mm.beads.build import bead_set_from_rois, build_bead_set
+from easyzloc_mm.beads.camera_response import estimate_units
+from easyzloc_mm.beads.quality.judge import Rules
+from easyzloc_mm.camera.response import CameraUnits
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.profile import CameraUnits
-from easyzloc_mm.store.bead_set import BeadSet
-from easyzloc_mm.store.bead_stack_model import BeadStack
-from easyzloc_mm.store.bead_stacks import open_bead_stacks
-from easyzloc_mm.store.bead_tiffs import read_roi_stacks
+from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.io.beads.stack import BeadStack
+from easyzloc_mm.io.beads.stacks import open_bead_stacks
+from easyzloc_mm.io.beads.tiff import read_roi_stacks
+from easyzloc_mm.typing import U16, Progress
 
 SAMPLE_PLANES = 60
 """So many planes around the middle of a stack are enough to guess camera units from."""
@@ -76,7 +76,7 @@ def _same_units(stacks: list[BeadStack]) -> CameraUnits | None:
     return next(iter(known.values()), None)
 
 
-def _sample(stack: BeadStack) -> NDArray[np.uint16]:
+def _sample(stack: BeadStack) -> U16:
     planes = stack.pixels.shape[0]
     first = max(0, planes // 2 - SAMPLE_PLANES // 2)
     return np.asarray(stack.pixels[first : first + SAMPLE_PLANES])[None, :, ::2, ::2]
@@ -84,7 +84,7 @@ def _sample(stack: BeadStack) -> NDArray[np.uint16]:
 
 def _units(
     known: CameraUnits | None,
-    sample: NDArray[np.uint16],
+    sample: U16,
     baseline_adu: float | None,
     electrons_per_adu: float | None,
 ) -> CameraUnits:

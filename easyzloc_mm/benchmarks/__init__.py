@@ -1,1 +1,1 @@
-"""Figures that anyone can measure: accuracy against rivals and limits, speed of inference and of training."""
+"""Figures that anyone can measure, side by side with the alternatives."""

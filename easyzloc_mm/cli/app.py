@@ -12,7 +12,7 @@ import typer
 import typer.exceptions
 
 from easyzloc_mm import __version__
-from easyzloc_mm.cli import analysis, bench, calibration, demo, imaging, instrument, monitor, simulate
+from easyzloc_mm.cli.commands import analysis, bench, calibration, demo, imaging, instrument, monitor, simulate
 from easyzloc_mm.errors import EasyZlocError, EasyZlocWarning
 
 INTERRUPTED = 130

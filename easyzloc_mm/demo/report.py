@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from easyzloc_mm.acquire.calibrate import CalibrationReport
-from easyzloc_mm.store.page import Block, Heading, Links, Paragraph, Picture, Rows, write_page
+from easyzloc_mm.report.html import Block, Heading, Links, Paragraph, Picture, Rows, write_page
 
 
 def write_demo_report(
@@ -22,7 +22,8 @@ def write_demo_report(
     result, drift, pores : dict
         Figures as `run_demo`, `undrift_run` and `npc_run` give them.
     """
-    from easyzloc_mm.analysis.runs import draw_drift, render_run, slice_run
+    from easyzloc_mm.analysis.drift.apply import draw_drift
+    from easyzloc_mm.render.render import render_run, slice_run
 
     folder = out / "report"
     folder.mkdir(exist_ok=True)

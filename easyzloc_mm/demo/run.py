@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from easyzloc_mm.profile_library import load_profile
-from easyzloc_mm.store.output import check_output, remove
-
-Progress = Callable[[str, float], None]
+from easyzloc_mm.io.output import check_output, remove
+from easyzloc_mm.io.profiles import load_profile
+from easyzloc_mm.typing import Progress
 
 
 @dataclass(frozen=True)
@@ -41,11 +39,13 @@ def run_demo(
     """
     from easyzloc_mm.acquire.calibrate import calibrate
     from easyzloc_mm.acquire.live import run_live
-    from easyzloc_mm.analysis.runs import export_run, npc_run, undrift_run
+    from easyzloc_mm.analysis.drift.apply import undrift_run
+    from easyzloc_mm.analysis.npc.analyse import npc_run
     from easyzloc_mm.demo.report import write_demo_report
     from easyzloc_mm.demo.score import score_run
-    from easyzloc_mm.microscope import connect
-    from easyzloc_mm.network import ModelBundle
+    from easyzloc_mm.locs.table import export_run
+    from easyzloc_mm.microscope.connect import connect
+    from easyzloc_mm.model.bundle import ModelBundle
 
     def step(name: str) -> Progress:
         return lambda message, fraction: progress(f"{name}: {message}", fraction) if progress else None

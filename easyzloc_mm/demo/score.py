@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from easyzloc_mm.profile import Profile
+from easyzloc_mm.profile.schema import Profile
 
 Z_RANGE_NM = 700.0
 ROI_PX = 15
@@ -30,11 +30,11 @@ def score_run(run: Path, profile: Profile) -> dict[str, Any]:
     """
     import pandas as pd
 
-    from easyzloc_mm.analysis.score import match_to_truth, summarize_matches
-    from easyzloc_mm.beads.limit import crlb
-    from easyzloc_mm.simulator.optics import embedded_optics
-    from easyzloc_mm.store.localizations import read_localizations
-    from easyzloc_mm.store.records import read_record
+    from easyzloc_mm.analysis.accuracy import match_to_truth, summarize_matches
+    from easyzloc_mm.io.runs.ground_truth import read_record
+    from easyzloc_mm.io.runs.localizations import read_localizations
+    from easyzloc_mm.psf.crlb import crlb
+    from easyzloc_mm.simulator.optics.objective import embedded_optics
 
     table, _ = read_localizations(run)
     truth = read_record(run, "emitters")

@@ -4,35 +4,34 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from easyzloc_mm.camera.response import CameraUnits
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.localize.blocks import Block
-from easyzloc_mm.localize.feed import TableFeed
+from easyzloc_mm.io.camera_map import read_camera_map
+from easyzloc_mm.io.movies import Movie, open_movie
+from easyzloc_mm.io.output import check_output, claim_stream
+from easyzloc_mm.io.runs.frames import holds_frames
+from easyzloc_mm.io.runs.localizations import GROUP, LocalizationWriter, read_localizations
+from easyzloc_mm.localize.config import LocalizerSettings, offline_workers
+from easyzloc_mm.localize.detection.threshold import FRAMES
 from easyzloc_mm.localize.pipeline import LocalizeReport, run_attributes
-from easyzloc_mm.localize.recorded import map_of_run
-from easyzloc_mm.localize.settings import LocalizerSettings, offline_workers
-from easyzloc_mm.localize.threshold import FRAMES
-from easyzloc_mm.localize.workers import Workers
-from easyzloc_mm.network import ModelBundle
-from easyzloc_mm.network.bundle import PIXEL_SIZE_TOLERANCE
-from easyzloc_mm.profile import CameraUnits, LocalizeSettings
-from easyzloc_mm.store.camera_map import read_camera_map
-from easyzloc_mm.store.frames import holds_frames
-from easyzloc_mm.store.localizations import GROUP, LocalizationWriter, read_localizations
-from easyzloc_mm.store.movies import Movie, open_movie
-from easyzloc_mm.store.output import check_output, claim_stream
+from easyzloc_mm.localize.provenance import map_of_run
+from easyzloc_mm.localize.table_sink import TableFeed
+from easyzloc_mm.localize.workers.local import Workers
+from easyzloc_mm.localize.workers.messages import Block
+from easyzloc_mm.model.bundle import PIXEL_SIZE_TOLERANCE, ModelBundle
+from easyzloc_mm.profile.schema import LocalizeSettings
+from easyzloc_mm.typing import I64, Progress
 
 if TYPE_CHECKING:
-    from easyzloc_mm.localize.cluster import ClusterWorkers
+    from easyzloc_mm.localize.workers.dask import ClusterWorkers
 
-Progress = Callable[[str, float], None]
 
 BLOCK_FRAMES = 16
 PATIENCE_S = 0.2
@@ -132,7 +131,7 @@ def localize_movie(
 def _pool(how: LocalizerSettings, workers: int | None, scheduler: str | None) -> Workers | ClusterWorkers:
     if scheduler is None:
         return Workers(how, workers or offline_workers())
-    from easyzloc_mm.localize.cluster import ClusterWorkers
+    from easyzloc_mm.localize.workers.dask import ClusterWorkers
 
     return ClusterWorkers(how, scheduler)
 
@@ -258,7 +257,7 @@ class _Job:
                 self._progress(f"{done} frames, {self._feed.rows} localisations", done / self._movie.shape[0])
         self._feed.flush_if_due()
 
-    def _blocks(self) -> Iterator[NDArray[np.int64]]:
+    def _blocks(self) -> Iterator[I64]:
         """Frame numbers, block by block; of a movie that is being written, as they come."""
         position = self._begin_frame
         grown_s = time.monotonic()

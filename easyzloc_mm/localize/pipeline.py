@@ -10,16 +10,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from easyzloc_mm.localize.fit import detect_frames, fit_spots
-from easyzloc_mm.localize.levelling import levelled
-from easyzloc_mm.localize.recorded import map_facts
-from easyzloc_mm.localize.settings import LocalizerSettings
-from easyzloc_mm.localize.threshold import automatic_threshold
-from easyzloc_mm.network import ModelBundle
-from easyzloc_mm.network.inputs import crop_photons
-from easyzloc_mm.profile import CameraUnits
-from easyzloc_mm.store.camera_map import PixelUnits, read_camera_map
-from easyzloc_mm.versions import installed
+from easyzloc_mm._versions import installed
+from easyzloc_mm.camera.crops import crop_photons
+from easyzloc_mm.camera.response import CameraUnits, PixelUnits
+from easyzloc_mm.io.camera_map import read_camera_map
+from easyzloc_mm.localize.config import LocalizerSettings
+from easyzloc_mm.localize.detection.flatten import levelled
+from easyzloc_mm.localize.detection.gaussian_fit import detect_frames, fit_spots
+from easyzloc_mm.localize.detection.threshold import automatic_threshold
+from easyzloc_mm.localize.provenance import map_facts
+from easyzloc_mm.model.bundle import ModelBundle
+from easyzloc_mm.typing import U16
 
 PACKAGES = ("easyzloc-mm", "picassosr", "numpy", "onnxruntime", "numba", "zarr")
 
@@ -81,7 +82,7 @@ class Localizer:
         self._map = read_camera_map(settings.camera_map) if settings.camera_map else None
         self._pixels: PixelUnits | None = None
 
-    def _units(self, frames: NDArray[np.uint16]) -> CameraUnits | PixelUnits:
+    def _units(self, frames: U16) -> CameraUnits | PixelUnits:
         """Units of frames, or of each of their pixels."""
         if self._map is None:
             return self.settings.units
@@ -89,11 +90,11 @@ class Localizer:
             self._pixels = self._map.part(self.settings.origin_px, (frames.shape[1], frames.shape[2]))
         return self._pixels
 
-    def _levelled(self, frames: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    def _levelled(self, frames: U16) -> U16:
         units = self._units(frames)
         return levelled(frames, units, self.settings.units) if isinstance(units, PixelUnits) else frames
 
-    def threshold(self, frames: NDArray[np.uint16], cleared: NDArray[np.uint16] | None = None) -> float:
+    def threshold(self, frames: U16, cleared: U16 | None = None) -> float:
         """Net gradient (ADU) above which spots of frames like these are molecules."""
         return automatic_threshold(
             self._levelled(frames) if cleared is None else cleared, self.settings.localize.box_px
@@ -101,10 +102,10 @@ class Localizer:
 
     def localize(
         self,
-        frames: NDArray[np.uint16],
+        frames: U16,
         numbers: NDArray[np.integer],
         threshold: float,
-        cleared: NDArray[np.uint16] | None = None,
+        cleared: U16 | None = None,
     ) -> tuple[pd.DataFrame, int]:
         """Localise a block of frames; each frame's rows depend on that frame alone.
 
@@ -133,7 +134,7 @@ class Localizer:
         table["frame"] = np.asarray(numbers, np.uint32)[table["frame"].to_numpy(np.int64)]
         return table, rejected
 
-    def assign_z(self, frames: NDArray[np.uint16], table: pd.DataFrame, *, move_xy: bool = False) -> None:
+    def assign_z(self, frames: U16, table: pd.DataFrame, *, move_xy: bool = False) -> None:
         """Add z, lpz and z_flag, and count x, y from the sensor's corner.
 
         Parameters
@@ -148,9 +149,7 @@ class Localizer:
         """
         self._assign_z(frames, table, self._units(frames), move_xy)
 
-    def _assign_z(
-        self, frames: NDArray[np.uint16], table: pd.DataFrame, units: CameraUnits | PixelUnits, move_xy: bool
-    ) -> None:
+    def _assign_z(self, frames: U16, table: pd.DataFrame, units: CameraUnits | PixelUnits, move_xy: bool) -> None:
         x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
         crops = crop_photons(frames, table["frame"].to_numpy(), x, y, units)
         left, top = self.settings.origin_px

@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from easyzloc_mm.records import Frame, StagePosition
+from easyzloc_mm.typing import U16, Frame, StagePosition
 
 
 class Microscope(Protocol):
@@ -45,7 +43,7 @@ class Microscope(Protocol):
         """Keep the shutter open over several exposures."""
         ...
 
-    def expose(self) -> NDArray[np.uint16]:
+    def expose(self) -> U16:
         """Take one image, shape (height, width); switches the shutter unless `light` holds it open."""
         ...
 

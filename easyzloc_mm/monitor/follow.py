@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from easyzloc_mm.analysis.canvas import LOOK, Canvas, Extent
-from easyzloc_mm.analysis.tables import in_nm
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.store.frames import StoredFrames
-from easyzloc_mm.store.localizations import read_localizations
-from easyzloc_mm.store.status import read_status
+from easyzloc_mm.io.runs.frames import StoredFrames
+from easyzloc_mm.io.runs.localizations import read_localizations
+from easyzloc_mm.io.runs.status import read_status
+from easyzloc_mm.locs.table import in_nm
+from easyzloc_mm.render.canvas import LOOK, Canvas, Extent
+from easyzloc_mm.typing import F32, F64
 
 MOST_ROWS = 5_000_000
 """Older localisations stay in the overview but can no longer be looked at from nearby."""
@@ -45,10 +45,10 @@ class Curves:
         Mean photons.
     """
 
-    frame: NDArray[np.float64]
-    spots: NDArray[np.float64]
-    z_nm: NDArray[np.float64]
-    photons: NDArray[np.float64]
+    frame: F64
+    spots: F64
+    z_nm: F64
+    photons: F64
 
 
 class Follower:
@@ -145,13 +145,13 @@ class Follower:
         if extent is not None and self.started:
             self._view = self._drawn(extent)
 
-    def picture(self) -> tuple[NDArray[np.float32], Extent]:
+    def picture(self) -> tuple[F32, Extent]:
         """RGB, 0 to 1, shape (rows, columns, 3), of the part that is looked at, and which part that is (nm)."""
         canvas = self._view or self._overview
         assert canvas is not None
         return canvas.picture(), canvas.extent_nm
 
-    def last_frame(self) -> tuple[NDArray[np.float64], tuple[float, float]] | None:
+    def last_frame(self) -> tuple[F64, tuple[float, float]] | None:
         """Newest raw frame, made smaller, 0 to 1; and width and height in pixels. None where none are kept."""
         try:
             frames = StoredFrames(self.run)
@@ -193,7 +193,7 @@ class Follower:
             photons=photons / spots,
         )
 
-    def depths(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def depths(self) -> tuple[F64, F64]:
         """Edges (nm) and counts of the histogram of z."""
         return self._edges, self._histogram
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from easyzloc_mm.analysis.colours import colour_table
 from easyzloc_mm.monitor.follow import Follower
+from easyzloc_mm.render.colormap import colour_table
+from easyzloc_mm.typing import F32
 
 if TYPE_CHECKING:
     from bokeh.document import Document
@@ -175,7 +176,7 @@ def _figure(x_label: str, y_label: str, width: int, height: int, **options: Any)
     return made
 
 
-def rgba(picture: NDArray[np.float32]) -> NDArray[np.uint32]:
+def rgba(picture: F32) -> NDArray[np.uint32]:
     """Pack RGB, 0 to 1, into what Bokeh draws: one opaque uint32 per pixel."""
     packed = np.full((*picture.shape[:2], 4), 255, np.uint8)
     packed[..., :3] = np.rint(255 * picture)

@@ -12,12 +12,12 @@ import threading
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from easyzloc_mm.profile import Profile
-from easyzloc_mm.simulator.kernels import SEGMENT_PX, add_counts, add_points, random_state, read_out
-from easyzloc_mm.simulator.optics import FIELD_MARGIN, OpticsModel
-from easyzloc_mm.simulator.psf_table import RADIUS_PX, PsfTable
+from easyzloc_mm.profile.schema import Profile
+from easyzloc_mm.simulator.optics.kernels import SEGMENT_PX, add_counts, add_points, random_state, read_out
+from easyzloc_mm.simulator.optics.objective import FIELD_MARGIN, OpticsModel
+from easyzloc_mm.simulator.optics.psf_table import RADIUS_PX, PsfTable
+from easyzloc_mm.typing import F32, F64, I64, U16
 
 LEVELS = 256
 POOLS_KEPT = 3
@@ -47,10 +47,10 @@ class Points:
         Expected photons in this frame, on an infinite camera.
     """
 
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-    z: NDArray[np.float64]
-    photons: NDArray[np.float64]
+    x: F64
+    y: F64
+    z: F64
+    photons: F64
 
 
 class VirtualCamera:
@@ -80,7 +80,7 @@ class VirtualCamera:
         self._range = (float(self._shape.min()), float(self._shape.max()))
         spread = max(self._range[1] - self._range[0], 1e-6)
         self._level = ((self._shape - self._range[0]) / spread * (LEVELS - 1)).astype(np.float32)
-        self._pools: dict[float, NDArray[np.float32]] = {}
+        self._pools: dict[float, F32] = {}
         self._lock = threading.Lock()
         side = table.coefficients.shape[-1]
         patch = 2 * RADIUS_PX + 1
@@ -91,7 +91,7 @@ class VirtualCamera:
         )
         self._signal = np.zeros((height, width), np.int32)
 
-    def _background_shape(self, rng: np.random.Generator) -> NDArray[np.float32]:
+    def _background_shape(self, rng: np.random.Generator) -> F32:
         """Smooth relative background, mean 1, per row and segment; shape (height, segments)."""
         height, width = self._camera.height_px, self._camera.width_px
         segments = (width + SEGMENT_PX - 1) // SEGMENT_PX
@@ -102,13 +102,13 @@ class VirtualCamera:
         shape = 1 + BACKGROUND_SWING / 2 * wave
         return np.asarray(shape / shape.mean(), dtype=np.float32)
 
-    def background_at(self, x: NDArray[np.float64], y: NDArray[np.float64], mean: float) -> NDArray[np.float64]:
+    def background_at(self, x: F64, y: F64, mean: float) -> F64:
         """Return the expected background (photons per pixel) at sensor pixels, for a mean over the field."""
         column = np.clip(np.round(x).astype(int) // SEGMENT_PX, 0, self._shape.shape[1] - 1)
         row = np.clip(np.round(y).astype(int), 0, self._shape.shape[0] - 1)
         return np.asarray(mean * self._shape[row, column], dtype=np.float64)
 
-    def photograph(self, points: Points, background: float, exposure_s: float, *seed: int) -> NDArray[np.uint16]:
+    def photograph(self, points: Points, background: float, exposure_s: float, *seed: int) -> U16:
         """Render one frame.
 
         Parameters
@@ -144,7 +144,7 @@ class VirtualCamera:
             )  # fmt: skip
         return frame
 
-    def _radii(self, points: Points) -> NDArray[np.int64]:
+    def _radii(self, points: Points) -> I64:
         outside = self._table.outside
         plane = np.round((points.z - self._table.z_start_nm) / self._table.z_step_nm).astype(int)
         side = 2 * np.arange(RADIUS_PX + 1) + 1
@@ -152,7 +152,7 @@ class VirtualCamera:
         beyond = outside[np.clip(plane, 0, len(outside) - 1)] * points.photons[:, None] / pixels_beyond
         return np.maximum(np.argmax(beyond <= FAINT_PHOTONS, axis=1), SMALLEST_PATCH_PX)
 
-    def _pool(self, background: float) -> NDArray[np.float32]:
+    def _pool(self, background: float) -> F32:
         """Electrons of unlit pixels, shape (LEVELS, samples): background and read noise."""
         key = round(background, 3)
         if key not in self._pools:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.profile import Profile
+from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.simulator.scene import POWERS, Scene, Setting, Truth
-
-Progress = Callable[[str, float], None]
+from easyzloc_mm.typing import Progress
 
 DEAD_TIME_S = 0.0006
 """Between two frames of a sequence, as the demo camera has it."""
@@ -52,8 +50,8 @@ def simulate_beads(
     InputError
         The output exists, its folder does not, or a preset of the plan is unknown.
     """
-    from easyzloc_mm.store.bead_stack_writer import BeadStackWriter, PlaneRecord
-    from easyzloc_mm.store.output import check_output, whole_or_nothing
+    from easyzloc_mm.io.beads.writer import BeadStackWriter, PlaneRecord
+    from easyzloc_mm.io.output import check_output, whole_or_nothing
 
     out, plan = Path(out), profile.beads
     truth_path = out.with_name(f"{out.name.removesuffix('.ome.zarr')}.truth.parquet")
@@ -144,7 +142,7 @@ def simulate_movie(
     """
     import tifffile
 
-    from easyzloc_mm.store.output import check_output, whole_or_nothing
+    from easyzloc_mm.io.output import check_output, whole_or_nothing
 
     out = Path(out)
     if out.suffix.lower() not in (".tif", ".tiff"):

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from easyzloc_mm.profile import Profile
+from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.simulator.camera import Points, VirtualCamera
-from easyzloc_mm.simulator.drift import Drift
-from easyzloc_mm.simulator.optics import embedded_optics
-from easyzloc_mm.simulator.psf_table import RADIUS_PX, psf_table
-from easyzloc_mm.simulator.samples import SMLM_FROM_UM, STRUCTURES, BeadSlide, BlinkingSample, Emitters, View
+from easyzloc_mm.simulator.optics.objective import embedded_optics
+from easyzloc_mm.simulator.optics.psf_table import RADIUS_PX, psf_table
+from easyzloc_mm.simulator.samples.drift import Drift
+from easyzloc_mm.simulator.samples.samples import SMLM_FROM_UM, STRUCTURES, BeadSlide, BlinkingSample, Emitters, View
+from easyzloc_mm.typing import F64, U16
 
 POWERS = {"Off": 0.0, "Low": 0.1, "Medium": 1 / 3, "High": 1.0}
 """Illumination presets, relative to the strongest."""
@@ -51,10 +51,10 @@ class Truth:
 
     emitters: Emitters
     points: Points
-    still_x: NDArray[np.float64]
-    still_y: NDArray[np.float64]
-    background: NDArray[np.float64]
-    drift_nm: NDArray[np.float64]
+    still_x: F64
+    still_y: F64
+    background: F64
+    drift_nm: F64
 
 
 class Scene:
@@ -79,7 +79,7 @@ class Scene:
         self.focus_um = (profile.limits.z_min_um + profile.limits.z_max_um) / 2
         """Stage z at which a bead at height 0 is in focus, averaged over the field."""
 
-    def expose(self, setting: Setting, *noise_seed: int) -> tuple[NDArray[np.uint16], Truth]:
+    def expose(self, setting: Setting, *noise_seed: int) -> tuple[U16, Truth]:
         """Render one exposure.
 
         Parameters

@@ -1,0 +1,132 @@
+"""Call a function in a process of its own, for what it leaves behind or for what it takes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TOLD_S = 1.0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a call in a fresh process gave and took.
+
+    Attributes
+    ----------
+    value
+        What the function returned.
+    seconds : float
+        From the start of the process to its answer, imports included.
+    peak_bytes : int
+        Most memory that the process held.
+    """
+
+    value: Any
+    seconds: float
+    peak_bytes: int
+
+
+def in_fresh_process(
+    function: Callable[..., Any], *arguments: Any, waiting: Callable[[float], None] | None = None
+) -> Finished:
+    """Call a function of a module, by spawn; what it raises is raised here.
+
+    Parameters
+    ----------
+    function : callable
+    *arguments
+    waiting : callable, optional
+        Given the seconds that have passed, about every `TOLD_S`.
+    """
+    begin = time.monotonic()
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        call = pool.submit(_call, function, arguments)
+        while waiting and not wait([call], TOLD_S).done:
+            waiting(time.monotonic() - begin)
+        value, peak = call.result()
+    return Finished(value, time.monotonic() - begin, peak)
+
+
+def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, int]:
+    return function(*arguments), peak_bytes()
+
+
+def peak_bytes() -> int:
+    """Most memory that this process has held."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux, whose getrusage counts the parent's memory too
+        line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
+        return 1024 * int(line.split()[1])
+    import psutil
+
+    info = psutil.Process().memory_info()
+    if hasattr(info, "peak_wset"):
+        return int(info.peak_wset)
+    import resource
+
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+@contextlib.contextmanager
+def native_stderr_held() -> Iterator[None]:
+    """Hold back what native code writes to standard error; it is shown only if the block fails."""
+    sys.stderr.flush()
+    try:
+        number = sys.stderr.fileno()
+    except (OSError, io.UnsupportedOperation):  # no real file behind it: a test, a GUI
+        yield
+        return
+    kept = os.dup(number)
+    try:
+        with tempfile.TemporaryFile() as held:
+            os.dup2(held.fileno(), number)
+            try:
+                yield
+            except BaseException:
+                sys.stderr.flush()
+                held.seek(0)
+                os.write(kept, held.read())
+                raise
+            finally:
+                sys.stderr.flush()
+                os.dup2(kept, number)
+    finally:
+        os.close(kept)
+
+
+@contextmanager
+def interrupts_noted() -> Iterator[list[int]]:
+    """Only note Ctrl-C and "terminate" inside the block: the caller acts on them where nothing is half-done.
+
+    Yields
+    ------
+    list of int
+        The signals that have come so far. Other threads than the main one never get any.
+    """
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    before = {
+        number: signal.signal(number, lambda which, _frame: came.append(which))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)

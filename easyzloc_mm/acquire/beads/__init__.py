@@ -1,0 +1,1 @@
+"""Photograph beads through focus."""

@@ -1,0 +1,284 @@
+"""Photograph beads through focus at several fields of view."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from easyzloc_mm.acquire.beads.autofocus import FINE_REACH_UM, Focus, NoFocusError, find_focus
+from easyzloc_mm.acquire.beads.count import coverage, crowded, good_spots
+from easyzloc_mm.acquire.beads.plan import FieldPlan, light, plan_fields, warn_of_overlap
+from easyzloc_mm.acquire.beads.report import AcquisitionReport
+from easyzloc_mm.acquire.beads.stack import StackCamera
+from easyzloc_mm.beads.bleaching import brightness_ratio, fading_per_um
+from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
+from easyzloc_mm.io.beads.writer import BeadStackWriter, PlaneRecord
+from easyzloc_mm.io.output import check_output, remove
+from easyzloc_mm.microscope.protocol import Microscope
+from easyzloc_mm.profile.schema import Profile
+from easyzloc_mm.typing import F64, U16, Progress, StagePosition
+
+
+def acquire_bead_stacks(
+    microscope: Microscope,
+    profile: Profile,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> AcquisitionReport:
+    """Take one z stack per field of view and write it plane by plane.
+
+    At every place the bead layer is focused on, and beads are counted: places with too few or too many are skipped. A
+    stack is approached from below, its first plane is taken twice (the first image shows the stage still creeping and
+    is thrown away) and verified, and the stage is read after it has settled, so that z comes from the stage and not
+    from the plane's number. It ends when the planned fields are taken, or enough good beads cover the field.
+
+    Parameters
+    ----------
+    microscope : Microscope
+        Connected.
+    profile : Profile
+        Its `beads` section is the plan.
+    out : Path
+        ``NAME.ome.zarr``, written in place: whatever ends the run, complete planes stay readable.
+    overwrite : bool
+        Replace an existing store.
+    resume : bool
+        Go on with an existing store of the same plan; a stack that was not finished is taken again elsewhere, since
+        its beads are bleached.
+    progress : callable, optional
+        Given (message, fraction).
+
+    Raises
+    ------
+    InputError
+        The plan leaves the limits or the output cannot be written, and nothing has moved; or there are no beads to
+        focus on.
+    HardwareError
+        A device failed; the message says how many planes are kept.
+    """
+    if not (resume and Path(out).exists()):
+        check_output(out, overwrite=overwrite)
+        resume = False
+    here = microscope.position()
+    plan_fields(profile, here, spare=False)
+    warn_of_overlap(profile)
+    camera = profile.camera
+    writer = BeadStackWriter(
+        out,
+        profile.model_dump(mode="json"),
+        profile.optics.pixel_size_nm,
+        profile.beads.z_step_nm,
+        (camera.height_px, camera.width_px),
+        overwrite=overwrite,
+        provenance=microscope.describe(),
+        planned_planes=profile.beads.planes,
+        resume=resume,
+    )
+    run = _Run(microscope, profile, writer, here, progress)
+    try:
+        with writer:
+            run.take_all()
+    except (HardwareError, InputError) as error:
+        kept = f"{run.planes} planes are kept in {out}; --resume goes on" if run.planes else "nothing was acquired"
+        raise type(error)(f"{error} ({kept})") from error
+    finally:
+        if run.planes == 0:
+            remove(Path(out))
+    if run.saturated:
+        warnings.warn(
+            f"{run.saturated} of {run.planes} planes reach the camera's maximum: lower beads.exposures_ms, "
+            "or the light",
+            EasyZlocWarning,
+            stacklevel=2,
+        )
+    return run.report(Path(out))
+
+
+class _Run:
+    """One acquisition, with what it has counted so far."""
+
+    def __init__(
+        self,
+        microscope: Microscope,
+        profile: Profile,
+        writer: BeadStackWriter,
+        here: StagePosition,
+        progress: Progress | None,
+    ) -> None:
+        self._microscope = microscope
+        self._profile = profile
+        self._plan = profile.beads
+        self._camera = StackCamera(microscope, profile)
+        self._maximum = 2**profile.camera.bit_depth - 1
+        self._writer = writer
+        self._progress = progress
+        self._start = time.monotonic()
+        earlier = writer.progress
+        if earlier:
+            here = StagePosition(*earlier["start"])
+        self._here = here
+        # Places of stacks that were begun but are gone from the store count as visited: their beads are bleached.
+        self._visited: list[dict[str, Any]] = earlier.get("visited", [])
+        done = writer.planes_done
+        for place in self._visited:
+            if place["fov"] not in done:
+                place.update(fov=None, spots=[])
+        self._resumed = len(done)
+        self._next = max(done, default=-1) + 1
+        self.planes = sum(done.values())
+        self._taken_now = 0
+        self.saturated = 0
+        self.z_error_um = 0.0
+
+    # --- the way over the slide ------------------------------------------------------------------------------
+
+    def take_all(self) -> None:
+        """Go from place to place until there are enough stacks, or enough beads."""
+        focus_um: float | None = None
+        for field in plan_fields(self._profile, self._here, spare=True)[len(self._visited) :]:
+            if self._stacks >= self._plan.fovs or self._enough():
+                return
+            exposure_ms, illumination = light(self._profile, self._next)
+            field = FieldPlan(field.x_um, field.y_um, exposure_ms, illumination, field.z_um, field.approach_z_um)
+            self._camera.arrive(field)
+            spots, focus = self._look(field, focus_um)
+            if focus is not None:
+                field = field.around(focus.z_um, self._profile)
+                focus_um = focus.z_um
+            if spots is None:
+                self._remember(field, None, np.empty((0, 2)))
+                continue
+            self._remember(field, self._next, spots)
+            middle = self._take_stack(self._next, field)
+            if focus is not None:
+                self._look_again(self._next, field, middle, spots)
+            else:
+                # Nobody counted before: count in the plane that was meant to be in focus.
+                self._visited.pop()
+                self._remember(field, self._next, good_spots(middle, self._maximum))
+            self._next += 1
+        if self._stacks == 0:
+            raise InputError(
+                f"none of the {len(self._visited)} places has {self._plan.min_beads} or more beads to photograph: move "
+                "to where beads are, check the light, or lower beads.min_beads"
+            )
+        if self._stacks < self._plan.fovs and not self._enough():
+            warnings.warn(
+                f"only {self._stacks} of beads.fovs = {self._plan.fovs} fields had enough beads and not too many",
+                EasyZlocWarning,
+                stacklevel=2,
+            )
+
+    @property
+    def _stacks(self) -> int:
+        return sum(place["fov"] is not None for place in self._visited)
+
+    @property
+    def _spots(self) -> F64:
+        return np.array([spot for place in self._visited for spot in place["spots"]], float).reshape(-1, 2)
+
+    def _coverage(self) -> float:
+        return coverage(self._spots, self._profile.camera.width_px, self._profile.camera.height_px)
+
+    def _enough(self) -> bool:
+        return len(self._spots) >= self._plan.enough_beads and self._coverage() == 1.0
+
+    def _remember(self, field: FieldPlan, fov: int | None, spots: F64) -> None:
+        self._visited.append({"x_um": field.x_um, "y_um": field.y_um, "fov": fov, "spots": spots.tolist()})
+        here = self._here
+        self._writer.note({"start": [here.x_um, here.y_um, here.z_um], "visited": self._visited})
+
+    def _look(self, field: FieldPlan, focus_um: float | None) -> tuple[F64 | None, Focus | None]:
+        """Focus and count: good spots, or None where a stack is not worth while."""
+        if not self._plan.autofocus:
+            return np.empty((0, 2)), None
+        nominal = self._here.z_um if self._plan.focus_um is None else self._plan.focus_um
+        reach = self._plan.autofocus_range_um / 2 if focus_um is None else FINE_REACH_UM
+        number = len(self._visited) + 1
+        try:
+            focus = find_focus(
+                self._microscope,
+                self._profile.limits,
+                nominal if focus_um is None else focus_um,
+                reach_um=reach,
+                settle_s=self._plan.settle_ms / 1000,
+                progress=lambda message: self._tell(f"place {number}: {message}"),
+            )
+        except NoFocusError as error:
+            self._tell(f"place {number}: skipped, {error}")
+            return None, None
+        spots = good_spots(focus.image, self._maximum)
+        camera = self._profile.camera
+        most = self._plan.max_beads or crowded(camera.width_px, camera.height_px)
+        if not self._plan.min_beads <= len(spots) <= most:
+            self._tell(f"place {number}: skipped, {len(spots)} good beads")
+            return None, focus
+        return spots, focus
+
+    # --- one stack -------------------------------------------------------------------------------------------
+
+    def _look_again(self, index: int, field: FieldPlan, before: U16, spots: F64) -> None:
+        """Take the plane in focus once more: what the beads have lost since tells how they bleach along the scan."""
+        travelled_um = field.z_um[-1] - field.z_um[self._camera.nominal]
+        ratio = brightness_ratio(before, self._camera.take_again(field), spots)
+        self._writer.note_fading(index, fading_per_um(ratio, travelled_um))
+
+    def _take_stack(self, index: int, field: FieldPlan) -> U16:
+        """Take and write one stack; return the image in its nominal focus."""
+        if self._plan.autofocus:
+            self._microscope.move_z(field.approach_z_um)
+        self._writer.add_fov(index, len(field.z_um))
+
+        def keep(plane: int, image: U16, record: PlaneRecord) -> None:
+            self._writer.write_plane(index, plane, image, record)
+            self._count(image, record, index, plane)
+
+        return self._camera.take(field, keep)
+
+    def _count(self, image: U16, record: PlaneRecord, index: int, plane: int) -> None:
+        self.planes += 1
+        self._taken_now += 1
+        self.saturated += bool(image.max() >= self._maximum)
+        self.z_error_um = max(self.z_error_um, abs(record.measured_z_um - record.requested_z_um))
+        self._tell(f"beads: field {index + 1} of {self._plan.fovs}, plane {plane + 1} of {self._plan.planes}")
+
+    def _tell(self, message: str) -> None:
+        if not self._progress:
+            return
+        planned = self._plan.fovs * self._plan.planes
+        if self._taken_now:
+            left_s = (planned - self.planes) * (time.monotonic() - self._start) / self._taken_now
+            message += f", {_duration(left_s)} left"
+        beads = len(self._spots)
+        if beads:
+            message += f"; {beads} good beads, {self._coverage():.0%} of the field covered"
+        self._progress(message, min(self.planes / planned, 1.0))
+
+    def report(self, out: Path) -> AcquisitionReport:
+        """Sum up what was done."""
+        return AcquisitionReport(
+            out=out,
+            fovs=self._stacks,
+            planes=self.planes,
+            seconds=time.monotonic() - self._start,
+            z_error_nm=self.z_error_um * 1000,
+            saturated_planes=self.saturated,
+            good_beads=len(self._spots),
+            coverage=self._coverage(),
+            skipped=sum(place["fov"] is None for place in self._visited),
+            resumed=self._resumed,
+        )
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "under a minute"
+    return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -1,0 +1,70 @@
+"""`camera-calibrate`: photon transfer on series from files, or taken on the microscope."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from easyzloc_mm.camera.photon_transfer import CameraMap, Series, collect, photon_transfer
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.movies import open_movie
+from easyzloc_mm.profile.schema import Profile
+from easyzloc_mm.typing import U16, Progress
+
+FRAMES = 200
+EXPOSURE_PARTS = (0.25, 0.5, 1.0)
+"""Of the longest exposure: levels of light."""
+BLOCK = 32
+
+
+def calibrate_from_files(dark: Path, flats: Sequence[Path]) -> CameraMap:
+    """Photon transfer on movies of the dark and of steady light (any movie format)."""
+    return photon_transfer(collect(_frames(dark)), [collect(_frames(flat)) for flat in flats])
+
+
+def _frames(path: Path) -> Iterator[U16]:
+    movie = open_movie(Path(path))
+    for start in range(0, movie.shape[0], BLOCK):
+        yield from movie.read(start, min(start + BLOCK, movie.shape[0]))
+
+
+def calibrate_on_microscope(
+    profile: Profile,
+    *,
+    dark_preset: str,
+    light_preset: str,
+    exposure_ms: float,
+    frames: int = FRAMES,
+    progress: Progress | None = None,
+) -> CameraMap:
+    """Take a dark series and series at several exposures, and measure.
+
+    Parameters
+    ----------
+    profile : Profile
+        With an illumination group.
+    dark_preset, light_preset : str
+        Presets under which no light, and steady light, reaches the camera.
+    exposure_ms : float
+        Longest exposure.
+    frames : int
+        Of each series.
+    """
+    from easyzloc_mm.microscope.connect import connect
+
+    if dark_preset == light_preset:
+        raise InputError("--dark-preset and --light-preset are the same: name one without light and one with")
+    plan = [(dark_preset, exposure_ms), *((light_preset, part * exposure_ms) for part in EXPOSURE_PARTS)]
+    taken: list[Series] = []
+    with connect(profile) as microscope:
+        for number, (preset, exposure) in enumerate(plan):
+            microscope.set_illumination(preset)
+            microscope.set_exposure(exposure)
+            series = Series()
+            for frame in microscope.stream(frames):
+                series.add(frame.pixels)
+                if progress:
+                    done = (number + series.frames / frames) / len(plan)
+                    progress(f"camera: {preset}, {exposure:g} ms, frame {series.frames} of {frames}", done)
+            taken.append(series)
+    return photon_transfer(taken[0], taken[1:])

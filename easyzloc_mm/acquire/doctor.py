@@ -1,0 +1,143 @@
+"""A first look at an installation and its instrument, before a sample is spent on it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from easyzloc_mm.errors import EasyZlocError
+from easyzloc_mm.profile.schema import Profile
+
+PACKAGES = ("easyzloc-mm", "pycromanager", "pymmcore", "mm-test-adapters", "picassosr", "keras", "tensorflow",
+            "onnxruntime", "numba", "numpy", "zarr")  # fmt: skip
+DISK_PROBE_BYTES = 128 * 2**20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One checked thing: ``ok``, ``warn`` or ``fail``, and what it means."""
+
+    subject: str
+    status: str
+    text: str
+
+
+def examine(profile: Profile, folder: Path | None = None, model: Path | None = None) -> list[Finding]:
+    """Check Python, packages, disk, speed and the devices that `profile` names. Moves no stage, opens no shutter.
+
+    Parameters
+    ----------
+    profile : Profile
+        The instrument to connect to.
+    folder : Path, optional
+        Where runs will be written; the current folder by default. Its free space and speed are measured.
+    model : Path, optional
+        Model bundle whose speed on this computer is held against the camera's.
+
+    Raises
+    ------
+    InputError
+        `model` is not one, or of another instrument.
+    """
+    return [*_software(), *_disk(profile, folder or Path.cwd()), _pace(profile, model), *_instrument(profile)]
+
+
+def _software() -> list[Finding]:
+    supported = (3, 11) <= sys.version_info[:2] <= (3, 12)
+    findings = [
+        Finding(
+            "python",
+            "ok" if supported else "warn",
+            f"{platform.python_version()} on {platform.system()}" + ("" if supported else "; 3.11 or 3.12 is tested"),
+        ),
+        Finding("processors", "ok", f"{os.cpu_count()} logical"),
+    ]
+    for name in PACKAGES:
+        try:
+            findings.append(Finding(name, "ok", version(name)))
+        except PackageNotFoundError:
+            findings.append(Finding(name, "fail", "not installed: install easyzloc-mm again with pip"))
+    return findings
+
+
+def _disk(profile: Profile, folder: Path) -> list[Finding]:
+    frame_bytes = 2 * profile.camera.width_px * profile.camera.height_px
+    run_gb = profile.imaging.frames * frame_bytes / 1e9
+    free_gb = shutil.disk_usage(folder).free / 1e9
+    block = os.urandom(2**20)
+    with tempfile.NamedTemporaryFile(dir=folder) as probe:
+        start = time.perf_counter()
+        for _ in range(DISK_PROBE_BYTES // len(block)):
+            probe.write(block)
+        probe.flush()
+        os.fsync(probe.fileno())
+        speed = DISK_PROBE_BYTES / (time.perf_counter() - start) / 1e6
+    needed = frame_bytes / (profile.imaging.exposure_ms / 1000) / 1e6
+    return [
+        Finding(
+            "disk space",
+            "ok" if free_gb > run_gb else "warn",
+            f"{free_gb:.0f} GB free; one run of {profile.imaging.frames} raw frames takes up to {run_gb:.1f} GB",
+        ),
+        Finding(
+            "disk speed",
+            "ok" if speed > needed else "warn",
+            f"writes {speed:.0f} MB/s; this camera at {profile.imaging.exposure_ms:g} ms gives {needed:.0f} MB/s",
+        ),
+    ]
+
+
+def _pace(profile: Profile, model: Path | None) -> Finding:
+    if model is None:
+        return Finding("localisation speed", "ok", "not measured: give --model MODEL to see if this PC keeps up")
+    from easyzloc_mm.localize.throughput import measure_pace
+    from easyzloc_mm.model.bundle import ModelBundle
+
+    ModelBundle.load(model, profile)  # refuses a model of another instrument
+    pace = measure_pace(profile, model)
+    camera = 1000 / profile.imaging.exposure_ms
+    text = (
+        f"{pace.frames_per_s:.0f} frames/s with {pace.spots_per_frame:.0f} molecules each, by {pace.workers} "
+        f"process(es); this camera gives {camera:.0f} at {profile.imaging.exposure_ms:g} ms"
+    )
+    if pace.frames_per_s > camera:
+        return Finding("localisation speed", "ok", text)
+    slow = "no frame will be lost, but localisation will lag and catch up after the camera stops"
+    remedy = "; localize.refine = false in the profile is faster" if profile.localize.refine else ""
+    return Finding("localisation speed", "warn", f"{text}: {slow}{remedy}")
+
+
+def _instrument(profile: Profile) -> list[Finding]:
+    from easyzloc_mm.microscope.connect import connect
+
+    try:
+        with connect(profile) as microscope:
+            facts = microscope.describe()
+            position = microscope.position()
+    except EasyZlocError as error:
+        return [Finding("microscope", "fail", str(error))]
+    findings = [Finding(f"microscope {key}", "ok", str(value)) for key, value in facts.items()]
+    findings.append(Finding("stages", "ok", f"x {position.x_um:.2f}, y {position.y_um:.2f}, z {position.z_um:.3f} um"))
+    limits = profile.limits
+    inside = (
+        limits.x_min_um <= position.x_um <= limits.x_max_um
+        and limits.y_min_um <= position.y_um <= limits.y_max_um
+        and limits.z_min_um <= position.z_um <= limits.z_max_um
+    )
+    findings.append(
+        Finding(
+            "limits",
+            "ok" if inside else "warn",
+            "the stages stand inside the profile's limits"
+            if inside
+            else "the stages stand outside the profile's limits: move them, or correct the profile's [limits]",
+        )
+    )
+    return findings

@@ -1,0 +1,1 @@
+"""How the sample moved, and the way back."""

@@ -1,0 +1,237 @@
+"""Find nuclear pores from above: rings of known size, empty inside, closed all around.
+
+Nothing of z enters, so that which pores are found cannot decide what their depths show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.ndimage import maximum_filter
+from scipy.signal import oaconvolve
+from scipy.spatial import cKDTree
+
+from easyzloc_mm.typing import F32, F64, I64
+
+RING_RADIUS_NM = 53.5
+"""Of Nup96 (Thevathasan et al. 2019); the lengths below go with it."""
+REACH = 1.78
+"""Localisations within so many radii of the middle belong to the pore."""
+EMPTY = 0.52
+"""Radii within which a pore is empty, and a filament is not."""
+TEMPLATE_WIDTH = 0.35
+"""Standard deviation of the template's ring, radii: localisations scatter, and pores are tilted."""
+MAP_PIXEL_NM, MAX_MAP_PX = 20.0, 6000
+MIN_LOCALIZATIONS = 25
+OCTANTS_NEEDED = 7
+MIN_ROUNDNESS = 0.4
+"""Smaller over larger variance of the localisations in the plane."""
+MAX_INSIDE_SHARE = 0.18
+"""Of the localisations, in the empty middle."""
+COLUMNS = ("pore", "dx", "dy", "z", "lpz")
+
+
+@dataclass(frozen=True)
+class Pores:
+    """Localisations of the pores that were found.
+
+    Attributes
+    ----------
+    table : DataFrame
+        ``pore`` (number), ``dx``, ``dy`` (nm from the middle), ``z``, ``lpz`` (nm).
+    centres : ndarray, shape (n, 2)
+        x, y, nm.
+    rejected : dict of str to int
+        Candidates that are no pores, by reason.
+    radius_nm : float
+        Of the rings that were looked for.
+    """
+
+    table: pd.DataFrame
+    centres: F64
+    rejected: dict[str, int]
+    radius_nm: float = RING_RADIUS_NM
+
+
+def find_pores(table: pd.DataFrame, *, radius_nm: float = RING_RADIUS_NM) -> Pores:
+    """Find rings seen from above, by a template and then by what each place holds.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns ``x_nm``, ``y_nm``, ``z``, ``lpz`` of the localisations that can be believed.
+    radius_nm : float
+        Of the rings.
+    """
+    if len(table) < MIN_LOCALIZATIONS:
+        return _gathered(table, [], [], {}, radius_nm)
+    place = table[["x_nm", "y_nm"]].to_numpy(float)
+    tree = cKDTree(place)
+    reach = REACH * radius_nm
+    members: list[I64] = []
+    centres: list[F64] = []
+    rejected: dict[str, int] = {}
+    for candidate in _candidates(place, radius_nm):
+        centre = centre_ring(place, tree, candidate, radius_nm)
+        rows = np.array(tree.query_ball_point(centre, reach), int)
+        reason = _fault(place[rows] - centre, radius_nm)
+        if reason is None and centres and np.min(np.hypot(*(np.array(centres) - centre).T)) < reach:
+            reason = "found twice"
+        if reason is not None:
+            rejected[reason] = rejected.get(reason, 0) + 1
+            continue
+        members.append(rows)
+        centres.append(centre)
+    return _gathered(table, members, centres, rejected, radius_nm)
+
+
+def pores_at(
+    table: pd.DataFrame,
+    *,
+    centres: F64 | None = None,
+    reach_nm: float | None = None,
+    groups: I64 | None = None,
+    radius_nm: float = RING_RADIUS_NM,
+) -> Pores:
+    """Take the pores that a person picked: by their places, or by a number that each localisation carries.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As for `find_pores`.
+    centres : ndarray, shape (n, 2), optional
+        x, y, nm.
+    reach_nm : float, optional
+        Radius of a pick; `REACH` radii if not given.
+    groups : ndarray of int, shape (len(table),), optional
+        Instead of `centres`.
+    """
+    place = table[["x_nm", "y_nm"]].to_numpy(float)
+    rejected: dict[str, int] = {}
+    if groups is not None:
+        sets = [np.flatnonzero(groups == name) for name in np.unique(groups)]
+    else:
+        tree = cKDTree(place)
+        sets = [
+            np.array(tree.query_ball_point(centre, reach_nm or REACH * radius_nm), int)
+            for centre in (np.empty((0, 2)) if centres is None else centres)
+        ]
+    members, middles = [], []
+    for rows in sets:
+        if len(rows) < 3:
+            rejected["too few localisations"] = rejected.get("too few localisations", 0) + 1
+            continue
+        own = place[rows]
+        middle = centre_ring(own, cKDTree(own), np.median(own, axis=0), radius_nm)
+        # A pick that holds no ring stays where the person put it.
+        members.append(rows)
+        middles.append(middle if np.hypot(*(middle - own.mean(axis=0))) < radius_nm else own.mean(axis=0))
+    return _gathered(table, members, middles, rejected, radius_nm)
+
+
+def _gathered(
+    table: pd.DataFrame, members: list[I64], centres: list[F64], rejected: dict[str, int], radius_nm: float
+) -> Pores:
+    parts = []
+    for number, (rows, centre) in enumerate(zip(members, centres, strict=True)):
+        own = table.iloc[rows]
+        values = (
+            number, own["x_nm"].to_numpy() - centre[0], own["y_nm"].to_numpy() - centre[1], own["z"].to_numpy(),
+            own["lpz"].to_numpy(),
+        )  # fmt: skip
+        parts.append(pd.DataFrame(dict(zip(COLUMNS, values, strict=True))))
+    empty = pd.DataFrame({name: np.empty(0, int if name == "pore" else float) for name in COLUMNS})
+    joined = pd.concat(parts, ignore_index=True) if parts else empty
+    return Pores(joined, np.array(centres, float).reshape(-1, 2), rejected, radius_nm)
+
+
+def _candidates(place: F64, radius_nm: float) -> F64:
+    """Places where a ring-shaped template fits best, best first."""
+    low = place.min(axis=0) - 2 * radius_nm
+    span = place.max(axis=0) + 2 * radius_nm - low
+    pixel = max(MAP_PIXEL_NM * radius_nm / RING_RADIUS_NM, float(span.max()) / MAX_MAP_PX)
+    shape = np.ceil(span / pixel).astype(int) + 1
+    index = ((place - low) / pixel).astype(int)
+    counts = np.bincount(index[:, 0] * shape[1] + index[:, 1], minlength=int(shape.prod())).reshape(shape)
+    template = _template(radius_nm, pixel)
+    score = oaconvolve(counts.astype(np.float32), template, mode="same")
+    reach = max(1, int(REACH * radius_nm / pixel))
+    peaks = score == maximum_filter(score, 2 * reach + 1)
+    # What a whole ring of the least number of localisations would score.
+    ring = template[template > 0]
+    peaks &= score > 0.5 * MIN_LOCALIZATIONS * float((ring**2).sum() / ring.sum())
+    found = np.argwhere(peaks)
+    order = np.argsort(score[peaks])[::-1]
+    return np.asarray((found[order] + 0.5) * pixel + low)
+
+
+def _template(radius_nm: float, pixel: float) -> F32:
+    """Ring of weight 1, emptied in the middle and around, so that an even crowd scores 0."""
+    half = int(np.ceil(REACH * radius_nm / pixel))
+    axis = np.arange(-half, half + 1) * pixel
+    distance = np.hypot(axis[:, None], axis)
+    ring = np.exp(-0.5 * ((distance - radius_nm) / (TEMPLATE_WIDTH * radius_nm)) ** 2)
+    ring[distance > REACH * radius_nm] = 0
+    rest = (distance < EMPTY * radius_nm).astype(float)
+    return (ring / ring.sum() - rest / rest.sum()).astype(np.float32)
+
+
+def centre_ring(place: F64, tree: cKDTree, start: F64, radius_nm: float) -> F64:
+    """Middle of the circle of known radius through the localisations around `start`, deaf to outliers."""
+    centre = np.array(start, float)
+    scale = radius_nm / RING_RADIUS_NM
+    for _ in range(15):
+        near = place[tree.query_ball_point(centre, REACH * radius_nm)]
+        if len(near) < 3:
+            break
+        direction, miss, weight = _misses(near - centre, radius_nm)
+        normal = (direction * weight[:, None]).T @ direction + 1e-9 * np.eye(2)
+        step = np.linalg.solve(normal, (direction * (weight * miss)[:, None]).sum(axis=0))
+        centre += np.clip(step, -20 * scale, 20 * scale)
+        if np.hypot(*step) < 0.1 * scale:
+            break
+    return centre
+
+
+def _misses(offset: F64, radius_nm: float) -> tuple[F64, F64, F64]:
+    distance = np.maximum(np.hypot(*offset.T), 1e-6)
+    miss = distance - radius_nm
+    return offset / distance[:, None], miss, 1 / (1 + (miss / (20 * radius_nm / RING_RADIUS_NM)) ** 2)
+
+
+def ring_sizes(pores: Pores) -> pd.DataFrame:
+    """Diameter of every pore, by the circle that fits best, with its error.
+
+    Returns
+    -------
+    DataFrame
+        ``pore``, ``diameter_nm``, ``diameter_error_nm``.
+    """
+    rows = []
+    for number, group in pores.table.groupby("pore"):
+        offset, size, error = group[["dx", "dy"]].to_numpy(), pores.radius_nm, np.nan
+        shift = np.zeros(2)
+        for _ in range(15):
+            direction, miss, weight = _misses(offset - shift, size)
+            design = np.column_stack([direction, np.ones(len(miss))])
+            normal = (design * weight[:, None]).T @ design + 1e-9 * np.eye(3)
+            step = np.linalg.solve(normal, (design * (weight * miss)[:, None]).sum(axis=0))
+            shift, size = shift + step[:2], float(np.clip(size + step[2], 0.3 * pores.radius_nm, 3 * pores.radius_nm))
+            error = float(np.sqrt(np.linalg.inv(normal)[2, 2] * np.average(miss**2, weights=weight)))
+        rows.append((number, 2 * size, 2 * error))
+    return pd.DataFrame(rows, columns=["pore", "diameter_nm", "diameter_error_nm"]).astype({"pore": int})
+
+
+def _fault(offset: F64, radius_nm: float) -> str | None:
+    if len(offset) < MIN_LOCALIZATIONS:
+        return "too few localisations"
+    distance = np.hypot(*offset.T)
+    if (distance < EMPTY * radius_nm).mean() > MAX_INSIDE_SHARE:
+        return "not empty inside"
+    octant = np.floor((np.arctan2(offset[:, 1], offset[:, 0]) + np.pi) / (np.pi / 4)).astype(int) % 8
+    if (np.bincount(octant, minlength=8) > 0.03 * len(offset)).sum() < OCTANTS_NEEDED:
+        return "ring incomplete"
+    small, large = np.linalg.eigvalsh(np.cov(offset.T))
+    return "elongated" if small < MIN_ROUNDNESS * large else None

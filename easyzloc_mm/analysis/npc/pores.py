@@ -1,0 +1,156 @@
+"""Nuclear pores of one table: found, measured, judged, and counted by the paper's rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from easyzloc_mm.analysis.drift.fiducials import read_picks
+from easyzloc_mm.analysis.npc.find import RING_RADIUS_NM, Pores, find_pores, pores_at, ring_sizes
+from easyzloc_mm.analysis.npc.population import PoreData, Verdicts, judge_pores, measure_rings, pore_data
+from easyzloc_mm.analysis.npc.published import PaperCount, count_by_paper, paper_peaks
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.locs.table import in_nm, load
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Pores of one table, and all that is known of them."""
+
+    found: Pores
+    data: PoreData
+    rings: dict[str, object]
+    verdicts: Verdicts
+    paper: PaperCount
+
+
+def pores_of(
+    run: Path,
+    *,
+    picks: Path | None = None,
+    by_group: bool = False,
+    diameter_nm: float = 2 * RING_RADIUS_NM,
+    where: str | None = None,
+    pixel_size_nm: float | None = None,
+) -> Pores:
+    """Find the pores of a table, or take those that a person picked.
+
+    Parameters
+    ----------
+    run : Path
+        ``RUN.zarr``, or a table of another program.
+    picks : Path, optional
+        Picks file of Picasso (.yaml).
+    by_group : bool
+        The table's column ``group`` says which localisations belong together (Picasso's picked localisations).
+    diameter_nm : float
+        Of the rings.
+    where : str, optional
+        Condition on the rows.
+
+    Raises
+    ------
+    InputError
+        The table has no z, or not the column, or the picks cannot be read.
+    """
+    if not 20 <= diameter_nm <= 1000:
+        raise InputError(f"--diameter-nm {diameter_nm:g}: rings are 20 to 1000 nm wide")
+    table, facts = load(run, where=where, pixel_size_nm=pixel_size_nm)
+    if "z" not in table:
+        raise InputError(f"{run} has no z: localise it with a model")
+    pixel = float(facts["pixel_size_nm"])
+    kept = in_nm(table, pixel)
+    if kept.empty:
+        raise InputError(f"{run} has no localisation whose z can be believed: nothing to show")
+    if "lpz" not in table:
+        kept["lpz"] = 0.0  # not known: all width is the rings' own
+    radius = diameter_nm / 2
+    if by_group:
+        if "group" not in table:
+            raise InputError(f"{run} has no column 'group': pick regions in Picasso Render, or leave out --by-group")
+        trusted = table["z_flag"] == 0 if "z_flag" in table else pd.Series(True, table.index)
+        return pores_at(kept, groups=table.loc[trusted, "group"].to_numpy(np.int64), radius_nm=radius)
+    if picks is not None:
+        centres, size = read_picks(Path(picks))
+        reach = None if size is None else size * pixel / 2
+        return pores_at(kept, centres=centres * pixel, reach_nm=reach, radius_nm=radius)
+    return find_pores(kept, radius_nm=radius)
+
+
+def analyse_pores(found: Pores, *, seed: int = 0) -> Analysis:
+    """Measure the rings, judge every pore, and count by the paper's rule."""
+    data = pore_data(found.table)
+    groups = data.groups()
+    paper = count_by_paper(groups, seed=seed) if groups else PaperCount(0, 0, 0.0, (0.0, 0.0), 1.0)
+    return Analysis(found, data, measure_rings(data, seed=seed), judge_pores(data, seed=seed), paper)
+
+
+def summarize(analysis: Analysis) -> dict[str, Any]:
+    """Figures of an analysis, as `npc.npc_run` returns them."""
+    verdicts, paper = analysis.verdicts, analysis.paper
+    pores = len(analysis.data)
+    fits = [fit for fit, two in zip(verdicts.fits, verdicts.two_rings, strict=True) if two]
+    return {
+        **analysis.rings,
+        "pores_found": len(analysis.found.centres),
+        "two_ring_pores": int(verdicts.two_rings.sum()),
+        "two_ring_share": float(verdicts.two_rings.mean()) if pores else None,
+        "two_ring_share_by_chance": 0.05,
+        "median_spacing_of_those_nm": float(np.median([fit.spacing_nm for fit in fits])) if fits else None,
+        "paper_successes": paper.successes,
+        "paper_share": paper.successes / pores if pores else None,
+        "paper_null_successes": paper.null_mean,
+        "paper_null_interval": list(paper.null_interval),
+        "paper_p_value": paper.p_value,
+        "candidates_rejected": analysis.found.rejected,
+    }
+
+
+def pore_table(analysis: Analysis) -> pd.DataFrame:
+    """One row per pore that was found, also those with too few believable localisations to be judged."""
+    found, data, verdicts = analysis.found, analysis.data, analysis.verdicts
+    groups = found.table.groupby("pore")
+    sizes = groups.size().reindex(range(len(found.centres)), fill_value=0)
+    table = pd.DataFrame(
+        {
+            "pore": np.arange(len(found.centres)),
+            "x_nm": found.centres[:, 0],
+            "y_nm": found.centres[:, 1],
+            "localizations": sizes.to_numpy(),
+            "median_z_nm": groups["z"].median().reindex(range(len(found.centres))).to_numpy(),
+        }
+    )
+    table = table.merge(ring_sizes(found), on="pore", how="left")
+    rows = []
+    for number, fit in enumerate(verdicts.fits):
+        peaks = paper_peaks(data.z[data.rows(number)])
+        rows.append(
+            {
+                "pore": int(data.names[number]),
+                "middle_nm": fit.middle_nm,
+                "spacing_nm": fit.spacing_nm,
+                "spacing_error_nm": fit.errors["spacing"],
+                "ring_width_nm": fit.width_nm,
+                "ring_width_error_nm": fit.errors["width"],
+                "lower_ring_width_nm": fit.lower_width_nm,
+                "upper_ring_width_nm": fit.upper_width_nm,
+                "upper_ring_share": fit.upper_share,
+                "upper_ring_share_error": fit.errors["upper_share"],
+                "tilt_degrees": fit.tilt_degrees,
+                "tilt_error_degrees": float(
+                    np.degrees(np.hypot(fit.errors["slope_x"], fit.errors["slope_y"]) / np.sqrt(2))
+                ),
+                "log_likelihood_ratio": fit.evidence,
+                "threshold": verdicts.threshold[number],
+                "p_value": verdicts.p_value[number],
+                "two_rings": bool(verdicts.two_rings[number]),
+                "paper_success": peaks.success,
+                "paper_spacing_nm": peaks.spacing_nm,
+            }
+        )
+    columns = rows[0].keys() if rows else ["pore"]
+    return table.merge(pd.DataFrame(rows, columns=list(columns)), on="pore", how="left")

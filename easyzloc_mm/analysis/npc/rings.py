@@ -1,0 +1,238 @@
+"""Two rings, or none: maximum-likelihood models of the depths in a nuclear pore.
+
+A model is a row of equal layers, stacked along the pore's own (tilted) axis, each a normal distribution as wide as the
+layer and the localisation's own uncertainty together. Two layers are the rings. The rival has no gap in the middle:
+`SLAB_LAYERS` layers side by side, which is a slab of any thickness with any softness of its faces, a single ring where
+the thickness is 0, and all but a normal distribution in between. Expectation maximisation fits both in the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from easyzloc_mm.typing import F64
+
+SLAB_LAYERS = 9
+OUTLIERS, OUTLIER_SPAN_NM = 0.03, 600.0
+MIN_WIDTH_NM, MAX_WIDTH_NM = 2.0, 150.0
+ITERATIONS, TOLERANCE = 400, 1e-4
+TILT_PRIOR = np.tan(np.radians(6.0))
+"""Standard deviation of the slope of a pore against the focal plane, before its localisations are seen."""
+BALANCE_PRIOR = 8.0
+"""Localisations that each ring is credited with beforehand: labels are many, and none of the rings is empty."""
+STARTS = ((30.0, 8.0), (60.0, 12.0), (90.0, 20.0))
+"""Thickness and width (nm) to begin with; the best end counts."""
+RINGS = np.array([-0.5, 0.5])
+SLAB = np.linspace(-0.5, 0.5, SLAB_LAYERS)
+PARAMETERS = ("middle", "slope_x", "slope_y", "spacing", "width", "upper_share")
+
+
+@dataclass(frozen=True)
+class RingFit:
+    """Two rings in one pore.
+
+    Attributes
+    ----------
+    middle_nm, spacing_nm, width_nm : float
+        Depth half-way between the rings; their distance along the pore's axis; standard deviation of a ring beyond
+        the uncertainty of z.
+    slope : (float, float)
+        Change of depth per lateral distance, along x and y.
+    upper_share : float
+        Of the localisations, in the ring at larger z.
+    lower_width_nm, upper_width_nm : float
+        Standard deviation of each ring taken alone.
+    errors : dict of str to float
+        One standard deviation of each of `PARAMETERS`; not a number where the data do not tell.
+    log_likelihood, slab_log_likelihood : float
+        Of the two rings, and of the best model without a gap.
+    slab : (float, float, float)
+        Thickness, width and middle of that model, nm.
+    """
+
+    middle_nm: float
+    spacing_nm: float
+    width_nm: float
+    slope: tuple[float, float]
+    upper_share: float
+    lower_width_nm: float
+    upper_width_nm: float
+    errors: dict[str, float]
+    log_likelihood: float
+    slab_log_likelihood: float
+    slab: tuple[float, float, float, float, float]
+
+    @property
+    def tilt_degrees(self) -> float:
+        """Angle between the pore's axis and z."""
+        return float(np.degrees(np.arctan(np.hypot(*self.slope))))
+
+    @property
+    def evidence(self) -> float:
+        """Log-likelihood ratio of two rings against no gap."""
+        return self.log_likelihood - self.slab_log_likelihood
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _fit(
+    z: F64, lpz: F64, dx: F64, dy: F64, layers: F64, free_share: bool, thickness: float, width: float, out: F64
+) -> float:
+    """Fit one model; `out` is middle, slope x, slope y, thickness, width, share of the last layer. Log posterior."""
+    n, m = len(z), len(layers)
+    middle = np.median(z)
+    slope_x = slope_y = 0.0
+    shares = np.full(m, 1.0 / m)
+    before = -1e300
+    reached = before
+    density = np.empty(m)
+    flat = OUTLIERS / OUTLIER_SPAN_NM
+    for _ in range(ITERATIONS):
+        likelihood = 0.0
+        # Sums for the weighted least squares of depth on (1, dx, dy, layer), and for the width.
+        normal = np.zeros((4, 4))
+        right = np.zeros(4)
+        width_up = width_down = 0.0
+        mass = np.zeros(m)
+        row = np.empty(4)
+        for i in range(n):
+            variance = width * width + lpz[i] * lpz[i]
+            base = middle + slope_x * dx[i] + slope_y * dy[i]
+            scale = (1.0 - OUTLIERS) / np.sqrt(2.0 * np.pi * variance)
+            total = flat
+            for k in range(m):
+                off = z[i] - base - thickness * layers[k]
+                density[k] = shares[k] * scale * np.exp(-0.5 * off * off / variance)
+                total += density[k]
+            likelihood += np.log(total)
+            for k in range(m):
+                part = density[k] / total
+                mass[k] += part
+                weight = part / variance
+                off = z[i] - base - thickness * layers[k]
+                width_up += part / (variance * variance) * (off * off - lpz[i] * lpz[i])
+                width_down += part / (variance * variance)
+                row[0], row[1], row[2], row[3] = 1.0, dx[i], dy[i], layers[k]
+                for a in range(4):
+                    right[a] += weight * row[a] * z[i]
+                    for b in range(a + 1):
+                        normal[a, b] += weight * row[a] * row[b]
+        posterior = likelihood - 0.5 * (slope_x * slope_x + slope_y * slope_y) / (TILT_PRIOR * TILT_PRIOR)
+        if free_share:
+            for k in range(m):
+                posterior += BALANCE_PRIOR * np.log(m * shares[k])
+        reached = posterior
+        out[0], out[1], out[2], out[3], out[4], out[5] = middle, slope_x, slope_y, thickness, width, shares[m - 1]
+        if posterior - before < TOLERANCE and posterior >= before - 1e-9:
+            break
+        before = posterior
+        normal[1, 1] += 1.0 / (TILT_PRIOR * TILT_PRIOR)
+        normal[2, 2] += 1.0 / (TILT_PRIOR * TILT_PRIOR)
+        for a in range(4):
+            normal[a, a] += 1e-12
+            for b in range(a):
+                normal[b, a] = normal[a, b]
+        if m == 1:
+            normal[3, 3] += 1.0
+        solved = np.linalg.solve(normal, right)
+        middle, slope_x, slope_y, thickness = solved[0], solved[1], solved[2], abs(solved[3])
+        if width_down > 0.0:
+            width = np.sqrt(min(max(width_up / width_down, MIN_WIDTH_NM**2), MAX_WIDTH_NM**2))
+        if free_share:
+            all_mass = 0.0
+            for k in range(m):
+                all_mass += mass[k] + BALANCE_PRIOR
+            for k in range(m):
+                shares[k] = (mass[k] + BALANCE_PRIOR) / all_mass
+    return reached
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _best(z: F64, lpz: F64, dx: F64, dy: F64, layers: F64, free_share: bool, starts: F64, out: F64) -> float:
+    best = -1e300
+    trial = np.empty(6)
+    for number in range(starts.shape[0]):
+        value = _fit(z, lpz, dx, dy, layers, free_share, starts[number, 0], starts[number, 1], trial)
+        if value > best:
+            best = value
+            out[:] = trial
+    return best
+
+
+def _both(z: F64, lpz: F64, dx: F64, dy: F64) -> tuple[float, F64, float, F64]:
+    two, slab = np.empty(6), np.empty(6)
+    starts = np.array(STARTS)
+    of_two = _best(z, lpz, dx, dy, RINGS, True, starts, two)
+    of_slab = _best(z, lpz, dx, dy, SLAB, False, starts, slab)
+    return of_two, two, of_slab, slab
+
+
+def evidence_of(z: F64, lpz: F64, dx: F64, dy: F64) -> float:
+    """Log-likelihood ratio of two rings against no gap."""
+    of_two, _, of_slab, _ = _both(z, lpz, dx, dy)
+    return of_two - of_slab
+
+
+def fit_pore(z: F64, lpz: F64, dx: F64, dy: F64) -> RingFit:
+    """Fit two rings, and their rival without a gap, to one pore.
+
+    Parameters
+    ----------
+    z, lpz : ndarray, shape (n,)
+        Depth and its uncertainty, nm; an uncertainty of 0 puts all width into the rings.
+    dx, dy : ndarray, shape (n,)
+        Lateral place against the pore's middle, nm.
+    """
+    z, lpz, dx, dy = (np.ascontiguousarray(value, dtype=np.float64) for value in (z, lpz, dx, dy))
+    of_two, two, of_slab, slab = _both(z, lpz, dx, dy)
+    scores, upper = _scores(z, lpz, dx, dy, two)
+    information = scores.T @ scores
+    information[1, 1] += 1 / TILT_PRIOR**2
+    information[2, 2] += 1 / TILT_PRIOR**2
+    try:
+        variance = np.diag(np.linalg.inv(information))
+        spread = np.sqrt(np.where(variance > 0, variance, np.nan))
+    except np.linalg.LinAlgError:
+        spread = np.full(len(PARAMETERS), np.nan)
+    widths = [_alone(z, lpz, dx, dy, two, side, part) for side, part in ((-0.5, 1 - upper), (0.5, upper))]
+    lean = float(np.cos(np.arctan(np.hypot(two[1], two[2]))))
+    return RingFit(
+        middle_nm=float(two[0]),
+        spacing_nm=float(two[3]) * lean,
+        width_nm=float(two[4]),
+        slope=(float(two[1]), float(two[2])),
+        upper_share=float(two[5]),
+        lower_width_nm=widths[0],
+        upper_width_nm=widths[1],
+        errors=dict(zip(PARAMETERS, (float(value) for value in spread), strict=True)),
+        log_likelihood=of_two,
+        slab_log_likelihood=of_slab,
+        slab=(float(slab[3]), float(slab[4]), float(slab[0]), float(slab[1]), float(slab[2])),
+    )
+
+
+def _scores(z: F64, lpz: F64, dx: F64, dy: F64, two: F64) -> tuple[F64, F64]:
+    """Derive every localisation's log-likelihood by `PARAMETERS`; also its chance to be in the upper ring."""
+    middle, slope_x, slope_y, spacing, width, share = two
+    variance = width**2 + lpz**2
+    off = (z - middle - slope_x * dx - slope_y * dy)[None] - spacing * RINGS[:, None]
+    shares = np.array([1 - share, share])[:, None]
+    density = (1 - OUTLIERS) * shares * np.exp(-0.5 * off**2 / variance) / np.sqrt(2 * np.pi * variance)
+    part = density / (density.sum(axis=0) + OUTLIERS / OUTLIER_SPAN_NM)
+    pull = part * off / variance
+    by_width = (part * (off**2 / variance - 1) / variance).sum(axis=0) * width
+    by_share = part[1] / share - part[0] / (1 - share)
+    columns = [
+        pull.sum(axis=0), (pull * dx).sum(axis=0), (pull * dy).sum(axis=0), (pull * RINGS[:, None]).sum(axis=0),
+        by_width, by_share,
+    ]  # fmt: skip
+    return np.stack(columns, 1), part[1]
+
+
+def _alone(z: F64, lpz: F64, dx: F64, dy: F64, two: F64, side: float, part: F64) -> float:
+    """Width of one ring beyond the uncertainty of z, by the localisations that belong to it."""
+    off = z - two[0] - two[1] * dx - two[2] * dy - side * two[3]
+    weight = part / (two[4] ** 2 + lpz**2) ** 2
+    return float(np.sqrt(max((weight * (off**2 - lpz**2)).sum() / max(weight.sum(), 1e-30), 0.0)))

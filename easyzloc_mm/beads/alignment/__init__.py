@@ -1,0 +1,1 @@
+"""Where each bead has its focus."""

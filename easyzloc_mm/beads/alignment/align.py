@@ -1,0 +1,250 @@
+"""Where each bead's focus is: sharpness for every bead alone, then beads against a model of the blur over the field.
+
+Sharpness finds the focus of one bead to 3 nm when it is bright and to 7 nm when it is dim. The shape of the whole stack
+is more telling, but only against something alike: aberrations vary over the field. A single reference bead (paper,
+section 2.2: the shift of least squared difference) would carry its own noise and its own aberrations into every label.
+Here all trusted beads together give the blur as a smooth function of place and depth, and each bead, left out of that
+function itself, is fitted by it: brightness, background, sideways shift and shift along z at once, weighted by the
+noise, at any fraction of a plane. What all shifts have in common smoothly over the field stays where sharpness puts it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from easyzloc_mm.beads.alignment.registered import Alignment, RegisteredStack, planes_averaged
+from easyzloc_mm.beads.alignment.sharpness import spacing_of
+from easyzloc_mm.psf.field_polynomial import largest_degree, polynomial, robust_surface, weighted_slope
+from easyzloc_mm.psf.registration import PATCH_PX
+from easyzloc_mm.typing import F32, F64, Bool
+
+HALF_RANGE_NM = 900.0
+"""Planes this near to focus decide the alignment."""
+MIN_GRID_NM = 20.0
+ROUNDS = 6
+MIN_BEADS = 3
+SETTLED_NM = 0.3
+"""Rounds end when the beads move less than this (root mean square)."""
+OUTLIER_MADS = 4.0
+MISFIT_FLOOR = 0.05
+CHUNK = 64
+MIN_COVERED = 0.6
+"""Part of the depths around focus that a stack must cover to be aligned."""
+SLOPE_NM = 600.0
+"""Brightness and sideways motion are followed this far from focus."""
+
+
+def align(
+    stacks: list[RegisteredStack],
+    sharpness_nm: F64,
+    *,
+    field_known: bool,
+    suspects: Bool | None = None,
+) -> Alignment:
+    """Find the focus of every bead.
+
+    Parameters
+    ----------
+    stacks : list of RegisteredStack
+    sharpness_nm : ndarray, shape (n,)
+        Stage position at which each bead alone is sharpest (`focus.sharpness_focus`); NaN where there is none.
+    field_known : bool
+        Whether the beads' places mean anything; if not, every bead is compared with the mean of all others.
+    suspects : ndarray of bool, optional
+        Beads that take no part in the model (but are aligned themselves).
+    """
+    usable = np.isfinite(sharpness_nm)
+    trusted = usable if suspects is None else usable & ~suspects
+    if trusted.sum() < MIN_BEADS:
+        nothing = np.where(usable, 0.0, np.nan)
+        return Alignment(sharpness_nm.copy(), nothing * np.nan, nothing, nothing * np.nan, nothing * np.nan, 0)
+    work = _Work(stacks, sharpness_nm, usable, trusted, field_known)
+    for round_number in range(ROUNDS):
+        if work.step(settle=round_number > 0) < SETTLED_NM and round_number > 1:
+            break
+    return work.result()
+
+
+class _Work:
+    """State of one alignment; rows are the usable beads only."""
+
+    def __init__(
+        self, stacks: list[RegisteredStack], sharp: F64, usable: Bool, trusted: Bool, field_known: bool
+    ) -> None:
+        self.count = len(stacks)
+        self.rows = np.flatnonzero(usable)
+        self.stacks = [stacks[i] for i in self.rows]
+        self.sharp = sharp[self.rows]
+        self.focus = self.sharp.copy()
+        self.trusted = trusted[self.rows]
+        self.place = np.array([(stack.x, stack.y) for stack in self.stacks])
+        self.noise = np.array([max(stack.background, 0.5) for stack in self.stacks])
+        steps = [spacing_of(stack.stage_nm) for stack in self.stacks]
+        self.spacing = max(MIN_GRID_NM, float(np.median(steps)))
+        half = int(HALF_RANGE_NM // self.spacing)
+        self.grid: F64 = self.spacing * np.arange(-half, half + 1).astype(np.float64)
+        self.most = largest_degree(int(self.trusted.sum())) if field_known else 0
+        self.degree = min(self.most, 2)
+        self.brightness = np.array(
+            [self._brightness(stack, at) for stack, at in zip(self.stacks, self.focus, strict=True)]
+        )
+        self.misfit = np.zeros(len(self.rows))
+        self.fading = np.zeros(len(self.rows))
+        self.wander = np.zeros(len(self.rows))
+
+    @staticmethod
+    def _brightness(stack: RegisteredStack, focus_nm: float) -> float:
+        near = np.argsort(np.abs(stack.stage_nm - focus_nm))[:5]
+        return max(float(stack.patches[near].sum(axis=1).mean()), 1.0)
+
+    def step(self, *, settle: bool) -> float:
+        """Do one round: model, shifts, smooth part back to sharpness. Return by how much the beads moved.
+
+        Model and smooth part share their degree: what the model can follow over the field must be held by sharpness.
+        """
+        images, inside = self._resampled()
+        if settle:
+            self.degree = self._best_degree(images, inside)
+        model = self._model(images, inside, self.degree)
+        moved = self._fit(images, inside, model)
+        before = self.focus.copy()
+        self.focus = self.focus + np.clip(moved, -2 * self.spacing, 2 * self.spacing)
+        surface, _, _ = robust_surface(self.focus - self.sharp, self.place, self.trusted, self.degree, floor=1.0)
+        self.focus = self.focus - surface
+        self._distrust_outliers()
+        return float(np.sqrt(np.mean((self.focus - before)[self.trusted] ** 2)))
+
+    def _resampled(self) -> tuple[F32, Bool]:
+        """All beads on the same depths around their focus: weighted mean of the planes around each depth."""
+        images = np.zeros((len(self.rows), len(self.grid), PATCH_PX * PATCH_PX), np.float32)
+        inside = np.zeros(images.shape[:2], bool)
+        for row, (stack, focus) in enumerate(zip(self.stacks, self.focus, strict=True)):
+            z_nm = stack.stage_nm - focus
+            near = np.flatnonzero(np.abs(z_nm) <= self.grid[-1] + self.spacing)
+            gap = max(self.spacing, float(np.max(np.diff(z_nm[near]), initial=0.0)))
+            weight = np.maximum(0.0, 1 - np.abs(self.grid[:, None] - z_nm[None, near]) / gap)
+            total = weight.sum(axis=1)
+            # Where planes lie on one side only the mean would be of another depth.
+            inside[row] = (self.grid >= z_nm[0]) & (self.grid <= z_nm[-1]) & (total > 0)
+            weight[inside[row]] /= total[inside[row], None]
+            weight[~inside[row]] = 0.0
+            images[row] = weight.astype(np.float32) @ stack.patches[near]
+        return images, inside
+
+    def _weights(self) -> F64:
+        """Say how much each bead has in the model: noise against the spread between beads that is there anyway."""
+        relative = self.brightness / np.median(self.brightness[self.trusted])
+        return np.where(self.trusted, relative / (0.3 + relative), 0.0)
+
+    def _model(self, images: F32, inside: Bool, degree: int) -> F32:
+        """Blur at every bead's place from all the other trusted beads, for brightness 1."""
+        basis = polynomial(self.place, degree)
+        weights = self._weights()
+        scaled = images / self.brightness[:, None, None].astype(np.float32)
+        model = np.zeros_like(images)
+        ridge = 1e-6 * np.eye(basis.shape[1])
+        for plane in range(images.shape[1]):
+            weight = weights * inside[:, plane]
+            if np.count_nonzero(weight) < max(MIN_BEADS, basis.shape[1] + 1):
+                continue
+            weighted = basis * weight[:, None]
+            inverse = np.linalg.inv(weighted.T @ basis + ridge)
+            surface = (basis @ inverse @ (weighted.T @ scaled[:, plane])).astype(np.float32)
+            leverage = np.minimum(np.einsum("ij,jk,ik->i", basis, inverse, weighted), 0.9).astype(np.float32)[:, None]
+            model[:, plane] = (surface - leverage * scaled[:, plane]) / (1 - leverage)
+        return model
+
+    def _best_degree(self, images: F32, inside: Bool) -> int:
+        """Degree whose model predicts left-out beads best."""
+        wanted = np.flatnonzero(self.trusted)
+        scaled = images[wanted] / self.brightness[wanted, None, None].astype(np.float32)
+        errors = []
+        for degree in range(self.most + 1):
+            difference = scaled - self._model(images, inside, degree)[wanted]
+            errors.append(float(np.median(np.sum(difference**2 * inside[wanted, :, None], axis=(1, 2)))))
+        return int(np.argmin(errors))
+
+    def _fit(self, images: F32, inside: Bool, model: F32) -> F64:
+        """Fit each bead by its model; return the shifts along z (nm) and note brightness, misfit, fading, wander."""
+        moved = np.zeros(len(self.rows))
+        covered = inside & (np.abs(model).sum(axis=2) > 0)
+        for first in range(0, len(self.rows), CHUNK):
+            part = slice(first, first + CHUNK)
+            expected = model[part]
+            shape = (*expected.shape[:2], PATCH_PX, PATCH_PX)
+            by_z = np.gradient(expected, self.spacing, axis=1)
+            by_y, by_x = (np.gradient(expected.reshape(shape), axis=axis).reshape(expected.shape) for axis in (2, 3))
+            use = covered[part].copy()
+            # The derivative along z is one-sided where a neighbouring depth is missing.
+            use[:, 1:-1] &= covered[part][:, :-2] & covered[part][:, 2:]
+            use[:, [0, -1]] = False
+            bright = self.brightness[part, None, None]
+            variance = np.maximum(bright * expected, 0.0) + self.noise[part, None, None]
+            weight = (use[:, :, None] / variance).astype(np.float32)
+            columns = np.stack([expected, by_z, by_x, by_y, np.ones_like(expected)], axis=1)
+            flat = columns.reshape(len(expected), 5, -1)
+            weighted = flat * weight.reshape(len(expected), 1, -1)
+            data = images[part].reshape(len(expected), -1, 1)
+            normal = (weighted @ flat.transpose(0, 2, 1)).astype(float)
+            size = np.sqrt(np.maximum(np.einsum("nii->ni", normal), 1e-30))
+            normal = normal / (size[:, :, None] * size[:, None, :]) + 1e-9 * np.eye(5)
+            answer = np.linalg.solve(normal, (weighted @ data).astype(float) / size[:, :, None])[:, :, 0] / size
+            enough = use.mean(axis=1) >= MIN_COVERED
+            amplitude = np.maximum(answer[:, 0], 1e-3 * self.brightness[part])
+            # bead(z) = model(z + d): the bead's own focus lies d below the model's zero.
+            moved[part] = np.where(enough, -answer[:, 1] / amplitude, 0.0)
+            self.brightness[part] = np.where(enough, amplitude, self.brightness[part])
+            fitted = np.einsum("nk,nkp->np", answer, flat).reshape(expected.shape)
+            self._judge(part, images[part], fitted, expected, by_x, by_y, use, amplitude)
+            self.misfit[part] = np.where(enough, self.misfit[part], np.nan)
+        return moved
+
+    def _judge(
+        self, part: slice, images: F32, fitted: F64, model: F32, by_x: F32, by_y: F32, use: Bool,
+        amplitude: F64,
+    ) -> None:  # fmt: skip
+        """Misfit as a whole, and what brightness and place do from plane to plane against the model."""
+        difference = (images - fitted) * use[:, :, None]
+        signal = fitted**2 * use[:, :, None]
+        kept = np.array([stack.noise_kept / planes_averaged(stack, self.spacing) for stack in self.stacks[part]])
+        noise = (np.maximum(fitted, 0.0) + self.noise[part, None, None]) * use[:, :, None] * kept[:, None, None]
+        unexplained = np.sum(difference**2 - noise, axis=(1, 2)) / np.maximum(np.sum(signal, axis=(1, 2)), 1e-9)
+        self.misfit[part] = np.sqrt(np.maximum(unexplained, 0.0))
+        near = use & (np.abs(self.grid) <= SLOPE_NM)
+        power = np.sum(model**2, axis=2)
+        level = np.sum(images * model, axis=2) / np.maximum(power, 1e-12) / amplitude[:, None]
+        self.fading[part] = 1000 * weighted_slope(self.grid, level, power * near)
+        wander = np.zeros(len(amplitude))
+        for slope in (by_x, by_y):
+            strength = np.sum(slope**2, axis=2)
+            move = np.sum((images - fitted) * slope, axis=2) / np.maximum(strength, 1e-12) / amplitude[:, None]
+            weight = strength * near
+            # Noise moves single planes; a straight line through all of them is what a drifting bead does.
+            wander += (weighted_slope(self.grid, move, weight) * SLOPE_NM) ** 2 / 3
+        self.wander[part] = np.sqrt(wander)
+
+    def _distrust_outliers(self) -> None:
+        known = self.misfit[self.trusted & np.isfinite(self.misfit)]
+        if not len(known):
+            return
+        middle = float(np.median(known))
+        limit = max(2 * MISFIT_FLOOR, middle + OUTLIER_MADS * 1.4826 * float(np.median(np.abs(known - middle))))
+        with np.errstate(invalid="ignore"):
+            kept = self.trusted & (self.misfit <= limit)
+        if kept.sum() >= MIN_BEADS:
+            self.trusted = kept
+
+    def result(self) -> Alignment:
+        def spread(values: F64) -> F64:
+            everywhere = np.full(self.count, np.nan)
+            everywhere[self.rows] = values
+            return everywhere
+
+        return Alignment(
+            focus_nm=spread(self.focus),
+            misfit=spread(self.misfit),
+            sharpness_shift_nm=spread(self.focus - self.sharp),
+            fading_per_um=spread(self.fading),
+            wander_px=spread(self.wander),
+            degree=self.degree,
+        )

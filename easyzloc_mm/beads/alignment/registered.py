@@ -1,0 +1,74 @@
+"""What goes into the alignment of beads, and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from easyzloc_mm.beads.alignment.sharpness import spacing_of
+from easyzloc_mm.typing import F32, F64
+
+
+@dataclass(frozen=True)
+class RegisteredStack:
+    """One bead, centred on the middle pixel.
+
+    Attributes
+    ----------
+    patches : ndarray, shape (P, 15 * 15), float32
+        Photons above background.
+    stage_nm : ndarray, shape (P,)
+        Stage position of the planes, rising.
+    x, y : float
+        Place in the field, -1..1.
+    background : float
+        Photons per pixel that were subtracted, read-out variance included: the noise where there is no signal.
+    noise_kept : float
+        Part of a pixel's variance that registration left (`registration.noise_kept`).
+    """
+
+    patches: F32
+    stage_nm: F64
+    x: float
+    y: float
+    background: float
+    noise_kept: float = 1.0
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Foci of n beads, and how each differs from the model of its place; NaN where the focus is outside the stack.
+
+    Attributes
+    ----------
+    focus_nm : ndarray, shape (n,)
+        Stage position of each bead's focus.
+    misfit : ndarray, shape (n,)
+        Difference from the model that noise does not explain, relative to the signal.
+    sharpness_shift_nm : ndarray, shape (n,)
+        Focus against that of sharpness alone.
+    fading_per_um : ndarray, shape (n,)
+        Change of brightness with rising z against the model's, per um, relative.
+    wander_px : ndarray, shape (n,)
+        Root mean square sideways motion through the stack that the other beads do not make, pixels.
+    degree : int
+        Of the polynomial that describes the blur over the field.
+    """
+
+    focus_nm: F64
+    misfit: F64
+    sharpness_shift_nm: F64
+    fading_per_um: F64
+    wander_px: F64
+    degree: int
+
+
+def planes_averaged(stack: RegisteredStack, spacing: float) -> float:
+    """How many planes' worth of noise reduction the triangular mean over `spacing` brings."""
+    step = spacing_of(stack.stage_nm)
+    if step >= spacing:
+        return 1.5  # between two planes, two thirds of the variance on average
+    offsets = step * np.arange(-int(spacing // step), int(spacing // step) + 1)
+    weight = np.maximum(0.0, 1 - np.abs(offsets) / spacing)
+    return float(weight.sum() ** 2 / np.sum(weight**2))

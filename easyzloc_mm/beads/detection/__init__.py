@@ -1,0 +1,1 @@
+"""Where beads are in a stack."""

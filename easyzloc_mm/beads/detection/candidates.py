@@ -1,0 +1,68 @@
+"""Bead candidates of all stacks: what was found, before anyone judged it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.typing import F64, I64, U16, Bool
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What was found, before anyone judged it; arrays of shape (n,).
+
+    Attributes
+    ----------
+    rois : ndarray, shape (n, P, R, R), uint16
+        ADU; planes beyond those of a bead's own stack are zero.
+    stage_nm : sequence of ndarray
+        Rising stage positions of each bead's planes.
+    x, y : ndarray
+        Where each was found, sensor pixels.
+    x0, y0 : ndarray
+        Sensor pixel of the ROI's corner.
+    stack : ndarray
+        Which stack each is from.
+    edge : ndarray of bool
+        Whether the ROI leaves the image.
+    neighbour_px, neighbour_nm : ndarray
+        Nearest other thing (`find.Found`).
+    field_size_px : (int, int)
+        Width and height of the image.
+    field_known : bool
+        Whether places mean anything.
+    units : CameraUnits
+        Of single frames.
+    full_scale_adu : int
+    frames : ndarray
+        Camera frames whose mean each plane is.
+    slide : ndarray, shape (n, 2)
+        Common sideways motion of the bead's stack, pixels per um of rising z.
+    """
+
+    rois: U16
+    stage_nm: Sequence[F64]
+    x: F64
+    y: F64
+    x0: I64
+    y0: I64
+    stack: I64
+    edge: Bool
+    neighbour_px: F64
+    neighbour_nm: F64
+    field_size_px: tuple[int, int]
+    field_known: bool
+    units: CameraUnits
+    full_scale_adu: int
+    frames: I64
+    slide: F64
+
+    @property
+    def place(self) -> F64:
+        """Places in the field, -1..1, shape (n, 2)."""
+        width, height = self.field_size_px
+        return np.stack([2 * self.x / max(width, 2) - 1, 2 * self.y / max(height, 2) - 1], axis=1)

@@ -1,0 +1,90 @@
+"""Look through one bead stack: its focus, its sideways motion, its candidates, and what is odd about it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from easyzloc_mm.beads.detection.find import find_beads, look_through
+from easyzloc_mm.beads.detection.rois import cut_rois, roi_corners
+from easyzloc_mm.beads.quality.checks import check_light, name_of, stage_nm
+from easyzloc_mm.errors import EasyZlocWarning
+from easyzloc_mm.io.beads.stack import BeadStack
+from easyzloc_mm.typing import F64, U16
+
+ROI_PX = 23
+"""Room for the network's crop at any sub-pixel place, and for the interpolation around it."""
+FULL_SCALES = (255, 1023, 4095, 16383, 65535)
+FOCUS_DISPUTE_NM = 300.0
+"""The paper's plane of the brightest pixel may differ from ours by so much without a word."""
+
+
+def survey(stack: BeadStack) -> tuple[U16, F64, pd.DataFrame, dict[str, Any]]:
+    """Find and cut the candidates of one stack.
+
+    Returns
+    -------
+    rois : ndarray, shape (n, P, ROI_PX, ROI_PX), uint16
+    z_nm : ndarray, shape (P,)
+        Rising stage positions.
+    candidates : DataFrame
+        One row per candidate, columns as the attributes of `candidates.Candidates`.
+    facts : dict
+        About the stack.
+    """
+    height, width = stack.pixels.shape[1:]
+    taken_nm = stage_nm(stack)
+    order = np.argsort(taken_nm, kind="stable")
+    z_nm = taken_nm[order]
+    overview = look_through(stack.pixels, order, z_nm)
+    full_scale = stack.full_scale_adu or full_scale_of(float(overview.brightest.max()))
+    check_light(stack, overview.slabs, full_scale)
+    focus_nm, paper_nm = (float(taken_nm[plane]) for plane in (overview.focus, overview.paper_focus))
+    if abs(focus_nm - paper_nm) > FOCUS_DISPUTE_NM:
+        warnings.warn(
+            f"{name_of(stack)}: its brightest pixel is in another plane ({paper_nm / 1000:.2f} um) than its "
+            f"focus ({focus_nm / 1000:.2f} um): a hot pixel or dirt; the focus is used",
+            EasyZlocWarning,
+            stacklevel=2,
+        )
+    found = find_beads(overview, focus_nm)
+    if not len(found.x):
+        warnings.warn(f"{name_of(stack)}: no bead was found", EasyZlocWarning, stacklevel=2)
+    x0, y0 = roi_corners(found.x, found.y, ROI_PX)
+    inside = (x0 >= 0) & (y0 >= 0) & (x0 + ROI_PX <= width) & (y0 + ROI_PX <= height)
+    candidates = pd.DataFrame(
+        {
+            "x": found.x,
+            "y": found.y,
+            "x0": x0,
+            "y0": y0,
+            "edge": ~inside,
+            "neighbour_px": found.neighbour_px,
+            "neighbour_nm": found.neighbour_nm,
+            "frames": stack.frames_per_plane,
+        }
+    )
+    facts = {
+        "source": stack.source.name,
+        "fov": stack.fov,
+        "planes": len(z_nm),
+        "z_from_um": z_nm[0] / 1000,
+        "z_to_um": z_nm[-1] / 1000,
+        "focus_um": focus_nm / 1000,
+        "paper_focus_um": paper_nm / 1000,
+        "threshold_adu": found.threshold,
+        "found": len(found.x),
+        "full_scale_adu": full_scale,
+        "frames_per_plane": stack.frames_per_plane,
+        "slide": found.slide,
+        "fading_per_um": np.nan if stack.fading_per_um is None else stack.fading_per_um,
+    }
+    return cut_rois(stack.pixels, order, x0, y0, ROI_PX), z_nm, candidates, facts
+
+
+def full_scale_of(brightest: float) -> int:
+    """Upper end of a camera that nobody described: one of the usual ones if the images end just there."""
+    return int(brightest) if brightest in FULL_SCALES else FULL_SCALES[-1]

@@ -1,0 +1,1 @@
+"""Which beads can be trusted, and why the others cannot."""

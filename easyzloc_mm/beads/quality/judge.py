@@ -1,0 +1,129 @@
+"""Which candidates are beads that can be trusted, and why the others are not."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import numpy as np
+import pandas as pd
+
+from easyzloc_mm.psf.field_polynomial import robust_surface
+from easyzloc_mm.typing import F64, Bool
+
+
+class Rules(StrEnum):
+    """Whose rules decide."""
+
+    DEFAULT = "default"
+    PAPER = "paper"
+    """As published (`easyzloc_mm.beads.published`)."""
+
+
+class Reason(StrEnum):
+    """Why a candidate was rejected; the first that applies counts."""
+
+    EDGE = "edge"
+    """The ROI leaves the image."""
+    SATURATED = "saturated"
+    """Pixels are at the camera's upper end."""
+    NEIGHBOUR = "neighbour"
+    """Something else, at whatever depth, is inside the crop that the network sees, or reaches into it."""
+    FAINT = "faint"
+    """The peak in focus does not stand out of its noise."""
+    FOCUS = "focus outside the stack"
+    """The sharpest plane is the first or the last, or too little of the stack lies around it."""
+    AXIAL = "axial profile"
+    """Brightness along z is no skewed Gaussian, or not as wide as the others'."""
+    LATERAL = "lateral profile"
+    """The image in focus is no skewed Gaussian, or not as wide as the others' around it."""
+    BLEACHING = "bleaching"
+    """Loses or gains light along the scan unlike the others."""
+    WANDER = "wander"
+    """Moves sideways through the stack unlike the others."""
+    SHAPE = "shape"
+    """Unlike what the other beads say a bead at this place looks like, by more than noise explains."""
+
+
+MIN_NEIGHBOUR_PX = 11.0
+"""Half of the network's crop, and the radius of a focused spot beyond it, along x or y."""
+MIN_SNR = 8.0
+SATURATED_PIXELS = 3
+OUTLIER_MADS = 6.0
+"""Profiles and shapes are held against the accepted beads around: so many robust deviations off are too many ..."""
+FLOORS = {
+    "axial_misfit": 0.04,
+    "axial_width_nm": 0.25,
+    "lateral_misfit": 0.03,
+    "lateral_width_px": 0.12,
+    "lateral_length_px": 0.15,
+    "fading_per_um": 0.06,
+    "wander_px": 0.15,
+    "misfit": 0.003,
+}
+"""... but never less than this. `misfit` is judged by its square, the energy that is not explained: what noise leaves
+of it for a dim bead scatters around zero there."""
+ALONE = ("axial_misfit", "lateral_misfit")
+"""What a bead shows without others to compare it with."""
+RELATIVE = ("axial_width_nm", "lateral_width_px", "lateral_length_px")
+"""Differences of these are relative ones."""
+BOTH_WAYS = (*RELATIVE, "fading_per_um")
+FIELD_DEGREE = 2
+MIN_FOR_FIELD = 40
+ROUNDS = 3
+
+
+def judge(measures: pd.DataFrame, place: F64, *, field_known: bool, final: bool = True) -> tuple[str, ...]:
+    """Give every candidate its reason, or the empty string.
+
+    Parameters
+    ----------
+    measures : DataFrame
+        Columns ``edge``, ``saturated``, ``neighbour_px``, ``snr``, ``focus_um``; where `final`, also those of `FLOORS`.
+    place : ndarray, shape (n, 2)
+        Places in the field, -1..1: what is normal may change over it.
+    field_known : bool
+        Whether places mean anything.
+    final : bool
+        False before alignment, when only the candidates themselves are known.
+    """
+    verdict = np.full(len(measures), "", dtype=object)
+
+    def reject(where: Bool, reason: Reason) -> None:
+        verdict[where & (verdict == "")] = str(reason)
+
+    def value(name: str) -> F64:
+        return measures[name].to_numpy(float)
+
+    reject(value("edge") > 0, Reason.EDGE)
+    reject(value("saturated") >= SATURATED_PIXELS, Reason.SATURATED)
+    # A ready-cut ROI is meant to hold one bead: a second one anywhere in it is one too many.
+    reject(value("neighbour_px") < (MIN_NEIGHBOUR_PX if field_known else np.inf), Reason.NEIGHBOUR)
+    reject(value("snr") < MIN_SNR, Reason.FAINT)
+    reject(~np.isfinite(value("focus_um")), Reason.FOCUS)
+    if final:
+        # Too few to be compared with each other, they are judged by their own profiles.
+        compared = bool(np.isfinite(value("misfit")).any())
+        reject(compared & ~np.isfinite(value("misfit")), Reason.FOCUS)
+        good = verdict == ""
+        outlying = {name: np.zeros(len(measures), bool) for name in FLOORS}
+        for _ in range(ROUNDS):
+            for name in FLOORS if compared else ALONE:
+                outlying[name] = _outlying(value(name), name, place, good, field_known)
+            good = (verdict == "") & ~np.any(list(outlying.values()), axis=0)
+        reject(outlying["axial_misfit"] | outlying["axial_width_nm"], Reason.AXIAL)
+        lateral = outlying["lateral_misfit"] | outlying["lateral_width_px"] | outlying["lateral_length_px"]
+        reject(lateral, Reason.LATERAL)
+        reject(outlying["fading_per_um"], Reason.BLEACHING)
+        reject(outlying["wander_px"], Reason.WANDER)
+        reject(outlying["misfit"], Reason.SHAPE)
+    return tuple(str(item) for item in verdict)
+
+
+def _outlying(values: F64, name: str, place: F64, good: Bool, field_known: bool) -> Bool:
+    scale = np.log(np.maximum(values, 1e-3)) if name in RELATIVE else values**2 if name == "misfit" else values
+    degree = FIELD_DEGREE if field_known and good.sum() >= MIN_FOR_FIELD else 0
+    surface, _, scatter = robust_surface(scale, place, good, degree)
+    limit = max(FLOORS[name], OUTLIER_MADS * scatter)
+    difference = np.abs(scale - surface) if name in BOTH_WAYS else scale - surface
+    with np.errstate(invalid="ignore"):
+        return np.asarray(~(difference <= limit))

@@ -1,0 +1,280 @@
+"""The bead report: which beads were kept and why, what the blur looks like, and how well z can be known with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from easyzloc_mm.beads.report.figures import BACKGROUND, draw_limit, draw_map, draw_psf, draw_widths, limits
+from easyzloc_mm.beads.report.summary import Summary, slide_nm_per_um, summarise, which_rejected
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.psf.crlb import MeasuredPsf, measured_psf
+from easyzloc_mm.psf.metrics import confusion, narrowest_nm
+from easyzloc_mm.report.html import Block, Heading, Paragraph, Picture, Rows, write_page
+
+TYPICAL_PHOTONS = 2000.0
+USEFUL_NM = 80.0
+CONFUSED = 0.05
+MEASURED = {
+    "edge": "edge",
+    "saturated": "saturated",
+    "neighbour": "neighbour_px",
+    "faint": "snr",
+    "focus outside the stack": "focus_um",
+    "axial profile": "axial_misfit",
+    "lateral profile": "lateral_misfit",
+    "bleaching": "fading_per_um",
+    "wander": "wander_px",
+    "shape": "misfit",
+}
+"""The measure that stands behind each reason."""
+IN_WORDS = {
+    "edge": "ROI leaves the image (1: yes)",
+    "saturated": "saturated pixels in all planes",
+    "neighbour_px": "distance of the nearest other thing (px)",
+    "snr": "peak over its noise, in focus",
+    "focus_um": "stage position of the focus (um)",
+    "axial_misfit": "distance from a skewed Gaussian along z (part of its height)",
+    "lateral_misfit": "distance from a skewed Gaussian in focus (part of its height)",
+    "fading_per_um": "change of light unlike the others' (part per um)",
+    "wander_px": "sideways wander beyond the common motion (px)",
+    "misfit": "distance from what the others look like here (part of the signal)",
+}
+
+
+def write_bead_report(beads: BeadSet, folder: Path, summary: Summary | None = None) -> Path:
+    """Write ``index.html`` and its pictures.
+
+    Parameters
+    ----------
+    beads : BeadSet
+    folder : Path
+        Made if it does not exist.
+    summary : Summary, optional
+        Of these beads, where it is known already.
+
+    Returns
+    -------
+    Path
+        The page.
+    """
+    summary = summary or summarise(beads)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    blocks: list[Block] = []
+    try:
+        psf = measured_psf(beads)
+    except InputError as error:
+        psf = None
+        blocks.append(Paragraph(str(error)))
+    if psf is not None:
+        blocks += [Paragraph(usable_range(psf, beads)), Paragraph(_ambiguity(psf, beads))]
+    if beads.units.estimated:
+        blocks.append(
+            Paragraph(
+                f"Camera units were GUESSED (baseline {beads.units.baseline_adu:.0f} ADU, "
+                f"{beads.units.electrons_per_adu:.2f} electrons per ADU): photon numbers and limits on this page are "
+                "uncertain. Measure them with `easyzloc-mm camera-calibrate`."
+            )
+        )
+    blocks += [*_verdicts(beads, summary, folder), *_labels(beads, summary, psf), *_stacks(beads, summary)]
+    if psf is not None:
+        draw_psf(psf, folder / "psf.png")
+        draw_widths(psf, folder / "widths.png")
+        draw_limit(psf, beads, folder / "limit.png")
+        blocks += [
+            Heading("The blur of this microscope"),
+            Picture(
+                "psf.png",
+                "Mean of the beads at the middle of the field: through focus, and cut along x and y (upwards: z in "
+                "nm). Each picture is scaled to its own brightest pixel, on a square-root scale; the bar is 500 nm.",
+            ),
+            Picture("widths.png", "Width of that image against z."),
+            Heading("How well z can be known"),
+            Picture(
+                "limit.png",
+                f"Left: information limit of z from the measured blur, at {BACKGROUND:.0f} background photons per "
+                "pixel; the band spans the field. No method can do better. Right: how often even the best method takes "
+                "a molecule above focus for one below.",
+            ),
+        ]
+    accepted = int(beads.accepted.sum())
+    lead = f"{accepted} of {len(beads)} beads accepted, from {len(set(beads.stack.tolist()))} field(s)."
+    return write_page(folder, "Beads", lead, blocks)
+
+
+def _verdicts(beads: BeadSet, summary: Summary, folder: Path) -> list[Block]:
+    why = np.array(beads.reason)
+    rows: list[tuple[str, ...]] = [("verdict", "beads", "measured (median)", "in these", "in the accepted")]
+    names, counts = np.unique(why[~beads.accepted], return_counts=True)
+    for name, count in sorted(zip(names.tolist(), counts.tolist(), strict=True), key=lambda pair: -pair[1]):
+        measure = MEASURED.get(name, "")
+        rows.append(
+            (
+                name,
+                str(count),
+                IN_WORDS.get(measure, ""),
+                _typical(beads, measure, why == name),
+                _typical(beads, measure, beads.accepted),
+            )
+        )
+    rows.append(("accepted", str(int(beads.accepted.sum())), "", "", ""))
+    blocks: list[Block] = [Heading("Kept and rejected"), Rows(rows, header=True)]
+    if not beads.field_known:
+        lists = [f"{name}: {', '.join(map(str, rows))}" for name, rows in which_rejected(beads).items()]
+        blocks.append(Paragraph(f"Rejected ROIs by number, from 0. {'; '.join(lists) or 'None'}."))
+    if beads.field_known:
+        draw_map(beads, summary.foci, folder / "map.png")
+        blocks += [
+            Paragraph(
+                f"The accepted beads cover {summary.coverage:.0%} of the field (5x5 cells with three beads or more)."
+            ),
+            Picture("map.png", "Where the beads of all fields lie on the sensor, and the focus of the accepted ones."),
+        ]
+    return blocks
+
+
+def _typical(beads: BeadSet, measure: str, which: np.ndarray) -> str:
+    if measure not in beads.measures:
+        return ""
+    values = beads.measures[measure].to_numpy(float)[which]
+    values = values[np.isfinite(values)]
+    return f"{np.median(values):.3g}" if len(values) else "none"
+
+
+def _labels(beads: BeadSet, summary: Summary, psf: MeasuredPsf | None) -> list[Block]:
+    blocks: list[Block] = [Heading("Labels")]
+    shape = summary.foci.shape
+    if shape is not None:
+        blocks.append(
+            Paragraph(
+                f"The focal surface is tilted by {shape.tilt_mrad:.2f} mrad and sags by {shape.curvature_nm:+.0f} nm "
+                f"from the middle to the corners; beads scatter around it by {shape.scatter_nm:.0f} nm (their heights "
+                "on the slide). Each bead's z counts from its own focus, so neither tilt nor heights enter the labels."
+            )
+        )
+    consistency = summary.consistency
+    if consistency is not None:
+        blocks.append(
+            Paragraph(
+                "Labels from every second plane against those from the planes between: one bead's label repeats to "
+                f"{consistency[0]:.1f} nm by its sharpness alone and to {consistency[1]:.1f} nm after alignment with "
+                "the other beads (standard deviation)."
+            )
+        )
+    if psf is not None:
+        narrow = narrowest_nm(psf)
+        if np.isfinite(narrow):
+            blocks.append(
+                Paragraph(
+                    f"z = 0 is the sharpest plane. The image is narrowest at {narrow:+.0f} nm: programs that put zero "
+                    f"there differ from these labels by {-narrow:+.0f} nm everywhere."
+                )
+            )
+    blocks.append(Paragraph(_slide_in_words(beads)))
+    return blocks
+
+
+def _slide_in_words(beads: BeadSet) -> str:
+    speed, direction = slide_nm_per_um(beads)
+    if speed == 0:
+        return "All beads together stay where they are while the stage goes through focus: it rises straight."
+    several = beads.field_known and len(beads.stacks) > 1
+    return (
+        f"While the stage rises, the whole image slides sideways: {speed:.0f} nm per um of z, towards "
+        f"{direction:.0f} degrees (0: right in the image, 90: down){' in the stack where it does most' * several}. "
+        "Stages that are not quite straight do that, molecules do not; it has been taken out, and beads are judged by "
+        "what they do beyond it."
+    )
+
+
+def _stacks(beads: BeadSet, summary: Summary) -> list[Block]:
+    if beads.stacks.empty:
+        return []
+    rows: list[tuple[str, ...]] = [
+        (
+            "stack", "planes", "z (um)", "focus (um)", "brightest pixel at (um)", "found", "kept", "offset (nm)",
+            "slides (nm per um)", "light per um",
+        )
+    ]  # fmt: skip
+    foci = summary.foci
+    for index, stack in enumerate(beads.stacks.to_dict("records")):
+        averaged, fading = int(stack["frames_per_plane"]), _number(stack["fading_per_um"])
+        slide = f"{stack['slide_x_nm_per_um']:+.0f}, {stack['slide_y_nm_per_um']:+.0f}"
+        doubt, slide_doubt = foci.uncertainty_nm[index], _number(stack["slide_uncertainty_nm_per_um"])
+        rows.append(
+            (
+                f"{stack['source']}, {stack['fov']}",
+                f"{stack['planes']}" + (f", of {averaged} frames each" if averaged > 1 else ""),
+                f"{stack['z_from_um']:.2f} to {stack['z_to_um']:.2f}",
+                f"{stack['focus_um']:.2f}",
+                f"{stack['paper_focus_um']:.2f}",
+                str(stack["found"]),
+                str(stack["accepted"]),
+                f"{foci.offset_nm[index]:+.0f} ± {doubt:.0f}" if np.isfinite(doubt) else "too few beads",
+                f"{slide} ± {slide_doubt:.0f}" if np.isfinite(slide_doubt) else "too few beads",
+                f"{fading:+.1%}" if np.isfinite(fading) else "not measured",
+            )
+        )
+    return [
+        Heading("Stacks"),
+        Rows(rows, header=True),
+        Paragraph(
+            "Offset: where the stage stood when the middle of the field was in focus, against the median stack, with "
+            "its standard error. All stacks are aligned together, each bead to its own focus, so that offsets do "
+            "not enter the labels. Slides: sideways motion of all beads along x and y per um of rising z."
+        ),
+    ]
+
+
+def _number(value: object) -> float:
+    """Return what a stored table holds as a number, NaN where it holds none."""
+    return float("nan") if value is None else float(str(value))
+
+
+def usable_range(psf: MeasuredPsf, beads: BeadSet) -> str:
+    """Say in one sentence where z can be told, for a person with a sample."""
+    limit = np.median(limits(psf, beads, TYPICAL_PHOTONS), axis=0)
+    good = limit <= USEFUL_NM
+    if not good.any():
+        return (
+            f"At {TYPICAL_PHOTONS:.0f} photons this microscope cannot tell z to {USEFUL_NM:.0f} nm at any depth: "
+            "its blur hardly changes with z. Turning the objective's correction collar helps."
+        )
+    best = int(np.argmin(np.where(good, limit, np.inf)))
+    low = high = best
+    while low > 0 and good[low - 1]:
+        low -= 1
+    while high < len(good) - 1 and good[high + 1]:
+        high += 1
+    typical = float(np.median(limit[low : high + 1]))
+    text = (
+        f"From {psf.z_nm[low]:+.0f} to {psf.z_nm[high]:+.0f} nm this microscope can tell z to about {typical:.0f} nm "
+        f"at {TYPICAL_PHOTONS:.0f} photons"
+    )
+    outside = []
+    if low > 0:
+        outside.append(f"below {psf.z_nm[low]:+.0f} nm")
+    if high < len(good) - 1:
+        outside.append(f"above {psf.z_nm[high]:+.0f} nm")
+    if outside:
+        text += f"; {' and '.join(outside)} it cannot (worse than {USEFUL_NM:.0f} nm)"
+    return text + ". Focus the sample so that it lies in that range."
+
+
+def _ambiguity(psf: MeasuredPsf, beads: BeadSet) -> str:
+    z_nm, chance = confusion(psf, TYPICAL_PHOTONS, BACKGROUND, beads.units.read_noise_e)
+    doubtful = z_nm[chance > CONFUSED]
+    if not len(doubtful):
+        return "Above and below focus look different at every depth."
+    if len(doubtful) == len(z_nm):
+        return (
+            "Above and below focus look alike at every depth: this blur is symmetric, and z can only be told on one "
+            "side of focus. Turning the correction collar, or a little astigmatism, mends that."
+        )
+    return (
+        f"Above and below focus are hard to tell apart at {TYPICAL_PHOTONS:.0f} photons nearer to focus than "
+        f"{doubtful.max():.0f} nm; there, a wrong sign costs no more than twice the distance from focus."
+    )

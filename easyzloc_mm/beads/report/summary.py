@@ -1,0 +1,250 @@
+"""What a bead data set says about the microscope: stacks, field, focus and labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from easyzloc_mm.beads.alignment.align import align
+from easyzloc_mm.beads.camera_response import of_averaged
+from easyzloc_mm.beads.quality.measure import measure_bead
+from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.psf.field_polynomial import polynomial, robust_fit
+from easyzloc_mm.typing import F64, I64
+
+COVERAGE_CELLS, PER_CELL = 5, 3
+MIN_FOR_SHAPE = 12
+CONSISTENCY_BEADS = 200
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is said of a bead data set as a whole; see the functions that measure it.
+
+    Attributes
+    ----------
+    foci : Foci
+    coverage : float or None
+    consistency : (float, float) or None
+    """
+
+    foci: Foci
+    coverage: float | None
+    consistency: tuple[float, float] | None
+
+
+def summarise(beads: BeadSet) -> Summary:
+    """Measure everything that is said of a bead data set as a whole."""
+    return Summary(fit_foci(beads), coverage(beads), label_consistency(beads))
+
+
+def summary_figures(beads: BeadSet, summary: Summary) -> dict[str, Any]:
+    """Plain figures, for printing; None where something could not be measured.
+
+    Returns
+    -------
+    dict
+        ``coverage``, ``tilt_mrad``, ``curvature_nm``, ``label_repeat_sharpness_nm``, ``label_repeat_nm``,
+        ``slide_nm_per_um``, ``slide_direction_deg``, and ``stacks``: one dict for each stack.
+    """
+    foci, shape = summary.foci, summary.foci.shape
+    before, after = summary.consistency or (None, None)
+    speed, direction = slide_nm_per_um(beads)
+    stacks = []
+    for index, facts in enumerate(beads.stacks.to_dict("records")):
+        x, y = facts["slide_x_nm_per_um"], facts["slide_y_nm_per_um"]
+        stacks.append(
+            {
+                **{name: facts[name] for name in ("source", "fov", "planes", "frames_per_plane", "found", "accepted")},
+                "focus_um": facts["focus_um"],
+                "offset_nm": foci.offset_nm[index],
+                "offset_uncertainty_nm": foci.uncertainty_nm[index],
+                "slide_nm_per_um": float(np.hypot(x, y)),
+                "slide_direction_deg": float(np.degrees(np.arctan2(y, x))),
+                "slide_uncertainty_nm_per_um": facts["slide_uncertainty_nm_per_um"],
+            }
+        )
+    return {
+        "coverage": summary.coverage,
+        "tilt_mrad": shape.tilt_mrad if shape else None,
+        "curvature_nm": shape.curvature_nm if shape else None,
+        "label_repeat_sharpness_nm": before,
+        "label_repeat_nm": after,
+        "slide_nm_per_um": speed,
+        "slide_direction_deg": direction,
+        "stacks": stacks,
+    }
+
+
+def which_rejected(beads: BeadSet) -> dict[str, list[int]]:
+    """Return reason to the numbers (from 0) of the beads rejected for it."""
+    reasons = np.array(beads.reason)
+    return {str(reason): np.flatnonzero(reasons == reason).tolist() for reason in np.unique(reasons[~beads.accepted])}
+
+
+def offsets_in_words(stacks: list[dict[str, Any]]) -> str:
+    """Say the offsets of `summary_figures`' stacks in one line, for a terminal."""
+    said = [
+        "{fov}: {offset_nm:+.0f} ± {offset_uncertainty_nm:.0f} nm, {accepted} beads".format(**stack)
+        for stack in stacks
+        if np.isfinite(stack["offset_nm"])
+    ]
+    return "; ".join(said) or "no stacks"
+
+
+@dataclass(frozen=True)
+class FieldShape:
+    """How the focus lies over the field.
+
+    Attributes
+    ----------
+    tilt_mrad : float
+        Slope of the focal surface, slide and lens together.
+    curvature_nm : float
+        Sag from the middle of the field to its corners.
+    scatter_nm : float
+        What remains: heights of the beads, and errors of their labels.
+    surface_nm : ndarray, shape (n,)
+        The fitted surface at every bead.
+    """
+
+    tilt_mrad: float
+    curvature_nm: float
+    scatter_nm: float
+    surface_nm: F64
+
+
+@dataclass(frozen=True)
+class Foci:
+    """Where the beads of all stacks are in focus: one surface over the field, and an offset for each stack.
+
+    Attributes
+    ----------
+    offset_nm, uncertainty_nm : ndarray, shape (stacks,)
+        Stage position of each stack's focal surface in the middle of the field, against the median stack, and its
+        standard error, which the heights of the beads on the slide make for the most part; NaN without accepted beads.
+    beads : ndarray, shape (stacks,)
+        Accepted ones.
+    relative_nm : ndarray, shape (n,)
+        Focus of every bead against its stack's.
+    shape : FieldShape or None
+        None where places are unknown or beads are too few.
+    """
+
+    offset_nm: F64
+    uncertainty_nm: F64
+    beads: I64
+    relative_nm: F64
+    shape: FieldShape | None
+
+
+def fit_foci(beads: BeadSet) -> Foci:
+    """Fit the stacks' offsets together with tilt and curvature of the field, robustly."""
+    focus = 1000 * beads.measures["focus_um"].to_numpy(float)
+    stacks = max(int(beads.stack.max(initial=-1)) + 1, len(beads.stacks))
+    counts = np.bincount(beads.stack[beads.accepted], minlength=stacks)
+    filled = np.flatnonzero(counts)
+    middle = float(np.median(focus[beads.accepted])) if beads.accepted.any() else 0.0
+    width, height = beads.field_size_px
+    place = np.stack([2 * beads.x / width - 1, 2 * beads.y / height - 1], axis=1)
+    known = beads.field_known and beads.accepted.sum() >= MIN_FOR_SHAPE + len(filled)
+    bend = polynomial(place, 2 if known else 0)[:, 1:]
+    basis = np.hstack([beads.stack[:, None] == filled, bend]).astype(float)
+    fit, scatter, used = robust_fit(basis, focus - middle, beads.accepted, floor=1.0)
+    spread = np.sqrt(np.diag(np.linalg.pinv(basis[used].T @ basis[used]))) * scatter
+    offset, uncertainty = np.full((2, stacks), np.nan)
+    if len(filled):
+        offset[filled] = fit[: len(filled)] - np.median(fit[: len(filled)])
+        # A single bead shows no scatter.
+        uncertainty[filled] = np.where(used.sum() > basis.shape[1], spread[: len(filled)], np.nan)
+    relative = focus - middle - basis[:, : len(filled)] @ fit[: len(filled)]
+    relative[~np.isin(beads.stack, filled)] = np.nan
+    return Foci(offset, uncertainty, counts, relative, _field_shape(beads, bend, fit[len(filled) :], scatter))
+
+
+def _field_shape(beads: BeadSet, bend: F64, fit: F64, scatter: float) -> FieldShape | None:
+    if not len(fit):
+        return None
+    half_nm = np.array(beads.field_size_px) / 2 * beads.pixel_size_nm
+    return FieldShape(
+        tilt_mrad=float(1000 * np.hypot(*(fit[:2] / half_nm))),
+        curvature_nm=float(fit[2] + fit[4]),
+        scatter_nm=scatter,
+        surface_nm=bend @ fit,
+    )
+
+
+def slide_nm_per_um(beads: BeadSet) -> tuple[float, float]:
+    """Say how all beads of a stack move sideways with z together, in the stack where they do most; nothing unless sure.
+
+    Returns
+    -------
+    speed : float
+        Nm sideways per um of rising z.
+    direction : float
+        Degrees; 0 towards larger x, 90 towards larger y (down the image).
+    """
+    if not len(beads):
+        return 0.0, 0.0
+    speed = np.hypot(*beads.slide_px_per_um.T)
+    x, y = beads.slide_px_per_um[int(np.argmax(speed))]
+    return float(speed.max()) * beads.pixel_size_nm, float(np.degrees(np.arctan2(y, x)))
+
+
+def coverage(beads: BeadSet) -> float | None:
+    """Part of the field's 5x5 cells that hold three accepted beads or more; None where places are unknown."""
+    if not beads.field_known:
+        return None
+    width, height = beads.field_size_px
+    counts, _, _ = np.histogram2d(
+        beads.y[beads.accepted],
+        beads.x[beads.accepted],
+        bins=COVERAGE_CELLS,
+        range=((-0.5, height - 0.5), (-0.5, width - 0.5)),
+    )
+    return float((counts >= PER_CELL).mean())
+
+
+def label_consistency(beads: BeadSet) -> tuple[float, float] | None:
+    """Say how well labels repeat: focus from every second plane against that from the others, one bead, SD in nm.
+
+    Returns
+    -------
+    before, after : float
+        By sharpness alone, and aligned. None with fewer than 8 beads or 12 planes.
+    """
+    chosen = np.flatnonzero(beads.accepted)[:CONSISTENCY_BEADS]
+    if len(chosen) < 8 or beads.rois.shape[1] < 12:
+        return None
+    width, height = beads.field_size_px
+    found = []
+    for first in (0, 1):
+        measured = []
+        for index in chosen:
+            known = np.flatnonzero(np.isfinite(beads.z_nm[index]))[first::2]
+            measured.append(
+                measure_bead(
+                    beads.rois[index, known],
+                    beads.z_nm[index, known].astype(float),
+                    (float(beads.x[index] - beads.roi_x0[index]), float(beads.y[index] - beads.roi_y0[index])),
+                    (2 * beads.x[index] / width - 1, 2 * beads.y[index] / height - 1),
+                    of_averaged(beads.units, beads.frames_per_plane(int(index))),
+                    np.iinfo(np.uint16).max,
+                    (float(beads.slide_px_per_um[index, 0]), float(beads.slide_px_per_um[index, 1])),
+                )
+            )
+        sharp = np.array([bead.sharpness_nm for bead in measured])
+        aligned = align([bead.stack for bead in measured], sharp, field_known=beads.field_known)
+        found.append((sharp, aligned.focus_nm))
+    before, after = (_half_spread(found[0][which] - found[1][which]) for which in (0, 1))
+    return before, after
+
+
+def _half_spread(difference: F64) -> float:
+    """Robust standard deviation of one of two equally noisy values, from their differences."""
+    known = difference[np.isfinite(difference)]
+    if not len(known):
+        return float("nan")
+    return float(1.4826 * np.median(np.abs(known - np.median(known))) / np.sqrt(2))

@@ -1,0 +1,1 @@
+"""Errors of z by method, beside the information limit."""

@@ -1,0 +1,88 @@
+"""The strongest simple rivals: Picasso's cubic-spline MLE, with one spline for the whole field or one per tile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from easyzloc_mm._picasso import picasso
+from easyzloc_mm.camera.crops import ROI_PX
+from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.typing import F32, F64, I64
+
+PLANES_NM = np.arange(-1000.0, 1001.0, 50.0)
+CELL_PX = 41
+STARTS = 20
+MIN_NET_GRADIENT = 3000.0
+PEAK_ADU = 40000.0
+"""The mean bead is written this bright: Picasso scales its template anyway, and rounding must not show."""
+TILES = 3
+
+
+def picasso_spline(beads: BeadSet, chosen: NDArray[np.integer]) -> dict[str, Any]:
+    """Calibrate Picasso's spline on the mean of some beads, z = 0 in the middle plane of its movie.
+
+    Picasso registers beads by interpolating their cross-correlation twentyfold, which takes 6 s a bead. Their centres
+    and labels are known here, so they are registered beforehand, and Picasso is given their mean: as many beads as
+    there are cost no more than one, and the rival gets the best template that they can give.
+    """
+    mean = mean_bead(beads, chosen)
+    edge = mean.shape[1]
+    movie = np.full((len(PLANES_NM), CELL_PX, CELL_PX), float(np.median(mean[:, 0])))
+    corner = (CELL_PX - edge) // 2
+    movie[:, corner : corner + edge, corner : corner + edge] = mean
+    baseline = 100.0
+    camera = {"Baseline": baseline, "Sensitivity": 1.0, "Gain": 1, "Pixelsize": beads.pixel_size_nm}
+    info = [{"Frames": len(movie), "Height": CELL_PX, "Width": CELL_PX}]
+    adu = np.rint(np.clip(movie * (PEAK_ADU / mean.max()) + baseline, 0, 65535)).astype(np.uint16)
+    step = float(PLANES_NM[1] - PLANES_NM[0])
+    result: dict[str, Any] = picasso("spline").calibrate_spline(
+        adu, info, camera, ROI_PX, MIN_NET_GRADIENT, step, magnification_factor=1.0
+    )
+    return result
+
+
+def mean_bead(beads: BeadSet, chosen: NDArray[np.integer]) -> F64:
+    """Mean of beads at `PLANES_NM`, each shifted to the middle pixel of its ROI; photons, the brightest plane's near 1.
+
+    Returns
+    -------
+    ndarray, shape (planes, R, R)
+    """
+    from scipy import ndimage
+
+    middle = beads.rois.shape[2] // 2
+    total = np.zeros((len(PLANES_NM), *beads.rois.shape[2:]))
+    for bead in chosen:
+        planes = [int(np.nanargmin(np.abs(beads.z_nm[bead] - z))) for z in PLANES_NM]
+        photons = beads.rois[bead][planes].astype(float) - beads.units.baseline_adu
+        photons -= np.median(photons[:, 0])
+        photons /= beads.light[bead][planes][:, None, None]
+        shift = middle - (beads.y[bead] - beads.roi_y0[bead]), middle - (beads.x[bead] - beads.roi_x0[bead])
+        moved = ndimage.shift(photons, (0.0, *shift), order=3, mode="nearest")
+        total += moved / moved.sum(axis=(1, 2)).max()
+    return total / len(chosen)
+
+
+def fit_picasso(crops: F32, calibration: dict[str, Any]) -> tuple[F64, F64]:
+    """Z and its stated uncertainty (nm) of crops in photons, by Picasso's Poisson MLE with `STARTS` axial starts."""
+    import pandas as pd
+
+    localize = picasso("localize")
+    spots = np.ascontiguousarray(crops)
+    theta = localize.fit_spots_splinefit(spots, calibration, mle=True, n_z_starts=STARTS)
+    where = pd.DataFrame({"frame": np.arange(len(spots)), "x": ROI_PX // 2, "y": ROI_PX // 2, "net_gradient": 1.0})
+    table = localize.locs_from_fits_spline(where, theta, ROI_PX, False, calibration, mle=True).sort_values("frame")
+    # Picasso counts z against the stage: a molecule that looks like a bead with the stage raised lies lower.
+    return -table["z"].to_numpy(float), np.nan_to_num(table["lpz"].to_numpy(float), nan=1e3, posinf=1e3)
+
+
+def tile_of(x: F64, y: F64, size: tuple[int, int]) -> I64:
+    """Which tile of a 3x3 grid sensor positions lie in."""
+    column, row = (
+        np.clip(np.asarray(at) * TILES // edge, 0, TILES - 1).astype(np.int64)
+        for at, edge in zip((x, y), size, strict=True)
+    )
+    return np.asarray(row * TILES + column)

@@ -1,0 +1,111 @@
+"""Figures of this room on this machine, beside Picasso's on the same frames in the same run."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from easyzloc_mm._picasso import picasso
+from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.localize.detection.detect import detect
+from easyzloc_mm.localize.detection.gaussian_fit import detect_frames, fit_spots
+from easyzloc_mm.localize.synthetic import gaussian_frames
+from easyzloc_mm.profile.schema import Fit
+from easyzloc_mm.typing import U16
+
+FRAME_PX, EMITTERS, FRAMES = 1200, 200, 8
+BOX_PX = 7
+BASELINE_ADU, BACKGROUND_ADU, SPOT_ADU, SPOT_SIGMA_PX = 100.0, 80.0, 6000.0, 1.4
+MIN_NET_GRADIENT = 1500.0
+
+
+def bench_detect() -> dict[str, Any]:
+    """Detect spots of 1200x1200 frames with 200 emitters, one thread, ours and Picasso's by turns.
+
+    Returns
+    -------
+    dict
+        ``ms_per_frame``, ``picasso_ms_per_frame``, ``ratio`` (medians over the frames, CPU time of this process),
+        ``identical`` (1 if every spot and net gradient is the same), ``spots``.
+    """
+    identify_in_frame = picasso("localize").identify_in_frame
+    frames = _frames()
+    methods: dict[str, Callable[[U16], Any]] = {
+        "ours": lambda frame: detect(frame, MIN_NET_GRADIENT, BOX_PX),
+        "picasso": lambda frame: identify_in_frame(frame, MIN_NET_GRADIENT, BOX_PX),
+    }
+    spent: dict[str, list[float]] = {name: [] for name in methods}
+    for method in methods.values():
+        method(frames[0])  # compiles
+    identical, spots = True, 0
+    for frame in frames:
+        found = {}
+        for name, method in methods.items():
+            start = time.process_time()
+            found[name] = method(frame)
+            spent[name].append(1000 * (time.process_time() - start))
+        spots += len(found["ours"][0])
+        identical &= all(np.array_equal(a, b) for a, b in zip(found["ours"], found["picasso"], strict=True))
+    ours, theirs = (statistics.median(spent[name]) for name in methods)
+    return {
+        "ms_per_frame": ours,
+        "picasso_ms_per_frame": theirs,
+        "ratio": theirs / ours,
+        "identical": int(identical),
+        "spots": spots,
+    }
+
+
+def bench_fit() -> dict[str, Any]:
+    """Fit the spots of the same frames, one thread, both methods, with Picasso's own ``fit`` by turns.
+
+    Returns
+    -------
+    dict
+        ``lq_spots_per_s``, ``mle_spots_per_s`` (cut, fit and table; medians, CPU time of this process),
+        ``picasso_spots_per_s`` (``get_spots``, ``fit_spots_gauss``, ``locs_from_fits_gauss`` as Picasso chains them,
+        least squares), ``ratio`` (least squares to Picasso: the kernel is the same), ``max_diff_px`` (largest distance
+        to Picasso's localisation), ``spots``, ``kept``.
+    """
+    localize = picasso("localize")
+    frames, units = _frames(), CameraUnits(baseline_adu=BASELINE_ADU, electrons_per_adu=0.45, read_noise_e=1.5)
+    spots = detect_frames(frames, MIN_NET_GRADIENT, BOX_PX)
+    info = {"Baseline": units.baseline_adu, "Sensitivity": units.electrons_per_adu, "Gain": 1, "Pixelsize": 110}
+
+    def theirs() -> Any:
+        cut = localize.get_spots(frames, spots, BOX_PX, dict(info))
+        return localize.locs_from_fits_gauss(spots, localize.fit_spots_gauss(cut), BOX_PX, em=False)
+
+    methods: dict[str, Callable[[], Any]] = {
+        "lq": lambda: fit_spots(frames, spots, BOX_PX, units, Fit.LQ)[0],
+        "mle": lambda: fit_spots(frames, spots, BOX_PX, units, Fit.MLE)[0],
+        "picasso": theirs,
+    }
+    found = {name: method() for name, method in methods.items()}  # compiles
+    spent: dict[str, list[float]] = {name: [] for name in methods}
+    for _ in range(5):
+        for name, method in methods.items():
+            start = time.process_time()
+            method()
+            spent[name].append(time.process_time() - start)
+    rates = {f"{name}_spots_per_s": len(spots) / statistics.median(times) for name, times in spent.items()}
+    places = {name: found[name][["frame", "x", "y"]].to_numpy(float) for name in ("lq", "picasso")}
+    apart, _ = cKDTree(places["picasso"] * (1e3, 1, 1)).query(places["lq"] * (1e3, 1, 1))
+    return {
+        **rates,
+        "ratio": rates["lq_spots_per_s"] / rates["picasso_spots_per_s"],
+        "max_diff_px": float(apart.max()),
+        "spots": len(spots),
+        "kept": len(places["lq"]),
+    }
+
+
+def _frames() -> U16:
+    return gaussian_frames(
+        (FRAME_PX, FRAME_PX), FRAMES, EMITTERS, SPOT_ADU, BACKGROUND_ADU, SPOT_SIGMA_PX, baseline_adu=BASELINE_ADU
+    )

@@ -1,0 +1,234 @@
+"""The live loop and its offline twin, measured on this machine beside stock Picasso on the same frames."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from easyzloc_mm._picasso import picasso
+from easyzloc_mm._processes import in_fresh_process
+from easyzloc_mm.benchmarks.fixtures.resources import ProcessWatch
+from easyzloc_mm.io.profiles import load_profile
+from easyzloc_mm.io.runs.frames import GROUP, FrameWriter, StoredFrames
+from easyzloc_mm.profile.schema import LocalizeSettings, Profile
+from easyzloc_mm.typing import U16, Progress
+
+if TYPE_CHECKING:
+    from easyzloc_mm.model.bundle import ModelBundle
+
+
+FRAME_PX = 1200
+RING = 64
+"""Frames that are rendered beforehand and shown in turn."""
+EXPOSURE_MS = 30.0
+PICASSO_FRAMES = 24
+CAPACITY_FRAMES = 1024
+"""Enough that the last blocks, which not every worker has, do not count."""
+TRAIN_MINUTES = 0.4
+
+
+def bench_live(
+    seconds: float, emitters: int, model: Path | None, folder: Path, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Run live on the embedded microscope: 1200x1200 px, 30 ms, raw frames saved.
+
+    Camera, buffer, timing and tags are MMCore's; images are rendered beforehand (`simulator.replay`).
+
+    Parameters
+    ----------
+    seconds : float
+        How long the camera runs.
+    emitters : int
+        Molecules per frame.
+    model : Path, optional
+        Model bundle of the embedded microscope; without it one is trained quickly.
+    folder : Path
+        Where the run is written: its disk is measured too.
+
+    Returns
+    -------
+    dict
+        ``frames_lost``, ``frames_per_s`` (of the live run: the camera's rate, if localisation keeps up),
+        ``p95_latency_s`` (from MMCore's buffer to a committed row), ``raw_complete`` (1 if every stored frame is the
+        one that was shown, in order), ``most_waiting``, ``catch_up_s``, ``spots_per_frame``;
+        ``capacity_frames_per_s`` (the offline twin on the same stored frames, all cores, z included),
+        ``picasso_frames_per_s`` (stock ``localize_frames`` on the same frames, 2D), and ``ratio`` of these two.
+    """
+    from easyzloc_mm.acquire.live import run_live
+    from easyzloc_mm.microscope.connect import connect
+    from easyzloc_mm.model.bundle import ModelBundle
+    from easyzloc_mm.simulator.embedded.replay import render_frames, replayed
+
+    profile = bench_profile()
+    frames = max(int(1000 * seconds / EXPOSURE_MS), RING)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="easyzloc-bench-") as name:
+        place = Path(name)
+        bundle = ModelBundle.load(model or quick_model(profile, place, progress), profile)
+        ring = render_frames(profile, emitters, RING)
+        with replayed(ring), connect(profile) as microscope:
+            report = run_live(microscope, profile, bundle, place / "run.zarr", frames=frames, progress=progress)
+        threshold = _threshold(place / "run.zarr")
+        result: dict[str, Any] = {
+            "emitters": emitters,
+            "frames": report.frames,
+            "frames_lost": report.frames_lost,
+            "raw_complete": int(_shown_in_order(place / "run.zarr", ring, report.frames)),
+            "frames_per_s": report.frames_per_s,
+            "p95_latency_s": report.p95_latency_s,
+            "most_waiting": report.most_waiting,
+            "catch_up_s": report.catch_up_s,
+            "spots_per_frame": report.localizations / report.frames,
+        }
+        if progress:
+            progress("offline twin on the same frames", 1.0)
+        linked = linked_run(place / "part.zarr", ring, CAPACITY_FRAMES)
+        result["capacity_frames_per_s"] = _offline(linked, bundle, profile, place / "part_table.zarr", threshold)[
+            "frames_per_s"
+        ]
+        if progress:
+            progress("Picasso on the same frames", 1.0)
+        result["picasso_frames_per_s"] = picasso_rate(ring[:PICASSO_FRAMES], threshold, profile)
+    result["ratio"] = result["capacity_frames_per_s"] / result["picasso_frames_per_s"]
+    return result
+
+
+def bench_localize(
+    frames: int, emitters: int, model: Path | None, folder: Path, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Localise a long movie from disk and watch the memory of all processes.
+
+    The movie has `frames` frames of 1200x1200 px, of which 64 differ (the others are hard links to them), so it is read
+    from the operating system's cache: the disk's own speed is not measured.
+
+    Returns
+    -------
+    dict
+        ``frames``, ``minutes``, ``frames_per_s``, ``localizations``; ``memory_mb`` (largest sum over the processes),
+        ``memory_growth_mb`` (mean of the last tenth of the run less that of the second tenth).
+    """
+    from easyzloc_mm.model.bundle import ModelBundle
+    from easyzloc_mm.simulator.embedded.replay import render_frames
+
+    profile = bench_profile()
+    with tempfile.TemporaryDirectory(dir=folder, prefix="easyzloc-bench-") as name:
+        place = Path(name)
+        bundle = ModelBundle.load(model or quick_model(profile, place, progress), profile)
+        movie = linked_run(place / "movie.zarr", render_frames(profile, emitters, RING), frames)
+        with ProcessWatch() as watch:
+            begin = time.monotonic()
+            result = _offline(movie, bundle, profile, place / "run.zarr", None, progress)
+            minutes = (time.monotonic() - begin) / 60
+    samples = watch.samples()
+    trace = samples["program_mb"] + samples["workers_mb"]
+    tenth = max(len(trace) // 10, 1)
+    return {
+        "frames": frames,
+        "emitters": emitters,
+        "minutes": minutes,
+        "frames_per_s": result["frames_per_s"],
+        "localizations": result["localizations"],
+        "memory_mb": float(trace.max()),
+        "memory_growth_mb": float(np.mean(trace[-tenth:]) - np.mean(trace[tenth : 2 * tenth])),
+    }
+
+
+def bench_profile() -> Profile:
+    """Return the demo microscope with a 1200x1200 camera."""
+    return load_profile("demo").replace(
+        camera={"width_px": FRAME_PX, "height_px": FRAME_PX},
+        imaging={"exposure_ms": EXPOSURE_MS},
+        beads={"fovs": 2, "z_start_nm": -1000, "z_stop_nm": 1000, "z_step_nm": 50},
+    )
+
+
+def quick_model(profile: Profile, folder: Path, progress: Progress | None) -> Path:
+    """Train a throw-away model of the right size and cost; its z is good for nothing else.
+
+    In a process of its own: what training leaves in memory is no part of what is measured.
+    """
+    if progress:
+        progress("training a model for this", 0.0)
+    in_fresh_process(_train_quickly, profile, folder)
+    return folder / "model"
+
+
+def _train_quickly(profile: Profile, folder: Path) -> None:
+    from easyzloc_mm.beads.sources import beads_from_sources
+    from easyzloc_mm.simulator.datasets import simulate_beads
+    from easyzloc_mm.training.train import train
+
+    simulate_beads(profile, folder / "stacks.ome.zarr")
+    train(beads_from_sources([folder / "stacks.ome.zarr"]), folder / "model", minutes=TRAIN_MINUTES)
+
+
+def linked_run(out: Path, ring: U16, frames: int) -> Path:
+    """Write a store of `frames` raw frames that show `ring` in turn, each distinct frame once on disk."""
+    writer = FrameWriter(out, ring.shape[1:], pixel_size_nm=bench_profile().optics.pixel_size_nm, expected=frames)
+    for number, frame in enumerate(ring[:frames]):
+        writer.append(number, frame)
+    chunks = out / GROUP / "0" / "c"
+    for number in range(len(ring), frames):
+        target = chunks / str(number) / "0" / "0"
+        target.parent.mkdir(parents=True)
+        os.link(chunks / str(number % len(ring)) / "0" / "0", target)
+    writer.close()
+    return out
+
+
+def picasso_rate(frames: U16, min_net_gradient: float, profile: Profile) -> float:
+    """Frames per second of Picasso's ``localize_frames`` as it comes: its own threads, least squares, 2D."""
+    localize = picasso("localize")
+    units = profile.camera.units
+    info = [
+        {"Frames": len(frames), "Height": frames.shape[1], "Width": frames.shape[2], "Byte Order": "<",
+         "Data Type": "uint16", "Pixelsize": profile.optics.pixel_size_nm}
+    ]  # fmt: skip
+    parameters = {"Min. Net Gradient": min_net_gradient, "Box Size": profile.localize.box_px}
+    camera = {"Baseline": units.baseline_adu, "Sensitivity": units.electrons_per_adu, "Gain": 1,
+              "Pixelsize": profile.optics.pixel_size_nm}  # fmt: skip
+    spent = []
+    for part in (frames[:4], frames):  # the first compiles
+        start = time.perf_counter()
+        localize.localize_frames(part, [{**info[0], "Frames": len(part)}], parameters, camera_info=dict(camera))
+        spent.append(time.perf_counter() - start)
+    return len(frames) / spent[-1]
+
+
+def _offline(
+    movie: Path,
+    bundle: ModelBundle,
+    profile: Profile,
+    out: Path,
+    threshold: float | None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    from easyzloc_mm.localize.movie import localize_movie
+
+    settings = LocalizeSettings(box_px=profile.localize.box_px, min_net_gradient=threshold)
+    return localize_movie(
+        movie, bundle, out, units=profile.camera.units, settings=settings, progress=progress
+    ).as_dict()
+
+
+def _threshold(run: Path) -> float:
+    from easyzloc_mm.io.runs.localizations import read_localizations
+
+    return float(read_localizations(run)[1]["min_net_gradient"])
+
+
+def _shown_in_order(run: Path, ring: U16, frames: int) -> bool:
+    """Whether a run's raw frames are the ring's, in turn, none left out or doubled."""
+    stored = StoredFrames(run)
+    if stored.shape[0] != frames or stored.missing:
+        return False
+    first = stored.read(0, 1)[0]
+    start = next((i for i, frame in enumerate(ring) if np.array_equal(frame, first)), None)
+    return start is not None and all(
+        np.array_equal(stored.read(number, number + 1)[0], ring[(start + number) % len(ring)])
+        for number in range(frames)
+    )

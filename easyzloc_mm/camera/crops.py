@@ -1,0 +1,85 @@
+"""The one way from raw pixels around (x, y) to photons."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from easyzloc_mm.camera.response import CameraUnits, PixelUnits
+
+Floats = NDArray[np.float32]
+
+
+ROI_PX = 15
+"""Edge of the crop that the network sees (paper, section 2)."""
+
+
+def crop_photons(
+    frames_adu: NDArray[np.uint16],
+    frame: NDArray[np.integer],
+    x: NDArray[np.floating],
+    y: NDArray[np.floating],
+    units: CameraUnits | PixelUnits,
+    size: int = ROI_PX,
+) -> Floats:
+    """Cut crops around positions and convert them to photons.
+
+    Parameters
+    ----------
+    frames_adu : ndarray, shape (T, Y, X), uint16
+        Raw frames.
+    frame : ndarray, shape (n,)
+        Index into `frames_adu`.
+    x, y : ndarray, shape (n,)
+        Positions in pixels of these frames; the crop's middle pixel is the nearest one.
+    units : CameraUnits or PixelUnits
+        ``photons = (ADU - baseline_adu) * electrons_per_adu``, for all pixels or for each pixel of these frames.
+    size : int
+        Odd edge of the crop. Where it leaves the frame, the nearest pixel is repeated.
+
+    Returns
+    -------
+    ndarray, shape (n, size, size), float32
+    """
+    crops = np.empty((len(x), size, size), np.float32)
+    if len(x):
+        places = np.ascontiguousarray(frame, np.int64), np.rint(x).astype(np.int64), np.rint(y).astype(np.int64)
+        _crop(frames_adu, *places, np.atleast_2d(units.baseline_adu), np.atleast_2d(units.electrons_per_adu), crops)
+    return crops
+
+
+def crop_variance(x: NDArray[np.floating], y: NDArray[np.floating], units: PixelUnits, size: int) -> Floats:
+    """Variance of the read noise, photo-electrons squared, in the pixels that `crop_photons` cuts."""
+    noise = units.read_noise_e[None]
+    square = CameraUnits(baseline_adu=0.0, electrons_per_adu=1.0, read_noise_e=0.0)
+    return crop_photons(noise, np.zeros(len(x), np.int64), x, y, square, size) ** 2  # type: ignore[arg-type]
+
+
+@numba.njit(nogil=True, cache=True)
+def _crop(frames, frame, columns, rows, baseline, gain, crops):  # type: ignore[no-untyped-def]
+    size = crops.shape[1]
+    half = size // 2
+    height, width = frames.shape[1], frames.shape[2]
+    for i in range(len(frame)):
+        image = frames[frame[i]]
+        for a in range(size):
+            row = min(max(rows[i] + a - half, 0), height - 1)
+            for b in range(size):
+                column = min(max(columns[i] + b - half, 0), width - 1)
+                # One value for all pixels, or one for each.
+                known = min(row, baseline.shape[0] - 1), min(column, baseline.shape[1] - 1)
+                crops[i, a, b] = (float(image[row, column]) - baseline[known]) * gain[known]
+
+
+@numba.njit(nogil=True, cache=True)
+def sorted_border(crop, border):  # type: ignore[no-untyped-def]
+    """Fill `border`, 4 * (size - 1) long, with the outermost pixels of a square crop, the darkest first."""
+    size = crop.shape[0]
+    n = 0
+    for a in range(size):
+        for b in range(size):
+            if a == 0 or b == 0 or a == size - 1 or b == size - 1:
+                border[n] = crop[a, b]
+                n += 1
+    border.sort()

@@ -1,0 +1,202 @@
+"""Baseline, gain and read noise of a camera by photon transfer, for the whole chip and for every pixel.
+
+In the dark a pixel's counts scatter around its baseline by its read noise. In light their variance rises with the mean
+by one count per photo-electron: the slope of variance against mean is the gain (Janesick, Photon Transfer, 2007). The
+variance is taken from the difference of successive frames, so that a lamp that drifts does not pass for noise; a static
+structure, such as beads or dirt, does no harm, since every pixel is compared with itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from easyzloc_mm.camera.response import CameraUnits, PixelUnits
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.typing import F32, F64, U16
+
+MIN_FRAMES = 10
+MIN_SIGNAL_ADU = 20.0
+"""Light that raises the mean by less tells no slope."""
+LEVELS = 40
+ROUNDING = 1 / 12
+"""Variance that rounding to whole counts adds."""
+PIXEL_GAIN_FRAMES = 200
+"""With fewer frames in the light, single pixels' gains are noisier than they differ."""
+FULL_SCALES = (255, 1023, 4095, 16383, 65535)
+
+
+@dataclass(frozen=True)
+class CameraMap(PixelUnits):
+    """What photon transfer found.
+
+    Attributes
+    ----------
+    baseline_adu, read_noise_e, electrons_per_adu : ndarray, shape (height, width), float32
+        Of every pixel. The gain is the chip's where the light series is too short for single pixels.
+    units : CameraUnits
+        Of the whole chip: medians of baseline and read noise, gain of the common line.
+    dark_frames, flat_frames : int
+    linearity : float
+        Largest relative distance of the levels' variance from the common line.
+    noisy_pixels : int
+        Pixels with more than five times the median read noise.
+    """
+
+    units: CameraUnits
+    dark_frames: int
+    flat_frames: int
+    linearity: float
+    noisy_pixels: int
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the maps were measured from, to be stored with them."""
+        return {
+            "camera_units": self.units.model_dump(mode="json"),
+            "dark_frames": self.dark_frames,
+            "flat_frames": self.flat_frames,
+        }
+
+
+class Series:
+    """Running mean and variance of frames; the variance from differences of successive frames."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.brightest = 0
+        self._sum: F64 | None = None
+        self._squares: F64 | None = None
+        self._last: F32 | None = None
+
+    def add(self, frame: U16) -> None:
+        """Take one frame in."""
+        values = frame.astype(np.float32)
+        if self._sum is None or self._squares is None or self._last is None:
+            self._sum, self._squares = np.zeros(values.shape), np.zeros(values.shape)
+        else:
+            if values.shape != self._last.shape:
+                raise InputError(f"frames of {values.shape} and {self._last.shape} in one series: give one camera ROI")
+            self._squares += (values - self._last) ** 2
+        self._sum += values
+        self._last = values
+        self.frames += 1
+        self.brightest = max(self.brightest, int(frame.max()))
+
+    @property
+    def mean(self) -> F64:
+        """Mean of every pixel, ADU."""
+        assert self._sum is not None
+        return self._sum / self.frames
+
+    @property
+    def variance(self) -> F64:
+        """Variance of every pixel, ADU^2."""
+        assert self._squares is not None
+        return self._squares / (2 * (self.frames - 1))
+
+
+def collect(frames: Iterable[U16]) -> Series:
+    """Take a whole series in, frame by frame."""
+    series = Series()
+    for frame in frames:
+        series.add(frame)
+    return series
+
+
+def photon_transfer(dark: Series, flats: Sequence[Series]) -> CameraMap:
+    """Measure a camera.
+
+    Parameters
+    ----------
+    dark : Series
+        Frames without light.
+    flats : sequence of Series
+        Frames in steady light, one series per level; one level with a wide range of brightness is enough.
+
+    Raises
+    ------
+    InputError
+        Too few frames, different sizes, no more light than in the dark, or saturation.
+    """
+    for what, series in (("dark", dark), *((f"flat {number + 1}", flat) for number, flat in enumerate(flats))):
+        if series.frames < MIN_FRAMES:
+            raise InputError(
+                f"the {what} series has {series.frames} frame(s), {MIN_FRAMES} or more are needed: 200 are good"
+            )
+        if series.mean.shape != dark.mean.shape:
+            raise InputError(
+                f"the {what} series is {series.mean.shape[1]} x {series.mean.shape[0]} px and the dark one "
+                f"{dark.mean.shape[1]} x {dark.mean.shape[0]}: take both with one camera ROI"
+            )
+    if not flats:
+        raise InputError("no flat series: give at least one series of frames in steady light")
+    baseline, dark_variance = dark.mean, dark.variance
+    signals, variances = [], []
+    for number, flat in enumerate(flats):
+        if flat.brightest in FULL_SCALES:
+            raise InputError(f"flat {number + 1} reaches the camera's maximum ({flat.brightest}): use less light")
+        signal = flat.mean - baseline
+        if float(np.median(signal)) < MIN_SIGNAL_ADU:
+            raise InputError(
+                f"flat {number + 1} is only {np.median(signal):.1f} counts brighter than the dark series: use more "
+                "light, and check that the two were not swapped"
+            )
+        signals.append(signal.ravel())
+        variances.append((flat.variance - dark_variance).ravel())
+    slope, linearity = _common_slope(np.concatenate(signals), np.concatenate(variances))
+    if slope <= 0:
+        raise InputError("the noise does not rise with the light: the camera processes its images; switch that off")
+    pixel_gain = np.full(baseline.shape, 1 / slope, np.float32)
+    if min(flat.frames for flat in flats) >= PIXEL_GAIN_FRAMES:
+        frames = [flat.frames for flat in flats]
+        pixel_gain = _pixel_gain(signals, variances, slope, frames).reshape(baseline.shape)
+    read = np.sqrt(np.maximum(dark_variance - ROUNDING, 0.0)) / slope
+    median_read = float(np.median(read))
+    return CameraMap(
+        units=CameraUnits(
+            baseline_adu=float(np.median(baseline)), electrons_per_adu=1 / slope, read_noise_e=median_read
+        ),
+        baseline_adu=baseline.astype(np.float32),
+        read_noise_e=read.astype(np.float32),
+        electrons_per_adu=pixel_gain,
+        dark_frames=dark.frames,
+        flat_frames=sum(flat.frames for flat in flats),
+        linearity=linearity,
+        noisy_pixels=int(np.count_nonzero(read > 5 * max(median_read, 1e-6))),
+    )
+
+
+def _common_slope(signal: F64, variance: F64) -> tuple[float, float]:
+    """Fit variance against signal over levels of equal population; return the slope and the worst relative misfit."""
+    order = np.argsort(signal)
+    levels = [part for part in np.array_split(order, LEVELS) if len(part)]
+    x = np.array([_trimmed(signal[part]) for part in levels])
+    y = np.array([_trimmed(variance[part]) for part in levels])
+    used = x > MIN_SIGNAL_ADU / 2
+    x, y = x[used], y[used]
+    # The variance of a variance grows with its square: relative residuals count.
+    slope = float(np.sum(y / x) / len(x))
+    return slope, float(np.max(np.abs(y / (slope * x) - 1))) if slope > 0 else np.inf
+
+
+def _trimmed(values: F64) -> float:
+    """Mean without the 0.5 % at either end: hot and dead pixels."""
+    low, high = np.percentile(values, [0.5, 99.5])
+    inside = (values >= low) & (values <= high)
+    return float(values[inside].mean()) if inside.any() else float(values.mean())
+
+
+def _pixel_gain(signals: list[F64], variances: list[F64], slope: float, frames: list[int]) -> F32:
+    """Gains drawn towards the chip's by as much of their spread as is only the noise of a variance of so few frames."""
+    ratio = np.mean(
+        [variance / np.maximum(signal, 1.0) for signal, variance in zip(signals, variances, strict=True)], 0
+    )
+    middle = float(np.median(ratio))
+    spread = (1.4826 * float(np.median(np.abs(ratio - middle))) / middle) ** 2
+    # A variance from successive differences of n values scatters by sqrt(3 / n) of itself (von Neumann 1941).
+    sampling = float(np.sum(3 / np.asarray(frames))) / len(frames) ** 2
+    ratio = slope + max(1 - sampling / max(spread, 1e-12), 0.0) * (ratio - middle)
+    return np.asarray(1 / np.clip(ratio, slope / 3, 3 * slope), np.float32)

@@ -1,0 +1,230 @@
+"""From a localisation table to biology: `undrift`, `render`, `npc`, `resolution`, `link`, `export`, `view`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, finish
+
+RunArgument = Annotated[
+    Path, typer.Argument(help="RUN.zarr, or a table of Picasso (.hdf5), ThunderSTORM (.csv) or Parquet (.parquet).")
+]
+WhereOption = Annotated[
+    str | None, typer.Option("--where", help='Only rows for which this holds: "lpz < 40 and z_flag == 0".')
+]
+PixelSizeOption = Annotated[
+    float | None, typer.Option("--pixel-size-nm", help="Camera pixel, for tables that do not say.")
+]
+ZRangeOption = Annotated[tuple[float, float] | None, typer.Option("--z-range-nm", help="Depths that the colours span.")]
+ColoursOption = Annotated[
+    str, typer.Option("--colours", help="depth (equal lightness), or a map of matplotlib: viridis, cividis, ...")
+]
+
+
+class ExportFormat(StrEnum):
+    """What `export` writes."""
+
+    PICASSO = "picasso"
+    THUNDERSTORM = "thunderstorm"
+    PARQUET = "parquet"
+    ZARR = "zarr"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (undrift, render, npc, resolution, link, export, view):
+        app.command()(command)
+
+
+def _beside(run: Path, ending: str) -> Path:
+    """Name of a result next to a table: RUN.undrifted.zarr."""
+    return run.with_name(run.name.removesuffix(run.suffix) + ending)
+
+
+def undrift(
+    run: RunArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Corrected run; RUN.undrifted.zarr beside it by default.")
+    ] = None,
+    method: Annotated[str, typer.Option("--method", help="x, y: auto, fiducials, rcc, aim, overlap, none.")] = "auto",
+    z_method: Annotated[
+        str, typer.Option("--z-method", help="z: auto, fiducials, paper, aim, overlap, none.")
+    ] = "auto",
+    fiducials: Annotated[
+        str | None, typer.Option("--fiducials", help="Markers: picks file of Picasso (.yaml), or pixels as x,y;x,y.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Draw all estimates into this .png.")] = None,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Put the drift of a corrected run back (RUN.restored.zarr by default).")
+    ] = False,
+    pixel_size_nm: PixelSizeOption = None,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Correct drift in x, y and z: a new run that keeps the drift, the original stays as it is."""
+    from easyzloc_mm.analysis.drift.apply import draw_drift, undo_run, undrift_run
+    from easyzloc_mm.io.output import check_output
+
+    if undo:
+        target = out or _beside(run, ".restored.zarr")
+        finish({"out": target, **undo_run(run, target, overwrite=overwrite)}, as_json=as_json, title="drift put back")
+        return
+    if plot is not None:
+        check_output(plot, overwrite=overwrite)
+    target = out or _beside(run, ".undrifted.zarr")
+    result = undrift_run(
+        run, target, method_xy=method, method_z=z_method, fiducials=fiducials, pixel_size_nm=pixel_size_nm,
+        overwrite=overwrite,
+    )  # fmt: skip
+    if plot is not None:
+        draw_drift(target, plot)
+    finish({"out": target, **result}, as_json=as_json, title="drift corrected")
+
+
+def render(
+    run: RunArgument,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="Figure .png; 16-bit stack along z .tif or .ome.zarr (pyramid); turning .gif or .mp4."
+        ),
+    ],
+    view: Annotated[str, typer.Option("--view", help="Of a .png: xy, xz, yz or isometric.")] = "xy",
+    z_range_nm: ZRangeOption = None,
+    region: Annotated[
+        tuple[float, float, float, float] | None, typer.Option("--region", help="Left, right, top, bottom in µm.")
+    ] = None,
+    pixel_nm: Annotated[float | None, typer.Option("--pixel-nm", help="Pixel of the picture.")] = None,
+    plane_nm: Annotated[float, typer.Option("--plane-nm", help="Distance of the planes of a stack.")] = 50.0,
+    thickness_nm: Annotated[float, typer.Option("--thickness-nm", help="Of an xz or yz slice.")] = 400.0,
+    style: Annotated[
+        str, typer.Option("--style", help="gaussian (as wide as each localisation is uncertain) or histogram.")
+    ] = "gaussian",
+    colours: ColoursOption = "depth",
+    where: WhereOption = None,
+    pixel_size_nm: PixelSizeOption = None,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Draw the depth-coloured image, slices, views in space, stacks and turning blocks."""
+    from easyzloc_mm.render.render import render_run
+
+    result = render_run(
+        run, out, view=view, z_range_nm=z_range_nm, region_um=region, pixel_nm=pixel_nm, plane_nm=plane_nm,
+        thick_nm=thickness_nm, style=style, colours=colours, where=where, pixel_size_nm=pixel_size_nm,
+        overwrite=overwrite,
+    )  # fmt: skip
+    finish(result, as_json=as_json, title="rendered")
+
+
+def npc(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables and figures; with --figure, one .png.")],
+    figure: Annotated[
+        int | None,
+        typer.Option(
+            "--figure",
+            help="Only this figure of the paper. 4: density along z of single pores. 5: successes against bandwidth, "
+            "beside structureless pores. 6: gallery and average.",
+        ),
+    ] = None,
+    picks: Annotated[Path | None, typer.Option("--picks", help="Picks file of Picasso instead of searching.")] = None,
+    by_group: Annotated[
+        bool, typer.Option("--by-group", help="The column `group` says which localisations form a pore.")
+    ] = False,
+    diameter_nm: Annotated[float, typer.Option("--diameter-nm", help="Of the rings that are searched.")] = 107.0,
+    where: WhereOption = None,
+    pixel_size_nm: PixelSizeOption = None,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Find nuclear pores and measure the distance between their two rings, beside a null."""
+    from easyzloc_mm.analysis.npc.analyse import figure_run, npc_run
+
+    common: dict[str, Any] = {
+        "picks": picks, "by_group": by_group, "diameter_nm": diameter_nm, "where": where,
+        "pixel_size_nm": pixel_size_nm, "overwrite": overwrite,
+    }  # fmt: skip
+    if figure is not None:
+        finish(figure_run(run, out, figure, **common), as_json=as_json, title=f"figure {figure}")
+        return
+    finish({"out": out, **npc_run(run, out, **common)}, as_json=as_json, title="nuclear pores")
+
+
+def resolution(
+    run: RunArgument,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Draw curves and distributions (.png).")] = None,
+    where: WhereOption = None,
+    pixel_size_nm: PixelSizeOption = None,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Tell precision (NeNA) per axis, Fourier ring and shell correlation with 95 % limits, and density."""
+    from easyzloc_mm.analysis.resolution import resolution_run
+
+    result = resolution_run(run, out, where=where, pixel_size_nm=pixel_size_nm, overwrite=overwrite)
+    finish(result, as_json=as_json, title="resolution")
+
+
+def link(
+    run: RunArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Linked table, any format; RUN.linked.zarr by default.")
+    ] = None,
+    max_distance_nm: Annotated[
+        float | None, typer.Option("--max-distance-nm", help="From frame to frame; by the precision if not given.")
+    ] = None,
+    max_dark_frames: Annotated[int, typer.Option("--max-dark-frames", help="Frames that may be missing.")] = 1,
+    where: WhereOption = None,
+    pixel_size_nm: PixelSizeOption = None,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Merge the localisations of a molecule that stays on for several frames."""
+    from easyzloc_mm.locs.linking import link_run
+
+    target = out or _beside(run, ".linked.zarr")
+    result = link_run(
+        run, target, max_distance_nm=max_distance_nm, max_dark_frames=max_dark_frames, where=where,
+        pixel_size_nm=pixel_size_nm, overwrite=overwrite,
+    )  # fmt: skip
+    finish({"out": target, **result}, as_json=as_json, title="linked")
+
+
+def export(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write: .hdf5, .csv, .parquet or .zarr.")],
+    file_format: Annotated[
+        ExportFormat | None, typer.Option("--format", help="Where the file's ending does not say.")
+    ] = None,
+    where: WhereOption = None,
+    pixel_size_nm: PixelSizeOption = None,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the table for Picasso, ThunderSTORM, as Parquet, or as RUN.zarr."""
+    from easyzloc_mm.io.tables.exports import format_of
+    from easyzloc_mm.locs.table import export_run
+
+    chosen = file_format.value if file_format else format_of(out)
+    result = export_run(run, out, chosen, where=where, pixel_size_nm=pixel_size_nm, overwrite=overwrite)
+    finish({"out": out, **result}, as_json=as_json, title="exported")
+
+
+def view(
+    run: RunArgument,
+    z_range_nm: ZRangeOption = None,
+    colours: ColoursOption = "depth",
+    where: WhereOption = None,
+    pixel_size_nm: PixelSizeOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show the localisations in napari, coloured by depth (optional extra `view`)."""
+    from easyzloc_mm.render.napari_view import view_run
+
+    result = view_run(run, z_range_nm=z_range_nm, colours=colours, where=where, pixel_size_nm=pixel_size_nm)
+    finish(result, as_json=as_json, title="viewed")

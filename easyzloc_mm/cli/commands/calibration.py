@@ -1,0 +1,314 @@
+"""From beads to a model: `calibrate`, and its steps one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, ProfileOption, finish, progress_display
+from easyzloc_mm.typing import Progress
+
+RecipeOption = Annotated[str, typer.Option("--recipe", help="How the network is trained: matched or paper.")]
+MinutesOption = Annotated[float, typer.Option("--minutes", min=0.05, help="Time budget of the training.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything drawn at random.")]
+LikeOption = Annotated[
+    Path | None, typer.Option("--like", help="A movie whose photons and background the training shall match.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command()(calibrate)
+    app.command("acquire-beads")(acquire_beads)
+    app.command()(beads)
+    app.command("camera-calibrate")(camera_calibrate)
+    app.command()(train)
+    app.command()(tune)
+    app.command()(evaluate)
+
+
+def calibrate(
+    profile: ProfileOption,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for stacks, beads, model and reports.")],
+    recipe: RecipeOption = "matched",
+    minutes: MinutesOption = 10.0,
+    seed: SeedOption = 0,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Calibrate before an imaging session: photograph beads, label them, train, report."""
+    from easyzloc_mm.acquire.calibrate import calibrate as run
+    from easyzloc_mm.io.profiles import load_profile
+
+    loaded = load_profile(profile)
+    with progress_display() as show:
+
+        def step(name: str) -> Progress:
+            return lambda message, fraction: show(f"{name}: {message}", fraction)
+
+        report = run(loaded, out, recipe=recipe, minutes=minutes, seed=seed, overwrite=overwrite, progress=step)
+    finish(
+        {
+            "out": out,
+            "found": report.found,
+            "accepted": report.accepted,
+            "rejected": report.rejected,
+            **report.training,
+            **report.accuracy,
+            "model": report.model,
+            "report": report.model / "report" / "index.html",
+        },
+        as_json=as_json,
+        title="calibrated",
+    )
+
+
+def acquire_beads(
+    profile: ProfileOption,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Bead stacks to write, NAME.ome.zarr.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Photograph beads through focus at several fields of view."""
+    from easyzloc_mm.acquire.beads.acquire import acquire_bead_stacks
+    from easyzloc_mm.io.output import check_output
+    from easyzloc_mm.io.profiles import load_profile
+    from easyzloc_mm.microscope.connect import connect
+
+    loaded = load_profile(profile)
+    check_output(out, overwrite=overwrite or resume)
+    with progress_display() as show, connect(loaded) as microscope:
+        report = acquire_bead_stacks(microscope, loaded, out, overwrite=overwrite, resume=resume, progress=show)
+    finish({"out": out, **report.as_dict()}, as_json=as_json, title="bead stacks")
+
+
+def beads(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(help="Bead stacks: OME-Zarr, TIFF, a folder of TIFFs, NDTiff; or ROI stacks with --rois."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Bead data set to write, beads.zarr.")],
+    rois: Annotated[bool, typer.Option("--rois", help="The sources are ready-cut ROIs, (N,Z,Y,X).")] = False,
+    pixel_size_nm: Annotated[float | None, typer.Option("--pixel-size-nm", help="Where the file does not say.")] = None,
+    z_step_nm: Annotated[float | None, typer.Option("--z-step-nm", help="Where the file does not say.")] = None,
+    baseline_adu: Annotated[float | None, typer.Option("--baseline-adu", help="Camera offset, ADU.")] = None,
+    electrons_per_adu: Annotated[float | None, typer.Option("--electrons-per-adu", help="Camera gain.")] = None,
+    rules: Annotated[
+        str, typer.Option("--rules", help="Who judges and labels: default, or paper (the published rules).")
+    ] = "default",
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Folder of the HTML report; NAME_report beside --out by default.")
+    ] = None,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Find, judge, align and label beads: stacks to a bead data set."""
+    from easyzloc_mm.beads.build import count_reasons
+    from easyzloc_mm.beads.quality.judge import Rules
+    from easyzloc_mm.beads.report.page import write_bead_report
+    from easyzloc_mm.beads.report.summary import offsets_in_words, summarise, summary_figures, which_rejected
+    from easyzloc_mm.beads.sources import beads_from_sources
+    from easyzloc_mm.errors import InputError
+    from easyzloc_mm.io.beads.dataset import write_bead_set
+    from easyzloc_mm.io.output import check_output
+
+    if rules not in list(Rules):
+        raise InputError(f"--rules {rules}: choose one of {', '.join(Rules)}")
+    page = report or out.with_name(f"{out.name.removesuffix('.zarr')}_report")
+    check_output(out, overwrite=overwrite)
+    check_output(page, overwrite=overwrite)
+    with progress_display() as show:
+        bead_set = beads_from_sources(
+            sources,
+            rois=rois,
+            pixel_size_nm=pixel_size_nm,
+            z_step_nm=z_step_nm,
+            baseline_adu=baseline_adu,
+            electrons_per_adu=electrons_per_adu,
+            rules=Rules(rules),
+            progress=show,
+        )
+    write_bead_set(out, bead_set, overwrite=overwrite)
+    summary = summarise(bead_set)
+    write_bead_report(bead_set, page, summary)
+    figures = summary_figures(bead_set, summary)
+    more: dict[str, object] = {}
+    if rois and as_json:
+        more = {"rejected_rois": which_rejected(bead_set)}
+    elif rois:
+        more = {f"ROIs: {why}": ", ".join(map(str, rows)) for why, rows in which_rejected(bead_set).items()}
+    elif not as_json:
+        more = {"stack_offsets": offsets_in_words(figures["stacks"])}
+    finish(
+        {
+            "out": out,
+            "found": len(bead_set.accepted),
+            "accepted": int(bead_set.accepted.sum()),
+            "rejected": count_reasons(bead_set),
+            "regions": len(set(bead_set.region[bead_set.accepted].tolist())),
+            "units_estimated": bead_set.units.estimated,
+            **figures,
+            **more,
+            "report": page / "index.html",
+        },
+        as_json=as_json,
+        title="beads",
+    )
+
+
+def camera_calibrate(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Maps of all pixels to write, camera.zarr.")],
+    dark: Annotated[Path | None, typer.Option("--dark", help="Movie taken without light.")] = None,
+    flat: Annotated[
+        list[Path] | None, typer.Option("--flat", help="Movie of steady light; may be given several times.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", "-p", help="Take the series on this microscope instead.")
+    ] = None,
+    dark_preset: Annotated[str, typer.Option("--dark-preset", help="Illumination preset without light.")] = "Off",
+    light_preset: Annotated[
+        str | None, typer.Option("--light-preset", help="Preset with light; that of the imaging plan by default.")
+    ] = None,
+    exposure_ms: Annotated[
+        float | None, typer.Option("--exposure-ms", min=0.1, help="Longest exposure; that of the imaging plan.")
+    ] = None,
+    frames: Annotated[int, typer.Option("--frames", min=10, help="Frames of each series on the microscope.")] = 200,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure the camera's baseline, gain and read noise by photon transfer, for each pixel too."""
+    from easyzloc_mm.acquire.camera import calibrate_from_files, calibrate_on_microscope
+    from easyzloc_mm.errors import InputError
+    from easyzloc_mm.io.camera_map import write_camera_map
+    from easyzloc_mm.io.output import check_output
+    from easyzloc_mm.io.profiles import load_profile
+
+    check_output(out, overwrite=overwrite)
+    if (profile is None) == (dark is None and not flat):
+        raise InputError("give either --dark and --flat movies, or --profile to take them on the microscope")
+    if profile is None:
+        if dark is None or not flat:
+            raise InputError("photon transfer needs both: --dark DARK.tif and at least one --flat FLAT.tif")
+        camera = calibrate_from_files(dark, flat)
+    else:
+        loaded = load_profile(profile)
+        with progress_display() as show:
+            camera = calibrate_on_microscope(
+                loaded,
+                dark_preset=dark_preset,
+                light_preset=light_preset or loaded.imaging.illumination or "High",
+                exposure_ms=exposure_ms or loaded.imaging.exposure_ms,
+                frames=frames,
+                progress=show,
+            )
+    write_camera_map(out, camera, camera.facts(), overwrite=overwrite)
+    finish(
+        {
+            "out": out,
+            "baseline_adu": camera.units.baseline_adu,
+            "electrons_per_adu": camera.units.electrons_per_adu,
+            "read_noise_e": camera.units.read_noise_e,
+            "linearity": camera.linearity,
+            "noisy_pixels": camera.noisy_pixels,
+            "dark_frames": camera.dark_frames,
+            "flat_frames": camera.flat_frames,
+        },
+        as_json=as_json,
+        title="camera: copy the three units, and map = this file, into the profile, section camera",
+    )
+
+
+def train(
+    beads: Annotated[Path, typer.Argument(help="Bead data set, beads.zarr.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Model bundle to write.")],
+    recipe: RecipeOption = "matched",
+    minutes: MinutesOption = 10.0,
+    seed: SeedOption = 0,
+    like: LikeOption = None,
+    start_from: Annotated[
+        Path | None, typer.Option("--from", help="An earlier model to train further: a minute is then enough.")
+    ] = None,
+    study: Annotated[Path | None, typer.Option("--settings", help="What `tune` found: its --out.")] = None,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Learn z from a bead data set: a model bundle with its report. Interrupted, it goes on where it stopped."""
+    from easyzloc_mm.io.beads.dataset import read_bead_set
+    from easyzloc_mm.io.output import check_output
+    from easyzloc_mm.model.bundle import ModelBundle
+    from easyzloc_mm.training.train import train as run
+
+    check_output(out, overwrite=overwrite)
+    bead_set = read_bead_set(beads)
+    settings = None
+    if study is not None:
+        from easyzloc_mm.training.search import read_settings
+
+        settings = read_settings(study)
+    found: dict[str, object] = {}
+    domain = None
+    if like is not None:
+        from easyzloc_mm.localize.movie_emitters import domain_gap, molecule_domain
+
+        domain = molecule_domain(like, bead_set.units)
+        found = {"photons_range": list(domain.photons), "background_range": list(domain.background)}
+    with progress_display() as show:
+        report = run(
+            bead_set,
+            out,
+            recipe=recipe,
+            minutes=minutes,
+            seed=seed,
+            overwrite=overwrite,
+            domain=domain,
+            start_from=start_from,
+            settings=settings,
+            progress=show,
+        )
+    if like is not None:
+        found["domain_gap"] = domain_gap(like, ModelBundle.load(out), bead_set.units)
+    finish({"out": out, **report.as_dict(), **found}, as_json=as_json, title="trained")
+
+
+def tune(
+    beads: Annotated[Path, typer.Argument(help="Bead data set, beads.zarr.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the search; an existing one is taken up.")],
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Trials over all calls.")] = 30,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.02, help="Training time of a trial.")] = 2.0,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that train side by side.")] = 1,
+    seed: SeedOption = 0,
+    like: LikeOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Search the network's sizes, rates and training images for this instrument; for `train --settings`."""
+    from easyzloc_mm.training.search import tune as run
+
+    domain = None
+    if like is not None:
+        from easyzloc_mm.io.beads.dataset import read_bead_set
+        from easyzloc_mm.localize.movie_emitters import molecule_domain
+
+        domain = molecule_domain(like, read_bead_set(beads).units)
+    with progress_display() as show:
+        result = run(
+            beads, out, trials=trials, minutes=minutes, workers=workers, seed=seed, domain=domain, progress=show
+        )
+    finish(result, as_json=as_json, title="searched")
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Model bundle.")],
+    beads: Annotated[Path, typer.Argument(help="Bead data set, beads.zarr.")],
+    report: Annotated[Path | None, typer.Option("--report", help="Also write an HTML report to this folder.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Accuracy on held-out beads by z and photons, beside the information limit."""
+    from easyzloc_mm.io.beads.dataset import read_bead_set
+    from easyzloc_mm.model.bundle import ModelBundle
+    from easyzloc_mm.training.evaluation.evaluate import evaluate as run
+
+    bundle = ModelBundle.load(model)
+    finish(run(bundle, read_bead_set(beads), report=report), as_json=as_json, title="accuracy on held-out beads")

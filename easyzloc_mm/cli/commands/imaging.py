@@ -1,0 +1,263 @@
+"""From molecules to a localisation table: `live`, `localize`, `assign-z`, `scan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, ProfileOption, finish, progress_display
+
+if TYPE_CHECKING:
+    from easyzloc_mm.camera.response import CameraUnits
+    from easyzloc_mm.model.bundle import ModelBundle
+    from easyzloc_mm.profile.schema import LocalizeSettings
+
+ModelOption = Annotated[Path, typer.Option("--model", "-m", help="Model bundle from `train` or `calibrate`.")]
+RunOption = Annotated[Path, typer.Option("--out", "-o", help="Run to write, RUN.zarr.")]
+PixelSizeOption = Annotated[
+    float | None, typer.Option("--pixel-size-nm", help="Where the movie does not say; else the model's.")
+]
+BaselineOption = Annotated[float | None, typer.Option("--baseline-adu", help="Instead of the run's or model's.")]
+GainOption = Annotated[float | None, typer.Option("--electrons-per-adu", help="Instead of the run's or model's.")]
+OriginOption = Annotated[
+    tuple[int, int], typer.Option("--origin-px", help="Sensor column and row of the movie's first pixel (camera ROI).")
+]
+CameraMapOption = Annotated[
+    Path | None, typer.Option("--camera-map", help="Units of each pixel, from `camera-calibrate`: sCMOS cameras.")
+]
+FocalShiftOption = Annotated[
+    float | None,
+    typer.Option("--focal-shift-factor", help="Depth in the sample per stage travel, by which z is multiplied."),
+]
+KeepRawOption = Annotated[bool, typer.Option("--keep-raw/--no-keep-raw", help="Keep the camera's frames.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command()(live)
+    app.command()(localize)
+    app.command("assign-z")(assign_z)
+    app.command()(scan)
+
+
+def live(
+    profile: ProfileOption,
+    model: ModelOption,
+    out: RunOption,
+    frames: Annotated[
+        int | None, typer.Option("--frames", "-n", min=1, help="Instead of the profile's imaging.frames.")
+    ] = None,
+    keep_raw: KeepRawOption = True,
+    hold_focus_nm: Annotated[
+        float | None,
+        typer.Option("--hold-focus-nm", min=1.0, help="Move z back when the molecules' mean z drifts by more."),
+    ] = None,
+    monitor: Annotated[bool, typer.Option("--monitor", help="Show the run in the browser while it grows.")] = False,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Stream from the camera and localise in 3D while it runs."""
+    from contextlib import nullcontext
+
+    from easyzloc_mm.acquire.live import run_live
+    from easyzloc_mm.io.output import check_output
+    from easyzloc_mm.io.profiles import load_profile
+    from easyzloc_mm.microscope.connect import connect
+    from easyzloc_mm.model.bundle import ModelBundle
+    from easyzloc_mm.monitor.serve import page_beside
+
+    loaded = load_profile(profile)
+    if hold_focus_nm is not None:
+        loaded = loaded.replace(imaging={"hold_focus_nm": hold_focus_nm})
+    check_output(out, overwrite=overwrite)
+    bundle = ModelBundle.load(model, loaded)
+    page = page_beside(out) if monitor else nullcontext()
+    with page, progress_display() as show, connect(loaded) as microscope:
+        report = run_live(
+            microscope,
+            loaded,
+            bundle,
+            out,
+            frames=frames or loaded.imaging.frames,
+            keep_raw=keep_raw,
+            overwrite=overwrite,
+            progress=show,
+        )
+    finish({"out": out, **report.as_dict()}, as_json=as_json, title="live run")
+
+
+def localize(
+    movie: Annotated[Path, typer.Argument(help="TIFF, OME-TIFF, NDTiff, OME-Zarr, Picasso .raw, or a RUN.zarr.")],
+    model: ModelOption,
+    out: RunOption,
+    pixel_size_nm: PixelSizeOption = None,
+    baseline_adu: BaselineOption = None,
+    electrons_per_adu: GainOption = None,
+    origin_px: OriginOption = (0, 0),
+    camera_map: CameraMapOption = None,
+    box_px: Annotated[int, typer.Option("--box-px", help="Side of Picasso's fitting box, odd.")] = 7,
+    min_net_gradient: Annotated[
+        float | None, typer.Option("--min-net-gradient", help="Detection threshold; found automatically.")
+    ] = None,
+    fit: Annotated[str, typer.Option("--fit", help="lq (least squares) or mle (maximum likelihood, slower).")] = "lq",
+    background_frames: Annotated[
+        int | None,
+        typer.Option("--background-frames", help="Detect on frames less their running median over so many frames."),
+    ] = None,
+    refine: Annotated[
+        bool,
+        typer.Option("--refine/--no-refine", help="Refine z, x, y by their likelihood, or network alone (faster)."),
+    ] = True,
+    focal_shift_factor: FocalShiftOption = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; one per core by default.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="Localise on the workers of this dask scheduler, tcp://HOST:8786.")
+    ] = None,
+    follow_s: Annotated[
+        float | None,
+        typer.Option("--follow", min=0.1, help="The movie is still being written; done when it has not grown so long."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was cut off, as it was begun.")
+    ] = False,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Localise a recorded movie in 3D: the live pipeline on a file."""
+    from easyzloc_mm.errors import InputError
+    from easyzloc_mm.localize.movie import localize_movie
+    from easyzloc_mm.model.bundle import ModelBundle
+
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite exclude each other: give one of them")
+    if scheduler is not None and workers is not None:
+        raise InputError("--workers and --scheduler exclude each other: a scheduler has its own workers")
+    settings = _settings(
+        box_px=box_px,
+        min_net_gradient=min_net_gradient,
+        fit=fit,
+        background_frames=background_frames,
+        refine=refine,
+        focal_shift_factor=_focal_shift(movie, focal_shift_factor),
+    )
+    bundle = ModelBundle.load(model)
+    units, camera_map = _camera(movie, bundle, baseline_adu, electrons_per_adu, camera_map)
+    with progress_display() as show:
+        report = localize_movie(
+            movie,
+            bundle,
+            out,
+            units=units,
+            pixel_size_nm=pixel_size_nm,
+            settings=settings,
+            origin_px=origin_px,
+            camera_map=camera_map,
+            workers=workers,
+            scheduler=scheduler,
+            follow_s=follow_s,
+            resume=resume,
+            overwrite=overwrite,
+            progress=show,
+        )
+    finish({"out": out, **report.as_dict()}, as_json=as_json, title="localised")
+
+
+def assign_z(
+    table: Annotated[Path, typer.Argument(help="2D table: Picasso .hdf5 or ThunderSTORM .csv.")],
+    movie: Annotated[Path, typer.Argument(help="The movie that it was made from, in any format of `localize`.")],
+    model: ModelOption,
+    out: RunOption,
+    pixel_size_nm: PixelSizeOption = None,
+    baseline_adu: BaselineOption = None,
+    electrons_per_adu: GainOption = None,
+    origin_px: OriginOption = (0, 0),
+    camera_map: CameraMapOption = None,
+    focal_shift_factor: FocalShiftOption = None,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Give z to the molecules of a 2D table that Picasso or ThunderSTORM made; its rows stay in their order."""
+    from easyzloc_mm.localize.assign_z import assign_z as run
+    from easyzloc_mm.model.bundle import ModelBundle
+
+    bundle = ModelBundle.load(model)
+    units, camera_map = _camera(movie, bundle, baseline_adu, electrons_per_adu, camera_map)
+    with progress_display() as show:
+        report = run(
+            table,
+            movie,
+            bundle,
+            out,
+            units=units,
+            pixel_size_nm=pixel_size_nm,
+            origin_px=origin_px,
+            camera_map=camera_map,
+            settings=_settings(focal_shift_factor=_focal_shift(movie, focal_shift_factor)),
+            overwrite=overwrite,
+            progress=show,
+        )
+    finish({"out": out, **report.as_dict()}, as_json=as_json, title="z assigned")
+
+
+def _camera(
+    movie: Path,
+    bundle: ModelBundle,
+    baseline_adu: float | None,
+    electrons_per_adu: float | None,
+    camera_map: Path | None,
+) -> tuple[CameraUnits, Path | None]:
+    from easyzloc_mm.errors import InputError
+    from easyzloc_mm.localize.provenance import camera_of
+
+    if (baseline_adu is not None and baseline_adu < 0) or (electrons_per_adu is not None and electrons_per_adu <= 0):
+        raise InputError("--baseline-adu must be 0 or more, --electrons-per-adu above 0: take them from the profile")
+    units, camera_map = camera_of(movie, bundle, camera_map)
+    changed = {"baseline_adu": baseline_adu, "electrons_per_adu": electrons_per_adu}
+    return units.model_copy(update={key: value for key, value in changed.items() if value is not None}), camera_map
+
+
+def _focal_shift(movie: Path, given: float | None) -> float:
+    from easyzloc_mm.localize.provenance import focal_shift_of
+
+    return focal_shift_of(movie) if given is None else given
+
+
+def _settings(**options: object) -> LocalizeSettings:
+    from pydantic import ValidationError
+
+    from easyzloc_mm.errors import InputError
+    from easyzloc_mm.profile.schema import LocalizeSettings
+
+    try:
+        return LocalizeSettings.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "box_px"
+        raise InputError(f"--{name.replace('_', '-')}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def scan(
+    profile: ProfileOption,
+    plan: Annotated[Path, typer.Option("--plan", help="Scan plan, TOML: positions or a grid.")],
+    model: ModelOption,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder: one run per field and the ledger.")],
+    keep_raw: KeepRawOption = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew instead of resuming.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Live 3D runs at many positions; a killed scan goes on where it stopped."""
+    from easyzloc_mm.acquire.scan import ScanPlan, run_scan
+    from easyzloc_mm.io.profiles import load_profile
+    from easyzloc_mm.microscope.connect import connect
+    from easyzloc_mm.model.bundle import ModelBundle
+
+    loaded = load_profile(profile)
+    scan_plan = ScanPlan.from_file(plan)
+    bundle = ModelBundle.load(model, loaded)
+    with progress_display() as show, connect(loaded) as microscope:
+        report = run_scan(
+            microscope, loaded, scan_plan, bundle, out, keep_raw=keep_raw, overwrite=overwrite, progress=show
+        )
+    finish({"out": out, **report.as_dict()}, as_json=as_json, title="scan")

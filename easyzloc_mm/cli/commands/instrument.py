@@ -1,0 +1,141 @@
+"""`profile` and `doctor`: is the description right, and is the instrument well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, finish
+from easyzloc_mm.errors import HardwareError
+
+profile_app = typer.Typer(no_args_is_help=True, help="Write, check or show a hardware profile.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.add_typer(profile_app, name="profile")
+    app.command()(doctor)
+
+
+@profile_app.command("check")
+def profile_check(
+    profile: Annotated[str, typer.Argument(help="A .toml file, or the name of a shipped profile.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Validate a profile without touching any device."""
+    from easyzloc_mm.io.profiles import load_profile
+
+    loaded = load_profile(profile)
+    summary = {
+        "profile": loaded.name,
+        "valid": True,
+        "backend": str(loaded.connection.backend),
+        "field_um": f"{loaded.camera.width_px * loaded.optics.pixel_size_nm / 1000:.1f} x "
+        f"{loaded.camera.height_px * loaded.optics.pixel_size_nm / 1000:.1f}",
+        "bead_planes": loaded.beads.planes,
+        "bead_fovs": loaded.beads.fovs,
+    }
+    finish(summary, as_json=as_json, title="profile is valid")
+
+
+@profile_app.command("show")
+def profile_show(
+    profile: Annotated[str | None, typer.Argument(help="Without it, the shipped profiles are listed.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Print every field of a profile, defaults included."""
+    from easyzloc_mm.io.profiles import load_profile, shipped_profiles
+
+    if profile is None:
+        finish({name: str(path) for name, path in shipped_profiles().items()}, as_json=as_json, title="shipped")
+        return
+    data = load_profile(profile).model_dump(mode="json")
+    if as_json:
+        finish(data, as_json=True)
+        return
+    for section, fields in data.items():
+        if isinstance(fields, dict):
+            finish(fields, as_json=False, title=section)
+        else:
+            typer.echo(f"{section}: {fields}")
+
+
+@profile_app.command("new")
+def profile_new(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Profile to write, .toml.")],
+    mm_dir: Annotated[
+        Path | None, typer.Option("--mm-dir", help="Folder of Micro-Manager, whose window is closed.")
+    ] = None,
+    config_file: Annotated[Path | None, typer.Option("--config-file", help="Its .cfg file.")] = None,
+    java: Annotated[bool, typer.Option("--java", help="Instead: ask the Micro-Manager that is open.")] = False,
+    java_port: Annotated[int, typer.Option("--java-port", help="Of its server.")] = 4827,
+    na: Annotated[float | None, typer.Option("--na", help="Numerical aperture of the objective.")] = None,
+    emission_nm: Annotated[float | None, typer.Option("--emission-nm", help="Middle of the emission filter.")] = None,
+    pixel_size_nm: Annotated[
+        float | None, typer.Option("--pixel-size-nm", help="In the sample; else Micro-Manager's.")
+    ] = None,
+    baseline_adu: Annotated[float | None, typer.Option("--baseline-adu", help="Camera offset.")] = None,
+    electrons_per_adu: Annotated[float | None, typer.Option("--electrons-per-adu", help="Camera gain.")] = None,
+    read_noise_e: Annotated[float | None, typer.Option("--read-noise-e", help="Camera read noise.")] = None,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write a profile from the connected microscope. Moves nothing; says what to check by hand."""
+    from easyzloc_mm.errors import InputError
+    from easyzloc_mm.io.output import whole_or_nothing
+    from easyzloc_mm.microscope.setup.discover import discover
+    from easyzloc_mm.microscope.setup.profile_draft import draft_profile
+    from easyzloc_mm.profile.schema import Backend, Connection, Profile
+
+    if not java and (mm_dir is None or config_file is None):
+        raise InputError("give --mm-dir and --config-file, or --java for a Micro-Manager that is open")
+    known = {
+        "na": na,
+        "emission_nm": emission_nm,
+        "pixel_size_nm": pixel_size_nm,
+        "baseline_adu": baseline_adu,
+        "electrons_per_adu": electrons_per_adu,
+        "read_noise_e": read_noise_e,
+    }
+    connection = Connection(
+        backend=Backend.JAVA if java else Backend.PYTHON,
+        mm_dir=None if java else mm_dir,
+        config_file=None if java else config_file,
+        java_port=java_port,
+    )
+    with whole_or_nothing(out, overwrite=overwrite) as draft:
+        found = discover(connection)
+        text, to_check = draft_profile(
+            found, connection, name=out.stem, known={key: value for key, value in known.items() if value is not None}
+        )
+        draft.write_text(text, encoding="utf-8")
+        Profile.from_file(draft)
+    finish(
+        {"profile": out, **found.devices, "groups": ", ".join(found.groups), "check by hand": ", ".join(to_check)},
+        as_json=as_json,
+        title="profile written",
+    )
+
+
+def doctor(
+    profile: Annotated[str, typer.Option("--profile", "-p", help="Profile to hold against the devices.")] = "demo",
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", help="Model, to see if this PC keeps up with this camera.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check versions, disk, speed, and the profile against the devices. Moves nothing."""
+    from easyzloc_mm.acquire.doctor import examine
+    from easyzloc_mm.io.profiles import load_profile
+
+    findings = examine(load_profile(profile), model=model)
+    failed = [finding for finding in findings if finding.status == "fail"]
+    if as_json:
+        finish({"healthy": not failed, "findings": [vars(finding) for finding in findings]}, as_json=True)
+    else:
+        for finding in findings:
+            typer.echo(f"{finding.status:>4}  {finding.subject}: {finding.text}")
+    if failed:
+        raise HardwareError(f"{len(failed)} check(s) failed, first: {failed[0].subject}: {failed[0].text}")

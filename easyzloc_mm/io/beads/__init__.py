@@ -1,0 +1,1 @@
+"""Bead stacks and bead data sets, in every format."""

@@ -1,0 +1,193 @@
+"""The bead data set: ROIs through focus with a z label per plane, and why each bead was kept or not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.output import whole_or_nothing
+from easyzloc_mm.typing import F32, F64, I64, U16, Bool
+
+KIND = "bead data set"
+SCHEMA_VERSION = 1
+ARRAYS = ("rois", "z_nm", "x", "y", "roi_x0", "roi_y0", "stack", "region", "accepted")
+LATER_ARRAYS = ("light", "slide_px_per_um")
+"""Arrays that older stores lack."""
+ROI_CHUNK = 16
+
+
+@dataclass(frozen=True)
+class BeadSet:
+    """Beads of one instrument.
+
+    Attributes
+    ----------
+    rois : ndarray, shape (n, P, R, R), uint16
+        ADU as the camera gave them; planes in the order of their stage position. Stacks with fewer planes than P are
+        filled up with zeros, where `z_nm` is NaN.
+    z_nm : ndarray, shape (n, P), float32
+        Label of each plane: stage position above the bead's focus. NaN where there is no plane, and for beads whose
+        focus was not found.
+    x, y : ndarray, shape (n,), float64
+        Centre of the bead in focus on the sensor, pixels. Where the place in the field is unknown, within the ROI.
+    roi_x0, roi_y0 : ndarray, shape (n,), int64
+        Sensor pixel of the ROI's first column and row.
+    stack, region : ndarray, shape (n,), int64
+        Split keys: field of view, and group of beads whose ROIs share camera pixels. No region spans two stacks.
+    accepted : ndarray, shape (n,), bool
+    reason : tuple of str
+        Why a bead was rejected; empty for accepted ones.
+    measures : DataFrame
+        What was measured of each bead (`easyzloc_mm.beads.quality.judge`); NaN where it was not.
+    units : CameraUnits
+        What turns ADU into photons.
+    pixel_size_nm : float
+        Sample-plane pixel size.
+    field_size_px : (int, int)
+        Width and height of the camera image.
+    field_known : bool
+        Whether `x`, `y` are places in the field.
+    sources : tuple of str
+        Names of the files or stores that the beads come from.
+    light : ndarray, shape (n, P), float32
+        Light of each plane relative to the one in focus, where beads bleach or the lamp drifts along the scan: divide a
+        plane's photons above background by it, or brightness is a clue to z. 1 where nobody measured it.
+    stacks : DataFrame
+        One row per stack: source, planes, z range, focus, threshold, light; empty for ready-cut ROIs.
+    slide_px_per_um : ndarray, shape (n, 2), float64
+        Common sideways motion (x, y) of all beads of the stack per um of rising z: a stage that does not rise straight.
+        No molecule moves so: cut out crops around `centres`, not around `x`, `y` alone.
+    """
+
+    rois: U16
+    z_nm: F32
+    x: F64
+    y: F64
+    roi_x0: I64
+    roi_y0: I64
+    stack: I64
+    region: I64
+    accepted: Bool
+    reason: tuple[str, ...]
+    units: CameraUnits
+    pixel_size_nm: float
+    field_size_px: tuple[int, int]
+    field_known: bool
+    sources: tuple[str, ...] = ()
+    measures: pd.DataFrame = field(default_factory=pd.DataFrame)
+    light: F32 = field(default_factory=lambda: np.empty(0, np.float32))
+    stacks: pd.DataFrame = field(default_factory=pd.DataFrame)
+    slide_px_per_um: F64 = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        if not self.light.size:
+            object.__setattr__(self, "light", np.ones(self.z_nm.shape, np.float32))
+        if not self.slide_px_per_um.size:
+            object.__setattr__(self, "slide_px_per_um", np.zeros((len(self.accepted), 2)))
+
+    def centres(self, bead: int, z_nm: ArrayLike) -> tuple[F64, F64]:
+        """Centre of a bead within its ROI at labels `z_nm`: x and y (pixels), the common sideways motion followed."""
+        slide = self.slide_px_per_um[bead][:, None] * np.atleast_1d(np.asarray(z_nm, float)) / 1000
+        return self.x[bead] - self.roi_x0[bead] + slide[0], self.y[bead] - self.roi_y0[bead] + slide[1]
+
+    def frames_per_plane(self, bead: int) -> int:
+        """How many camera frames each plane of a bead is the mean of."""
+        known = "frames_per_plane" in self.stacks
+        return int(self.stacks["frames_per_plane"].iloc[self.stack[bead]]) if known else 1
+
+    def __len__(self) -> int:
+        return len(self.accepted)
+
+    def digest(self) -> str:
+        """SHA-256 of what training sees of the data set."""
+        content = hashlib.sha256()
+        for name in (*ARRAYS, *LATER_ARRAYS):
+            content.update(np.ascontiguousarray(getattr(self, name)).tobytes())
+        content.update(repr((self.units, self.pixel_size_nm, self.field_size_px, self.field_known)).encode())
+        return content.hexdigest()
+
+
+def write_bead_set(path: Path, beads: BeadSet, *, overwrite: bool = False) -> None:
+    """Write ``beads.zarr`` (Zarr v3), whole or not at all.
+
+    Raises
+    ------
+    InputError
+        `path` exists, or its folder does not.
+    """
+    import zarr
+
+    with whole_or_nothing(Path(path), overwrite=overwrite) as draft:
+        facts = {
+            "kind": KIND,
+            "schema_version": SCHEMA_VERSION,
+            "pixel_size_nm": beads.pixel_size_nm,
+            "field_size_px": list(beads.field_size_px),
+            "field_known": beads.field_known,
+            "camera_units": beads.units.model_dump(mode="json"),
+            "reason": list(beads.reason),
+            "sources": list(beads.sources),
+            "measures": list(beads.measures.columns),
+            "stacks": json.loads(beads.stacks.to_json(orient="records", double_precision=15)),
+        }
+        root = zarr.create_group(draft, attributes={"easyzloc": facts})
+        for name in (*ARRAYS, *LATER_ARRAYS):
+            values = np.asarray(getattr(beads, name))
+            chunks = (ROI_CHUNK, *values.shape[1:]) if name == "rois" else values.shape
+            array = root.create_array(
+                name, shape=values.shape, chunks=tuple(max(1, size) for size in chunks), dtype=values.dtype
+            )
+            array[...] = values
+        measures = root.create_group("measures")
+        for column in beads.measures.columns:
+            values = beads.measures[column].to_numpy(np.float64)
+            array = measures.create_array(
+                str(column), shape=values.shape, chunks=(max(1, len(values)),), dtype="float64"
+            )
+            array[...] = values
+
+
+def read_bead_set(path: Path) -> BeadSet:
+    """Read ``beads.zarr``.
+
+    Raises
+    ------
+    InputError
+        There is none, or it was written by another version.
+    """
+    import zarr
+
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist: give a beads.zarr that `beads` or `calibrate` wrote")
+    try:
+        root: Any = zarr.open_group(path, mode="r")
+        facts: Any = root.attrs["easyzloc"]
+        if facts["kind"] != KIND:
+            raise KeyError(KIND)
+        version = facts["schema_version"]
+    except (KeyError, ValueError, TypeError, OSError):
+        raise InputError(f"{path} is no bead data set: give a beads.zarr that `beads` or `calibrate` wrote") from None
+    if version != SCHEMA_VERSION:
+        raise InputError(f"{path} has schema version {version}, not {SCHEMA_VERSION}: run `beads` again")
+    arrays = {name: np.asarray(root[name][...]) for name in (*ARRAYS, *LATER_ARRAYS) if name in root}
+    return BeadSet(
+        **arrays,
+        reason=tuple(facts["reason"]),
+        units=CameraUnits.model_validate(facts["camera_units"]),
+        pixel_size_nm=float(facts["pixel_size_nm"]),
+        field_size_px=(int(facts["field_size_px"][0]), int(facts["field_size_px"][1])),
+        field_known=bool(facts["field_known"]),
+        sources=tuple(facts["sources"]),
+        measures=pd.DataFrame({name: root[f"measures/{name}"][...] for name in facts["measures"]}),
+        stacks=pd.DataFrame(facts.get("stacks", [])),
+    )

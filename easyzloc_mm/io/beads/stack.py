@@ -1,0 +1,90 @@
+"""One bead stack as every reader gives it: pixels on demand and a table of stage readings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.typing import U16
+
+if TYPE_CHECKING:
+    import zarr
+
+NUMBERS = ("requested_z_um", "measured_z_um", "x_um", "y_um", "exposure_ms", "time_s")
+"""Columns of the stored plane table; after them stands the index of the illumination preset."""
+COLUMNS = (*NUMBERS[:5], "illumination", "time_s")
+"""Columns of `BeadStack.planes`, in order."""
+MIN_PLANES = 5
+"""A file with fewer planes is no stack through focus."""
+
+
+class StackPixels:
+    """A (z, y, x) uint16 array that is read only where it is indexed (`numpy.asarray` reads all)."""
+
+    def __init__(self, array: zarr.Array | U16, planes: int) -> None:
+        self._array = array
+        self.shape: tuple[int, int, int] = (planes, int(array.shape[1]), int(array.shape[2]))
+        self.dtype = np.dtype(np.uint16)
+        self.ndim = 3
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> U16:
+        head, *rest = key if isinstance(key, tuple) else (key,)
+        if head is Ellipsis:
+            head, rest = slice(None), [Ellipsis, *rest]
+        chosen = range(self.shape[0])[head]
+        if isinstance(chosen, range):
+            # Zarr takes no negative steps: read the covered planes, then pick.
+            low, high = (min(chosen), max(chosen) + 1) if len(chosen) else (0, 0)
+            block = np.asarray(self._array[(slice(low, high), *rest)])
+            return block[[plane - low for plane in chosen]]
+        return np.asarray(self._array[(chosen, *rest)])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype=dtype)
+
+
+@dataclass(frozen=True)
+class BeadStack:
+    """One field of view through focus.
+
+    Attributes
+    ----------
+    fov : int
+        0-based field of view within its source.
+    pixels : StackPixels, shape (z, y, x), uint16
+        ADU, cut to the complete planes; read on indexing.
+    planes : DataFrame
+        One row per plane, columns `COLUMNS`.
+    pixel_size_nm, z_step_nm : float
+        Sampling.
+    units : CameraUnits or None
+        Camera units of the profile that the stack was taken with.
+    source : Path
+        File or store.
+    full_scale_adu : int or None
+        The camera's upper end, where it is known.
+    fading_per_um : float or None
+        Relative change of the beads' light per um of rising z, where it was measured.
+    frames_per_plane : int
+        Camera frames whose mean each plane is.
+    """
+
+    fov: int
+    pixels: StackPixels
+    planes: pd.DataFrame
+    pixel_size_nm: float
+    z_step_nm: float
+    units: CameraUnits | None
+    source: Path
+    full_scale_adu: int | None = None
+    fading_per_um: float | None = None
+    frames_per_plane: int = 1

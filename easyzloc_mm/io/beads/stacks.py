@@ -1,0 +1,109 @@
+"""Open bead stacks: our own stores here, and every other source by the reader that knows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.beads.folders import TIFF, is_tiff_folder, open_other_stacks, open_tiff_folder
+from easyzloc_mm.io.beads.stack import COLUMNS, NUMBERS, BeadStack, StackPixels
+from easyzloc_mm.io.beads.tiff import open_tiff_stacks
+
+
+def open_bead_stacks(
+    path: Path, *, z_step_nm: float | None = None, pixel_size_nm: float | None = None
+) -> list[BeadStack]:
+    """Open bead stacks: a store of `BeadStackWriter`, TIFF, OME-TIFF, a folder of TIFFs, NDTiff, or another movie.
+
+    Parameters
+    ----------
+    path : Path
+        ``NAME.ome.zarr``, a TIFF file (one stack per image), a folder of such files or of one plane each, an NDTiff
+        folder (one stack per position), another OME-Zarr image or a Picasso .raw movie (frames are planes).
+    z_step_nm, pixel_size_nm : float, optional
+        Stand in for what the file does not say; they win over what it says.
+
+    Returns
+    -------
+    list of BeadStack
+        In the order of the fields of view. Stacks that were cut off end at their last complete plane.
+
+    Raises
+    ------
+    InputError
+        The source is missing, is not a bead stack, holds no complete plane, or does not say its sampling.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"bead stacks {path} do not exist: give a .ome.zarr folder, TIFF files or NDTiff")
+    sampling = {"z_step_nm": z_step_nm, "pixel_size_nm": pixel_size_nm}
+    if (path / "zarr.json").is_file() and _is_ours(path):
+        return _open_store(path, z_step_nm, pixel_size_nm)
+    if path.suffix.lower() in TIFF and path.is_file():
+        return open_tiff_stacks(path, **sampling)
+    if is_tiff_folder(path):
+        return open_tiff_folder(path, **sampling)
+    return open_other_stacks(path, **sampling)
+
+
+def _is_ours(path: Path) -> bool:
+    import zarr
+
+    try:
+        return "easyzloc" in zarr.open_group(path, mode="r").attrs
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read as a Zarr store: {error}") from None
+
+
+def _open_store(path: Path, z_step_nm: float | None, pixel_size_nm: float | None) -> list[BeadStack]:
+    import zarr
+
+    root = zarr.open_group(path, mode="r")
+    facts: Any = root.attrs["easyzloc"]
+    names = sorted((name for name in root.group_keys() if name.isdigit()), key=int)
+    if facts.get("kind") != "bead stacks":
+        raise InputError(
+            f"{path} holds {facts.get('kind', 'no bead stacks')}: give what acquire-beads or simulate beads wrote"
+        )
+    plane_group: Any = root["planes"]
+    presets = plane_group.attrs.get("illuminations", [])
+    camera = facts["profile"].get("camera")
+    known = {key: camera[key] for key in CameraUnits.model_fields if key in camera} if camera else {}
+    units = CameraUnits(**known) if known else None
+    stacks = []
+    for name in names:
+        if f"{name}/0" not in root or name not in plane_group:
+            continue  # killed between making the group and its arrays: no plane can be complete
+        rows = np.asarray(plane_group[name][:])
+        complete = int(np.argmin(np.append(np.isfinite(rows[:, -1]), False)))
+        if complete == 0:
+            continue
+        table = pd.DataFrame(rows[:complete, :-1], columns=list(NUMBERS))
+        table["illumination"] = [presets[int(index)] if index >= 0 else None for index in rows[:complete, -1]]
+        stacks.append(
+            BeadStack(
+                fov=int(name),
+                pixels=StackPixels(root[f"{name}/0"], complete),  # type: ignore[arg-type]
+                planes=table[list(COLUMNS)],
+                pixel_size_nm=float(pixel_size_nm or facts["pixel_size_nm"]),
+                z_step_nm=float(z_step_nm or facts["z_step_nm"]),
+                units=units,
+                source=path,
+                full_scale_adu=2 ** int(camera["bit_depth"]) - 1 if camera and "bit_depth" in camera else None,
+                fading_per_um=_attribute(root[name], "fading_per_um"),
+                frames_per_plane=int(facts["profile"].get("beads", {}).get("frames_per_plane", 1)),
+            )
+        )
+    if not stacks:
+        raise InputError(f"{path} holds no complete plane: it was cut off before the first one; acquire again")
+    return stacks
+
+
+def _attribute(group: Any, name: str) -> float | None:
+    value = dict(group.attrs.get("easyzloc", {})).get(name)
+    return None if value is None else float(value)

@@ -1,0 +1,244 @@
+"""Write bead stacks: one OME-Zarr image (z, y, x) per field of view and a row of stage readings per plane.
+
+Layout (OME-Zarr 0.5, Zarr v3, bioformats2raw collection): groups ``0``, ``1``, ... hold the image array
+``0`` in chunks of one plane; ``planes/0``, ``planes/1``, ... hold one float64 row per plane. A plane's row is
+written after its pixels, so a row says that its plane is complete, and a store whose writer was killed is
+readable up to the last complete plane.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.beads.stack import NUMBERS
+from easyzloc_mm.io.output import claim_stream
+from easyzloc_mm.io.zarr.ome import collection_attributes, image_attributes, series_attributes
+from easyzloc_mm.typing import U16
+
+if TYPE_CHECKING:
+    import zarr
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneRecord:
+    """What the instrument said about one plane.
+
+    Attributes
+    ----------
+    requested_z_um, measured_z_um : float
+        Where the z stage was sent, and where it reported to be after it had settled.
+    x_um, y_um : float
+        Measured stage position.
+    exposure_ms : float
+        Camera exposure.
+    illumination : str or None
+        Illumination preset.
+    time_s : float
+        When the plane was taken, seconds since the epoch.
+    """
+
+    requested_z_um: float
+    measured_z_um: float
+    x_um: float
+    y_um: float
+    exposure_ms: float
+    illumination: str | None
+    time_s: float
+
+
+class BeadStackWriter:
+    """Writes planes as they come, in place.
+
+    Parameters
+    ----------
+    path : Path
+        ``NAME.ome.zarr``.
+    profile_dump : mapping
+        The profile (``profile.model_dump(mode="json")``), kept as provenance and for its camera units.
+    pixel_size_nm, z_step_nm : float
+        Sampling.
+    shape_yx : (int, int)
+        Height and width of the camera image.
+    overwrite : bool
+        Replace an existing store.
+    provenance : mapping, optional
+        More attributes: versions, device labels.
+    planned_planes : int, optional
+        Planes of a complete stack; without it a store cannot be resumed.
+    resume : bool
+        Go on with an existing store of the same plan; stacks that are not complete are removed from it.
+
+    Raises
+    ------
+    InputError
+        `path` exists, or its folder does not; on `resume`, it holds something else or was taken by another plan.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        profile_dump: Mapping[str, Any],
+        pixel_size_nm: float,
+        z_step_nm: float,
+        shape_yx: tuple[int, int],
+        *,
+        overwrite: bool = False,
+        provenance: Mapping[str, Any] | None = None,
+        planned_planes: int | None = None,
+        resume: bool = False,
+    ) -> None:
+        import zarr
+
+        self._shape_yx = (int(shape_yx[0]), int(shape_yx[1]))
+        self._scale = {"z": z_step_nm / 1000, "y": pixel_size_nm / 1000, "x": pixel_size_nm / 1000}
+        self._images: dict[int, zarr.Array] = {}
+        self._tables: dict[int, zarr.Array] = {}
+        self._done: dict[int, int] = {}
+        self._presets: list[str] = []
+        if resume and Path(path).exists():
+            self.path = Path(path)
+            self._take_up(profile_dump)
+            return
+        self.path = claim_stream(path, overwrite=overwrite)
+        facts = {
+            "kind": "bead stacks",
+            "pixel_size_nm": float(pixel_size_nm),
+            "z_step_nm": float(z_step_nm),
+            "profile": dict(profile_dump),
+            "planned_planes": planned_planes,
+            "provenance": dict(provenance or {}),
+        }
+        self._root = zarr.create_group(self.path, attributes=collection_attributes(easyzloc=facts))
+        self._ome = self._root.create_group("OME", attributes=series_attributes([]))
+        self._plane_group = self._root.create_group("planes", attributes={"columns": [*NUMBERS, "illumination"]})
+
+    def _take_up(self, profile_dump: Mapping[str, Any]) -> None:
+        """Open an existing store and drop its unfinished stacks: their beads are bleached by then."""
+        import zarr
+
+        try:
+            root: Any = zarr.open_group(self.path, mode="r+")
+            facts: Any = root.attrs["easyzloc"]
+            if facts["kind"] != "bead stacks":
+                raise KeyError("kind")
+        except (KeyError, ValueError, TypeError, OSError):
+            raise InputError(f"{self.path} holds no bead stacks to go on with: choose another --out") from None
+        for section in ("beads", "camera", "optics"):
+            before, now = facts["profile"].get(section, {}), dict(profile_dump.get(section, {}))
+            changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+            if changed:
+                raise InputError(
+                    f"{self.path} was begun with another {section}.{changed[0]} ({before.get(changed[0])}, now "
+                    f"{now.get(changed[0])}): set it back, or start anew with another --out"
+                )
+        # No stack was begun before the groups of all stacks were there.
+        self._root, self._ome = root, root["OME"]
+        plane_group: Any = root["planes"]
+        self._plane_group = plane_group
+        self._presets = list(plane_group.attrs.get("illuminations", []))
+        if not facts.get("planned_planes"):
+            raise InputError(f"{self.path} does not say how many planes a complete stack has: it cannot be resumed")
+        planned = int(facts["planned_planes"])
+        for name in sorted((name for name in root.group_keys() if name.isdigit()), key=int):
+            rows = np.asarray(plane_group[name][:]) if name in plane_group else np.empty((0, 1))
+            done = int(np.isfinite(rows[:, -1]).sum())
+            if done < planned:
+                del root[name]
+                if name in self._plane_group:
+                    del self._plane_group[name]
+                continue
+            self._images[int(name)], self._tables[int(name)] = root[f"{name}/0"], plane_group[name]
+            self._done[int(name)] = done
+        self._ome.attrs.update(series_attributes([str(known) for known in self._images]))
+
+    @property
+    def planes_done(self) -> dict[int, int]:
+        """Complete planes of each field of view."""
+        return dict(self._done)
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """What `note` kept."""
+        facts: Any = self._root.attrs["easyzloc"]
+        return dict(facts.get("progress", {}))
+
+    def note(self, progress: Mapping[str, Any]) -> None:
+        """Keep what an interrupted acquisition needs to go on."""
+        facts: Any = self._root.attrs["easyzloc"]
+        self._root.attrs.update({"easyzloc": {**facts, "progress": dict(progress)}})
+
+    def add_fov(self, fov: int, planes: int) -> None:
+        """Make room for one stack of `planes` planes, which are then written from 0 upwards."""
+        from zarr.codecs import BloscCodec, BloscShuffle
+
+        name = str(fov)
+        group = self._root.create_group(name, attributes=image_attributes(f"beads {name}", "zyx", self._scale))
+        self._images[fov] = group.create_array(
+            "0",
+            shape=(planes, *self._shape_yx),
+            chunks=(1, *self._shape_yx),
+            dtype="uint16",
+            compressors=BloscCodec(cname="zstd", clevel=1, shuffle=BloscShuffle.bitshuffle),
+            dimension_names=("z", "y", "x"),
+        )
+        self._tables[fov] = self._plane_group.create_array(
+            name,
+            shape=(planes, len(NUMBERS) + 1),
+            chunks=(1, len(NUMBERS) + 1),
+            dtype="float64",
+            fill_value=math.nan,
+        )
+        self._done[fov] = 0
+        self._ome.attrs.update(series_attributes([str(known) for known in self._images]))
+
+    def write_plane(self, fov: int, plane: int, image: U16, record: PlaneRecord) -> None:
+        """Write a plane's pixels, then its row."""
+        if image.shape != self._shape_yx or image.dtype != np.uint16:
+            raise ValueError(f"a plane is uint16 {self._shape_yx}, not {image.dtype} {image.shape}")
+        if plane != self._done[fov]:
+            raise ValueError(f"planes are written in order: expected {self._done[fov]}, got {plane}")
+        self._images[fov][plane] = image
+        self._tables[fov][plane] = np.array(
+            [*(getattr(record, name) for name in NUMBERS), self._preset_index(record.illumination)],
+            dtype=np.float64,
+        )
+        self._done[fov] = plane + 1
+
+    def note_fading(self, fov: int, fading_per_um: float) -> None:
+        """Keep how the light changed along a stack."""
+        if math.isfinite(fading_per_um):
+            self._root[str(fov)].attrs.update({"easyzloc": {"fading_per_um": float(fading_per_um)}})
+
+    def _preset_index(self, illumination: str | None) -> int:
+        if illumination is None:
+            return -1
+        if illumination not in self._presets:
+            self._presets.append(illumination)
+            self._plane_group.attrs.update({"illuminations": list(self._presets)})
+        return self._presets.index(illumination)
+
+    def close(self) -> None:
+        """Cut unfinished stacks to their complete planes, so that every reader sees only real ones."""
+        for fov, done in list(self._done.items()):
+            if done == 0:
+                del self._root[str(fov)], self._plane_group[str(fov)], self._images[fov], self._done[fov]
+            elif done < self._images[fov].shape[0]:
+                self._images[fov].resize((done, *self._shape_yx))
+                self._tables[fov].resize((done, len(NUMBERS) + 1))
+        self._ome.attrs.update(series_attributes([str(known) for known in self._images]))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,95 @@
+"""Camera maps, ``camera.zarr``: baseline, gain and read noise of every pixel of an sCMOS camera."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from easyzloc_mm.camera.response import MAPS, PixelUnits
+from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.io.output import whole_or_nothing
+from easyzloc_mm.profile.schema import Camera
+
+KIND = "camera map"
+SCHEMA_VERSION = 1
+ALIKE = 1.25
+"""A map and the profile's own gain that differ by more are not of the same camera."""
+
+
+def write_camera_map(
+    path: Path, maps: PixelUnits, facts: Mapping[str, Any] | None = None, *, overwrite: bool = False
+) -> None:
+    """Write maps (Zarr v3, an array each of `MAPS`), with `facts` as attributes.
+
+    Raises
+    ------
+    InputError
+        `path` exists, or its folder does not.
+    """
+    import zarr
+
+    with whole_or_nothing(Path(path), overwrite=overwrite) as draft:
+        attributes = {"kind": KIND, "schema_version": SCHEMA_VERSION, **(facts or {})}
+        root = zarr.create_group(draft, attributes={"easyzloc": attributes})
+        for name in MAPS:
+            values = getattr(maps, name)
+            root.create_array(name, shape=values.shape, chunks=values.shape, dtype=values.dtype)[...] = values
+
+
+def read_camera_map(path: Path) -> PixelUnits:
+    """Read maps that `camera-calibrate` wrote.
+
+    Raises
+    ------
+    InputError
+        There are none, or they hold values that cannot be.
+    """
+    import zarr
+
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"camera map {path} does not exist: write one with `camera-calibrate`, or leave it out")
+    try:
+        root: Any = zarr.open_group(path, mode="r")
+        facts: Any = root.attrs["easyzloc"]
+        if (facts["kind"], facts["schema_version"]) != (KIND, SCHEMA_VERSION):
+            raise ValueError(f"it is a {facts['kind']} of schema version {facts['schema_version']}")
+        maps = {name: np.asarray(root[name][...], np.float32) for name in MAPS}
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise InputError(f"{path} is no camera map ({error}): give the --out of `camera-calibrate`") from None
+    sound = len({values.shape for values in maps.values()}) == 1 and maps["baseline_adu"].ndim == 2
+    if not sound or not all(np.isfinite(values).all() for values in maps.values()):
+        raise InputError(f"camera map {path} has unlike sizes or values that are no numbers: measure it again")
+    if maps["electrons_per_adu"].min() <= 0 or maps["read_noise_e"].min() < 0:
+        raise InputError(f"camera map {path} has gains of 0 or less, or negative read noise: measure it again")
+    return PixelUnits(**maps)
+
+
+def check_camera_map(camera: Camera) -> None:
+    """Read the map that a profile names, before anything moves; do nothing where it names none.
+
+    Raises
+    ------
+    InputError
+        It is missing, is no map, or is not of this camera's size.
+    """
+    if camera.map is None:
+        return
+    pixels = read_camera_map(camera.map)
+    if pixels.shape != (camera.height_px, camera.width_px):
+        raise InputError(
+            f"camera.map {camera.map} has {pixels.shape[1]} x {pixels.shape[0]} px, but camera.width_px x height_px is "
+            f"{camera.width_px} x {camera.height_px}: measure it with this camera ROI (`camera-calibrate`)"
+        )
+    typical = float(np.median(pixels.electrons_per_adu))
+    if not 1 / ALIKE < typical / camera.electrons_per_adu < ALIKE:
+        warnings.warn(
+            f"camera.map {camera.map} has {typical:.3g} electrons per count and camera.electrons_per_adu is "
+            f"{camera.electrons_per_adu:g}: copy the units that `camera-calibrate` printed into the profile",
+            EasyZlocWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,298 @@
+"""Localisation tables: group ``localizations/`` of a ``RUN.zarr``, one 1-D array per column.
+
+Rows beyond the group's attribute ``n_committed`` are undefined. It is written after the rows that it counts,
+each file is put in place whole, and rows that were committed are never changed: a reader never sees a torn
+row, and a writer that was killed loses at most what it had not flushed (a third of a second). ``frames_committed``
+changes in the same step: every row of an earlier frame is committed, so that work can go on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.zarr.chunks import ChunkedArray, update_node
+
+COLUMNS_2D = (
+    "frame", "x", "y", "photons", "sx", "sy", "bg", "lpx", "lpy", "ellipticity", "net_gradient",
+)  # fmt: skip
+"""Columns of every table, Picasso's names and units: frame; px for x, y, sx, sy, lpx, lpy; photons, bg."""
+COLUMNS_Z = ("z", "lpz", "z_flag")
+"""Further columns of a 3D table: nm, nm, bit field."""
+CHUNK_ROWS = 16384
+FIRST_CAPACITY = 64 * CHUNK_ROWS
+FLUSH_S = 0.3
+GROUP = "localizations"
+FACTS = "easyzloc"
+"""Root attribute under which a run's provenance stands."""
+
+
+def column_dtype(name: str, given: np.dtype[Any] | None = None) -> np.dtype[Any]:
+    """Return the dtype of a column: frame uint32, z_flag uint8, others of the contract float32.
+
+    Columns that only other programs know (Picasso's ``group``) keep the dtype that they were `given`.
+    """
+    if name in COLUMNS_2D or name in COLUMNS_Z or given is None:
+        return np.dtype({"frame": "u4", "z_flag": "u1"}.get(name, "f4"))
+    return given
+
+
+class LocalizationWriter:
+    """Appends rows to the table of a run; use it from one thread.
+
+    Parameters
+    ----------
+    path : Path
+        ``RUN.zarr``; made if it is not there, and it may already hold the run's frames.
+    attributes : mapping
+        Provenance: pixel size, sensor size, camera units, model, versions. Plain JSON values.
+    columns : sequence of str
+        Columns of the table; those of the first `append` if not given.
+
+    Raises
+    ------
+    InputError
+        The store already holds a table.
+    """
+
+    def __init__(self, path: Path, attributes: Mapping[str, Any], *, columns: Sequence[str] | None = None) -> None:
+        import zarr
+
+        self.path = Path(path)
+        root = zarr.open_group(self.path, mode="a")
+        if GROUP in root:
+            raise InputError(f"{path} already holds localisations: choose another --out, or add --overwrite")
+        found: Any = root.attrs.get(FACTS, {})
+        self._facts: dict[str, Any] = {**found, "kind": "run", **attributes}
+        update_node(self.path, {FACTS: self._facts})
+        self._group = root.create_group(GROUP, attributes={"n_committed": 0, "frames_committed": 0, "columns": []})
+        self._columns: dict[str, ChunkedArray] = {}
+        self._tail: dict[str, NDArray[Any]] = {}
+        self._rows = self._committed = 0
+        self._frames = self._frames_committed = 0
+        self._flushed_s = time.monotonic()
+        if columns is not None:
+            self._make_columns(columns)
+
+    @property
+    def rows(self) -> int:
+        """Rows appended so far."""
+        return self._rows
+
+    @property
+    def n_committed(self) -> int:
+        """Rows that a reader sees."""
+        return self._committed
+
+    @classmethod
+    def resume(cls, path: Path) -> LocalizationWriter:
+        """Go on with a table that was cut off: after its last committed row, from frame `frames_committed`.
+
+        Raises
+        ------
+        InputError
+            There is no table.
+        """
+        import zarr
+
+        writer = cls.__new__(cls)
+        writer.path = Path(path)
+        try:
+            root = zarr.open_group(writer.path, mode="r+")
+            group: Any = root[GROUP]
+            rows, frames = int(group.attrs["n_committed"]), int(group.attrs["frames_committed"])
+            names = list(group.attrs["columns"])
+        except (KeyError, ValueError, OSError, TypeError) as error:
+            raise InputError(
+                f"{path} holds no table that could be gone on with: leave out --resume ({error})"
+            ) from None
+        facts: Any = root.attrs.get(FACTS, {})
+        writer._facts, writer._group = dict(facts), group
+        writer._rows = writer._committed = rows
+        writer._frames = writer._frames_committed = frames
+        writer._flushed_s = time.monotonic()
+        writer._columns, writer._tail = {}, {}
+        for name in names:
+            column = ChunkedArray.open(writer.path / GROUP / name)
+            if column.shape[0] < FIRST_CAPACITY:
+                column.resize((FIRST_CAPACITY,))
+            writer._columns[name] = column
+            last = rows // CHUNK_ROWS
+            writer._tail[name] = column.read((last,)) if rows % CHUNK_ROWS else np.zeros(CHUNK_ROWS, column_dtype(name))
+        return writer
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Provenance so far."""
+        return dict(self._facts)
+
+    @property
+    def everything_committed(self) -> bool:
+        """Whether a reader sees all that was appended."""
+        return (self._rows, self._frames) == (self._committed, self._frames_committed)
+
+    @property
+    def frames_committed(self) -> int:
+        """Rows of frames before this one are on disk."""
+        return self._frames_committed
+
+    def append(self, rows: pd.DataFrame, *, frames_done: int | None = None) -> None:
+        """Add rows; they are on disk when a chunk is full, or about a third of a second later (`flush_if_due`).
+
+        Parameters
+        ----------
+        rows : DataFrame
+            All finite.
+        frames_done : int, optional
+            With these rows, every frame before this one is done.
+
+        Raises
+        ------
+        ValueError
+            A value is not finite, or the columns differ from those of earlier rows: both are the caller's
+            mistakes, since Picasso silently drops rows with NaN.
+        """
+        if not self._columns:
+            self._make_columns([str(name) for name in rows.columns], dict(rows.dtypes))
+        if set(rows.columns) != set(self._columns):
+            raise ValueError(f"the table has columns {list(self._columns)}, not {list(rows.columns)}")
+        values = {name: rows[name].to_numpy() for name in self._columns}
+        broken = [name for name, column in values.items() if not np.isfinite(column).all()]
+        if broken:
+            raise ValueError(f"localisations must be finite; {', '.join(broken)} are not")
+        if frames_done is not None:
+            self._frames = frames_done
+        start = 0
+        while start < len(rows):
+            offset = self._rows % CHUNK_ROWS
+            count = min(len(rows) - start, CHUNK_ROWS - offset)
+            for name, column in values.items():
+                self._tail[name][offset : offset + count] = column[start : start + count]
+            self._rows += count
+            start += count
+            if self._rows % CHUNK_ROWS == 0:
+                self._write_tail(self._rows // CHUNK_ROWS - 1)
+        self.flush_if_due()
+
+    def flush_if_due(self) -> None:
+        """Commit what was appended if the last commit is `FLUSH_S` ago; call it when no rows come, too."""
+        if time.monotonic() - self._flushed_s >= FLUSH_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Commit every row appended so far."""
+        self._flushed_s = time.monotonic()
+        if self.everything_committed:
+            return
+        if self._rows % CHUNK_ROWS and self._rows != self._committed:
+            self._write_tail(self._rows // CHUNK_ROWS)
+        update_node(self.path / GROUP, {"n_committed": self._rows, "frames_committed": self._frames})
+        self._committed, self._frames_committed = self._rows, self._frames
+
+    def update_attributes(self, **attributes: object) -> None:
+        """Change provenance, for instance the number of frames once it is known."""
+        self._facts.update(attributes)
+        update_node(self.path, {FACTS: self._facts})
+
+    def close(self) -> None:
+        """Commit the rest and cut the arrays to their rows, so that every Zarr reader sees only real ones."""
+        if not self._columns:
+            self._make_columns(COLUMNS_2D)
+        self.flush()
+        for column in self._columns.values():
+            column.resize((self._rows,))
+
+    def _make_columns(self, names: Sequence[str], given: Mapping[str, Any] | None = None) -> None:
+        for name in names:
+            dtype = column_dtype(name, (given or {}).get(name))
+            self._columns[name] = ChunkedArray(
+                self._group,
+                name,
+                shape=(FIRST_CAPACITY,),
+                chunks=(CHUNK_ROWS,),
+                dtype=dtype,
+                dimension_names=("row",),
+            )
+            self._tail[name] = np.zeros(CHUNK_ROWS, dtype)
+        update_node(self.path / GROUP, {"columns": list(names)})
+
+    def _write_tail(self, chunk: int) -> None:
+        for name, column in self._columns.items():
+            if (chunk + 1) * CHUNK_ROWS > column.shape[0]:
+                column.resize((2 * column.shape[0],))
+            column.write((chunk,), self._tail[name])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_localizations(
+    path: Path, *, first_row: int = 0, rows: int | None = None, columns: Sequence[str] | None = None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read the committed rows of a run, also while it is being written or after its writer was killed.
+
+    Parameters
+    ----------
+    path : Path
+        ``RUN.zarr``.
+    first_row : int
+        Leave out the rows before this one, which a reader that follows a run has already.
+    rows : int, optional
+        Read no more than these; all if not given.
+    columns : sequence of str, optional
+        Read only these of the table's columns; all if not given.
+
+    Returns
+    -------
+    table : DataFrame
+        Columns `COLUMNS_2D`, and `COLUMNS_Z` where the run is 3D.
+    attributes : dict
+        Provenance as `LocalizationWriter` was given it.
+
+    Raises
+    ------
+    InputError
+        There is no such run.
+    """
+    import zarr
+
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist: give a RUN.zarr that live, localize or scan wrote")
+    try:
+        root = zarr.open_group(path, mode="r")
+        group: Any = root[GROUP]
+        total = int(group.attrs["n_committed"])
+        names = list(group.attrs["columns"])
+    except (KeyError, ValueError, OSError, TypeError) as error:
+        raise InputError(
+            f"{path} holds no localisations: give a RUN.zarr that live, localize or scan wrote ({error})"
+        ) from None
+    first_row = min(first_row, total)
+    last_row = total if rows is None else min(total, first_row + rows)
+    wanted = [name for name in names if columns is None or name in columns]
+    values = {name: group[name][first_row:last_row] for name in wanted}
+    if not names:
+        values = {name: np.empty(0, column_dtype(name)) for name in COLUMNS_2D}
+    facts: Any = root.attrs.get(FACTS, {})
+    return pd.DataFrame(values), dict(facts)
+
+
+def update_run(path: Path, **attributes: object) -> None:
+    """Change provenance of a run whose writer is closed."""
+    found = json.loads((Path(path) / "zarr.json").read_text(encoding="utf-8"))["attributes"].get(FACTS, {})
+    update_node(Path(path), {FACTS: {**found, **attributes}})

@@ -1,0 +1,1 @@
+"""Localisation tables of every program."""

@@ -1,0 +1,1 @@
+"""Zarr v3 arrays and OME metadata, written while others read."""

@@ -1,0 +1,52 @@
+"""What makes a localiser, small enough to be sent to another process."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.profile.schema import LocalizeSettings
+
+MOST_LIVE_WORKERS = 4
+"""More would only take processor time from the camera's own program."""
+
+
+@dataclass(frozen=True)
+class LocalizerSettings:
+    """How frames become localisations.
+
+    Attributes
+    ----------
+    model : Path
+        Model bundle.
+    units : CameraUnits
+        Of the camera that took the frames.
+    localize : LocalizeSettings
+        Box, fit and background.
+    origin_px : tuple of int
+        Sensor column and row of the frames' first pixel: not 0, 0 when the camera's ROI was cut.
+    camera_map : Path, optional
+        Units of each pixel of the sensor (`store.camera_map`), in place of `units`.
+    """
+
+    model: Path
+    units: CameraUnits
+    localize: LocalizeSettings
+    origin_px: tuple[int, int] = (0, 0)
+    camera_map: Path | None = None
+
+
+def live_workers() -> int:
+    """Return the number of processes beside a camera: one core is left to it, except on a PC with two.
+
+    There it gets what it needs all the same: workers have a lower priority.
+    """
+    cores = os.cpu_count() or 1
+    return min(max(cores - 1, min(cores, 2)), MOST_LIVE_WORKERS)
+
+
+def offline_workers() -> int:
+    """Return the number of processes for a file: every core works."""
+    return os.cpu_count() or 1

@@ -1,0 +1,1 @@
+"""Spots in frames, and what a Gaussian fit says of them."""

@@ -1,0 +1,39 @@
+"""Frames as a camera would give them whose pixels were all alike: spots are detected on these where there is a map.
+
+Detection looks at differences between neighbouring pixels, and the fixed pattern of an sCMOS chip has those too.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from easyzloc_mm.camera.response import CameraUnits, PixelUnits
+from easyzloc_mm.typing import U16
+
+
+def levelled(frames: U16, pixels: PixelUnits, units: CameraUnits) -> U16:
+    """Give the counts of a camera with `units` everywhere for the same light, rounded to whole counts.
+
+    Parameters
+    ----------
+    frames : ndarray, shape (T, Y, X), uint16
+        ADU.
+    pixels : PixelUnits
+        Of each pixel of these frames.
+    units : CameraUnits
+        Of the whole chip.
+    """
+    out = np.empty_like(frames, np.uint16)
+    ratio = pixels.electrons_per_adu / np.float32(units.electrons_per_adu)
+    for frame, level in zip(frames, out, strict=True):
+        _level(frame, pixels.baseline_adu, ratio, np.float32(units.baseline_adu), level)
+    return out
+
+
+@numba.njit(nogil=True, cache=True)
+def _level(frame, baseline, ratio, pedestal, out):  # type: ignore[no-untyped-def]
+    for y in range(frame.shape[0]):
+        for x in range(frame.shape[1]):
+            value = (np.float32(frame[y, x]) - baseline[y, x]) * ratio[y, x] + pedestal + np.float32(0.5)
+            out[y, x] = np.uint16(min(max(value, np.float32(0)), np.float32(65535)))

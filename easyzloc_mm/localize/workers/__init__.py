@@ -1,0 +1,1 @@
+"""Processes that localise blocks of frames, here or on a cluster."""

@@ -1,0 +1,1 @@
+"""The localisation table: read, filtered, linked."""

@@ -1,0 +1,1 @@
+"""A microscope that nobody has described yet, and the profile held against it."""

@@ -1,0 +1,113 @@
+"""A first profile for a microscope: the commented template, filled in with what the instrument says of itself."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from easyzloc_mm.io.profiles import shipped_profiles
+from easyzloc_mm.microscope.setup.discover import Discovered
+from easyzloc_mm.profile.schema import Connection
+
+XY_REACH_UM, Z_REACH_UM = 1000.0, 5.0
+"""Limits around where the stages stand: narrow, since nobody has said where metal begins."""
+LIGHT_WORDS = ("laser", "light", "illum", "led", "power", "excitation")
+BITS = range(8, 17)
+BY_HAND = {
+    "optics": ("na", "immersion_index", "sample_index", "emission_nm", "pixel_size_nm"),
+    "camera": ("baseline_adu", "electrons_per_adu", "read_noise_e"),
+}
+"""What no device tells, by section."""
+
+Value = str | float | int | None
+
+
+def draft_profile(
+    found: Discovered,
+    connection: Connection,
+    *,
+    name: str,
+    known: dict[str, float],
+) -> tuple[str, list[str]]:
+    """Fill the template in.
+
+    Parameters
+    ----------
+    found : Discovered
+        What the microscope said.
+    connection : Connection
+        How it was reached.
+    name : str
+        Of the profile.
+    known : dict of str to float
+        Values that only a person knows, by field: ``na``, ``emission_nm``, ``pixel_size_nm``, ...
+
+    Returns
+    -------
+    text : str
+        The profile, TOML, with the template's comments.
+    to_check : list of str
+        Fields whose values are the template's and not this microscope's.
+    """
+    at = found.position
+    pixel_nm = known.get("pixel_size_nm", found.pixel_size_nm)
+    values: dict[str, dict[str, Value]] = {
+        "": {"name": name, "description": "written by easyzloc-mm profile new"},
+        "connection": {
+            "backend": str(connection.backend),
+            "mm_dir": str(connection.mm_dir) if connection.mm_dir else None,
+            "config_file": str(connection.config_file) if connection.config_file else None,
+            "java_port": connection.java_port,
+        },
+        "devices": {
+            **dict.fromkeys(("shutter", "illumination_group")),
+            **found.devices,
+            "illumination_group": light_group(found),
+        },
+        "optics": {**({"pixel_size_nm": round(pixel_nm, 3)} if pixel_nm else {})},
+        "camera": {
+            "width_px": found.width_px,
+            "height_px": found.height_px,
+            **({"bit_depth": found.bit_depth} if found.bit_depth in BITS else {}),
+        },
+        "limits": {
+            f"{axis}_{end}_um": round(centre + sign * reach, 3)
+            for axis, centre, reach in (("x", at.x_um, XY_REACH_UM), ("y", at.y_um, XY_REACH_UM),
+                                        ("z", at.z_um, Z_REACH_UM))
+            for end, sign in (("min", -1), ("max", 1))
+        },
+    }  # fmt: skip
+    for section, fields in BY_HAND.items():
+        values[section] |= {field: known[field] for field in fields if field in known}
+    template = shipped_profiles()["template"].read_text(encoding="utf-8")
+    lines, section = [], ""
+    for line in template.splitlines():
+        header = re.fullmatch(r"\[(\w+)\]", line)
+        if header:
+            section = header[1]
+        lines.append(_filled(line, values.get(section, {})))
+    to_check = [f"{part}.{field}" for part, fields in BY_HAND.items() for field in fields if field not in values[part]]
+    return "\n".join(lines[_first_key(lines) :]) + "\n", [*to_check, "limits"]
+
+
+def light_group(found: Discovered) -> str | None:
+    """Guess the configuration group that switches the light: the first whose name says so."""
+    named = [group for group in found.groups if any(word in group.lower() for word in LIGHT_WORDS)]
+    return named[0] if named else None
+
+
+def _first_key(lines: list[str]) -> int:
+    # What the template says about copying it makes no sense in a copy.
+    return next(index for index, line in enumerate(lines) if line.startswith("name"))
+
+
+def _filled(line: str, values: dict[str, Value]) -> str:
+    """Put this microscope's value into a line; comment the line out where the microscope has nothing of the kind."""
+    match = re.fullmatch(r"(?:# )?(\w+) = (?:\"[^\"]*\"|'[^']*'|[^#\s]+)(\s*#.*)?", line)
+    if match is None or match[1] not in values:
+        return line
+    value = values[match[1]]
+    if value is None:
+        return f"# {match[1]} = (none)"
+    # JSON's strings and numbers are TOML's too.
+    return f"{match[1]} = {json.dumps(value)}{match[2] or ''}"

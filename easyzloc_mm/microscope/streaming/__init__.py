@@ -1,0 +1,1 @@
+"""Frames while they come."""

@@ -1,0 +1,117 @@
+"""Frames out of MMCore's sequence buffer: counted, gap-checked, every wait with a deadline."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from easyzloc_mm.errors import HardwareError
+from easyzloc_mm.microscope.deadlines import device_words, from_device, within
+from easyzloc_mm.typing import U16, Frame
+
+BLOCK_FRAMES = 10_000
+"""A longer run is made of several sequences."""
+POLL_S = 0.001
+FIRST_FRAME_S = 20.0
+FRAME_S = 5.0
+STOP_S = 10.0
+CREDIBLE_LAG_S = 600.0
+"""A frame that seems to have waited longer in the buffer met a clock change."""
+
+Pixels = Callable[[Any], U16]
+
+
+def stream_frames(core: Any, frames: int, exposure_ms: float, stop: threading.Event, pixels: Pixels) -> Iterator[Frame]:
+    """Run the camera for `frames` frames and yield them.
+
+    The buffer is never allowed to overwrite itself (``stop_on_overflow``): when the consumer is too slow for
+    too long the camera stops, what is in the buffer is still yielded, and then the error is raised. Frames
+    that MMCore's ``ImageNumber`` shows to be missing leave a gap in `Frame.index`, reported at the end.
+
+    Raises
+    ------
+    HardwareError
+        Overflow, missing frames, a camera that stopped early, failed or fell silent.
+    """
+    lost: list[int] = []
+    done = 0
+    while done < frames and not stop.is_set():
+        block = min(BLOCK_FRAMES, frames - done)
+        yield from _sequence(core, block, done, exposure_ms, stop, pixels, lost)
+        done += block
+    if lost:
+        shown = ", ".join(map(str, lost[:5])) + (", ..." if len(lost) > 5 else "")
+        raise HardwareError(
+            f"{len(lost)} of {frames} frames were lost on the way from the camera (frame {shown}); the rest "
+            "is kept. Close other programs, or raise connection.buffer_size_mb"
+        )
+
+
+def _sequence(
+    core: Any,
+    frames: int,
+    first: int,
+    exposure_ms: float,
+    stop: threading.Event,
+    pixels: Pixels,
+    lost: list[int],
+) -> Iterator[Frame]:
+    expected = 0
+    patience = max(FRAME_S, 5 * exposure_ms / 1000)
+    # Without a camera label: the overload with one may not initialise the buffer after an ROI change.
+    within(FIRST_FRAME_S, "starting the camera", lambda: core.start_sequence_acquisition(frames, 0, True))
+    deadline = time.monotonic() + FIRST_FRAME_S + patience
+    try:
+        while expected < frames:
+            if stop.is_set() and core.is_sequence_running():
+                within(STOP_S, "stopping the camera", core.stop_sequence_acquisition)
+            # Asked before the count: a frame that comes in between is then still seen.
+            running = core.is_sequence_running()
+            if core.get_remaining_image_count() > 0:
+                image = core.pop_next_tagged_image()
+                now = time.monotonic()
+                number = int(image.tags.get("ImageNumber", expected))
+                if number < expected:
+                    raise HardwareError(f"frame {first + number} came twice: the camera's numbering cannot be trusted")
+                lost.extend(range(first + expected, first + number))
+                expected = number + 1
+                yield Frame(first + number, pixels(image.pix), now - _waited_s(image.tags))
+                deadline = time.monotonic() + patience
+            elif not running:
+                break
+            elif time.monotonic() > deadline:
+                raise HardwareError(
+                    f"the camera sent nothing for {patience:.0f} s after frame {first + expected}: "
+                    "check its trigger mode and its cable"
+                )
+            else:
+                time.sleep(POLL_S)
+        overflowed = core.is_buffer_overflowed()
+    except Exception as error:
+        if not from_device(error):
+            raise
+        raise HardwareError(f"the camera failed after frame {first + expected}: {device_words(error)}") from error
+    finally:
+        if core.is_sequence_running():
+            within(STOP_S, "stopping the camera", core.stop_sequence_acquisition)
+    if expected >= frames or stop.is_set():
+        return
+    if overflowed:
+        raise HardwareError(
+            f"MMCore's image buffer overflowed after frame {first + expected}: this computer did not keep "
+            "up. Raise connection.buffer_size_mb, or use a longer exposure"
+        )
+    raise HardwareError(f"the camera stopped by itself after {first + expected} of {first + frames} frames")
+
+
+def _waited_s(tags: Any) -> float:
+    """How long a frame lay in MMCore's buffer, from its own time stamp; 0 when that does not tell."""
+    try:
+        lag = (datetime.now() - datetime.fromisoformat(str(tags["TimeReceivedByCore"]))).total_seconds()
+    except (KeyError, ValueError):
+        return 0.0
+    return lag if math.isfinite(lag) and 0 <= lag < CREDIBLE_LAG_S else 0.0

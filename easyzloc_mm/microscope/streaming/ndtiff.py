@@ -1,0 +1,214 @@
+"""Frames that Micro-Manager itself writes to disk as NDTiff, read as they appear.
+
+The pycromanager bridge moves about 100 MB/s at best. A faster camera's frames are written by Micro-Manager and picked
+up from its files: the index grows by one record per finished image.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from easyzloc_mm.errors import HardwareError
+from easyzloc_mm.profile.schema import Backend, Profile
+from easyzloc_mm.typing import U16, Frame
+
+BRIDGE_MB_S = 80.0
+"""What the bridge takes for hours with something in hand; beyond it frames go over the disk."""
+POLL_S = 0.02
+FIRST_FRAME_S = 60.0
+FRAME_S = 5.0
+FINISH_S = 60.0
+COUNTS = {0: np.uint8, 1: np.uint16, 3: np.uint16, 4: np.uint16, 5: np.uint16, 6: np.uint16}
+"""NDTiff's pixel types that are camera counts: 8 bit, 16 bit, and 10, 12, 14, 11 bit in 16."""
+AXIS = "time"
+INDEX = "NDTiff.index"
+
+Pixels = Callable[[Any], U16]
+
+
+def frames_go_over_disk(profile: Profile) -> bool:
+    """Whether this camera is too fast for the bridge and the profile says where frames may be written instead."""
+    return (
+        profile.connection.backend is Backend.JAVA
+        and profile.connection.java_stream_dir is not None
+        and _rate_mb_s(profile) > BRIDGE_MB_S
+    )
+
+
+def way_of_frames(profile: Profile) -> str:
+    """Say how frames come from the camera, and what to do where that may be too slow."""
+    if profile.connection.backend is not Backend.JAVA:
+        return "MMCore's buffer"
+    rate = _rate_mb_s(profile)
+    if frames_go_over_disk(profile):
+        return f"NDTiff in {profile.connection.java_stream_dir} ({rate:.0f} MB/s is too much for the bridge)"
+    if rate > BRIDGE_MB_S:
+        return (
+            f"the bridge, which may lose frames at {rate:.0f} MB/s: set connection.java_stream_dir, a longer exposure, "
+            "or a smaller ROI"
+        )
+    return f"the bridge ({rate:.0f} MB/s)"
+
+
+def _rate_mb_s(profile: Profile) -> float:
+    camera = profile.camera
+    return 2 * camera.width_px * camera.height_px / (profile.imaging.exposure_ms / 1000) / 1e6
+
+
+def stream_over_disk(profile: Profile, frames: int, stop: threading.Event, pixels: Pixels) -> Iterator[Frame]:
+    """Let Micro-Manager write `frames` frames as NDTiff, yield them as they appear, and remove the files.
+
+    Untested against a real Micro-Manager; `follow_ndtiff`, which does the reading, is tested on growing data sets.
+
+    Raises
+    ------
+    HardwareError
+        As `follow_ndtiff`, or Micro-Manager refuses the acquisition.
+    """
+    from pycromanager import Acquisition, multi_d_acquisition_events
+
+    folder = Path(tempfile.mkdtemp(prefix="easyzloc-mm-", dir=profile.connection.java_stream_dir))
+    acquisition = None
+    try:
+        acquisition = Acquisition(
+            directory=str(folder), name="stream", show_display=False, port=profile.connection.java_port
+        )
+        # One list with interval 0 becomes one hardware sequence; a generator would not.
+        acquisition.acquire(multi_d_acquisition_events(num_time_points=frames, time_interval_s=0))
+        acquisition.mark_finished()
+        yield from follow_ndtiff(folder, frames, profile.imaging.exposure_ms, stop, pixels)
+    except HardwareError:
+        raise
+    except Exception as error:  # the bridge raises plain exceptions with Java's words
+        raise HardwareError(f"Micro-Manager's acquisition failed: {error}") from error
+    finally:
+        if acquisition is not None:
+            _end(acquisition)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(acquisition: Any) -> None:
+    """Stop Micro-Manager's acquisition and wait for it, but not for ever."""
+
+    def end() -> None:
+        acquisition.abort()
+        acquisition.await_completion()
+
+    waiter = threading.Thread(target=end, name="ending the acquisition", daemon=True)
+    waiter.start()
+    waiter.join(FINISH_S)
+
+
+def follow_ndtiff(
+    folder: Path, frames: int, exposure_ms: float, stop: threading.Event, pixels: Pixels
+) -> Iterator[Frame]:
+    """Yield the frames of an NDTiff data set while it is being written.
+
+    Parameters
+    ----------
+    folder : Path
+        The data set, or a folder in which it will appear.
+    frames : int
+        How many will come.
+    exposure_ms : float
+        Decides how long to wait for one.
+    stop : threading.Event
+        Ends the stream after the frames that are there.
+    pixels : callable
+        Checks an image and makes it uint16.
+
+    Raises
+    ------
+    HardwareError
+        Frames are missing at the end, or none comes for too long.
+    """
+    index = _Index(folder)
+    waiting: dict[int, Any] = {}
+    expected, lost = 0, 0
+    patience = max(FRAME_S, 5 * exposure_ms / 1000)
+    deadline = time.monotonic() + FIRST_FRAME_S
+    while expected < frames:
+        ending = stop.is_set()
+        for number, entry in index.news():
+            waiting[number] = entry
+            deadline = time.monotonic() + patience
+        if waiting:
+            # Written in order; a number that is skipped will not come any more once a later one is there.
+            number = min(waiting)
+            lost += max(number - expected, 0)
+            image = index.read(waiting.pop(number))
+            expected = number + 1
+            yield Frame(number, pixels(image), time.monotonic())
+        elif ending:
+            return
+        elif time.monotonic() > deadline:
+            raise HardwareError(
+                f"Micro-Manager wrote no frame for {patience:.0f} s after frame {expected}: check the camera, and the "
+                f"space on the disk of {folder}"
+            )
+        else:
+            time.sleep(POLL_S)
+    if lost:
+        raise HardwareError(f"{lost} of {frames} frames were lost on the way from the camera; the rest is kept")
+
+
+class _Index:
+    """NDTiff's index file, read from where the last look ended."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._position = 0
+        self._rest = b""
+
+    def news(self) -> Iterator[tuple[int, Any]]:
+        """Yield the records since the last look: frame number and where its pixels are."""
+        from ndstorage.ndtiff_index import NDTiffIndexEntry
+
+        path = self._folder / INDEX
+        if not path.is_file():
+            inside = sorted(self._folder.glob(f"*/{INDEX}")) if self._folder.is_dir() else []
+            if not inside:
+                return
+            path = inside[0]
+            self._folder = path.parent
+        with path.open("rb") as file:
+            file.seek(self._position)
+            fresh = file.read()
+        self._position += len(fresh)
+        data, place = self._rest + fresh, 0
+        while place + 4 <= len(data):
+            try:
+                found = NDTiffIndexEntry.unpack_single_index_entry(data, place)
+            except (struct.error, ValueError):  # the record's end is not there yet
+                break
+            if found is None:
+                break
+            place, axes, entry = found
+            yield int(axes.get(AXIS, 0)), entry
+        self._rest = data[place:]
+
+    def read(self, entry: Any) -> U16:
+        """Read an image from its file."""
+        dtype = COUNTS.get(int(entry.pixel_type))
+        if dtype is None:
+            raise HardwareError("Micro-Manager writes colour images: set the camera to 16 bit grey")
+        path = self._folder / entry.filename
+        count = int(entry.image_width) * int(entry.image_height)
+        deadline = time.monotonic() + FRAME_S
+        while True:
+            # The record may be on disk before the last pixels are.
+            values = np.fromfile(path, dtype, count, offset=int(entry.pix_offset))
+            if values.size == count:
+                return values.reshape(int(entry.image_height), int(entry.image_width)).astype(np.uint16, copy=False)
+            if time.monotonic() > deadline:
+                raise HardwareError(f"{path} is shorter than its index says: check the space on its disk")
+            time.sleep(POLL_S)

@@ -1,0 +1,110 @@
+"""The one way from raw pixels around (x, y) to network input. Training, evaluation, live and offline all come here."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import numba
+import numpy as np
+
+from easyzloc_mm.camera.crops import sorted_border
+from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.typing import F32, AnyFloat
+
+AUX_COLUMNS = ("field_u", "field_v", "log_photons", "log_background", "sub_pixel_x", "sub_pixel_y")
+PHOTON_SCALE = 1000.0
+BACKGROUND_SCALE = 50.0
+MIN_PHOTONS, MAX_PHOTONS = 50.0, 20000.0
+"""Brighter spots look to the network like the brightest it was trained on: it never has to extrapolate."""
+MIN_BACKGROUND = 0.5
+PAPER_FULL_SCALE_ADU = 65535.0
+
+
+class Normalisation(StrEnum):
+    """How a crop becomes an input."""
+
+    SPOT = "spot"
+    """Variance-stabilised, zero mean and unit variance per crop: brightness enters through its logarithm alone."""
+    PAPER = "paper"
+    """ADU over 65535, position over sensor size (the published scripts)."""
+
+
+def network_input(
+    crops: F32,
+    x: AnyFloat,
+    y: AnyFloat,
+    field_size_px: tuple[int, int],
+    *,
+    normalisation: Normalisation = Normalisation.SPOT,
+    units: CameraUnits | None = None,
+    field_known: bool = True,
+) -> tuple[F32, F32]:
+    """Normalise crops for the network. Every crop is treated alone: neighbours in the batch do not matter.
+
+    Parameters
+    ----------
+    crops : ndarray, shape (n, 15, 15), float32
+        Photons.
+    x, y : ndarray, shape (n,)
+        Sensor position, pixels; the crop's middle is the nearest pixel.
+    field_size_px : (int, int)
+        Width and height of the calibrated field.
+    normalisation : Normalisation
+        `SPOT` for the ``matched`` recipe, `PAPER` for ``paper``.
+    units : CameraUnits
+        Needed by `PAPER`, which works on ADU.
+    field_known : bool
+        If not, every place in the field is treated alike.
+
+    Returns
+    -------
+    image : ndarray, shape (n, 15, 15, 1), float32
+    aux : ndarray, shape (n, 6) for `SPOT` (`AUX_COLUMNS`), (n, 2) for `PAPER`
+    """
+    width, height = field_size_px
+    if normalisation is Normalisation.PAPER:
+        if units is None:
+            raise ValueError("the paper's normalisation works on ADU and needs the camera units")
+        adu = crops / np.float32(units.electrons_per_adu) + np.float32(units.baseline_adu)
+        position = np.full((len(crops), 2), 0.5, np.float32)
+        if field_known:
+            position[:, 0], position[:, 1] = np.asarray(x) / width, np.asarray(y) / height
+        return (adu / np.float32(PAPER_FULL_SCALE_ADU))[..., None].astype(np.float32), position
+    image = np.empty(crops.shape, np.float32)
+    aux = np.empty((len(crops), len(AUX_COLUMNS)), np.float32)
+    for column, at, size in ((0, np.asarray(x), width), (1, np.asarray(y), height)):
+        aux[:, column] = 2 * at / max(size - 1, 1) - 1 if field_known else 0.0
+        aux[:, column + 4] = at - np.rint(at)
+    if len(crops):
+        _normalise(np.ascontiguousarray(crops, np.float32), image, aux)
+    return image[..., None], aux
+
+
+@numba.njit(nogil=True, cache=True)
+def _normalise(crops, image, aux):  # type: ignore[no-untyped-def]
+    size = crops.shape[1]
+    border = np.empty(4 * (size - 1), np.float32)
+    for i in range(len(crops)):
+        sorted_border(crops[i], border)
+        middle = len(border) // 2
+        background = max(0.5 * (border[middle - 1] + border[middle]), MIN_BACKGROUND)
+        total = 0.0
+        mean = 0.0
+        square = 0.0
+        for a in range(size):
+            for b in range(size):
+                total += crops[i, a, b]
+                # Anscombe: shot noise becomes the same at every brightness.
+                root = np.sqrt(max(crops[i, a, b], 0.0) + 0.375)
+                image[i, a, b] = root
+                mean += root
+                square += root * root
+        count = size * size
+        mean /= count
+        spread = np.sqrt(max(square / count - mean * mean, 1e-12))
+        for a in range(size):
+            for b in range(size):
+                image[i, a, b] = (image[i, a, b] - mean) / spread
+        photons = min(max(total - count * background, MIN_PHOTONS), MAX_PHOTONS)
+        aux[i, 2] = np.log(photons / PHOTON_SCALE)
+        aux[i, 3] = np.log(background / BACKGROUND_SCALE)

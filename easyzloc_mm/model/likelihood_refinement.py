@@ -1,0 +1,166 @@
+"""From what the network thinks possible to what the likelihood, under the blur that the beads measured, says of it.
+
+A fit from the network's z finds the maximum nearby; fits from the other depths at which a quick look finds a minimum of
+chi squared find the other maxima. Each counts by its height and breadth (Laplace's approximation). Where network and
+likelihood are sure of the same z, the likelihood's is the answer. Elsewhere the two opinions are pooled with equal
+weight: what either holds possible stays possible.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from easyzloc_mm.model.mixture import MISTAKE_SIGMAS, Mixture, Posterior
+from easyzloc_mm.model.uncertainty import rescale_sigma
+from easyzloc_mm.psf.bead_psf import BlurTable
+from easyzloc_mm.psf.kernels.levenberg_marquardt import FAILED
+from easyzloc_mm.psf.mle import SpotFits, SpotPrior, fit_spots, likely_depths
+from easyzloc_mm.typing import F32, F64, I64
+
+MAX_SIGMA_NM = 100.0
+"""Where the image says less than this about z, there is no sharp optimum that could stand alone."""
+WITHIN_SIGMAS = 2.5
+"""An optimum farther from the network's answer is another one."""
+SIGMA_RATIO = 1.3
+"""And one that claims to be so much less sure than the network is no trustworthy one."""
+SHARP_NM = 40.0
+"""Above this uncertainty a likelihood may have two maxima within it: there, an optimum stands alone only if the network
+says the same, both of z (`AGREED_SIGMAS`) and of its uncertainty (`AGREED_RATIO`)."""
+AGREED_SIGMAS, AGREED_RATIO = 1.0, 0.75
+DOUBT = 0.01
+"""Where the network or the likelihood holds another depth possible with more than this, neither stands alone."""
+STARTS = 4
+"""So many other depths are looked at, at most."""
+SAME_NM, SAME_SIGMAS = 10.0, 0.5
+"""Fits that end nearer to each other than this have found the same maximum."""
+MIN_SIGMA_NM = 3.0
+
+
+@dataclass(frozen=True)
+class Refined:
+    """Refined answers for n spots, each of shape (n,).
+
+    Attributes
+    ----------
+    z_nm, lpz_nm : ndarray
+    mistaken : ndarray
+        Probability that z is wrong by more than `MISTAKE_SIGMAS` times `lpz_nm`.
+    way : ndarray of int
+        What the answer is: `NETWORK`, `FITTED` or `POOLED`.
+    deviance : ndarray
+        How badly the measured blur explains the spot at its best.
+    photons : ndarray
+        At that optimum.
+    xy_px, sigma_xy_px : ndarray, shape (n, 2)
+        Place of the emitter from the middle of the crop, as the beads define it, and its standard deviation; NaN where
+        no optimum stands behind z. A fitted Gaussian follows the coma and astigmatism of a defocused spot instead.
+    """
+
+    z_nm: F64
+    lpz_nm: F64
+    mistaken: F64
+    way: I64
+    deviance: F64
+    photons: F64
+    xy_px: F64
+    sigma_xy_px: F64
+
+
+NETWORK, FITTED, POOLED = 0, 1, 2
+
+
+def refine_z(
+    crops: F32,
+    table: BlurTable,
+    place: NDArray[np.integer],
+    network: Posterior,
+    lpz_nm: F64,
+    prior: SpotPrior,
+    read_noise_e: float,
+    scales: dict[str, Any] | None = None,
+) -> Refined:
+    """Refine network answers; where that cannot be trusted, they stay as they are.
+
+    Parameters
+    ----------
+    crops : ndarray, shape (n, 15, 15)
+        Photons.
+    table, place
+        The blur and each spot's place in it.
+    network : Posterior
+        The network's opinion.
+    lpz_nm : ndarray, shape (n,)
+        The network's calibrated uncertainty.
+    prior : SpotPrior
+        Photons and place that spots may have: a spot of next to no photons would fit everywhere.
+    read_noise_e : float
+    scales : dict, optional
+        Calibration of refined uncertainties (`calibrate_output.sigma_scale`): ``refined_scale``, ``pooled_scale``.
+    """
+    z, lpz = network.z_nm.copy(), np.array(lpz_nm, float)
+    mistaken = network.mistaken(lpz)
+    way = np.full(len(z), NETWORK)
+    low, high = table.z_range_nm
+    others = likely_depths(crops, table, place, read_noise_e, prior, STARTS)
+    others[np.abs(others - z[:, None]) < table.z_pitch_nm] = np.nan
+    fit = fit_spots(crops, table, place, np.column_stack([z, others]), read_noise_e, prior)
+    found, width = fit.z_nm[:, 0], fit.sigma_nm[:, 0]
+    away = np.abs(found - z) / lpz
+    weight = maxima(fit, low, high)
+    elsewhere = np.sum(weight * (np.abs(fit.z_nm - found[:, None]) > WITHIN_SIGMAS * lpz[:, None]), axis=1)
+    unsure = (mistaken > DOUBT) | (elsewhere > DOUBT)
+    plausible = ~unsure & (away <= WITHIN_SIGMAS) & (width < SIGMA_RATIO * lpz) & (width > 0)
+    agreed = (lpz < SHARP_NM) | ((away <= AGREED_SIGMAS) & (width > AGREED_RATIO * lpz))
+    fitted = plausible & agreed & (lpz < MAX_SIGMA_NM)
+    z[fitted], way[fitted] = found[fitted], FITTED
+    lpz[fitted] = _scaled(width[fitted], found[fitted], scales, "refined_scale")
+    best = np.argmin(fit.deviance, axis=1)
+    behind = np.where(fitted, 0, -1)
+    pool = (unsure | (plausible & ~fitted)) & (weight > 0).any(axis=1)
+    if pool.any():
+        likelihood = Mixture(weight[pool], fit.z_nm[pool], np.maximum(fit.sigma_nm[pool], MIN_SIGMA_NM))
+        pooled = network.mixture[pool].pool(likelihood)
+        z[pool], sd = pooled.main_mode()
+        way[pool] = POOLED
+        lpz[pool] = _scaled(sd, z[pool], scales, "pooled_scale")
+        mistaken[pool] = pooled.beyond(z[pool], MISTAKE_SIGMAS * lpz[pool])
+        apart = np.where(likelihood.weight > 0, np.abs(likelihood.mean_nm - z[pool][:, None]), np.inf)
+        near = np.argmin(apart, axis=1)
+        close = (apart.min(axis=1) <= lpz[pool]) & (lpz[pool] < MAX_SIGMA_NM)
+        behind[pool] = np.where(close, near, -1)
+    rows = np.arange(len(z))
+    xy, sigma_xy = (
+        np.where(behind[:, None] >= 0, np.stack([x[rows, behind], y[rows, behind]], axis=1), np.nan)
+        for x, y in ((fit.x_px, fit.y_px), (fit.sigma_x_px, fit.sigma_y_px))
+    )
+    deviance = np.nan_to_num(fit.deviance[rows, best], nan=FAILED)
+    return Refined(z, lpz, mistaken, way, deviance, fit.photons[rows, best], xy, sigma_xy)
+
+
+def maxima(fit: SpotFits, low_nm: float, high_nm: float) -> F64:
+    """Probabilities of the maxima of the posterior density that fits have found, shape (n, starts).
+
+    A maximum of density h and covariance C holds about h sqrt(det 2 pi C) (Laplace; MacKay 2003, chapter 27). What
+    ends at the edge of the range or outside has found none; a maximum that was found twice counts once. All 0, where
+    none was found.
+    """
+    z, sd, deviance = fit.z_nm, np.maximum(fit.sigma_nm, MIN_SIGMA_NM), fit.deviance
+    found = np.zeros(z.shape, bool)
+    rows = np.arange(len(z))
+    for start in np.argsort(deviance, axis=1).T:
+        here, wide = z[rows, start], sd[rows, start]
+        reach = np.maximum(SAME_NM, SAME_SIGMAS * np.minimum(sd, wide[:, None]))
+        known = np.any(found & (np.abs(z - here[:, None]) <= reach), axis=1)
+        inside = (here > low_nm) & (here < high_nm) & (deviance[rows, start] < FAILED)
+        found[rows, start] = ~known & inside
+    log_mass = np.where(found, fit.volume - 0.5 * deviance, -FAILED)
+    mass = np.where(found, np.exp(log_mass - log_mass.max(axis=1, keepdims=True)), 0.0)
+    return np.asarray(mass / np.maximum(mass.sum(axis=1, keepdims=True), 1e-300))
+
+
+def _scaled(sigma_nm: F64, z_nm: F64, scales: dict[str, Any] | None, name: str) -> F64:
+    return sigma_nm if scales is None else rescale_sigma(sigma_nm, z_nm, scales[name])

@@ -1,0 +1,1 @@
+"""The hardware profile: what a microscope is, checked before anything moves."""

@@ -1,0 +1,314 @@
+"""The hardware profile: what a microscope is, in fields that carry their unit, checked before anything moves."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from easyzloc_mm._models import Finite, FrozenModel, NonNegative, Positive
+from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.errors import InputError
+
+Position = tuple[Finite, Finite]
+
+
+class Backend(StrEnum):
+    """How the microscope is reached."""
+
+    EMBEDDED = "embedded"
+    """The real MMCore with its demo devices, inside this process; images come from our optics."""
+    PYTHON = "python"
+    """MMCore inside this process, with the adapters of a Micro-Manager installation."""
+    JAVA = "java"
+    """A running Micro-Manager, over the pycromanager bridge."""
+
+
+class Connection(FrozenModel):
+    """How to reach the devices."""
+
+    backend: Backend
+    mm_dir: Path | None = None
+    config_file: Path | None = None
+    java_port: Annotated[int, Field(gt=0, lt=65536)] = 4827
+    java_stream_dir: Path | None = None
+    """Where Micro-Manager may write frames that are too many for its bridge; they are removed after each run."""
+    buffer_size_mb: Annotated[int, Field(ge=16)] = 1024
+
+    @model_validator(mode="after")
+    def _files_for_python(self) -> Self:
+        if self.backend is Backend.PYTHON and (self.mm_dir is None or self.config_file is None):
+            raise ValueError("backend 'python' needs mm_dir and config_file")
+        return self
+
+
+class Devices(FrozenModel):
+    """Device labels as they stand in the Micro-Manager configuration."""
+
+    camera: str
+    z_stage: str
+    xy_stage: str
+    shutter: str | None = None
+    illumination_group: str | None = None
+
+
+class Optics(FrozenModel):
+    """The detection path."""
+
+    na: Annotated[float, Field(gt=0, lt=1.7)]
+    immersion_index: Annotated[float, Field(ge=1, lt=2)]
+    sample_index: Annotated[float, Field(ge=1, lt=2)]
+    emission_nm: Annotated[float, Field(ge=300, le=1500)]
+    pixel_size_nm: Annotated[float, Field(ge=10, le=1000)]
+
+    @model_validator(mode="after")
+    def _na_below_index(self) -> Self:
+        if self.na >= self.immersion_index:
+            raise ValueError(f"na ({self.na}) must be smaller than immersion_index ({self.immersion_index})")
+        return self
+
+
+class Camera(FrozenModel):
+    """The camera chip and its units."""
+
+    width_px: Annotated[int, Field(ge=32)]
+    height_px: Annotated[int, Field(ge=32)]
+    bit_depth: Annotated[int, Field(ge=8, le=16)] = 16
+    baseline_adu: NonNegative
+    electrons_per_adu: Positive
+    read_noise_e: NonNegative
+    map: Path | None = None
+    """``camera.zarr`` of `camera-calibrate`: baseline, gain and read noise of each pixel, for localisation."""
+
+    @property
+    def units(self) -> CameraUnits:
+        """Baseline, gain and read noise, as every room passes them on."""
+        return CameraUnits(
+            baseline_adu=self.baseline_adu,
+            electrons_per_adu=self.electrons_per_adu,
+            read_noise_e=self.read_noise_e,
+        )
+
+
+class Limits(FrozenModel):
+    """Where the stages may go. Nothing is ever commanded outside."""
+
+    x_min_um: Finite
+    x_max_um: Finite
+    y_min_um: Finite
+    y_max_um: Finite
+    z_min_um: Finite
+    z_max_um: Finite
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        for axis in "xyz":
+            low, high = getattr(self, f"{axis}_min_um"), getattr(self, f"{axis}_max_um")
+            if low >= high:
+                raise ValueError(f"{axis}_min_um ({low}) must be smaller than {axis}_max_um ({high})")
+        return self
+
+    def check(self, *, x_um: float | None = None, y_um: float | None = None, z_um: float | None = None) -> None:
+        """Raise `InputError` naming the limit that a position would leave."""
+        for axis, value in (("x", x_um), ("y", y_um), ("z", z_um)):
+            if value is None:
+                continue
+            low, high = getattr(self, f"{axis}_min_um"), getattr(self, f"{axis}_max_um")
+            if not low <= value <= high:
+                raise InputError(
+                    f"{axis} = {value:.3f} um is outside the profile's limits {low:g}..{high:g} um: "
+                    f"move the stage, shorten the plan, or correct limits.{axis}_min_um / {axis}_max_um"
+                )
+
+
+class Pattern(StrEnum):
+    """How fields of view follow each other."""
+
+    SPIRAL = "spiral"
+    """Around the start."""
+    GRID = "grid"
+    """To the right of and below the start."""
+
+
+class BeadPlan(FrozenModel):
+    """How beads are photographed through focus (paper: -3..+3 um in 10 nm, 10 FOVs, three exposures and powers)."""
+
+    z_start_nm: Finite = -3000.0
+    z_stop_nm: Finite = 3000.0
+    z_step_nm: Positive = 10.0
+    fovs: Annotated[int, Field(ge=1)] = 10
+    fov_spacing_um: Positive = 150.0
+    exposures_ms: Annotated[tuple[Positive, ...], Field(min_length=1)] = (300.0, 500.0, 1000.0)
+    """Cycled over the FOVs, in step with `illuminations`."""
+    illuminations: tuple[str, ...] = ()
+    settle_ms: NonNegative = 20.0
+    start_position_um: Position | None = None
+    """Where the bead slide's first FOV is; without it, where the stage stands."""
+    focus_um: Finite | None = None
+    """Stage z of the bead layer; without it, where the stage stands."""
+    pattern: Pattern = Pattern.SPIRAL
+    autofocus: bool = True
+    """Find the bead layer before each stack; without it, stacks are centred on `focus_um`."""
+    autofocus_range_um: Positive = 8.0
+    """How much of z is searched around `focus_um`, at the first field."""
+    frames_per_plane: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Images averaged at every plane."""
+    min_beads: Annotated[int, Field(ge=0)] = 5
+    """Fields with fewer good beads are skipped."""
+    max_beads: Annotated[int, Field(ge=1)] | None = None
+    """Fields with more spots are skipped; without it, when spots lie closer than 30 pixels on average."""
+    enough_beads: Annotated[int, Field(ge=1)] = 1000
+    """Once so many good beads cover the field evenly, no further field is taken."""
+
+    @model_validator(mode="after")
+    def _sweep(self) -> Self:
+        if self.z_start_nm >= self.z_stop_nm:
+            raise ValueError(f"z_start_nm ({self.z_start_nm:g}) must be smaller than z_stop_nm ({self.z_stop_nm:g})")
+        if self.z_step_nm > self.z_stop_nm - self.z_start_nm:
+            raise ValueError("z_step_nm is larger than the whole sweep")
+        return self
+
+    @property
+    def planes(self) -> int:
+        """Number of z planes in one stack."""
+        return math.floor((self.z_stop_nm - self.z_start_nm) / self.z_step_nm + 1e-6) + 1
+
+
+class ImagingPlan(FrozenModel):
+    """How molecules are imaged."""
+
+    exposure_ms: Positive = 30.0
+    illumination: str | None = None
+    frames: Annotated[int, Field(ge=1)] = 20000
+    start_position_um: Position | None = None
+    focus_um: Finite | None = None
+    hold_focus_nm: Positive | None = None
+    """Move z back when the molecules' mean z has drifted by more than this; never when absent."""
+    hold_focus_range_um: Positive = 1.0
+    """Holding the focus never takes z further than this from where the run began."""
+
+
+class Fit(StrEnum):
+    """Picasso's Gaussian fits."""
+
+    LQ = "lq"
+    MLE = "mle"
+
+
+class LocalizeSettings(FrozenModel):
+    """How spots are found and fitted."""
+
+    box_px: Annotated[int, Field(ge=5, le=21)] = 7
+    min_net_gradient: Positive | None = None
+    """Picasso's threshold; found from the first frames when absent."""
+    fit: Fit = Fit.LQ
+    """Least squares, or maximum likelihood (three to five times slower; no less biased out of focus)."""
+    background_frames: Annotated[int, Field(ge=10)] | None = None
+    """Detection subtracts each pixel's median over so many earlier frames; fit and z see the camera's own counts."""
+    refine: bool = True
+    """From the network's z to the maximum of the likelihood, and x, y with it; without it, twice as fast."""
+    focal_shift_factor: Annotated[float, Field(ge=0.3, le=1.5)] = 1.0
+    """Depth of the focus in the sample per travel of the stage: below 1 where an oil lens looks into water (0.7 to 0.85
+    is usual). z and lpz are multiplied by it; 1 leaves z in travel of the stage, as beads on glass are measured."""
+
+    @model_validator(mode="after")
+    def _odd_box(self) -> Self:
+        if self.box_px % 2 == 0:
+            raise ValueError(f"box_px ({self.box_px}) must be odd")
+        return self
+
+
+class Profile(FrozenModel):
+    """One microscope. Read it with `Profile.from_file`."""
+
+    name: str
+    description: str = ""
+    connection: Connection
+    devices: Devices
+    optics: Optics
+    camera: Camera
+    limits: Limits
+    beads: BeadPlan = BeadPlan()
+    imaging: ImagingPlan = ImagingPlan()
+    localize: LocalizeSettings = LocalizeSettings()
+
+    @model_validator(mode="after")
+    def _plan_inside_limits(self) -> Self:
+        span_um = (self.beads.z_stop_nm - self.beads.z_start_nm) / 1000
+        range_um = self.limits.z_max_um - self.limits.z_min_um
+        if span_um > range_um:
+            raise ValueError(
+                f"beads.z_start_nm..z_stop_nm spans {span_um:g} um but limits.z_min_um..z_max_um only {range_um:g} um"
+            )
+        for section, plan in (("beads", self.beads), ("imaging", self.imaging)):
+            low, high = (
+                (self.beads.z_start_nm / 1000, self.beads.z_stop_nm / 1000) if section == "beads" else (0.0, 0.0)
+            )
+            if plan.focus_um is not None and not (
+                self.limits.z_min_um <= plan.focus_um + low and plan.focus_um + high <= self.limits.z_max_um
+            ):
+                raise ValueError(
+                    f"{section}.focus_um ({plan.focus_um:g}) would take z to {plan.focus_um + low:g}.."
+                    f"{plan.focus_um + high:g} um, outside limits.z_min_um..z_max_um"
+                )
+            if plan.start_position_um is not None:
+                x, y = plan.start_position_um
+                if not (
+                    self.limits.x_min_um <= x <= self.limits.x_max_um
+                    and self.limits.y_min_um <= y <= self.limits.y_max_um
+                ):
+                    raise ValueError(f"{section}.start_position_um ({x:g}, {y:g}) is outside limits")
+        if (self.beads.illuminations or self.imaging.illumination) and not self.devices.illumination_group:
+            raise ValueError("an illumination preset is named but devices.illumination_group is not")
+        return self
+
+    @classmethod
+    def from_file(cls, path: Path) -> Profile:
+        """Read and validate a TOML profile.
+
+        Raises
+        ------
+        InputError
+            The file is missing, is no TOML, or a field is unknown or impossible; the message names the field.
+        """
+        path = Path(path)
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(f"profile {path} does not exist: give the path of a .toml file") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise InputError(f"profile {path} cannot be read as TOML: {error}") from None
+        try:
+            profile = cls.model_validate(data)
+        except ValidationError as error:
+            raise InputError(f"profile {path}: {_sentence(error)}") from None
+        if profile.camera.map is not None:
+            profile = profile.replace(camera={"map": path.absolute().parent / profile.camera.map})
+        return profile
+
+    def replace(self, **changes: dict[str, object]) -> Profile:
+        """Return a re-validated copy with fields of sections changed: ``profile.replace(beads={"fovs": 3})``."""
+        data = self.model_dump(exclude_unset=True)
+        for section, fields in changes.items():
+            data[section] = {**data.get(section, {}), **fields}
+        try:
+            return Profile.model_validate(data)
+        except ValidationError as error:
+            raise InputError(f"profile {self.name}: {_sentence(error)}") from None
+
+
+def _sentence(error: ValidationError) -> str:
+    parts = []
+    for item in error.errors():
+        field = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "unknown key; correct or remove it"
+        elif item["type"] == "missing":
+            message = "is missing; add it"
+        parts.append(f"{field}: {message}" if field else message)
+    return "; ".join(parts)

@@ -1,0 +1,1 @@
+"""A measured PSF, whatever it is used for: model, likelihood fit, information limit."""

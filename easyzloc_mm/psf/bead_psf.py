@@ -1,0 +1,187 @@
+"""What beads say about the blur, one by one: free of camera noise, and on a fine grid.
+
+Each bead is fitted along z by a cubic B-spline, which takes most of its noise out, and registered to its centre: no
+optical model enters. `field_blur` then joins what all beads know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.typing import F32, F64
+
+IN_FOCUS_NM = 200.0
+"""Planes nearer to focus than this tell a bead's brightness and background."""
+PITCH_PX = 2 / 3
+"""Distance of the lateral B-spline knots: finer than the pixels, so that nothing is blurred a second time."""
+KNOTS = 29
+"""Per lateral axis: 9 px to either side of the emitter, as far as a 15 px crop with its errors reaches."""
+PADDING = 3
+"""Knots by which `BlurTable.padded` goes on at its edges: there the blur has faded."""
+PADDED_KNOTS = KNOTS + 2 * PADDING
+Z_PITCH_NM = 80.0
+"""Distance of the axial knots; the axial period of a high-NA image is 600 nm and more."""
+Z_ROUGHNESS = 1e-3
+COVERING_SHARE = 0.9
+"""Of the beads: the depths that so many cover are modelled."""
+
+
+@dataclass(frozen=True)
+class BlurTable:
+    """Images of a point at several places: cubic B-splines in z, y and x.
+
+    Attributes
+    ----------
+    coefficients : ndarray, shape (T, Z, KNOTS, KNOTS), float32
+        Expected photons per pixel for one photon of a focused spot, by place, z knot, y knot, x knot. The middle
+        lateral knot lies at the emitter.
+    z_start_nm, z_pitch_nm : float
+        First z knot and distance of the knots.
+    low_nm, high_nm : ndarray, shape (T,), float32
+        Depths that each place covers.
+    x, y : ndarray, shape (T,)
+        Places, sensor pixels.
+    """
+
+    coefficients: F32
+    z_start_nm: float
+    z_pitch_nm: float
+    low_nm: F32
+    high_nm: F32
+    x: F64
+    y: F64
+
+    def __len__(self) -> int:
+        return len(self.coefficients)
+
+    @cached_property
+    def padded(self) -> F32:
+        """Coefficients with their edges repeated, shape (T, Z, PADDED_KNOTS * PADDED_KNOTS)."""
+        margin = (PADDING, PADDING)
+        return np.pad(self.coefficients, ((0, 0), (0, 0), margin, margin), "edge").reshape(
+            *self.coefficients.shape[:2], -1
+        )
+
+    @property
+    def z_range_nm(self) -> tuple[float, float]:
+        """Depths that nine in ten places cover."""
+        low = float(np.quantile(self.low_nm, COVERING_SHARE))
+        high = float(np.quantile(self.high_nm, 1 - COVERING_SHARE))
+        return low, high
+
+
+@dataclass(frozen=True)
+class BlurSource:
+    """What is needed to make molecules: the blur at places, be they beads or a grid over the field, and the camera.
+
+    Attributes
+    ----------
+    table : BlurTable
+        Where it was made of beads, one place per bead.
+    field_size_px : (int, int)
+    field_known : bool
+        Whether places in the field mean anything.
+    read_noise_e : float
+    spread_px : (float, float)
+        Molecules lie up to half of this away from their place in x and y: the distance of the table's places.
+    """
+
+    table: BlurTable
+    field_size_px: tuple[int, int]
+    field_known: bool
+    read_noise_e: float
+    spread_px: tuple[float, float] = (0.0, 0.0)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def z_range_nm(self) -> tuple[float, float]:
+        """Depths that nine in ten beads cover."""
+        return self.table.z_range_nm
+
+    @classmethod
+    def from_beads(cls, beads: BeadSet, chosen: NDArray[np.integer]) -> BlurSource:
+        """Prepare the beads with indices `chosen`, one by one: memory does not grow with the number of planes.
+
+        Raises
+        ------
+        InputError
+            A chosen bead has no plane near its focus.
+        """
+        labels = beads.z_nm[chosen].astype(float)
+        finite = np.isfinite(labels)
+        first = np.nanmin(np.where(finite, labels, np.inf), axis=1)
+        last = np.nanmax(np.where(finite, labels, -np.inf), axis=1)
+        step = float(np.median((last - first) / np.maximum(finite.sum(axis=1) - 1, 1)))
+        pitch = max(Z_PITCH_NM, 1.2 * step)
+        low = float(np.quantile(first, 0.05))
+        high = float(np.quantile(last, 0.95))
+        knots = int(np.ceil((high - low) / pitch)) + 5
+        start = (low + high) / 2 - (knots - 1) / 2 * pitch
+        coefficients = np.empty((len(chosen), knots, KNOTS, KNOTS), np.float32)
+        for row, bead in enumerate(chosen):
+            z_nm = labels[row][finite[row]]
+            planes = beads.rois[bead][finite[row]].astype(np.float32)
+            photons = (planes - np.float32(beads.units.baseline_adu)) * np.float32(beads.units.electrons_per_adu)
+            near = np.abs(z_nm) <= max(IN_FOCUS_NM, 1.01 * float(np.abs(z_nm).min(initial=np.inf)))
+            if not near.any() or float(np.abs(z_nm).min()) > IN_FOCUS_NM:
+                raise InputError("a bead has no plane near its focus: build the bead data set again from whole stacks")
+            rim = np.concatenate([photons[near, 0], photons[near, -1], photons[near, 1:-1, 0], photons[near, 1:-1, -1]],
+                                 axis=1)  # fmt: skip
+            # The rim of the ROI is darkest where the bead is sharp: that is the background of the whole stack.
+            photons -= np.float32(np.median(rim))
+            # A bead that bleaches along the scan would otherwise tell its z by its brightness.
+            photons /= beads.light[bead][finite[row]][:, None, None]
+            scale = float(photons[near].sum(axis=(1, 2)).mean())
+            inside = (z_nm > start + pitch) & (z_nm < start + (knots - 2) * pitch)
+            along_z = _z_fit(z_nm[inside], start, pitch, knots) / scale
+            # The stage's sideways motion is taken out knot by knot: within one it is a few nanometres.
+            path = beads.centres(bead, start + pitch * np.arange(knots))
+            columns, rows = (np.stack([_registration(photons.shape[2], at) for at in axis]) for axis in path)
+            smooth = np.tensordot(along_z, photons[inside], axes=1)
+            coefficients[row] = rows @ smooth @ columns.transpose(0, 2, 1)
+        table = BlurTable(
+            coefficients=coefficients,
+            z_start_nm=start,
+            z_pitch_nm=pitch,
+            low_nm=np.maximum(first, start + pitch).astype(np.float32),
+            high_nm=np.minimum(last, start + (knots - 2) * pitch - 0.01).astype(np.float32),
+            x=beads.x[chosen],
+            y=beads.y[chosen],
+        )
+        return cls(table, beads.field_size_px, beads.field_known, beads.units.read_noise_e)
+
+
+def _b_spline(t: F64) -> F64:
+    """Cubic B-spline at distances `t` (in knots)."""
+    t = np.abs(t)
+    return np.where(t < 1, (4 - 6 * t**2 + 3 * t**3) / 6, np.where(t < 2, (2 - t) ** 3 / 6, 0.0))
+
+
+def _z_fit(z_nm: F64, start: float, pitch: float, knots: int) -> F64:
+    """Least squares along z as a matrix (knots, planes); where there is no plane, the spline runs on straight."""
+    design = _b_spline((z_nm[:, None] - start) / pitch - np.arange(knots))
+    bend = np.diff(np.eye(knots), 2, axis=0)
+    normal = design.T @ design + Z_ROUGHNESS * len(z_nm) / knots * bend.T @ bend + 1e-9 * np.eye(knots)
+    return np.asarray(np.linalg.solve(normal, design.T))
+
+
+def _registration(size: int, centre: float) -> F32:
+    """Matrix (KNOTS, size): pixels of a ROI to B-spline coefficients around `centre`."""
+    at = np.clip(centre + (np.arange(KNOTS) - KNOTS // 2) * PITCH_PX, 0, size - 1)
+    pixels = np.asarray(ndimage.spline_filter1d(np.eye(size), 3, axis=0, mode="mirror"))
+    index = np.arange(-2, size + 2)
+    folded = np.abs(index)
+    folded = np.where(folded > size - 1, 2 * (size - 1) - folded, folded)
+    spread = np.zeros((KNOTS, size))
+    np.add.at(spread.T, folded, _b_spline(at[:, None] - index).T)
+    samples = spread @ pixels
+    return np.asarray(ndimage.spline_filter1d(samples, 3, axis=0, mode="mirror"), np.float32)

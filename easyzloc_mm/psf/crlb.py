@@ -1,0 +1,184 @@
+"""How well z can be known at all: the Cramer-Rao bound of a PSF, a true one or one measured from beads.
+
+mu_k = N PSF_k(x, y, z) + b;  I_ij = sum_k (dmu_k/dtheta_i) (dmu_k/dtheta_j) / (mu_k + sigma_read^2);  theta = x, y, z,
+N, b;  limit = sqrt(diag(I^-1)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.interpolate import make_lsq_spline
+
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.psf.registration import PATCH_PX, register
+from easyzloc_mm.typing import F64
+
+NO_LIMIT_NM = 5000.0
+"""What is reported where an image says nothing about z."""
+KNOT_NM = 120.0
+Z_STEP_NM = 20.0
+Z_RANGE_NM = 1000.0
+BEADS_PER_PLACE = 16
+GRID = 5
+IN_FOCUS_NM = 200.0
+
+
+def crlb(
+    psf: ArrayLike,
+    by_x: ArrayLike,
+    by_y: ArrayLike,
+    by_z: ArrayLike,
+    photons: ArrayLike,
+    background: ArrayLike,
+    read_noise_e: float,
+) -> tuple[F64, F64, F64]:
+    """Limits of x, y, z (nm) for n molecules.
+
+    Parameters
+    ----------
+    psf : array_like, shape (n, a, b)
+        Expected image for one photon.
+    by_x, by_y, by_z : array_like, shape (n, a, b)
+        Its derivatives per nm.
+    photons, background : array_like, shape (n,)
+        Photons per molecule, background photons per pixel.
+    read_noise_e : float
+        Camera read noise.
+
+    Returns
+    -------
+    sx, sy, sz : ndarray, shape (n,)
+    """
+    images = [np.asarray(image, float) for image in (psf, by_x, by_y, by_z)]
+    return _bound(images, images, photons, background, read_noise_e)
+
+
+def _bound(
+    first: list[F64], second: list[F64], photons: ArrayLike, background: ArrayLike, read_noise_e: float
+) -> tuple[F64, F64, F64]:
+    """Bound from two independent estimates of the same images: their noise does not pass for information."""
+    count = len(first[0])
+    n = np.broadcast_to(np.asarray(photons, float), count)[:, None]
+    b = np.broadcast_to(np.asarray(background, float), count)[:, None]
+    flat_a, flat_b = ([image.reshape(count, -1) for image in images] for images in (first, second))
+    variance = np.maximum(n * (flat_a[0] + flat_b[0]) / 2, 0) + b + read_noise_e**2
+
+    def gradients(images: list[F64]) -> F64:
+        return np.stack([n * images[1], n * images[2], n * images[3], images[0], np.ones_like(images[0])], axis=1)
+
+    information = np.einsum("nik,njk,nk->nij", gradients(flat_a), gradients(flat_b), 1 / variance, optimize=True)
+    information = (information + information.transpose(0, 2, 1)) / 2
+    scale = np.sqrt(np.maximum(np.einsum("nii->ni", information), 1e-30))
+    normal = information / (scale[:, :, None] * scale[:, None, :])
+    covariance = np.linalg.pinv(normal, rcond=1e-9, hermitian=True)
+    variances = np.einsum("nii->ni", covariance)[:, :3] / scale[:, :3] ** 2
+    # Where two noisy halves do not even agree on the sign, the image says nothing.
+    limit = np.where(variances > 0, np.sqrt(np.abs(variances)), NO_LIMIT_NM)
+    sx, sy, sz = np.minimum(limit, NO_LIMIT_NM).T
+    return sx, sy, sz
+
+
+@dataclass(frozen=True)
+class MeasuredPsf:
+    """Mean bead images by place and depth, as two independent halves.
+
+    Attributes
+    ----------
+    halves : ndarray, shape (2, places, Z, 15, 15)
+        Photons per pixel for one photon of a focused spot.
+    places : ndarray, shape (places, 2)
+        x, y of the places, sensor pixels.
+    z_nm : ndarray, shape (Z,)
+    pixel_size_nm : float
+    """
+
+    halves: F64
+    places: F64
+    z_nm: F64
+    pixel_size_nm: float
+
+    def limit(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        z_nm: ArrayLike,
+        photons: ArrayLike,
+        background: ArrayLike,
+        read_noise_e: float,
+    ) -> tuple[F64, F64, F64]:
+        """Limits of x, y, z (nm) of molecules at sensor positions `x`, `y` and depths `z_nm`."""
+        place = np.stack([np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))], axis=1)
+        nearest = np.argmin(np.sum((place[:, None] - self.places[None]) ** 2, axis=2), axis=1)
+        depth = np.clip(
+            np.rint((np.asarray(z_nm, float) - self.z_nm[0]) / Z_STEP_NM).astype(int), 0, len(self.z_nm) - 1
+        )
+        halves = [[image[nearest, depth] for image in images] for images in self._images()]
+        return _bound(halves[0], halves[1], photons, background, read_noise_e)
+
+    def _images(self) -> list[list[F64]]:
+        images = []
+        for half in self.halves:
+            by_y, by_x = np.gradient(half, self.pixel_size_nm, axis=(2, 3))
+            images.append([half, -by_x, -by_y, np.gradient(half, Z_STEP_NM, axis=1)])
+        return images
+
+
+def measured_psf(beads: BeadSet) -> MeasuredPsf:
+    """Average the accepted beads around each of 5x5 places in the field, smoothed along z by a spline.
+
+    Raises
+    ------
+    InputError
+        Fewer than four accepted beads.
+    """
+    chosen = np.flatnonzero(beads.accepted)
+    if len(chosen) < 4:
+        raise InputError(f"only {len(chosen)} accepted beads: 4 or more are needed to measure the PSF")
+    low = max(-Z_RANGE_NM, float(np.nanmax(np.nanmin(beads.z_nm[chosen], axis=1))))
+    high = min(Z_RANGE_NM, float(np.nanmin(np.nanmax(beads.z_nm[chosen], axis=1))))
+    z_nm = np.arange(np.ceil(low / Z_STEP_NM), np.floor(high / Z_STEP_NM) + 1) * Z_STEP_NM
+    stacks = [_one_photon(beads, int(bead)) for bead in chosen]
+    place = np.stack([beads.x[chosen], beads.y[chosen]], axis=1)
+    if beads.field_known:
+        ticks = [(np.arange(GRID) + 0.5) / GRID * size for size in beads.field_size_px]
+        places = np.stack(np.meshgrid(*ticks), axis=-1).reshape(-1, 2)
+    else:
+        places = place.mean(axis=0, keepdims=True)
+    halves = np.empty((2, len(places), len(z_nm), PATCH_PX, PATCH_PX))
+    for index, at in enumerate(places):
+        order = np.argsort(np.hypot(*(place - at).T), kind="stable")
+        near = order[: max(4, BEADS_PER_PLACE)] if beads.field_known else order
+        for half in (0, 1):
+            members = [stacks[bead] for bead in near[half::2]]
+            halves[half, index] = _smooth(members, z_nm)
+    return MeasuredPsf(halves, places, z_nm, beads.pixel_size_nm)
+
+
+def _one_photon(beads: BeadSet, bead: int) -> tuple[F64, F64]:
+    """Labels and registered images (P, 225) of one bead, its focused photons scaled to 1."""
+    known = np.isfinite(beads.z_nm[bead])
+    z_nm = beads.z_nm[bead, known].astype(float)
+    photons = (beads.rois[bead, known].astype(np.float32) - beads.units.baseline_adu) * beads.units.electrons_per_adu
+    near = np.abs(z_nm) <= max(IN_FOCUS_NM, 1.01 * float(np.abs(z_nm).min()))
+    rim = np.concatenate([photons[near, 0].ravel(), photons[near, -1].ravel()])
+    signal = (photons - np.median(rim)).astype(np.float32)
+    total = float(signal[near].sum(axis=(1, 2)).mean())
+    return z_nm, register(signal, *beads.centres(bead, z_nm)).astype(float) / total
+
+
+def _smooth(members: list[tuple[F64, F64]], z_nm: F64) -> F64:
+    """Least-squares cubic spline along z through all planes of several beads, at `z_nm`."""
+    z = np.concatenate([member[0] for member in members])
+    values = np.concatenate([member[1] for member in members])
+    order = np.argsort(z, kind="stable")
+    z, values = z[order], values[order]
+    inside = (z >= z_nm[0] - KNOT_NM) & (z <= z_nm[-1] + KNOT_NM)
+    z, values = z[inside], values[inside]
+    inner = np.arange(z_nm[0], z_nm[-1] + 1, KNOT_NM)
+    inner = inner[(inner > z[3]) & (inner < z[-4])]
+    knots = np.concatenate([[z[0]] * 4, inner, [z[-1]] * 4])
+    return np.asarray(make_lsq_spline(z, values, knots, k=3)(z_nm)).reshape(len(z_nm), PATCH_PX, PATCH_PX)

@@ -1,0 +1,107 @@
+"""What changes smoothly over the field of view: polynomials in the field coordinates, deaf to outliers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from easyzloc_mm.typing import F64, Bool
+
+MAX_DEGREE = 4
+BEADS_PER_TERM = 4
+"""A polynomial gets no more terms than a quarter of the beads."""
+OUTLIER_MADS = 3.0
+
+
+def terms(degree: int) -> int:
+    """Count the terms of a polynomial of that degree in two variables."""
+    return (degree + 1) * (degree + 2) // 2
+
+
+def largest_degree(beads: int) -> int:
+    """Highest degree that so many beads can carry."""
+    return max(degree for degree in range(MAX_DEGREE + 1) if degree == 0 or BEADS_PER_TERM * terms(degree) <= beads)
+
+
+def polynomial(place: F64, degree: int) -> F64:
+    """Powers of the field coordinates.
+
+    Parameters
+    ----------
+    place : ndarray, shape (n, 2)
+        x and y, -1..1 over the field.
+
+    Returns
+    -------
+    ndarray, shape (n, terms)
+        Constant first, then by total degree: x, y, x^2, xy, y^2, ...
+    """
+    powers = [(total - j, j) for total in range(degree + 1) for j in range(total + 1)]
+    return np.stack([place[:, 0] ** i * place[:, 1] ** j for i, j in powers], axis=1)
+
+
+def robust_surface(values: F64, place: F64, kept: Bool, degree: int, *, floor: float = 1e-9) -> tuple[F64, F64, float]:
+    """Fit a polynomial surface, leaving out what lies `OUTLIER_MADS` robust deviations off.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+    place : ndarray, shape (n, 2)
+    kept : ndarray of bool, shape (n,)
+        Which values may take part; those that are not finite never do.
+    degree : int
+    floor : float
+        Smallest robust deviation that is believed.
+
+    Returns
+    -------
+    surface : ndarray, shape (n,)
+    coefficients : ndarray, shape (terms,)
+    scatter : float
+        Robust standard deviation around the surface.
+    """
+    basis = polynomial(place, degree)
+    fit, scatter, _ = robust_fit(basis, values, kept, floor=floor)
+    return basis @ fit, fit, scatter
+
+
+def robust_fit(basis: F64, values: F64, kept: Bool, *, floor: float = 1e-9) -> tuple[F64, float, Bool]:
+    """Fit `values` by a sum of the columns of `basis`, as `robust_surface` does by a polynomial.
+
+    Returns
+    -------
+    coefficients : ndarray, shape (k,)
+    scatter : float
+        Robust standard deviation around the fit.
+    used : ndarray of bool, shape (n,)
+        Values that were no outliers.
+    """
+    inside = kept & np.isfinite(values)
+    used = inside.copy()
+    if not inside.any():
+        return np.zeros(basis.shape[1]), 0.0, used
+    fit: F64 = np.zeros(basis.shape[1])
+    scatter = 0.0
+    for _ in range(4):
+        fit = np.asarray(np.linalg.lstsq(basis[used], values[used], rcond=None)[0], np.float64)
+        residual = np.abs(values - basis @ fit)
+        scatter = 1.4826 * float(np.median(residual[inside]))
+        with np.errstate(invalid="ignore"):
+            used = inside & (residual <= OUTLIER_MADS * max(scatter, floor))
+    return fit, scatter, used
+
+
+def weighted_slope(x: F64, values: F64, weight: F64) -> F64:
+    """Slope of weighted straight lines, one per row of `values`; shape (n,).
+
+    Parameters
+    ----------
+    x : ndarray, shape (k,) or (n, k)
+    values, weight : ndarray, shape (n, k)
+    """
+    total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
+    mean_x = (weight * x).sum(axis=1, keepdims=True) / total
+    mean_v = (weight * values).sum(axis=1, keepdims=True) / total
+    return np.asarray(
+        (weight * (x - mean_x) * (values - mean_v)).sum(axis=1)
+        / np.maximum((weight * (x - mean_x) ** 2).sum(axis=1), 1e-12)
+    )

@@ -1,0 +1,171 @@
+"""What all beads of a field say together about the blur, at every place in it.
+
+Over the field the spline coefficients of `psf_field` are a polynomial of the place, so that what all beads know stands
+in for any one of them: no optical model enters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from easyzloc_mm.psf.bead_psf import BlurSource, BlurTable
+from easyzloc_mm.typing import F32, F64, I64
+
+GRID = 17
+"""Places per axis at which the field's blur is tabulated; from one to the next it changes by less than its noise."""
+BEADS_PER_TERM = 6
+MAX_DEGREE = 5
+FOLDS = 5
+RIDGE = 1e-2
+
+
+@dataclass(frozen=True)
+class FieldBlur:
+    """The blur as a polynomial of the place in the field: small enough to travel with a model.
+
+    Attributes
+    ----------
+    coefficients : ndarray, shape (terms, Z, KNOTS, KNOTS), float32
+        Of the monomials u^i v^j up to `degree`; u, v run from -1 to 1 over the field.
+    degree : int
+        0 where places are unknown: the mean of the beads.
+    z_start_nm, z_pitch_nm, low_nm, high_nm : float
+        As in `BlurTable`.
+    """
+
+    coefficients: F32
+    degree: int
+    z_start_nm: float
+    z_pitch_nm: float
+    low_nm: float
+    high_nm: float
+
+    @classmethod
+    def measure(cls, source: BlurSource) -> FieldBlur:
+        """Fit the beads of `source`; the degree is the one that predicts left-out beads best."""
+        table = source.table
+        u, v = _field(table.x, table.y, source.field_size_px)
+        degree = _best_degree(table, u, v) if source.field_known else 0
+        low, high = table.z_range_nm
+        coefficients = _fit(table, u, v, np.arange(len(table)), degree)
+        return cls(coefficients, degree, table.z_start_nm, table.z_pitch_nm, low, high)
+
+    def table(self, field_size_px: tuple[int, int]) -> BlurTable:
+        """Tabulate over the field, row by row of `GRID` x `GRID` places (one place, if all are alike)."""
+        ticks = np.linspace(-1, 1, GRID) if self.degree else np.zeros(1)
+        u, v = (grid.ravel() for grid in np.meshgrid(ticks, ticks))
+        width, height = field_size_px
+        return BlurTable(
+            coefficients=np.tensordot(_terms(u, v, self.degree).astype(np.float32), self.coefficients, axes=1),
+            z_start_nm=self.z_start_nm,
+            z_pitch_nm=self.z_pitch_nm,
+            low_nm=np.full(len(u), self.low_nm, np.float32),
+            high_nm=np.full(len(u), self.high_nm, np.float32),
+            x=(u + 1) * (width - 1) / 2,
+            y=(v + 1) * (height - 1) / 2,
+        )
+
+    def place(self, x: F64, y: F64, field_size_px: tuple[int, int]) -> I64:
+        """Nearest place of `table` for sensor positions."""
+        if not self.degree:
+            return np.zeros(len(x), np.int64)
+        column, row = (
+            np.clip(np.rint((at + 1) / 2 * (GRID - 1)), 0, GRID - 1).astype(np.int64)
+            for at in _field(x, y, field_size_px)
+        )
+        return np.asarray(row * GRID + column)
+
+    def save(self, path: Path) -> None:
+        """Write to a ``.npz`` file."""
+        np.savez_compressed(
+            path,
+            coefficients=self.coefficients,
+            facts=np.array([self.degree, self.z_start_nm, self.z_pitch_nm, self.low_nm, self.high_nm]),
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> FieldBlur:
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as stored:
+            degree, *rest = (float(value) for value in stored["facts"])
+            return cls(stored["coefficients"], int(degree), *rest)
+
+
+def field_source(source: BlurSource, blur: FieldBlur) -> BlurSource:
+    """Where to draw training molecules: all over the field, from the modelled blur.
+
+    Where the beads' places are unknown, the beads themselves, drawn towards their mean as far as noise alone makes
+    them differ.
+    """
+    if not source.field_known:
+        return denoised(source)
+    width, height = source.field_size_px
+    spread = ((width - 1) / (GRID - 1), (height - 1) / (GRID - 1)) if blur.degree else (width - 1.0, height - 1.0)
+    return replace(source, table=blur.table(source.field_size_px), spread_px=spread)
+
+
+def _field(x: F64, y: F64, size: tuple[int, int]) -> tuple[F64, F64]:
+    return 2 * np.asarray(x) / max(size[0] - 1, 1) - 1, 2 * np.asarray(y) / max(size[1] - 1, 1) - 1
+
+
+def _terms(u: F64, v: F64, degree: int) -> F64:
+    return np.stack([u**i * v**j for i in range(degree + 1) for j in range(degree + 1 - i)], axis=1)
+
+
+def _best_degree(table: BlurTable, u: F64, v: F64) -> int:
+    fold = np.arange(len(table)) % FOLDS
+    best, lowest = 0, np.inf
+    for degree in range(MAX_DEGREE + 1):
+        if len(table) * (1 - 1 / FOLDS) < BEADS_PER_TERM * (degree + 1) * (degree + 2) / 2 and degree:
+            break
+        error = 0.0
+        for out in range(min(FOLDS, len(table))):
+            test = fold == out
+            if test.all():
+                continue
+            fitted = _fit(table, u, v, np.flatnonzero(~test), degree)
+            predicted = np.tensordot(_terms(u[test], v[test], degree).astype(np.float32), fitted, axes=1)
+            middle = slice(predicted.shape[1] // 4, -(predicted.shape[1] // 4) or None)
+            error += float(np.sum((predicted - table.coefficients[test])[:, middle] ** 2))
+        if error < lowest:
+            best, lowest = degree, error
+    return best
+
+
+def _fit(table: BlurTable, u: F64, v: F64, chosen: NDArray[np.integer], degree: int) -> F32:
+    """Polynomial coefficients, by least squares over the beads `chosen` that cover each z knot."""
+    terms = _terms(u[chosen], v[chosen], degree)
+    penalty = RIDGE * np.eye(terms.shape[1])
+    penalty[0, 0] = 0.0
+    knots = table.coefficients.shape[1]
+    z = table.z_start_nm + np.arange(knots) * table.z_pitch_nm
+    covered = table.low_nm[chosen, None] <= z + table.z_pitch_nm
+    covered &= table.high_nm[chosen, None] >= z - table.z_pitch_nm
+    result = np.empty((terms.shape[1], *table.coefficients.shape[1:]), np.float32)
+    for k in range(knots):
+        weight = covered[:, k].astype(float)
+        if weight.sum() < max(3, len(chosen) // 2):
+            weight[:] = 1.0
+        weighted = (terms * weight[:, None]).T
+        operator = np.linalg.solve(weighted @ terms + penalty, weighted)
+        result[:, k] = np.tensordot(operator.astype(np.float32), table.coefficients[chosen, k], axes=1)
+    return result
+
+
+def denoised(source: BlurSource) -> BlurSource:
+    """Beads as their mean and the few directions in which they differ by more than noise."""
+    table = source.table
+    count = len(table)
+    flat = table.coefficients.reshape(count, -1).astype(np.float64)
+    mean = flat.mean(axis=0)
+    rest = flat - mean
+    values, vectors = np.linalg.eigh(rest @ rest.T)
+    # Noise spreads over all directions alike; a direction counts by what stands above the median one.
+    kept = np.clip(1 - np.median(values) / np.maximum(values, 1e-30), 0, 1) ** 2
+    smooth = mean + (vectors * kept) @ (vectors.T @ rest)
+    smooth = smooth.reshape(table.coefficients.shape).astype(np.float32)
+    return replace(source, table=replace(table, coefficients=smooth))

@@ -1,0 +1,162 @@
+"""Poisson maximum likelihood of single spots under a `BlurTable`: x, y, z, photons and background, from given starts.
+
+Levenberg-Marquardt with the Fisher information as curvature (Laurence and Chromy 2010; Smith et al. 2010); read noise
+enters as a Poisson offset of the same variance (Huang et al. 2013). Depth stays inside the table, background above 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from easyzloc_mm.psf.bead_psf import BlurTable
+from easyzloc_mm.psf.kernels.levenberg_marquardt import fit, scan
+from easyzloc_mm.typing import F32, F64
+
+SLACK = 20.0
+"""Of chi squared: what a minimum may be behind the best before x and y are fitted."""
+
+
+@dataclass(frozen=True)
+class SpotPrior:
+    """What is known of spots before their pixels are looked at.
+
+    Attributes
+    ----------
+    x_px, y_px : ndarray, shape (n,)
+        Expected place from the middle of the crop.
+    place_sd_px : float
+        Standard deviation of the place.
+    log_photons, log_photons_sd : float
+        Mean and standard deviation of the photons' logarithm.
+    """
+
+    x_px: F64
+    y_px: F64
+    place_sd_px: float
+    log_photons: float
+    log_photons_sd: float
+
+
+@dataclass(frozen=True)
+class SpotFits:
+    """Optima of n spots from s starts.
+
+    Attributes
+    ----------
+    z_nm, deviance, sigma_nm, volume : ndarray, shape (n, s)
+        Depth; twice the negative log likelihood against that of a perfect fit; standard deviation of z from the
+        Fisher information; logarithm of the root of the covariance's determinant (how broad the optimum is).
+    x_px, y_px, photons, background : ndarray, shape (n, s)
+        The other parameters, x and y from the middle of the crop.
+    sigma_x_px, sigma_y_px : ndarray, shape (n, s)
+        Standard deviations of x and y from the Fisher information.
+    """
+
+    z_nm: F64
+    deviance: F64
+    sigma_nm: F64
+    volume: F64
+    x_px: F64
+    y_px: F64
+    photons: F64
+    background: F64
+    sigma_x_px: F64
+    sigma_y_px: F64
+
+
+def likely_depths(
+    crops: F32,
+    table: BlurTable,
+    place: NDArray[np.integer],
+    read_noise_e: float,
+    prior: SpotPrior | None = None,
+    most: int = 4,
+) -> F64:
+    """Find depths that a fit should start from: the minima of chi squared at the expected place.
+
+    Parameters
+    ----------
+    crops, table, place, read_noise_e, prior
+        As for `fit_spots`.
+    most : int
+
+    Returns
+    -------
+    ndarray, shape (n, most)
+        nm, the best first; NaN where there are no more.
+    """
+    out = np.empty((len(crops), most))
+    scan(
+        np.ascontiguousarray(crops, np.float32),
+        table.padded,
+        np.ascontiguousarray(place, np.int64),
+        read_noise_e**2,
+        _expected(len(crops), prior),
+        SLACK,
+        out,
+    )
+    return table.z_start_nm + out * table.z_pitch_nm
+
+
+def _expected(count: int, prior: SpotPrior | None) -> F64:
+    if prior is None:
+        return np.zeros((count, 2))
+    return np.stack([prior.x_px, prior.y_px], axis=1).astype(float)
+
+
+def fit_spots(
+    crops: F32,
+    table: BlurTable,
+    place: NDArray[np.integer],
+    starts_nm: F64,
+    read_noise_e: float,
+    prior: SpotPrior | None = None,
+) -> SpotFits:
+    """Fit spots from every start.
+
+    Parameters
+    ----------
+    crops : ndarray, shape (n, 15, 15), float32
+        Photons.
+    table : BlurTable
+    place : ndarray, shape (n,)
+        Which place of the table each spot lies at.
+    starts_nm : ndarray, shape (n, s) or (s,)
+        Depths to start from; NaN: none.
+    read_noise_e : float
+    prior : SpotPrior, optional
+        With it, optima are those of the posterior density, and the deviance counts the distance from the prior.
+    """
+    expected = _expected(len(crops), prior)
+    knowledge = np.zeros(3)
+    if prior is not None:
+        knowledge[:] = prior.place_sd_px**-2, prior.log_photons, prior.log_photons_sd**-2
+    starts = np.broadcast_to(np.asarray(starts_nm, float), (len(crops), np.shape(starts_nm)[-1]))
+    out = np.empty((len(crops), starts.shape[1], 10))
+    knots = (starts - table.z_start_nm) / table.z_pitch_nm
+    fit(
+        np.ascontiguousarray(crops, np.float32),
+        table.padded,
+        np.ascontiguousarray(place, np.int64),
+        np.ascontiguousarray(knots),
+        read_noise_e**2,
+        expected,
+        knowledge,
+        out,
+    )
+    pitch = table.z_pitch_nm
+    return SpotFits(
+        z_nm=table.z_start_nm + out[:, :, 2] * pitch,
+        deviance=out[:, :, 5],
+        sigma_nm=out[:, :, 6] * pitch,
+        volume=out[:, :, 7],
+        x_px=out[:, :, 0],
+        y_px=out[:, :, 1],
+        photons=out[:, :, 3],
+        background=out[:, :, 4],
+        sigma_x_px=out[:, :, 8],
+        sigma_y_px=out[:, :, 9],
+    )

@@ -1,0 +1,1 @@
+"""Localisations as pictures, volumes and films."""

@@ -1,0 +1,1 @@
+"""The look of every HTML report and picture in it."""

@@ -1,0 +1,1 @@
+"""The real MMCore with demo devices whose images come from our optics."""

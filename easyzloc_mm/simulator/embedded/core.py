@@ -1,0 +1,69 @@
+"""A live MMCore with demo devices whose camera images come from our optics."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from easyzloc_mm.profile.schema import Profile
+from easyzloc_mm.simulator.embedded.configuration import configuration_text
+from easyzloc_mm.simulator.embedded.patched_camera import SubstitutedCamera
+from easyzloc_mm.simulator.scene import Scene
+
+SEED = 2025
+ATTRIBUTE = "easyzloc_camera"
+SCENE: Callable[[Profile, int], Scene] = Scene
+"""What makes the images; `replay` puts ready-made ones in its place."""
+
+
+def start_embedded_core(profile: Profile) -> Any:
+    """Start MMCore on the demo devices of mm-test-adapters and give its camera our optics.
+
+    Devices, image buffer, timing, tags, overflow and errors are MMCore's own; only pixels are replaced. A
+    core that this process started before must have been unloaded (`mmpycorex.terminate_core_instances`).
+
+    Parameters
+    ----------
+    profile : Profile
+        Device labels, camera, optics, limits. The stage starts in focus, over the beads.
+
+    Returns
+    -------
+    mmpycorex Core
+        With snake_case and camelCase calls, as `mmpycorex.Core()` gives it.
+
+    Raises
+    ------
+    InputError
+        The profile asks for what the demo devices cannot be.
+    """
+    from mm_test_adapters import device_adapter_path
+    from mmpycorex import Core, create_core_instance
+
+    scene = SCENE(profile, SEED)
+    with tempfile.TemporaryDirectory(prefix="easyzloc-mm-") as folder:
+        configuration = Path(folder) / "embedded.cfg"
+        configuration.write_text(configuration_text(profile, scene.focus_um), encoding="utf-8")
+        create_core_instance(
+            mm_app_path=device_adapter_path(),
+            config_file=str(configuration),
+            python_backend=True,
+            buffer_size_mb=profile.connection.buffer_size_mb,
+        )
+    core = Core()
+    setattr(core, ATTRIBUTE, SubstitutedCamera(core, profile, scene))
+    return core
+
+
+def records(core: Any) -> dict[str, pd.DataFrame]:
+    """Truth of the stream's last run: "emitters" (see `Scene.table`) and "drift" (see `Scene.drift_table`).
+
+    A run is every sequence since the light last went off, or stage, exposure or illumination last changed;
+    its frames are counted through, as `microscope.stream` counts them.
+    """
+    camera: SubstitutedCamera = getattr(core, ATTRIBUTE)
+    return camera.records()

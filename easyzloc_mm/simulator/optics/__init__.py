@@ -1,0 +1,1 @@
+"""The objective: from aberrations to the image of a point."""

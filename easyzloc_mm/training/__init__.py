@@ -1,0 +1,1 @@
+"""From labelled beads to a model."""

@@ -1,0 +1,1 @@
+"""How good a model is, on beads that it has never seen."""

@@ -1,0 +1,132 @@
+"""The model's report: what z it gives, how sure it is, and where not to believe it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from easyzloc_mm.report.figures import picture
+from easyzloc_mm.report.html import Block, Heading, Paragraph, Picture, Rows, write_page
+
+RECORDED_COLOUR, MOLECULE_COLOUR, LIMIT_COLOUR = "#1c2430", "#0072b2", "#d55e00"
+
+
+def write_model_report(
+    folder: Path, calibration: dict[str, Any], result: dict[str, Any], molecules: pd.DataFrame, recorded: pd.DataFrame
+) -> Path:
+    """Write ``index.html`` and its pictures into `folder`.
+
+    Parameters
+    ----------
+    calibration : dict
+        Content of ``calibration.json``.
+    result : dict
+        As `evaluate` returns it.
+    molecules, recorded : DataFrame
+        Columns ``z``, ``predicted``, ``sigma``, ``flag``, ``error``: held-out beads as molecules, and as recorded.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _draw_z(molecules, recorded, folder / "z_against_stage.png")
+    _draw_error(result, folder / "error_by_z.png")
+    rows: list[tuple[str, ...]] = [("z (nm)", "RMSE (nm)", "limit (nm)", "bias (nm)", "within 1 sigma", "flagged")]
+    for item in result["bins"]:
+        rows.append(
+            (
+                f"{item['z_from_nm']:.0f} to {item['z_to_nm']:.0f}",
+                *(_number(item[key]) for key in ("rmse_z_nm", "limit_z_nm", "bias_nm")),
+                "-" if item["coverage_68"] is None else f"{item['coverage_68']:.0%}",
+                f"{item['flagged']:.0%}",
+            )
+        )
+    blocks: list[Block] = [
+        Picture(
+            "z_against_stage.png",
+            "z predicted against stage position for beads that training never saw: as recorded (left), and thinned to "
+            "the photons and background of molecules (right; flagged ones in grey).",
+        ),
+        Heading("Accuracy by depth"),
+        Paragraph(
+            "Molecules of 1000 to 3000 photons on 20 to 100 background photons per pixel, made from held-out beads. "
+            "The information limit is that of the measured blur; flagged molecules are left out."
+        ),
+        Picture("error_by_z.png", "Error, stated uncertainty and information limit by depth."),
+        Rows(rows, header=True),
+        Paragraph(
+            f"Flags are on {_share(result['mistakes_flagged'])} of the molecules whose error is more than 4 times the "
+            f"stated uncertainty, and on {_share(result['good_flagged'])} of the others."
+        ),
+        Heading("The model"),
+        Rows(
+            (
+                ("recipe", str(calibration["recipe"])),
+                ("training time", f"{calibration['minutes']:.1f} min"),
+                ("beads: training, validation, test", ", ".join(str(n) for n in calibration["beads"].values())),
+                ("pixel size", f"{calibration['pixel_size_nm']:g} nm"),
+                ("camera units", "guessed" if calibration["camera_units"]["estimated"] else "as given"),
+                (
+                    "place in the field",
+                    "known" if calibration["field_known"] else "unknown: every place is treated alike",
+                ),
+            )
+        ),
+    ]
+    return write_page(
+        folder,
+        "Model",
+        f"z of a typical molecule is good to {_number(result['rmse_z_nm'])} nm (RMSE; information limit "
+        f"{_number(result['limit_z_nm'])} nm); {result['flagged']:.0%} carry a flag.",
+        blocks,
+    )
+
+
+def _share(value: float | None) -> str:
+    return "none" if value is None else f"{value:.0%}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
+
+
+def _draw_z(molecules: pd.DataFrame, recorded: pd.DataFrame, path: Path) -> None:
+    with picture(path, 9.5, 4.6) as figure:
+        left, right = figure.subplots(1, 2, sharey=True)
+        left.plot(recorded["z"], recorded["predicted"], ".", color=RECORDED_COLOUR, markersize=2, alpha=0.4)
+        left.set(title="held-out beads as recorded", xlabel="stage z (nm)", ylabel="predicted z (nm)")
+        some = molecules.iloc[:3000]
+        flagged = some["flag"] != 0
+        right.plot(some["z"][flagged], some["predicted"][flagged], ".", color="0.7", markersize=2, label="flagged")
+        right.plot(
+            some["z"][~flagged], some["predicted"][~flagged], ".", color=MOLECULE_COLOUR, markersize=2, alpha=0.5,
+            label="believed",
+        )  # fmt: skip
+        right.set(title="the same, as faint as molecules", xlabel="stage z (nm)")
+        right.legend(loc="upper left", markerscale=4)
+        for axes in (left, right):
+            span = [float(molecules["z"].min()), float(molecules["z"].max())]
+            axes.plot(span, span, color=LIMIT_COLOUR, linewidth=1)
+            axes.set(xlim=span, ylim=[1.25 * span[0], 1.25 * span[1]])
+            axes.grid(alpha=0.3)
+
+
+def _draw_error(result: dict[str, Any], path: Path) -> None:
+    with picture(path, 7.5, 4) as figure:
+        axes = figure.subplots()
+        bins = [item for item in result["bins"] if item["rmse_z_nm"] is not None]
+        z = [(item["z_from_nm"] + item["z_to_nm"]) / 2 for item in bins]
+        axes.plot(z, [item["rmse_z_nm"] for item in bins], "o-", color=MOLECULE_COLOUR, label="RMSE")
+        axes.plot(
+            z,
+            [item["robust_z_nm"] for item in bins],
+            "o--",
+            color=MOLECULE_COLOUR,
+            alpha=0.6,
+            label="robust (1.48 MAD)",
+        )
+        axes.plot(z, [item["limit_z_nm"] for item in bins], "-", color=LIMIT_COLOUR, label="information limit")
+        top = max([item["rmse_z_nm"] for item in bins] + [50.0])
+        axes.set(xlabel="z (nm)", ylabel="nm", ylim=(0, 1.2 * float(np.ceil(top))))
+        axes.grid(alpha=0.3)
+        axes.legend()

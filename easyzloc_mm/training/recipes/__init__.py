@@ -1,0 +1,1 @@
+"""How networks are built and trained: ours, and the paper's."""

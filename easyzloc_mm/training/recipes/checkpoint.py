@@ -1,0 +1,67 @@
+"""The state of an unfinished training, so that a crash costs a minute and not the night."""
+
+from __future__ import annotations
+
+import json
+import time
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from easyzloc_mm.io.output import remove
+
+if TYPE_CHECKING:
+    import keras
+
+INTERVAL_S = 30.0
+
+
+class Checkpoint:
+    """A file beside the bundle to be.
+
+    Parameters
+    ----------
+    path : Path
+    identity : str
+        Of data, settings and budget: a checkpoint of another training is not taken up.
+    """
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self.path, self.identity = Path(path), identity
+        self._last = time.monotonic()
+
+    def restore(self, model: keras.Model) -> float:
+        """Load weights and optimiser into a compiled `model`; give the share of the budget spent (fresh: 0)."""
+        try:
+            with np.load(self.path, allow_pickle=False) as stored:
+                facts = json.loads(str(stored["facts"]))
+                if facts["identity"] != self.identity:
+                    return 0.0
+                values = [stored[f"v{i}"] for i in range(facts["variables"])]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return 0.0
+        variables = [*model.variables, *model.optimizer.variables]
+        if [tuple(v.shape) for v in variables] != [value.shape for value in values]:
+            return 0.0
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        return float(facts["spent"])
+
+    def save(self, model: keras.Model, spent: float) -> None:
+        """Write the state if the last one is old enough; a reader never sees half a file."""
+        import keras
+
+        if time.monotonic() - self._last < INTERVAL_S:
+            return
+        variables = [keras.ops.convert_to_numpy(v) for v in (*model.variables, *model.optimizer.variables)]
+        facts = json.dumps({"identity": self.identity, "spent": spent, "variables": len(variables)})
+        draft = self.path.with_name(f"{self.path.name}.draft.npz")
+        np.savez(draft, facts=facts, **{f"v{i}": value for i, value in enumerate(variables)})
+        draft.replace(self.path)
+        self._last = time.monotonic()
+
+    def discard(self) -> None:
+        """Remove the file: the training is over."""
+        remove(self.path)

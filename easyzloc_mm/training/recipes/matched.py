@@ -1,0 +1,172 @@
+"""The default recipe: beads thinned to molecules, drawn anew for every step; a mixture density as output."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from easyzloc_mm.model.emitter_prior import MoleculeDomain
+from easyzloc_mm.model.mixture import Z_UNIT_NM, mixture_loss
+from easyzloc_mm.psf.bead_psf import BlurSource
+from easyzloc_mm.training.emitters import Molecules, MoleculeStream, draw_molecules
+from easyzloc_mm.training.recipes.architectures import mixture_network
+from easyzloc_mm.training.recipes.checkpoint import Checkpoint
+from easyzloc_mm.typing import F32, Progress
+
+if TYPE_CHECKING:
+    import keras
+
+
+BLOCK = 8192
+"""Molecules that the drawing thread hands over at once."""
+WARM_UP = 0.03
+"""Share of the budget in which the learning rate rises."""
+VALIDATION = 8192
+CHECKS = 10
+"""So often the model is validated; the best one is kept. Checks are rare early on, when none can be the last."""
+FINE_TUNING_RATE = 0.3
+"""Learning rate of a network that starts from an earlier one, relative to a fresh one."""
+
+
+@dataclass(frozen=True)
+class MatchedSettings:
+    """What `tune` searches over.
+
+    Attributes
+    ----------
+    width, blocks : int
+        Of the residual perceptron.
+    learning_rate, weight_decay : float
+        Of AdamW, at their highest.
+    batch : int
+        Molecules per step.
+    bad_fit_share, neighbour_share : float, optional
+        Of the training images, in place of the domain's own; what the network is judged by stays the domain.
+    """
+
+    width: int = 320
+    blocks: int = 3
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    batch: int = 512
+    bad_fit_share: float | None = None
+    neighbour_share: float | None = None
+
+    def training_domain(self, domain: MoleculeDomain) -> MoleculeDomain:
+        """Give the molecules to train on, where `domain` is to be known."""
+        return replace(
+            domain,
+            bad_fit_share=domain.bad_fit_share if self.bad_fit_share is None else self.bad_fit_share,
+            neighbour_share=domain.neighbour_share if self.neighbour_share is None else self.neighbour_share,
+        )
+
+
+def fit_matched(
+    train: BlurSource,
+    validation: BlurSource,
+    domain: MoleculeDomain,
+    *,
+    minutes: float,
+    seed: int,
+    settings: MatchedSettings | None = None,
+    start: list[F32] | None = None,
+    checkpoint: Checkpoint | None = None,
+    progress: Progress | None = None,
+    on_check: Callable[[float, float], None] | None = None,
+) -> keras.Model:
+    """Train until the time is up; the learning rate follows the clock, so any budget ends on a settled model.
+
+    Parameters
+    ----------
+    train, validation : BlurSource
+        The modelled blur, and beads that share no camera pixel with those it was modelled from.
+    domain : MoleculeDomain
+        The molecules to be known.
+    minutes : float
+        Time budget, wall clock.
+    seed : int
+        Of the weights and of every molecule. The number of steps depends on the machine, so two runs differ.
+    settings : MatchedSettings, optional
+    start : list of ndarray, optional
+        Weights of an earlier network to go on from.
+    checkpoint : Checkpoint, optional
+        Where to save the state of training, and to find it again after a crash.
+    on_check : callable, optional
+        Given (share of the budget, validation loss) whenever the model is validated.
+    """
+    import keras
+
+    settings = settings or MatchedSettings()
+    keras.utils.set_random_seed(seed)
+    model = mixture_network(settings.width, settings.blocks)
+    if start is not None:
+        model.set_weights(start)
+    highest = settings.learning_rate * (FINE_TUNING_RATE if start is not None else 1.0)
+    optimizer = keras.optimizers.AdamW(highest, weight_decay=settings.weight_decay, clipnorm=1.0)
+    model.compile(optimizer=optimizer, loss=mixture_loss)
+    optimizer.build(model.trainable_variables)
+    done = checkpoint.restore(model) if checkpoint else 0.0
+    held_out = draw_molecules(validation, domain, VALIDATION, seed + 1)
+    best, best_loss = model.get_weights(), math.inf
+    checks = [check for check in np.linspace(0.5, 1.0, CHECKS) if check > done]
+    budget_s = 60 * minutes
+    with MoleculeStream(train, settings.training_domain(domain), BLOCK, seed + 2 + round(1e6 * done)) as stream:
+        _step(model, stream.next(), 0, settings.batch)  # traces and compiles outside the budget
+        begin = time.monotonic() - done * budget_s
+        steps, spent = 1, done
+        while spent < 1.0:
+            block = stream.next()
+            for batch in range(BLOCK // settings.batch):
+                spent = (time.monotonic() - begin) / budget_s
+                if spent >= 1.0:
+                    break
+                optimizer.learning_rate.assign(highest * rate(spent))
+                _step(model, block, batch, settings.batch)
+                steps += 1
+            if checkpoint and spent < 1.0:
+                checkpoint.save(model, spent)
+            if checks and spent >= checks[0]:
+                checks = [check for check in checks if check > spent]
+                loss = validation_loss(model, validation, held_out)
+                if loss < best_loss:
+                    best, best_loss = model.get_weights(), loss
+                if on_check:
+                    on_check(spent, loss)
+                if progress:
+                    progress(f"{steps} steps, validation loss {loss:.3f}", min(spent, 1.0))
+            elif progress:
+                progress(f"{steps} steps of {settings.batch} molecules", min(spent, 1.0))
+    if validation_loss(model, validation, held_out) > best_loss:
+        model.set_weights(best)
+    return model
+
+
+def rate(spent: float) -> float:
+    """Learning rate relative to its maximum: a rise, then half a cosine; `spent` is the share of the budget."""
+    if spent < WARM_UP:
+        return max(spent / WARM_UP, 0.01)
+    return 0.005 + 0.995 * 0.5 * (1 + math.cos(math.pi * min((spent - WARM_UP) / (1 - WARM_UP), 1.0)))
+
+
+def _step(model: keras.Model, block: tuple[F32, ...], batch: int, size: int) -> Any:
+    image, aux, z_nm = (part[batch * size : (batch + 1) * size] for part in block)
+    return model.train_on_batch([image, aux], z_nm / np.float32(Z_UNIT_NM))
+
+
+def predict_raw(model: keras.Model, source: BlurSource, molecules: Molecules) -> F32:
+    """Network output for molecules, shape (n, outputs)."""
+    return np.asarray(model.predict([*molecules.network_input(source)], batch_size=4096, verbose=0))
+
+
+def validation_loss(model: keras.Model, source: BlurSource, held_out: Molecules) -> float:
+    """Mean negative log likelihood of held-out molecules."""
+    import keras
+
+    raw = predict_raw(model, source, held_out)
+    loss = mixture_loss(held_out.z_nm / np.float32(Z_UNIT_NM), keras.ops.convert_to_tensor(raw))
+    return float(keras.ops.convert_to_numpy(loss))

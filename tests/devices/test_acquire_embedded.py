@@ -1,0 +1,65 @@
+"""The same acquisition on the embedded microscope, whose images come from the optics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from easyzloc_mm.acquire.beads.acquire import acquire_bead_stacks
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.beads.stacks import open_bead_stacks
+from easyzloc_mm.io.profiles import load_profile
+from easyzloc_mm.io.runs.ground_truth import read_record, write_records
+from easyzloc_mm.microscope.connect import connect
+from easyzloc_mm.profile.schema import Profile
+
+
+@pytest.fixture(scope="module")
+def profile() -> Profile:
+    return load_profile("demo").replace(
+        camera={"width_px": 192, "height_px": 160},
+        beads={"fovs": 2, "min_beads": 2, "z_start_nm": -600, "z_stop_nm": 600, "z_step_nm": 200},
+    )
+
+
+def test_beads_come_into_focus_and_go_out_again(profile: Profile, tmp_path: Path) -> None:
+    with connect(profile) as microscope:
+        acquire_bead_stacks(microscope, profile, tmp_path / "b.ome.zarr")
+        back = microscope.position()
+    # The last image is that of the plane in focus, for the bleaching.
+    assert back.z_um == pytest.approx(profile.beads.focus_um, abs=0.25)
+    for stack in open_bead_stacks(tmp_path / "b.ome.zarr"):
+        sharpness = np.asarray(stack.pixels, dtype=float).std(axis=(1, 2))
+        # Focused beads concentrate their light: contrast peaks within 200 nm of z = 0 and falls beyond.
+        assert abs(int(sharpness.argmax()) - 3) <= 1
+        assert sharpness.max() > 1.2 * max(sharpness[0], sharpness[-1])
+
+
+def test_the_truth_belongs_to_the_frames_of_the_stream(profile: Profile, tmp_path: Path) -> None:
+    with connect(profile) as microscope:
+        microscope.move_xy(5000.0, 0.0)
+        microscope.set_exposure(30.0)
+        microscope.set_illumination("High")
+        frames = np.stack([frame.pixels for frame in microscope.stream(60)])
+        tables = microscope.records()
+    emitters = tables["emitters"]
+    inside = emitters[emitters.x.between(6, 185) & emitters.y.between(6, 153)]
+    assert set(emitters.frame) <= set(range(60))
+    # An emitter is brightest in its own frame: warm-up frames, or a count shifted by one, would break this.
+    bright = inside[(inside.photons > 1500) & (inside.z.abs() < 400) & inside.frame.between(1, 58)]
+    assert len(bright) > 10
+    contrast: dict[int, list[float]] = {-1: [], 0: [], 1: []}
+    for row in bright.itertuples():
+        x, y = round(row.x), round(row.y)
+        box = frames[:, y - 2 : y + 3, x - 2 : x + 3].sum(axis=(1, 2), dtype=float)
+        for shift, values in contrast.items():
+            values.append(box[row.frame + shift] / np.median(box))
+    own, others = np.median(contrast[0]), max(np.median(contrast[-1]), np.median(contrast[1]))
+    assert own > 1.05 * others
+    assert own > 1.3
+    write_records(tmp_path / "run.zarr", tables)
+    assert read_record(tmp_path / "run.zarr", "emitters").equals(emitters)
+    with pytest.raises(InputError, match="only runs on the embedded microscope"):
+        read_record(tmp_path / "other.zarr", "emitters")

@@ -1,0 +1,128 @@
+"""The Java backend against a server that speaks the bridge's protocol, with MMCore's demo devices behind it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from easyzloc_mm.io.runs.frames import StoredFrames
+from easyzloc_mm.io.runs.localizations import read_localizations
+from tests.helpers.localize_bench import small_bundle
+from tests.helpers.microscope_bench import HEIGHT, WIDTH, bench_profile
+from tests.helpers.paths import ROOT
+
+pytestmark = pytest.mark.timeout(150)
+
+
+class Served:
+    """The server's process, and what its devices are like."""
+
+    def __init__(self, folder: Path, version: str = "5.1.0") -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        command = [sys.executable, "-m", "tests.helpers.bridge_server", str(self.port), str(folder), version]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        assert self.process.stdout is not None
+        while self.process.stdout.readline().strip() != "ready":
+            assert self.process.poll() is None, "the server did not start"
+
+    def state(self) -> dict[str, Any]:
+        with zmq.Context() as context, context.socket(zmq.REQ) as asked:
+            asked.setsockopt(zmq.RCVTIMEO, 10_000)
+            asked.setsockopt(zmq.LINGER, 0)
+            asked.connect(f"tcp://127.0.0.1:{self.port}")
+            asked.send(json.dumps({"command": "test-state"}).encode())
+            state: dict[str, Any] = json.loads(asked.recv())
+        return state
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    server = Served(tmp_path)
+    yield server
+    server.process.kill()
+    server.process.wait()
+
+
+def profile_text(folder: Path, port: int) -> Path:
+    """The bench profile as a file, for a Micro-Manager that is open."""
+    data = bench_profile(folder).model_dump(mode="json", exclude_unset=True)
+    data["connection"] = {"backend": "java", "java_port": port, "buffer_size_mb": 64}
+    lines = [f"name = {json.dumps(data.pop('name'))}"]
+    for section, fields in data.items():
+        lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in fields.items())]
+    (folder / "java.toml").write_text("\n".join(lines), encoding="utf-8")
+    return folder / "java.toml"
+
+
+def program(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "easyzloc_mm", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def live(folder: Path, port: int, frames: int) -> subprocess.Popen[str]:
+    model = small_bundle(folder / "model", field=(WIDTH, HEIGHT))
+    return program(
+        "live", "--profile", profile_text(folder, port), "--model", model, "--out", folder / "run.zarr",
+        "--frames", frames, "--json",
+    )  # fmt: skip
+
+
+def test_a_live_run_over_the_bridge(served: Served, tmp_path: Path) -> None:
+    before = served.state()
+    process = live(tmp_path, served.port, 120)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    report = json.loads(out.splitlines()[-1])
+    assert (report["frames"], report["frames_lost"]) == (120, 0)
+    assert "frames come over the bridge" in err
+    stored = StoredFrames(tmp_path / "run.zarr")
+    assert stored.shape == (120, HEIGHT, WIDTH)
+    assert not stored.missing
+    assert read_localizations(tmp_path / "run.zarr")[1]["complete"] is True
+    after = served.state()
+    assert after == {**before, "shutter_open": False, "running": False, "buffer_mb": 64}
+
+
+def test_micro_manager_ends_in_the_middle(served: Served, tmp_path: Path) -> None:
+    """What came is kept, exit code 3, one line; neither a device call nor the bridge's finalisers hang."""
+    process = live(tmp_path, served.port, 100_000)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not list((tmp_path / "run.zarr" / "frames").glob("0/c/60*")):
+        time.sleep(0.1)
+        assert process.poll() is None, process.communicate()[1]
+    served.process.kill()
+    try:
+        _, err = process.communicate(timeout=75)
+    finally:
+        process.kill()
+    assert process.returncode == 3, err
+    assert "kept in" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    stored = StoredFrames(tmp_path / "run.zarr")
+    assert stored.shape[0] > 60
+    facts = read_localizations(tmp_path / "run.zarr")[1]
+    assert facts["frames"] == facts["frames_localized"] == stored.shape[0]
+    assert facts["complete"] is False
+
+
+def test_a_server_of_another_version_is_said(tmp_path: Path) -> None:
+    server = Served(tmp_path, "4.9.0")
+    try:
+        process = program("doctor", "--profile", profile_text(tmp_path, server.port))
+        _, err = process.communicate(timeout=90)
+    finally:
+        server.process.kill()
+        server.process.wait()
+    assert "4.9.0" in err
+    assert "Traceback" not in err

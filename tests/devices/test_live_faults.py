@@ -1,0 +1,427 @@
+"""Live runs on the real MMCore that something goes wrong in: what was acquired is kept, counted, and said."""
+
+# ruff: noqa: PT012, PT031, SIM117  what must fail is a whole session, with what leads up to the failure
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from easyzloc_mm.acquire.live import run_live
+from easyzloc_mm.cli.app import main
+from easyzloc_mm.errors import HardwareError, LocalizerError
+from easyzloc_mm.io.profiles import load_profile
+from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
+from easyzloc_mm.io.runs.localizations import read_localizations
+from easyzloc_mm.localize.live.status import LiveStatus
+from easyzloc_mm.localize.live.stream import live_pool
+from easyzloc_mm.localize.workers.local import Workers
+from easyzloc_mm.microscope.connect import connect
+from easyzloc_mm.model.bundle import ModelBundle
+from easyzloc_mm.profile.schema import Profile
+from tests.helpers.localize_bench import embedded_profile, small_bundle
+from tests.helpers.microscope_bench import running_core
+from tests.helpers.paths import DEMO_PROFILE
+
+pytestmark = pytest.mark.timeout(120)
+
+SIZE = (192, 160)
+THRESHOLD = 500.0
+
+
+@pytest.fixture(scope="module")
+def profile() -> Profile:
+    return embedded_profile(load_profile("demo"), *SIZE).replace(localize={"min_net_gradient": THRESHOLD})
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
+    return ModelBundle.load(small_bundle(tmp_path_factory.mktemp("m") / "model", field=SIZE))
+
+
+@pytest.fixture(scope="module")
+def pool(profile: Profile, bundle: ModelBundle) -> Iterator[Workers]:
+    """Localising processes that serve every test, as they serve every field of a scan."""
+    with live_pool(profile, bundle) as workers:
+        yield workers
+
+
+class Watch:
+    """Where the stages stood before, and whether they and the light are as they should be after."""
+
+    def __init__(self) -> None:
+        self.core = running_core()
+        self.before = self._where()
+        self.after: dict[str, Any] = {}
+        unload = self.core.unloadAllDevices
+
+        def look_then_unload() -> None:
+            self.after = {
+                "where": self._where(),
+                "shutter_open": self.core.get_shutter_open("White Light Shutter"),
+                "running": self.core.is_sequence_running(),
+            }
+            unload()
+
+        self.core.unloadAllDevices = look_then_unload
+
+    def _where(self) -> list[float]:
+        return [self.core.get_x_position("XY"), self.core.get_y_position("XY"), self.core.get_position("Z")]
+
+    def assert_safe(self) -> None:
+        assert self.after["where"] == pytest.approx(self.before, abs=0.05)
+        assert not self.after["shutter_open"]
+        assert not self.after["running"]
+
+
+@contextlib.contextmanager
+def session(profile: Profile) -> Iterator[tuple[Any, Watch]]:
+    """Connect, and check that whatever happens inside leaves the instrument safe and no thread behind."""
+    watches = []
+    try:
+        with connect(profile) as microscope:
+            watches.append(Watch())
+            yield microscope, watches[0]
+    finally:
+        watches[0].assert_safe()
+        deadline = time.monotonic() + 5
+        while (left := _our_threads()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not left
+
+
+def _our_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name in ("camera", "raw frames")]
+
+
+def assert_kept(
+    out: Path, *, frames: list[int], complete: bool = False, rows_per_frame: float | None = 1.0
+) -> dict[str, Any]:
+    """Check that the store holds these frames with their pixels, rows of no other, and says so."""
+    table, facts = read_localizations(out)
+    assert facts["complete"] is complete
+    assert facts["frames"] == len(frames)
+    assert facts["frames_lost"] == (frames[-1] + 1 - len(frames) if frames else 0)
+    stored = StoredFrames(out)
+    assert stored.shape[0] == (frames[-1] + 1 if frames else 0)
+    assert sorted(stored.missing) == sorted(set(range(stored.shape[0])) - set(frames))
+    for number in frames[:: max(1, len(frames) // 10)]:
+        assert stored.read(number, number + 1).mean() > 100  # the baseline; a frame that is not there reads as zeros
+    assert np.isfinite(table.to_numpy(float)).all()
+    assert set(table["frame"]) <= set(frames)
+    if rows_per_frame is not None:
+        assert facts["frames_localized"] == len(frames)
+        assert len(table) >= rows_per_frame * len(frames)
+        assert table["frame"].is_monotonic_increasing
+    return facts
+
+
+def spoil(name: str, replacement: Any) -> Any:
+    core = running_core()
+    real = getattr(core, name)
+    setattr(core, name, replacement)
+    return real
+
+
+def on_frame(number: int, act: Any) -> None:
+    """Call `act` once, in the camera's thread, when that many frames have been taken from the core."""
+    taken = [0]
+
+    def pop() -> Any:
+        taken[0] += 1
+        if taken[0] == number:
+            act()
+        return real()
+
+    real = spoil("pop_next_tagged_image", pop)
+
+
+def test_a_run_without_faults(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+    told: list[LiveStatus] = []
+    with session(profile) as (microscope, _):
+        report = run_live(
+            microscope, profile, bundle, tmp_path / "run.zarr", frames=120, workers=pool, on_status=told.append
+        )
+    assert (report.frames, report.frames_lost) == (120, 0)
+    facts = assert_kept(tmp_path / "run.zarr", frames=list(range(120)), complete=True)
+    assert len(read_localizations(tmp_path / "run.zarr")[0]) == report.localizations
+    assert facts["min_net_gradient"] == THRESHOLD
+    assert 0 < report.p95_latency_s < 5
+    assert len(told) >= 2
+    assert told[-1].frames == told[-1].localized == 120
+    assert told[-1].localizations == report.localizations
+    assert not told[-1].camera_running
+    assert told[-1].lag_frames == 0
+    assert told[-1].frames_per_s == pytest.approx(95, rel=0.3)  # 10 ms exposures
+    assert all(a.frames <= b.frames for a, b in itertools.pairwise(told))
+
+
+def test_a_run_that_keeps_no_frames(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+    out = tmp_path / "run.zarr"
+    free = profile.replace(localize={"min_net_gradient": None})
+    with session(free) as (microscope, _):
+        report = run_live(microscope, free, bundle, out, frames=80, keep_raw=False, workers=pool)
+    table, facts = read_localizations(out)
+    assert facts["complete"] is True
+    assert (facts["frames"], facts["frames_localized"], facts["frames_stored"]) == (80, 80, 0)
+    assert len(table) == report.localizations > 80
+    assert facts["min_net_gradient"] > 0
+    assert not (out / "frames").exists()
+
+
+def test_buffer_overflow(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+    small = profile.replace(connection={"buffer_size_mb": 16}, imaging={"exposure_ms": 1.0})
+    out = tmp_path / "run.zarr"
+
+    def dawdle() -> None:
+        end = time.monotonic() + 60
+        while not running_core().is_buffer_overflowed() and time.monotonic() < end:
+            time.sleep(0.01)
+
+    with pytest.raises(HardwareError, match=r"buffer overflowed after frame \d+.*\(\d+ frames and \d+ localisations"):
+        with session(small) as (microscope, _):
+            on_frame(10, dawdle)
+            run_live(microscope, small, bundle, out, frames=5000, workers=pool)
+    count = StoredFrames(out).shape[0]
+    assert 200 < count < 5000  # what 16 MB hold, and what had been taken before
+    assert_kept(out, frames=list(range(count)), rows_per_frame=0.0)  # there is little light in 1 ms
+
+
+def test_camera_stops_early(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+    out = tmp_path / "run.zarr"
+    with pytest.raises(HardwareError, match=r"stopped by itself after \d+ of 400 frames \(\d+ frames and"):
+        with session(profile) as (microscope, _):
+            on_frame(40, lambda: running_core().stop_sequence_acquisition())
+            run_live(microscope, profile, bundle, out, frames=400, workers=pool)
+    count = StoredFrames(out).shape[0]
+    assert 38 <= count < 400  # two of the forty warmed the camera up
+    assert_kept(out, frames=list(range(count)))
+
+
+def test_a_frame_is_lost(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+    out = tmp_path / "run.zarr"
+
+    def lose_one() -> None:
+        while running_core().get_remaining_image_count() < 2:
+            time.sleep(0.001)
+        type(running_core()).pop_next_image(running_core())
+
+    with pytest.raises(HardwareError, match=r"1 of 60 frames were lost .*\(frame 27\).*\(59 frames and"):
+        with session(profile) as (microscope, _):
+            on_frame(2 + 28, lose_one)  # two frames warm the camera up
+            run_live(microscope, profile, bundle, out, frames=60, workers=pool)
+    facts = assert_kept(out, frames=[*range(27), *range(28, 60)])
+    assert facts["frames_lost"] == 1
+
+
+def test_device_error_in_the_middle(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+    out = tmp_path / "run.zarr"
+
+    def burn() -> None:
+        raise RuntimeError("Camera is on fire (451)")
+
+    with pytest.raises(HardwareError, match=r"failed after frame 38: Camera is on fire \(451\) \(38 frames and"):
+        with session(profile) as (microscope, _):
+            on_frame(2 + 39, burn)
+            run_live(microscope, profile, bundle, out, frames=400, workers=pool)
+    assert_kept(out, frames=list(range(38)))
+
+
+def test_the_disk_is_full(
+    profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run.zarr"
+    append = FrameWriter.append
+
+    def full(self: FrameWriter, index: int, pixels: Any) -> None:
+        if index >= 30:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(self, index, pixels)
+
+    monkeypatch.setattr(FrameWriter, "append", full)
+    with pytest.raises(HardwareError, match=r"the disk of .*run\.zarr is full.*\(30 frames and \d+ localisations"):
+        with session(profile) as (microscope, _):
+            start = time.monotonic()
+            run_live(microscope, profile, bundle, out, frames=4000, workers=pool)
+    assert time.monotonic() - start < 30  # the camera was stopped, not left to run for 40 s
+    assert StoredFrames(out).shape[0] == 30
+    table, facts = read_localizations(out)
+    assert facts["frames_stored"] == 30 < facts["frames"]
+    assert facts["frames_localized"] == 30
+    assert len(table)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files by RLIMIT_FSIZE")
+def test_a_disk_that_is_really_full(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+    """Every file that would be larger than a few bytes is refused by the kernel from some moment on."""
+    import resource
+
+    out = tmp_path / "run.zarr"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with pytest.raises(HardwareError, match=r"frames could not be stored") as caught:
+            with session(profile) as (microscope, _):
+                on_frame(40, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8, before[1])))
+                run_live(microscope, profile, bundle, out, frames=4000, workers=pool)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    # Not even the final facts could be written; every frame and row from before is readable.
+    kept, (table, _) = StoredFrames(out).shape[0], read_localizations(out)
+    assert kept >= 10
+    assert f"({kept} frames and {len(table)} localisations are kept in {out})" in str(caught.value)
+    assert np.isfinite(table.to_numpy(float)).all()
+
+
+def test_a_localising_process_is_killed(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+    out = tmp_path / "run.zarr"
+
+    def kill() -> None:
+        for process in multiprocessing.active_children():
+            process.kill()
+
+    with pytest.warns(UserWarning, match=r"localising process died.*replaced"), session(profile) as (microscope, _):
+        on_frame(2 + 30, kill)
+        report = run_live(microscope, profile, bundle, out, frames=150, workers=pool)
+    assert (report.frames, report.workers_replaced) == (150, pool.count)
+    assert_kept(out, frames=list(range(150)), complete=True)
+
+
+@pytest.mark.parametrize("keep_raw", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_the_localiser_fails(profile: Profile, tmp_path: Path, keep_raw: bool) -> None:
+    broken = ModelBundle.load(small_bundle(tmp_path / "model", field=SIZE, broken=True))
+    out, start = tmp_path / "run.zarr", 0.0
+    with pytest.raises(LocalizerError, match=r"the localiser failed at frame \d+") as caught:
+        with session(profile) as (microscope, _), pytest.warns() if keep_raw else contextlib.nullcontext():
+            start = time.monotonic()
+            run_live(microscope, profile, broken, out, frames=150, keep_raw=keep_raw)
+    table, facts = read_localizations(out)
+    # Blocks of just two spots, or none, pass; the first with more does not.
+    assert facts["frames_localized"] < 100
+    assert f"({facts['frames']} frames and {len(table)} localisations are kept in {out})" in str(caught.value)
+    if keep_raw:
+        assert_kept(out, frames=list(range(150)), rows_per_frame=None)
+    else:
+        assert facts["frames"] < 150  # there was nothing left to record
+        assert time.monotonic() - start < 60
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no way to send Ctrl-C to one process")
+def test_ctrl_c(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+    out = tmp_path / "run.zarr"
+    with pytest.raises(KeyboardInterrupt), session(profile) as (microscope, _):
+        on_frame(2 + 50, lambda: os.kill(os.getpid(), signal.SIGINT))
+        run_live(microscope, profile, bundle, out, frames=4000, workers=pool)
+    count = StoredFrames(out).shape[0]
+    assert 50 <= count < 1000
+    assert_kept(out, frames=list(range(count)))
+
+
+def test_workers_serve_on_after_all_that(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+    with session(profile) as (microscope, _):
+        run_live(microscope, profile, bundle, tmp_path / "run.zarr", frames=20, workers=pool)
+    assert_kept(tmp_path / "run.zarr", frames=list(range(20)), complete=True)
+
+
+def _program(profile_file: Path, model: Path, out: Path, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "easyzloc_mm", "live", "--profile", str(profile_file), "--model", str(model),
+               "--out", str(out), *more]  # fmt: skip
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _wait_for_rows(out: Path, rows: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(Exception):
+            if len(read_localizations(out)[0]) >= rows:
+                return
+        time.sleep(0.1)
+    raise AssertionError("the program does not localise")
+
+
+@pytest.fixture
+def program(bundle: ModelBundle, tmp_path: Path) -> tuple[Path, Path, Path]:
+    text = DEMO_PROFILE.read_text(encoding="utf-8")
+    text = text.replace("width_px = 512", f"width_px = {SIZE[0]}").replace("height_px = 512", f"height_px = {SIZE[1]}")
+    profile_file = tmp_path / "small.toml"
+    profile_file.write_text(text.replace("exposure_ms = 30.0", "exposure_ms = 10.0"), encoding="utf-8")
+    return profile_file, bundle.path, tmp_path / "run.zarr"
+
+
+def test_kill_9_of_the_whole_program_and_going_on(program: tuple[Path, Path, Path], bundle: ModelBundle) -> None:
+    profile_file, model, out = program
+    process = _program(profile_file, model, out, "--frames", "6000")
+    _wait_for_rows(out, 300)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
+    process.kill()
+    process.communicate(timeout=30)
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive, "a localising process outlived the program"
+    table, facts = read_localizations(out)
+    assert facts["complete"] is False
+    assert len(table) >= 300
+    frames = StoredFrames(out)
+    assert frames.shape[0] > int(table["frame"].max())
+    assert all(frames.read(i, i + 1).min() > 0 for i in range(0, frames.shape[0], 25))
+    # The same store, gone on with: first rows stay, the rest is added from the raw frames.
+    assert main(["localize", str(out), "--model", str(model), "--out", str(out), "--workers", "1", "--resume"]) == 0
+    whole, facts = read_localizations(out)
+    assert facts["complete"] is True
+    assert facts["frames"] == frames.shape[0]
+    assert whole.iloc[: len(table)].equals(table)
+    assert whole["frame"].max() >= frames.shape[0] - 3
+    assert whole["frame"].is_monotonic_increasing
+    again = out.with_name("again.zarr")
+    threshold = str(facts["min_net_gradient"])
+    assert main(["localize", str(out), "--model", str(model), "--out", str(again), "--min-net-gradient", threshold,
+                 "--electrons-per-adu", "0.45", "--workers", "1"]) == 0  # fmt: skip
+    assert read_localizations(again)[0].equals(whole)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows knows no SIGTERM that a program could hear")
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_an_interrupted_program_says_so(program: tuple[Path, Path, Path], number: signal.Signals) -> None:
+    profile_file, model, out = program
+    process = _program(profile_file, model, out, "--frames", "6000")
+    _wait_for_rows(out, 50)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "interrupted" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    _, facts = read_localizations(out)
+    assert facts["complete"] is False
+    assert facts["frames"] == facts["frames_localized"] == StoredFrames(out).shape[0] > 10
+
+
+def test_a_program_that_loses_its_camera_says_so(program: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    """Exit code 3, one line, from the command itself; the buffer is too small for a frame rate of 1000/s."""
+    profile_file, model, out = program
+    text = profile_file.read_text(encoding="utf-8").replace("buffer_size_mb = 512", "buffer_size_mb = 16")
+    profile_file.write_text(text.replace("exposure_ms = 10.0", "exposure_ms = 0.1"), encoding="utf-8")
+    process = _program(profile_file, model, out, "--frames", "50000", "--json")
+    stdout, err = process.communicate(timeout=100)
+    assert process.returncode == 3, err
+    assert "overflowed" in err.splitlines()[-1]
+    assert not stdout.strip()
+    table, facts = read_localizations(out)
+    assert f"{facts['frames']} frames and {len(table)} localisations are kept in {out}" in err.splitlines()[-1]
+    assert json.dumps(facts)

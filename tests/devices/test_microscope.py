@@ -1,0 +1,427 @@
+"""The microscope on the real MMCore: it moves, exposes, streams, and is safe again whatever happens."""
+
+# ruff: noqa: PT012, PT031  what must fail is a whole session, with what leads up to the failure
+
+from __future__ import annotations
+
+import _thread
+import itertools
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
+from easyzloc_mm.microscope import adapter as core_microscope
+from easyzloc_mm.microscope import connect as backends
+from easyzloc_mm.microscope.connect import connect
+from easyzloc_mm.microscope.setup.checks import check_profile
+from easyzloc_mm.microscope.streaming import core_buffer as frame_stream
+from easyzloc_mm.profile.schema import Profile
+from tests.helpers.microscope_bench import HEIGHT, SAFE, WIDTH, LastState, bench_profile, running_core
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    return bench_profile(tmp_path_factory.mktemp("bench"))
+
+
+def assert_safe(state: LastState, **except_for: object) -> None:
+    expected = {**SAFE, **except_for}
+    assert {key: state.seen[key] for key in expected} == {
+        key: pytest.approx(value) if isinstance(value, float | tuple) else value for key, value in expected.items()
+    }
+
+
+def spoil(core: Any, name: str, replacement: Any) -> None:
+    """Replace a method of the running core (instance attribute, under the name that our code calls)."""
+    setattr(core, name, replacement)
+
+
+def test_moves_are_measured_and_undone(profile: Profile) -> None:
+    with connect(profile) as microscope:
+        state = LastState()
+        assert microscope.move_z(12.345) == pytest.approx(12.345, abs=1e-6)
+        x, y = microscope.move_xy(100.0, -50.0)
+        # The demo stage has a 15 nm grid.
+        assert (x, y) == (pytest.approx(100, abs=0.02), pytest.approx(-50, abs=0.02))
+        here = microscope.position()
+        assert (here.x_um, here.y_um, here.z_um) == (x, y, pytest.approx(12.345))
+        assert microscope.set_exposure(3.0) == pytest.approx(3.0)
+        microscope.set_illumination("High")
+        assert running_core().get_current_config("Light") == "High"
+    assert_safe(state)
+
+
+def test_the_shutter_is_open_exactly_while_exposing(profile: Profile) -> None:
+    with connect(profile) as microscope:
+        core, seen = running_core(), []
+        snap = core.snap_image
+        spoil(
+            core,
+            "snap_image",
+            lambda: (seen.append(core.get_shutter_open("White Light Shutter")), snap())[-1],
+        )
+        image = microscope.expose()
+        assert (image.shape, image.dtype) == ((HEIGHT, WIDTH), np.uint16)
+        assert not core.get_shutter_open("White Light Shutter")
+        with microscope.light():
+            microscope.expose()
+            assert core.get_shutter_open("White Light Shutter")
+        assert not core.get_shutter_open("White Light Shutter")
+        for _ in microscope.stream(3):
+            assert core.get_shutter_open("White Light Shutter")
+        assert not core.get_shutter_open("White Light Shutter")
+    assert seen == [True, True]
+
+
+def test_stream_gives_every_frame_once_over_several_sequences(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frame_stream, "BLOCK_FRAMES", 7)
+    with connect(profile) as microscope:
+        microscope.set_exposure(1.0)
+        running_core().set_property("Camera", "FastImage", "0")
+        frames = list(microscope.stream(20))
+    assert [frame.index for frame in frames] == list(range(20))
+    assert {frame.pixels.shape for frame in frames} == {(HEIGHT, WIDTH)}
+    # The demo camera draws a moving wave: frames that shared memory would be equal.
+    assert len({frame.pixels.tobytes() for frame in frames}) > 1
+    assert all(a.received_s < b.received_s for a, b in itertools.pairwise(frames))
+
+
+def test_stream_ends_cleanly_when_asked(profile: Profile) -> None:
+    stop = threading.Event()
+    with connect(profile) as microscope:
+        state = LastState()
+        microscope.set_exposure(1.0)
+        got = []
+        for frame in microscope.stream(5000, stop):
+            got.append(frame.index)
+            if frame.index == 9:
+                stop.set()
+        assert got == list(range(len(got)))
+        assert 10 <= len(got) < 5000
+        assert not running_core().is_sequence_running()
+    assert_safe(state)
+
+
+def test_the_buffer_overflow_is_an_error_after_what_was_got(profile: Profile) -> None:
+    with connect(profile) as microscope:
+        state, core, got = LastState(), running_core(), []
+        microscope.set_exposure(1.0)
+        with pytest.raises(HardwareError, match="buffer overflowed"):
+            for frame in microscope.stream(5000):
+                if not got:
+                    end = time.monotonic() + 60
+                    while not core.is_buffer_overflowed() and time.monotonic() < end:
+                        time.sleep(0.01)
+                got.append(frame.index)
+        # 16 MB hold about 400 of these frames; all of them are kept, the oldest first.
+        assert got == list(range(len(got)))
+        assert len(got) > 100
+        # The next stream starts clean.
+        assert [frame.index for frame in microscope.stream(5)] == list(range(5))
+    assert_safe(state)
+
+
+def test_a_camera_that_stops_by_itself_is_an_error(profile: Profile) -> None:
+    with connect(profile) as microscope:
+        got = []
+        with pytest.raises(HardwareError, match=r"stopped by itself after \d+ of 5000"):
+            for frame in microscope.stream(5000):
+                got.append(frame.index)
+                if frame.index == 4:
+                    running_core().stop_sequence_acquisition()
+        assert got == list(range(len(got)))
+        assert len(got) >= 5
+
+
+def test_a_lost_frame_leaves_a_gap_and_is_reported(profile: Profile) -> None:
+    with connect(profile) as microscope:
+        core = running_core()
+        list(microscope.stream(2))
+        pop, calls = core.pop_next_tagged_image, []
+
+        def pop_and_lose_one() -> Any:
+            calls.append(1)
+            if len(calls) == 6:
+                while core.get_remaining_image_count() < 2:
+                    time.sleep(0.001)
+                pop()
+            return pop()
+
+        spoil(core, "pop_next_tagged_image", pop_and_lose_one)
+        got = []
+        with pytest.raises(HardwareError, match=r"1 of 20 frames were lost .*\(frame 5\)"):
+            for frame in microscope.stream(20):
+                got.append(frame.index)
+        assert got == [0, 1, 2, 3, 4, *range(6, 20)]
+
+
+def test_a_silent_camera_is_noticed(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frame_stream, "FIRST_FRAME_S", 0.3)
+    monkeypatch.setattr(frame_stream, "FRAME_S", 0.2)
+    with connect(profile) as microscope:
+        state = LastState()
+        list(microscope.stream(2))
+        spoil(running_core(), "get_remaining_image_count", lambda: 0)
+        with pytest.raises(HardwareError, match="sent nothing"):
+            list(microscope.stream(5000))
+    assert_safe(state)
+
+
+def test_a_failing_camera_is_an_error_in_its_own_words(profile: Profile) -> None:
+    def broken(*_arguments: object) -> None:
+        raise RuntimeError("Camera is on fire (451)")
+
+    for name in ("snap_image", "get_image"):
+        with pytest.raises(HardwareError, match="on fire"), connect(profile) as microscope:
+            state = LastState()
+            spoil(running_core(), name, broken)
+            microscope.expose()
+        assert_safe(state)
+    with pytest.raises(HardwareError, match="on fire"), connect(profile) as microscope:
+        state = LastState()
+        spoil(running_core(), "start_sequence_acquisition", broken)
+        list(microscope.stream(5))
+    assert_safe(state)
+
+
+def test_a_hanging_camera_does_not_hang_us(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(core_microscope, "CALL_S", 0.3)
+    with pytest.raises(HardwareError, match=r"no answer within 0\.3"), connect(profile) as microscope:
+        state = LastState()
+        microscope.move_z(5.0)
+        microscope.set_exposure(1.0)
+        spoil(running_core(), "snap_image", lambda: release.wait(60))
+        microscope.expose()
+    release.set()
+    assert_safe(state)
+
+
+def test_limits_stop_a_move_before_the_device_hears_of_it(profile: Profile) -> None:
+    with connect(profile) as microscope:
+        commanded: list[object] = []
+        spoil(running_core(), "set_position", lambda *a: commanded.append(a))
+        spoil(running_core(), "set_xy_position", lambda *a: commanded.append(a))
+        with pytest.raises(InputError, match=r"z = 500\.001 um is outside"):
+            microscope.move_z(500.001)
+        with pytest.raises(InputError, match=r"y = -1000\.500 um is outside"):
+            microscope.move_xy(0.0, -1000.5)
+        with pytest.raises(InputError, match="nan"):
+            microscope.move_z(float("nan"))
+        assert commanded == []
+
+
+def test_a_stage_outside_the_limits_is_not_moved(profile: Profile) -> None:
+    narrow = profile.replace(limits={"z_min_um": 10.0})
+    with (
+        connect(narrow) as microscope,
+        pytest.raises(InputError, match="stands outside the profile's limits now"),
+    ):
+        microscope.move_z(20.0)
+
+
+def test_a_stage_that_refuses_is_an_error_and_the_rest_is_restored(profile: Profile) -> None:
+    # The demo stage ends at 300 um; the profile claims 500.
+    with pytest.raises(HardwareError, match="out of range"), connect(profile) as microscope:
+        state = LastState()
+        microscope.move_xy(20.0, 20.0)
+        microscope.move_z(450.0)
+    assert_safe(state)
+
+
+def test_a_stage_that_never_arrives_is_an_error(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core_microscope, "MOVE_S", 0.3)
+    with connect(profile) as microscope:
+        core = running_core()
+        real = core.set_position
+        spoil(core, "set_position", lambda label, z: real(label, z - 1.0))
+        with pytest.raises(HardwareError, match=r"did not reach z = 7\.000 um"):
+            microscope.move_z(7.0)
+        spoil(core, "set_position", real)
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError])
+def test_everything_is_restored_when_a_stream_is_broken_off(profile: Profile, failure: type[BaseException]) -> None:
+    with pytest.raises(failure), connect(profile) as microscope:
+        state = LastState()
+        microscope.move_z(30.0)
+        microscope.move_xy(200.0, 100.0)
+        microscope.set_illumination("High")
+        microscope.set_exposure(2.0)
+        for frame in microscope.stream(5000):
+            if frame.index == 3:
+                raise failure
+    assert_safe(state)
+
+
+def test_a_second_ctrl_c_does_not_stop_the_making_safe(profile: Profile) -> None:
+    with pytest.raises(KeyboardInterrupt), connect(profile) as microscope:
+        state, core = LastState(), running_core()
+        microscope.move_z(30.0)
+        microscope.move_xy(200.0, 100.0)
+        move = core.set_position
+
+        def impatient(*arguments: Any) -> None:
+            _thread.interrupt_main()
+            time.sleep(0.3)
+            move(*arguments)
+
+        spoil(core, "set_position", impatient)
+        raise KeyboardInterrupt
+    assert_safe(state)
+
+
+def test_what_cannot_be_made_safe_is_said(profile: Profile) -> None:
+    def stuck(*_arguments: object) -> None:
+        raise RuntimeError("Stage is jammed")
+
+    with (
+        pytest.raises(HardwareError, match=r"could not be made safe: .*jammed"),
+        connect(profile) as microscope,
+    ):
+        state = LastState()
+        microscope.move_z(30.0)
+        microscope.move_xy(50.0, 50.0)
+        spoil(running_core(), "set_position", stuck)
+    assert_safe(state, z=30.0)
+    with (
+        pytest.warns(EasyZlocWarning, match="jammed"),
+        pytest.raises(ValueError, match="mine"),
+        connect(profile) as microscope,
+    ):
+        microscope.move_z(30.0)
+        spoil(running_core(), "set_position", stuck)
+        raise ValueError("mine")
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "words"),
+    [
+        ("devices", {"z_stage": "PIZ"}, r"devices\.z_stage = 'PIZ' is not in .*; it has: Z"),
+        ("devices", {"camera": "XY"}, r"devices\.camera = 'XY' is another kind of device; it has: Camera"),
+        ("devices", {"shutter": "Sutter"}, "White Light Shutter"),
+        ("devices", {"illumination_group": "Laser"}, "it has: .*Light"),
+        ("imaging", {"illumination": "Max"}, "no preset Max; it has: High, Low"),
+        ("camera", {"width_px": 200}, r"160 x 128 px, but camera\.width_px x height_px is 200 x 128"),
+        ("connection", {"config_file": "/nowhere/lab.cfg"}, r"lab\.cfg does not exist"),
+        ("connection", {"mm_dir": "/nowhere"}, "is no folder"),
+    ],
+)
+def test_a_profile_that_does_not_fit_says_what_is_there(
+    profile: Profile, section: str, change: dict[str, object], words: str
+) -> None:
+    with pytest.raises(InputError, match=words), connect(profile.replace(**{section: change})):
+        pass
+
+
+def test_a_configuration_that_does_not_load_is_a_hardware_error(profile: Profile, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.cfg"
+    broken.write_text("Device,Camera,NoSuchAdapter,Cam\nProperty,Core,Initialize,1\n", encoding="utf-8")
+    with (
+        pytest.raises(HardwareError, match=r"broken\.cfg could not be loaded"),
+        connect(profile.replace(connection={"config_file": str(broken)})),
+    ):
+        pass
+
+
+def test_one_microscope_at_a_time(profile: Profile) -> None:
+    with connect(profile) as microscope:
+        with pytest.raises(InputError, match="already connected"), connect(profile):
+            pass
+        assert microscope.position().z_um == 0.0
+
+
+def test_adapters_of_another_device_interface_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"pymmcore": "12.5.1.75.0", "mm-test-adapters": "74.20260101"}
+    monkeypatch.setattr(backends, "version", versions.__getitem__)
+    from easyzloc_mm.io.profiles import load_profile
+
+    with pytest.raises(InputError, match=r"install mm-test-adapters 75\.\*"), connect(load_profile("demo")):
+        pass
+
+
+def test_check_profile_finds_what_is_odd_without_failing(profile: Profile) -> None:
+    with connect(profile):
+        odd = profile.replace(limits={"z_min_um": 10.0}, camera={"bit_depth": 12}, connection={"buffer_size_mb": 16})
+        findings = {finding.subject: finding for finding in check_profile(odd, running_core())}
+    assert findings["camera"].status == "ok"
+    assert findings["z position"].status == "warn"
+    assert findings["bit depth"].status == "warn"
+    # The demo configuration says 1 um per pixel.
+    assert findings["pixel size"].status == "warn"
+    assert findings["image buffer"].status == "warn"
+
+
+def test_describe_is_plain_and_complete(profile: Profile) -> None:
+    import json
+
+    with connect(profile) as microscope:
+        facts = microscope.describe()
+        assert microscope.records() == {}
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["camera"] == "Camera"
+    assert "DemoCamera/DCam" in str(facts["adapters"])
+    assert (facts["camera_width_px"], facts["camera_height_px"]) == (WIDTH, HEIGHT)
+
+
+class _Vector:
+    """A Java vector as the bridge shows it."""
+
+    def __init__(self, items: Any) -> None:
+        self._items = list(items)
+
+    def size(self) -> int:
+        return len(self._items)
+
+    def get(self, index: int) -> Any:
+        return self._items[index]
+
+
+class _OverTheBridge:
+    """The real core with what the Java bridge gives differently: vectors, flat pixels, integer tags."""
+
+    def __init__(self, core: Any) -> None:
+        self._core = core
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._core, name)
+
+        def call(*arguments: Any) -> Any:
+            result = method(*arguments)
+            if isinstance(result, tuple):
+                return _Vector(result)
+            if isinstance(result, np.ndarray):
+                return result.ravel()
+            return result
+
+        return call
+
+    def pop_next_tagged_image(self) -> Any:
+        image = self._core.pop_next_tagged_image()
+        image.pix = image.pix.ravel()
+        image.tags["ImageNumber"] = int(image.tags["ImageNumber"])
+        return image
+
+
+def test_what_the_java_bridge_gives_differently_is_understood(profile: Profile) -> None:
+    with connect(profile):
+        microscope = core_microscope.CoreMicroscope(_OverTheBridge(running_core()), profile)
+        with core_microscope.made_safe(microscope):
+            assert microscope.expose().shape == (HEIGHT, WIDTH)
+            assert [frame.pixels.shape for frame in microscope.stream(3)] == [(HEIGHT, WIDTH)] * 3
+            microscope.set_illumination("Low")
+    with pytest.raises(InputError, match="it has: Z"), connect(profile):
+        core_microscope.CoreMicroscope(_OverTheBridge(running_core()), profile.replace(devices={"z_stage": "PIZ"}))
+
+
+def test_no_micro_manager_on_the_port_is_said(profile: Profile) -> None:
+    java = profile.replace(connection={"backend": "java", "java_port": 48271})
+    with pytest.raises(HardwareError, match="no Micro-Manager answers on port 48271"), connect(java):
+        pass

@@ -1,0 +1,114 @@
+"""A small model bundle and movies of known spots, for tests of the live loop and of its offline twin."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from easyzloc_mm.model.bundle import SCHEMA_VERSION
+from easyzloc_mm.model.inputs import AUX_COLUMNS
+from easyzloc_mm.model.mixture import COMPONENTS, EMBEDDING
+from easyzloc_mm.profile.schema import Profile
+from easyzloc_mm.psf.bead_psf import KNOTS, PITCH_PX, Z_PITCH_NM
+from easyzloc_mm.psf.field_psf import FieldBlur
+
+BASELINE, GAIN = 100.0, 0.5
+UNSCALED = {"log_sigma": [0.0], "factor": [1.0], "z_nm": [0.0], "z_factor": [1.0]}
+
+
+def small_bundle(folder: Path, *, field: tuple[int, int], pixel_nm: float = 110.0, broken: bool = False) -> Path:
+    """Write a bundle whose network is linear in the crop: untrained, but every part of inference is real.
+
+    A `broken` one loads and warms up, and fails on any batch of other than two spots.
+    """
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(3)
+    outputs = 3 * COMPONENTS + EMBEDDING
+    weights = {
+        "w": rng.normal(0, 0.02, (225, outputs)).astype(np.float32),
+        "v": rng.normal(0, 0.1, (len(AUX_COLUMNS), outputs)).astype(np.float32),
+        "shape": np.array([2 if broken else -1, 225], np.int64),
+    }
+    nodes = [
+        helper.make_node("Reshape", ["image", "shape"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["a"]),
+        helper.make_node("MatMul", ["aux", "v"], ["b"]),
+        helper.make_node("Add", ["a", "b"], ["out"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [
+            helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 15, 15, 1]),
+            helper.make_tensor_value_info("aux", TensorProto.FLOAT, ["n", len(AUX_COLUMNS)]),
+        ],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["n", outputs])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(folder / "model.onnx"))
+    calibration = {
+        "schema_version": SCHEMA_VERSION,
+        "recipe": "matched",
+        "normalisation": "spot",
+        "pixel_size_nm": pixel_nm,
+        "field_size_px": list(field),
+        "field_known": True,
+        "camera_units": {"baseline_adu": BASELINE, "electrons_per_adu": GAIN, "read_noise_e": 1.5},
+        "z_range_nm": [-900.0, 900.0],
+        "domain": {},
+        "ambiguity": {"network": {"threshold": 0.05}, "refined": {"threshold": 0.05}},
+        "sigma_scale": UNSCALED,
+        "novelty": {"mean": [0.0] * EMBEDDING, "whitening": np.eye(EMBEDDING).tolist(), "threshold": 50.0},
+        "refined_scale": UNSCALED,
+        "pooled_scale": UNSCALED,
+        "misfit": {"log_photons": [0.0], "deviance": [1e6]},
+    }
+    widening_blur().save(folder / "blur.npz")
+    (folder / "calibration.json").write_text(json.dumps(calibration), encoding="utf-8")
+    return folder
+
+
+def widening_blur() -> FieldBlur:
+    """A Gaussian of 1.3 px whose width and brightness change with depth, the same all over the field."""
+    z = np.arange(-16, 17) * Z_PITCH_NM
+    knot = (np.arange(KNOTS) - KNOTS // 2) * PITCH_PX
+    width = 1.3 + 0.8 * np.abs(z / 1000) + 0.2 * z / 1000
+    profile = np.exp(-(knot**2) / (2 * width[:, None] ** 2)) / (np.sqrt(2 * np.pi) * width[:, None])
+    image = profile[:, :, None] * profile[:, None, :]
+    return FieldBlur(image[None].astype(np.float32), 0, float(z[0]), Z_PITCH_NM, -1000.0, 1000.0)
+
+
+def spots_movie(
+    frames: int, shape: tuple[int, int], *, spots: int = 8, seed: int = 0, photons: float = 3000.0
+) -> tuple[NDArray[np.uint16], NDArray[np.float64]]:
+    """Gaussian spots on a noisy background: frames (T, Y, X) in ADU, and places (T, spots, 2) as x, y."""
+    rng = np.random.default_rng(seed)
+    height, width = shape
+    places = np.stack(
+        [rng.uniform(10, width - 11, (frames, spots)), rng.uniform(10, height - 11, (frames, spots))], axis=-1
+    )
+    row, column = np.arange(height), np.arange(width)
+    movie = np.empty((frames, height, width), np.uint16)
+    for t in range(frames):
+        light = np.full(shape, 20.0)
+        for x, y in places[t]:
+            across = np.exp(-((column - x) ** 2) / (2 * 1.3**2))
+            down = np.exp(-((row - y) ** 2) / (2 * 1.3**2))
+            light += photons / (2 * np.pi * 1.3**2) * down[:, None] * across[None]
+        movie[t] = np.clip(rng.poisson(light) / GAIN + BASELINE + rng.normal(0, 2, shape), 0, 65535)
+    return movie, places
+
+
+def embedded_profile(profile: Profile, width: int = 192, height: int = 160) -> Profile:
+    """The demo profile with a small sensor."""
+    return profile.replace(
+        camera={"width_px": width, "height_px": height},
+        connection={"buffer_size_mb": 64},
+        imaging={"exposure_ms": 10.0},
+    )

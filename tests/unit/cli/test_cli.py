@@ -1,0 +1,123 @@
+"""What a person meets: start-up, help, exit codes, one clear line for bad input, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from easyzloc_mm.cli.app import main
+from easyzloc_mm.io.profiles import shipped_profiles
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_import_and_help_load_neither_tensorflow_nor_picasso() -> None:
+    script = (
+        "import sys, easyzloc_mm\n"
+        "from easyzloc_mm.cli import main\n"
+        "assert main(['--help']) == 0\n"
+        "heavy = {'tensorflow', 'keras', 'picasso', 'pycromanager', 'numba', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["demo", "doctor", "calibrate", "acquire-beads", "beads", "train", "evaluate", "live", "localize",
+     "assign-z", "scan", "undrift", "render", "npc", "export", "resolution", "profile", "simulate", "bench"],
+)  # fmt: skip
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    code, out, _ = run(capsys, command, "--help")
+    assert code == 0
+    assert "Usage" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["nonsense"], "nonsense"),
+        (["train"], "beads"),
+        (["profile", "check", "nobody.toml"], "nobody.toml"),
+        (["profile", "check", "nobody"], "nobody"),
+        (["beads", "none.ome.zarr", "--out", "OUT"], "none.ome.zarr"),
+        (["train", "none.zarr", "--out", "OUT"], "none.zarr"),
+        (["evaluate", "none", "none.zarr"], "none"),
+        (["localize", "none.tif", "--model", "none", "--out", "OUT"], "none"),
+        (["assign-z", "none.hdf5", "none.tif", "--model", "none", "--out", "OUT"], "none"),
+        (["live", "--profile", "nobody.toml", "--model", "none", "--out", "OUT"], "nobody.toml"),
+        (["acquire-beads", "--profile", "nobody.toml", "--out", "OUT"], "nobody.toml"),
+        (["undrift", "none.zarr", "--out", "OUT"], "none.zarr"),
+        (["render", "none.zarr", "--out", "OUT.png"], "none.zarr"),
+        (["npc", "none.zarr", "--out", "OUT"], "none.zarr"),
+        (["export", "none.zarr", "--out", "OUT.csv"], "none.zarr"),
+        (["export", "none.zarr", "--out", "OUT.xyz"], ".xyz"),
+    ],
+)
+def test_bad_input_is_one_line_exit_2_and_leaves_nothing(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    named: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, *arguments)
+    assert code == 2, err
+    assert named in err
+    assert len([line for line in err.splitlines() if line.startswith("easyzloc-mm:")]) == 1
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_output_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    code, _, err = run(capsys, "acquire-beads", "--profile", "demo", "--out", tmp_path / "out")
+    assert code == 2
+    assert "--overwrite" in err
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_profile_check_prints_json_last(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "profile", "check", shipped_profiles()["demo"], "--json")
+    assert code == 0
+    assert json.loads(out.splitlines()[-1])["valid"] is True
+
+
+def test_a_plan_past_the_stage_is_refused_before_anything_moves(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    profile = tmp_path / "far.toml"
+    text = shipped_profiles()["demo"].read_text(encoding="utf-8")
+    profile.write_text(text.replace("focus_um = 50.0\n\n[imaging]", "focus_um = 99.5\n\n[imaging]"), encoding="utf-8")
+    code, _, err = run(capsys, "acquire-beads", "--profile", profile, "--out", tmp_path / "stacks.ome.zarr")
+    assert code == 2
+    assert "beads.focus_um" in err
+    assert not (tmp_path / "stacks.ome.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "named"),
+    [((3, 20, 40, 40), "uint16", "axes"), ((40, 40), "float32", "float32"), ((40, 40, 3), "uint8", "uint8")],
+)
+def test_a_wrong_bead_stack_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, shape: tuple[int, ...], dtype: str, named: str
+) -> None:
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, np.ones(shape, dtype))
+    code, _, err = run(
+        capsys, "beads", path, "--pixel-size-nm", "110", "--z-step-nm", "50", "--out", tmp_path / "beads.zarr"
+    )
+    assert code == 2
+    assert "stack.tif" in err
+    assert [entry.name for entry in tmp_path.iterdir()] == ["stack.tif"]

@@ -1,0 +1,123 @@
+"""Frames picked up from NDTiff files while another thread writes them with ndstorage, as Micro-Manager does."""
+
+# ruff: noqa: PT012  what must fail is a whole stream
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from easyzloc_mm.errors import HardwareError
+from easyzloc_mm.microscope.streaming import ndtiff as disk_stream
+from easyzloc_mm.microscope.streaming.ndtiff import follow_ndtiff, frames_go_over_disk, way_of_frames
+from tests.helpers.microscope_bench import bench_profile
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def frame(number: int) -> NDArray[np.uint16]:
+    return np.random.default_rng(number).integers(0, 65536, (40, 50)).astype(np.uint16)
+
+
+def as_it_is(image: Any) -> NDArray[np.uint16]:
+    assert image.shape == (40, 50)
+    return np.asarray(image)
+
+
+def write(folder: Path, numbers: list[int], *, pause_s: float = 0.01, torn: bool = False) -> threading.Thread:
+    """Write a data set from another thread; `torn` lets index records appear in pieces."""
+    from ndstorage import NDTiffDataset
+
+    def run() -> None:
+        time.sleep(0.2)
+        data = NDTiffDataset(str(folder), summary_metadata={}, writable=True)
+        for number in numbers:
+            if torn and data._index_file is not None:
+                whole = data._index_file
+
+                class Slow:
+                    def write(self, content: bytes, file: Any = whole) -> None:
+                        for i in range(0, len(content), 7):
+                            file.write(content[i : i + 7])
+                            file.flush()
+                            time.sleep(0.002)
+
+                data._index_file = Slow()  # type: ignore[assignment]
+                data.put_image({"time": number}, frame(number), {})
+                data._index_file = whole
+            else:
+                data.put_image({"time": number}, frame(number), {})
+                data._index_file.flush()
+            time.sleep(pause_s)
+        data.finish()
+        data.close()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_every_frame_once_in_order_as_it_appears(tmp_path: Path, torn: bool) -> None:
+    writer = write(tmp_path / "nd", list(range(60)), torn=torn)
+    early = 0
+    for expected, got in enumerate(follow_ndtiff(tmp_path, 60, 10.0, threading.Event(), as_it_is)):
+        assert got.index == expected
+        assert np.array_equal(got.pixels, frame(expected))
+        early += writer.is_alive()
+    assert expected == 59
+    assert early > 40  # not only when the data set was finished
+    writer.join(10)
+
+
+def test_a_missing_frame_is_counted_after_the_rest(tmp_path: Path) -> None:
+    write(tmp_path / "nd", [0, 1, 2, 5, 6, 7])
+    got = []
+    with pytest.raises(HardwareError, match="2 of 8 frames were lost"):
+        for one in follow_ndtiff(tmp_path, 8, 10.0, threading.Event(), as_it_is):
+            got.append(one.index)
+    assert got == [0, 1, 2, 5, 6, 7]
+
+
+def test_silence_and_a_stop_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk_stream, "FRAME_S", 0.5)
+    monkeypatch.setattr(disk_stream, "FIRST_FRAME_S", 3.0)
+    write(tmp_path / "a" / "nd", list(range(5)))
+    (tmp_path / "a").mkdir(exist_ok=True)
+    got = []
+    with pytest.raises(HardwareError, match=r"no frame for .* after frame 5"):
+        for one in follow_ndtiff(tmp_path / "a", 100, 10.0, threading.Event(), as_it_is):
+            got.append(one.index)
+    assert got == [0, 1, 2, 3, 4]
+    with pytest.raises(HardwareError, match="after frame 0"):
+        list(follow_ndtiff(tmp_path / "never", 100, 10.0, threading.Event(), as_it_is))
+    stop = threading.Event()
+    (tmp_path / "b").mkdir()
+    write(tmp_path / "b" / "nd", list(range(200)))
+    seen = []
+    for one in follow_ndtiff(tmp_path / "b", 1000, 10.0, stop, as_it_is):
+        seen.append(one.index)
+        if one.index == 10:
+            stop.set()
+    assert seen == list(range(len(seen)))
+    assert 11 <= len(seen) < 150
+
+
+def test_the_way_is_chosen_by_the_rate_and_said(tmp_path: Path) -> None:
+    profile = bench_profile(tmp_path)
+    assert way_of_frames(profile) == "MMCore's buffer"
+    slow = profile.replace(connection={"backend": "java"}, imaging={"exposure_ms": 30})
+    assert way_of_frames(slow).startswith("the bridge (")
+    fast = slow.replace(camera={"width_px": 2048, "height_px": 2048}, imaging={"exposure_ms": 20})
+    assert "may lose frames at 419 MB/s: set connection.java_stream_dir" in way_of_frames(fast)
+    assert not frames_go_over_disk(fast)
+    by_disk = fast.replace(connection={"java_stream_dir": str(tmp_path)})
+    assert frames_go_over_disk(by_disk)
+    assert way_of_frames(by_disk).startswith("NDTiff in ")
+    assert not frames_go_over_disk(slow.replace(connection={"java_stream_dir": str(tmp_path)}))

@@ -1,0 +1,161 @@
+"""The page of a run that is being written: what it shows is what the table holds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from easyzloc_mm.io.runs.localizations import LocalizationWriter
+from easyzloc_mm.io.runs.status import read_status, write_status
+from easyzloc_mm.monitor.follow import BLOCK_FRAMES, Follower
+
+PIXEL_NM = 100.0
+FACTS = {"pixel_size_nm": PIXEL_NM, "width_px": 64, "height_px": 48, "z_range_nm": [-1000.0, 1000.0], "complete": False}
+
+
+def molecules(frames: range, *, z_nm: float = 100.0, per_frame: int = 20, seed: int = 0) -> pd.DataFrame:
+    """Molecules at x = 16 px, y = 12 px, and one in ten that must not be believed far away from there."""
+    random = np.random.default_rng(seed)
+    count = per_frame * len(frames)
+    flag = (np.arange(count) % 10 == 0).astype(np.uint8)
+    table = {
+        "frame": np.repeat(np.array(frames, np.uint32), per_frame),
+        "x": np.where(flag, 50.0, 16.0) + 0.1 * random.standard_normal(count),
+        "y": np.where(flag, 40.0, 12.0) + 0.1 * random.standard_normal(count),
+        "z": np.where(flag, -900.0, z_nm) + 10 * random.standard_normal(count),
+        "lpz": np.full(count, 20.0),
+        "z_flag": flag,
+        "photons": np.full(count, 1500.0),
+    }
+    for name in ("lpx", "lpy"):
+        table[name] = np.full(count, 0.1)
+    for name in ("sx", "sy", "bg", "ellipticity", "net_gradient"):
+        table[name] = np.ones(count)
+    return pd.DataFrame(table)
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[LocalizationWriter]:
+    with LocalizationWriter(tmp_path / "run.zarr", FACTS) as made:
+        yield made
+
+
+def test_nothing_is_shown_before_the_run_begins(tmp_path: Path) -> None:
+    follower = Follower(tmp_path / "later.zarr")
+    assert not follower.poll()
+    assert not follower.started
+    assert follower.status() is None
+
+
+def test_the_picture_grows_with_the_table(writer: LocalizationWriter) -> None:
+    follower = Follower(writer.path)
+    writer.append(molecules(range(100)))
+    assert not follower.poll()  # nothing is committed yet
+    writer.flush()
+    assert follower.poll()
+    assert not follower.poll()
+    picture, (left, right, top, bottom) = follower.picture()
+    assert (right - left, bottom - top) == (64 * PIXEL_NM, 48 * PIXEL_NM)
+    row, column = np.unravel_index(np.argmax(picture.max(axis=2)), picture.shape[:2])
+    assert left + (column + 0.5) / picture.shape[1] * (right - left) == pytest.approx(16 * PIXEL_NM, abs=PIXEL_NM / 2)
+    assert top + (row + 0.5) / picture.shape[0] * (bottom - top) == pytest.approx(12 * PIXEL_NM, abs=PIXEL_NM / 2)
+    # What must not be believed is not drawn.
+    assert picture[round(40 / 48 * picture.shape[0]), round(50 / 64 * picture.shape[1])].max() == 0
+    writer.append(molecules(range(100, 200), z_nm=400.0))
+    writer.flush()
+    assert follower.poll()
+    assert follower.rows == writer.n_committed == 4000
+    edges, counts = follower.depths()
+    assert counts.sum() == 3600
+    assert counts[(edges[:-1] >= 340) & (edges[:-1] < 460)].sum() == 1800
+
+
+def test_a_nearer_look_shows_the_same_molecules(writer: LocalizationWriter) -> None:
+    follower = Follower(writer.path)
+    writer.append(molecules(range(50)))
+    writer.flush()
+    follower.poll()
+    near = (1500.0, 1700.0, 1100.0, 1300.0)
+    follower.look_at(near)
+    picture, extent = follower.picture()
+    assert extent == near
+    rows, columns = np.nonzero(picture.max(axis=2) > 0.5)
+    assert np.median(columns) / picture.shape[1] == pytest.approx(0.5, abs=0.05)
+    assert np.median(rows) / picture.shape[0] == pytest.approx(0.5, abs=0.05)
+    follower.look_at(None)
+    assert follower.picture()[1] == follower.field_nm
+
+
+def test_curves_are_means_over_whole_blocks(writer: LocalizationWriter) -> None:
+    follower = Follower(writer.path)
+    for block, z in enumerate((100.0, 130.0, 190.0)):
+        writer.append(molecules(range(BLOCK_FRAMES * block, BLOCK_FRAMES * (block + 1)), z_nm=z, seed=block))
+        writer.flush()
+        follower.poll()
+    writer.append(molecules(range(3 * BLOCK_FRAMES, 3 * BLOCK_FRAMES + 7)))
+    writer.flush()
+    follower.poll()
+    curves = follower.curves()
+    np.testing.assert_allclose(curves.frame, (np.arange(3) + 0.5) * BLOCK_FRAMES)
+    np.testing.assert_allclose(curves.spots, 20)
+    # Standard error of a mean of 900 molecules that scatter by 10 nm: 0.33 nm.
+    np.testing.assert_allclose(curves.z_nm, [0, 30, 90], atol=2)
+
+
+def test_the_state_is_replaced_as_a_whole(writer: LocalizationWriter, tmp_path: Path) -> None:
+    write_status(tmp_path / "none.zarr", {"frames": 1})
+    assert not (tmp_path / "none.zarr").exists()
+    write_status(writer.path, {"frames": 1})
+    write_status(writer.path, {"frames": 2})
+    assert read_status(writer.path) == {"frames": 2}
+
+
+def test_the_page_is_served_and_follows_the_run(writer: LocalizationWriter) -> None:
+    from bokeh.client import pull_session
+
+    writer.append(molecules(range(100)))
+    writer.flush()
+    with subprocess.Popen(
+        [sys.executable, "-m", "easyzloc_mm", "monitor", str(writer.path), "--port", "0"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    ) as page:  # fmt: skip
+        try:
+            assert page.stdout is not None
+            address = page.stdout.readline().split()[-1]
+            with urllib.request.urlopen(address, timeout=30) as answer:
+                text = answer.read().decode()
+            assert "run.zarr - easyZloc" in text
+            tab = pull_session(url=address)
+            (image,) = (data["image"][0] for data in sources(tab) if len(data.get("image", ())))
+            assert image.ndim == 2
+            assert len(np.unique(image)) > 10
+            assert depths(tab) == 1800
+            writer.append(molecules(range(100, 200)))
+            writer.flush()
+            deadline = time.monotonic() + 20
+            while depths(pull_session(session_id=tab.id, url=address)) != 3600:
+                assert time.monotonic() < deadline, "the page does not follow the run"
+                time.sleep(0.5)
+        finally:
+            page.terminate()
+
+
+def sources(tab: Any) -> list[dict[str, Any]]:
+    """The data that the page of a browser tab holds."""
+    from bokeh.models import ColumnDataSource
+
+    return [source.data for source in tab.document.select({"type": ColumnDataSource})]
+
+
+def depths(tab: Any) -> int:
+    (counts,) = (data["top"] for data in sources(tab) if "top" in data)
+    return int(np.sum(counts))

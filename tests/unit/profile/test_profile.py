@@ -1,0 +1,116 @@
+"""Profiles are checked before anything moves, and an error names the field."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from easyzloc_mm.cli.app import main
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.profiles import load_profile, shipped_profiles
+from easyzloc_mm.microscope.connect import connect
+from easyzloc_mm.profile.schema import Profile
+from tests.helpers.microscope_bench import HEIGHT, WIDTH, bench_profile
+
+DEMO = shipped_profiles()["demo"].read_text(encoding="utf-8")
+
+
+def test_the_shipped_profiles_are_the_four_of_the_design_and_valid() -> None:
+    assert {"demo", "axiovert200_prime95b", "openframe", "template"} <= set(shipped_profiles())
+    for name in shipped_profiles():
+        assert load_profile(name).camera.units.electrons_per_adu > 0
+
+
+def test_the_paper_instrument_follows_the_paper() -> None:
+    plan = load_profile("axiovert200_prime95b").beads
+    assert (plan.z_start_nm, plan.z_stop_nm, plan.z_step_nm, plan.fovs) == (-3000, 3000, 10, 10)
+    assert plan.planes == 601
+    assert plan.exposures_ms == (300, 500, 1000)
+    assert len(plan.illuminations) == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("na = 1.46", "na = 1.46\nmagic = 1", "optics.magic"),
+        ("na = 1.46", "na = 1.6", "na (1.6)"),
+        ("na = 1.46\n", "", "optics.na"),
+        ("pixel_size_nm = 110.0", "pixel_size_nm = -1.0", "optics.pixel_size_nm"),
+        ("electrons_per_adu = 0.45", "electrons_per_adu = nan", "camera.electrons_per_adu"),
+        ("z_step_nm = 25.0", "z_step_nm = 0.0", "beads.z_step_nm"),
+        ("z_start_nm = -1500.0", "z_start_nm = 2000.0", "z_start_nm"),
+        ("z_max_um = 100.0", "z_max_um = 2.0", "beads.z_start_nm"),
+        ("z_max_um = 100.0", "z_max_um = 51.0", "beads.focus_um"),
+        ("x_min_um = -10000.0", "x_min_um = 10000.0", "x_min_um"),
+        ("[5000.0, 0.0]", "[50000.0, 0.0]", "imaging.start_position_um"),
+        ('backend = "embedded"', 'backend = "python"', "mm_dir"),
+        ('illumination_group = "Illumination"\n', "", "devices.illumination_group"),
+        ("fovs = 6", "fovs = 0", "beads.fovs"),
+    ],
+)
+def test_a_wrong_field_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:
+    assert old in DEMO
+    path = tmp_path / "wrong.toml"
+    path.write_text(DEMO.replace(old, new), encoding="utf-8")
+    with pytest.raises(InputError, match=r"wrong\.toml") as caught:
+        Profile.from_file(path)
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_broken_toml_are_input_errors(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        Profile.from_file(tmp_path / "none.toml")
+    (tmp_path / "broken.toml").write_text("name = ", encoding="utf-8")
+    with pytest.raises(InputError, match="TOML"):
+        Profile.from_file(tmp_path / "broken.toml")
+
+
+def test_replace_validates_again() -> None:
+    profile = Profile.model_validate(tomllib.loads(DEMO))
+    assert profile.replace(beads={"fovs": 2}).beads.fovs == 2
+    assert profile.replace(beads={"fovs": 2}).beads.z_step_nm == profile.beads.z_step_nm
+    with pytest.raises(InputError, match=r"beads\.fovs"):
+        profile.replace(beads={"fovs": -1})
+
+
+def test_limits_name_the_axis() -> None:
+    with pytest.raises(InputError, match=r"limits\.z_min_um"):
+        load_profile("demo").limits.check(z_um=-0.5)
+
+
+def test_a_new_profile_fits_the_microscope_that_it_was_written_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = bench_profile(tmp_path)
+    path = tmp_path / "mine.toml"
+    where = ["--mm-dir", str(bench.connection.mm_dir), "--config-file", str(bench.connection.config_file)]
+    assert main(["profile", "new", "--out", str(path), *where, "--na", "1.4", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    profile = Profile.from_file(path)
+    assert profile.devices.camera == "Camera"
+    assert profile.devices.z_stage == "Z"
+    assert profile.devices.illumination_group == "Light"
+    assert (profile.camera.width_px, profile.camera.height_px) == (WIDTH, HEIGHT)
+    assert profile.optics.na == 1.4
+    assert "optics.na" not in said["check by hand"]
+    assert "optics.emission_nm" in said["check by hand"]
+    # It can be used as it stands: devices, camera size and limits fit what is there.
+    with connect(profile) as microscope:
+        here = microscope.position()
+        profile.limits.check(x_um=here.x_um, y_um=here.y_um, z_um=here.z_um)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [([], "--mm-dir"), (["--mm-dir", "nowhere", "--config-file", "a.cfg"], "nowhere")],
+)
+def test_profile_new_says_what_it_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
+) -> None:
+    assert main(["profile", "new", "--out", str(tmp_path / "p.toml"), *arguments]) == 2
+    assert named in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,179 @@
+"""Training, bundle and evaluation on beads of the embedded optics."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from easyzloc_mm.benchmarks.fixtures.embedded import EmbeddedBeads, MoleculeMaker, embedded_beads
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.beads.dataset import write_bead_set
+from easyzloc_mm.io.profiles import load_profile
+from easyzloc_mm.model.bundle import ModelBundle
+from easyzloc_mm.model.emitter_prior import MoleculeDomain
+from easyzloc_mm.model.inputs import network_input
+from easyzloc_mm.model.mixture import summarize
+from easyzloc_mm.training.evaluation.evaluate import evaluate
+from easyzloc_mm.training.recipes.matched import MatchedSettings
+from easyzloc_mm.training.split import split_beads
+from easyzloc_mm.training.train import train
+
+
+@pytest.fixture(scope="module")
+def beads() -> EmbeddedBeads:
+    profile = load_profile("demo").replace(beads={"z_step_nm": 50.0})
+    return embedded_beads(profile, 70, 1)
+
+
+@pytest.fixture(scope="module")
+def model(beads: EmbeddedBeads, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("network") / "model"
+    train(beads.train, out, minutes=0.4, seed=3)
+    return out
+
+
+def test_split_shares_no_region(beads: EmbeddedBeads) -> None:
+    split = split_beads(beads.train, 0)
+    keys = [
+        {(int(beads.train.stack[i]), int(beads.train.region[i])) for i in part}
+        for part in (split.train, split.validation, split.test)
+    ]
+    assert all(a.isdisjoint(b) for a, b in itertools.combinations(keys, 2))
+    assert sum(map(len, (split.train, split.validation, split.test))) == beads.train.accepted.sum()
+
+
+def _check_on_the_exact_optics(beads: EmbeddedBeads, model: Path) -> None:
+    maker = MoleculeMaker(load_profile("demo"), beads.true_x, beads.true_y, 600, 600.0, 2)
+    molecules = maker.light((4000, 6000), (10, 30), 1)
+    said = ModelBundle.load(model).predict(molecules.crops, molecules.x, molecules.y)
+    error = said.z_nm - molecules.z_nm
+    good = said.z_flag == 0
+    # How far training gets depends on the machine; always saying 0 would give 300 nm.
+    assert np.median(np.abs(error)) < 60
+    assert np.median(np.abs(error[good])) < 4 * np.median(molecules.limit_nm[good])
+    assert np.mean(np.abs(error[good]) < 2.5 * said.lpz_nm[good]) > 0.9
+
+
+def test_molecules_of_the_exact_optics_get_their_z(beads: EmbeddedBeads, model: Path) -> None:
+    _check_on_the_exact_optics(beads, model)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_other_backends_train_the_same_network(backend: str, beads: EmbeddedBeads, tmp_path: Path) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    write_bead_set(tmp_path / "beads.zarr", beads.train)
+    command = [sys.executable, "-m", "easyzloc_mm", "train", "beads.zarr", "--out", "model", "--minutes", "0.4"]
+    environment = os.environ | {"KERAS_BACKEND": backend}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=380)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "model" / "calibration.json").read_text())["keras_backend"] == backend
+    _check_on_the_exact_optics(beads, tmp_path / "model")
+
+
+def test_strange_spots_are_flagged(model: Path) -> None:
+    bundle = ModelBundle.load(model)
+    rng = np.random.default_rng(0)
+    stripes = rng.poisson(np.where(np.arange(15) % 2, 400.0, 10.0) * np.ones((50, 15, 15))).astype(np.float32)
+    place = np.full(50, 256.0)
+    assert np.mean(bundle.predict(stripes, place, place).z_flag & 4 > 0) > 0.9
+    outside = bundle.predict(stripes, place + 1000, place)
+    assert np.all(outside.z_flag & 8)
+    assert np.isfinite(outside.z_nm).all()
+    assert np.isfinite(outside.lpz_nm).all()
+
+
+def test_onnx_says_what_keras_says_on_real_beads(model: Path, shared_data: Path) -> None:
+    import keras
+    import tifffile
+
+    rois = tifffile.imread(shared_data / "real_astigmatic_bead_rois_94.tif")[:, 5:36:3, 8:23, 8:23]
+    crops = 0.45 * (rois.reshape(-1, 15, 15).astype(np.float32) - 190)
+    place = np.linspace(0, 511, len(crops))
+    bundle = ModelBundle.load(model)
+    inputs = network_input(crops, place, place, bundle.field_size_px)
+    expected = keras.models.load_model(model / "model.keras", compile=False).predict([*inputs], verbose=0)
+    z_keras = summarize(np.asarray(expected)).z_nm
+    z_onnx = summarize(bundle.raw_output(crops, place, place)).z_nm
+    assert np.max(np.abs(z_keras - z_onnx)) < 0.1
+
+
+def test_evaluation_uses_held_out_beads_and_stands_in_the_bundle(beads: EmbeddedBeads, model: Path) -> None:
+    result = evaluate(ModelBundle.load(model), beads.train)
+    stored = json.loads((model / "calibration.json").read_text(encoding="utf-8"))["accuracy"]
+    assert result["held_out"]
+    assert result["beads"] == len(split_beads(beads.train, 3).test)
+    assert result["rmse_z_nm"] == pytest.approx(stored["rmse_z_nm"], rel=1e-6)
+    assert result["rmse_z_nm"] > 0.8 * result["limit_z_nm"]
+    # What carries a flag is wrong far more often than what does not; few of the good ones carry one.
+    assert result["mistakes_flagged"] > 3 * result["good_flagged"]
+    assert result["good_flagged"] < 0.15
+    assert (model / "report" / "index.html").is_file()
+    with pytest.raises(InputError, match="nm per pixel"):
+        evaluate(ModelBundle.load(model), replace(beads.train, pixel_size_nm=65.0))
+
+
+def test_an_earlier_model_is_trained_further(beads: EmbeddedBeads, model: Path, tmp_path: Path) -> None:
+    flagged = []
+    for name, start in (("fresh", None), ("further", model)):
+        train(beads.train, tmp_path / name, minutes=0.05, seed=3, start_from=start)
+        flagged.append(evaluate(ModelBundle.load(tmp_path / name), beads.train)["flagged"])
+    assert flagged[1] < flagged[0]
+    with pytest.raises(InputError, match="leave out --settings"):
+        train(beads.train, tmp_path / "wider", start_from=model, settings=MatchedSettings(width=64))
+
+
+def test_an_interrupted_training_goes_on(beads: EmbeddedBeads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from easyzloc_mm.training.recipes import checkpoint
+
+    monkeypatch.setattr(checkpoint, "INTERVAL_S", 0.0)
+    shares: list[float] = []
+
+    def stop_half_way(message: str, share: float) -> None:
+        if "steps" in message and share > 0.5:
+            raise KeyboardInterrupt
+
+    def record(message: str, share: float) -> None:
+        if "steps" in message:
+            shares.append(share)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(beads.train, tmp_path / "m", minutes=0.2, seed=3, progress=stop_half_way)
+    assert [path.name for path in tmp_path.iterdir()] == [".m.training.npz"]
+    train(beads.train, tmp_path / "m", minutes=0.2, seed=3, progress=record)
+    assert shares[0] > 0.3
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_wrong_recipe_is_refused(beads: EmbeddedBeads, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="use matched or paper"):
+        train(beads.train, tmp_path / "m", recipe="magic")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_search_is_taken_up_where_it_stopped(beads: EmbeddedBeads, tmp_path: Path) -> None:
+    from easyzloc_mm.io.beads.dataset import write_bead_set
+    from easyzloc_mm.training.search import read_settings, tune
+
+    write_bead_set(tmp_path / "beads.zarr", beads.train)
+    assert tune(tmp_path / "beads.zarr", tmp_path / "study", trials=1, minutes=0.02)["trials"] == 1
+    result = tune(tmp_path / "beads.zarr", tmp_path / "study", trials=2, minutes=0.02)
+    assert result["trials"] == 2
+    settings = read_settings(tmp_path / "study")
+    assert asdict(settings) == result["best"]
+    domain = settings.training_domain(MoleculeDomain())
+    assert (domain.bad_fit_share, domain.neighbour_share) == (settings.bad_fit_share, settings.neighbour_share)
+    with pytest.raises(InputError, match="study of other molecules"):
+        tune(tmp_path / "beads.zarr", tmp_path / "study", trials=3, minutes=0.02, domain=MoleculeDomain((500.0, 900.0)))
+    with pytest.raises(InputError, match="no finished search"):
+        read_settings(tmp_path)
