@@ -35,7 +35,7 @@ def main() -> None:
 
     beads = build_bead_set(
         open_bead_stacks(options.out / "stacks.ome.zarr"),
-        profile.camera.units,
+        profile.camera.response,
         profile.optics.pixel_size_nm,
         progress=say,
     )

@@ -93,7 +93,7 @@ def calibrate(
         acquire_bead_stacks(microscope, profile, stacks_path, progress=step("photographing beads"))
     bead_set = build_bead_set(
         open_bead_stacks(stacks_path),
-        profile.camera.units,
+        profile.camera.response,
         profile.optics.pixel_size_nm,
         progress=step("judging and aligning beads"),
     )

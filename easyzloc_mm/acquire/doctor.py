@@ -46,7 +46,7 @@ def examine(profile: Profile, folder: Path | None = None, model: Path | None = N
     InputError
         `model` is not one, or of another instrument.
     """
-    return [*_software(), *_disk(profile, folder or Path.cwd()), _pace(profile, model), *_instrument(profile)]
+    return [*_software(), *_disk(profile, folder or Path.cwd()), _throughput(profile, model), *_instrument(profile)]
 
 
 def _software() -> list[Finding]:
@@ -94,20 +94,20 @@ def _disk(profile: Profile, folder: Path) -> list[Finding]:
     ]
 
 
-def _pace(profile: Profile, model: Path | None) -> Finding:
+def _throughput(profile: Profile, model: Path | None) -> Finding:
     if model is None:
         return Finding("localisation speed", "ok", "not measured: give --model MODEL to see if this PC keeps up")
-    from easyzloc_mm.localize.throughput import measure_pace
+    from easyzloc_mm.localize.throughput import measure_throughput
     from easyzloc_mm.model.bundle import ModelBundle
 
     ModelBundle.load(model, profile)  # refuses a model of another instrument
-    pace = measure_pace(profile, model)
+    throughput = measure_throughput(profile, model)
     camera = 1000 / profile.imaging.exposure_ms
     text = (
-        f"{pace.frames_per_s:.0f} frames/s with {pace.spots_per_frame:.0f} molecules each, by {pace.workers} "
-        f"process(es); this camera gives {camera:.0f} at {profile.imaging.exposure_ms:g} ms"
+        f"{throughput.frames_per_s:.0f} frames/s with {throughput.spots_per_frame:.0f} molecules each, "
+        f"by {throughput.workers} process(es); this camera gives {camera:.0f} at {profile.imaging.exposure_ms:g} ms"
     )
-    if pace.frames_per_s > camera:
+    if throughput.frames_per_s > camera:
         return Finding("localisation speed", "ok", text)
     slow = "no frame will be lost, but localisation will lag and catch up after the camera stops"
     remedy = "; localize.refine = false in the profile is faster" if profile.localize.refine else ""

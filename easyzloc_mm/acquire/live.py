@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from easyzloc_mm.acquire.focus_lock import FocusKeeper
+from easyzloc_mm.acquire.focus_hold import FocusHold
 from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.io.camera_map import check_camera_map
 from easyzloc_mm.io.output import check_output
@@ -135,20 +135,20 @@ def run_live(
     if progress and profile.connection.backend is Backend.JAVA:  # which has more than one way
         progress(f"frames come over {facts['frames_come_over']}", 0.0)
     stop = stop or threading.Event()
-    keeper = FocusKeeper(microscope, profile) if plan.hold_focus_nm else None
+    hold = FocusHold(microscope, profile) if plan.hold_focus_nm else None
 
     def told(status: LiveStatus) -> None:
         with suppress(OSError):  # a full disk is the writers' to report
             write_status(out, status.as_dict())
-        if keeper is not None:
-            keeper.see(status)
+        if hold is not None:
+            hold.see(status)
         if on_status is not None:
             on_status(status)
 
     stream = microscope.stream(frames, stop)
     try:
         run = localize_stream(
-            stream if keeper is None else keeper.held(stream),
+            stream if hold is None else hold.held(stream),
             bundle,
             out,
             profile=profile,
@@ -165,8 +165,8 @@ def run_live(
         try:
             if out.exists():
                 write_records(out, microscope.records())
-                if keeper is not None and keeper.moves:
-                    update_run(out, focus_moves=keeper.moves)
+                if hold is not None and hold.moves:
+                    update_run(out, focus_moves=hold.moves)
         except OSError as error:  # a full disk must not hide what ended the run
             warnings.warn(f"the run's records could not be written: {error}", EasyZlocWarning, stacklevel=2)
     return LiveReport(
@@ -179,5 +179,5 @@ def run_live(
         most_waiting=run.most_waiting,
         catch_up_s=run.catch_up_s,
         workers_replaced=run.workers_replaced,
-        focus_moves=len(keeper.moves) if keeper is not None else 0,
+        focus_moves=len(hold.moves) if hold is not None else 0,
     )

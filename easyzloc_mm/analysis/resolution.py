@@ -123,7 +123,7 @@ def ring_correlation(table: pd.DataFrame, frames: int, axes: str = "xy") -> Corr
     Parameters
     ----------
     table : DataFrame
-        ``frame``, ``x_nm``, ``y_nm``, ``z``, ``sx_nm``, ``sy_nm``.
+        ``frame``, ``x_nm``, ``y_nm``, ``z``, ``lpx_nm``, ``lpy_nm``.
     frames : int
         Of the run.
     """
@@ -131,7 +131,7 @@ def ring_correlation(table: pd.DataFrame, frames: int, axes: str = "xy") -> Corr
     field = float(max(np.ptp(table["x_nm"]), np.ptp(table["y_nm"]))) + 1e-6
     edge = min(FSC_EDGE_NM if solid else FRC_EDGE_NM, field)
     span = np.array([edge, edge, FSC_DEPTH_NM][: len(axes)])
-    pixel = max(MIN_PIXEL_NM, float(table[["sx_nm", "sy_nm"]].median().mean()) / PIXELS_PER_PRECISION)
+    pixel = max(MIN_PIXEL_NM, float(table[["lpx_nm", "lpy_nm"]].median().mean()) / PIXELS_PER_PRECISION)
     pixel = max(pixel, float((span.prod() / FSC_MAX_VOXELS) ** (1 / 3)) if solid else edge / FRC_MAX_PX)
     if solid:
         table = table[(table["z"] - table["z"].median()).abs() < FSC_DEPTH_NM / 2]
@@ -156,10 +156,10 @@ def measure(table: pd.DataFrame, frames: int, *, seed: int = 0) -> tuple[dict[st
     table : DataFrame
         As `tables.in_nm` gives it.
     """
-    lateral = float(table[["sx_nm", "sy_nm"]].median().mean())
+    lateral = float(table[["lpx_nm", "lpy_nm"]].median().mean())
     result: dict[str, Any] = {}
     for axis in [name for name in AXES if name != "z" or "z" in table]:
-        sigma = table[{"x": "sx_nm", "y": "sy_nm", "z": "lpz"}[axis]]
+        sigma = table[{"x": "lpx_nm", "y": "lpy_nm", "z": "lpz"}[axis]]
         result[f"median_lp{axis}_nm"] = float(sigma.median())
         result[f"lp{axis}_percentiles_nm"] = [float(value) for value in np.percentile(sigma, [5, 25, 50, 75, 95])]
         result[f"nena_{axis}_nm"] = nena_axis(table, axis, float(sigma.median()), lateral)
@@ -275,9 +275,9 @@ def draw_resolution(path: Path, table: pd.DataFrame, result: dict[str, Any], cur
         )
         left.legend(frameon=False, fontsize=8.5)
         left.set_title("dashed: 1/7; bands: 95 %", fontsize=9.5)
-        for axis, column in (("x", "sx_nm"), ("y", "sy_nm"), ("z", "lpz")):
+        for axis, column in (("x", "lpx_nm"), ("y", "lpy_nm"), ("z", "lpz")):
             if column in table:
-                top = float(np.percentile(table[["sx_nm", "sy_nm", *(["lpz"] if "lpz" in table else [])]], 98))
+                top = float(np.percentile(table[["lpx_nm", "lpy_nm", *(["lpz"] if "lpz" in table else [])]], 98))
                 told = result.get(f"nena_{axis}_nm")
                 words = f"{axis}: median {table[column].median():.1f} nm" + (f", NeNA {told:.1f}" if told else "")
                 right.hist(

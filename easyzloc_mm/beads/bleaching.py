@@ -36,12 +36,12 @@ def brightness_ratio(before: U16, after: U16, places: F64) -> float:
     return float(totals[1] / totals[0]) if totals[0] > 0 and totals[1] > 0 else float("nan")
 
 
-def fading_per_um(ratio: float, travelled_um: float) -> float:
+def bleaching_per_um(ratio: float, travelled_um: float) -> float:
     """Relative change of light per um of rising z, from a `brightness_ratio` over a known part of the scan."""
     return float(np.log(ratio) / travelled_um) if ratio > 0 and travelled_um else float("nan")
 
 
-def relative_light(z_nm: F32, fading: F64) -> F32:
+def relative_light(z_nm: F32, bleaching: F64) -> F32:
     """Light of each plane relative to the one in focus; 1 where nobody measured it, and where there is no plane.
 
     Parameters
@@ -51,5 +51,5 @@ def relative_light(z_nm: F32, fading: F64) -> F32:
     fading : ndarray, shape (n,)
         Relative change per um; NaN where it is not known.
     """
-    change = np.exp(np.nan_to_num(z_nm.astype(float)) / 1000 * np.nan_to_num(fading)[:, None])
+    change = np.exp(np.nan_to_num(z_nm.astype(float)) / 1000 * np.nan_to_num(bleaching)[:, None])
     return np.clip(change, 1 / LARGEST_CHANGE, LARGEST_CHANGE).astype(np.float32)

@@ -13,15 +13,15 @@ import pandas as pd
 
 from easyzloc_mm.beads.bleaching import relative_light
 from easyzloc_mm.beads.detection.candidates import Candidates
-from easyzloc_mm.beads.detection.inspect_stack import ROI_PX, full_scale_of, survey
-from easyzloc_mm.beads.detection.lateral_shift import Slide, common_slide, share
+from easyzloc_mm.beads.detection.inspect_stack import ROI_PX, full_scale_of, inspect_stack
+from easyzloc_mm.beads.detection.lateral_shift import LateralShift, common_lateral_shift, share
 from easyzloc_mm.beads.detection.rois import SLAB_NM, other_in_roi
 from easyzloc_mm.beads.label import Labelled, depth_profiles, label, measure
 from easyzloc_mm.beads.quality.checks import check_directions, check_stacks, check_verdict
 from easyzloc_mm.beads.quality.judge import Rules
 from easyzloc_mm.beads.quality.measure import Bead
 from easyzloc_mm.beads.regions import regions_by_pixels, regions_by_place
-from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadSet
 from easyzloc_mm.io.beads.stack import BeadStack
@@ -35,7 +35,7 @@ MOST_SIDE_BY_SIDE = 4
 
 def build_bead_set(
     stacks: Sequence[BeadStack],
-    units: CameraUnits,
+    response: CameraResponse,
     pixel_size_nm: float,
     *,
     rules: Rules = Rules.DEFAULT,
@@ -47,7 +47,7 @@ def build_bead_set(
     ----------
     stacks : sequence of BeadStack
         One per field of view; planes are read as they are needed.
-    units : CameraUnits
+    response : CameraResponse
         Of the camera that took them.
     pixel_size_nm : float
         Sample-plane pixel size.
@@ -68,7 +68,7 @@ def build_bead_set(
     rois, stage, facts = [], [], []
     # Reading, filtering and cutting leave the interpreter free: stacks are surveyed side by side.
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_SIDE_BY_SIDE)) as pool:
-        for index, (cut, z_nm, part, fact) in enumerate(pool.map(survey, stacks)):
+        for index, (cut, z_nm, part, fact) in enumerate(pool.map(inspect_stack, stacks)):
             tell(f"finding beads: field {index + 1} of {len(stacks)}", 0.5 * (index + 1) / len(stacks))
             rois.append(cut)
             stage += [z_nm] * len(cut)
@@ -89,7 +89,7 @@ def build_bead_set(
         slide=slide,
         field_size_px=(width, height),
         field_known=True,
-        units=units,
+        response=response,
         full_scale_adu=max(fact["full_scale_adu"] for fact in facts),
     )
     del rois
@@ -115,7 +115,7 @@ def build_bead_set(
 
 def bead_set_from_rois(
     rois: U16,
-    units: CameraUnits,
+    response: CameraResponse,
     pixel_size_nm: float,
     z_step_nm: float,
     *,
@@ -149,7 +149,7 @@ def bead_set_from_rois(
         tell(f"finding neighbours: {index + 1} of {count}", 0.3 * index / count)
         centres[index] = _roi_centre(roi, middle)
         neighbour[index] = other_in_roi(roi, centres[index], z_step_nm)
-    slide = _slide_of_rois(rois, z_step_nm, centres[np.isinf(neighbour[:, 0])], np.isinf(neighbour[:, 0]))
+    slide = _lateral_shift_of_rois(rois, z_step_nm, centres[np.isinf(neighbour[:, 0])], np.isinf(neighbour[:, 0]))
     candidates = Candidates(
         rois=rois,
         stage_nm=[z_step_nm * np.arange(planes, dtype=float)] * count,
@@ -163,7 +163,7 @@ def bead_set_from_rois(
         neighbour_nm=neighbour[:, 1],
         field_size_px=(columns, rows),
         field_known=False,
-        units=units,
+        response=response,
         full_scale_adu=full_scale_of(float(rois.max(initial=0))),
         frames=np.ones(count, np.int64),
         slide=np.tile(slide.believed, (count, 1)),
@@ -187,7 +187,7 @@ def _roi_centre(roi: U16, middle: float) -> tuple[float, float]:
     return weighted_centre(image - np.median(image), middle, middle)
 
 
-def _slide_of_rois(rois: U16, z_step_nm: float, centres: F64, lone: Bool) -> Slide:
+def _lateral_shift_of_rois(rois: U16, z_step_nm: float, centres: F64, lone: Bool) -> LateralShift:
     """Measure the common sideways motion of the ROIs of lone beads, each around its own brightest plane."""
     per_slab = max(1, round(SLAB_NM / z_step_nm))
     starts = np.arange(0, rois.shape[1], per_slab)
@@ -196,7 +196,9 @@ def _slide_of_rois(rois: U16, z_step_nm: float, centres: F64, lone: Bool) -> Sli
     images = (sums / sizes[:, None, None]).astype(np.float32)
     middles = z_step_nm * (starts + (sizes - 1) / 2)
     focus = z_step_nm * rois[lone].max(axis=(2, 3)).argmax(axis=1)
-    return common_slide(images, middles - focus[:, None], centres[:, 0], centres[:, 1], np.zeros((len(images), 2)))
+    return common_lateral_shift(
+        images, middles - focus[:, None], centres[:, 0], centres[:, 1], np.zeros((len(images), 2))
+    )
 
 
 def _same_length(parts: list[U16]) -> U16:
@@ -225,9 +227,9 @@ def _bead_set(
         z_nm[index, : len(positions)] = positions - labelled.focus_nm[index]
     accepted = np.array([not why for why in labelled.reason])
     stacks = pd.DataFrame(facts)
-    fading = np.full(len(beads), np.nan)
+    bleaching = np.full(len(beads), np.nan)
     if len(stacks):
-        fading = stacks["fading_per_um"].to_numpy(float)[candidates.stack]
+        bleaching = stacks["bleaching_per_um"].to_numpy(float)[candidates.stack]
         stacks["accepted"] = [int(accepted[candidates.stack == index].sum()) for index in range(len(stacks))]
     return BeadSet(
         rois=candidates.rois,
@@ -240,13 +242,13 @@ def _bead_set(
         region=region,
         accepted=accepted,
         reason=labelled.reason,
-        units=candidates.units,
+        response=candidates.response,
         pixel_size_nm=pixel_size_nm,
         field_size_px=candidates.field_size_px,
         field_known=candidates.field_known,
         sources=sources,
         measures=labelled.measures,
-        light=relative_light(z_nm, fading),
+        light=relative_light(z_nm, bleaching),
         stacks=stacks,
-        slide_px_per_um=candidates.slide,
+        lateral_shift_px_per_um=candidates.slide,
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.typing import U16
 
 ASSUMED_READ_NOISE_E = 1.6
@@ -35,7 +35,7 @@ def mean_of_frames(frames: Iterable[U16], full_scale_adu: int) -> U16:
     return mean
 
 
-def of_averaged(units: CameraUnits, frames: int) -> CameraUnits:
+def of_averaged(response: CameraResponse, frames: int) -> CameraResponse:
     """Units of planes that are means of several frames: photons are those of all frames together.
 
     Their shot noise is then that of the photons again, and what the camera adds is the read noise of every frame, and
@@ -43,21 +43,21 @@ def of_averaged(units: CameraUnits, frames: int) -> CameraUnits:
 
     Parameters
     ----------
-    units : CameraUnits
+    response : CameraResponse
         Of single frames.
     frames : int
         Averaged per plane.
     """
     if frames == 1:
-        return units
-    gain = frames * units.electrons_per_adu
-    read_noise_e = float(np.sqrt(frames * units.read_noise_e**2 + ROUNDING * gain**2))
-    return units.model_copy(update={"electrons_per_adu": gain, "read_noise_e": read_noise_e})
+        return response
+    gain = frames * response.electrons_per_adu
+    read_noise_e = float(np.sqrt(frames * response.read_noise_e**2 + ROUNDING * gain**2))
+    return response.model_copy(update={"electrons_per_adu": gain, "read_noise_e": read_noise_e})
 
 
-def estimate_units(
+def estimate_response(
     rois: U16, *, baseline_adu: float | None = None, electrons_per_adu: float | None = None
-) -> CameraUnits:
+) -> CameraResponse:
     """Photon transfer on what there is: noise between neighbouring planes against their mean.
 
     The second difference along z removes what changes slowly with focus. The darker half of the pixels, where the
@@ -91,7 +91,7 @@ def estimate_units(
         dark, noise = (level[0], variance[0]) if level else (float(mean.min(initial=0)), 0.0)
         shot = max(noise - (ASSUMED_READ_NOISE_E / gain) ** 2, 0.0)
         baseline = float(np.clip(dark - gain * shot, 0.0, dark))
-    return CameraUnits(
+    return CameraResponse(
         baseline_adu=baseline,
         electrons_per_adu=gain,
         read_noise_e=ASSUMED_READ_NOISE_E,

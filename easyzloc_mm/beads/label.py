@@ -61,7 +61,7 @@ def measure(candidates: Candidates, progress: Progress | None = None) -> list[Be
             stage,
             (candidates.x[index] - candidates.x0[index], candidates.y[index] - candidates.y0[index]),
             (float(place[index, 0]), float(place[index, 1])),
-            of_averaged(candidates.units, int(candidates.frames[index])),
+            of_averaged(candidates.response, int(candidates.frames[index])),
             candidates.full_scale_adu,
             (float(candidates.slide[index, 0]), float(candidates.slide[index, 1])),
         )
@@ -123,11 +123,11 @@ def label(
     for round_number in range(ROUNDS):
         tell("aligning beads", 0.3 + 0.35 * round_number)
         aligned = align(stacks, sharpness, field_known=known, suspects=np.array([bool(why) for why in reason]))
-        table["focus_um"], table["misfit"] = aligned.focus_nm / 1000, aligned.misfit
-        table["fading_per_um"], table["wander_px"] = aligned.fading_per_um, aligned.wander_px
+        table["focus_um"], table["residual"] = aligned.focus_nm / 1000, aligned.residual
+        table["bleaching_per_um"], table["lateral_scatter_px"] = aligned.bleaching_per_um, aligned.lateral_scatter_px
         table["sharpness_shift_nm"] = aligned.sharpness_shift_nm
         reason = judge(table, place, field_known=known)
-    if not np.isfinite(aligned.misfit).any():
+    if not np.isfinite(aligned.residual).any():
         warnings.warn(
             f"fewer than {MIN_BEADS} usable beads: each is labelled by its own sharpness, and none is compared with "
             "others; for a calibration take stacks with more beads",

@@ -73,7 +73,7 @@ def paper_rules(candidates: Candidates, sharpness_nm: F64) -> tuple[F64, tuple[s
         if measures["plateau_nm"][index] >= PLATEAU_NM:
             reject(index, "saturated")
         fit = fit_axial(stage - float(stage.mean()), top[None], np.zeros((1, len(top))))
-        measures["paper_mse"][index] = float(fit.misfit[0]) ** 2
+        measures["paper_mse"][index] = float(fit.residual[0]) ** 2
         measures["paper_max_error"][index] = float(fit.largest[0])
         if measures["paper_mse"][index] > MAX_MSE or measures["paper_max_error"][index] > MAX_ERROR:
             reject(index, "axial profile")

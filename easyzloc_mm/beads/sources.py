@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from easyzloc_mm.beads.build import bead_set_from_rois, build_bead_set
-from easyzloc_mm.beads.camera_response import estimate_units
+from easyzloc_mm.beads.camera_response import estimate_response
 from easyzloc_mm.beads.quality.judge import Rules
-from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.beads.dataset import BeadSet
 from easyzloc_mm.io.beads.stack import BeadStack
@@ -49,9 +49,9 @@ def beads_from_sources(
         if pixel_size_nm is None or z_step_nm is None:
             raise InputError("ready-cut ROIs do not say their sampling: give --pixel-size-nm and --z-step-nm")
         cut = read_roi_stacks(sources[0])
-        units = _units(None, cut, baseline_adu, electrons_per_adu)
+        response = _response(None, cut, baseline_adu, electrons_per_adu)
         name = Path(sources[0]).name
-        return bead_set_from_rois(cut, units, pixel_size_nm, z_step_nm, source=name, rules=rules, progress=progress)
+        return bead_set_from_rois(cut, response, pixel_size_nm, z_step_nm, source=name, rules=rules, progress=progress)
     stacks = [
         stack
         for source in sources
@@ -60,14 +60,14 @@ def beads_from_sources(
     sizes = {stack.pixel_size_nm for stack in stacks}
     if len(sizes) > 1:
         raise InputError(f"the sources have different pixel sizes ({sorted(sizes)} nm): give --pixel-size-nm")
-    known = _same_units(stacks)
+    known = _same_response(stacks)
     sample = np.empty((0, 3, 1, 1), np.uint16) if known else _sample(stacks[0])
-    units = _units(known, sample, baseline_adu, electrons_per_adu)
-    return build_bead_set(stacks, units, sizes.pop(), rules=rules, progress=progress)
+    response = _response(known, sample, baseline_adu, electrons_per_adu)
+    return build_bead_set(stacks, response, sizes.pop(), rules=rules, progress=progress)
 
 
-def _same_units(stacks: list[BeadStack]) -> CameraUnits | None:
-    known = {stack.units.model_dump_json(): stack.units for stack in stacks if stack.units is not None}
+def _same_response(stacks: list[BeadStack]) -> CameraResponse | None:
+    known = {stack.response.model_dump_json(): stack.response for stack in stacks if stack.response is not None}
     if len(known) > 1:
         raise InputError(
             "the sources were taken with different camera units (baseline, gain or read noise): build one data set "
@@ -82,12 +82,12 @@ def _sample(stack: BeadStack) -> U16:
     return np.asarray(stack.pixels[first : first + SAMPLE_PLANES])[None, :, ::2, ::2]
 
 
-def _units(
-    known: CameraUnits | None,
+def _response(
+    known: CameraResponse | None,
     sample: U16,
     baseline_adu: float | None,
     electrons_per_adu: float | None,
-) -> CameraUnits:
+) -> CameraResponse:
     given = {
         key: value
         for key, value in (("baseline_adu", baseline_adu), ("electrons_per_adu", electrons_per_adu))
@@ -95,13 +95,13 @@ def _units(
     }
     if known is not None:
         return known.model_copy(update=given)
-    units = estimate_units(sample, baseline_adu=baseline_adu, electrons_per_adu=electrons_per_adu)
-    if units.estimated:
+    response = estimate_response(sample, baseline_adu=baseline_adu, electrons_per_adu=electrons_per_adu)
+    if response.estimated:
         warnings.warn(
-            f"camera units are GUESSED from the beads (baseline {units.baseline_adu:.0f} ADU, "
-            f"{units.electrons_per_adu:.2f} electrons per ADU): photons and z uncertainties depend on them; measure "
+            f"camera units are GUESSED from the beads (baseline {response.baseline_adu:.0f} ADU, "
+            f"{response.electrons_per_adu:.2f} electrons per ADU): photons and z uncertainties depend on them; measure "
             "them with `easyzloc-mm camera-calibrate` and give --baseline-adu and --electrons-per-adu",
             EasyZlocWarning,
             stacklevel=3,
         )
-    return units
+    return response

@@ -82,7 +82,7 @@ def bench_beads(
             result.update({prefix + key: value for key, value in figures.items()})
             if rules is Rules.DEFAULT:
                 tell("information limit: measured and true", 0.95)
-                result.update(compare_limits(beads, profile))
+                result.update(compare_crlb(beads, profile))
     return result
 
 
@@ -126,19 +126,19 @@ def score(beads: BeadSet, truth: pd.DataFrame, zero_nm: float) -> dict[str, Any]
     }
 
 
-def compare_limits(beads: BeadSet, profile: Any) -> dict[str, float]:
+def compare_crlb(beads: BeadSet, profile: Any) -> dict[str, float]:
     """Information limit of z from the measured PSF over that of the true optics, over field and depth."""
-    from easyzloc_mm.psf.crlb import crlb, measured_psf
+    from easyzloc_mm.psf.crlb import crlb, empirical_psf
     from easyzloc_mm.simulator.optics.objective import embedded_optics
 
-    psf, optics = measured_psf(beads), embedded_optics(profile)
+    psf, optics = empirical_psf(beads), embedded_optics(profile)
     x, y = (np.repeat(psf.places[:, axis], len(LIMIT_DEPTHS_NM)) for axis in (0, 1))
     z = np.tile(LIMIT_DEPTHS_NM, len(psf.places))
     images = optics.psf_with_derivatives(x, y, 0 * x, 0 * y, z, size=psf.halves.shape[-1])
     # Photons of a measured PSF are those of a focused spot in its ROI.
     inside = np.array([optics.psf_stack(a, b, np.zeros(1), ROI_PX).sum() for a, b in psf.places])
     scale = np.repeat(inside, len(LIMIT_DEPTHS_NM))[:, None, None]
-    read_noise = beads.units.read_noise_e
+    read_noise = beads.response.read_noise_e
     mean, by_x, by_y, by_z = (image / scale for image in images)
     true = crlb(mean, by_x, by_y, by_z, LIMIT_PHOTONS, LIMIT_BACKGROUND, read_noise)[2]
     measured = psf.limit(x, y, z, LIMIT_PHOTONS, LIMIT_BACKGROUND, read_noise)[2]

@@ -56,8 +56,8 @@ def pore_field(
     noise = rng.normal(size=(len(place), 3)) * np.column_stack([lateral, lateral, lpz])
     x, y, z = (place + noise).T
     return pd.DataFrame(
-        {"frame": rng.integers(0, 10_000, len(place)), "x_nm": x, "y_nm": y, "z": z + shift, "sx_nm": lateral,
-         "sy_nm": lateral, "lpz": lpz}
+        {"frame": rng.integers(0, 10_000, len(place)), "x_nm": x, "y_nm": y, "z": z + shift, "lpx_nm": lateral,
+         "lpy_nm": lateral, "lpz": lpz}
     )  # fmt: skip
 
 

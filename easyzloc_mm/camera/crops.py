@@ -6,7 +6,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from easyzloc_mm.camera.response import CameraUnits, PixelUnits
+from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 
 Floats = NDArray[np.float32]
 
@@ -20,7 +20,7 @@ def crop_photons(
     frame: NDArray[np.integer],
     x: NDArray[np.floating],
     y: NDArray[np.floating],
-    units: CameraUnits | PixelUnits,
+    response: CameraResponse | PixelResponse,
     size: int = ROI_PX,
 ) -> Floats:
     """Cut crops around positions and convert them to photons.
@@ -33,7 +33,7 @@ def crop_photons(
         Index into `frames_adu`.
     x, y : ndarray, shape (n,)
         Positions in pixels of these frames; the crop's middle pixel is the nearest one.
-    units : CameraUnits or PixelUnits
+    response : CameraResponse or PixelResponse
         ``photons = (ADU - baseline_adu) * electrons_per_adu``, for all pixels or for each pixel of these frames.
     size : int
         Odd edge of the crop. Where it leaves the frame, the nearest pixel is repeated.
@@ -45,14 +45,16 @@ def crop_photons(
     crops = np.empty((len(x), size, size), np.float32)
     if len(x):
         places = np.ascontiguousarray(frame, np.int64), np.rint(x).astype(np.int64), np.rint(y).astype(np.int64)
-        _crop(frames_adu, *places, np.atleast_2d(units.baseline_adu), np.atleast_2d(units.electrons_per_adu), crops)
+        _crop(
+            frames_adu, *places, np.atleast_2d(response.baseline_adu), np.atleast_2d(response.electrons_per_adu), crops
+        )
     return crops
 
 
-def crop_variance(x: NDArray[np.floating], y: NDArray[np.floating], units: PixelUnits, size: int) -> Floats:
+def crop_variance(x: NDArray[np.floating], y: NDArray[np.floating], response: PixelResponse, size: int) -> Floats:
     """Variance of the read noise, photo-electrons squared, in the pixels that `crop_photons` cuts."""
-    noise = units.read_noise_e[None]
-    square = CameraUnits(baseline_adu=0.0, electrons_per_adu=1.0, read_noise_e=0.0)
+    noise = response.read_noise_e[None]
+    square = CameraResponse(baseline_adu=0.0, electrons_per_adu=1.0, read_noise_e=0.0)
     return crop_photons(noise, np.zeros(len(x), np.int64), x, y, square, size) ** 2  # type: ignore[arg-type]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from easyzloc_mm.camera.response import CameraUnits, PixelUnits
+from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.typing import F32, F64, U16
 
@@ -30,14 +30,14 @@ FULL_SCALES = (255, 1023, 4095, 16383, 65535)
 
 
 @dataclass(frozen=True)
-class CameraMap(PixelUnits):
+class CameraMap(PixelResponse):
     """What photon transfer found.
 
     Attributes
     ----------
     baseline_adu, read_noise_e, electrons_per_adu : ndarray, shape (height, width), float32
         Of every pixel. The gain is the chip's where the light series is too short for single pixels.
-    units : CameraUnits
+    response : CameraResponse
         Of the whole chip: medians of baseline and read noise, gain of the common line.
     dark_frames, flat_frames : int
     linearity : float
@@ -46,7 +46,7 @@ class CameraMap(PixelUnits):
         Pixels with more than five times the median read noise.
     """
 
-    units: CameraUnits
+    response: CameraResponse
     dark_frames: int
     flat_frames: int
     linearity: float
@@ -55,7 +55,7 @@ class CameraMap(PixelUnits):
     def facts(self) -> dict[str, Any]:
         """Return what the maps were measured from, to be stored with them."""
         return {
-            "camera_units": self.units.model_dump(mode="json"),
+            "camera_units": self.response.model_dump(mode="json"),
             "dark_frames": self.dark_frames,
             "flat_frames": self.flat_frames,
         }
@@ -156,7 +156,7 @@ def photon_transfer(dark: Series, flats: Sequence[Series]) -> CameraMap:
     read = np.sqrt(np.maximum(dark_variance - ROUNDING, 0.0)) / slope
     median_read = float(np.median(read))
     return CameraMap(
-        units=CameraUnits(
+        response=CameraResponse(
             baseline_adu=float(np.median(baseline)), electrons_per_adu=1 / slope, read_noise_e=median_read
         ),
         baseline_adu=baseline.astype(np.float32),

@@ -15,7 +15,7 @@ Floats = NDArray[np.float32]
 MAPS = ("baseline_adu", "read_noise_e", "electrons_per_adu")
 
 
-class CameraUnits(FrozenModel):
+class CameraResponse(FrozenModel):
     """What turns a camera's counts into photo-electrons: photons = (ADU - baseline_adu) * electrons_per_adu."""
 
     baseline_adu: NonNegative
@@ -26,7 +26,7 @@ class CameraUnits(FrozenModel):
 
 
 @dataclass(frozen=True)
-class PixelUnits:
+class PixelResponse:
     """What turns counts into photo-electrons, pixel by pixel: (ADU - baseline_adu) * electrons_per_adu.
 
     Attributes
@@ -44,7 +44,7 @@ class PixelUnits:
         height, width = self.baseline_adu.shape
         return height, width
 
-    def part(self, origin_px: tuple[int, int], shape_yx: tuple[int, int]) -> PixelUnits:
+    def part(self, origin_px: tuple[int, int], shape_yx: tuple[int, int]) -> PixelResponse:
         """Pixels of a camera ROI, whose first pixel is the sensor's column and row `origin_px`.
 
         Raises
@@ -60,7 +60,7 @@ class PixelUnits:
                 f"{right - 1} and rows {top} to {bottom - 1} of the sensor: measure the map with the same camera ROI "
                 "(`camera-calibrate`), or give the ROI's first pixel as --origin-px"
             )
-        return PixelUnits(**{name: getattr(self, name)[top:bottom, left:right].copy() for name in MAPS})
+        return PixelResponse(**{name: getattr(self, name)[top:bottom, left:right].copy() for name in MAPS})
 
     def digest(self) -> str:
         """SHA-256 of the maps: what a run stores, to be gone on with under the same ones."""

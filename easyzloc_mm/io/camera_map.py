@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from easyzloc_mm.camera.response import MAPS, PixelUnits
+from easyzloc_mm.camera.response import MAPS, PixelResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.profile.schema import Camera
@@ -21,7 +21,7 @@ ALIKE = 1.25
 
 
 def write_camera_map(
-    path: Path, maps: PixelUnits, facts: Mapping[str, Any] | None = None, *, overwrite: bool = False
+    path: Path, maps: PixelResponse, facts: Mapping[str, Any] | None = None, *, overwrite: bool = False
 ) -> None:
     """Write maps (Zarr v3, an array each of `MAPS`), with `facts` as attributes.
 
@@ -40,7 +40,7 @@ def write_camera_map(
             root.create_array(name, shape=values.shape, chunks=values.shape, dtype=values.dtype)[...] = values
 
 
-def read_camera_map(path: Path) -> PixelUnits:
+def read_camera_map(path: Path) -> PixelResponse:
     """Read maps that `camera-calibrate` wrote.
 
     Raises
@@ -66,7 +66,7 @@ def read_camera_map(path: Path) -> PixelUnits:
         raise InputError(f"camera map {path} has unlike sizes or values that are no numbers: measure it again")
     if maps["electrons_per_adu"].min() <= 0 or maps["read_noise_e"].min() < 0:
         raise InputError(f"camera map {path} has gains of 0 or less, or negative read noise: measure it again")
-    return PixelUnits(**maps)
+    return PixelResponse(**maps)
 
 
 def check_camera_map(camera: Camera) -> None:

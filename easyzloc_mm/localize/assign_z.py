@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.movies import open_movie
 from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.io.runs.localizations import COLUMNS_Z, LocalizationWriter, column_dtype
 from easyzloc_mm.io.tables.tables2d import read_2d_table
-from easyzloc_mm.localize.config import LocalizerSettings
+from easyzloc_mm.localize.config import LocalizerConfig
 from easyzloc_mm.localize.movie import check_map, pixel_size
 from easyzloc_mm.localize.pipeline import Localizer, run_attributes
 from easyzloc_mm.model.bundle import ModelBundle
@@ -45,7 +45,7 @@ def assign_z(
     bundle: ModelBundle,
     out: Path,
     *,
-    units: CameraUnits,
+    response: CameraResponse,
     pixel_size_nm: float | None = None,
     origin_px: tuple[int, int] = (0, 0),
     camera_map: Path | None = None,
@@ -64,7 +64,7 @@ def assign_z(
     bundle : ModelBundle
     out : Path
         ``RUN.zarr``, which appears when it is whole.
-    units : CameraUnits
+    response : CameraResponse
     pixel_size_nm : float, optional
         Where the movie does not say.
     origin_px : tuple of int
@@ -86,7 +86,7 @@ def assign_z(
     _check(rows["frame"].to_numpy() < frames, table, f"lies beyond the {frames} frames of {movie}")
     inside = rows["x"].between(-0.5, width - 0.5) & rows["y"].between(-0.5, height - 0.5)
     _check(inside.to_numpy(), table, f"lies outside the {width} x {height} px of {movie}: correct --pixel-size-nm")
-    how = LocalizerSettings(bundle.path, units, settings or LocalizeSettings(), origin_px, camera_map)
+    how = LocalizerConfig(bundle.path, response, settings or LocalizeSettings(), origin_px, camera_map)
     check_map(how, opened)
     localizer = Localizer(how)
     begin = time.monotonic()

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.profile.schema import LocalizeSettings
 
 MOST_LIVE_WORKERS = 4
@@ -14,25 +14,25 @@ MOST_LIVE_WORKERS = 4
 
 
 @dataclass(frozen=True)
-class LocalizerSettings:
+class LocalizerConfig:
     """How frames become localisations.
 
     Attributes
     ----------
     model : Path
         Model bundle.
-    units : CameraUnits
+    response : CameraResponse
         Of the camera that took the frames.
     localize : LocalizeSettings
         Box, fit and background.
     origin_px : tuple of int
         Sensor column and row of the frames' first pixel: not 0, 0 when the camera's ROI was cut.
     camera_map : Path, optional
-        Units of each pixel of the sensor (`store.camera_map`), in place of `units`.
+        Units of each pixel of the sensor (`store.camera_map`), in place of `response`.
     """
 
     model: Path
-    units: CameraUnits
+    response: CameraResponse
     localize: LocalizeSettings
     origin_px: tuple[int, int] = (0, 0)
     camera_map: Path | None = None

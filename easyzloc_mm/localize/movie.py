@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.camera_map import read_camera_map
 from easyzloc_mm.io.movies import Movie, open_movie
 from easyzloc_mm.io.output import check_output, claim_stream
 from easyzloc_mm.io.runs.frames import holds_frames
 from easyzloc_mm.io.runs.localizations import GROUP, LocalizationWriter, read_localizations
-from easyzloc_mm.localize.config import LocalizerSettings, offline_workers
+from easyzloc_mm.localize.config import LocalizerConfig, offline_workers
 from easyzloc_mm.localize.detection.threshold import FRAMES
 from easyzloc_mm.localize.pipeline import LocalizeReport, run_attributes
 from easyzloc_mm.localize.provenance import map_of_run
-from easyzloc_mm.localize.table_sink import TableFeed
+from easyzloc_mm.localize.table_sink import TableSink
 from easyzloc_mm.localize.workers.local import Workers
 from easyzloc_mm.localize.workers.messages import Block
 from easyzloc_mm.model.bundle import PIXEL_SIZE_TOLERANCE, ModelBundle
@@ -44,7 +44,7 @@ def localize_movie(
     bundle: ModelBundle,
     out: Path,
     *,
-    units: CameraUnits,
+    response: CameraResponse,
     pixel_size_nm: float | None = None,
     settings: LocalizeSettings | None = None,
     origin_px: tuple[int, int] = (0, 0),
@@ -66,7 +66,7 @@ def localize_movie(
     movie : Path
         Any format of `store.movies.open_movie`.
     bundle : ModelBundle
-    units : CameraUnits
+    response : CameraResponse
         Of the camera that recorded it.
     pixel_size_nm : float, optional
         Where the movie does not say; it wins over what the movie says.
@@ -106,7 +106,7 @@ def localize_movie(
             raise InputError(f"{out} is no run that could be gone on with: leave out --resume")
     opened = _open(movie, follow_s)
     pixel = pixel_size(opened, movie, bundle, pixel_size_nm)
-    how = LocalizerSettings(bundle.path, units, settings or LocalizeSettings(), origin_px, camera_map)
+    how = LocalizerConfig(bundle.path, response, settings or LocalizeSettings(), origin_px, camera_map)
     if begun is not None:
         how = _as_begun(begun, movie, bundle, camera_map)
     check_map(how, opened)
@@ -121,14 +121,15 @@ def localize_movie(
     if report.fits_rejected > report.localizations:
         warnings.warn(
             f"{report.fits_rejected} of {report.fits_rejected + report.localizations} spots of {movie} had no credible "
-            f"fit: check the camera's baseline ({how.units.baseline_adu:g} ADU) and gain, and the detection threshold",
+            f"fit: check the camera's baseline ({how.response.baseline_adu:g} ADU) and gain, and the "
+            "detection threshold",
             EasyZlocWarning,
             stacklevel=2,
         )
     return report
 
 
-def _pool(how: LocalizerSettings, workers: int | None, scheduler: str | None) -> Workers | ClusterWorkers:
+def _pool(how: LocalizerConfig, workers: int | None, scheduler: str | None) -> Workers | ClusterWorkers:
     if scheduler is None:
         return Workers(how, workers or offline_workers())
     from easyzloc_mm.localize.workers.dask import ClusterWorkers
@@ -136,7 +137,7 @@ def _pool(how: LocalizerSettings, workers: int | None, scheduler: str | None) ->
     return ClusterWorkers(how, scheduler)
 
 
-def _as_begun(out: Path, movie: Path, bundle: ModelBundle, camera_map: Path | None) -> LocalizerSettings:
+def _as_begun(out: Path, movie: Path, bundle: ModelBundle, camera_map: Path | None) -> LocalizerConfig:
     """Return the settings that a run was begun with, to go on with it."""
     _, facts = read_localizations(out, rows=0)
     for name, old, new in (
@@ -146,16 +147,16 @@ def _as_begun(out: Path, movie: Path, bundle: ModelBundle, camera_map: Path | No
         if old != new:
             raise InputError(f"{out} was begun with another {name} ({old}): give that one, or leave out --resume")
     left, top = facts["origin_px"]
-    return LocalizerSettings(
+    return LocalizerConfig(
         bundle.path,
-        CameraUnits.model_validate(facts["camera_units"]),
+        CameraResponse.model_validate(facts["camera_units"]),
         LocalizeSettings.model_validate(facts["localize"]),
         (int(left), int(top)),
         map_of_run(out, facts, camera_map),
     )
 
 
-def check_map(settings: LocalizerSettings, opened: Movie) -> None:
+def check_map(settings: LocalizerConfig, opened: Movie) -> None:
     """Raise `InputError` if there is a camera map and it does not cover the movie's frames."""
     if settings.camera_map is not None:
         read_camera_map(settings.camera_map).part(settings.origin_px, opened.shape[1:])
@@ -204,7 +205,7 @@ class _Job:
     ) -> None:
         self._path, self._movie, self._table, self._pool = path, movie, table, pool
         self._follow_s, self._progress = follow_s, progress
-        self._feed = TableFeed(table)
+        self._sink = TableSink(table)
         self._begin_frame = table.frames_committed
         self._rejected_before = int(table.attributes.get("fits_rejected", 0)) if self._begin_frame else 0
         self._threshold: float | None = None
@@ -229,9 +230,9 @@ class _Job:
         return LocalizeReport(
             frames=self._movie.shape[0],
             frames_lost=self._movie.frames_missing,
-            frames_per_s=self._feed.frames / max(time.monotonic() - begin, 1e-9),
+            frames_per_s=self._sink.frames / max(time.monotonic() - begin, 1e-9),
             localizations=self._table.rows,
-            fits_rejected=self._rejected_before + self._feed.rejected,
+            fits_rejected=self._rejected_before + self._sink.rejected,
             p95_latency_s=0.0,
             min_net_gradient=self._threshold,
             workers_replaced=len(self._pool.replaced),
@@ -251,11 +252,11 @@ class _Job:
 
     def _collect(self) -> None:
         for outcome in self._pool.outcomes(PATIENCE_S):
-            self._feed.take(outcome)
+            self._sink.take(outcome)
             if self._progress:
-                done = self._begin_frame + self._feed.frames
-                self._progress(f"{done} frames, {self._feed.rows} localisations", done / self._movie.shape[0])
-        self._feed.flush_if_due()
+                done = self._begin_frame + self._sink.frames
+                self._progress(f"{done} frames, {self._sink.rows} localisations", done / self._movie.shape[0])
+        self._sink.flush_if_due()
 
     def _blocks(self) -> Iterator[I64]:
         """Frame numbers, block by block; of a movie that is being written, as they come."""
@@ -287,7 +288,7 @@ class _Job:
         self._table.update_attributes(
             complete=complete,
             frames=self._movie.shape[0],
-            frames_localized=self._begin_frame + self._feed.frames,
+            frames_localized=self._begin_frame + self._sink.frames,
             frames_lost=self._movie.frames_missing,
-            fits_rejected=self._rejected_before + self._feed.rejected,
+            fits_rejected=self._rejected_before + self._sink.rejected,
         )

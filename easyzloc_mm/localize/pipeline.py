@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from easyzloc_mm._versions import installed
 from easyzloc_mm.camera.crops import crop_photons
-from easyzloc_mm.camera.response import CameraUnits, PixelUnits
+from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.camera_map import read_camera_map
-from easyzloc_mm.localize.config import LocalizerSettings
-from easyzloc_mm.localize.detection.flatten import levelled
-from easyzloc_mm.localize.detection.gaussian_fit import detect_frames, fit_spots
+from easyzloc_mm.localize.config import LocalizerConfig
+from easyzloc_mm.localize.detection.flatten import flattened
+from easyzloc_mm.localize.detection.gaussian_fit import detect_frames, fit_gaussians
 from easyzloc_mm.localize.detection.threshold import automatic_threshold
 from easyzloc_mm.localize.provenance import map_facts
 from easyzloc_mm.model.bundle import ModelBundle
@@ -72,32 +72,32 @@ class Localizer:
 
     Parameters
     ----------
-    settings : LocalizerSettings
+    settings : LocalizerConfig
         Model, camera units, box, fit.
     """
 
-    def __init__(self, settings: LocalizerSettings) -> None:
+    def __init__(self, settings: LocalizerConfig) -> None:
         self.settings = settings
         self._bundle = ModelBundle.load(settings.model)
         self._map = read_camera_map(settings.camera_map) if settings.camera_map else None
-        self._pixels: PixelUnits | None = None
+        self._pixels: PixelResponse | None = None
 
-    def _units(self, frames: U16) -> CameraUnits | PixelUnits:
+    def _response(self, frames: U16) -> CameraResponse | PixelResponse:
         """Units of frames, or of each of their pixels."""
         if self._map is None:
-            return self.settings.units
+            return self.settings.response
         if self._pixels is None or self._pixels.shape != frames.shape[1:]:
             self._pixels = self._map.part(self.settings.origin_px, (frames.shape[1], frames.shape[2]))
         return self._pixels
 
-    def _levelled(self, frames: U16) -> U16:
-        units = self._units(frames)
-        return levelled(frames, units, self.settings.units) if isinstance(units, PixelUnits) else frames
+    def _flattened(self, frames: U16) -> U16:
+        response = self._response(frames)
+        return flattened(frames, response, self.settings.response) if isinstance(response, PixelResponse) else frames
 
     def threshold(self, frames: U16, cleared: U16 | None = None) -> float:
         """Net gradient (ADU) above which spots of frames like these are molecules."""
         return automatic_threshold(
-            self._levelled(frames) if cleared is None else cleared, self.settings.localize.box_px
+            self._flattened(frames) if cleared is None else cleared, self.settings.localize.box_px
         )
 
     def localize(
@@ -128,8 +128,8 @@ class Localizer:
             Spots whose 2D fit failed.
         """
         how = self.settings.localize
-        spots = detect_frames(self._levelled(frames) if cleared is None else cleared, threshold, how.box_px)
-        table, rejected = fit_spots(frames, spots, how.box_px, self._units(frames), how.fit)
+        spots = detect_frames(self._flattened(frames) if cleared is None else cleared, threshold, how.box_px)
+        table, rejected = fit_gaussians(frames, spots, how.box_px, self._response(frames), how.fit)
         self.assign_z(frames, table, move_xy=True)
         table["frame"] = np.asarray(numbers, np.uint32)[table["frame"].to_numpy(np.int64)]
         return table, rejected
@@ -147,11 +147,13 @@ class Localizer:
             Also put x, y where the blur that the beads measured says the emitter is. A Gaussian fit follows the skewed
             image of a defocused emitter, by tens of nanometres.
         """
-        self._assign_z(frames, table, self._units(frames), move_xy)
+        self._assign_z(frames, table, self._response(frames), move_xy)
 
-    def _assign_z(self, frames: U16, table: pd.DataFrame, units: CameraUnits | PixelUnits, move_xy: bool) -> None:
+    def _assign_z(
+        self, frames: U16, table: pd.DataFrame, response: CameraResponse | PixelResponse, move_xy: bool
+    ) -> None:
         x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
-        crops = crop_photons(frames, table["frame"].to_numpy(), x, y, units)
+        crops = crop_photons(frames, table["frame"].to_numpy(), x, y, response)
         left, top = self.settings.origin_px
         prediction = self._bundle.predict(crops, x + left, y + top, refine=self.settings.localize.refine)
         factor = np.float32(self.settings.localize.focal_shift_factor)
@@ -177,20 +179,22 @@ class Localizer:
         image = gaussian_filter(frame, 1.3) + 100 + np.random.default_rng(0).normal(0, 2, frame.shape)
         frames = image.astype(np.uint16)[None]
         how = self.settings.localize
-        units: CameraUnits | PixelUnits = CameraUnits(baseline_adu=90.0, electrons_per_adu=1.0, read_noise_e=1.0)
+        response: CameraResponse | PixelResponse = CameraResponse(
+            baseline_adu=90.0, electrons_per_adu=1.0, read_noise_e=1.0
+        )
         if self._map is not None:
-            units = PixelUnits(*(np.full(frame.shape, value, np.float32) for value in (90.0, 1.0, 1.0)))
-            levelled(frames, units, self.settings.units)
+            response = PixelResponse(*(np.full(frame.shape, value, np.float32) for value in (90.0, 1.0, 1.0)))
+            flattened(frames, response, self.settings.response)
         spots = detect_frames(frames, 1000.0, how.box_px)
-        table, _ = fit_spots(frames, spots, how.box_px, units, how.fit)
+        table, _ = fit_gaussians(frames, spots, how.box_px, response, how.fit)
         if not len(table):
             raise RuntimeError("the spot finder does not find a bright spot")
-        self._assign_z(frames, table, units, move_xy=True)
+        self._assign_z(frames, table, response, move_xy=True)
 
 
 def run_attributes(
     bundle: ModelBundle,
-    settings: LocalizerSettings,
+    settings: LocalizerConfig,
     shape_yx: tuple[int, int],
     pixel_size_nm: float,
     provenance: Mapping[str, Any],
@@ -203,7 +207,7 @@ def run_attributes(
         "height_px": int(shape_yx[0]) + top,
         "width_px": int(shape_yx[1]) + left,
         "origin_px": [left, top],
-        "camera_units": settings.units.model_dump(mode="json"),
+        "camera_units": settings.response.model_dump(mode="json"),
         "model": {"path": str(bundle.path), "digest": bundle.digest(), "recipe": bundle.calibration["recipe"]},
         "z_range_nm": [factor * depth for depth in bundle.z_range_nm],
         "focal_shift_factor": factor,

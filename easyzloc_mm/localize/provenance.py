@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.camera_map import read_camera_map
 from easyzloc_mm.io.runs.frames import holds_frames
@@ -40,7 +40,7 @@ def map_of_run(run: Path, facts: Mapping[str, Any], given: Path | None = None) -
     return path
 
 
-def camera_of(movie: Path, bundle: ModelBundle, camera_map: Path | None = None) -> tuple[CameraUnits, Path | None]:
+def camera_of(movie: Path, bundle: ModelBundle, camera_map: Path | None = None) -> tuple[CameraResponse, Path | None]:
     """Units and map of the camera that recorded a movie: a run says them, for other movies they are the model's.
 
     Parameters
@@ -52,8 +52,8 @@ def camera_of(movie: Path, bundle: ModelBundle, camera_map: Path | None = None) 
     """
     facts = _facts(movie)
     if facts is None:
-        return bundle.units, camera_map
-    return CameraUnits.model_validate(facts["camera_units"]), camera_map or map_of_run(movie, facts)
+        return bundle.response, camera_map
+    return CameraResponse.model_validate(facts["camera_units"]), camera_map or map_of_run(movie, facts)
 
 
 def focal_shift_of(movie: Path) -> float:

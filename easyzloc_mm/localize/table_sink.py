@@ -14,7 +14,7 @@ from easyzloc_mm.localize.workers.messages import Outcome
 Observer = Callable[[pd.DataFrame, int, int], None]
 
 
-class TableFeed:
+class TableSink:
     """Writes blocks in the order of their numbers, however the workers finish them.
 
     Parameters

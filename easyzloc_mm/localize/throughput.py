@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from easyzloc_mm.localize.config import LocalizerSettings, live_workers
+from easyzloc_mm.localize.config import LocalizerConfig, live_workers
 from easyzloc_mm.localize.pipeline import Localizer
 from easyzloc_mm.localize.synthetic import gaussian_frames
 from easyzloc_mm.profile.schema import Profile
 
-MOLECULES_PER_MPX = 140
+EMITTERS_PER_MPX = 140
 """200 in a field of 1200x1200 px: as dense as single molecules can be told apart well."""
 PHOTONS, BACKGROUND, SIGMA_PX = 2000.0, 40.0, 1.4
 FRAMES = 4
@@ -24,7 +24,7 @@ CAMERA_CORES = 0.4
 
 
 @dataclass(frozen=True)
-class Pace:
+class Throughput:
     """What the processes of a live run do together.
 
     Attributes
@@ -42,7 +42,7 @@ class Pace:
     workers: int
 
 
-def measure_pace(profile: Profile, model: Path) -> Pace:
+def measure_throughput(profile: Profile, model: Path) -> Throughput:
     """Localise made-up frames of the profile's camera, dense with molecules, for about two seconds.
 
     Parameters
@@ -54,13 +54,13 @@ def measure_pace(profile: Profile, model: Path) -> Pace:
     """
     camera = profile.camera
     shape = (camera.height_px, camera.width_px)
-    units = camera.units
-    molecules = max(int(MOLECULES_PER_MPX * shape[0] * shape[1] / 1e6), 1)
+    response = camera.response
+    molecules = max(int(EMITTERS_PER_MPX * shape[0] * shape[1] / 1e6), 1)
     frames = gaussian_frames(
         shape, FRAMES, molecules, PHOTONS, BACKGROUND, SIGMA_PX,
-        baseline_adu=units.baseline_adu, electrons_per_adu=units.electrons_per_adu,
+        baseline_adu=response.baseline_adu, electrons_per_adu=response.electrons_per_adu,
     )  # fmt: skip
-    settings = LocalizerSettings(model=model, units=units, localize=profile.localize, camera_map=camera.map)
+    settings = LocalizerConfig(model=model, response=response, localize=profile.localize, camera_map=camera.map)
     localizer = Localizer(settings)
     localizer.warm_up()
     threshold, numbers = localizer.threshold(frames), np.arange(FRAMES)
@@ -71,4 +71,4 @@ def measure_pace(profile: Profile, model: Path) -> Pace:
     one_core = done / (time.perf_counter() - start)
     workers = live_workers()
     cores = min(workers, (os.cpu_count() or 1) - CAMERA_CORES)
-    return Pace(cores * one_core, spots / done, workers)
+    return Throughput(cores * one_core, spots / done, workers)

@@ -45,9 +45,9 @@ def frames_of(table: pd.DataFrame, facts: dict[str, Any]) -> int:
 
 
 def in_nm(table: pd.DataFrame, pixel_size_nm: float) -> pd.DataFrame:
-    """Columns ``frame``; ``x_nm``, ``y_nm``, ``z``, ``sx_nm``, ``sy_nm``, ``lpz`` of the localisations to believe.
+    """Columns ``frame``; ``x_nm``, ``y_nm``, ``z``, ``lpx_nm``, ``lpy_nm``, ``lpz`` of the localisations to believe.
 
-    ``sx_nm``, ``sy_nm`` are the uncertainties of x and y. Where a table does not know the uncertainty of z, it is
+    ``lpx_nm``, ``lpy_nm`` are the uncertainties of x and y. Where a table does not know the uncertainty of z, it is
     guessed from those.
     """
     trusted = table[table["z_flag"] == 0] if "z_flag" in table else table
@@ -60,7 +60,7 @@ def in_nm(table: pd.DataFrame, pixel_size_nm: float) -> pd.DataFrame:
         )
     if "z" in trusted:
         out["z"] = trusted["z"].to_numpy(float)
-        guess = UNKNOWN_LPZ_TIMES * (out["sx_nm"] + out["sy_nm"]) / 2
+        guess = UNKNOWN_LPZ_TIMES * (out["lpx_nm"] + out["lpy_nm"]) / 2
         out["lpz"] = trusted["lpz"].to_numpy(float) if "lpz" in trusted else guess
     return pd.DataFrame(out)
 

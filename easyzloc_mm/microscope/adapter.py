@@ -169,7 +169,7 @@ class CoreMicroscope:
         self._lit = True
 
     @contextmanager
-    def light(self) -> Iterator[None]:
+    def hold_shutter_open(self) -> Iterator[None]:
         """Keep the shutter open over several exposures."""
         if self._light_held:
             yield
@@ -187,7 +187,7 @@ class CoreMicroscope:
     def expose(self) -> U16:
         """Take one image, shape (height, width); switches the shutter unless `light` holds it open."""
         patience = CALL_S + 5 * float(self._core.get_exposure()) / 1000
-        with self.light():
+        with self.hold_shutter_open():
             self._call("taking an image", self._core.snap_image, seconds=patience)
             return self._pixels(self._call("reading an image", self._core.get_image, seconds=patience))
 
@@ -198,7 +198,7 @@ class CoreMicroscope:
         exposure_ms = float(self._core.get_exposure())
         stop = stop or threading.Event()
         self._warm_up(exposure_ms)
-        with self.light():
+        with self.hold_shutter_open():
             if frames_go_over_disk(self._profile):
                 yield from stream_over_disk(self._profile, frames, stop, self._pixels)
             else:

@@ -39,7 +39,7 @@ class Microscope(Protocol):
         """Apply a preset of the profile's illumination group; None leaves the light as it is."""
         ...
 
-    def light(self) -> AbstractContextManager[None]:
+    def hold_shutter_open(self) -> AbstractContextManager[None]:
         """Keep the shutter open over several exposures."""
         ...
 

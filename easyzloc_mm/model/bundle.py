@@ -13,29 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.camera.crops import ROI_PX
-from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.model.inputs import Normalisation, network_input
-from easyzloc_mm.model.mixture import COMPONENTS, Z_UNIT_NM, Posterior, summarize
+from easyzloc_mm.model.mixture import COMPONENTS, Z_UNIT_NM, Posterior, posterior_of
 from easyzloc_mm.model.uncertainty import rescale_sigma
 from easyzloc_mm.profile.schema import Profile
-from easyzloc_mm.psf.bead_psf import BlurTable
-from easyzloc_mm.psf.field_psf import FieldBlur
+from easyzloc_mm.psf.bead_psf import SplinePsf
+from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.typing import F32, F64, AnyFloat
 
 if TYPE_CHECKING:
     import onnxruntime
 
-    from easyzloc_mm.model.likelihood_refinement import Refined
+    from easyzloc_mm.model.likelihood_refinement import LikelihoodFit
 
 SCHEMA_VERSION = 3
-BLUR = "blur.npz"
+PSF_FILE = "blur.npz"
 """The blur that the beads measured, beside the network."""
 MAX_LPZ_NM = 250.0
 """A spot whose z is not known better than to a gross error is ambiguous, however honest its uncertainty."""
 PIXEL_SIZE_TOLERANCE = 0.01
 BATCH = 256
-OUT_OF_RANGE, AMBIGUOUS, UNFAMILIAR, OUTSIDE_FIELD = 1, 2, 4, 8
+OUT_OF_RANGE, AMBIGUOUS, OUT_OF_DISTRIBUTION, OUTSIDE_FIELD = 1, 2, 4, 8
 """Bits of `z_flag` (DESIGN, section 4)."""
 
 
@@ -86,9 +86,9 @@ class ModelBundle:
         self.calibration = calibration
         self._session = session
         self._inputs = [item.name for item in session.get_inputs()]
-        self._blur: tuple[FieldBlur, BlurTable] | None = None
-        novelty = calibration.get("novelty")
-        self._whiten = (np.array(novelty["mean"]), np.array(novelty["whitening"])) if novelty else None
+        self._psf: tuple[FieldPsf, SplinePsf] | None = None
+        embedding = calibration.get("novelty")
+        self._whiten = (np.array(embedding["mean"]), np.array(embedding["whitening"])) if embedding else None
 
     @classmethod
     def load(cls, path: Path, profile: Profile | None = None, *, threads: int = 1) -> ModelBundle:
@@ -120,8 +120,8 @@ class ModelBundle:
             raise InputError(f"{path / 'calibration.json'} cannot be read: train the model again") from None
         if version != SCHEMA_VERSION:
             raise InputError(f"{path} has schema version {version}, not {SCHEMA_VERSION}: train the model again")
-        if calibration["normalisation"] == Normalisation.SPOT and not (path / BLUR).is_file():
-            raise InputError(f"{path / BLUR} is missing: the bundle was copied in part; copy its whole folder")
+        if calibration["normalisation"] == Normalisation.SPOT and not (path / PSF_FILE).is_file():
+            raise InputError(f"{path / PSF_FILE} is missing: the bundle was copied in part; copy its whole folder")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -141,7 +141,7 @@ class ModelBundle:
                 f"model {self.path} was trained at {self.pixel_size_nm:g} nm per pixel, but profile {profile.name} "
                 f"has optics.pixel_size_nm = {wanted:g}: calibrate this microscope"
             )
-        if self.units.estimated:
+        if self.response.estimated:
             warnings.warn(
                 f"model {self.path} was trained with guessed camera units: photons, and with them lpz, are uncertain",
                 EasyZlocWarning,
@@ -172,9 +172,9 @@ class ModelBundle:
         return bool(self.calibration["field_known"])
 
     @property
-    def units(self) -> CameraUnits:
+    def response(self) -> CameraResponse:
         """Camera units of the calibration."""
-        return CameraUnits.model_validate(self.calibration["camera_units"])
+        return CameraResponse.model_validate(self.calibration["camera_units"])
 
     @property
     def z_range_nm(self) -> tuple[float, float]:
@@ -190,7 +190,7 @@ class ModelBundle:
     def digest(self) -> str:
         """SHA-256 of the network and its calibration: the identity that a run stores."""
         content = hashlib.sha256((self.path / "model.onnx").read_bytes())
-        for name in ("calibration.json", BLUR):
+        for name in ("calibration.json", PSF_FILE):
             if (self.path / name).is_file():  # the paper's recipe measures no blur
                 content.update((self.path / name).read_bytes())
         return content.hexdigest()
@@ -203,7 +203,7 @@ class ModelBundle:
             y,
             self.field_size_px,
             normalisation=self.normalisation,
-            units=self.units,
+            response=self.response,
             field_known=self.field_known,
         )
         parts = [
@@ -223,7 +223,7 @@ class ModelBundle:
             Sensor position in pixels, never drift-corrected.
         refine : bool
             Go on from the network's z to the maximum of the likelihood under the blur that the beads measured
-            (`refine.refine_z`): closer to the information limit for bright spots, at a few thousand spots a second.
+            (`fit_z_likelihood`): closer to the information limit for bright spots, at a few thousand spots a second.
         """
         place = spread = np.full((len(crops), 2), np.nan, np.float32)
         if not len(crops):
@@ -237,21 +237,21 @@ class ModelBundle:
             sigma_z, sigma = (np.array(self.calibration["sigma_by_z"][key]) for key in ("z_nm", "sigma_nm"))
             lpz = np.interp(z, sigma_z, sigma)
         else:
-            posterior = summarize(raw)
+            posterior = posterior_of(raw)
             z = posterior.z_nm
             lpz = rescale_sigma(posterior.sigma_nm, z, self.calibration["sigma_scale"])
-            mistaken = posterior.mistaken(lpz)
+            p_outlier = posterior.p_outlier(lpz)
             if refine:
                 refined = self._refine(crops, x, y, posterior, lpz)
-                z, lpz, mistaken = refined.z_nm, refined.lpz_nm, refined.mistaken
+                z, lpz, p_outlier = refined.z_nm, refined.lpz_nm, refined.p_outlier
                 place, spread = refined.xy_px.astype(np.float32), refined.sigma_xy_px.astype(np.float32)
                 limit = self.calibration["misfit"]
                 allowed = np.interp(np.log(refined.photons), limit["log_photons"], limit["deviance"])
-                flag |= np.where(refined.deviance > allowed, UNFAMILIAR, 0).astype(np.uint8)
+                flag |= np.where(refined.deviance > allowed, OUT_OF_DISTRIBUTION, 0).astype(np.uint8)
             threshold = self.calibration["ambiguity"]["refined" if refine else "network"]["threshold"]
-            flag |= np.where((mistaken > threshold) | (lpz > MAX_LPZ_NM), AMBIGUOUS, 0).astype(np.uint8)
-            unfamiliar = self.strangeness(raw[:, 3 * COMPONENTS :]) > self.calibration["novelty"]["threshold"]
-            flag |= np.where(unfamiliar, UNFAMILIAR, 0).astype(np.uint8)
+            flag |= np.where((p_outlier > threshold) | (lpz > MAX_LPZ_NM), AMBIGUOUS, 0).astype(np.uint8)
+            out_of_distribution = self.ood_score(raw[:, 3 * COMPONENTS :]) > self.calibration["novelty"]["threshold"]
+            flag |= np.where(out_of_distribution, OUT_OF_DISTRIBUTION, 0).astype(np.uint8)
         flag |= np.where((z < low) | (z > high), OUT_OF_RANGE, 0).astype(np.uint8)
         if self.field_known:
             width, height = self.field_size_px
@@ -266,23 +266,25 @@ class ModelBundle:
         y: AnyFloat,
         posterior: Posterior,
         lpz: F64,
-    ) -> Refined:
-        from easyzloc_mm.model.emitter_prior import MoleculeDomain
-        from easyzloc_mm.model.likelihood_refinement import refine_z
+    ) -> LikelihoodFit:
+        from easyzloc_mm.model.emitter_prior import EmitterPrior
+        from easyzloc_mm.model.likelihood_refinement import fit_z_likelihood
 
-        if self._blur is None:
-            blur = FieldBlur.load(self.path / BLUR)
-            self._blur = blur, blur.table(self.field_size_px)
-        blur, table = self._blur
-        place = blur.place(np.asarray(x, float), np.asarray(y, float), self.field_size_px)
-        prior = MoleculeDomain(**self.calibration["domain"]).prior(x, y)
-        return refine_z(crops, table, place, posterior, lpz, prior, self.units.read_noise_e, self.calibration)
+        if self._psf is None:
+            psf = FieldPsf.load(self.path / PSF_FILE)
+            self._psf = psf, psf.table(self.field_size_px)
+        psf, table = self._psf
+        place = psf.place(np.asarray(x, float), np.asarray(y, float), self.field_size_px)
+        prior = EmitterPrior(**self.calibration["domain"]).prior(x, y)
+        return fit_z_likelihood(
+            crops, table, place, posterior, lpz, prior, self.response.read_noise_e, self.calibration
+        )
 
     def warm_up(self) -> None:
         """Compile and run everything once on an empty crop, so that no camera frame has to wait for it."""
         self.predict(np.ones((1, ROI_PX, ROI_PX), np.float32), np.zeros(1), np.zeros(1))
 
-    def strangeness(self, embedding: AnyFloat) -> F64:
+    def ood_score(self, embedding: AnyFloat) -> F64:
         """Mahalanobis distance of embeddings from those of the training spots, shape (n,)."""
         if self._whiten is None:
             return np.zeros(len(embedding))

@@ -15,7 +15,7 @@ MIN_PLACE_SD_PX, MIN_LOG_PHOTONS_SD = 0.3, 0.5
 
 
 @dataclass(frozen=True)
-class MoleculeDomain:
+class EmitterPrior:
     """The molecules that a model shall know.
 
     Attributes
@@ -52,7 +52,7 @@ class MoleculeDomain:
             log_photons_sd=max((high - low) / np.sqrt(12), MIN_LOG_PHOTONS_SD),
         )
 
-    def typical(self, z_limit_nm: float) -> MoleculeDomain:
+    def typical(self, z_limit_nm: float) -> EmitterPrior:
         """Take the well-recorded lone molecules of this domain, down to the default's where it is broad."""
 
         def part(whole: tuple[float, float], usual: tuple[float, float]) -> tuple[float, float]:

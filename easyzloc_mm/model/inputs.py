@@ -8,7 +8,7 @@ import numba
 import numpy as np
 
 from easyzloc_mm.camera.crops import sorted_border
-from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.typing import F32, AnyFloat
 
 AUX_COLUMNS = ("field_u", "field_v", "log_photons", "log_background", "sub_pixel_x", "sub_pixel_y")
@@ -36,7 +36,7 @@ def network_input(
     field_size_px: tuple[int, int],
     *,
     normalisation: Normalisation = Normalisation.SPOT,
-    units: CameraUnits | None = None,
+    response: CameraResponse | None = None,
     field_known: bool = True,
 ) -> tuple[F32, F32]:
     """Normalise crops for the network. Every crop is treated alone: neighbours in the batch do not matter.
@@ -51,7 +51,7 @@ def network_input(
         Width and height of the calibrated field.
     normalisation : Normalisation
         `SPOT` for the ``matched`` recipe, `PAPER` for ``paper``.
-    units : CameraUnits
+    response : CameraResponse
         Needed by `PAPER`, which works on ADU.
     field_known : bool
         If not, every place in the field is treated alike.
@@ -63,9 +63,9 @@ def network_input(
     """
     width, height = field_size_px
     if normalisation is Normalisation.PAPER:
-        if units is None:
+        if response is None:
             raise ValueError("the paper's normalisation works on ADU and needs the camera units")
-        adu = crops / np.float32(units.electrons_per_adu) + np.float32(units.baseline_adu)
+        adu = crops / np.float32(response.electrons_per_adu) + np.float32(response.baseline_adu)
         position = np.full((len(crops), 2), 0.5, np.float32)
         if field_known:
             position[:, 0], position[:, 1] = np.asarray(x) / width, np.asarray(y) / height

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from easyzloc_mm.model.mixture import MISTAKE_SIGMAS, Mixture, Posterior
+from easyzloc_mm.model.mixture import OUTLIER_SIGMAS, Mixture, Posterior
 from easyzloc_mm.model.uncertainty import rescale_sigma
-from easyzloc_mm.psf.bead_psf import BlurTable
+from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.kernels.levenberg_marquardt import FAILED
-from easyzloc_mm.psf.mle import SpotFits, SpotPrior, fit_spots, likely_depths
+from easyzloc_mm.psf.mle import SpotFits, SpotPrior, fit_psf, likely_depths
 from easyzloc_mm.typing import F32, F64, I64
 
 MAX_SIGMA_NM = 100.0
@@ -41,14 +41,14 @@ MIN_SIGMA_NM = 3.0
 
 
 @dataclass(frozen=True)
-class Refined:
+class LikelihoodFit:
     """Refined answers for n spots, each of shape (n,).
 
     Attributes
     ----------
     z_nm, lpz_nm : ndarray
     mistaken : ndarray
-        Probability that z is wrong by more than `MISTAKE_SIGMAS` times `lpz_nm`.
+        Probability that z is wrong by more than `OUTLIER_SIGMAS` times `lpz_nm`.
     way : ndarray of int
         What the answer is: `NETWORK`, `FITTED` or `POOLED`.
     deviance : ndarray
@@ -62,7 +62,7 @@ class Refined:
 
     z_nm: F64
     lpz_nm: F64
-    mistaken: F64
+    p_outlier: F64
     way: I64
     deviance: F64
     photons: F64
@@ -73,16 +73,16 @@ class Refined:
 NETWORK, FITTED, POOLED = 0, 1, 2
 
 
-def refine_z(
+def fit_z_likelihood(
     crops: F32,
-    table: BlurTable,
+    table: SplinePsf,
     place: NDArray[np.integer],
     network: Posterior,
     lpz_nm: F64,
     prior: SpotPrior,
     read_noise_e: float,
     scales: dict[str, Any] | None = None,
-) -> Refined:
+) -> LikelihoodFit:
     """Refine network answers; where that cannot be trusted, they stay as they are.
 
     Parameters
@@ -102,17 +102,17 @@ def refine_z(
         Calibration of refined uncertainties (`calibrate_output.sigma_scale`): ``refined_scale``, ``pooled_scale``.
     """
     z, lpz = network.z_nm.copy(), np.array(lpz_nm, float)
-    mistaken = network.mistaken(lpz)
+    p_outlier = network.p_outlier(lpz)
     way = np.full(len(z), NETWORK)
     low, high = table.z_range_nm
     others = likely_depths(crops, table, place, read_noise_e, prior, STARTS)
     others[np.abs(others - z[:, None]) < table.z_pitch_nm] = np.nan
-    fit = fit_spots(crops, table, place, np.column_stack([z, others]), read_noise_e, prior)
+    fit = fit_psf(crops, table, place, np.column_stack([z, others]), read_noise_e, prior)
     found, width = fit.z_nm[:, 0], fit.sigma_nm[:, 0]
     away = np.abs(found - z) / lpz
     weight = maxima(fit, low, high)
     elsewhere = np.sum(weight * (np.abs(fit.z_nm - found[:, None]) > WITHIN_SIGMAS * lpz[:, None]), axis=1)
-    unsure = (mistaken > DOUBT) | (elsewhere > DOUBT)
+    unsure = (p_outlier > DOUBT) | (elsewhere > DOUBT)
     plausible = ~unsure & (away <= WITHIN_SIGMAS) & (width < SIGMA_RATIO * lpz) & (width > 0)
     agreed = (lpz < SHARP_NM) | ((away <= AGREED_SIGMAS) & (width > AGREED_RATIO * lpz))
     fitted = plausible & agreed & (lpz < MAX_SIGMA_NM)
@@ -127,7 +127,7 @@ def refine_z(
         z[pool], sd = pooled.main_mode()
         way[pool] = POOLED
         lpz[pool] = _scaled(sd, z[pool], scales, "pooled_scale")
-        mistaken[pool] = pooled.beyond(z[pool], MISTAKE_SIGMAS * lpz[pool])
+        p_outlier[pool] = pooled.beyond(z[pool], OUTLIER_SIGMAS * lpz[pool])
         apart = np.where(likelihood.weight > 0, np.abs(likelihood.mean_nm - z[pool][:, None]), np.inf)
         near = np.argmin(apart, axis=1)
         close = (apart.min(axis=1) <= lpz[pool]) & (lpz[pool] < MAX_SIGMA_NM)
@@ -138,7 +138,7 @@ def refine_z(
         for x, y in ((fit.x_px, fit.y_px), (fit.sigma_x_px, fit.sigma_y_px))
     )
     deviance = np.nan_to_num(fit.deviance[rows, best], nan=FAILED)
-    return Refined(z, lpz, mistaken, way, deviance, fit.photons[rows, best], xy, sigma_xy)
+    return LikelihoodFit(z, lpz, p_outlier, way, deviance, fit.photons[rows, best], xy, sigma_xy)
 
 
 def maxima(fit: SpotFits, low_nm: float, high_nm: float) -> F64:

@@ -26,7 +26,7 @@ ROUNDS = 5
 MAIN_SHARE = 0.9
 """Of the probability: a peak that holds so much is the main one, whatever else there is."""
 TINY = 1e-30
-MISTAKE_SIGMAS = 4.0
+OUTLIER_SIGMAS = 4.0
 """An error larger than this many times the stated uncertainty contradicts it."""
 
 
@@ -120,9 +120,9 @@ class Posterior:
     sigma_nm: F64
     mixture: Mixture
 
-    def mistaken(self, lpz_nm: F64) -> F64:
-        """Probability that z is wrong by more than `MISTAKE_SIGMAS` times the stated uncertainty."""
-        return self.mixture.beyond(self.z_nm, MISTAKE_SIGMAS * lpz_nm)
+    def p_outlier(self, lpz_nm: F64) -> F64:
+        """Probability that z is wrong by more than `OUTLIER_SIGMAS` times the stated uncertainty."""
+        return self.mixture.beyond(self.z_nm, OUTLIER_SIGMAS * lpz_nm)
 
 
 def read_mixture(raw: AnyFloat) -> tuple[F64, F64, F64]:
@@ -134,7 +134,7 @@ def read_mixture(raw: AnyFloat) -> tuple[F64, F64, F64]:
     return weights, means + CENTRES_UM, np.logaddexp(0.0, widths) * 0.3 + MIN_WIDTH_UM
 
 
-def summarize(raw: AnyFloat) -> Posterior:
+def posterior_of(raw: AnyFloat) -> Posterior:
     """Find the main peak of each mixture that a network put out."""
     mixture = Mixture.of_network(raw[:, : 3 * COMPONENTS])
     return Posterior(*mixture.main_mode(), mixture)

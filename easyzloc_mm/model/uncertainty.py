@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from easyzloc_mm.model.mixture import MISTAKE_SIGMAS
+from easyzloc_mm.model.mixture import OUTLIER_SIGMAS
 from easyzloc_mm.typing import F64, AnyFloat
 
 SURE_BELOW = 0.03
@@ -21,7 +21,7 @@ SIGMA_BINS = 8
 Z_BINS = 12
 MIN_IN_BIN = 100
 CREDIBLE_SHARE = 0.6827
-FAMILIAR_QUANTILE = 0.999
+IN_DISTRIBUTION_QUANTILE = 0.999
 MIN_EIGENVALUE = 1e-6
 
 
@@ -75,7 +75,7 @@ def adjusted(scale: dict[str, Any], pull: F64) -> dict[str, Any]:
     return scale | {"factor": [factor * value for value in scale["factor"]]}
 
 
-def misfit_limit(deviance: F64, photons: F64) -> dict[str, Any]:
+def residual_limit(deviance: F64, photons: F64) -> dict[str, Any]:
     """Deviance that 99.9 % of held-out spots stay below, by photons: bright ones show what the model lacks."""
     light = np.log(photons)
     finite = np.isfinite(light) & np.isfinite(deviance)
@@ -85,17 +85,17 @@ def misfit_limit(deviance: F64, photons: F64) -> dict[str, Any]:
     kept = [b for b in range(SIGMA_BINS) if np.any(where == b)]
     return {
         "log_photons": [float(light[where == b].mean()) for b in kept],
-        "deviance": [float(np.quantile(deviance[where == b], FAMILIAR_QUANTILE)) for b in kept],
+        "deviance": [float(np.quantile(deviance[where == b], IN_DISTRIBUTION_QUANTILE)) for b in kept],
     }
 
 
-def ambiguity(mistaken: F64, error_nm: F64, lpz_nm: F64) -> dict[str, float | None]:
+def ambiguity(p_outlier: F64, error_nm: F64, lpz_nm: F64) -> dict[str, float | None]:
     """Find the probability above which a spot is flagged as ambiguous, on held-out spots.
 
     Parameters
     ----------
     mistaken : ndarray
-        Stated probability that z is wrong by more than `MISTAKE_SIGMAS` times `lpz_nm`.
+        Stated probability that z is wrong by more than `OUTLIER_SIGMAS` times `lpz_nm`.
     error_nm, lpz_nm : ndarray
 
     Returns
@@ -104,20 +104,20 @@ def ambiguity(mistaken: F64, error_nm: F64, lpz_nm: F64) -> dict[str, float | No
         ``threshold``, and the trade-off it makes: ``caught``, share of the mistakes that are flagged (None, if there
         is none), ``cost``, share of the others that are.
     """
-    mistake = np.abs(error_nm) > MISTAKE_SIGMAS * lpz_nm
-    threshold = float(np.quantile(mistaken[~mistake], 1 - COST_SHARE))
-    if mistake.any():
-        threshold = max(threshold, float(np.quantile(mistaken[mistake], 1 - CAUGHT_SHARE)))
+    outlier = np.abs(error_nm) > OUTLIER_SIGMAS * lpz_nm
+    threshold = float(np.quantile(p_outlier[~outlier], 1 - COST_SHARE))
+    if outlier.any():
+        threshold = max(threshold, float(np.quantile(p_outlier[outlier], 1 - CAUGHT_SHARE)))
     threshold = min(max(threshold, LOWEST_THRESHOLD), HIGHEST_THRESHOLD)
-    flagged = mistaken > threshold
+    flagged = p_outlier > threshold
     return {
         "threshold": threshold,
-        "caught": float(flagged[mistake].mean()) if mistake.any() else None,
-        "cost": float(flagged[~mistake].mean()) if (~mistake).any() else None,
+        "caught": float(flagged[outlier].mean()) if outlier.any() else None,
+        "cost": float(flagged[~outlier].mean()) if (~outlier).any() else None,
     }
 
 
-def learn_familiarity(train: AnyFloat, held_out: AnyFloat) -> dict[str, Any]:
+def learn_embedding(train: AnyFloat, held_out: AnyFloat) -> dict[str, Any]:
     """Mean and whitening of training embeddings; threshold at the 99.9th percentile of held-out ones.
 
     Parameters
@@ -133,7 +133,7 @@ def learn_familiarity(train: AnyFloat, held_out: AnyFloat) -> dict[str, Any]:
     return {
         "mean": mean.tolist(),
         "whitening": whitening.tolist(),
-        "threshold": float(np.quantile(distance, FAMILIAR_QUANTILE)),
+        "threshold": float(np.quantile(distance, IN_DISTRIBUTION_QUANTILE)),
     }
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Self
 from pydantic import Field, ValidationError, model_validator
 
 from easyzloc_mm._models import Finite, FrozenModel, NonNegative, Positive
-from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
 
 Position = tuple[Finite, Finite]
@@ -85,9 +85,9 @@ class Camera(FrozenModel):
     """``camera.zarr`` of `camera-calibrate`: baseline, gain and read noise of each pixel, for localisation."""
 
     @property
-    def units(self) -> CameraUnits:
+    def response(self) -> CameraResponse:
         """Baseline, gain and read noise, as every room passes them on."""
-        return CameraUnits(
+        return CameraResponse(
             baseline_adu=self.baseline_adu,
             electrons_per_adu=self.electrons_per_adu,
             read_noise_e=self.read_noise_e,

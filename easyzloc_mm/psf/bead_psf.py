@@ -24,7 +24,7 @@ PITCH_PX = 2 / 3
 KNOTS = 29
 """Per lateral axis: 9 px to either side of the emitter, as far as a 15 px crop with its errors reaches."""
 PADDING = 3
-"""Knots by which `BlurTable.padded` goes on at its edges: there the blur has faded."""
+"""Knots by which `SplinePsf.padded` goes on at its edges: there the blur has faded."""
 PADDED_KNOTS = KNOTS + 2 * PADDING
 Z_PITCH_NM = 80.0
 """Distance of the axial knots; the axial period of a high-NA image is 600 nm and more."""
@@ -34,7 +34,7 @@ COVERING_SHARE = 0.9
 
 
 @dataclass(frozen=True)
-class BlurTable:
+class SplinePsf:
     """Images of a point at several places: cubic B-splines in z, y and x.
 
     Attributes
@@ -78,12 +78,12 @@ class BlurTable:
 
 
 @dataclass(frozen=True)
-class BlurSource:
+class BeadPsfs:
     """What is needed to make molecules: the blur at places, be they beads or a grid over the field, and the camera.
 
     Attributes
     ----------
-    table : BlurTable
+    table : SplinePsf
         Where it was made of beads, one place per bead.
     field_size_px : (int, int)
     field_known : bool
@@ -93,7 +93,7 @@ class BlurSource:
         Molecules lie up to half of this away from their place in x and y: the distance of the table's places.
     """
 
-    table: BlurTable
+    table: SplinePsf
     field_size_px: tuple[int, int]
     field_known: bool
     read_noise_e: float
@@ -108,7 +108,7 @@ class BlurSource:
         return self.table.z_range_nm
 
     @classmethod
-    def from_beads(cls, beads: BeadSet, chosen: NDArray[np.integer]) -> BlurSource:
+    def from_beads(cls, beads: BeadSet, chosen: NDArray[np.integer]) -> BeadPsfs:
         """Prepare the beads with indices `chosen`, one by one: memory does not grow with the number of planes.
 
         Raises
@@ -130,7 +130,7 @@ class BlurSource:
         for row, bead in enumerate(chosen):
             z_nm = labels[row][finite[row]]
             planes = beads.rois[bead][finite[row]].astype(np.float32)
-            photons = (planes - np.float32(beads.units.baseline_adu)) * np.float32(beads.units.electrons_per_adu)
+            photons = (planes - np.float32(beads.response.baseline_adu)) * np.float32(beads.response.electrons_per_adu)
             near = np.abs(z_nm) <= max(IN_FOCUS_NM, 1.01 * float(np.abs(z_nm).min(initial=np.inf)))
             if not near.any() or float(np.abs(z_nm).min()) > IN_FOCUS_NM:
                 raise InputError("a bead has no plane near its focus: build the bead data set again from whole stacks")
@@ -148,7 +148,7 @@ class BlurSource:
             columns, rows = (np.stack([_registration(photons.shape[2], at) for at in axis]) for axis in path)
             smooth = np.tensordot(along_z, photons[inside], axes=1)
             coefficients[row] = rows @ smooth @ columns.transpose(0, 2, 1)
-        table = BlurTable(
+        table = SplinePsf(
             coefficients=coefficients,
             z_start_nm=start,
             z_pitch_nm=pitch,
@@ -157,7 +157,7 @@ class BlurSource:
             x=beads.x[chosen],
             y=beads.y[chosen],
         )
-        return cls(table, beads.field_size_px, beads.field_known, beads.units.read_noise_e)
+        return cls(table, beads.field_size_px, beads.field_known, beads.response.read_noise_e)
 
 
 def _b_spline(t: F64) -> F64:

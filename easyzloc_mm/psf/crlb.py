@@ -17,7 +17,7 @@ from easyzloc_mm.io.beads.dataset import BeadSet
 from easyzloc_mm.psf.registration import PATCH_PX, register
 from easyzloc_mm.typing import F64
 
-NO_LIMIT_NM = 5000.0
+NO_CRLB_NM = 5000.0
 """What is reported where an image says nothing about z."""
 KNOT_NM = 120.0
 Z_STEP_NM = 20.0
@@ -77,13 +77,13 @@ def _bound(
     covariance = np.linalg.pinv(normal, rcond=1e-9, hermitian=True)
     variances = np.einsum("nii->ni", covariance)[:, :3] / scale[:, :3] ** 2
     # Where two noisy halves do not even agree on the sign, the image says nothing.
-    limit = np.where(variances > 0, np.sqrt(np.abs(variances)), NO_LIMIT_NM)
-    sx, sy, sz = np.minimum(limit, NO_LIMIT_NM).T
+    limit = np.where(variances > 0, np.sqrt(np.abs(variances)), NO_CRLB_NM)
+    sx, sy, sz = np.minimum(limit, NO_CRLB_NM).T
     return sx, sy, sz
 
 
 @dataclass(frozen=True)
-class MeasuredPsf:
+class EmpiricalPsf:
     """Mean bead images by place and depth, as two independent halves.
 
     Attributes
@@ -127,7 +127,7 @@ class MeasuredPsf:
         return images
 
 
-def measured_psf(beads: BeadSet) -> MeasuredPsf:
+def empirical_psf(beads: BeadSet) -> EmpiricalPsf:
     """Average the accepted beads around each of 5x5 places in the field, smoothed along z by a spline.
 
     Raises
@@ -155,14 +155,16 @@ def measured_psf(beads: BeadSet) -> MeasuredPsf:
         for half in (0, 1):
             members = [stacks[bead] for bead in near[half::2]]
             halves[half, index] = _smooth(members, z_nm)
-    return MeasuredPsf(halves, places, z_nm, beads.pixel_size_nm)
+    return EmpiricalPsf(halves, places, z_nm, beads.pixel_size_nm)
 
 
 def _one_photon(beads: BeadSet, bead: int) -> tuple[F64, F64]:
     """Labels and registered images (P, 225) of one bead, its focused photons scaled to 1."""
     known = np.isfinite(beads.z_nm[bead])
     z_nm = beads.z_nm[bead, known].astype(float)
-    photons = (beads.rois[bead, known].astype(np.float32) - beads.units.baseline_adu) * beads.units.electrons_per_adu
+    photons = (
+        beads.rois[bead, known].astype(np.float32) - beads.response.baseline_adu
+    ) * beads.response.electrons_per_adu
     near = np.abs(z_nm) <= max(IN_FOCUS_NM, 1.01 * float(np.abs(z_nm).min()))
     rim = np.concatenate([photons[near, 0].ravel(), photons[near, -1].ravel()])
     signal = (photons - np.median(rim)).astype(np.float32)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from easyzloc_mm.psf.bead_psf import BlurSource, BlurTable
+from easyzloc_mm.psf.bead_psf import BeadPsfs, SplinePsf
 from easyzloc_mm.typing import F32, F64, I64
 
 GRID = 17
@@ -24,7 +24,7 @@ RIDGE = 1e-2
 
 
 @dataclass(frozen=True)
-class FieldBlur:
+class FieldPsf:
     """The blur as a polynomial of the place in the field: small enough to travel with a model.
 
     Attributes
@@ -34,7 +34,7 @@ class FieldBlur:
     degree : int
         0 where places are unknown: the mean of the beads.
     z_start_nm, z_pitch_nm, low_nm, high_nm : float
-        As in `BlurTable`.
+        As in `SplinePsf`.
     """
 
     coefficients: F32
@@ -45,7 +45,7 @@ class FieldBlur:
     high_nm: float
 
     @classmethod
-    def measure(cls, source: BlurSource) -> FieldBlur:
+    def measure(cls, source: BeadPsfs) -> FieldPsf:
         """Fit the beads of `source`; the degree is the one that predicts left-out beads best."""
         table = source.table
         u, v = _field(table.x, table.y, source.field_size_px)
@@ -54,12 +54,12 @@ class FieldBlur:
         coefficients = _fit(table, u, v, np.arange(len(table)), degree)
         return cls(coefficients, degree, table.z_start_nm, table.z_pitch_nm, low, high)
 
-    def table(self, field_size_px: tuple[int, int]) -> BlurTable:
+    def table(self, field_size_px: tuple[int, int]) -> SplinePsf:
         """Tabulate over the field, row by row of `GRID` x `GRID` places (one place, if all are alike)."""
         ticks = np.linspace(-1, 1, GRID) if self.degree else np.zeros(1)
         u, v = (grid.ravel() for grid in np.meshgrid(ticks, ticks))
         width, height = field_size_px
-        return BlurTable(
+        return SplinePsf(
             coefficients=np.tensordot(_terms(u, v, self.degree).astype(np.float32), self.coefficients, axes=1),
             z_start_nm=self.z_start_nm,
             z_pitch_nm=self.z_pitch_nm,
@@ -88,14 +88,14 @@ class FieldBlur:
         )
 
     @classmethod
-    def load(cls, path: Path) -> FieldBlur:
+    def load(cls, path: Path) -> FieldPsf:
         """Read what `save` wrote."""
         with np.load(path, allow_pickle=False) as stored:
             degree, *rest = (float(value) for value in stored["facts"])
             return cls(stored["coefficients"], int(degree), *rest)
 
 
-def field_source(source: BlurSource, blur: FieldBlur) -> BlurSource:
+def field_source(source: BeadPsfs, psf: FieldPsf) -> BeadPsfs:
     """Where to draw training molecules: all over the field, from the modelled blur.
 
     Where the beads' places are unknown, the beads themselves, drawn towards their mean as far as noise alone makes
@@ -104,8 +104,8 @@ def field_source(source: BlurSource, blur: FieldBlur) -> BlurSource:
     if not source.field_known:
         return denoised(source)
     width, height = source.field_size_px
-    spread = ((width - 1) / (GRID - 1), (height - 1) / (GRID - 1)) if blur.degree else (width - 1.0, height - 1.0)
-    return replace(source, table=blur.table(source.field_size_px), spread_px=spread)
+    spread = ((width - 1) / (GRID - 1), (height - 1) / (GRID - 1)) if psf.degree else (width - 1.0, height - 1.0)
+    return replace(source, table=psf.table(source.field_size_px), spread_px=spread)
 
 
 def _field(x: F64, y: F64, size: tuple[int, int]) -> tuple[F64, F64]:
@@ -116,7 +116,7 @@ def _terms(u: F64, v: F64, degree: int) -> F64:
     return np.stack([u**i * v**j for i in range(degree + 1) for j in range(degree + 1 - i)], axis=1)
 
 
-def _best_degree(table: BlurTable, u: F64, v: F64) -> int:
+def _best_degree(table: SplinePsf, u: F64, v: F64) -> int:
     fold = np.arange(len(table)) % FOLDS
     best, lowest = 0, np.inf
     for degree in range(MAX_DEGREE + 1):
@@ -136,7 +136,7 @@ def _best_degree(table: BlurTable, u: F64, v: F64) -> int:
     return best
 
 
-def _fit(table: BlurTable, u: F64, v: F64, chosen: NDArray[np.integer], degree: int) -> F32:
+def _fit(table: SplinePsf, u: F64, v: F64, chosen: NDArray[np.integer], degree: int) -> F32:
     """Polynomial coefficients, by least squares over the beads `chosen` that cover each z knot."""
     terms = _terms(u[chosen], v[chosen], degree)
     penalty = RIDGE * np.eye(terms.shape[1])
@@ -156,7 +156,7 @@ def _fit(table: BlurTable, u: F64, v: F64, chosen: NDArray[np.integer], degree: 
     return result
 
 
-def denoised(source: BlurSource) -> BlurSource:
+def denoised(source: BeadPsfs) -> BeadPsfs:
     """Beads as their mean and the few directions in which they differ by more than noise."""
     table = source.table
     count = len(table)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtr
 
-from easyzloc_mm.psf.crlb import MeasuredPsf
+from easyzloc_mm.psf.crlb import EmpiricalPsf
 from easyzloc_mm.typing import F64
 
 NARROW_REACH_NM = 500.0
 
 
-def widths_nm(psf: MeasuredPsf) -> F64:
+def widths_nm(psf: EmpiricalPsf) -> F64:
     """Full widths at half maximum of the mean PSF in the middle of the field along x and y, shape (Z, 2), nm."""
     middle = psf.halves.mean(axis=0)[len(psf.places) // 2]
     return np.array([[_fwhm(image.sum(axis=0)), _fwhm(image.sum(axis=1))] for image in middle]) * psf.pixel_size_nm
@@ -29,7 +29,7 @@ def _fwhm(profile: F64) -> float:
     return float(right - left)
 
 
-def narrowest_nm(psf: MeasuredPsf) -> float:
+def narrowest_nm(psf: EmpiricalPsf) -> float:
     """Depth at which the mean PSF is narrowest: where z = 0 would lie if width decided instead of sharpness."""
     area = np.prod(widths_nm(psf), axis=1)
     near = np.flatnonzero((np.abs(psf.z_nm) <= NARROW_REACH_NM) & np.isfinite(area))
@@ -43,7 +43,7 @@ def narrowest_nm(psf: MeasuredPsf) -> float:
     return float(psf.z_nm[best] + np.clip(-b / (2 * a), -100, 100))
 
 
-def confusion(psf: MeasuredPsf, photons: float, background: float, read_noise_e: float) -> tuple[F64, F64]:
+def sign_ambiguity(psf: EmpiricalPsf, photons: float, background: float, read_noise_e: float) -> tuple[F64, F64]:
     """Chance to take a molecule at +z for one at -z, by the best possible test, in the middle of the field.
 
     Returns

@@ -1,4 +1,4 @@
-"""Poisson maximum likelihood of single spots under a `BlurTable`: x, y, z, photons and background, from given starts.
+"""Poisson maximum likelihood of single spots under a `SplinePsf`: x, y, z, photons and background, from given starts.
 
 Levenberg-Marquardt with the Fisher information as curvature (Laurence and Chromy 2010; Smith et al. 2010); read noise
 enters as a Poisson offset of the same variance (Huang et al. 2013). Depth stays inside the table, background above 0.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from easyzloc_mm.psf.bead_psf import BlurTable
+from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.kernels.levenberg_marquardt import fit, scan
 from easyzloc_mm.typing import F32, F64
 
@@ -69,7 +69,7 @@ class SpotFits:
 
 def likely_depths(
     crops: F32,
-    table: BlurTable,
+    table: SplinePsf,
     place: NDArray[np.integer],
     read_noise_e: float,
     prior: SpotPrior | None = None,
@@ -80,7 +80,7 @@ def likely_depths(
     Parameters
     ----------
     crops, table, place, read_noise_e, prior
-        As for `fit_spots`.
+        As for `fit_psf`.
     most : int
 
     Returns
@@ -107,9 +107,9 @@ def _expected(count: int, prior: SpotPrior | None) -> F64:
     return np.stack([prior.x_px, prior.y_px], axis=1).astype(float)
 
 
-def fit_spots(
+def fit_psf(
     crops: F32,
-    table: BlurTable,
+    table: SplinePsf,
     place: NDArray[np.integer],
     starts_nm: F64,
     read_noise_e: float,
@@ -121,7 +121,7 @@ def fit_spots(
     ----------
     crops : ndarray, shape (n, 15, 15), float32
         Photons.
-    table : BlurTable
+    table : SplinePsf
     place : ndarray, shape (n,)
         Which place of the table each spot lies at.
     starts_nm : ndarray, shape (n, s) or (s,)

@@ -141,7 +141,7 @@ class Canvas:
         """Draw localisations (`tables.in_nm`)."""
         left, _, top, _ = self.extent_nm
         place = [cloud[name].to_numpy() for name in ("x_nm", "y_nm", "z")]
-        spread = [cloud[name].to_numpy() for name in ("sx_nm", "sy_nm", "lpz")]
+        spread = [cloud[name].to_numpy() for name in ("lpx_nm", "lpy_nm", "lpz")]
 
         def along(direction: F64) -> tuple[Any, Any]:
             where = sum(d * p for d, p in zip(direction, place, strict=True) if d)

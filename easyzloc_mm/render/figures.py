@@ -39,7 +39,7 @@ VIEWS = ("xy", "xz", "yz", "isometric")
 
 
 @dataclass(frozen=True)
-class Survey:
+class FieldOverview:
     """What one pass over a table tells.
 
     Attributes
@@ -80,7 +80,7 @@ class Survey:
         return places
 
 
-def survey(source: Source) -> Survey:
+def field_overview(source: Source) -> FieldOverview:
     """Count, and find depths and dense places.
 
     Raises
@@ -100,7 +100,7 @@ def survey(source: Source) -> Survey:
         depths.append(batch["z"].to_numpy()[:: max(1, len(batch) * 8 // DEPTH_SAMPLE)])
     if not total:
         raise InputError(f"{source.path} has no localisation whose z can be believed: nothing to show")
-    return Survey(total, usual_depths(np.concatenate(depths)), density, source.field_nm)
+    return FieldOverview(total, usual_depths(np.concatenate(depths)), density, source.field_nm)
 
 
 def usual_depths(z: F64) -> tuple[float, float]:
@@ -150,7 +150,9 @@ class Style:
         return Canvas(look, extent_nm, pixel_nm, self.z_range_nm, style=self.style, colours=self.colours)
 
 
-def draw_overview(path: Path, source: Source, found: Survey, style: Style, *, pixel_nm: float | None = None) -> float:
+def draw_overview(
+    path: Path, source: Source, found: FieldOverview, style: Style, *, pixel_nm: float | None = None
+) -> float:
     """Draw the whole field from above beside its two densest spots, enlarged; return the pixel (nm)."""
     left, right, top, bottom = found.extent_nm
     large = min(right - left, bottom - top) > 3 * ZOOM_NM

@@ -46,8 +46,8 @@ def layer_of(
         "name": Path(run).stem if len(table) == total else f"{Path(run).stem} ({MAX_POINTS:,} of {total:,})",
         "face_color": rgba,
         "border_width": 0,
-        "size": np.maximum(2 * table[["sx_nm", "sy_nm"]].mean(axis=1).to_numpy(), 5.0),
-        "features": table[["frame", "z", "lpz", "sx_nm", "sy_nm"]].reset_index(drop=True),
+        "size": np.maximum(2 * table[["lpx_nm", "lpy_nm"]].mean(axis=1).to_numpy(), 5.0),
+        "features": table[["frame", "z", "lpz", "lpx_nm", "lpy_nm"]].reset_index(drop=True),
         "blending": "translucent",
     }
     return table[["z", "y_nm", "x_nm"]].to_numpy(), options

@@ -14,15 +14,15 @@ from easyzloc_mm.render.figures import (
     SLICE_NM,
     SLICE_THICK_NM,
     VIEWS,
+    FieldOverview,
     Style,
-    Survey,
     around,
     checked_pixel,
     draw_overview,
     draw_view,
-    survey,
+    field_overview,
 )
-from easyzloc_mm.render.turntable import draw_turning
+from easyzloc_mm.render.turntable import draw_turntable
 from easyzloc_mm.render.volume import Grid, write_pyramid, write_tiff
 
 STACK_EDGE_PX, STACK_PLANE_NM = 2048, 50.0
@@ -95,7 +95,7 @@ def render_run(
     colour_table(colours)
     source = Source(Path(run), where, pixel_size_nm)
     region = _region(region_um)
-    found = survey(source)
+    found = field_overview(source)
     look = Style(z_range_nm or found.z_range_nm, colours, style)
     with whole_or_nothing(out, overwrite=overwrite) as draft:
         # Writers tell the format by the ending, which a draft's name lacks.
@@ -119,7 +119,7 @@ def _region(region_um: tuple[float, float, float, float] | None) -> Extent | Non
 
 
 def _draw(
-    target: Path, ending: str, source: Source, found: Survey, look: Style, view: str, region: Extent | None,
+    target: Path, ending: str, source: Source, found: FieldOverview, look: Style, view: str, region: Extent | None,
     pixel_nm: float | None, plane_nm: float, thick_nm: float,
 ) -> dict[str, Any]:  # fmt: skip
     if ending == ".png":
@@ -129,14 +129,14 @@ def _draw(
         return {"pixel_nm": draw_view(target, source, look, view, area, pixel_nm=pixel_nm, thick_nm=thick_nm)}
     if ending in (".gif", ".mp4"):
         area = region or around(found.densest(BLOCK_NM)[0], BLOCK_NM)
-        return {"pixel_nm": draw_turning(target, source, look, area, video=ending == ".mp4")}
+        return {"pixel_nm": draw_turntable(target, source, look, area, video=ending == ".mp4")}
     extent = region or found.extent_nm
     grid = Grid(extent, checked_pixel(pixel_nm, extent, edge_px=STACK_EDGE_PX), plane_nm, look.z_range_nm)
     write = write_pyramid if ending == ".zarr" else write_tiff
     return {"pixel_nm": grid.pixel_nm, **write(target, source, grid, look.style)}
 
 
-def _usual_region(found: Survey, view: str, thick_nm: float) -> Extent:
+def _usual_region(found: FieldOverview, view: str, thick_nm: float) -> Extent:
     if view == "isometric":
         return around(found.densest(BLOCK_NM)[0], BLOCK_NM)
     x, y = found.densest(SLICE_NM / 2)[0]

@@ -22,7 +22,7 @@ MARGIN_PX = 84
 """On the right, for the depth bar."""
 
 
-def draw_turning(path: Path, source: Source, style: Style, region_nm: Extent, *, video: bool) -> float:
+def draw_turntable(path: Path, source: Source, style: Style, region_nm: Extent, *, video: bool) -> float:
     """Write one turn about the z axis; return the pixel (nm).
 
     Raises

@@ -90,8 +90,8 @@ def _gathered(source: Source, grid: Grid) -> pd.DataFrame:
                 {
                     "u": (batch["x_nm"] - left) / grid.pixel_nm,
                     "v": (batch["y_nm"] - top) / grid.pixel_nm,
-                    "su": np.maximum(batch["sx_nm"] / grid.pixel_nm, VISIBLE_PX),
-                    "sv": np.maximum(batch["sy_nm"] / grid.pixel_nm, VISIBLE_PX),
+                    "su": np.maximum(batch["lpx_nm"] / grid.pixel_nm, VISIBLE_PX),
+                    "sv": np.maximum(batch["lpy_nm"] / grid.pixel_nm, VISIBLE_PX),
                     "z": batch["z"],
                     "lpz": batch["lpz"],
                 }

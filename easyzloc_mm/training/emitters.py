@@ -18,15 +18,15 @@ import numba
 import numpy as np
 
 from easyzloc_mm.camera.crops import ROI_PX
-from easyzloc_mm.model.emitter_prior import MoleculeDomain
+from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.inputs import network_input
-from easyzloc_mm.psf.bead_psf import PITCH_PX, BlurSource
+from easyzloc_mm.psf.bead_psf import PITCH_PX, BeadPsfs
 from easyzloc_mm.psf.kernels.spline import along, lateral, value_at
 from easyzloc_mm.typing import F32, F64, I64
 
 
 @dataclass(frozen=True)
-class Molecules:
+class EmitterImages:
     """Drawn molecules: crops and the truth about them.
 
     Attributes
@@ -47,12 +47,12 @@ class Molecules:
     y: F64
     place: I64
 
-    def network_input(self, source: BlurSource) -> tuple[F32, F32]:
+    def network_input(self, source: BeadPsfs) -> tuple[F32, F32]:
         """Image and aux for the ``matched`` network."""
         return network_input(self.crops, self.x, self.y, source.field_size_px, field_known=source.field_known)
 
 
-def draw_molecules(source: BlurSource, domain: MoleculeDomain, count: int, seed: int) -> Molecules:
+def simulate_emitters(source: BeadPsfs, domain: EmitterPrior, count: int, seed: int) -> EmitterImages:
     """Draw `count` molecules; the same seed gives the same ones."""
     table = source.table
     crops = np.empty((count, ROI_PX, ROI_PX), np.float32)
@@ -80,7 +80,7 @@ def draw_molecules(source: BlurSource, domain: MoleculeDomain, count: int, seed:
         for at, spread, column in ((table.x, source.spread_px[0], 1), (table.y, source.spread_px[1], 2))
     )
     z_nm, photons, background = truth[:, 5:].T.astype(np.float32)
-    return Molecules(crops, z_nm, photons, background, x, y, place)
+    return EmitterImages(crops, z_nm, photons, background, x, y, place)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
@@ -141,19 +141,19 @@ def _draw(  # type: ignore[no-untyped-def]
                 crops[i, a, b] = np.random.poisson(mean) + np.random.normal() * read_noise
 
 
-class MoleculeStream:
+class EmitterStream:
     """Batches of network input, drawn by a background thread so that training never waits for them.
 
     Parameters
     ----------
-    source : BlurSource
-    domain : MoleculeDomain
+    source : BeadPsfs
+    domain : EmitterPrior
     batch : int
         Molecules per block.
     seed : int
     """
 
-    def __init__(self, source: BlurSource, domain: MoleculeDomain, batch: int, seed: int) -> None:
+    def __init__(self, source: BeadPsfs, domain: EmitterPrior, batch: int, seed: int) -> None:
         self._source, self._domain, self._batch = source, domain, batch
         self._seeds = np.random.default_rng(seed)
         self._queue: queue.Queue[tuple[F32, F32, F32] | BaseException] = queue.Queue(maxsize=4)
@@ -164,7 +164,7 @@ class MoleculeStream:
         while not self._stop.is_set():
             item: tuple[F32, F32, F32] | BaseException
             try:
-                drawn = draw_molecules(self._source, self._domain, self._batch, int(self._seeds.integers(2**31)))
+                drawn = simulate_emitters(self._source, self._domain, self._batch, int(self._seeds.integers(2**31)))
                 image, aux = drawn.network_input(self._source)
                 item = (image, aux, drawn.z_nm)
             except BaseException as error:

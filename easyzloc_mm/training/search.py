@@ -13,9 +13,9 @@ import numpy as np
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import read_bead_set
-from easyzloc_mm.model.emitter_prior import MoleculeDomain
-from easyzloc_mm.psf.bead_psf import BlurSource
-from easyzloc_mm.psf.field_psf import FieldBlur, field_source
+from easyzloc_mm.model.emitter_prior import EmitterPrior
+from easyzloc_mm.psf.bead_psf import BeadPsfs
+from easyzloc_mm.psf.field_psf import FieldPsf, field_source
 from easyzloc_mm.training.recipes.matched import MatchedSettings, fit_matched
 from easyzloc_mm.training.split import split_beads
 from easyzloc_mm.typing import Progress
@@ -42,7 +42,7 @@ def tune(
     minutes: float = 2.0,
     workers: int = 1,
     seed: int = 0,
-    domain: MoleculeDomain | None = None,
+    domain: EmitterPrior | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Search until the study has `trials` trials; a study that exists is taken up.
@@ -63,7 +63,7 @@ def tune(
         Processes that train side by side.
     seed : int
         Of the split and the networks.
-    domain : MoleculeDomain, optional
+    domain : EmitterPrior, optional
         The molecules that the model shall know; broad defaults without it.
 
     Returns
@@ -76,7 +76,7 @@ def tune(
     InputError
         The beads cannot be read, or `out` is no study of these beads and molecules.
     """
-    out, domain = Path(out), domain or MoleculeDomain()
+    out, domain = Path(out), domain or EmitterPrior()
     subject = {"beads": read_bead_set(beads).digest(), "molecules": json.loads(json.dumps(asdict(domain)))}
     out.mkdir(parents=True, exist_ok=True)
     study = _study(out, seed, create=True)
@@ -143,7 +143,7 @@ def _work(
     trials: int,
     minutes: float,
     seed: int,
-    domain: MoleculeDomain,
+    domain: EmitterPrior,
     progress: Progress | None = None,
 ) -> None:
     import optuna
@@ -152,9 +152,9 @@ def _work(
     data = read_bead_set(Path(beads))
     study = _study(Path(out), seed)
     split = split_beads(data, 0)
-    source = BlurSource.from_beads(data, split.train)
-    everywhere = field_source(source, FieldBlur.measure(source))
-    validation = BlurSource.from_beads(data, split.validation)
+    source = BeadPsfs.from_beads(data, split.train)
+    everywhere = field_source(source, FieldPsf.measure(source))
+    validation = BeadPsfs.from_beads(data, split.validation)
 
     def objective(trial: optuna.Trial) -> float:
         settings = MatchedSettings(

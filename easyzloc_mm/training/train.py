@@ -19,14 +19,14 @@ from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadSet
 from easyzloc_mm.io.output import whole_or_nothing
-from easyzloc_mm.model.bundle import BLUR, SCHEMA_VERSION, ModelBundle
-from easyzloc_mm.model.emitter_prior import MoleculeDomain
+from easyzloc_mm.model.bundle import PSF_FILE, SCHEMA_VERSION, ModelBundle
+from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.inputs import Normalisation, network_input
 from easyzloc_mm.model.mixture import Z_UNIT_NM
 from easyzloc_mm.model.uncertainty import sigma_by_z
-from easyzloc_mm.psf.bead_psf import BlurSource
-from easyzloc_mm.psf.field_psf import FieldBlur, field_source
-from easyzloc_mm.training.emitters import draw_molecules
+from easyzloc_mm.psf.bead_psf import BeadPsfs
+from easyzloc_mm.psf.field_psf import FieldPsf, field_source
+from easyzloc_mm.training.emitters import simulate_emitters
 from easyzloc_mm.training.evaluation.evaluate import evaluate
 from easyzloc_mm.training.recipes.checkpoint import Checkpoint
 from easyzloc_mm.training.recipes.matched import MatchedSettings
@@ -91,7 +91,7 @@ def train(
     minutes: float = 10.0,
     seed: int = 0,
     overwrite: bool = False,
-    domain: MoleculeDomain | None = None,
+    domain: EmitterPrior | None = None,
     start_from: Path | None = None,
     settings: MatchedSettings | None = None,
     progress: Progress | None = None,
@@ -108,7 +108,7 @@ def train(
         Time budget of the optimisation.
     seed : int
         Of the split, the weights and everything drawn at random.
-    domain : MoleculeDomain, optional
+    domain : EmitterPrior, optional
         The molecules that the model shall know (``matched``); broad defaults without it.
     start_from : Path, optional
         An earlier bundle of the same kind whose network is trained further: a minute is then enough.
@@ -127,7 +127,7 @@ def train(
         chosen = Recipe(recipe)
     except ValueError:
         raise InputError(f"recipe '{recipe}' is unknown: use matched or paper") from None
-    domain = domain or MoleculeDomain()
+    domain = domain or EmitterPrior()
     out = Path(out)
     start, earlier = _earlier(start_from, chosen) if start_from is not None else (None, None)
     settings = settings or earlier or MatchedSettings()
@@ -138,7 +138,7 @@ def train(
         )
     with whole_or_nothing(out, overwrite=overwrite) as draft:
         split = split_beads(beads, seed)
-        train_source = BlurSource.from_beads(beads, split.train)
+        train_source = BeadPsfs.from_beads(beads, split.train)
         low, high = train_source.z_range_nm
         z_range = max(low + EDGE_NM, -Z_RANGE_NM), min(high - EDGE_NM, Z_RANGE_NM)
         draft.mkdir()
@@ -164,7 +164,7 @@ def train(
             "pixel_size_nm": beads.pixel_size_nm,
             "field_size_px": list(beads.field_size_px),
             "field_known": beads.field_known,
-            "camera_units": beads.units.model_dump(mode="json"),
+            "camera_units": beads.response.model_dump(mode="json"),
             "training_data": beads.digest(),
             "beads": {name: len(getattr(split, name)) for name in ("train", "validation", "test")},
             "keras_backend": keras_backend(),
@@ -210,7 +210,7 @@ def _earlier(path: Path, recipe: Recipe) -> tuple[list[Any], MatchedSettings]:
 
 
 def _matched(
-    beads: BeadSet, split: Split, source: BlurSource, folder: Path, domain: MoleculeDomain, **options: Any
+    beads: BeadSet, split: Split, source: BeadPsfs, folder: Path, domain: EmitterPrior, **options: Any
 ) -> tuple[keras.Model, dict[str, Any]]:
     from easyzloc_mm.training.evaluation.uncertainty_calibration import calibrate
     from easyzloc_mm.training.recipes.matched import fit_matched
@@ -218,17 +218,17 @@ def _matched(
     seed, progress = options["seed"], options["progress"]
     if progress:
         progress("modelling the blur over the field", 0.0)
-    blur = FieldBlur.measure(source)
-    blur.save(folder / BLUR)
-    everywhere = field_source(source, blur)
-    validation = BlurSource.from_beads(beads, split.validation)
+    psf = FieldPsf.measure(source)
+    psf.save(folder / PSF_FILE)
+    everywhere = field_source(source, psf)
+    validation = BeadPsfs.from_beads(beads, split.validation)
     model = fit_matched(everywhere, validation, domain, **options)
     return model, {
         "normalisation": str(Normalisation.SPOT),
-        **calibrate(model, blur, everywhere, validation, domain, Z_RANGE_NM, seed),
+        **calibrate(model, psf, everywhere, validation, domain, Z_RANGE_NM, seed),
         "domain": asdict(domain),
         "settings": asdict(options["settings"]),
-        "field_degree": blur.degree,
+        "field_degree": psf.degree,
     }
 
 
@@ -241,7 +241,7 @@ def _paper(
     crops, bead, z_nm = recorded_planes(beads, split.validation, z_range)
     inputs = network_input(
         crops, beads.x[bead], beads.y[bead], beads.field_size_px,
-        normalisation=Normalisation.PAPER, units=beads.units, field_known=beads.field_known,
+        normalisation=Normalisation.PAPER, response=beads.response, field_known=beads.field_known,
     )  # fmt: skip
     predicted = Z_UNIT_NM * np.asarray(model.predict([*inputs], batch_size=256, verbose=0))[:, 0]
     return model, {
@@ -277,12 +277,12 @@ def _export_onnx(model: keras.Model, folder: Path) -> None:
         model.export(str(folder / "model.onnx"), format="onnx", verbose=False)
 
 
-def _check_export(model: keras.Model, bundle: ModelBundle, source: BlurSource, seed: int) -> None:
+def _check_export(model: keras.Model, bundle: ModelBundle, source: BeadPsfs, seed: int) -> None:
     """Refuse a bundle whose ONNX network does not say what the trained one says."""
-    drawn = draw_molecules(source, MoleculeDomain(), 256, seed + 21)
+    drawn = simulate_emitters(source, EmitterPrior(), 256, seed + 21)
     inputs = network_input(
         drawn.crops, drawn.x, drawn.y, source.field_size_px,
-        normalisation=bundle.normalisation, units=bundle.units, field_known=bundle.field_known,
+        normalisation=bundle.normalisation, response=bundle.response, field_known=bundle.field_known,
     )  # fmt: skip
     expected = np.asarray(model.predict([*inputs], verbose=0))
     difference = float(np.max(np.abs(bundle.raw_output(drawn.crops, drawn.x, drawn.y) - expected)))

@@ -86,7 +86,7 @@ def test_images_are_those_of_the_camera(profile: Profile, tmp_path: Path) -> Non
     # The first image of a stack is thrown away.
     assert len(images) == PLANES + 1
     assert np.array_equal(np.asarray(stack.pixels), np.stack(images[1:]))
-    assert stack.units == small.camera.units
+    assert stack.response == small.camera.response
 
 
 @pytest.mark.parametrize(

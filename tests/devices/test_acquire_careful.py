@@ -65,7 +65,7 @@ def test_stacks_are_centred_counted_and_checked_for_bleaching(profile: Profile, 
     assert report.good_beads > 10
     assert 0 < report.coverage <= 1
     # 60 s of full light bleach to 1/e: 9 planes of 20 ms at a third of it are 0.1 %, the noise a few times that.
-    assert all(stack.fading_per_um is not None and abs(stack.fading_per_um) < 0.1 for stack in stacks)
+    assert all(stack.bleaching_per_um is not None and abs(stack.bleaching_per_um) < 0.1 for stack in stacks)
     assert any("left" in message and "good beads" in message and "covered" in message for message in told)
 
 

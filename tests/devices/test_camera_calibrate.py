@@ -44,10 +44,10 @@ def test_units_and_maps_are_those_of_the_chip(gain: float, tmp_path: Path) -> No
         chip.movie(tmp_path / "dark.tif", 250, 0.0),
         [chip.movie(tmp_path / "a.tif", 250, 300.0, drift=0.2), chip.movie(tmp_path / "b.tif", 250, 2000.0, drift=0.2)],
     )
-    assert camera.units.electrons_per_adu == pytest.approx(gain, rel=0.01)
-    assert camera.units.baseline_adu == pytest.approx(200, abs=1)
-    assert camera.units.read_noise_e == pytest.approx(1.5, abs=0.05)
-    assert not camera.units.estimated
+    assert camera.response.electrons_per_adu == pytest.approx(gain, rel=0.01)
+    assert camera.response.baseline_adu == pytest.approx(200, abs=1)
+    assert camera.response.read_noise_e == pytest.approx(1.5, abs=0.05)
+    assert not camera.response.estimated
     assert np.abs(camera.baseline_adu - chip.baseline).max() < 5 * 30 / gain / np.sqrt(250)
     assert np.corrcoef(camera.read_noise_e.ravel(), chip.read_noise.ravel())[0, 1] > 0.95
     assert camera.noisy_pixels == 1
@@ -73,9 +73,9 @@ def test_pixel_gains_are_believed_as_far_as_they_are_known(spread: float, tmp_pa
 def test_the_embedded_camera_is_measured(tmp_path: Path) -> None:
     profile = load_profile("demo").replace(camera={"width_px": 192, "height_px": 160})
     camera = calibrate_on_microscope(profile, dark_preset="Off", light_preset="High", exposure_ms=20.0, frames=40)
-    assert camera.units.electrons_per_adu == pytest.approx(profile.camera.electrons_per_adu, rel=0.03)
-    assert camera.units.baseline_adu == pytest.approx(profile.camera.baseline_adu, abs=1)
-    assert camera.units.read_noise_e == pytest.approx(profile.camera.read_noise_e, abs=0.1)
+    assert camera.response.electrons_per_adu == pytest.approx(profile.camera.electrons_per_adu, rel=0.03)
+    assert camera.response.baseline_adu == pytest.approx(profile.camera.baseline_adu, abs=1)
+    assert camera.response.read_noise_e == pytest.approx(profile.camera.read_noise_e, abs=0.1)
 
 
 def test_bad_series_are_one_clear_sentence(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_the_shutter_is_open_exactly_while_exposing(profile: Profile) -> None:
         image = microscope.expose()
         assert (image.shape, image.dtype) == ((HEIGHT, WIDTH), np.uint16)
         assert not core.get_shutter_open("White Light Shutter")
-        with microscope.light():
+        with microscope.hold_shutter_open():
             microscope.expose()
             assert core.get_shutter_open("White Light Shutter")
         assert not core.get_shutter_open("White Light Shutter")

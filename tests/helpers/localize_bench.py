@@ -15,7 +15,7 @@ from easyzloc_mm.model.inputs import AUX_COLUMNS
 from easyzloc_mm.model.mixture import COMPONENTS, EMBEDDING
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.psf.bead_psf import KNOTS, PITCH_PX, Z_PITCH_NM
-from easyzloc_mm.psf.field_psf import FieldBlur
+from easyzloc_mm.psf.field_psf import FieldPsf
 
 BASELINE, GAIN = 100.0, 0.5
 UNSCALED = {"log_sigma": [0.0], "factor": [1.0], "z_nm": [0.0], "z_factor": [1.0]}
@@ -69,19 +69,19 @@ def small_bundle(folder: Path, *, field: tuple[int, int], pixel_nm: float = 110.
         "pooled_scale": UNSCALED,
         "misfit": {"log_photons": [0.0], "deviance": [1e6]},
     }
-    widening_blur().save(folder / "blur.npz")
+    widening_psf().save(folder / "blur.npz")
     (folder / "calibration.json").write_text(json.dumps(calibration), encoding="utf-8")
     return folder
 
 
-def widening_blur() -> FieldBlur:
+def widening_psf() -> FieldPsf:
     """A Gaussian of 1.3 px whose width and brightness change with depth, the same all over the field."""
     z = np.arange(-16, 17) * Z_PITCH_NM
     knot = (np.arange(KNOTS) - KNOTS // 2) * PITCH_PX
     width = 1.3 + 0.8 * np.abs(z / 1000) + 0.2 * z / 1000
     profile = np.exp(-(knot**2) / (2 * width[:, None] ** 2)) / (np.sqrt(2 * np.pi) * width[:, None])
     image = profile[:, :, None] * profile[:, None, :]
-    return FieldBlur(image[None].astype(np.float32), 0, float(z[0]), Z_PITCH_NM, -1000.0, 1000.0)
+    return FieldPsf(image[None].astype(np.float32), 0, float(z[0]), Z_PITCH_NM, -1000.0, 1000.0)
 
 
 def spots_movie(

@@ -11,10 +11,10 @@ import numpy as np
 
 from easyzloc_mm.acquire.beads.autofocus import FINE_REACH_UM, Focus, NoFocusError, find_focus
 from easyzloc_mm.acquire.beads.count import coverage, crowded, good_spots
-from easyzloc_mm.acquire.beads.plan import FieldPlan, light, plan_fields, warn_of_overlap
+from easyzloc_mm.acquire.beads.plan import FieldPlan, exposure_and_preset, plan_fields, warn_of_overlap
 from easyzloc_mm.acquire.beads.report import AcquisitionReport
 from easyzloc_mm.acquire.beads.stack import StackCamera
-from easyzloc_mm.beads.bleaching import brightness_ratio, fading_per_um
+from easyzloc_mm.beads.bleaching import bleaching_per_um, brightness_ratio
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
 from easyzloc_mm.io.beads.writer import BeadStackWriter, PlaneRecord
 from easyzloc_mm.io.output import check_output, remove
@@ -145,7 +145,7 @@ class _Run:
         for field in plan_fields(self._profile, self._here, spare=True)[len(self._visited) :]:
             if self._stacks >= self._plan.fovs or self._enough():
                 return
-            exposure_ms, illumination = light(self._profile, self._next)
+            exposure_ms, illumination = exposure_and_preset(self._profile, self._next)
             field = FieldPlan(field.x_um, field.y_um, exposure_ms, illumination, field.z_um, field.approach_z_um)
             self._camera.arrive(field)
             spots, focus = self._look(field, focus_um)
@@ -228,7 +228,7 @@ class _Run:
         """Take the plane in focus once more: what the beads have lost since tells how they bleach along the scan."""
         travelled_um = field.z_um[-1] - field.z_um[self._camera.nominal]
         ratio = brightness_ratio(before, self._camera.take_again(field), spots)
-        self._writer.note_fading(index, fading_per_um(ratio, travelled_um))
+        self._writer.note_bleaching(index, bleaching_per_um(ratio, travelled_um))
 
     def _take_stack(self, index: int, field: FieldPlan) -> U16:
         """Take and write one stack; return the image in its nominal focus."""

@@ -105,7 +105,7 @@ def find_focus(
             images.append(microscope.expose())
         return np.array(where), np.array([sharpness(image) for image in images]), images
 
-    with microscope.light():
+    with microscope.hold_shutter_open():
         middle = around_um
         if reach_um > FINE_REACH_UM:
             for _ in range(SHIFTS + 1):

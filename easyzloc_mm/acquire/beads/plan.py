@@ -90,11 +90,12 @@ def plan_fields(profile: Profile, here: StagePosition, *, spare: bool = False) -
             f"({x0:.1f}, {y0:.1f}) um: lower beads.fovs or beads.fov_spacing_um"
         )
     return [
-        FieldPlan(x, y, *light(profile, index), z_um, _approach(z_um, limits)) for index, (x, y) in enumerate(places)
+        FieldPlan(x, y, *exposure_and_preset(profile, index), z_um, _approach(z_um, limits))
+        for index, (x, y) in enumerate(places)
     ]
 
 
-def light(profile: Profile, index: int) -> tuple[float, str | None]:
+def exposure_and_preset(profile: Profile, index: int) -> tuple[float, str | None]:
     """Exposure (ms) and illumination of the stack with that number: both cycle (paper: three exposures and powers)."""
     plan = profile.beads
     illuminations: tuple[str | None, ...] = plan.illuminations or (None,)

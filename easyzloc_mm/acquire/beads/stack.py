@@ -62,7 +62,7 @@ class StackCamera:
         keep : callable
             Given each plane's number, image and record as soon as it is taken.
         """
-        with self._microscope.light():
+        with self._microscope.hold_shutter_open():
             self._first_plane(field.z_um[0])
             for plane, z_um in enumerate(field.z_um):
                 image, position, taken_s = self._plane(z_um)
@@ -83,7 +83,7 @@ class StackCamera:
     def take_again(self, field: FieldPlan) -> U16:
         """Photograph the plane in nominal focus once more."""
         self._microscope.move_z(field.approach_z_um)
-        with self._microscope.light():
+        with self._microscope.hold_shutter_open():
             return self._plane(field.z_um[self.nominal])[0]
 
     def _first_plane(self, z_um: float) -> None:

@@ -88,16 +88,16 @@ def _vote(
         index[0], index[1], index[2], index[3] = a, a + 1, b, b + 1
         share[0], share[1] = 1.0 - share_first[pair], share_first[pair]
         share[2], share[3] = share_second[pair] - 1.0, -share_second[pair]
-        misfit = 0.0
+        residual = 0.0
         for axis in range(axes):
             moved = 0.0
             for k in range(4):
                 moved += share[k] * path[index[k], axis]
             residual = difference[pair, axis] - moved
-            misfit += residual * residual / variance[pair, axis]
-        if misfit > 18.0:
+            residual += residual * residual / variance[pair, axis]
+        if residual > 18.0:
             continue
-        weight = np.exp(-0.5 * misfit)
+        weight = np.exp(-0.5 * residual)
         total += weight
         for axis in range(axes):
             scale = weight / variance[pair, axis]

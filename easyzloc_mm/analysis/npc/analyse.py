@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from easyzloc_mm.analysis.npc.population import pore_data
-from easyzloc_mm.analysis.npc.pores import analyse_pores, pore_table, pores_of, summarize
+from easyzloc_mm.analysis.npc.pores import analyse_pores, pore_table, pores_of, summarize_pores
 from easyzloc_mm.analysis.npc.published import scan_bandwidths
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.output import check_output, whole_or_nothing
@@ -50,7 +50,7 @@ def npc_run(run: Path, folder: Path, *, overwrite: bool = False, **options: Any)
             draw_profiles(analysis.data, draft / "figure_4.png")
             draw_bandwidths(scan, draft / "figure_5.png")
             draw_gallery(analysis, draft / "figure_6.png")
-    return summarize(analysis)
+    return summarize_pores(analysis)
 
 
 def figure_run(run: Path, out: Path, figure: int, *, overwrite: bool = False, **options: Any) -> dict[str, Any]:

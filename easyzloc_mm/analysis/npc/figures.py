@@ -97,7 +97,7 @@ def _cloud(table: pd.DataFrame, z: np.ndarray) -> pd.DataFrame:
     """One pore, or all on top of each other, as a canvas takes it."""
     narrow = np.full(len(table), LATERAL_SIGMA_NM)
     return pd.DataFrame(
-        {"x_nm": table["dx"].to_numpy(), "y_nm": table["dy"].to_numpy(), "z": z, "sx_nm": narrow, "sy_nm": narrow,
+        {"x_nm": table["dx"].to_numpy(), "y_nm": table["dy"].to_numpy(), "z": z, "lpx_nm": narrow, "lpy_nm": narrow,
          "lpz": np.minimum(table["lpz"].to_numpy(), 8.0)}
     )  # fmt: skip
 

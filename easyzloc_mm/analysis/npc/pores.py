@@ -89,7 +89,7 @@ def analyse_pores(found: Pores, *, seed: int = 0) -> Analysis:
     return Analysis(found, data, measure_rings(data, seed=seed), judge_pores(data, seed=seed), paper)
 
 
-def summarize(analysis: Analysis) -> dict[str, Any]:
+def summarize_pores(analysis: Analysis) -> dict[str, Any]:
     """Figures of an analysis, as `npc.npc_run` returns them."""
     verdicts, paper = analysis.verdicts, analysis.paper
     pores = len(analysis.data)

@@ -26,7 +26,7 @@ MIN_BEADS = 3
 SETTLED_NM = 0.3
 """Rounds end when the beads move less than this (root mean square)."""
 OUTLIER_MADS = 4.0
-MISFIT_FLOOR = 0.05
+RESIDUAL_FLOOR = 0.05
 CHUNK = 64
 MIN_COVERED = 0.6
 """Part of the depths around focus that a stack must cover to be aligned."""
@@ -88,9 +88,9 @@ class _Work:
         self.brightness = np.array(
             [self._brightness(stack, at) for stack, at in zip(self.stacks, self.focus, strict=True)]
         )
-        self.misfit = np.zeros(len(self.rows))
-        self.fading = np.zeros(len(self.rows))
-        self.wander = np.zeros(len(self.rows))
+        self.residual = np.zeros(len(self.rows))
+        self.bleaching = np.zeros(len(self.rows))
+        self.lateral_scatter = np.zeros(len(self.rows))
 
     @staticmethod
     def _brightness(stack: RegisteredStack, focus_nm: float) -> float:
@@ -196,7 +196,7 @@ class _Work:
             self.brightness[part] = np.where(enough, amplitude, self.brightness[part])
             fitted = np.einsum("nk,nkp->np", answer, flat).reshape(expected.shape)
             self._judge(part, images[part], fitted, expected, by_x, by_y, use, amplitude)
-            self.misfit[part] = np.where(enough, self.misfit[part], np.nan)
+            self.residual[part] = np.where(enough, self.residual[part], np.nan)
         return moved
 
     def _judge(
@@ -209,28 +209,28 @@ class _Work:
         kept = np.array([stack.noise_kept / planes_averaged(stack, self.spacing) for stack in self.stacks[part]])
         noise = (np.maximum(fitted, 0.0) + self.noise[part, None, None]) * use[:, :, None] * kept[:, None, None]
         unexplained = np.sum(difference**2 - noise, axis=(1, 2)) / np.maximum(np.sum(signal, axis=(1, 2)), 1e-9)
-        self.misfit[part] = np.sqrt(np.maximum(unexplained, 0.0))
+        self.residual[part] = np.sqrt(np.maximum(unexplained, 0.0))
         near = use & (np.abs(self.grid) <= SLOPE_NM)
         power = np.sum(model**2, axis=2)
         level = np.sum(images * model, axis=2) / np.maximum(power, 1e-12) / amplitude[:, None]
-        self.fading[part] = 1000 * weighted_slope(self.grid, level, power * near)
-        wander = np.zeros(len(amplitude))
+        self.bleaching[part] = 1000 * weighted_slope(self.grid, level, power * near)
+        lateral_scatter = np.zeros(len(amplitude))
         for slope in (by_x, by_y):
             strength = np.sum(slope**2, axis=2)
             move = np.sum((images - fitted) * slope, axis=2) / np.maximum(strength, 1e-12) / amplitude[:, None]
             weight = strength * near
             # Noise moves single planes; a straight line through all of them is what a drifting bead does.
-            wander += (weighted_slope(self.grid, move, weight) * SLOPE_NM) ** 2 / 3
-        self.wander[part] = np.sqrt(wander)
+            lateral_scatter += (weighted_slope(self.grid, move, weight) * SLOPE_NM) ** 2 / 3
+        self.lateral_scatter[part] = np.sqrt(lateral_scatter)
 
     def _distrust_outliers(self) -> None:
-        known = self.misfit[self.trusted & np.isfinite(self.misfit)]
+        known = self.residual[self.trusted & np.isfinite(self.residual)]
         if not len(known):
             return
         middle = float(np.median(known))
-        limit = max(2 * MISFIT_FLOOR, middle + OUTLIER_MADS * 1.4826 * float(np.median(np.abs(known - middle))))
+        limit = max(2 * RESIDUAL_FLOOR, middle + OUTLIER_MADS * 1.4826 * float(np.median(np.abs(known - middle))))
         with np.errstate(invalid="ignore"):
-            kept = self.trusted & (self.misfit <= limit)
+            kept = self.trusted & (self.residual <= limit)
         if kept.sum() >= MIN_BEADS:
             self.trusted = kept
 
@@ -242,9 +242,9 @@ class _Work:
 
         return Alignment(
             focus_nm=spread(self.focus),
-            misfit=spread(self.misfit),
+            residual=spread(self.residual),
             sharpness_shift_nm=spread(self.focus - self.sharp),
-            fading_per_um=spread(self.fading),
-            wander_px=spread(self.wander),
+            bleaching_per_um=spread(self.bleaching),
+            lateral_scatter_px=spread(self.lateral_scatter),
             degree=self.degree,
         )

@@ -48,19 +48,19 @@ class Alignment:
         Difference from the model that noise does not explain, relative to the signal.
     sharpness_shift_nm : ndarray, shape (n,)
         Focus against that of sharpness alone.
-    fading_per_um : ndarray, shape (n,)
+    bleaching_per_um : ndarray, shape (n,)
         Change of brightness with rising z against the model's, per um, relative.
-    wander_px : ndarray, shape (n,)
+    lateral_scatter_px : ndarray, shape (n,)
         Root mean square sideways motion through the stack that the other beads do not make, pixels.
     degree : int
         Of the polynomial that describes the blur over the field.
     """
 
     focus_nm: F64
-    misfit: F64
+    residual: F64
     sharpness_shift_nm: F64
-    fading_per_um: F64
-    wander_px: F64
+    bleaching_per_um: F64
+    lateral_scatter_px: F64
     degree: int
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.typing import F64, I64, U16, Bool
 
 
@@ -35,7 +35,7 @@ class Candidates:
         Width and height of the image.
     field_known : bool
         Whether places mean anything.
-    units : CameraUnits
+    response : CameraResponse
         Of single frames.
     full_scale_adu : int
     frames : ndarray
@@ -56,7 +56,7 @@ class Candidates:
     neighbour_nm: F64
     field_size_px: tuple[int, int]
     field_known: bool
-    units: CameraUnits
+    response: CameraResponse
     full_scale_adu: int
     frames: I64
     slide: F64

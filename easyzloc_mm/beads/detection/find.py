@@ -10,7 +10,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from easyzloc_mm._picasso import picasso
-from easyzloc_mm.beads.detection.lateral_shift import Slide, common_slide
+from easyzloc_mm.beads.detection.lateral_shift import LateralShift, common_lateral_shift
 from easyzloc_mm.beads.detection.rois import SAME_PX, SLAB_NM, THRESHOLD_MADS, blocks
 from easyzloc_mm.io.beads.stack import StackPixels
 from easyzloc_mm.psf.registration import weighted_centre
@@ -80,7 +80,7 @@ class Found:
         Depth of that thing against this candidate, nm.
     threshold : float
         Net gradient above which a maximum counted, ADU, in the slab in focus.
-    slide : Slide
+    slide : LateralShift
         How the whole image moves with z; places are those at the field's focus.
     """
 
@@ -89,7 +89,7 @@ class Found:
     neighbour_px: F64
     neighbour_nm: F64
     threshold: float
-    slide: Slide
+    slide: LateralShift
 
 
 def look_through(pixels: StackPixels, order: I64, z_nm: F64) -> Overview:
@@ -138,7 +138,7 @@ def find_beads(overview: Overview, focus_nm: float) -> Found:
     """
     seen = [_identify(image) for image in overview.slabs]
     in_focus = int(np.argmin(np.abs(overview.slab_nm - focus_nm)))
-    slide = _slide(overview, focus_nm, *seen[in_focus][:3])
+    slide = _lateral_shift(overview, focus_nm, *seen[in_focus][:3])
     shift_x, shift_y = slide.at(overview.slab_nm - focus_nm)
     slab = np.repeat(np.arange(len(seen)), [len(x) for x, _, _, _ in seen])
     x, y, gradient = (np.concatenate([part[axis] for part in seen]).astype(float) for axis in range(3))
@@ -162,7 +162,7 @@ def find_beads(overview: Overview, focus_nm: float) -> Found:
     return Found(centres[chosen, 0], centres[chosen, 1], distance, depth, seen[in_focus][3], slide)
 
 
-def _slide(overview: Overview, focus_nm: float, x: I64, y: I64, gradient: F32) -> Slide:
+def _lateral_shift(overview: Overview, focus_nm: float, x: I64, y: I64, gradient: F32) -> LateralShift:
     """Measure the common sideways motion of what is seen in focus and stands alone there."""
     height, width = overview.slabs.shape[1:]
     half = MOTION_ROI_PX // 2
@@ -173,13 +173,13 @@ def _slide(overview: Overview, focus_nm: float, x: I64, y: I64, gradient: F32) -
     inside = (places >= half).all(axis=1) & (places < np.array([width, height]) - half).all(axis=1)
     places = places[inside & (gap.min(axis=1, initial=np.inf) > half)][:MOST_FOLLOWED]
     if not len(places):
-        return Slide()
+        return LateralShift()
     span = np.arange(-half, half + 1)
     rows, columns = places[:, 1, None] + span, places[:, 0, None] + span
     images = overview.slabs[:, rows[:, :, None], columns[:, None, :]].transpose(1, 0, 2, 3)
     middle = np.full(len(places), float(half))
     field = 2 * places / np.array([width, height]) - 1
-    return common_slide(images, overview.slab_nm - focus_nm, middle, middle, field)
+    return common_lateral_shift(images, overview.slab_nm - focus_nm, middle, middle, field)
 
 
 def _identify(image: F32) -> tuple[I64, I64, F32, float]:

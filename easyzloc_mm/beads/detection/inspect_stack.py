@@ -22,7 +22,7 @@ FOCUS_DISPUTE_NM = 300.0
 """The paper's plane of the brightest pixel may differ from ours by so much without a word."""
 
 
-def survey(stack: BeadStack) -> tuple[U16, F64, pd.DataFrame, dict[str, Any]]:
+def inspect_stack(stack: BeadStack) -> tuple[U16, F64, pd.DataFrame, dict[str, Any]]:
     """Find and cut the candidates of one stack.
 
     Returns
@@ -80,7 +80,7 @@ def survey(stack: BeadStack) -> tuple[U16, F64, pd.DataFrame, dict[str, Any]]:
         "full_scale_adu": full_scale,
         "frames_per_plane": stack.frames_per_plane,
         "slide": found.slide,
-        "fading_per_um": np.nan if stack.fading_per_um is None else stack.fading_per_um,
+        "bleaching_per_um": np.nan if stack.bleaching_per_um is None else stack.bleaching_per_um,
     }
     return cut_rois(stack.pixels, order, x0, y0, ROI_PX), z_nm, candidates, facts
 

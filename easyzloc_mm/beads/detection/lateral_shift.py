@@ -32,7 +32,7 @@ SIGNIFICANT = 3.0
 
 
 @dataclass(frozen=True)
-class Slide:
+class LateralShift:
     """Common sideways motion of one stack.
 
     Attributes
@@ -61,7 +61,7 @@ class Slide:
         return x * z_nm / 1000, y * z_nm / 1000
 
 
-def common_slide(images: F32, z_nm: F64, x: F64, y: F64, place: F64) -> Slide:
+def common_lateral_shift(images: F32, z_nm: F64, x: F64, y: F64, place: F64) -> LateralShift:
     """Follow beads through focus and find what they do together.
 
     Parameters
@@ -79,7 +79,7 @@ def common_slide(images: F32, z_nm: F64, x: F64, y: F64, place: F64) -> Slide:
     z_um = np.broadcast_to(np.asarray(z_nm, float), (count, depths)) / 1000
     near = np.abs(z_um) <= REACH_NM / 1000
     if count < MIN_BEADS or near.sum(axis=1).max(initial=0) < MIN_DEPTHS:
-        return Slide()
+        return LateralShift()
     rim = np.concatenate([images[:, :, 0], images[:, :, -1], images[:, :, 1:-1, 0], images[:, :, 1:-1, -1]], axis=2)
     light = images - np.median(rim, axis=2)[:, :, None, None]
     pixels = np.arange(size, dtype=float)
@@ -106,14 +106,14 @@ def common_slide(images: F32, z_nm: F64, x: F64, y: F64, place: F64) -> Slide:
             step[axis] = fit[0]
             spread[axis] = 1.25 * scatter / np.sqrt(max(followed, 1))
         if followed < MIN_BEADS:
-            return Slide()
+            return LateralShift()
         line = line + GAIN * step
         if np.abs(step).max() < SETTLED_PX_PER_UM:
             break
-    return Slide(float(line[0]), float(line[1]), GAIN * float(spread.max()), followed)
+    return LateralShift(float(line[0]), float(line[1]), GAIN * float(spread.max()), followed)
 
 
-def share(slides: Sequence[Slide]) -> list[Slide]:
+def share(slides: Sequence[LateralShift]) -> list[LateralShift]:
     """Let the stacks of one stage learn from each other: few beads in each still tell its tilt together.
 
     Each stack's motion is drawn towards the mean of all, the more the less certain it is itself and the less the stacks

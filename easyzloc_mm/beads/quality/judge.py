@@ -38,7 +38,7 @@ class Reason(StrEnum):
     """The image in focus is no skewed Gaussian, or not as wide as the others' around it."""
     BLEACHING = "bleaching"
     """Loses or gains light along the scan unlike the others."""
-    WANDER = "wander"
+    LATERAL_SCATTER = "lateral_scatter"
     """Moves sideways through the stack unlike the others."""
     SHAPE = "shape"
     """Unlike what the other beads say a bead at this place looks like, by more than noise explains."""
@@ -56,17 +56,17 @@ FLOORS = {
     "lateral_misfit": 0.03,
     "lateral_width_px": 0.12,
     "lateral_length_px": 0.15,
-    "fading_per_um": 0.06,
-    "wander_px": 0.15,
-    "misfit": 0.003,
+    "bleaching_per_um": 0.06,
+    "lateral_scatter_px": 0.15,
+    "residual": 0.003,
 }
-"""... but never less than this. `misfit` is judged by its square, the energy that is not explained: what noise leaves
+"""... but never less than this. `residual` is judged by its square, the energy that is not explained: what noise leaves
 of it for a dim bead scatters around zero there."""
 ALONE = ("axial_misfit", "lateral_misfit")
 """What a bead shows without others to compare it with."""
 RELATIVE = ("axial_width_nm", "lateral_width_px", "lateral_length_px")
 """Differences of these are relative ones."""
-BOTH_WAYS = (*RELATIVE, "fading_per_um")
+BOTH_WAYS = (*RELATIVE, "bleaching_per_um")
 FIELD_DEGREE = 2
 MIN_FOR_FIELD = 40
 ROUNDS = 3
@@ -102,8 +102,8 @@ def judge(measures: pd.DataFrame, place: F64, *, field_known: bool, final: bool 
     reject(~np.isfinite(value("focus_um")), Reason.FOCUS)
     if final:
         # Too few to be compared with each other, they are judged by their own profiles.
-        compared = bool(np.isfinite(value("misfit")).any())
-        reject(compared & ~np.isfinite(value("misfit")), Reason.FOCUS)
+        compared = bool(np.isfinite(value("residual")).any())
+        reject(compared & ~np.isfinite(value("residual")), Reason.FOCUS)
         good = verdict == ""
         outlying = {name: np.zeros(len(measures), bool) for name in FLOORS}
         for _ in range(ROUNDS):
@@ -113,14 +113,14 @@ def judge(measures: pd.DataFrame, place: F64, *, field_known: bool, final: bool 
         reject(outlying["axial_misfit"] | outlying["axial_width_nm"], Reason.AXIAL)
         lateral = outlying["lateral_misfit"] | outlying["lateral_width_px"] | outlying["lateral_length_px"]
         reject(lateral, Reason.LATERAL)
-        reject(outlying["fading_per_um"], Reason.BLEACHING)
-        reject(outlying["wander_px"], Reason.WANDER)
-        reject(outlying["misfit"], Reason.SHAPE)
+        reject(outlying["bleaching_per_um"], Reason.BLEACHING)
+        reject(outlying["lateral_scatter_px"], Reason.LATERAL_SCATTER)
+        reject(outlying["residual"], Reason.SHAPE)
     return tuple(str(item) for item in verdict)
 
 
 def _outlying(values: F64, name: str, place: F64, good: Bool, field_known: bool) -> Bool:
-    scale = np.log(np.maximum(values, 1e-3)) if name in RELATIVE else values**2 if name == "misfit" else values
+    scale = np.log(np.maximum(values, 1e-3)) if name in RELATIVE else values**2 if name == "residual" else values
     degree = FIELD_DEGREE if field_known and good.sum() >= MIN_FOR_FIELD else 0
     surface, _, scatter = robust_surface(scale, place, good, degree)
     limit = max(FLOORS[name], OUTLIER_MADS * scatter)

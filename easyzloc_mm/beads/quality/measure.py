@@ -10,7 +10,7 @@ from scipy import ndimage
 from easyzloc_mm.beads.alignment.registered import RegisteredStack
 from easyzloc_mm.beads.alignment.sharpness import sharpness_focus, spacing_of
 from easyzloc_mm.beads.quality.profiles import fit_axial, fit_lateral
-from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.psf.registration import CENTRE_SIGMA_PX, PATCH_PX, noise_kept, register, weighted_centre
 from easyzloc_mm.typing import F64, U16
 
@@ -54,7 +54,7 @@ def measure_bead(
     stage_nm: F64,
     centre: tuple[float, float],
     place: tuple[float, float],
-    units: CameraUnits,
+    response: CameraResponse,
     full_scale_adu: int,
     slide: tuple[float, float] = (0.0, 0.0),
 ) -> Bead:
@@ -70,14 +70,14 @@ def measure_bead(
         Where the bead is to be found, x and y in pixels of the ROI.
     place : (float, float)
         Place in the field, -1..1.
-    units : CameraUnits
+    response : CameraResponse
         Of the planes (`units.of_averaged`).
     full_scale_adu : int
         The camera's upper end.
     slide : (float, float)
         Common sideways motion of the stack along x and y, pixels per um, that registration takes out.
     """
-    photons = (roi.astype(np.float32) - np.float32(units.baseline_adu)) * np.float32(units.electrons_per_adu)
+    photons = (roi.astype(np.float32) - np.float32(response.baseline_adu)) * np.float32(response.electrons_per_adu)
     column, row = (int(np.clip(round(at), 4, roi.shape[1] - 5)) for at in centre)
     core = photons[:, row - 4 : row + 5, column - 4 : column + 5]
     core = core - np.median(photons, axis=(1, 2))[:, None, None]
@@ -91,7 +91,7 @@ def measure_bead(
     spot = (image - background).astype(np.float64)
     x, y = weighted_centre(spot, *centre)
     peak = float(spot[row - 4 : row + 5, column - 4 : column + 5].max())
-    dark = max(background, 0.0) + units.read_noise_e**2
+    dark = max(background, 0.0) + response.read_noise_e**2
     kept = np.abs(stage_nm - stage_nm[sharp]) <= KEPT_NM
     risen_um = (stage_nm[kept] - stage_nm[near].mean()) / 1000
     signal = photons[kept] - np.float32(background)
@@ -149,7 +149,7 @@ def fit_profiles(beads: list[Bead], focus_nm: F64) -> dict[str, F64]:
             stack.noise_kept * (np.maximum(images[place], 0) + stack.background) / np.count_nonzero(near)
         )
     axial, lateral = fit_axial(grid, profiles, profile_noise), fit_lateral(images, image_noise)
-    found = (axial.misfit, axial.width_nm, lateral.misfit, lateral.width_px, lateral.length_px)
+    found = (axial.residual, axial.width_nm, lateral.residual, lateral.width_px, lateral.length_px)
     for name, fitted in zip(names, found, strict=True):
         result[name][rows] = fitted
     return result

@@ -32,7 +32,7 @@ class AxialFit:
         Largest difference at any depth, noise included, relative to the height.
     """
 
-    misfit: F64
+    residual: F64
     width_nm: F64
     largest: F64
 
@@ -49,7 +49,7 @@ class LateralFit:
         Standard deviations along the short and the long axis of the fitted image.
     """
 
-    misfit: F64
+    residual: F64
     width_px: F64
     length_px: F64
 
@@ -78,10 +78,10 @@ def fit_axial(z_nm: F64, profiles: F64, noise: F64) -> AxialFit:
     start = np.tile([0.9, 0.0, np.log(0.3), 0.0, 0.1], (len(data), 1))
     fitted = curve(_levenberg_marquardt(curve, start, data, weight))
     height = fitted.max(axis=1) - fitted.min(axis=1)
-    misfit = _beyond_noise(fitted - data, np.nan_to_num(noise / top), weight, height)
+    residual = _beyond_noise(fitted - data, np.nan_to_num(noise / top), weight, height)
     above = fitted - fitted.min(axis=1, keepdims=True) >= height[:, None] / 2
     largest = np.max(np.abs(fitted - data) * weight, axis=1) / np.maximum(height, 1e-9)
-    return AxialFit(misfit, above.sum(axis=1) * float(np.median(np.diff(z_nm))), largest)
+    return AxialFit(residual, above.sum(axis=1) * float(np.median(np.diff(z_nm))), largest)
 
 
 def fit_lateral(images: F64, noise: F64) -> LateralFit:
@@ -114,14 +114,14 @@ def fit_lateral(images: F64, noise: F64) -> LateralFit:
     found = _levenberg_marquardt(surface, start, data, np.ones_like(data))
     fitted = surface(found)
     height = fitted.max(axis=1) - found[:, 8]
-    misfit = _beyond_noise(fitted - data, noise.reshape(len(images), -1) / top, np.ones_like(data), height)
+    residual = _beyond_noise(fitted - data, noise.reshape(len(images), -1) / top, np.ones_like(data), height)
     light = np.maximum(fitted - found[:, 8:9], 0.0)
     total = np.maximum(light.sum(axis=1), 1e-9)
     mean_x, mean_y = light @ across / total, light @ down / total
     xx, yy = light @ across**2 / total - mean_x**2, light @ down**2 / total - mean_y**2
     xy = light @ (across * down) / total - mean_x * mean_y
     middle, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
-    return LateralFit(misfit, np.sqrt(np.maximum(middle - half, 0.0)), np.sqrt(np.maximum(middle + half, 0.0)))
+    return LateralFit(residual, np.sqrt(np.maximum(middle - half, 0.0)), np.sqrt(np.maximum(middle + half, 0.0)))
 
 
 def _beyond_noise(difference: F64, noise: F64, weight: F64, height: F64) -> F64:

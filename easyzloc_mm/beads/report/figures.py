@@ -8,8 +8,8 @@ import numpy as np
 
 from easyzloc_mm.beads.report.summary import Foci
 from easyzloc_mm.io.beads.dataset import BeadSet
-from easyzloc_mm.psf.crlb import MeasuredPsf
-from easyzloc_mm.psf.metrics import confusion, widths_nm
+from easyzloc_mm.psf.crlb import EmpiricalPsf
+from easyzloc_mm.psf.metrics import sign_ambiguity, widths_nm
 from easyzloc_mm.report.figures import picture
 from easyzloc_mm.typing import F64
 
@@ -18,12 +18,12 @@ ACCEPTED_COLOUR = "#0072b2"
 REASON_COLOURS = ("#d55e00", "#cc79a7", "#e69f00", "#009e73", "#56b4e9", "#8c564b", "#7f7f7f", "#000000")
 
 
-def limits(psf: MeasuredPsf, beads: BeadSet, photons: float) -> F64:
+def limits(psf: EmpiricalPsf, beads: BeadSet, photons: float) -> F64:
     """Limit of z by place and depth, shape (places, Z)."""
     shape = len(psf.places), len(psf.z_nm)
     x, y = (np.repeat(psf.places[:, axis], shape[1]) for axis in (0, 1))
     z = np.tile(psf.z_nm, shape[0])
-    return psf.limit(x, y, z, photons, BACKGROUND, beads.units.read_noise_e)[2].reshape(shape)
+    return psf.limit(x, y, z, photons, BACKGROUND, beads.response.read_noise_e)[2].reshape(shape)
 
 
 def draw_map(beads: BeadSet, foci: Foci, path: Path) -> None:
@@ -56,7 +56,7 @@ def draw_map(beads: BeadSet, foci: Foci, path: Path) -> None:
             axes.set_aspect("equal")
 
 
-def draw_psf(psf: MeasuredPsf, path: Path) -> None:
+def draw_psf(psf: EmpiricalPsf, path: Path) -> None:
     """Mean PSF in the middle of the field, through focus and cut along x and y."""
     middle = psf.halves.mean(axis=0)[len(psf.places) // 2]
     depths = [z for z in (-800, -400, 0, 400, 800) if psf.z_nm[0] <= z <= psf.z_nm[-1]]
@@ -78,7 +78,7 @@ def draw_psf(psf: MeasuredPsf, path: Path) -> None:
         axes[-2].set_yticks([z for z in (-800, 0, 800) if psf.z_nm[0] <= z <= psf.z_nm[-1]])
 
 
-def draw_widths(psf: MeasuredPsf, path: Path) -> None:
+def draw_widths(psf: EmpiricalPsf, path: Path) -> None:
     """Widths against z."""
     widths = widths_nm(psf)
     with picture(path, 6, 3.2) as figure:
@@ -91,7 +91,7 @@ def draw_widths(psf: MeasuredPsf, path: Path) -> None:
         axes.legend()
 
 
-def draw_limit(psf: MeasuredPsf, beads: BeadSet, path: Path) -> None:
+def draw_crlb(psf: EmpiricalPsf, beads: BeadSet, path: Path) -> None:
     """Information limit of z, and the chance to take +z for -z."""
     with picture(path, 11, 3.8) as figure:
         left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
@@ -101,7 +101,7 @@ def draw_limit(psf: MeasuredPsf, beads: BeadSet, path: Path) -> None:
             if len(psf.places) > 1:
                 low, high = np.percentile(values, [10, 90], axis=0)
                 left.fill_between(psf.z_nm, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-            z_nm, chance = confusion(psf, photons, BACKGROUND, beads.units.read_noise_e)
+            z_nm, chance = sign_ambiguity(psf, photons, BACKGROUND, beads.response.read_noise_e)
             right.plot(z_nm, 100 * chance, color=line.get_color())
         left.set(ylim=(0, 250), xlabel="z (nm)", ylabel="information limit of z (nm)")
         right.set(ylim=(0, 50), xlabel="|z| (nm)", ylabel="chance to take +z for -z (%)")

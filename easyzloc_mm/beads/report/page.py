@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from easyzloc_mm.beads.report.figures import BACKGROUND, draw_limit, draw_map, draw_psf, draw_widths, limits
-from easyzloc_mm.beads.report.summary import Summary, slide_nm_per_um, summarise, which_rejected
+from easyzloc_mm.beads.report.figures import BACKGROUND, draw_crlb, draw_map, draw_psf, draw_widths, limits
+from easyzloc_mm.beads.report.summary import Summary, lateral_shift_nm_per_um, summarize_beads, which_rejected
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadSet
-from easyzloc_mm.psf.crlb import MeasuredPsf, measured_psf
-from easyzloc_mm.psf.metrics import confusion, narrowest_nm
+from easyzloc_mm.psf.crlb import EmpiricalPsf, empirical_psf
+from easyzloc_mm.psf.metrics import narrowest_nm, sign_ambiguity
 from easyzloc_mm.report.html import Block, Heading, Paragraph, Picture, Rows, write_page
 
 TYPICAL_PHOTONS = 2000.0
 USEFUL_NM = 80.0
-CONFUSED = 0.05
+SIGN_AMBIGUOUS = 0.05
 MEASURED = {
     "edge": "edge",
     "saturated": "saturated",
@@ -25,9 +25,9 @@ MEASURED = {
     "focus outside the stack": "focus_um",
     "axial profile": "axial_misfit",
     "lateral profile": "lateral_misfit",
-    "bleaching": "fading_per_um",
-    "wander": "wander_px",
-    "shape": "misfit",
+    "bleaching": "bleaching_per_um",
+    "lateral_scatter": "lateral_scatter_px",
+    "shape": "residual",
 }
 """The measure that stands behind each reason."""
 IN_WORDS = {
@@ -38,9 +38,9 @@ IN_WORDS = {
     "focus_um": "stage position of the focus (um)",
     "axial_misfit": "distance from a skewed Gaussian along z (part of its height)",
     "lateral_misfit": "distance from a skewed Gaussian in focus (part of its height)",
-    "fading_per_um": "change of light unlike the others' (part per um)",
-    "wander_px": "sideways wander beyond the common motion (px)",
-    "misfit": "distance from what the others look like here (part of the signal)",
+    "bleaching_per_um": "change of light unlike the others' (part per um)",
+    "lateral_scatter_px": "sideways wander beyond the common motion (px)",
+    "residual": "distance from what the others look like here (part of the signal)",
 }
 
 
@@ -60,30 +60,30 @@ def write_bead_report(beads: BeadSet, folder: Path, summary: Summary | None = No
     Path
         The page.
     """
-    summary = summary or summarise(beads)
+    summary = summary or summarize_beads(beads)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     blocks: list[Block] = []
     try:
-        psf = measured_psf(beads)
+        psf = empirical_psf(beads)
     except InputError as error:
         psf = None
         blocks.append(Paragraph(str(error)))
     if psf is not None:
         blocks += [Paragraph(usable_range(psf, beads)), Paragraph(_ambiguity(psf, beads))]
-    if beads.units.estimated:
+    if beads.response.estimated:
         blocks.append(
             Paragraph(
-                f"Camera units were GUESSED (baseline {beads.units.baseline_adu:.0f} ADU, "
-                f"{beads.units.electrons_per_adu:.2f} electrons per ADU): photon numbers and limits on this page are "
-                "uncertain. Measure them with `easyzloc-mm camera-calibrate`."
+                f"Camera units were GUESSED (baseline {beads.response.baseline_adu:.0f} ADU, "
+                f"{beads.response.electrons_per_adu:.2f} electrons per ADU): photon numbers and limits on this "
+                "page are uncertain. Measure them with `easyzloc-mm camera-calibrate`."
             )
         )
     blocks += [*_verdicts(beads, summary, folder), *_labels(beads, summary, psf), *_stacks(beads, summary)]
     if psf is not None:
         draw_psf(psf, folder / "psf.png")
         draw_widths(psf, folder / "widths.png")
-        draw_limit(psf, beads, folder / "limit.png")
+        draw_crlb(psf, beads, folder / "limit.png")
         blocks += [
             Heading("The blur of this microscope"),
             Picture(
@@ -144,7 +144,7 @@ def _typical(beads: BeadSet, measure: str, which: np.ndarray) -> str:
     return f"{np.median(values):.3g}" if len(values) else "none"
 
 
-def _labels(beads: BeadSet, summary: Summary, psf: MeasuredPsf | None) -> list[Block]:
+def _labels(beads: BeadSet, summary: Summary, psf: EmpiricalPsf | None) -> list[Block]:
     blocks: list[Block] = [Heading("Labels")]
     shape = summary.foci.shape
     if shape is not None:
@@ -173,12 +173,12 @@ def _labels(beads: BeadSet, summary: Summary, psf: MeasuredPsf | None) -> list[B
                     f"there differ from these labels by {-narrow:+.0f} nm everywhere."
                 )
             )
-    blocks.append(Paragraph(_slide_in_words(beads)))
+    blocks.append(Paragraph(_lateral_shift_in_words(beads)))
     return blocks
 
 
-def _slide_in_words(beads: BeadSet) -> str:
-    speed, direction = slide_nm_per_um(beads)
+def _lateral_shift_in_words(beads: BeadSet) -> str:
+    speed, direction = lateral_shift_nm_per_um(beads)
     if speed == 0:
         return "All beads together stay where they are while the stage goes through focus: it rises straight."
     several = beads.field_known and len(beads.stacks) > 1
@@ -201,9 +201,9 @@ def _stacks(beads: BeadSet, summary: Summary) -> list[Block]:
     ]  # fmt: skip
     foci = summary.foci
     for index, stack in enumerate(beads.stacks.to_dict("records")):
-        averaged, fading = int(stack["frames_per_plane"]), _number(stack["fading_per_um"])
+        averaged, bleaching = int(stack["frames_per_plane"]), _number(stack["bleaching_per_um"])
         slide = f"{stack['slide_x_nm_per_um']:+.0f}, {stack['slide_y_nm_per_um']:+.0f}"
-        doubt, slide_doubt = foci.uncertainty_nm[index], _number(stack["slide_uncertainty_nm_per_um"])
+        doubt, lateral_shift_doubt = foci.uncertainty_nm[index], _number(stack["slide_uncertainty_nm_per_um"])
         rows.append(
             (
                 f"{stack['source']}, {stack['fov']}",
@@ -214,8 +214,8 @@ def _stacks(beads: BeadSet, summary: Summary) -> list[Block]:
                 str(stack["found"]),
                 str(stack["accepted"]),
                 f"{foci.offset_nm[index]:+.0f} ± {doubt:.0f}" if np.isfinite(doubt) else "too few beads",
-                f"{slide} ± {slide_doubt:.0f}" if np.isfinite(slide_doubt) else "too few beads",
-                f"{fading:+.1%}" if np.isfinite(fading) else "not measured",
+                f"{slide} ± {lateral_shift_doubt:.0f}" if np.isfinite(lateral_shift_doubt) else "too few beads",
+                f"{bleaching:+.1%}" if np.isfinite(bleaching) else "not measured",
             )
         )
     return [
@@ -234,7 +234,7 @@ def _number(value: object) -> float:
     return float("nan") if value is None else float(str(value))
 
 
-def usable_range(psf: MeasuredPsf, beads: BeadSet) -> str:
+def usable_range(psf: EmpiricalPsf, beads: BeadSet) -> str:
     """Say in one sentence where z can be told, for a person with a sample."""
     limit = np.median(limits(psf, beads, TYPICAL_PHOTONS), axis=0)
     good = limit <= USEFUL_NM
@@ -264,9 +264,9 @@ def usable_range(psf: MeasuredPsf, beads: BeadSet) -> str:
     return text + ". Focus the sample so that it lies in that range."
 
 
-def _ambiguity(psf: MeasuredPsf, beads: BeadSet) -> str:
-    z_nm, chance = confusion(psf, TYPICAL_PHOTONS, BACKGROUND, beads.units.read_noise_e)
-    doubtful = z_nm[chance > CONFUSED]
+def _ambiguity(psf: EmpiricalPsf, beads: BeadSet) -> str:
+    z_nm, chance = sign_ambiguity(psf, TYPICAL_PHOTONS, BACKGROUND, beads.response.read_noise_e)
+    doubtful = z_nm[chance > SIGN_AMBIGUOUS]
     if not len(doubtful):
         return "Above and below focus look different at every depth."
     if len(doubtful) == len(z_nm):

@@ -35,7 +35,7 @@ class Summary:
     consistency: tuple[float, float] | None
 
 
-def summarise(beads: BeadSet) -> Summary:
+def summarize_beads(beads: BeadSet) -> Summary:
     """Measure everything that is said of a bead data set as a whole."""
     return Summary(fit_foci(beads), coverage(beads), label_consistency(beads))
 
@@ -47,11 +47,11 @@ def summary_figures(beads: BeadSet, summary: Summary) -> dict[str, Any]:
     -------
     dict
         ``coverage``, ``tilt_mrad``, ``curvature_nm``, ``label_repeat_sharpness_nm``, ``label_repeat_nm``,
-        ``slide_nm_per_um``, ``slide_direction_deg``, and ``stacks``: one dict for each stack.
+        ``lateral_shift_nm_per_um``, ``slide_direction_deg``, and ``stacks``: one dict for each stack.
     """
     foci, shape = summary.foci, summary.foci.shape
     before, after = summary.consistency or (None, None)
-    speed, direction = slide_nm_per_um(beads)
+    speed, direction = lateral_shift_nm_per_um(beads)
     stacks = []
     for index, facts in enumerate(beads.stacks.to_dict("records")):
         x, y = facts["slide_x_nm_per_um"], facts["slide_y_nm_per_um"]
@@ -61,7 +61,7 @@ def summary_figures(beads: BeadSet, summary: Summary) -> dict[str, Any]:
                 "focus_um": facts["focus_um"],
                 "offset_nm": foci.offset_nm[index],
                 "offset_uncertainty_nm": foci.uncertainty_nm[index],
-                "slide_nm_per_um": float(np.hypot(x, y)),
+                "lateral_shift_nm_per_um": float(np.hypot(x, y)),
                 "slide_direction_deg": float(np.degrees(np.arctan2(y, x))),
                 "slide_uncertainty_nm_per_um": facts["slide_uncertainty_nm_per_um"],
             }
@@ -72,7 +72,7 @@ def summary_figures(beads: BeadSet, summary: Summary) -> dict[str, Any]:
         "curvature_nm": shape.curvature_nm if shape else None,
         "label_repeat_sharpness_nm": before,
         "label_repeat_nm": after,
-        "slide_nm_per_um": speed,
+        "lateral_shift_nm_per_um": speed,
         "slide_direction_deg": direction,
         "stacks": stacks,
     }
@@ -176,7 +176,7 @@ def _field_shape(beads: BeadSet, bend: F64, fit: F64, scatter: float) -> FieldSh
     )
 
 
-def slide_nm_per_um(beads: BeadSet) -> tuple[float, float]:
+def lateral_shift_nm_per_um(beads: BeadSet) -> tuple[float, float]:
     """Say how all beads of a stack move sideways with z together, in the stack where they do most; nothing unless sure.
 
     Returns
@@ -188,8 +188,8 @@ def slide_nm_per_um(beads: BeadSet) -> tuple[float, float]:
     """
     if not len(beads):
         return 0.0, 0.0
-    speed = np.hypot(*beads.slide_px_per_um.T)
-    x, y = beads.slide_px_per_um[int(np.argmax(speed))]
+    speed = np.hypot(*beads.lateral_shift_px_per_um.T)
+    x, y = beads.lateral_shift_px_per_um[int(np.argmax(speed))]
     return float(speed.max()) * beads.pixel_size_nm, float(np.degrees(np.arctan2(y, x)))
 
 
@@ -230,9 +230,9 @@ def label_consistency(beads: BeadSet) -> tuple[float, float] | None:
                     beads.z_nm[index, known].astype(float),
                     (float(beads.x[index] - beads.roi_x0[index]), float(beads.y[index] - beads.roi_y0[index])),
                     (2 * beads.x[index] / width - 1, 2 * beads.y[index] / height - 1),
-                    of_averaged(beads.units, beads.frames_per_plane(int(index))),
+                    of_averaged(beads.response, beads.frames_per_plane(int(index))),
                     np.iinfo(np.uint16).max,
-                    (float(beads.slide_px_per_um[index, 0]), float(beads.slide_px_per_um[index, 1])),
+                    (float(beads.lateral_shift_px_per_um[index, 0]), float(beads.lateral_shift_px_per_um[index, 1])),
                 )
             )
         sharp = np.array([bead.sharpness_nm for bead in measured])

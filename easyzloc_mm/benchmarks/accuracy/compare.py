@@ -13,18 +13,18 @@ import numpy as np
 from easyzloc_mm.benchmarks.accuracy.rivals import TILES, fit_picasso, picasso_spline, tile_of
 from easyzloc_mm.benchmarks.fixtures.embedded import (
     EmbeddedBeads,
-    EmbeddedMolecules,
-    MoleculeMaker,
+    EmbeddedEmitters,
+    EmitterMaker,
     embedded_beads,
     true_table,
 )
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.model.bundle import ModelBundle
-from easyzloc_mm.model.emitter_prior import MoleculeDomain
+from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.likelihood_refinement import MIN_SIGMA_NM, maxima
-from easyzloc_mm.model.mixture import MISTAKE_SIGMAS, Mixture
-from easyzloc_mm.psf.bead_psf import BlurTable
-from easyzloc_mm.psf.mle import fit_spots
+from easyzloc_mm.model.mixture import OUTLIER_SIGMAS, Mixture
+from easyzloc_mm.psf.bead_psf import SplinePsf
+from easyzloc_mm.psf.mle import fit_psf
 from easyzloc_mm.simulator.optics.objective import embedded_optics
 from easyzloc_mm.training.train import train
 from easyzloc_mm.typing import F64, Bool, Progress
@@ -63,7 +63,7 @@ def bench_accuracy(
     say = progress or (lambda message, fraction: None)
     profile = load_profile("demo")
     data = embedded_beads(profile, beads, seed, progress)
-    maker = MoleculeMaker(profile, data.true_x, data.true_y, molecules, Z_LIMIT_NM, seed)
+    maker = EmitterMaker(profile, data.true_x, data.true_y, molecules, Z_LIMIT_NM, seed)
     say("tabulating the true blur", 0.0)
     truth = true_table(embedded_optics(profile), data.true_x, data.true_y, Z_LIMIT_NM + 150)
     lit = {"typical": maker.light(*TYPICAL, 1)}
@@ -72,7 +72,7 @@ def bench_accuracy(
     starts = np.linspace(-Z_LIMIT_NM - 100, Z_LIMIT_NM + 100, 20)
     for name, sample in lit.items():
         say(f"oracle, {name}", 0.0)
-        fits = fit_spots(sample.crops, truth, sample.bead, starts, profile.camera.read_noise_e)
+        fits = fit_psf(sample.crops, truth, sample.bead, starts, profile.camera.read_noise_e)
         rows, best = np.arange(molecules), np.argmin(fits.deviance, axis=1)
         answers[name]["oracle MLE"] = _unflagged(fits.z_nm[rows, best], fits.sigma_nm[rows, best])
         answers[name]["oracle posterior"] = _oracle_posterior(sample, truth, starts, profile.camera.read_noise_e)
@@ -96,16 +96,16 @@ def bench_accuracy(
     }
 
 
-def _oracle_posterior(sample: EmbeddedMolecules, truth: BlurTable, starts: F64, read_noise_e: float) -> Answer:
+def _oracle_posterior(sample: EmbeddedEmitters, truth: SplinePsf, starts: F64, read_noise_e: float) -> Answer:
     """Read the true blur's posterior as ours is, with the best flags for `FLAG_COST`: so much could be known."""
-    prior = MoleculeDomain().prior(sample.x, sample.y)
-    fits = fit_spots(sample.crops, truth, sample.bead, starts, read_noise_e, prior)
+    prior = EmitterPrior().prior(sample.x, sample.y)
+    fits = fit_psf(sample.crops, truth, sample.bead, starts, read_noise_e, prior)
     posterior = Mixture(maxima(fits, *truth.z_range_nm), fits.z_nm, np.maximum(fits.sigma_nm, MIN_SIGMA_NM))
     z, sigma = posterior.main_mode()
-    mistaken = posterior.beyond(z, MISTAKE_SIGMAS * sigma)
+    p_outlier = posterior.beyond(z, OUTLIER_SIGMAS * sigma)
     error = z - sample.z_nm
-    good = np.abs(error - np.median(error)) <= MISTAKE_SIGMAS * sigma
-    return Answer(z, sigma, mistaken > np.quantile(mistaken[good], 1 - FLAG_COST))
+    good = np.abs(error - np.median(error)) <= OUTLIER_SIGMAS * sigma
+    return Answer(z, sigma, p_outlier > np.quantile(p_outlier[good], 1 - FLAG_COST))
 
 
 def _unflagged(z_nm: F64, sigma_nm: F64) -> Answer:
@@ -113,7 +113,7 @@ def _unflagged(z_nm: F64, sigma_nm: F64) -> Answer:
 
 
 def _networks(
-    data: EmbeddedBeads, lit: dict[str, EmbeddedMolecules], answers: dict[str, dict[str, Answer]], minutes: float,
+    data: EmbeddedBeads, lit: dict[str, EmbeddedEmitters], answers: dict[str, dict[str, Answer]], minutes: float,
     seed: int, progress: Progress | None,
 ) -> None:  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
@@ -130,7 +130,7 @@ def _networks(
 
 def _splines(
     data: EmbeddedBeads,
-    lit: dict[str, EmbeddedMolecules],
+    lit: dict[str, EmbeddedEmitters],
     answers: dict[str, dict[str, Answer]],
     beads: int,
     seed: int,
@@ -157,11 +157,11 @@ def _splines(
         answers[name]["spline MLE, 3x3 tiles"] = _unflagged(z, sigma)
 
 
-def _score(answer: Answer, sample: EmbeddedMolecules) -> dict[str, float | None]:
+def _score(answer: Answer, sample: EmbeddedEmitters) -> dict[str, float | None]:
     error = answer.z_nm - sample.z_nm
     error = np.abs(error - np.median(error))
     kept = ~answer.flagged
-    mistake = error > MISTAKE_SIGMAS * answer.sigma_nm
+    outlier = error > OUTLIER_SIGMAS * answer.sigma_nm
     return {
         "rmse_nm": _rms(error),
         "robust_nm": float(1.4826 * np.median(error)),
@@ -172,12 +172,12 @@ def _score(answer: Answer, sample: EmbeddedMolecules) -> dict[str, float | None]
         "unflagged_limit_nm": _rms(sample.limit_nm[kept]) if kept.any() else None,
         "unflagged_gross": float(np.mean(error[kept] > GROSS_NM)) if kept.any() else None,
         "flagged": float(answer.flagged.mean()),
-        "mistakes_flagged": float(answer.flagged[mistake].mean()) if mistake.any() else None,
-        "good_flagged": float(answer.flagged[~mistake].mean()) if (~mistake).any() else None,
+        "mistakes_flagged": float(answer.flagged[outlier].mean()) if outlier.any() else None,
+        "good_flagged": float(answer.flagged[~outlier].mean()) if (~outlier).any() else None,
     }
 
 
-def _bins(answers: dict[str, Answer], sample: EmbeddedMolecules) -> list[dict[str, Any]]:
+def _bins(answers: dict[str, Answer], sample: EmbeddedEmitters) -> list[dict[str, Any]]:
     rows = []
     for low, high in itertools.pairwise(np.arange(-Z_LIMIT_NM, Z_LIMIT_NM + 1, BIN_NM)):
         inside = (sample.z_nm >= low) & (sample.z_nm < high)

@@ -12,7 +12,7 @@ from easyzloc_mm.beads.sources import beads_from_sources
 from easyzloc_mm.benchmarks.accuracy.rivals import fit_picasso, picasso_spline
 from easyzloc_mm.io.beads.dataset import BeadSet
 from easyzloc_mm.model.bundle import ModelBundle
-from easyzloc_mm.psf.bead_psf import BlurSource
+from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.training.evaluation.evaluate import evaluate, thinned
 from easyzloc_mm.training.split import split_beads
 from easyzloc_mm.training.train import train
@@ -87,7 +87,7 @@ def _over_seeds(results: list[dict[str, Any]]) -> dict[str, float | None]:
 
 def _spline(beads: BeadSet, seed: int, spline: dict[str, Any], z_range_nm: tuple[float, float]) -> dict[str, float]:
     """Score Picasso's spline MLE on the molecules of the same test beads, a part of them."""
-    drawn = thinned(BlurSource.from_beads(beads, split_beads(beads, seed).test), z_range_nm, count=SPLINE_MOLECULES)
+    drawn = thinned(BeadPsfs.from_beads(beads, split_beads(beads, seed).test), z_range_nm, count=SPLINE_MOLECULES)
     z, sigma = fit_picasso(drawn.crops, spline)
     inside = (drawn.z_nm >= z_range_nm[0]) & (drawn.z_nm <= z_range_nm[1])
     error = (z - drawn.z_nm)[inside]

@@ -57,7 +57,7 @@ def mean_bead(beads: BeadSet, chosen: NDArray[np.integer]) -> F64:
     total = np.zeros((len(PLANES_NM), *beads.rois.shape[2:]))
     for bead in chosen:
         planes = [int(np.nanargmin(np.abs(beads.z_nm[bead] - z))) for z in PLANES_NM]
-        photons = beads.rois[bead][planes].astype(float) - beads.units.baseline_adu
+        photons = beads.rois[bead][planes].astype(float) - beads.response.baseline_adu
         photons -= np.median(photons[:, 0])
         photons /= beads.light[bead][planes][:, None, None]
         shift = middle - (beads.y[bead] - beads.roi_y0[bead]), middle - (beads.x[bead] - beads.roi_x0[bead])

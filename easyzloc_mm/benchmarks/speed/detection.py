@@ -11,9 +11,9 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from easyzloc_mm._picasso import picasso
-from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.localize.detection.detect import detect
-from easyzloc_mm.localize.detection.gaussian_fit import detect_frames, fit_spots
+from easyzloc_mm.localize.detection.gaussian_fit import detect_frames, fit_gaussians
 from easyzloc_mm.localize.synthetic import gaussian_frames
 from easyzloc_mm.profile.schema import Fit
 from easyzloc_mm.typing import U16
@@ -73,17 +73,17 @@ def bench_fit() -> dict[str, Any]:
         to Picasso's localisation), ``spots``, ``kept``.
     """
     localize = picasso("localize")
-    frames, units = _frames(), CameraUnits(baseline_adu=BASELINE_ADU, electrons_per_adu=0.45, read_noise_e=1.5)
+    frames, response = _frames(), CameraResponse(baseline_adu=BASELINE_ADU, electrons_per_adu=0.45, read_noise_e=1.5)
     spots = detect_frames(frames, MIN_NET_GRADIENT, BOX_PX)
-    info = {"Baseline": units.baseline_adu, "Sensitivity": units.electrons_per_adu, "Gain": 1, "Pixelsize": 110}
+    info = {"Baseline": response.baseline_adu, "Sensitivity": response.electrons_per_adu, "Gain": 1, "Pixelsize": 110}
 
     def theirs() -> Any:
         cut = localize.get_spots(frames, spots, BOX_PX, dict(info))
         return localize.locs_from_fits_gauss(spots, localize.fit_spots_gauss(cut), BOX_PX, em=False)
 
     methods: dict[str, Callable[[], Any]] = {
-        "lq": lambda: fit_spots(frames, spots, BOX_PX, units, Fit.LQ)[0],
-        "mle": lambda: fit_spots(frames, spots, BOX_PX, units, Fit.MLE)[0],
+        "lq": lambda: fit_gaussians(frames, spots, BOX_PX, response, Fit.LQ)[0],
+        "mle": lambda: fit_gaussians(frames, spots, BOX_PX, response, Fit.MLE)[0],
         "picasso": theirs,
     }
     found = {name: method() for name, method in methods.items()}  # compiles

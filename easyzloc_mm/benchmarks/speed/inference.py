@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from easyzloc_mm.model.bundle import BLUR, ModelBundle
-from easyzloc_mm.model.emitter_prior import MoleculeDomain
+from easyzloc_mm.model.bundle import PSF_FILE, ModelBundle
+from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.inputs import network_input
-from easyzloc_mm.model.mixture import summarize
-from easyzloc_mm.psf.bead_psf import BlurSource
-from easyzloc_mm.psf.field_psf import FieldBlur
-from easyzloc_mm.training.emitters import draw_molecules
+from easyzloc_mm.model.mixture import posterior_of
+from easyzloc_mm.psf.bead_psf import BeadPsfs
+from easyzloc_mm.psf.field_psf import FieldPsf
+from easyzloc_mm.training.emitters import simulate_emitters
 from easyzloc_mm.training.recipes.architectures import paper_network
 
 SPOTS = 8192
@@ -42,18 +42,18 @@ def bench_infer(model: Path) -> dict[str, Any]:
     import keras
 
     bundle = ModelBundle.load(model)
-    blur = FieldBlur.load(model / BLUR)
-    source = BlurSource(
-        blur.table(bundle.field_size_px), bundle.field_size_px, bundle.field_known, bundle.units.read_noise_e
+    psf = FieldPsf.load(model / PSF_FILE)
+    source = BeadPsfs(
+        psf.table(bundle.field_size_px), bundle.field_size_px, bundle.field_known, bundle.response.read_noise_e
     )
-    drawn = draw_molecules(source, MoleculeDomain().typical(max(map(abs, bundle.z_range_nm))), SPOTS, 0)
+    drawn = simulate_emitters(source, EmitterPrior().typical(max(map(abs, bundle.z_range_nm))), SPOTS, 0)
     crops, x, y = drawn.crops, drawn.x, drawn.y
     network = keras.models.load_model(Path(model) / "model.keras", compile=False)
 
     def by_keras(part: slice) -> Any:
         inputs = network_input(
             crops[part], x[part], y[part], bundle.field_size_px,
-            normalisation=bundle.normalisation, units=bundle.units, field_known=bundle.field_known,
+            normalisation=bundle.normalisation, response=bundle.response, field_known=bundle.field_known,
         )  # fmt: skip
         return network.predict([*inputs], batch_size=BLOCK, verbose=0)
 
@@ -65,8 +65,8 @@ def bench_infer(model: Path) -> dict[str, Any]:
         "keras_predict_spots_per_s_per_core": _rate(by_keras, SPOTS),
     }
     rates["paper_spots_per_s_per_core"] = _paper_rate(crops[:PAPER_SPOTS])
-    expected = summarize(np.asarray(by_keras(slice(None)))).z_nm
-    said = summarize(bundle.raw_output(crops, x, y)).z_nm
+    expected = posterior_of(np.asarray(by_keras(slice(None)))).z_nm
+    said = posterior_of(bundle.raw_output(crops, x, y)).z_nm
     return {
         **rates,
         "ratio_to_keras_predict": rates["network_spots_per_s_per_core"] / rates["keras_predict_spots_per_s_per_core"],

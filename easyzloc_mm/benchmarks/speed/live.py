@@ -183,13 +183,13 @@ def linked_run(out: Path, ring: U16, frames: int) -> Path:
 def picasso_rate(frames: U16, min_net_gradient: float, profile: Profile) -> float:
     """Frames per second of Picasso's ``localize_frames`` as it comes: its own threads, least squares, 2D."""
     localize = picasso("localize")
-    units = profile.camera.units
+    response = profile.camera.response
     info = [
         {"Frames": len(frames), "Height": frames.shape[1], "Width": frames.shape[2], "Byte Order": "<",
          "Data Type": "uint16", "Pixelsize": profile.optics.pixel_size_nm}
     ]  # fmt: skip
     parameters = {"Min. Net Gradient": min_net_gradient, "Box Size": profile.localize.box_px}
-    camera = {"Baseline": units.baseline_adu, "Sensitivity": units.electrons_per_adu, "Gain": 1,
+    camera = {"Baseline": response.baseline_adu, "Sensitivity": response.electrons_per_adu, "Gain": 1,
               "Pixelsize": profile.optics.pixel_size_nm}  # fmt: skip
     spent = []
     for part in (frames[:4], frames):  # the first compiles
@@ -211,7 +211,7 @@ def _offline(
 
     settings = LocalizeSettings(box_px=profile.localize.box_px, min_net_gradient=threshold)
     return localize_movie(
-        movie, bundle, out, units=profile.camera.units, settings=settings, progress=progress
+        movie, bundle, out, response=profile.camera.response, settings=settings, progress=progress
     ).as_dict()
 
 

@@ -109,7 +109,7 @@ def beads(
     from easyzloc_mm.beads.build import count_reasons
     from easyzloc_mm.beads.quality.judge import Rules
     from easyzloc_mm.beads.report.page import write_bead_report
-    from easyzloc_mm.beads.report.summary import offsets_in_words, summarise, summary_figures, which_rejected
+    from easyzloc_mm.beads.report.summary import offsets_in_words, summarize_beads, summary_figures, which_rejected
     from easyzloc_mm.beads.sources import beads_from_sources
     from easyzloc_mm.errors import InputError
     from easyzloc_mm.io.beads.dataset import write_bead_set
@@ -132,7 +132,7 @@ def beads(
             progress=show,
         )
     write_bead_set(out, bead_set, overwrite=overwrite)
-    summary = summarise(bead_set)
+    summary = summarize_beads(bead_set)
     write_bead_report(bead_set, page, summary)
     figures = summary_figures(bead_set, summary)
     more: dict[str, object] = {}
@@ -149,7 +149,7 @@ def beads(
             "accepted": int(bead_set.accepted.sum()),
             "rejected": count_reasons(bead_set),
             "regions": len(set(bead_set.region[bead_set.accepted].tolist())),
-            "units_estimated": bead_set.units.estimated,
+            "units_estimated": bead_set.response.estimated,
             **figures,
             **more,
             "report": page / "index.html",
@@ -208,9 +208,9 @@ def camera_calibrate(
     finish(
         {
             "out": out,
-            "baseline_adu": camera.units.baseline_adu,
-            "electrons_per_adu": camera.units.electrons_per_adu,
-            "read_noise_e": camera.units.read_noise_e,
+            "baseline_adu": camera.response.baseline_adu,
+            "electrons_per_adu": camera.response.electrons_per_adu,
+            "read_noise_e": camera.response.read_noise_e,
             "linearity": camera.linearity,
             "noisy_pixels": camera.noisy_pixels,
             "dark_frames": camera.dark_frames,
@@ -251,9 +251,9 @@ def train(
     found: dict[str, object] = {}
     domain = None
     if like is not None:
-        from easyzloc_mm.localize.movie_emitters import domain_gap, molecule_domain
+        from easyzloc_mm.localize.movie_emitters import domain_gap, emitter_prior
 
-        domain = molecule_domain(like, bead_set.units)
+        domain = emitter_prior(like, bead_set.response)
         found = {"photons_range": list(domain.photons), "background_range": list(domain.background)}
     with progress_display() as show:
         report = run(
@@ -269,7 +269,7 @@ def train(
             progress=show,
         )
     if like is not None:
-        found["domain_gap"] = domain_gap(like, ModelBundle.load(out), bead_set.units)
+        found["domain_gap"] = domain_gap(like, ModelBundle.load(out), bead_set.response)
     finish({"out": out, **report.as_dict(), **found}, as_json=as_json, title="trained")
 
 
@@ -289,9 +289,9 @@ def tune(
     domain = None
     if like is not None:
         from easyzloc_mm.io.beads.dataset import read_bead_set
-        from easyzloc_mm.localize.movie_emitters import molecule_domain
+        from easyzloc_mm.localize.movie_emitters import emitter_prior
 
-        domain = molecule_domain(like, read_bead_set(beads).units)
+        domain = emitter_prior(like, read_bead_set(beads).response)
     with progress_display() as show:
         result = run(
             beads, out, trials=trials, minutes=minutes, workers=workers, seed=seed, domain=domain, progress=show

@@ -10,7 +10,7 @@ import typer
 from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, ProfileOption, finish, progress_display
 
 if TYPE_CHECKING:
-    from easyzloc_mm.camera.response import CameraUnits
+    from easyzloc_mm.camera.response import CameraResponse
     from easyzloc_mm.model.bundle import ModelBundle
     from easyzloc_mm.profile.schema import LocalizeSettings
 
@@ -143,13 +143,13 @@ def localize(
         focal_shift_factor=_focal_shift(movie, focal_shift_factor),
     )
     bundle = ModelBundle.load(model)
-    units, camera_map = _camera(movie, bundle, baseline_adu, electrons_per_adu, camera_map)
+    response, camera_map = _camera(movie, bundle, baseline_adu, electrons_per_adu, camera_map)
     with progress_display() as show:
         report = localize_movie(
             movie,
             bundle,
             out,
-            units=units,
+            response=response,
             pixel_size_nm=pixel_size_nm,
             settings=settings,
             origin_px=origin_px,
@@ -183,14 +183,14 @@ def assign_z(
     from easyzloc_mm.model.bundle import ModelBundle
 
     bundle = ModelBundle.load(model)
-    units, camera_map = _camera(movie, bundle, baseline_adu, electrons_per_adu, camera_map)
+    response, camera_map = _camera(movie, bundle, baseline_adu, electrons_per_adu, camera_map)
     with progress_display() as show:
         report = run(
             table,
             movie,
             bundle,
             out,
-            units=units,
+            response=response,
             pixel_size_nm=pixel_size_nm,
             origin_px=origin_px,
             camera_map=camera_map,
@@ -207,15 +207,15 @@ def _camera(
     baseline_adu: float | None,
     electrons_per_adu: float | None,
     camera_map: Path | None,
-) -> tuple[CameraUnits, Path | None]:
+) -> tuple[CameraResponse, Path | None]:
     from easyzloc_mm.errors import InputError
     from easyzloc_mm.localize.provenance import camera_of
 
     if (baseline_adu is not None and baseline_adu < 0) or (electrons_per_adu is not None and electrons_per_adu <= 0):
         raise InputError("--baseline-adu must be 0 or more, --electrons-per-adu above 0: take them from the profile")
-    units, camera_map = camera_of(movie, bundle, camera_map)
+    response, camera_map = camera_of(movie, bundle, camera_map)
     changed = {"baseline_adu": baseline_adu, "electrons_per_adu": electrons_per_adu}
-    return units.model_copy(update={key: value for key, value in changed.items() if value is not None}), camera_map
+    return response.model_copy(update={key: value for key, value in changed.items() if value is not None}), camera_map
 
 
 def _focal_shift(movie: Path, given: float | None) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.typing import F32, F64, I64, U16, Bool
@@ -20,7 +20,7 @@ from easyzloc_mm.typing import F32, F64, I64, U16, Bool
 KIND = "bead data set"
 SCHEMA_VERSION = 1
 ARRAYS = ("rois", "z_nm", "x", "y", "roi_x0", "roi_y0", "stack", "region", "accepted")
-LATER_ARRAYS = ("light", "slide_px_per_um")
+LATER_ARRAYS = ("light", "lateral_shift_px_per_um")
 """Arrays that older stores lack."""
 ROI_CHUNK = 16
 
@@ -48,7 +48,7 @@ class BeadSet:
         Why a bead was rejected; empty for accepted ones.
     measures : DataFrame
         What was measured of each bead (`easyzloc_mm.beads.quality.judge`); NaN where it was not.
-    units : CameraUnits
+    response : CameraResponse
         What turns ADU into photons.
     pixel_size_nm : float
         Sample-plane pixel size.
@@ -63,7 +63,7 @@ class BeadSet:
         plane's photons above background by it, or brightness is a clue to z. 1 where nobody measured it.
     stacks : DataFrame
         One row per stack: source, planes, z range, focus, threshold, light; empty for ready-cut ROIs.
-    slide_px_per_um : ndarray, shape (n, 2), float64
+    lateral_shift_px_per_um : ndarray, shape (n, 2), float64
         Common sideways motion (x, y) of all beads of the stack per um of rising z: a stage that does not rise straight.
         No molecule moves so: cut out crops around `centres`, not around `x`, `y` alone.
     """
@@ -78,7 +78,7 @@ class BeadSet:
     region: I64
     accepted: Bool
     reason: tuple[str, ...]
-    units: CameraUnits
+    response: CameraResponse
     pixel_size_nm: float
     field_size_px: tuple[int, int]
     field_known: bool
@@ -86,17 +86,17 @@ class BeadSet:
     measures: pd.DataFrame = field(default_factory=pd.DataFrame)
     light: F32 = field(default_factory=lambda: np.empty(0, np.float32))
     stacks: pd.DataFrame = field(default_factory=pd.DataFrame)
-    slide_px_per_um: F64 = field(default_factory=lambda: np.empty(0))
+    lateral_shift_px_per_um: F64 = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         if not self.light.size:
             object.__setattr__(self, "light", np.ones(self.z_nm.shape, np.float32))
-        if not self.slide_px_per_um.size:
-            object.__setattr__(self, "slide_px_per_um", np.zeros((len(self.accepted), 2)))
+        if not self.lateral_shift_px_per_um.size:
+            object.__setattr__(self, "lateral_shift_px_per_um", np.zeros((len(self.accepted), 2)))
 
     def centres(self, bead: int, z_nm: ArrayLike) -> tuple[F64, F64]:
         """Centre of a bead within its ROI at labels `z_nm`: x and y (pixels), the common sideways motion followed."""
-        slide = self.slide_px_per_um[bead][:, None] * np.atleast_1d(np.asarray(z_nm, float)) / 1000
+        slide = self.lateral_shift_px_per_um[bead][:, None] * np.atleast_1d(np.asarray(z_nm, float)) / 1000
         return self.x[bead] - self.roi_x0[bead] + slide[0], self.y[bead] - self.roi_y0[bead] + slide[1]
 
     def frames_per_plane(self, bead: int) -> int:
@@ -112,7 +112,7 @@ class BeadSet:
         content = hashlib.sha256()
         for name in (*ARRAYS, *LATER_ARRAYS):
             content.update(np.ascontiguousarray(getattr(self, name)).tobytes())
-        content.update(repr((self.units, self.pixel_size_nm, self.field_size_px, self.field_known)).encode())
+        content.update(repr((self.response, self.pixel_size_nm, self.field_size_px, self.field_known)).encode())
         return content.hexdigest()
 
 
@@ -133,7 +133,7 @@ def write_bead_set(path: Path, beads: BeadSet, *, overwrite: bool = False) -> No
             "pixel_size_nm": beads.pixel_size_nm,
             "field_size_px": list(beads.field_size_px),
             "field_known": beads.field_known,
-            "camera_units": beads.units.model_dump(mode="json"),
+            "camera_units": beads.response.model_dump(mode="json"),
             "reason": list(beads.reason),
             "sources": list(beads.sources),
             "measures": list(beads.measures.columns),
@@ -183,7 +183,7 @@ def read_bead_set(path: Path) -> BeadSet:
     return BeadSet(
         **arrays,
         reason=tuple(facts["reason"]),
-        units=CameraUnits.model_validate(facts["camera_units"]),
+        response=CameraResponse.model_validate(facts["camera_units"]),
         pixel_size_nm=float(facts["pixel_size_nm"]),
         field_size_px=(int(facts["field_size_px"][0]), int(facts["field_size_px"][1])),
         field_known=bool(facts["field_known"]),

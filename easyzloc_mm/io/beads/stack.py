@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.typing import U16
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ class BeadStack:
         One row per plane, columns `COLUMNS`.
     pixel_size_nm, z_step_nm : float
         Sampling.
-    units : CameraUnits or None
+    response : CameraResponse or None
         Camera units of the profile that the stack was taken with.
     source : Path
         File or store.
     full_scale_adu : int or None
         The camera's upper end, where it is known.
-    fading_per_um : float or None
+    bleaching_per_um : float or None
         Relative change of the beads' light per um of rising z, where it was measured.
     frames_per_plane : int
         Camera frames whose mean each plane is.
@@ -83,8 +83,8 @@ class BeadStack:
     planes: pd.DataFrame
     pixel_size_nm: float
     z_step_nm: float
-    units: CameraUnits | None
+    response: CameraResponse | None
     source: Path
     full_scale_adu: int | None = None
-    fading_per_um: float | None = None
+    bleaching_per_um: float | None = None
     frames_per_plane: int = 1

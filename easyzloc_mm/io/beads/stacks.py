@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.folders import TIFF, is_tiff_folder, open_other_stacks, open_tiff_folder
 from easyzloc_mm.io.beads.stack import COLUMNS, NUMBERS, BeadStack, StackPixels
@@ -73,8 +73,8 @@ def _open_store(path: Path, z_step_nm: float | None, pixel_size_nm: float | None
     plane_group: Any = root["planes"]
     presets = plane_group.attrs.get("illuminations", [])
     camera = facts["profile"].get("camera")
-    known = {key: camera[key] for key in CameraUnits.model_fields if key in camera} if camera else {}
-    units = CameraUnits(**known) if known else None
+    known = {key: camera[key] for key in CameraResponse.model_fields if key in camera} if camera else {}
+    response = CameraResponse(**known) if known else None
     stacks = []
     for name in names:
         if f"{name}/0" not in root or name not in plane_group:
@@ -92,10 +92,10 @@ def _open_store(path: Path, z_step_nm: float | None, pixel_size_nm: float | None
                 planes=table[list(COLUMNS)],
                 pixel_size_nm=float(pixel_size_nm or facts["pixel_size_nm"]),
                 z_step_nm=float(z_step_nm or facts["z_step_nm"]),
-                units=units,
+                response=response,
                 source=path,
                 full_scale_adu=2 ** int(camera["bit_depth"]) - 1 if camera and "bit_depth" in camera else None,
-                fading_per_um=_attribute(root[name], "fading_per_um"),
+                bleaching_per_um=_attribute(root[name], "bleaching_per_um"),
                 frames_per_plane=int(facts["profile"].get("beads", {}).get("frames_per_plane", 1)),
             )
         )

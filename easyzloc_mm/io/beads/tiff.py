@@ -151,7 +151,7 @@ def plain_stack(
         planes=table[list(COLUMNS)],
         pixel_size_nm=float(pixel_size_nm),
         z_step_nm=float(z_step_nm),
-        units=None,
+        response=None,
         source=path,
     )
 

@@ -212,10 +212,10 @@ class BeadStackWriter:
         )
         self._done[fov] = plane + 1
 
-    def note_fading(self, fov: int, fading_per_um: float) -> None:
+    def note_bleaching(self, fov: int, bleaching_per_um: float) -> None:
         """Keep how the light changed along a stack."""
-        if math.isfinite(fading_per_um):
-            self._root[str(fov)].attrs.update({"easyzloc": {"fading_per_um": float(fading_per_um)}})
+        if math.isfinite(bleaching_per_um):
+            self._root[str(fov)].attrs.update({"easyzloc": {"bleaching_per_um": float(bleaching_per_um)}})
 
     def _preset_index(self, illumination: str | None) -> int:
         if illumination is None:

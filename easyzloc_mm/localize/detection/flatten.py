@@ -8,26 +8,26 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from easyzloc_mm.camera.response import CameraUnits, PixelUnits
+from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.typing import U16
 
 
-def levelled(frames: U16, pixels: PixelUnits, units: CameraUnits) -> U16:
-    """Give the counts of a camera with `units` everywhere for the same light, rounded to whole counts.
+def flattened(frames: U16, pixels: PixelResponse, response: CameraResponse) -> U16:
+    """Give the counts of a camera with `response` everywhere for the same light, rounded to whole counts.
 
     Parameters
     ----------
     frames : ndarray, shape (T, Y, X), uint16
         ADU.
-    pixels : PixelUnits
+    pixels : PixelResponse
         Of each pixel of these frames.
-    units : CameraUnits
+    response : CameraResponse
         Of the whole chip.
     """
     out = np.empty_like(frames, np.uint16)
-    ratio = pixels.electrons_per_adu / np.float32(units.electrons_per_adu)
+    ratio = pixels.electrons_per_adu / np.float32(response.electrons_per_adu)
     for frame, level in zip(frames, out, strict=True):
-        _level(frame, pixels.baseline_adu, ratio, np.float32(units.baseline_adu), level)
+        _level(frame, pixels.baseline_adu, ratio, np.float32(response.baseline_adu), level)
     return out
 
 

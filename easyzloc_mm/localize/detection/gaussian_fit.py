@@ -7,7 +7,7 @@ import pandas as pd
 
 from easyzloc_mm._picasso import picasso
 from easyzloc_mm.camera.crops import crop_photons, crop_variance
-from easyzloc_mm.camera.response import CameraUnits, PixelUnits
+from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, column_dtype
 from easyzloc_mm.localize.detection.detect import detect
 from easyzloc_mm.profile.schema import Fit
@@ -45,11 +45,11 @@ def detect_frames(frames: U16, min_net_gradient: float, box: int) -> pd.DataFram
     )
 
 
-def fit_spots(
+def fit_gaussians(
     frames: U16,
     spots: pd.DataFrame,
     box: int,
-    units: CameraUnits | PixelUnits,
+    response: CameraResponse | PixelResponse,
     method: Fit = Fit.LQ,
 ) -> tuple[pd.DataFrame, int]:
     """Fit detected spots.
@@ -62,7 +62,7 @@ def fit_spots(
         From `detect_frames`.
     box : int
         Odd edge of the fitted box, pixels.
-    units : CameraUnits or PixelUnits
+    response : CameraResponse or PixelResponse
         Given for each pixel, read noise enters too, as Picasso does it: into the likelihood (Huang et al. 2013), and
         into `lpx`, `lpy` of least squares.
     method : Fit
@@ -79,8 +79,8 @@ def fit_spots(
         return pd.DataFrame({name: np.empty(0, column_dtype(name)) for name in COLUMNS_2D}), 0
     likelihood = method is Fit.MLE
     x, y = spots["x"].to_numpy(), spots["y"].to_numpy()
-    cut = crop_photons(frames, spots["frame"].to_numpy(), x, y, units, box)
-    variance = crop_variance(x, y, units, box) if isinstance(units, PixelUnits) else None
+    cut = crop_photons(frames, spots["frame"].to_numpy(), x, y, response, box)
+    variance = crop_variance(x, y, response, box) if isinstance(response, PixelResponse) else None
     localize = picasso("localize")
     theta = localize.fit_spots_gauss(cut, mle=likelihood, variance=variance)
     table = localize.locs_from_fits_gauss(spots, theta, box, em=False, mle=likelihood, variance=variance)

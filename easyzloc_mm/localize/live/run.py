@@ -22,14 +22,14 @@ from easyzloc_mm.localize.detection.threshold import FRAMES as THRESHOLD_FRAMES
 from easyzloc_mm.localize.live.intake import Intake
 from easyzloc_mm.localize.live.status import LiveStatus, StatusMeter
 from easyzloc_mm.localize.pipeline import LocalizeReport, run_attributes
-from easyzloc_mm.localize.table_sink import TableFeed
+from easyzloc_mm.localize.table_sink import TableSink
 from easyzloc_mm.localize.workers.local import Workers
 from easyzloc_mm.localize.workers.messages import Block
 from easyzloc_mm.model.bundle import ModelBundle
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import Frame, Progress
 
-StatusTold = Callable[[LiveStatus], None]
+OnStatus = Callable[[LiveStatus], None]
 
 BLOCK_FRAMES = 16
 PATIENCE_S = 0.02
@@ -42,7 +42,7 @@ A second Ctrl-C ends that."""
 class Told:
     """Passes the status on to whoever wants it, about twice a second."""
 
-    def __init__(self, progress: Progress | None, on_status: StatusTold | None) -> None:
+    def __init__(self, progress: Progress | None, on_status: OnStatus | None) -> None:
         self._progress, self._on_status = progress, on_status
         self._next_s = 0.0
 
@@ -91,7 +91,7 @@ class LiveRun:
             else None
         )
         self._meter = StatusMeter(frames)
-        self._feed = TableFeed(self._table, self._meter.see)
+        self._sink = TableSink(self._table, self._meter.see)
         self._interrupts: list[int] = []
         self._received: dict[int, float] = {}
         self._started = False
@@ -144,7 +144,7 @@ class LiveRun:
                         self._table.update_attributes(min_net_gradient=self._threshold)
                         self._submit(outcome.block.frames, outcome.block.pixels)
                         continue
-                    self._feed.take(outcome, self._received)
+                    self._sink.take(outcome, self._received)
                     self._intake.done_with(outcome.block.pixels)
                     for number in outcome.block.frames:
                         self._received.pop(int(number), None)
@@ -152,7 +152,7 @@ class LiveRun:
                 self._note_replacements()
             except LocalizerError as error:
                 self._give_up_localizing(error)
-            self._feed.flush_if_due()
+            self._sink.flush_if_due()
             if self._intake.camera_running:
                 self._camera_end = time.monotonic()
             self._most_waiting = max(self._most_waiting, self._waiting)
@@ -161,7 +161,7 @@ class LiveRun:
                 time.sleep(PATIENCE_S)
             if self._intake.over and not self._intake.waiting and not self._pool.busy:
                 break
-        self._feed.flush()
+        self._sink.flush()
         self._told.tell(self._status, now=True)
 
     def _hand_out(self) -> None:
@@ -208,17 +208,17 @@ class LiveRun:
 
     @property
     def _waiting(self) -> int:
-        return 0 if self._localizer_fault is not None else self._intake.frames - self._feed.frames
+        return 0 if self._localizer_fault is not None else self._intake.frames - self._sink.frames
 
     def _status(self) -> LiveStatus:
         oldest = min(self._received.values(), default=None) or self._intake.oldest_s
         return self._meter.status(
             frames=self._intake.frames,
             frames_lost=self._intake.lost,
-            localized=self._feed.frames,
+            localized=self._sink.frames,
             waiting=self._waiting,
             oldest_waiting_s=oldest,
-            localizations=self._feed.rows,
+            localizations=self._sink.rows,
             camera_running=self._intake.camera_running,
         )
 
@@ -232,10 +232,10 @@ class LiveRun:
                 complete=whole and intake.frames + intake.lost >= self._frames,
                 frames=intake.frames,
                 frames_stored=intake.stored if self._raw is not None else 0,
-                frames_localized=self._feed.frames,
+                frames_localized=self._sink.frames,
                 min_net_gradient=self._threshold,
                 frames_lost=intake.lost,
-                fits_rejected=self._feed.rejected,
+                fits_rejected=self._sink.rejected,
                 workers_replaced=self._lost_workers,
             ),
             self._table.close,
@@ -272,9 +272,9 @@ class LiveRun:
             frames=self._intake.frames,
             frames_lost=self._intake.lost,
             frames_per_s=self._intake.frames / max(end - self._begin, 1e-9),
-            localizations=self._feed.rows,
-            fits_rejected=self._feed.rejected,
-            p95_latency_s=self._feed.p95_latency_s(),
+            localizations=self._sink.rows,
+            fits_rejected=self._sink.rejected,
+            p95_latency_s=self._sink.p95_latency_s(),
             min_net_gradient=float(self._threshold or 0.0),
             most_waiting=self._most_waiting,
             catch_up_s=end - self._camera_end,

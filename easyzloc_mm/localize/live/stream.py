@@ -15,8 +15,8 @@ from typing import Any
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.output import claim_stream
-from easyzloc_mm.localize.config import LocalizerSettings, live_workers
-from easyzloc_mm.localize.live.run import LiveRun, StatusTold, Told
+from easyzloc_mm.localize.config import LocalizerConfig, live_workers
+from easyzloc_mm.localize.live.run import LiveRun, OnStatus, Told
 from easyzloc_mm.localize.pipeline import LocalizeReport
 from easyzloc_mm.localize.workers.local import Workers
 from easyzloc_mm.model.bundle import ModelBundle
@@ -26,7 +26,7 @@ from easyzloc_mm.typing import Frame, Progress
 
 def live_pool(profile: Profile, bundle: ModelBundle) -> Workers:
     """Localising processes for live runs with this profile and model; they start when first needed."""
-    settings = LocalizerSettings(bundle.path, profile.camera.units, profile.localize, camera_map=profile.camera.map)
+    settings = LocalizerConfig(bundle.path, profile.camera.response, profile.localize, camera_map=profile.camera.map)
     return Workers(settings, live_workers())
 
 
@@ -41,7 +41,7 @@ def localize_stream(
     overwrite: bool = False,
     provenance: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
-    on_status: StatusTold | None = None,
+    on_status: OnStatus | None = None,
     stop: threading.Event | None = None,
     workers: Workers | None = None,
 ) -> LocalizeReport:

@@ -15,7 +15,7 @@ from typing import Any
 
 from easyzloc_mm._versions import installed
 from easyzloc_mm.errors import InputError, LocalizerError
-from easyzloc_mm.localize.config import LocalizerSettings
+from easyzloc_mm.localize.config import LocalizerConfig
 from easyzloc_mm.localize.pipeline import PACKAGES
 from easyzloc_mm.localize.workers.messages import Block, BlockLocalizer, Outcome, in_words
 
@@ -31,7 +31,7 @@ AHEAD = 2
 _here = threading.local()
 
 
-def _answer(settings: LocalizerSettings, block: Block) -> tuple[str, Any]:
+def _answer(settings: LocalizerConfig, block: Block) -> tuple[str, Any]:
     """Localise a block, in a thread of a worker; the localiser stays loaded for the next block."""
     if getattr(_here, "settings", None) != settings:
         _here.localizer, _here.settings = BlockLocalizer(settings), settings
@@ -44,13 +44,13 @@ class ClusterWorkers:
 
     Parameters
     ----------
-    settings : LocalizerSettings
+    settings : LocalizerConfig
         What makes the localiser.
     address : str
         Of the scheduler, such as ``tcp://host:8786``.
     """
 
-    def __init__(self, settings: LocalizerSettings, address: str) -> None:
+    def __init__(self, settings: LocalizerConfig, address: str) -> None:
         self.settings, self._address = settings, address
         camera_map = settings.camera_map and settings.camera_map.absolute()
         self._sent = replace(settings, model=settings.model.absolute(), camera_map=camera_map)

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from easyzloc_mm.errors import LocalizerError
-from easyzloc_mm.localize.config import LocalizerSettings
+from easyzloc_mm.localize.config import LocalizerConfig
 from easyzloc_mm.localize.workers.messages import Block, BlockLocalizer, Outcome, in_words
 
 START_S = 180.0
@@ -50,13 +50,13 @@ class Workers:
 
     Parameters
     ----------
-    settings : LocalizerSettings
+    settings : LocalizerConfig
         What makes the localiser: model bundle, camera units, box.
     count : int
         Processes.
     """
 
-    def __init__(self, settings: LocalizerSettings, count: int) -> None:
+    def __init__(self, settings: LocalizerConfig, count: int) -> None:
         self.settings, self.count = settings, count
         self._workers: list[_Worker] = []
         self._waiting: deque[Block] = deque()
@@ -237,7 +237,7 @@ def _give_way() -> None:
         psutil.Process().nice(getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", NICENESS))
 
 
-def _serve(connection: Connection, settings: LocalizerSettings) -> None:
+def _serve(connection: Connection, settings: LocalizerConfig) -> None:
     """Body of a worker process; it ends when the other end of the pipe is closed, however that came about."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

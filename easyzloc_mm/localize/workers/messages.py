@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from easyzloc_mm.localize.config import LocalizerSettings
+from easyzloc_mm.localize.config import LocalizerConfig
 from easyzloc_mm.typing import I64, U16
 
 LONGEST_WORDS = 300
@@ -64,10 +64,10 @@ class BlockLocalizer:
 
     Parameters
     ----------
-    settings : LocalizerSettings
+    settings : LocalizerConfig
     """
 
-    def __init__(self, settings: LocalizerSettings) -> None:
+    def __init__(self, settings: LocalizerConfig) -> None:
         from easyzloc_mm.localize.pipeline import Localizer
         from easyzloc_mm.localize.workers.frame_source import FrameSource
 

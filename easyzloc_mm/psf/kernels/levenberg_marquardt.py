@@ -1,4 +1,4 @@
-"""Compiled Levenberg-Marquardt of single spots under a `BlurTable` (`likelihood`)."""
+"""Compiled Levenberg-Marquardt of single spots under a `SplinePsf` (`likelihood`)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from easyzloc_mm.psf.bead_psf import PITCH_PX
 from easyzloc_mm.psf.kernels.spline import weights
 
 MAX_AWAY_PX = 3.0
-"""From the middle of the crop, as far as `BlurTable.padded` reaches: Gaussian fits miss defocused spots by 2 px."""
+"""From the middle of the crop, as far as `SplinePsf.padded` reaches: Gaussian fits miss defocused spots by 2 px."""
 KNOTS_PER_PX = 1 / PITCH_PX
 PAIR_KNOTS = round(2 * KNOTS_PER_PX)
 """Between pixels that are two apart."""
@@ -124,7 +124,7 @@ def point_image(table, x, y, z, work, images):  # type: ignore[no-untyped-def]
     Parameters
     ----------
     table : ndarray, shape (Z, EDGE * EDGE), float32
-        One place of `BlurTable.padded`.
+        One place of `SplinePsf.padded`.
     x, y : float
         From the middle of the crop, px; at most `MAX_AWAY_PX`.
     z : float

@@ -1,4 +1,4 @@
-"""Compiled evaluation of a `BlurTable`: the image of a point, and how it changes."""
+"""Compiled evaluation of a `SplinePsf`: the image of a point, and how it changes."""
 
 from __future__ import annotations
 

@@ -200,8 +200,8 @@ class OpticsModel:
 
     def pupil_for(self, z_nm: float, half_size_nm: float) -> Pupil:
         """Pupil sampled finely enough that a point at defocus `z_nm` does not wrap around into the image."""
-        blur = 1.4 * abs(z_nm) + 2000.0 + half_size_nm
-        samples = int(np.ceil(blur * 2 * self.optics.na / self.optics.emission_nm / 16) * 16)
+        psf = 1.4 * abs(z_nm) + 2000.0 + half_size_nm
+        samples = int(np.ceil(psf * 2 * self.optics.na / self.optics.emission_nm / 16) * 16)
         return make_pupil(self.optics, max(48, samples))
 
     def factor(self, pupil: Pupil, u: float, v: float, z_nm: float) -> NDArray[np.complex64]:

@@ -12,11 +12,11 @@ import pandas as pd
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadSet
 from easyzloc_mm.model.bundle import PIXEL_SIZE_TOLERANCE, ModelBundle, ZPrediction
-from easyzloc_mm.model.emitter_prior import TYPICAL_BACKGROUND, TYPICAL_PHOTONS, MoleculeDomain
-from easyzloc_mm.model.mixture import MISTAKE_SIGMAS
-from easyzloc_mm.psf.bead_psf import BlurSource
-from easyzloc_mm.psf.crlb import MeasuredPsf, measured_psf
-from easyzloc_mm.training.emitters import Molecules, draw_molecules
+from easyzloc_mm.model.emitter_prior import TYPICAL_BACKGROUND, TYPICAL_PHOTONS, EmitterPrior
+from easyzloc_mm.model.mixture import OUTLIER_SIGMAS
+from easyzloc_mm.psf.bead_psf import BeadPsfs
+from easyzloc_mm.psf.crlb import EmpiricalPsf, empirical_psf
+from easyzloc_mm.training.emitters import EmitterImages, simulate_emitters
 from easyzloc_mm.training.recipes.published import recorded_planes
 from easyzloc_mm.training.split import split_beads
 from easyzloc_mm.typing import F64
@@ -70,8 +70,8 @@ def evaluate(
     chosen = split_beads(beads, bundle.calibration["seed"]).test if held_out else np.flatnonzero(beads.accepted)
     if not len(chosen):
         raise InputError("the bead data set has no accepted bead: nothing to evaluate on")
-    limits = measured_psf(beads)
-    source = BlurSource.from_beads(beads, chosen)
+    limits = empirical_psf(beads)
+    source = BeadPsfs.from_beads(beads, chosen)
     low, high = bundle.z_range_nm
     z_range = (low, high) if z_limit_nm is None else (max(low, -z_limit_nm), min(high, z_limit_nm))
     molecules = _score_molecules(bundle, beads, source, limits, z_range, TYPICAL_PHOTONS, SEED)
@@ -101,31 +101,31 @@ def evaluate(
 
 
 def thinned(
-    source: BlurSource,
+    source: BeadPsfs,
     z_range_nm: tuple[float, float],
     photons: tuple[float, float] = TYPICAL_PHOTONS,
     seed: int = SEED,
     count: int = MOLECULES,
-) -> Molecules:
+) -> EmitterImages:
     """Draw the molecules that models are judged by from held-out beads."""
     low, high = z_range_nm
-    domain = MoleculeDomain(
+    domain = EmitterPrior(
         photons=photons,
         background=TYPICAL_BACKGROUND,
         crop_error_px=CROP_ERROR_PX,
         neighbour_share=0.0,
         z_limit_nm=max(-low, high),
     )
-    return draw_molecules(source, domain, count, seed)
+    return simulate_emitters(source, domain, count, seed)
 
 
 def _flags(molecules: pd.DataFrame) -> dict[str, float | None]:
     flagged = molecules["flag"] != 0
-    mistake = molecules["error"].abs() > MISTAKE_SIGMAS * molecules["sigma"]
+    outlier = molecules["error"].abs() > OUTLIER_SIGMAS * molecules["sigma"]
     return {
         "flagged": float(flagged.mean()),
-        "mistakes_flagged": float(flagged[mistake].mean()) if mistake.any() else None,
-        "good_flagged": float(flagged[~mistake].mean()) if (~mistake).any() else None,
+        "mistakes_flagged": float(flagged[outlier].mean()) if outlier.any() else None,
+        "good_flagged": float(flagged[~outlier].mean()) if (~outlier).any() else None,
     }
 
 
@@ -136,8 +136,8 @@ def _without_offsets(table: pd.DataFrame) -> pd.Series:
 def _score_molecules(
     bundle: ModelBundle,
     beads: BeadSet,
-    source: BlurSource,
-    limits: MeasuredPsf,
+    source: BeadPsfs,
+    limits: EmpiricalPsf,
     z_range_nm: tuple[float, float],
     photons: tuple[float, float],
     seed: int,
@@ -148,7 +148,7 @@ def _score_molecules(
     table["photons"], table["background"], table["bead"] = drawn.photons, drawn.background, drawn.place
     table["x"], table["y"] = drawn.x, drawn.y
     table["limit"] = limits.limit(
-        drawn.x, drawn.y, drawn.z_nm, drawn.photons, drawn.background, beads.units.read_noise_e
+        drawn.x, drawn.y, drawn.z_nm, drawn.photons, drawn.background, beads.response.read_noise_e
     )[2]
     return table[table["z"].between(low, high)].reset_index(drop=True)
 

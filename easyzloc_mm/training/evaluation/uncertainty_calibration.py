@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from easyzloc_mm.model.emitter_prior import MoleculeDomain
-from easyzloc_mm.model.likelihood_refinement import FITTED, POOLED, Refined, refine_z
-from easyzloc_mm.model.mixture import COMPONENTS, Posterior, summarize
+from easyzloc_mm.model.emitter_prior import EmitterPrior
+from easyzloc_mm.model.likelihood_refinement import FITTED, POOLED, LikelihoodFit, fit_z_likelihood
+from easyzloc_mm.model.mixture import COMPONENTS, Posterior, posterior_of
 from easyzloc_mm.model.uncertainty import (
     SURE_BELOW,
     adjusted,
     ambiguity,
-    learn_familiarity,
-    misfit_limit,
+    learn_embedding,
     rescale_sigma,
+    residual_limit,
     sigma_scale,
 )
-from easyzloc_mm.psf.bead_psf import BlurSource
-from easyzloc_mm.psf.field_psf import FieldBlur
-from easyzloc_mm.training.emitters import Molecules, draw_molecules
+from easyzloc_mm.psf.bead_psf import BeadPsfs
+from easyzloc_mm.psf.field_psf import FieldPsf
+from easyzloc_mm.training.emitters import EmitterImages, simulate_emitters
 from easyzloc_mm.training.recipes.matched import predict_raw
 from easyzloc_mm.typing import F64
 
@@ -34,10 +34,10 @@ WAYS = (("refined_scale", FITTED), ("pooled_scale", POOLED))
 
 def calibrate(
     model: keras.Model,
-    blur: FieldBlur,
-    train: BlurSource,
-    held_out: BlurSource,
-    domain: MoleculeDomain,
+    psf: FieldPsf,
+    train: BeadPsfs,
+    held_out: BeadPsfs,
+    domain: EmitterPrior,
     z_limit_nm: float,
     seed: int,
 ) -> dict[str, Any]:
@@ -46,11 +46,11 @@ def calibrate(
     Parameters
     ----------
     model : keras.Model
-    blur : FieldBlur
+    blur : FieldPsf
         The blur under which answers are refined.
-    train, held_out : BlurSource
+    train, held_out : BeadPsfs
         What the model was trained on, and beads that it has not seen.
-    domain : MoleculeDomain
+    domain : EmitterPrior
         The molecules that it shall know.
     z_limit_nm : float
         Depths for which the threshold is chosen.
@@ -60,50 +60,50 @@ def calibrate(
     -------
     dict
         ``sigma_scale``, ``refined_scale``, ``pooled_scale`` (`calibrate_output.sigma_scale`), ``ambiguity`` (of
-        ``network`` and ``refined`` answers: `calibrate_output.ambiguity`), ``misfit``, ``novelty``.
+        ``network`` and ``refined`` answers: `calibrate_output.ambiguity`), ``residual``, ``embedding``.
     """
-    table = blur.table(held_out.field_size_px)
+    table = psf.table(held_out.field_size_px)
 
-    def refine(drawn: Molecules, posterior: Posterior, lpz: F64, scales: dict[str, Any] | None) -> Refined:
-        place = blur.place(drawn.x, drawn.y, held_out.field_size_px)
+    def refine(drawn: EmitterImages, posterior: Posterior, lpz: F64, scales: dict[str, Any] | None) -> LikelihoodFit:
+        place = psf.place(drawn.x, drawn.y, held_out.field_size_px)
         prior = domain.prior(drawn.x, drawn.y)
-        return refine_z(drawn.crops, table, place, posterior, lpz, prior, held_out.read_noise_e, scales)
+        return fit_z_likelihood(drawn.crops, table, place, posterior, lpz, prior, held_out.read_noise_e, scales)
 
     # A neighbour's light is an error that no uncertainty can state: what it does to the fit is a flag's affair.
-    lone = draw_molecules(held_out, replace(domain, neighbour_share=0.0), MOLECULES, seed + 12)
-    posterior, truth = summarize(predict_raw(model, held_out, lone)), lone.z_nm.astype(float)
-    sure = posterior.mistaken(posterior.sigma_nm) < SURE_BELOW
+    lone = simulate_emitters(held_out, replace(domain, neighbour_share=0.0), MOLECULES, seed + 12)
+    posterior, truth = posterior_of(predict_raw(model, held_out, lone)), lone.z_nm.astype(float)
+    sure = posterior.p_outlier(posterior.sigma_nm) < SURE_BELOW
     scale = sigma_scale(posterior.sigma_nm[sure], posterior.z_nm[sure], truth[sure])
     refined = refine(lone, posterior, rescale_sigma(posterior.sigma_nm, posterior.z_nm, scale), None)
     scales = {}
     for name, way in WAYS:
-        these = (refined.way == way) & (refined.mistaken < SURE_BELOW)
+        these = (refined.way == way) & (refined.p_outlier < SURE_BELOW)
         scales[name] = sigma_scale(refined.lpz_nm[these], refined.z_nm[these], truth[these])
     # Scales get their shape from all the molecules that the model shall know, their level from the usual ones.
-    usual = draw_molecules(held_out, domain.typical(z_limit_nm), MOLECULES, seed + 13)
-    posterior = summarize(predict_raw(model, held_out, usual))
+    usual = simulate_emitters(held_out, domain.typical(z_limit_nm), MOLECULES, seed + 13)
+    posterior = posterior_of(predict_raw(model, held_out, usual))
     error = posterior.z_nm - usual.z_nm
     lpz = rescale_sigma(posterior.sigma_nm, posterior.z_nm, scale)
-    sure = posterior.mistaken(lpz) < SURE_BELOW
+    sure = posterior.p_outlier(lpz) < SURE_BELOW
     scale = adjusted(scale, np.abs(error[sure]) / lpz[sure])
     lpz = rescale_sigma(posterior.sigma_nm, posterior.z_nm, scale)
     final = refine(usual, posterior, lpz, scales)
     for name, way in WAYS:
-        these = (final.way == way) & (final.mistaken < SURE_BELOW)
+        these = (final.way == way) & (final.p_outlier < SURE_BELOW)
         scales[name] = adjusted(scales[name], np.abs(final.z_nm - usual.z_nm)[these] / final.lpz_nm[these])
     final = refine(usual, posterior, lpz, scales)
     return {
         "sigma_scale": scale,
         **scales,
         "ambiguity": {
-            "network": ambiguity(posterior.mistaken(lpz), error, lpz),
-            "refined": ambiguity(final.mistaken, final.z_nm - usual.z_nm, final.lpz_nm),
+            "network": ambiguity(posterior.p_outlier(lpz), error, lpz),
+            "refined": ambiguity(final.p_outlier, final.z_nm - usual.z_nm, final.lpz_nm),
         },
-        "misfit": misfit_limit(refined.deviance, refined.photons),
-        "novelty": learn_familiarity(*(_embeddings(model, source, domain, seed) for source in (train, held_out))),
+        "misfit": residual_limit(refined.deviance, refined.photons),
+        "novelty": learn_embedding(*(_embeddings(model, source, domain, seed) for source in (train, held_out))),
     }
 
 
-def _embeddings(model: keras.Model, source: BlurSource, domain: MoleculeDomain, seed: int) -> F64:
-    drawn = draw_molecules(source, domain, MOLECULES, seed + 11)
+def _embeddings(model: keras.Model, source: BeadPsfs, domain: EmitterPrior, seed: int) -> F64:
+    drawn = simulate_emitters(source, domain, MOLECULES, seed + 11)
     return np.asarray(predict_raw(model, source, drawn)[:, 3 * COMPONENTS :], float)

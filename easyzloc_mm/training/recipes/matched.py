@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from easyzloc_mm.model.emitter_prior import MoleculeDomain
+from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.mixture import Z_UNIT_NM, mixture_loss
-from easyzloc_mm.psf.bead_psf import BlurSource
-from easyzloc_mm.training.emitters import Molecules, MoleculeStream, draw_molecules
+from easyzloc_mm.psf.bead_psf import BeadPsfs
+from easyzloc_mm.training.emitters import EmitterImages, EmitterStream, simulate_emitters
 from easyzloc_mm.training.recipes.architectures import mixture_network
 from easyzloc_mm.training.recipes.checkpoint import Checkpoint
 from easyzloc_mm.typing import F32, Progress
@@ -57,7 +57,7 @@ class MatchedSettings:
     bad_fit_share: float | None = None
     neighbour_share: float | None = None
 
-    def training_domain(self, domain: MoleculeDomain) -> MoleculeDomain:
+    def training_domain(self, domain: EmitterPrior) -> EmitterPrior:
         """Give the molecules to train on, where `domain` is to be known."""
         return replace(
             domain,
@@ -67,9 +67,9 @@ class MatchedSettings:
 
 
 def fit_matched(
-    train: BlurSource,
-    validation: BlurSource,
-    domain: MoleculeDomain,
+    train: BeadPsfs,
+    validation: BeadPsfs,
+    domain: EmitterPrior,
     *,
     minutes: float,
     seed: int,
@@ -83,9 +83,9 @@ def fit_matched(
 
     Parameters
     ----------
-    train, validation : BlurSource
+    train, validation : BeadPsfs
         The modelled blur, and beads that share no camera pixel with those it was modelled from.
-    domain : MoleculeDomain
+    domain : EmitterPrior
         The molecules to be known.
     minutes : float
         Time budget, wall clock.
@@ -111,11 +111,11 @@ def fit_matched(
     model.compile(optimizer=optimizer, loss=mixture_loss)
     optimizer.build(model.trainable_variables)
     done = checkpoint.restore(model) if checkpoint else 0.0
-    held_out = draw_molecules(validation, domain, VALIDATION, seed + 1)
+    held_out = simulate_emitters(validation, domain, VALIDATION, seed + 1)
     best, best_loss = model.get_weights(), math.inf
     checks = [check for check in np.linspace(0.5, 1.0, CHECKS) if check > done]
     budget_s = 60 * minutes
-    with MoleculeStream(train, settings.training_domain(domain), BLOCK, seed + 2 + round(1e6 * done)) as stream:
+    with EmitterStream(train, settings.training_domain(domain), BLOCK, seed + 2 + round(1e6 * done)) as stream:
         _step(model, stream.next(), 0, settings.batch)  # traces and compiles outside the budget
         begin = time.monotonic() - done * budget_s
         steps, spent = 1, done
@@ -158,12 +158,12 @@ def _step(model: keras.Model, block: tuple[F32, ...], batch: int, size: int) -> 
     return model.train_on_batch([image, aux], z_nm / np.float32(Z_UNIT_NM))
 
 
-def predict_raw(model: keras.Model, source: BlurSource, molecules: Molecules) -> F32:
+def predict_raw(model: keras.Model, source: BeadPsfs, molecules: EmitterImages) -> F32:
     """Network output for molecules, shape (n, outputs)."""
     return np.asarray(model.predict([*molecules.network_input(source)], batch_size=4096, verbose=0))
 
 
-def validation_loss(model: keras.Model, source: BlurSource, held_out: Molecules) -> float:
+def validation_loss(model: keras.Model, source: BeadPsfs, held_out: EmitterImages) -> float:
     """Mean negative log likelihood of held-out molecules."""
     import keras
 

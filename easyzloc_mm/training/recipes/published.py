@@ -37,7 +37,7 @@ def recorded_planes(
         labels = beads.z_nm[index]
         planes = np.flatnonzero(np.isfinite(labels) & (labels >= z_range_nm[0]) & (labels <= z_range_nm[1]))
         x, y = beads.centres(index, labels[planes])
-        crops.append(crop_photons(beads.rois[index], planes, x, y, beads.units))
+        crops.append(crop_photons(beads.rois[index], planes, x, y, beads.response))
         bead.append(np.full(len(planes), index, np.int64))
         z_nm.append(labels[planes].astype(float))
     return np.concatenate(crops), np.concatenate(bead), np.concatenate(z_nm)
@@ -70,7 +70,7 @@ def fit_paper(
             beads.y[bead],
             beads.field_size_px,
             normalisation=Normalisation.PAPER,
-            units=beads.units,
+            response=beads.response,
             field_known=beads.field_known,
         )
         images = [image]

@@ -27,8 +27,8 @@ def as_table(field: pd.DataFrame) -> pd.DataFrame:
     count = len(field)
     table = {
         "frame": field["frame"].astype(np.uint32), "x": field["x_nm"] / PIXEL + 3, "y": field["y_nm"] / PIXEL + 3,
-        "photons": 1000.0, "sx": 1.0, "sy": 1.0, "bg": 10.0, "lpx": field["sx_nm"] / PIXEL,
-        "lpy": field["sy_nm"] / PIXEL, "ellipticity": 0.0, "net_gradient": 1.0, "z": field["z"], "lpz": field["lpz"],
+        "photons": 1000.0, "sx": 1.0, "sy": 1.0, "bg": 10.0, "lpx": field["lpx_nm"] / PIXEL,
+        "lpy": field["lpy_nm"] / PIXEL, "ellipticity": 0.0, "net_gradient": 1.0, "z": field["z"], "lpz": field["lpz"],
     }  # fmt: skip
     made = pd.DataFrame(table, index=range(count)).astype({n: np.float32 for n in table if n != "frame"})
     return made.assign(z_flag=np.uint8(0))
@@ -44,7 +44,7 @@ def test_pores_are_found_where_they_are(field: pd.DataFrame) -> None:
     line = np.column_stack([np.linspace(0, 5000, 4000), 2600 + rng.normal(0, 12, 4000)])
     blob = rng.normal([5600, 2000], 30, (300, 2))
     clutter = pd.DataFrame(np.concatenate([line, blob]), columns=["x_nm", "y_nm"]).assign(
-        frame=0, z=0.0, sx_nm=8.0, sy_nm=8.0, lpz=20.0
+        frame=0, z=0.0, lpx_nm=8.0, lpy_nm=8.0, lpz=20.0
     )
     found = find_pores(pd.concat([field, clutter], ignore_index=True))
     row, column = np.divmod(np.arange(120), 11)
@@ -212,7 +212,7 @@ def test_picks_and_groups(run: Path, tmp_path: Path, field: pd.DataFrame) -> Non
 def test_nothing_to_find_is_no_error(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     scatter = pd.DataFrame({"frame": 0, "x_nm": rng.uniform(0, 5000, 500), "y_nm": rng.uniform(0, 5000, 500), "z": 0.0,
-                            "sx_nm": 8.0, "sy_nm": 8.0, "lpz": 20.0})  # fmt: skip
+                            "lpx_nm": 8.0, "lpy_nm": 8.0, "lpz": 20.0})  # fmt: skip
     export_table(tmp_path / "r.zarr", "zarr", as_table(scatter), FACTS)
     result = npc_run(tmp_path / "r.zarr", tmp_path / "npc")
     assert result["pores"] == 0

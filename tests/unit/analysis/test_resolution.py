@@ -26,7 +26,7 @@ def blinking(sigma: tuple[float, float, float], *, molecules: int = 6000, seed: 
     frame = np.repeat(first, 3) + np.tile(np.arange(3), molecules)
     x, y, z = (place[rows] + rng.normal(size=(len(rows), 3)) * sigma).T
     return pd.DataFrame(
-        {"frame": frame, "x_nm": x, "y_nm": y, "z": z, "sx_nm": sigma[0], "sy_nm": sigma[1], "lpz": sigma[2]}
+        {"frame": frame, "x_nm": x, "y_nm": y, "z": z, "lpx_nm": sigma[0], "lpy_nm": sigma[1], "lpz": sigma[2]}
     )
 
 

@@ -12,18 +12,18 @@ import pytest
 from typer.testing import CliRunner
 
 from easyzloc_mm.beads.camera_response import mean_of_frames, of_averaged
-from easyzloc_mm.beads.detection.lateral_shift import Slide, common_slide, share
-from easyzloc_mm.beads.report.summary import fit_foci, slide_nm_per_um
+from easyzloc_mm.beads.detection.lateral_shift import LateralShift, common_lateral_shift, share
+from easyzloc_mm.beads.report.summary import fit_foci, lateral_shift_nm_per_um
 from easyzloc_mm.beads.sources import beads_from_sources
 from easyzloc_mm.benchmarks.beads import MATCH_PX, score
 from easyzloc_mm.benchmarks.fixtures.bead_fields import photograph_slides
-from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.cli.app import app
 from easyzloc_mm.io.beads.dataset import BeadSet, read_bead_set, write_bead_set
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.profile.schema import Profile
-from easyzloc_mm.psf.crlb import measured_psf
+from easyzloc_mm.psf.crlb import empirical_psf
 
 ZERO_NM = 50_000.0
 SLIDES = ((100.0, 0.0), (-60.0, 80.0), (0.0, -100.0))
@@ -41,7 +41,7 @@ def profile() -> Profile:
 @pytest.fixture(scope="module")
 def slides(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
     out = tmp_path_factory.mktemp("slides") / "slides.ome.zarr"
-    truth = photograph_slides(profile, out, fovs=3, seed=5, slides_nm_per_um=SLIDES, focus_offsets_nm=OFFSETS)
+    truth = photograph_slides(profile, out, fovs=3, seed=5, lateral_shifts_nm_per_um=SLIDES, focus_offsets_nm=OFFSETS)
     return out, truth
 
 
@@ -73,18 +73,18 @@ def test_a_sliding_stage_costs_neither_labels_nor_beads(beads: BeadSet, slides: 
     assert figures["sd_bright_nm"] <= 4
     assert figures["sd_dim_nm"] <= 10
     assert figures["good_kept"] >= 0.95
-    assert np.median(beads.measures["wander_px"][beads.accepted]) < 0.05
+    assert np.median(beads.measures["lateral_scatter_px"][beads.accepted]) < 0.05
 
 
 def test_without_the_correction_it_costs_both(
     slides: tuple[Path, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("easyzloc_mm.beads.detection.find.common_slide", lambda *_: Slide())
+    monkeypatch.setattr("easyzloc_mm.beads.detection.find.common_lateral_shift", lambda *_: LateralShift())
     wrong = beads_from_sources([slides[0]])
     figures = score(wrong, slides[1], ZERO_NM)
     assert figures["sd_bright_nm"] > 8
     assert figures["bad_rejected"] < 0.97
-    assert np.median(wrong.measures["wander_px"][wrong.accepted]) > 0.2
+    assert np.median(wrong.measures["lateral_scatter_px"][wrong.accepted]) > 0.2
 
 
 def test_crops_are_centred_at_every_plane(beads: BeadSet, slides: tuple[Path, pd.DataFrame]) -> None:
@@ -104,7 +104,7 @@ def test_crops_are_centred_at_every_plane(beads: BeadSet, slides: tuple[Path, pd
 
 
 def test_the_measured_blur_stands_still(beads: BeadSet) -> None:
-    psf = measured_psf(beads)
+    psf = empirical_psf(beads)
     pixels = np.arange(psf.halves.shape[-1]) - psf.halves.shape[-1] // 2
     image = psf.halves.mean(axis=(0, 1))
     near = np.abs(psf.z_nm) <= 800
@@ -132,7 +132,7 @@ def test_the_command_says_it(slides: tuple[Path, pd.DataFrame], tmp_path: Path) 
     said = json.loads(done.stdout.splitlines()[-1])
     assert len(said["stacks"]) == 3
     for stack, slide in zip(said["stacks"], SLIDES, strict=True):
-        assert stack["slide_nm_per_um"] == pytest.approx(np.hypot(*slide), abs=LENS_NM_PER_UM)
+        assert stack["lateral_shift_nm_per_um"] == pytest.approx(np.hypot(*slide), abs=LENS_NM_PER_UM)
         turned = stack["slide_direction_deg"] - np.degrees(np.arctan2(slide[1], slide[0]))
         assert abs((turned + 180) % 360 - 180) < 10
         assert stack["offset_uncertainty_nm"] > 0
@@ -145,18 +145,18 @@ def test_the_command_says_it(slides: tuple[Path, pd.DataFrame], tmp_path: Path) 
 def test_the_motion_travels_with_the_data_set(beads: BeadSet, tmp_path: Path) -> None:
     write_bead_set(tmp_path / "b.zarr", beads)
     again = read_bead_set(tmp_path / "b.zarr")
-    assert np.array_equal(again.slide_px_per_um, beads.slide_px_per_um)
-    assert slide_nm_per_um(again) == slide_nm_per_um(beads)
+    assert np.array_equal(again.lateral_shift_px_per_um, beads.lateral_shift_px_per_um)
+    assert lateral_shift_nm_per_um(again) == lateral_shift_nm_per_um(beads)
 
 
 def test_stacks_of_one_stage_share_what_they_know() -> None:
     rng = np.random.default_rng(2)
-    stage = [Slide(*rng.normal((0.3, -0.2), 0.15), 0.15, 4) for _ in range(10)] + [Slide()]
+    stage = [LateralShift(*rng.normal((0.3, -0.2), 0.15), 0.15, 4) for _ in range(10)] + [LateralShift()]
     shared = share(stage)
     assert all(np.hypot(slide.x - 0.3, slide.y + 0.2) < 0.15 for slide in shared)
     assert all(slide.believed != (0, 0) for slide in shared)
     # Where stacks really differ, each keeps its own.
-    apart = [Slide(1.0, 0.0, 0.05, 50), Slide(-1.0, 0.0, 0.05, 50), Slide(0.0, 1.0, 0.05, 50)]
+    apart = [LateralShift(1.0, 0.0, 0.05, 50), LateralShift(-1.0, 0.0, 0.05, 50), LateralShift(0.0, 1.0, 0.05, 50)]
     for before, after in zip(apart, share(apart), strict=True):
         assert (after.x, after.y) == pytest.approx((before.x, before.y), abs=0.05)
 
@@ -168,26 +168,26 @@ def test_noise_is_no_motion() -> None:
     still = np.exp(-(offsets[None, :] ** 2 + offsets[:, None] ** 2) / (2 * 1.5**2))
     images = rng.poisson(30 * still + 20, (20, len(z_nm), 23, 23)).astype(np.float32)
     middle = np.full(20, 11.0)
-    found = common_slide(images, z_nm, middle, middle, rng.uniform(-1, 1, (20, 2)))
+    found = common_lateral_shift(images, z_nm, middle, middle, rng.uniform(-1, 1, (20, 2)))
     assert found.believed == (0, 0)
     assert 0 < found.uncertainty < 1
-    alone = common_slide(images[:2], z_nm, middle[:2], middle[:2], np.zeros((2, 2)))
-    assert alone == Slide()
+    alone = common_lateral_shift(images[:2], z_nm, middle[:2], middle[:2], np.zeros((2, 2)))
+    assert alone == LateralShift()
 
 
 def test_the_mean_of_frames_has_the_noise_that_its_units_say() -> None:
     rng = np.random.default_rng(1)
-    units = CameraUnits(baseline_adu=100, electrons_per_adu=0.45, read_noise_e=1.5)
+    response = CameraResponse(baseline_adu=100, electrons_per_adu=0.45, read_noise_e=1.5)
     for photons in (0.0, 5.0, 300.0):
         for count in (1, 2, 16, 100):
             exact = [
-                units.baseline_adu
-                + (rng.poisson(photons, (200, 200)) + rng.normal(0, units.read_noise_e, (200, 200)))
-                / units.electrons_per_adu
+                response.baseline_adu
+                + (rng.poisson(photons, (200, 200)) + rng.normal(0, response.read_noise_e, (200, 200)))
+                / response.electrons_per_adu
                 for _ in range(count)
             ]
             frames = [np.rint(frame).astype(np.uint16) for frame in exact]
-            averaged = of_averaged(units, count)
+            averaged = of_averaged(response, count)
             mean = mean_of_frames(frames, 65535)
             said = (mean - averaged.baseline_adu) * averaged.electrons_per_adu
             variance = count * photons + averaged.read_noise_e**2
@@ -220,7 +220,7 @@ def test_averaged_planes_are_judged_by_their_own_noise(profile: Profile, tmp_pat
             warnings.simplefilter("error")
             built.append(beads_from_sources([out]))
     one, four = built
-    assert four.units == one.units == profile.camera.units
+    assert four.response == one.response == profile.camera.response
     assert four.frames_per_plane(0) == 4
     pairs = [
         (first, second)

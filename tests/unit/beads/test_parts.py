@@ -10,7 +10,7 @@ from scipy.stats import skewnorm
 from easyzloc_mm.beads.alignment.align import align
 from easyzloc_mm.beads.alignment.registered import RegisteredStack
 from easyzloc_mm.beads.alignment.sharpness import sharpness_focus
-from easyzloc_mm.beads.bleaching import brightness_ratio, fading_per_um
+from easyzloc_mm.beads.bleaching import bleaching_per_um, brightness_ratio
 from easyzloc_mm.beads.quality.checks import DEPTHS_NM, check_directions
 from easyzloc_mm.beads.quality.profiles import fit_axial, fit_lateral
 from easyzloc_mm.psf.field_polynomial import polynomial, robust_surface
@@ -28,8 +28,8 @@ def test_a_skewed_gaussian_is_recognised_and_two_peaks_are_not() -> None:
     skewed = skewnorm.pdf(z, 3, loc=-250, scale=400)
     double = np.exp(-(((z + 400) / 150) ** 2)) + np.exp(-(((z - 400) / 150) ** 2))
     fit = fit_axial(z, np.stack([skewed / skewed.max(), double]), np.zeros((2, len(z))))
-    assert fit.misfit[0] < 0.01
-    assert fit.misfit[1] > 0.1
+    assert fit.residual[0] < 0.01
+    assert fit.residual[1] > 0.1
     above = z[skewed >= skewed.max() / 2]
     assert fit.width_nm[0] == pytest.approx(np.ptp(above), abs=80)
 
@@ -46,10 +46,10 @@ def test_the_lateral_fit_rejects_what_the_published_limit_lets_pass() -> None:
         ]
     )
     fit = fit_lateral(images, np.zeros_like(images))
-    assert fit.misfit[0] < 0.005
+    assert fit.residual[0] < 0.005
     assert (fit.width_px[0], fit.length_px[0]) == pytest.approx((1.3, 1.3), rel=0.03)
     for bad in (1, 2, 3):
-        assert fit.misfit[bad] > 0.03 or fit.length_px[bad] > 1.3 * fit.length_px[0]
+        assert fit.residual[bad] > 0.03 or fit.length_px[bad] > 1.3 * fit.length_px[0]
 
 
 def test_registration_centres_on_any_fraction_of_a_pixel() -> None:
@@ -125,14 +125,14 @@ def test_brightness_ratio_is_that_of_the_spots_alone() -> None:
     after = rng.poisson(18000 * spot(0, 0) + 500).astype(np.uint16)
     ratio = brightness_ratio(before, after, np.array([[15.0, 15.0], [1.0, 1.0]]))
     assert ratio == pytest.approx(0.9, abs=0.02)
-    assert fading_per_um(0.9, 1.5) == pytest.approx(np.log(0.9) / 1.5)
+    assert bleaching_per_um(0.9, 1.5) == pytest.approx(np.log(0.9) / 1.5)
     assert np.isnan(brightness_ratio(before, after, np.empty((0, 2))))
 
 
 def test_one_dirty_bead_does_not_turn_its_stack_upside_down() -> None:
     random = np.random.default_rng(0)
     depth = np.linspace(-1, 1, len(DEPTHS_NM))[:, None]
-    blur = np.exp(-((depth - 0.2) ** 2) * np.linspace(1, 6, 25)) + 0.3 * depth
-    profiles = blur + 0.05 * random.standard_normal((20, *blur.shape))
-    profiles[3] = 1e4 * blur[::-1]  # so faint that its brightness is a guess, and its shape the wrong way round
+    psf = np.exp(-((depth - 0.2) ** 2) * np.linspace(1, 6, 25)) + 0.3 * depth
+    profiles = psf + 0.05 * random.standard_normal((20, *psf.shape))
+    profiles[3] = 1e4 * psf[::-1]  # so faint that its brightness is a guess, and its shape the wrong way round
     check_directions([None, None], np.repeat([0, 1], 10), profiles)  # type: ignore[list-item]

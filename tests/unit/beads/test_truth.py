@@ -19,7 +19,7 @@ from easyzloc_mm.beads.quality.judge import Rules
 from easyzloc_mm.beads.report.page import write_bead_report
 from easyzloc_mm.beads.report.summary import fit_foci, label_consistency
 from easyzloc_mm.beads.sources import beads_from_sources
-from easyzloc_mm.benchmarks.beads import compare_limits, score
+from easyzloc_mm.benchmarks.beads import compare_crlb, score
 from easyzloc_mm.benchmarks.fixtures.bead_fields import BLEACHED, photograph_slides
 from easyzloc_mm.cli.app import app
 from easyzloc_mm.errors import EasyZlocWarning, InputError
@@ -71,7 +71,7 @@ def test_every_rejection_has_its_reason_and_a_measure(beads: BeadSet) -> None:
     assert ((reasons == "") == beads.accepted).all()
     assert (beads.measures["neighbour_px"][reasons == "neighbour"] < 11).all()
     assert (beads.measures["snr"][reasons == "faint"] < 8).all()
-    assert np.isfinite(beads.measures["misfit"][beads.accepted]).all()
+    assert np.isfinite(beads.measures["residual"][beads.accepted]).all()
     assert {"neighbour", "lateral profile"} <= set(reasons)
 
 
@@ -81,12 +81,12 @@ def test_a_bead_floating_in_the_roi_is_a_neighbour(beads: BeadSet) -> None:
 
 
 def test_bleaching_is_measured_and_given_along(beads: BeadSet) -> None:
-    fading = beads.stacks["fading_per_um"].to_numpy(float)
+    bleaching = beads.stacks["bleaching_per_um"].to_numpy(float)
     # 8 % over 3 um, relative to what is left in the middle.
-    assert fading == pytest.approx(np.full(3, -BLEACHED / 3 / (1 - BLEACHED / 2)), rel=0.2)
+    assert bleaching == pytest.approx(np.full(3, -BLEACHED / 3 / (1 - BLEACHED / 2)), rel=0.2)
     chosen = int(np.flatnonzero(beads.accepted)[0])
     assert beads.light[chosen] == pytest.approx(
-        np.exp(beads.z_nm[chosen] / 1000 * fading[beads.stack[chosen]]), rel=1e-3
+        np.exp(beads.z_nm[chosen] / 1000 * bleaching[beads.stack[chosen]]), rel=1e-3
     )
 
 
@@ -112,7 +112,7 @@ def test_labels_repeat_better_after_alignment(beads: BeadSet) -> None:
 
 
 def test_the_measured_limit_is_that_of_the_true_optics(beads: BeadSet, profile: Profile) -> None:
-    ratios = compare_limits(beads, profile)
+    ratios = compare_crlb(beads, profile)
     assert ratios["limit_ratio"] == pytest.approx(1, abs=0.1)
 
 
@@ -139,13 +139,13 @@ def test_a_stack_scanned_upside_down_is_told(slides: tuple[Path, pd.DataFrame], 
     turned = third.planes.copy()
     for column in ("measured_z_um", "requested_z_um"):
         turned[column] = turned[column].to_numpy()[::-1]
-    upside_down = BeadStack(7, third.pixels, turned, third.pixel_size_nm, third.z_step_nm, third.units, third.source)
+    upside_down = BeadStack(7, third.pixels, turned, third.pixel_size_nm, third.z_step_nm, third.response, third.source)
     with (
         warnings.catch_warnings(),
         pytest.raises(InputError, match=r"field \d looks like the other stack upside down"),
     ):
         warnings.simplefilter("ignore", EasyZlocWarning)
-        build_bead_set([first, upside_down], profile.camera.units, 110.0)
+        build_bead_set([first, upside_down], profile.camera.response, 110.0)
 
 
 def _tiff(folder: Path, name: str, pixels: np.ndarray) -> Path:
@@ -194,9 +194,9 @@ def test_saturated_beads_are_named_as_the_cause(slides: tuple[Path, pd.DataFrame
 def test_a_stack_that_was_cut_off_is_named(slides: tuple[Path, pd.DataFrame], profile: Profile) -> None:
     first, second, _ = open_bead_stacks(slides[0])
     cut = second.planes.iloc[:20]
-    short = BeadStack(1, StackPixels(np.asarray(second.pixels), 20), cut, 110.0, 50.0, second.units, second.source)
+    short = BeadStack(1, StackPixels(np.asarray(second.pixels), 20), cut, 110.0, 50.0, second.response, second.source)
     with pytest.warns(EasyZlocWarning, match="field 1 was cut off: 20 of 61 planes"):
-        result = build_bead_set([first, short], profile.camera.units, 110.0)
+        result = build_bead_set([first, short], profile.camera.response, 110.0)
     assert not result.accepted[result.stack == 1].any()
     assert result.accepted[result.stack == 0].sum() > 15
 

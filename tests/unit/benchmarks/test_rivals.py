@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from easyzloc_mm.benchmarks.accuracy.rivals import PLANES_NM, fit_picasso, mean_bead, picasso_spline
-from easyzloc_mm.benchmarks.fixtures.embedded import EmbeddedBeads, MoleculeMaker, embedded_beads
+from easyzloc_mm.benchmarks.fixtures.embedded import EmbeddedBeads, EmitterMaker, embedded_beads
 from easyzloc_mm.io.profiles import load_profile
 
 
@@ -31,7 +31,7 @@ def test_the_mean_bead_is_centred_and_sharpest_in_the_middle(beads: EmbeddedBead
 def test_picassos_spline_gives_z_of_the_right_sign_and_scale(beads: EmbeddedBeads) -> None:
     near = np.argsort(np.hypot(beads.train.x - beads.true_x[0], beads.train.y - beads.true_y[0]))[:6]
     calibration = picasso_spline(beads.train, near)
-    maker = MoleculeMaker(load_profile("demo"), beads.true_x[:1], beads.true_y[:1], 300, 600.0, 0)
+    maker = EmitterMaker(load_profile("demo"), beads.true_x[:1], beads.true_y[:1], 300, 600.0, 0)
     molecules = maker.light((5000, 5000), (20, 20), 1)
     z_nm, sigma_nm = fit_picasso(molecules.crops, calibration)
     error = z_nm - molecules.z_nm

@@ -61,8 +61,8 @@ def test_planes_and_readings_come_back(tmp_path: Path) -> None:
     assert first.planes.illumination.tolist() == ["Low"] * 6
     assert second.planes.illumination.tolist() == [None] * 6
     assert np.allclose(first.planes.measured_z_um - first.planes.requested_z_um, 0.003)
-    assert first.units is not None
-    assert first.units.electrons_per_adu == 0.45
+    assert first.response is not None
+    assert first.response.electrons_per_adu == 0.45
     assert (first.pixel_size_nm, first.z_step_nm) == (110.0, 50.0)
 
 
@@ -151,7 +151,7 @@ def test_ome_tiff_says_its_own_sampling(tmp_path: Path) -> None:
     assert np.allclose(stack.planes.measured_z_um, z_um)
     (told,) = open_bead_stacks(tmp_path / "b.ome.tif", z_step_nm=25.0)
     assert np.allclose(np.diff(told.planes.measured_z_um), 0.025)
-    assert told.units is None
+    assert told.response is None
 
 
 def test_imagej_tiff_says_its_own_sampling(tmp_path: Path) -> None:

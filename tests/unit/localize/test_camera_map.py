@@ -13,14 +13,14 @@ from scipy.spatial import cKDTree
 
 from easyzloc_mm.acquire.live import run_live
 from easyzloc_mm.camera.crops import crop_photons
-from easyzloc_mm.camera.response import CameraUnits, PixelUnits
+from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.camera_map import read_camera_map, write_camera_map
 from easyzloc_mm.io.profiles import load_profile, shipped_profiles
 from easyzloc_mm.io.runs.frames import FrameWriter
 from easyzloc_mm.io.runs.localizations import read_localizations
-from easyzloc_mm.localize.detection.gaussian_fit import fit_spots
+from easyzloc_mm.localize.detection.gaussian_fit import fit_gaussians
 from easyzloc_mm.localize.movie import localize_movie
 from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.model.bundle import ModelBundle
@@ -29,7 +29,7 @@ from tests.helpers.localize_bench import BASELINE, GAIN, embedded_profile, small
 
 SHAPE = (96, 128)
 FRAMES, SPOTS, PHOTONS = 24, 8, 1500.0
-UNITS = CameraUnits(baseline_adu=BASELINE, electrons_per_adu=GAIN, read_noise_e=1.5)
+RESPONSE = CameraResponse(baseline_adu=BASELINE, electrons_per_adu=GAIN, read_noise_e=1.5)
 SETTINGS = LocalizeSettings(refine=False)
 
 
@@ -37,24 +37,24 @@ SETTINGS = LocalizeSettings(refine=False)
 class Scene:
     """The same electrons read by a chip of unlike pixels and by one of like pixels."""
 
-    chip: PixelUnits
+    chip: PixelResponse
     unlike: NDArray[np.uint16]
     like: NDArray[np.uint16]
     places: NDArray[np.float64]
 
 
-def _read(electrons: NDArray[np.float64], chip: PixelUnits) -> NDArray[np.uint16]:
+def _read(electrons: NDArray[np.float64], chip: PixelResponse) -> NDArray[np.uint16]:
     return np.clip(np.rint(electrons / chip.electrons_per_adu + chip.baseline_adu), 0, 65535).astype(np.uint16)
 
 
-def flat_chip(noise: float = 0.0) -> PixelUnits:
-    return PixelUnits(*(np.full(SHAPE, value, np.float32) for value in (BASELINE, noise, GAIN)))
+def flat_chip(noise: float = 0.0) -> PixelResponse:
+    return PixelResponse(*(np.full(SHAPE, value, np.float32) for value in (BASELINE, noise, GAIN)))
 
 
 @pytest.fixture(scope="module")
 def scene() -> Scene:
     rng = np.random.default_rng(4)
-    chip = PixelUnits(
+    chip = PixelResponse(
         baseline_adu=(BASELINE + 15 * rng.standard_normal(SHAPE)).astype(np.float32),
         read_noise_e=np.full(SHAPE, 1.5, np.float32),
         electrons_per_adu=(GAIN * np.exp(0.2 * rng.standard_normal(SHAPE))).astype(np.float32),
@@ -89,7 +89,7 @@ def localized(
     movie: NDArray[np.uint16],
     bundle: ModelBundle,
     place: Path,
-    chip: PixelUnits | None = None,
+    chip: PixelResponse | None = None,
     origin: tuple[int, int] = (0, 0),
     settings: LocalizeSettings = SETTINGS,
 ) -> pd.DataFrame:
@@ -97,8 +97,8 @@ def localized(
     if chip is not None:
         write_camera_map(place / "camera.zarr", chip)
     localize_movie(
-        stored(place / "movie.zarr", movie), bundle, place / "run.zarr", units=UNITS, settings=settings, workers=1,
-        origin_px=origin, camera_map=None if chip is None else place / "camera.zarr",
+        stored(place / "movie.zarr", movie), bundle, place / "run.zarr", response=RESPONSE, settings=settings,
+        workers=1, origin_px=origin, camera_map=None if chip is None else place / "camera.zarr",
     )  # fmt: skip
     return read_localizations(place / "run.zarr")[0]
 
@@ -183,8 +183,8 @@ def test_a_noisy_pixel_counts_less_in_the_likelihood(scene: Scene) -> None:
         }
     )
     error, in_sigmas = {}, {}
-    for name, units in (("known", noisy), ("unknown", flat_chip(1.5))):
-        table, _ = fit_spots(frames, spots, 7, units, Fit.MLE)
+    for name, response in (("known", noisy), ("unknown", flat_chip(1.5))):
+        table, _ = fit_gaussians(frames, spots, 7, response, Fit.MLE)
         true, apart = matched(table, scene.places)
         error[name] = float(np.median(np.abs(apart[true])))
         in_sigmas[name] = 1.4826 * float(np.median(np.abs(apart[true] / table[["lpx", "lpy"]].to_numpy()[true])))
@@ -197,7 +197,7 @@ def test_a_noisy_pixel_counts_less_in_the_likelihood(scene: Scene) -> None:
 
 
 def profile_with_map(folder: Path, shape: tuple[int, int], gain: float = 0.45) -> Path:
-    chip = PixelUnits(*(np.full(shape, value, np.float32) for value in (100.0, 1.5, gain)))
+    chip = PixelResponse(*(np.full(shape, value, np.float32) for value in (100.0, 1.5, gain)))
     write_camera_map(folder / "camera.zarr", chip)
     text = shipped_profiles()["demo"].read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith(("width_px", "height_px"))]
@@ -261,7 +261,7 @@ def test_a_movie_beyond_the_map_is_refused(
 
 def test_live_offline_and_resumed_use_the_same_map(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
-    chip = PixelUnits(
+    chip = PixelResponse(
         (100 + 5 * rng.standard_normal((160, 192))).astype(np.float32),
         np.full((160, 192), 1.5, np.float32),
         (0.45 * np.exp(0.1 * rng.standard_normal((160, 192)))).astype(np.float32),
@@ -281,8 +281,8 @@ def test_live_offline_and_resumed_use_the_same_map(tmp_path: Path) -> None:
     write_camera_map(tmp_path / "camera.zarr", flat_like(chip), overwrite=True)
     assert main(["localize", str(tmp_path / "live.zarr"), "-o", str(again), *common, "--resume"]) == 2
     with pytest.raises(InputError, match="is not the camera map"):
-        localize_movie(tmp_path / "live.zarr", bundle, again, units=UNITS, resume=True)
+        localize_movie(tmp_path / "live.zarr", bundle, again, response=RESPONSE, resume=True)
 
 
-def flat_like(chip: PixelUnits) -> PixelUnits:
-    return PixelUnits(chip.baseline_adu, chip.read_noise_e, np.full_like(chip.electrons_per_adu, 0.45))
+def flat_like(chip: PixelResponse) -> PixelResponse:
+    return PixelResponse(chip.baseline_adu, chip.read_noise_e, np.full_like(chip.electrons_per_adu, 0.45))

@@ -7,15 +7,15 @@ import pytest
 from numpy.typing import NDArray
 
 from easyzloc_mm._picasso import picasso
-from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.localize.detection.background import RunningBackground, median_frame
 from easyzloc_mm.localize.detection.detect import detect
-from easyzloc_mm.localize.detection.gaussian_fit import detect_frames, fit_spots
+from easyzloc_mm.localize.detection.gaussian_fit import detect_frames, fit_gaussians
 from easyzloc_mm.localize.detection.threshold import automatic_threshold
 from easyzloc_mm.profile.schema import Fit
 from tests.helpers.localize_bench import BASELINE, GAIN, spots_movie
 
-UNITS = CameraUnits(baseline_adu=BASELINE, electrons_per_adu=GAIN, read_noise_e=1.5)
+RESPONSE = CameraResponse(baseline_adu=BASELINE, electrons_per_adu=GAIN, read_noise_e=1.5)
 
 
 def noise(shape: tuple[int, int], seed: int, *, level: float = 150.0, spread: float = 20.0) -> NDArray[np.uint16]:
@@ -95,7 +95,7 @@ def test_rows_that_are_not_contiguous_and_wrong_types() -> None:
 def test_the_same_fits_as_picasso(method: Fit) -> None:
     movie, _ = spots_movie(6, (96, 128), seed=4)
     spots = detect_frames(movie, 1500.0, 7)
-    table, rejected = fit_spots(movie, spots, 7, UNITS, method)
+    table, rejected = fit_gaussians(movie, spots, 7, RESPONSE, method)
     localize = picasso("localize")
     camera = {"Baseline": BASELINE, "Sensitivity": GAIN, "Gain": 1, "Pixelsize": 110}
     cut = localize.get_spots(movie, spots, 7, camera)
@@ -113,7 +113,7 @@ def test_the_same_fits_as_picasso(method: Fit) -> None:
 def test_fits_find_the_true_places() -> None:
     movie, places = spots_movie(20, (96, 128), spots=6, seed=9)
     threshold = automatic_threshold(movie, 7)
-    table, _ = fit_spots(movie, detect_frames(movie, threshold, 7), 7, UNITS)
+    table, _ = fit_gaussians(movie, detect_frames(movie, threshold, 7), 7, RESPONSE)
     errors, matched = [], 0
     for t, truth in enumerate(places):
         rows = table[table["frame"] == t][["x", "y"]].to_numpy(float)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from easyzloc_mm.acquire.focus_lock import SETTLE_FRAMES, FocusKeeper
+from easyzloc_mm.acquire.focus_hold import SETTLE_FRAMES, FocusHold
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z
 from easyzloc_mm.localize.live.status import LiveStatus, StatusMeter
 from easyzloc_mm.microscope.connect import connect
@@ -81,21 +81,21 @@ def test_the_stage_follows_the_molecules_within_its_range_and_goes_back(tmp_path
     )  # fmt: skip
     drifted = dataclasses.replace(status(StatusMeter(10)), focus_drift_nm=200.0)  # in the sample: 250 of the stage
     with connect(profile) as microscope:
-        keeper = FocusKeeper(microscope, profile)
-        keeper.see(dataclasses.replace(drifted, focus_drift_nm=90.0))  # below the limit
+        hold = FocusHold(microscope, profile)
+        hold.see(dataclasses.replace(drifted, focus_drift_nm=90.0))  # below the limit
         frames = []
         z = []
-        for frame in keeper.held(microscope.stream(3 * SETTLE_FRAMES)):
+        for frame in hold.held(microscope.stream(3 * SETTLE_FRAMES)):
             frames.append(frame.index)
             z.append(microscope.position().z_um if frame.index % 10 == 0 else z[-1])
             if frame.index == 20:
-                keeper.see(drifted)
+                hold.see(drifted)
             if frame.index == 60:
-                keeper.see(drifted)  # too soon after the last move
+                hold.see(drifted)  # too soon after the last move
             if frame.index == 300:
-                keeper.see(dataclasses.replace(drifted, localized=300, focus_drift_nm=5000.0))
+                hold.see(dataclasses.replace(drifted, localized=300, focus_drift_nm=5000.0))
         assert frames == list(range(3 * SETTLE_FRAMES))
         assert z[20] == pytest.approx(0.0)
         assert z[40] == z[200] == pytest.approx(-0.25, abs=0.01)
         assert z[400] == pytest.approx(-0.3, abs=0.01)  # the profile's limit, nearer than the range
-        assert [(move["frame"], move["drift_nm"]) for move in keeper.moves] == [(21, 200.0), (301, 5000.0)]
+        assert [(move["frame"], move["drift_nm"]) for move in hold.moves] == [(21, 200.0), (301, 5000.0)]

@@ -197,7 +197,7 @@ def test_a_movie_that_was_cut_off_is_refused(
 
 def run(movie: Path, bundle: ModelBundle, out: Path, **options: object) -> None:
     chosen = {"settings": SETTINGS, "workers": 1, **options}
-    localize_movie(movie, bundle, out, units=bundle.units, **chosen)  # type: ignore[arg-type]
+    localize_movie(movie, bundle, out, response=bundle.response, **chosen)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -369,7 +369,9 @@ def test_live_and_its_offline_twin_give_the_same_rows(background: int | None, tm
     live, facts = read_localizations(tmp_path / "live.zarr")
     again = tmp_path / "again.zarr"
     settings = LocalizeSettings(min_net_gradient=facts["min_net_gradient"], background_frames=background)
-    localize_movie(tmp_path / "live.zarr", bundle, again, units=profile.camera.units, settings=settings, workers=1)
+    localize_movie(
+        tmp_path / "live.zarr", bundle, again, response=profile.camera.response, settings=settings, workers=1
+    )
     assert len(live) > 100
     assert read_localizations(again)[0].equals(live)
 

@@ -28,9 +28,9 @@ from easyzloc_mm.io.runs.localizations import (
 from easyzloc_mm.io.tables.exports import export_picasso, export_thunderstorm
 from easyzloc_mm.io.tables.tables2d import read_2d_table
 from easyzloc_mm.localize.assign_z import assign_z
-from easyzloc_mm.localize.detection.gaussian_fit import detect_frames, fit_spots
+from easyzloc_mm.localize.detection.gaussian_fit import detect_frames, fit_gaussians
 from easyzloc_mm.localize.provenance import focal_shift_of
-from easyzloc_mm.localize.table_sink import TableFeed
+from easyzloc_mm.localize.table_sink import TableSink
 from easyzloc_mm.localize.workers.messages import Block, Outcome
 from easyzloc_mm.model.bundle import ModelBundle
 from tests.helpers.localize_bench import small_bundle, spots_movie
@@ -143,13 +143,13 @@ def movie_file(movie: NDArray[np.uint16], tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="module")
 def shuffled(movie: NDArray[np.uint16], bundle: ModelBundle) -> pd.DataFrame:
     """A 2D table in an order of its own."""
-    table, _ = fit_spots(movie, detect_frames(movie, 1200.0, 7), 7, bundle.units)
+    table, _ = fit_gaussians(movie, detect_frames(movie, 1200.0, 7), 7, bundle.response)
     return table.sample(frac=1.0, random_state=3).reset_index(drop=True)
 
 
 def expected_z(movie: NDArray[np.uint16], table: pd.DataFrame, bundle: ModelBundle) -> Any:
     x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
-    return bundle.predict(crop_photons(movie, table["frame"].to_numpy(), x, y, bundle.units), x, y)
+    return bundle.predict(crop_photons(movie, table["frame"].to_numpy(), x, y, bundle.response), x, y)
 
 
 def picasso_file(folder: Path, table: pd.DataFrame) -> Path:
@@ -162,7 +162,7 @@ def test_a_picasso_table_gets_its_z_row_by_row(
     movie: NDArray[np.uint16], movie_file: Path, shuffled: pd.DataFrame, bundle: ModelBundle, tmp_path: Path
 ) -> None:
     source = picasso_file(tmp_path, shuffled)
-    report = assign_z(source, movie_file, bundle, tmp_path / "run.zarr", units=bundle.units)
+    report = assign_z(source, movie_file, bundle, tmp_path / "run.zarr", response=bundle.response)
     table, facts = read_localizations(tmp_path / "run.zarr")
     assert report.localizations == len(table) == len(shuffled) > 100
     for name in COLUMNS_2D:
@@ -223,7 +223,7 @@ def test_thunderstorms_frames_nanometres_and_corners(
         }
     )
     text.to_csv(tmp_path / "ts.csv", index=False, quoting=2)
-    assign_z(tmp_path / "ts.csv", movie_file, bundle, tmp_path / "run.zarr", units=bundle.units)
+    assign_z(tmp_path / "ts.csv", movie_file, bundle, tmp_path / "run.zarr", response=bundle.response)
     table, _ = read_localizations(tmp_path / "run.zarr")
     assert np.array_equal(table["frame"], shuffled["frame"])
     for axis in "xy":
@@ -305,7 +305,7 @@ def test_an_empty_table_gives_an_empty_run(
     movie_file: Path, shuffled: pd.DataFrame, bundle: ModelBundle, tmp_path: Path
 ) -> None:
     source = picasso_file(tmp_path, shuffled.iloc[:0])
-    report = assign_z(source, movie_file, bundle, tmp_path / "run.zarr", units=bundle.units)
+    report = assign_z(source, movie_file, bundle, tmp_path / "run.zarr", response=bundle.response)
     assert report.localizations == 0
     assert len(read_localizations(tmp_path / "run.zarr")[0]) == 0
 
@@ -315,13 +315,13 @@ def test_blocks_are_written_in_order_however_the_workers_finish_them(tmp_path: P
     blocks = [Block(number, np.arange(4 * number, 4 * number + 4), None, 12, None, 1.0) for number in range(3)]
     came = {frame: time.monotonic() - 5.0 for frame in range(12)}
     with LocalizationWriter(tmp_path / "r.zarr", {"pixel_size_nm": PIXEL_NM}) as writer:
-        feed = TableFeed(writer)
+        sink = TableSink(writer)
         for number in (2, 0, 1):
-            feed.take(Outcome(blocks[number], rows(10 * number, 10), 1, None), came)
+            sink.take(Outcome(blocks[number], rows(10 * number, 10), 1, None), came)
             for frame in blocks[number].frames:
                 came.pop(int(frame))
-        feed.flush()
-        assert (feed.rows, feed.frames, feed.rejected) == (30, 12, 3)
-        assert len(feed.latencies) == 12
-        assert 5.0 <= feed.p95_latency_s() < 60.0
+        sink.flush()
+        assert (sink.rows, sink.frames, sink.rejected) == (30, 12, 3)
+        assert len(sink.latencies) == 12
+        assert 5.0 <= sink.p95_latency_s() < 60.0
     assert_whole(read_localizations(tmp_path / "r.zarr")[0])

@@ -7,13 +7,13 @@ import pytest
 from scipy.interpolate import BSpline
 from scipy.optimize import minimize
 
-from easyzloc_mm.benchmarks.fixtures.embedded import MoleculeMaker, true_table
+from easyzloc_mm.benchmarks.fixtures.embedded import EmitterMaker, true_table
 from easyzloc_mm.camera.crops import ROI_PX, crop_photons
-from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.io.profiles import load_profile
-from easyzloc_mm.model.emitter_prior import MoleculeDomain
+from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.inputs import network_input
-from easyzloc_mm.psf.bead_psf import PITCH_PX, BlurSource, BlurTable
+from easyzloc_mm.psf.bead_psf import PITCH_PX, BeadPsfs, SplinePsf
 from easyzloc_mm.psf.kernels.point_image import (
     CELLS,
     COARSE,
@@ -23,24 +23,24 @@ from easyzloc_mm.psf.kernels.point_image import (
     point_image,
     workspace,
 )
-from easyzloc_mm.psf.mle import fit_spots, likely_depths
+from easyzloc_mm.psf.mle import fit_psf, likely_depths
 from easyzloc_mm.simulator.optics.objective import embedded_optics
-from easyzloc_mm.training.emitters import draw_molecules
+from easyzloc_mm.training.emitters import simulate_emitters
 from easyzloc_mm.training.recipes.architectures import bicubic_matrix
 
 FIELD = (512, 512)
 
 
-def _table() -> BlurTable:
+def _table() -> SplinePsf:
     return true_table(embedded_optics(load_profile("demo")), np.array([120.0]), np.array([400.0]), 600.0)
 
 
 @pytest.fixture(scope="module")
-def table() -> BlurTable:
+def table() -> SplinePsf:
     return _table()
 
 
-def _image(table: BlurTable, x: float, y: float, z_nm: float) -> np.ndarray:
+def _image(table: SplinePsf, x: float, y: float, z_nm: float) -> np.ndarray:
     """The table's image by SciPy's B-splines."""
     coefficients = table.coefficients[0].astype(float)
     at = [np.array([(z_nm - table.z_start_nm) / table.z_pitch_nm])]
@@ -55,8 +55,8 @@ def _image(table: BlurTable, x: float, y: float, z_nm: float) -> np.ndarray:
 def test_a_crop_is_the_pixels_in_photons_and_repeats_the_edge() -> None:
     rng = np.random.default_rng(0)
     frames = rng.integers(100, 1000, (2, 30, 40), dtype=np.uint16)
-    units = CameraUnits(baseline_adu=90.0, electrons_per_adu=0.5, read_noise_e=1.0)
-    crops = crop_photons(frames, np.array([1, 0]), np.array([20.4, 0.2]), np.array([14.6, 2.0]), units)
+    response = CameraResponse(baseline_adu=90.0, electrons_per_adu=0.5, read_noise_e=1.0)
+    crops = crop_photons(frames, np.array([1, 0]), np.array([20.4, 0.2]), np.array([14.6, 2.0]), response)
     assert np.allclose(crops[0], (frames[1, 8:23, 13:28].astype(float) - 90) * 0.5)
     padded = np.pad(frames[0].astype(float), 7, mode="edge")
     assert np.allclose(crops[1], (padded[2:17, 0:15] - 90) * 0.5)
@@ -86,12 +86,12 @@ def test_bicubic_weights_sum_to_one_and_reproduce_a_ramp() -> None:
     assert np.allclose(ramp[8:-8], ((np.arange(64) + 0.5) * 15 / 64 - 0.5)[8:-8], atol=1e-5)
 
 
-def test_drawn_molecules_have_the_mean_and_the_poisson_variance_of_the_exact_blur(table: BlurTable) -> None:
-    narrow = MoleculeDomain(
+def test_drawn_molecules_have_the_mean_and_the_poisson_variance_of_the_exact_blur(table: SplinePsf) -> None:
+    narrow = EmitterPrior(
         photons=(2000.0, 2000.001), background=(30.0, 30.001), crop_error_px=(0.0, 0.0), neighbour_share=0.0,
         z_limit_nm=0.01,
     )  # fmt: skip
-    drawn = draw_molecules(BlurSource(table, FIELD, True, 1.5), narrow, 4000, 3)
+    drawn = simulate_emitters(BeadPsfs(table, FIELD, True, 1.5), narrow, 4000, 3)
     middle = np.hypot(drawn.x - np.rint(drawn.x), drawn.y - np.rint(drawn.y)) < 0.15
     expected = np.mean(
         [
@@ -116,7 +116,7 @@ def _places() -> np.ndarray:
 
 @pytest.mark.parametrize("x", [-1.6, -0.31, 0.0, 0.5, 1.6])
 @pytest.mark.parametrize(("y", "z_nm"), [(-1.6, -390.0), (0.0, 0.0), (0.77, 120.0), (1.6, 400.0)])
-def test_the_fits_image_and_its_derivatives_are_scipys(table: BlurTable, x: float, y: float, z_nm: float) -> None:
+def test_the_fits_image_and_its_derivatives_are_scipys(table: SplinePsf, x: float, y: float, z_nm: float) -> None:
     images, place = np.zeros(4 * CELLS, np.float32), _places()
     flat = table.padded[0]
     point_image(flat, x, y, (z_nm - table.z_start_nm) / table.z_pitch_nm, workspace(), images)
@@ -136,7 +136,7 @@ def test_the_fits_image_and_its_derivatives_are_scipys(table: BlurTable, x: floa
         assert np.abs(derivative - slope).max() < 1e-3 * np.abs(slope).max()
 
 
-def test_the_quick_look_over_depths_finds_where_to_start(table: BlurTable) -> None:
+def test_the_quick_look_over_depths_finds_where_to_start(table: SplinePsf) -> None:
     flat = table.padded[0]
     images, place = np.zeros((8, CELLS), np.float32), _places()
     coarse_images(flat, 0.4, -0.3, workspace(), images)
@@ -144,10 +144,10 @@ def test_the_quick_look_over_depths_finds_where_to_start(table: BlurTable) -> No
         true = _image(table, 0.4, -0.3, table.z_start_nm + (1 + k * COARSE) * table.z_pitch_nm)
         assert np.abs(image[place > 0] - true.ravel()[place[place > 0].astype(int) - 1]).max() < 1e-5 * true.max()
     profile = load_profile("demo")
-    molecules = MoleculeMaker(profile, np.array([120.0]), np.array([400.0]), 300, 500.0, 0).light(
+    molecules = EmitterMaker(profile, np.array([120.0]), np.array([400.0]), 300, 500.0, 0).light(
         (4000, 6000), (20, 40), 1
     )
-    prior = MoleculeDomain().prior(molecules.x, molecules.y)
+    prior = EmitterPrior().prior(molecules.x, molecules.y)
     depths = likely_depths(molecules.crops, table, np.zeros(300, np.int64), 1.5, prior)
     away = np.abs(depths - molecules.z_nm[:, None])
     assert np.mean(np.nanmin(away, axis=1) < 1.5 * COARSE * table.z_pitch_nm) > 0.97
@@ -156,23 +156,23 @@ def test_the_quick_look_over_depths_finds_where_to_start(table: BlurTable) -> No
 
 
 @pytest.mark.parametrize(("x", "y"), [(2.5, -0.4), (-0.3, 2.7), (-2.8, -2.6)])
-def test_a_molecule_far_from_the_middle_of_its_crop_is_found_there(table: BlurTable, x: float, y: float) -> None:
+def test_a_molecule_far_from_the_middle_of_its_crop_is_found_there(table: SplinePsf, x: float, y: float) -> None:
     """A Gaussian fit misses a skewed, defocused spot by up to two pixels."""
     rows, columns = np.clip(np.arange(15) - round(y), 0, 14), np.clip(np.arange(15) - round(x), 0, 14)
     image = _image(table, x - round(x), y - round(y), 100.0)[rows][:, columns]
     crop = np.random.default_rng(7).poisson(8000 * image + 20).astype(np.float32)
-    fit = fit_spots(crop[None], table, np.zeros(1, np.int64), np.array([50.0]), 0.0)
+    fit = fit_psf(crop[None], table, np.zeros(1, np.int64), np.array([50.0]), 0.0)
     assert fit.x_px[0, 0] == pytest.approx(x, abs=0.1)
     assert fit.y_px[0, 0] == pytest.approx(y, abs=0.1)
     assert fit.z_nm[0, 0] == pytest.approx(100, abs=40)
 
 
-def test_the_fit_agrees_with_scipy_on_the_same_likelihood(table: BlurTable) -> None:
+def test_the_fit_agrees_with_scipy_on_the_same_likelihood(table: SplinePsf) -> None:
     rng = np.random.default_rng(5)
     truth = np.array([0.2, -0.3, 210.0, 3000.0, 25.0])
     mean = truth[3] * _image(table, *truth[:3]) + truth[4]
     crop = rng.poisson(mean).astype(np.float32)
-    fit = fit_spots(crop[None], table, np.zeros(1, np.int64), np.array([150.0]), 0.0)
+    fit = fit_psf(crop[None], table, np.zeros(1, np.int64), np.array([150.0]), 0.0)
 
     def deviance(theta: np.ndarray) -> float:
         mu = 1000 * theta[3] * _image(table, theta[0], theta[1], 100 * theta[2]) + 10 * theta[4]
@@ -188,8 +188,8 @@ def test_bright_spots_reach_the_information_limit_under_the_true_blur() -> None:
     profile = load_profile("demo")
     x, y = np.array([120.0, 300.0]), np.array([400.0, 90.0])
     exact = true_table(embedded_optics(profile), x, y, 600.0)
-    molecules = MoleculeMaker(profile, x, y, 400, 500.0, 0).light((10000, 10000), (20, 20), 1)
-    fit = fit_spots(molecules.crops, exact, molecules.bead, np.linspace(-550, 550, 12), 1.5)
+    molecules = EmitterMaker(profile, x, y, 400, 500.0, 0).light((10000, 10000), (20, 20), 1)
+    fit = fit_psf(molecules.crops, exact, molecules.bead, np.linspace(-550, 550, 12), 1.5)
     best = np.argmin(fit.deviance, axis=1)
     rows = np.arange(len(best))
     pull = (fit.z_nm[rows, best] - molecules.z_nm) / molecules.limit_nm

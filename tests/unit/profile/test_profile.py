@@ -21,7 +21,7 @@ DEMO = shipped_profiles()["demo"].read_text(encoding="utf-8")
 def test_the_shipped_profiles_are_the_four_of_the_design_and_valid() -> None:
     assert {"demo", "axiovert200_prime95b", "openframe", "template"} <= set(shipped_profiles())
     for name in shipped_profiles():
-        assert load_profile(name).camera.units.electrons_per_adu > 0
+        assert load_profile(name).camera.response.electrons_per_adu > 0
 
 
 def test_the_paper_instrument_follows_the_paper() -> None:

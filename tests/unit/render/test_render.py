@@ -34,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def cloud(x: list[float], y: list[float], z: list[float], sigma: float) -> pd.DataFrame:
     wide = np.full(len(x), sigma)
-    return pd.DataFrame({"x_nm": x, "y_nm": y, "z": z, "sx_nm": wide, "sy_nm": 2 * wide, "lpz": 3 * wide})
+    return pd.DataFrame({"x_nm": x, "y_nm": y, "z": z, "lpx_nm": wide, "lpy_nm": 2 * wide, "lpz": 3 * wide})
 
 
 def test_a_localisation_is_the_gaussian_it_should_be() -> None:
@@ -98,12 +98,12 @@ def test_edges_and_giants_do_no_harm() -> None:
 def test_picassos_picture_is_ours(run: Path) -> None:
     source = Source(run)
     batch = next(iter(source.batches()))
-    batch = batch.assign(sx_nm=batch["sx_nm"].clip(lower=8), sy_nm=batch["sy_nm"].clip(lower=8))
+    batch = batch.assign(lpx_nm=batch["lpx_nm"].clip(lower=8), lpy_nm=batch["lpy_nm"].clip(lower=8))
     edge = EDGE * PIXEL_NM
     canvas = Canvas(LOOK["xy"], (0, edge, 0, edge), 10.0, (-1, 1), colours="grey")
     canvas.add(batch)
-    locs = pd.DataFrame({"x": batch["x_nm"] / PIXEL_NM, "y": batch["y_nm"] / PIXEL_NM, "lpx": batch["sx_nm"] / PIXEL_NM,
-                         "lpy": batch["sy_nm"] / PIXEL_NM})  # fmt: skip
+    locs = pd.DataFrame({"x": batch["x_nm"] / PIXEL_NM, "y": batch["y_nm"] / PIXEL_NM,
+                         "lpx": batch["lpx_nm"] / PIXEL_NM, "lpy": batch["lpy_nm"] / PIXEL_NM})  # fmt: skip
     info = [{"Width": EDGE, "Height": EDGE, "Frames": 600, "Pixelsize": PIXEL_NM}]
     _, theirs = picasso("render").render(locs, info, disp_px_size=10.0, blur_method="gaussian")
     ours = canvas.values[0]

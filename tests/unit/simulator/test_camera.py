@@ -43,24 +43,24 @@ def test_counts_are_poisson(mean: float) -> None:
 
 
 def test_photon_transfer_recovers_the_camera_units(camera: VirtualCamera, profile: Profile) -> None:
-    units = profile.camera
+    response = profile.camera
     means, variances = [], []
     for background in (0.0, 20.0, 60.0, 150.0, 400.0):
         frames = np.stack([camera.photograph(points(), background, 0.0, k) for k in range(100)]).astype(float)
         means.append(frames.mean())
         variances.append(frames.var(axis=0, ddof=1).mean())
     slope = np.polyfit(means, variances, 1)[0]
-    assert 1 / slope == pytest.approx(units.electrons_per_adu, rel=0.01)
-    assert means[0] == pytest.approx(units.baseline_adu, abs=0.1)
-    read_noise = np.sqrt(variances[0] - 1 / 12) * units.electrons_per_adu
-    assert read_noise == pytest.approx(units.read_noise_e, rel=0.01)
+    assert 1 / slope == pytest.approx(response.electrons_per_adu, rel=0.01)
+    assert means[0] == pytest.approx(response.baseline_adu, abs=0.1)
+    read_noise = np.sqrt(variances[0] - 1 / 12) * response.electrons_per_adu
+    assert read_noise == pytest.approx(response.read_noise_e, rel=0.01)
 
 
 def test_background_is_smooth_and_known(camera: VirtualCamera, profile: Profile) -> None:
-    units = profile.camera
+    response = profile.camera
     mean = np.mean([camera.photograph(points(), 40.0, 0.03, k) for k in range(200)], axis=0)
-    electrons = (mean - units.baseline_adu) * units.electrons_per_adu
-    y, x = np.mgrid[4 : units.height_px : 8, 4 : units.width_px : 8]
+    electrons = (mean - response.baseline_adu) * response.electrons_per_adu
+    y, x = np.mgrid[4 : response.height_px : 8, 4 : response.width_px : 8]
     truth = camera.background_at(x.ravel().astype(float), y.ravel().astype(float), 40.0)
     seen = electrons[y.ravel(), x.ravel()]
     cool = np.abs(seen - truth) < 8  # not a hot pixel
@@ -70,11 +70,11 @@ def test_background_is_smooth_and_known(camera: VirtualCamera, profile: Profile)
 
 
 def test_emitters_give_their_photons_where_they_are(camera: VirtualCamera, profile: Profile) -> None:
-    units = profile.camera
+    response = profile.camera
     x, y, photons = 41.3, 52.8, 30_000.0
     dark = np.mean([camera.photograph(points(), 0.0, 0.03, k) for k in range(40)], axis=0)
     lit = np.mean([camera.photograph(points((x, y, 0.0, photons)), 0.0, 0.03, k) for k in range(40)], axis=0)
-    electrons = (lit - dark) * units.electrons_per_adu
+    electrons = (lit - dark) * response.electrons_per_adu
     assert 0.93 < electrons.sum() / photons < 0.99  # the rest falls beyond the tabulated patch
     box = electrons[53 - 7 : 53 + 8, 41 - 7 : 41 + 8]
     exact = embedded_optics(profile).psf_with_derivatives(x, y, x - 41, y - 53, 0.0, size=15)[0][0]

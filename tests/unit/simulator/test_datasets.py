@@ -32,7 +32,7 @@ def test_bead_stacks_show_the_beads_of_the_truth(profile: Profile, tmp_path: Pat
     assert sorted(said) == said
     stacks = open_bead_stacks(out)
     assert [stack.pixels.shape for stack in stacks] == [(13, 160, 200)] * 2
-    assert stacks[0].units == profile.camera.units
+    assert stacks[0].response == profile.camera.response
     assert np.diff(stacks[1].planes["measured_z_um"]) == pytest.approx(0.1)
     truth = pd.read_parquet(result["truth"])
     beads = truth[truth["structure"] == "bead"]

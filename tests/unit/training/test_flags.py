@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from easyzloc_mm.benchmarks.fixtures.embedded import MoleculeMaker, embedded_beads, true_table
+from easyzloc_mm.benchmarks.fixtures.embedded import EmitterMaker, embedded_beads, true_table
 from easyzloc_mm.io.profiles import load_profile
-from easyzloc_mm.model.emitter_prior import MoleculeDomain
+from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.likelihood_refinement import maxima
 from easyzloc_mm.model.mixture import MAIN_SHARE, MODE_MIN_NM, MODE_SIGMAS, MODE_START_NM, ROUNDS, Mixture
 from easyzloc_mm.model.uncertainty import COST_SHARE, ambiguity
-from easyzloc_mm.psf.bead_psf import BlurSource
-from easyzloc_mm.psf.mle import fit_spots
+from easyzloc_mm.psf.bead_psf import BeadPsfs
+from easyzloc_mm.psf.mle import fit_psf
 from easyzloc_mm.simulator.optics.objective import embedded_optics
 
 
@@ -79,9 +79,9 @@ def test_probabilities_of_the_likelihoods_maxima_are_how_often_they_are_right() 
     profile = load_profile("demo")
     x, y = np.array([120.0, 300.0, 420.0]), np.array([400.0, 90.0, 250.0])
     table = true_table(embedded_optics(profile), x, y, 900.0)
-    molecules = MoleculeMaker(profile, x, y, 500, 800.0, 0).light((800, 1500), (30, 60), 1)
-    prior = MoleculeDomain().prior(molecules.x, molecules.y)
-    fit = fit_spots(molecules.crops, table, molecules.bead, np.linspace(-850, 850, 10), 1.5, prior)
+    molecules = EmitterMaker(profile, x, y, 500, 800.0, 0).light((800, 1500), (30, 60), 1)
+    prior = EmitterPrior().prior(molecules.x, molecules.y)
+    fit = fit_psf(molecules.crops, table, molecules.bead, np.linspace(-850, 850, 10), 1.5, prior)
     opinion = Mixture(maxima(fit, -900, 900), fit.z_nm, np.maximum(fit.sigma_nm, 3))
     some = opinion.weight.any(axis=1)
     assert some.mean() > 0.95
@@ -91,7 +91,7 @@ def test_probabilities_of_the_likelihoods_maxima_are_how_often_they_are_right() 
     far = opinion.beyond(z, np.full(500, 300.0))
     wrong = np.abs(z - molecules.z_nm) > 300
     # Without the prior, a spot of next to no photons fits anywhere, and twice as many are wrong.
-    free = fit_spots(molecules.crops, table, molecules.bead, np.linspace(-850, 850, 10), 1.5)
+    free = fit_psf(molecules.crops, table, molecules.bead, np.linspace(-850, 850, 10), 1.5)
     z_free = free.z_nm[np.arange(500), np.argmin(free.deviance, axis=1)]
     assert wrong.sum() < 0.7 * np.sum(np.abs(z_free - molecules.z_nm) > 300)
     assert 0.4 < wrong.sum() / far.sum() < 2.5
@@ -101,12 +101,12 @@ def test_probabilities_of_the_likelihoods_maxima_are_how_often_they_are_right() 
 
 def test_the_threshold_makes_the_trade_off_that_it_states() -> None:
     rng = np.random.default_rng(0)
-    mistaken = rng.beta(0.08, 4, 40000)
-    error = np.where(rng.random(40000) < mistaken, 900.0, rng.normal(0, 20, 40000))
-    measured = ambiguity(mistaken, error, np.full(40000, 30.0))
-    flagged, mistake = mistaken > measured["threshold"], np.abs(error) > 120
-    assert flagged[~mistake].mean() == pytest.approx(measured["cost"], abs=1e-9)
-    assert flagged[mistake].mean() == pytest.approx(measured["caught"], abs=1e-9)
+    p_outlier = rng.beta(0.08, 4, 40000)
+    error = np.where(rng.random(40000) < p_outlier, 900.0, rng.normal(0, 20, 40000))
+    measured = ambiguity(p_outlier, error, np.full(40000, 30.0))
+    flagged, outlier = p_outlier > measured["threshold"], np.abs(error) > 120
+    assert flagged[~outlier].mean() == pytest.approx(measured["cost"], abs=1e-9)
+    assert flagged[outlier].mean() == pytest.approx(measured["caught"], abs=1e-9)
     assert measured["cost"] <= COST_SHARE + 1e-3
     assert measured["caught"] > 0.5
     # Where mistakes stand out, little is paid for them.
@@ -132,9 +132,9 @@ def test_a_bleaching_bead_does_not_tell_its_z_by_its_brightness() -> None:
         light=light.astype(np.float32),
     )
     everyone = np.arange(len(beads))
-    truth_table = BlurSource.from_beads(beads, everyone).table
+    truth_table = BeadPsfs.from_beads(beads, everyone).table
     truth, told, untold = (
-        BlurSource.from_beads(which, everyone).table.coefficients.sum(axis=(2, 3))
+        BeadPsfs.from_beads(which, everyone).table.coefficients.sum(axis=(2, 3))
         for which in (beads, bleached, replace(bleached, light=np.ones_like(bleached.light)))
     )
     # Where the light halves over 3 um, 500 nm from focus a tenth is missing, or too much.

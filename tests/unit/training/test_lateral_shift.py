@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from easyzloc_mm.camera.response import CameraUnits
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.io.beads.dataset import BeadSet
-from easyzloc_mm.psf.bead_psf import KNOTS, PITCH_PX, BlurSource
+from easyzloc_mm.psf.bead_psf import KNOTS, PITCH_PX, BeadPsfs
 from easyzloc_mm.training.recipes.published import recorded_planes
 
 SLIDE = (1.2, -0.8)
@@ -41,12 +41,12 @@ def beads() -> BeadSet:
         region=np.arange(count),
         accepted=np.ones(count, bool),
         reason=("",) * count,
-        units=CameraUnits(baseline_adu=0, electrons_per_adu=1, read_noise_e=1),
+        response=CameraResponse(baseline_adu=0, electrons_per_adu=1, read_noise_e=1),
         pixel_size_nm=110.0,
         field_size_px=(23, 23),
         field_known=False,
         measures=pd.DataFrame({"snr": np.full(count, 50.0)}),
-        slide_px_per_um=np.tile(SLIDE, (count, 1)),
+        lateral_shift_px_per_um=np.tile(SLIDE, (count, 1)),
     )
 
 
@@ -57,7 +57,7 @@ def _centre(image: np.ndarray) -> tuple[float, float]:
 
 def _moves(beads: BeadSet) -> np.ndarray:
     """Sideways motion of the modelled blur, pixels per um along x and y."""
-    table = BlurSource.from_beads(beads, np.arange(len(beads))).table
+    table = BeadPsfs.from_beads(beads, np.arange(len(beads))).table
     image = table.coefficients.mean(axis=0)
     z_um = (table.z_start_nm + table.z_pitch_nm * np.arange(image.shape[0])) / 1000
     near = np.abs(z_um) < 0.6
@@ -70,7 +70,7 @@ def _moves(beads: BeadSet) -> np.ndarray:
 
 def test_the_blur_that_trains_the_network_stands_still(beads: BeadSet) -> None:
     assert np.abs(_moves(beads)).max() < 0.05
-    still = replace(beads, slide_px_per_um=np.zeros((len(beads), 2)))
+    still = replace(beads, lateral_shift_px_per_um=np.zeros((len(beads), 2)))
     assert np.abs(_moves(still)).min() > 0.5
 
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from easyzloc_mm.benchmarks.fixtures.embedded import EmbeddedBeads, MoleculeMaker, embedded_beads
+from easyzloc_mm.benchmarks.fixtures.embedded import EmbeddedBeads, EmitterMaker, embedded_beads
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import write_bead_set
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.model.bundle import ModelBundle
-from easyzloc_mm.model.emitter_prior import MoleculeDomain
+from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.inputs import network_input
-from easyzloc_mm.model.mixture import summarize
+from easyzloc_mm.model.mixture import posterior_of
 from easyzloc_mm.training.evaluation.evaluate import evaluate
 from easyzloc_mm.training.recipes.matched import MatchedSettings
 from easyzloc_mm.training.split import split_beads
@@ -52,7 +52,7 @@ def test_split_shares_no_region(beads: EmbeddedBeads) -> None:
 
 
 def _check_on_the_exact_optics(beads: EmbeddedBeads, model: Path) -> None:
-    maker = MoleculeMaker(load_profile("demo"), beads.true_x, beads.true_y, 600, 600.0, 2)
+    maker = EmitterMaker(load_profile("demo"), beads.true_x, beads.true_y, 600, 600.0, 2)
     molecules = maker.light((4000, 6000), (10, 30), 1)
     said = ModelBundle.load(model).predict(molecules.crops, molecules.x, molecules.y)
     error = said.z_nm - molecules.z_nm
@@ -103,8 +103,8 @@ def test_onnx_says_what_keras_says_on_real_beads(model: Path, shared_data: Path)
     bundle = ModelBundle.load(model)
     inputs = network_input(crops, place, place, bundle.field_size_px)
     expected = keras.models.load_model(model / "model.keras", compile=False).predict([*inputs], verbose=0)
-    z_keras = summarize(np.asarray(expected)).z_nm
-    z_onnx = summarize(bundle.raw_output(crops, place, place)).z_nm
+    z_keras = posterior_of(np.asarray(expected)).z_nm
+    z_onnx = posterior_of(bundle.raw_output(crops, place, place)).z_nm
     assert np.max(np.abs(z_keras - z_onnx)) < 0.1
 
 
@@ -171,9 +171,9 @@ def test_a_search_is_taken_up_where_it_stopped(beads: EmbeddedBeads, tmp_path: P
     assert result["trials"] == 2
     settings = read_settings(tmp_path / "study")
     assert asdict(settings) == result["best"]
-    domain = settings.training_domain(MoleculeDomain())
+    domain = settings.training_domain(EmitterPrior())
     assert (domain.bad_fit_share, domain.neighbour_share) == (settings.bad_fit_share, settings.neighbour_share)
     with pytest.raises(InputError, match="study of other molecules"):
-        tune(tmp_path / "beads.zarr", tmp_path / "study", trials=3, minutes=0.02, domain=MoleculeDomain((500.0, 900.0)))
+        tune(tmp_path / "beads.zarr", tmp_path / "study", trials=3, minutes=0.02, domain=EmitterPrior((500.0, 900.0)))
     with pytest.raises(InputError, match="no finished search"):
         read_settings(tmp_path)

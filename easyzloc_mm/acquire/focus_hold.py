@@ -17,7 +17,7 @@ SETTLE_FRAMES = 150
 """After a move, so many frames pass before the next: the running mean must have forgotten the old focus."""
 
 
-class FocusKeeper:
+class FocusHold:
     """Moves z back once the focus has drifted by more than `imaging.hold_focus_nm`.
 
     It sees the status in the thread that supervises the run and moves in the thread that takes frames, between two of
