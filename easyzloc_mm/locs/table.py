@@ -55,7 +55,7 @@ def in_nm(table: pd.DataFrame, pixel_size_nm: float) -> pd.DataFrame:
     for axis in "xy":
         out[f"{axis}_nm"] = trusted[axis].to_numpy(float) * pixel_size_nm
         known = f"lp{axis}" in trusted
-        out[f"s{axis}_nm"] = (
+        out[f"lp{axis}_nm"] = (
             trusted[f"lp{axis}"].to_numpy(float) * pixel_size_nm if known else np.full(len(trusted), UNKNOWN_LATERAL_NM)
         )
     if "z" in trusted:
