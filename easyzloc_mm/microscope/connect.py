@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from easyzloc_mm._extras import need
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
 from easyzloc_mm.microscope.adapter import NO_RECORDS, CoreMicroscope, made_safe
 from easyzloc_mm.microscope.deadlines import device_words, within
@@ -186,6 +187,7 @@ def _load_error(error: Exception, folder: Path, configuration: Path) -> InputErr
 
 
 def _check_test_adapters() -> None:
+    need("mm-test-adapters", extra="demo", module="mm_test_adapters")
     core, adapters = version("pymmcore"), version("mm-test-adapters")
     if core.split(".")[3] != adapters.split(".")[0]:
         raise InputError(

@@ -138,16 +138,3 @@ def posterior_of(raw: AnyFloat) -> Posterior:
     """Find the main peak of each mixture that a network put out."""
     mixture = Mixture.of_network(raw[:, : 3 * COMPONENTS])
     return Posterior(*mixture.main_mode(), mixture)
-
-
-def mixture_loss(z_um: object, raw: object) -> object:
-    """Negative log likelihood of z under the mixture, a Keras loss."""
-    from keras import ops
-
-    target = ops.reshape(z_um, (-1, 1))
-    logits = raw[:, :COMPONENTS]  # type: ignore[index]
-    centres = ops.convert_to_tensor(CENTRES_UM.astype(np.float32))
-    means = raw[:, COMPONENTS : 2 * COMPONENTS] + centres  # type: ignore[index]
-    widths = ops.softplus(raw[:, 2 * COMPONENTS : 3 * COMPONENTS]) * 0.3 + MIN_WIDTH_UM  # type: ignore[index]
-    log_density = ops.log_softmax(logits) - ops.log(widths) - 0.5 * ((target - means) / widths) ** 2
-    return -ops.mean(ops.logsumexp(log_density, axis=1))

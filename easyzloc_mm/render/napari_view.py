@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from easyzloc_mm._extras import need
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.locs.table import believed
 from easyzloc_mm.render.colormap import DEPTH, colour_table
 from easyzloc_mm.render.figures import usual_depths
 
-MISSING = "napari is not installed: pip install 'easyzloc-mm[view]', then run `easyzloc-mm view` again"
 MAX_POINTS = 1_000_000
 
 
@@ -66,10 +66,9 @@ def view_run(run: Path, **options: Any) -> dict[str, Any]:
     InputError
         napari is not installed, or there is nothing to show.
     """
-    try:
-        import napari
-    except ImportError:
-        raise InputError(MISSING) from None
+    need("napari", extra="view")
+    import napari
+
     points, layer = layer_of(run, **options)
     viewer = napari.Viewer(title="easyzloc-mm", ndisplay=3)
     viewer.add_points(points, **layer)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from easyzloc_mm._extras import need
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.render.canvas import Extent, Source, turned
 from easyzloc_mm.render.colormap import colour_table
@@ -30,6 +31,8 @@ def draw_turntable(path: Path, source: Source, style: Style, region_nm: Extent, 
     InputError
         The region holds no localisation, or MP4 is wanted and imageio-ffmpeg is missing.
     """
+    if video:
+        need("imageio-ffmpeg", extra="video", module="imageio_ffmpeg")
     left, right, top, bottom = region_nm
     parts = [
         batch[batch["x_nm"].between(left, right) & batch["y_nm"].between(top, bottom)
@@ -96,12 +99,7 @@ def _write_gif(path: Path, pictures: list[NDArray[np.uint8]]) -> None:
 
 
 def _write_mp4(path: Path, pictures: list[NDArray[np.uint8]]) -> None:
-    try:
-        import imageio_ffmpeg
-    except ImportError:
-        raise InputError(
-            "an .mp4 needs the package imageio-ffmpeg: pip install imageio-ffmpeg, or name a .gif"
-        ) from None
+    import imageio_ffmpeg
 
     height, width = pictures[0].shape[:2]
     writer = imageio_ffmpeg.write_frames(

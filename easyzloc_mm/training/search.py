@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from easyzloc_mm._extras import need
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import read_bead_set
 from easyzloc_mm.model.emitter_prior import EmitterPrior
@@ -77,6 +78,7 @@ def tune(
         The beads cannot be read, or `out` is no study of these beads and molecules.
     """
     out, domain = Path(out), domain or EmitterPrior()
+    need("optuna", extra="tune")
     subject = {"beads": read_bead_set(beads).digest(), "molecules": json.loads(json.dumps(asdict(domain)))}
     out.mkdir(parents=True, exist_ok=True)
     study = _study(out, seed, create=True)

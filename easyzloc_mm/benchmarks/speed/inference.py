@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from easyzloc_mm._extras import need
 from easyzloc_mm.model.bundle import PSF_FILE, ModelBundle
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.inputs import network_input
@@ -39,6 +39,7 @@ def bench_infer(model: Path) -> dict[str, Any]:
         ``network_spots_per_s_per_core``, ``keras_predict_spots_per_s_per_core``, ``ratio_to_keras_predict``,
         ``paper_spots_per_s_per_core``, ``ratio_to_paper``, ``max_abs_diff_nm``.
     """
+    need("threadpoolctl", extra="bench")
     import keras
 
     bundle = ModelBundle.load(model)
@@ -76,6 +77,8 @@ def bench_infer(model: Path) -> dict[str, Any]:
 
 
 def _rate(work: Callable[[slice], Any], spots: int) -> float:
+    from threadpoolctl import threadpool_limits
+
     work(slice(0, min(BLOCK, spots)))
     spent = []
     # As in the live loop's workers: threads of the linear algebra that wait for work would count as work.

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from easyzloc_mm._extras import need
 from easyzloc_mm._versions import installed
 from easyzloc_mm.errors import InputError, LocalizerError
 from easyzloc_mm.localize.config import LocalizerConfig
@@ -69,12 +70,9 @@ class ClusterWorkers:
         InputError
             Package ``distributed`` is not installed, or no scheduler is there, or its workers are of other versions.
         """
-        try:
-            from distributed import Client
-        except ImportError:
-            raise InputError(
-                '--scheduler needs the package distributed: `pip install "easyzloc-mm[cluster]"`, or leave it out'
-            ) from None
+        need("distributed", extra="cluster")
+        from distributed import Client
+
         for chatty in ("distributed", "tornado", "asyncio"):  # what goes wrong is said below, in one line
             logging.getLogger(chatty).setLevel(logging.CRITICAL)
         try:

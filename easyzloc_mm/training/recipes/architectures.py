@@ -10,7 +10,7 @@ import numpy as np
 from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.model.inputs import AUX_COLUMNS
-from easyzloc_mm.model.mixture import COMPONENTS, EMBEDDING
+from easyzloc_mm.model.mixture import CENTRES_UM, COMPONENTS, EMBEDDING, MIN_WIDTH_UM
 from easyzloc_mm.typing import F32
 
 if TYPE_CHECKING:
@@ -46,6 +46,19 @@ def mixture_network(width: int = 320, blocks: int = 3) -> keras.Model:
     embedding = layers.Dense(EMBEDDING, activation="relu")(x)
     mixture = layers.Dense(3 * COMPONENTS)(embedding)
     return keras.Model([image, aux], layers.Concatenate()([mixture, embedding]), name="matched")
+
+
+def mixture_loss(z_um: object, raw: object) -> object:
+    """Return the negative log likelihood of z (micrometres) under the mixture: a Keras loss."""
+    from keras import ops
+
+    target = ops.reshape(z_um, (-1, 1))
+    logits = raw[:, :COMPONENTS]  # type: ignore[index]
+    centres = ops.convert_to_tensor(CENTRES_UM.astype(np.float32))
+    means = raw[:, COMPONENTS : 2 * COMPONENTS] + centres  # type: ignore[index]
+    widths = ops.softplus(raw[:, 2 * COMPONENTS : 3 * COMPONENTS]) * 0.3 + MIN_WIDTH_UM  # type: ignore[index]
+    log_density = ops.log_softmax(logits) - ops.log(widths) - 0.5 * ((target - means) / widths) ** 2
+    return -ops.mean(ops.logsumexp(log_density, axis=1))
 
 
 def paper_network() -> keras.Model:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from easyzloc_mm.model.emitter_prior import EmitterPrior
-from easyzloc_mm.model.mixture import Z_UNIT_NM, mixture_loss
+from easyzloc_mm.model.mixture import Z_UNIT_NM
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.training.emitters import EmitterImages, EmitterStream, simulate_emitters
-from easyzloc_mm.training.recipes.architectures import mixture_network
+from easyzloc_mm.training.recipes.architectures import mixture_loss, mixture_network
 from easyzloc_mm.training.recipes.checkpoint import Checkpoint
 from easyzloc_mm.typing import F32, Progress
 
