@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from easyzloc_mm._models import Finite, Positive
 from easyzloc_mm.acquire.live import run_live
 from easyzloc_mm.errors import HardwareError, InputError, LocalizerError
 from easyzloc_mm.io.output import check_output, remove
 from easyzloc_mm.microscope.protocol import Microscope
-from easyzloc_mm.profile.schema import Finite, Position, Positive, Profile
+from easyzloc_mm.profile.schema import Position, Profile
 
 if TYPE_CHECKING:
     from easyzloc_mm.model.bundle import ModelBundle

@@ -52,4 +52,4 @@ def relative_light(z_nm: F32, bleaching: F64) -> F32:
         Relative change per um; NaN where it is not known.
     """
     change = np.exp(np.nan_to_num(z_nm.astype(float)) / 1000 * np.nan_to_num(bleaching)[:, None])
-    return np.clip(change, 1 / LARGEST_CHANGE, LARGEST_CHANGE).astype(np.float32)
+    return np.asarray(np.clip(change, 1 / LARGEST_CHANGE, LARGEST_CHANGE), np.float32)

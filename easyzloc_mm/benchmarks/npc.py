@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from easyzloc_mm.analysis.npc.find import Pores, find_pores
 from easyzloc_mm.analysis.npc.population import judge_pores, measure_rings, pore_data
 from easyzloc_mm.analysis.npc.published import count_by_paper
 from easyzloc_mm.benchmarks.fixtures.tables import PORE_SPACING_NM, pore_sites
+from easyzloc_mm.typing import F64
 
 CONTROLS = ("normal", "slab", "one ring")
 CONTROL_NORMAL_NM, CONTROL_SLAB_NM = 40.0, 100.0
@@ -45,12 +47,13 @@ def pore_field(
     pore, label = np.nonzero(labelled)
     count = rng.poisson(per_pore * pores / len(pore), len(pore))
     place = np.repeat(site[pore, label], count, axis=0)
-    shift = {
-        "two rings": lambda n: np.zeros(n),
-        "one ring": lambda n: np.zeros(n),
+    draw: dict[str, Callable[[int], F64]] = {
+        "two rings": np.zeros,
+        "one ring": np.zeros,
         "normal": lambda n: rng.normal(0, CONTROL_NORMAL_NM, n),
         "slab": lambda n: rng.uniform(-0.5, 0.5, n) * CONTROL_SLAB_NM,
-    }[sample](len(place))
+    }
+    shift = draw[sample](len(place))
     lpz = sigma_z_nm * rng.lognormal(0, 0.25, len(place))
     lateral = np.full(len(place), LATERAL_NM)
     noise = rng.normal(size=(len(place), 3)) * np.column_stack([lateral, lateral, lpz])

@@ -208,7 +208,7 @@ def _open_ndtiff(path: Path) -> Movie:
         return _counts(path, np.stack([np.asarray(data.read_image(**place)) for place in places[start:stop]]))
 
     pixel = 1000 * float(pixel_um) if pixel_um else None
-    return Movie((len(places), *first.shape), pixel, read, first.dtype)  # type: ignore[arg-type]
+    return Movie((len(places), *first.shape), pixel, read, first.dtype)
 
 
 def _open_ome_zarr(path: Path) -> Movie:

@@ -289,4 +289,4 @@ class ModelBundle:
         if self._whiten is None:
             return np.zeros(len(embedding))
         mean, whitening = self._whiten
-        return np.linalg.norm((embedding - mean) @ whitening, axis=1)
+        return np.asarray(np.linalg.norm((embedding - mean) @ whitening, axis=1))

@@ -181,7 +181,7 @@ class Canvas:
         scale = full or self.full_brightness()
         # A root keeps single molecules visible beside dense structures.
         gain = np.sqrt(np.minimum(brightness / max(scale, 1e-12), 1.0)) / np.maximum(brightness, 1e-12)
-        return np.clip((self.values * gain).transpose(1, 2, 0), 0, 1)
+        return np.asarray(np.clip((self.values * gain).transpose(1, 2, 0), 0, 1))
 
     def full_brightness(self) -> float:
         """Density at which a pixel is shown at full brightness."""

@@ -309,8 +309,8 @@ def depth_bar(figure: Figure, panels: Sequence[Axes], style: Style) -> None:
     bar = figure.colorbar(scale, ax=list(panels), fraction=0.025, pad=0.01, aspect=38, shrink=0.9)
     bar.set_label("z (nm)", color="white", fontsize=11)
     bar.ax.tick_params(colors="white", labelsize=10)
-    bar.outline.set_edgecolor("white")  # type: ignore[operator]
-    bar.outline.set_linewidth(0.6)  # type: ignore[operator]
+    bar.outline.set_edgecolor("white")
+    bar.outline.set_linewidth(0.6)
 
 
 def _mark(axes: Axes, window: Extent, letter: str) -> None:

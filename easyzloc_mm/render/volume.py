@@ -108,7 +108,7 @@ def _shares(part: pd.DataFrame, grid: Grid, planes: int, style: str) -> F32:
     z, spread = part["z"].to_numpy(float)[:, None], part["lpz"].to_numpy(float)[:, None]
     if style == "histogram":
         return ((z >= edges[:-1]) & (z < edges[1:])).astype(np.float32)
-    return np.diff(ndtr((edges - z) / np.maximum(spread, 1.0)), axis=1).astype(np.float32)
+    return np.asarray(np.diff(ndtr((edges - z) / np.maximum(spread, 1.0)), axis=1), np.float32)
 
 
 def write_tiff(path: Path, source: Source, grid: Grid, style: str) -> dict[str, Any]:

@@ -150,7 +150,7 @@ class VirtualCamera:
         side = 2 * np.arange(RADIUS_PX + 1) + 1
         pixels_beyond = np.maximum((side[-1] ** 2 - side**2).astype(float), 1.0)
         beyond = outside[np.clip(plane, 0, len(outside) - 1)] * points.photons[:, None] / pixels_beyond
-        return np.maximum(np.argmax(beyond <= FAINT_PHOTONS, axis=1), SMALLEST_PATCH_PX)
+        return np.asarray(np.maximum(np.argmax(beyond <= FAINT_PHOTONS, axis=1), SMALLEST_PATCH_PX))
 
     def _pool(self, background: float) -> F32:
         """Electrons of unlit pixels, shape (LEVELS, samples): background and read noise."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -134,7 +135,7 @@ def _distinct(values: F64, pixels: int) -> bool:
     """Whether the maximum stands out of the scatter between neighbouring planes, and of that of noise alone."""
     middle = float(np.median(values))
     scatter = 1.4826 * float(np.median(np.abs(np.diff(np.sort(values)[: max(3, len(values) // 2)]))))
-    return float(values.max()) - middle > DISTINCT * max(scatter, middle * NOISE_SCATTER / np.sqrt(pixels))
+    return float(values.max()) - middle > DISTINCT * max(scatter, middle * NOISE_SCATTER / math.sqrt(pixels))
 
 
 def _vertex(z_um: F64, values: F64) -> float:

@@ -64,7 +64,7 @@ def neighbours(place: F64, time: I64, reach: float, rng: np.random.Generator) ->
     return np.asarray(pairs[time[pairs[:, 0]] != time[pairs[:, 1]]])
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _vote(
     difference: F64,
     variance: F64,

@@ -175,7 +175,7 @@ def _template(radius_nm: float, pixel: float) -> F32:
     ring = np.exp(-0.5 * ((distance - radius_nm) / (TEMPLATE_WIDTH * radius_nm)) ** 2)
     ring[distance > REACH * radius_nm] = 0
     rest = (distance < EMPTY * radius_nm).astype(float)
-    return (ring / ring.sum() - rest / rest.sum()).astype(np.float32)
+    return np.asarray(ring / ring.sum() - rest / rest.sum(), np.float32)
 
 
 def centre_ring(place: F64, tree: cKDTree, start: F64, radius_nm: float) -> F64:

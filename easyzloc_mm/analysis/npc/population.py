@@ -114,7 +114,7 @@ class SharedFit:
     log_likelihood: float
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True, fastmath=True)
 def _shared_step(
     z: F64, lpz: F64, dx: F64, dy: F64, begin: I64, layers: F64, free_share: bool, spacing: float, width: float,
     nuisance: F64, sums: F64, tilt: float,

@@ -76,7 +76,7 @@ class RingFit:
         return self.log_likelihood - self.slab_log_likelihood
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True, fastmath=True)
 def _fit(
     z: F64, lpz: F64, dx: F64, dy: F64, layers: F64, free_share: bool, thickness: float, width: float, out: F64
 ) -> float:
@@ -149,7 +149,7 @@ def _fit(
     return reached
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _best(z: F64, lpz: F64, dx: F64, dy: F64, layers: F64, free_share: bool, starts: F64, out: F64) -> float:
     best = -1e300
     trial = np.empty(6)

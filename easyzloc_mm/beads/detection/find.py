@@ -207,7 +207,7 @@ def _noise_of(image: F32) -> float:
     """Noise of a pixel in the darker half of an image, from second differences along its rows."""
     curve = image[:, :-2] - 2 * image[:, 1:-1] + image[:, 2:]
     dark = image[:, 1:-1] <= np.median(image)
-    return 1.4826 * float(np.median(np.abs(curve[dark]))) / np.sqrt(6)
+    return float(1.4826 * np.median(np.abs(curve[dark])) / np.sqrt(6))
 
 
 def count_spots(image: U16) -> tuple[I64, I64]:

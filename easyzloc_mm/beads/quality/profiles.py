@@ -73,7 +73,7 @@ def fit_axial(z_nm: F64, profiles: F64, noise: F64) -> AxialFit:
 
     def curve(p: F64) -> F64:
         t = (z_nm / span - p[:, 1:2]) / np.exp(p[:, 2:3])
-        return p[:, 4:5] + p[:, 0:1] * np.exp(-t * t / 2) * (1 + erf(p[:, 3:4] * t / np.sqrt(2)))
+        return np.asarray(p[:, 4:5] + p[:, 0:1] * np.exp(-t * t / 2) * (1 + erf(p[:, 3:4] * t / np.sqrt(2))))
 
     start = np.tile([0.9, 0.0, np.log(0.3), 0.0, 0.1], (len(data), 1))
     fitted = curve(_levenberg_marquardt(curve, start, data, weight))
@@ -108,7 +108,7 @@ def fit_lateral(images: F64, noise: F64) -> LateralFit:
     def surface(p: F64) -> F64:
         u, v = axes(p)
         skew = 1 + erf((p[:, 6:7] * u + p[:, 7:8] * v) / np.sqrt(2))
-        return p[:, 8:9] + p[:, 0:1] * np.exp(-(u * u + v * v) / 2) * skew
+        return np.asarray(p[:, 8:9] + p[:, 0:1] * np.exp(-(u * u + v * v) / 2) * skew)
 
     start = np.tile([0.9, 0.0, 0.0, np.log(1.4), np.log(1.2), 0.3, 0.0, 0.0, 0.0], (len(data), 1))
     found = _levenberg_marquardt(surface, start, data, np.ones_like(data))

@@ -27,7 +27,7 @@ MIN_PLANES = 5
 class StackPixels:
     """A (z, y, x) uint16 array that is read only where it is indexed (`numpy.asarray` reads all)."""
 
-    def __init__(self, array: zarr.Array | U16, planes: int) -> None:
+    def __init__(self, array: zarr.Array[Any] | U16, planes: int) -> None:
         self._array = array
         self.shape: tuple[int, int, int] = (planes, int(array.shape[1]), int(array.shape[2]))
         self.dtype = np.dtype(np.uint16)

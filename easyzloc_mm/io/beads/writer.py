@@ -99,8 +99,8 @@ class BeadStackWriter:
 
         self._shape_yx = (int(shape_yx[0]), int(shape_yx[1]))
         self._scale = {"z": z_step_nm / 1000, "y": pixel_size_nm / 1000, "x": pixel_size_nm / 1000}
-        self._images: dict[int, zarr.Array] = {}
-        self._tables: dict[int, zarr.Array] = {}
+        self._images: dict[int, zarr.Array[Any]] = {}
+        self._tables: dict[int, zarr.Array[Any]] = {}
         self._done: dict[int, int] = {}
         self._presets: list[str] = []
         if resume and Path(path).exists():

@@ -116,7 +116,8 @@ def _picasso_info(path: Path, embedded: object) -> list[dict[str, Any]]:
     except (yaml.YAMLError, ValueError, UnicodeDecodeError) as error:
         raise InputError(f"the metadata of {path} cannot be read: {error}") from None
     # As JSON holds them: dates and the like become words.
-    return json.loads(json.dumps([d for d in documents if isinstance(d, dict)], default=str))
+    info: list[dict[str, Any]] = json.loads(json.dumps([d for d in documents if isinstance(d, dict)], default=str))
+    return info
 
 
 def _read_parquet(path: Path, pixel_size_nm: float | None) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -106,7 +106,7 @@ def read_thunderstorm(path: Path, pixel_size_nm: float | None) -> tuple[pd.DataF
     pixel = pixel_size_nm or ASSUMED_PIXEL_NM
 
     def real(name: str) -> F64:
-        return found[name].to_numpy(float)
+        return np.asarray(found[name].to_numpy(float))
 
     values: dict[str, Any] = {"frame": np.maximum(found["frame"].to_numpy(np.int64) - 1, 0).astype(np.uint32)}
     values |= {axis: real(f"{axis} [nm]") / pixel - 0.5 for axis in "xy"}

@@ -229,7 +229,7 @@ def scan(crops, tables, place, variance, expected, slack, out):  # type: ignore[
             here = curve[n + 1]
             minimum[n] = here if here <= limit and here <= curve[n] and here < curve[n + 2] else np.inf
         for m in range(out.shape[1]):
-            n = minimum.argmin()
+            n = int(minimum.argmin())
             out[i, m] = 1 + n * COARSE if minimum[n] < np.inf else np.nan
             minimum[n] = np.inf
 

@@ -96,9 +96,9 @@ def _log_factorial(k: float) -> float:
         product = 1.0
         for i in range(2, int(k) + 1):
             product *= i
-        return np.log(product)
+        return float(np.log(product))
     n = k + 1.0
-    return (n - 0.5) * np.log(n) - n + 0.9189385332046727 + 1 / (12 * n) - 1 / (360 * n**3)
+    return float((n - 0.5) * np.log(n) - n + 0.9189385332046727 + 1 / (12 * n) - 1 / (360 * n**3))
 
 
 @compiled

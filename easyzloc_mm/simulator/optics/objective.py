@@ -115,7 +115,7 @@ class OpticsModel:
         u, v = (grid.ravel() for grid in np.meshgrid(nodes, nodes))
         found = np.array([self._find_focus(a, b) for a, b in zip(u, v, strict=True)])
         basis = np.stack([u**i * v**j for i, j in FIELD_POWERS], axis=1)
-        return np.linalg.lstsq(basis, found, rcond=None)[0].T
+        return np.asarray(np.linalg.lstsq(basis, found, rcond=None)[0].T)
 
     def _find_focus(self, u: float, v: float) -> tuple[float, float, float]:
         pupil = make_pupil(self.optics, 64)
@@ -245,7 +245,8 @@ class OpticsModel:
     def _integrate(self, fine: AnyFloat) -> AnyFloat:
         height, width = fine.shape[0] // 3, fine.shape[1] // 3
         pixels = fine.reshape(height, 3, width, 3)
-        return np.einsum("aibj,i,j->ab", pixels, PIXEL_WEIGHTS, PIXEL_WEIGHTS) * self.optics.pixel_size_nm**2
+        integral = np.einsum("aibj,i,j->ab", pixels, PIXEL_WEIGHTS, PIXEL_WEIGHTS)
+        return np.asarray(integral * self.optics.pixel_size_nm**2)
 
 
 @lru_cache(maxsize=4)

@@ -132,7 +132,7 @@ def image_fields(factors: NDArray[np.complex64], x_nm: AnyFloat, y_nm: AnyFloat,
     """Fields at the image points ``(y, x)``, shape (5, len(y_nm), len(x_nm)), for one pupil factor (N, N)."""
     to_x = np.exp(1j * np.outer(pupil.k, x_nm)).astype(np.complex64)
     to_y = np.exp(1j * np.outer(y_nm, pupil.k)).astype(np.complex64)
-    return to_y @ ((pupil.fields * factors) @ to_x)
+    return np.asarray(to_y @ ((pupil.fields * factors) @ to_x))
 
 
 def intensity(fields: NDArray[np.complex64], pupil: Pupil) -> AnyFloat:

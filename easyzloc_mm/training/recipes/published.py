@@ -104,7 +104,7 @@ def fit_paper(
 def _clock(minutes: float, progress: Progress | None) -> keras.callbacks.Callback:
     import keras
 
-    class Clock(keras.callbacks.Callback):
+    class Clock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
         """Stops training when its time is up."""
 
         def __init__(self) -> None:
