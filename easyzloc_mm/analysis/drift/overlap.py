@@ -88,16 +88,16 @@ def _vote(
         index[0], index[1], index[2], index[3] = a, a + 1, b, b + 1
         share[0], share[1] = 1.0 - share_first[pair], share_first[pair]
         share[2], share[3] = share_second[pair] - 1.0, -share_second[pair]
-        residual = 0.0
+        chi_squared = 0.0
         for axis in range(axes):
             moved = 0.0
             for k in range(4):
                 moved += share[k] * path[index[k], axis]
             residual = difference[pair, axis] - moved
-            residual += residual * residual / variance[pair, axis]
-        if residual > 18.0:
+            chi_squared += residual * residual / variance[pair, axis]
+        if chi_squared > 18.0:
             continue
-        weight = np.exp(-0.5 * residual)
+        weight = np.exp(-0.5 * chi_squared)
         total += weight
         for axis in range(axes):
             scale = weight / variance[pair, axis]
