@@ -13,9 +13,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from easyzloc_mm.errors import EasyZlocError
-from easyzloc_mm.profile.schema import Profile
+from easyzloc_mm.profile.schema import Backend, Profile
 
-PACKAGES = ("easyzloc-mm", "pycromanager", "pymmcore", "mm-test-adapters", "picassosr", "keras", "tensorflow",
+PACKAGES = ("easyzloc-mm", "pycromanager", "pymmcore", "picassosr", "keras", "tensorflow",
             "onnxruntime", "numba", "numpy", "zarr")  # fmt: skip
 DISK_PROBE_BYTES = 128 * 2**20
 
@@ -46,10 +46,15 @@ def examine(profile: Profile, folder: Path | None = None, model: Path | None = N
     InputError
         `model` is not one, or of another instrument.
     """
-    return [*_software(), *_disk(profile, folder or Path.cwd()), _throughput(profile, model), *_instrument(profile)]
+    return [
+        *_software(profile),
+        *_disk(profile, folder or Path.cwd()),
+        _throughput(profile, model),
+        *_instrument(profile),
+    ]
 
 
-def _software() -> list[Finding]:
+def _software(profile: Profile) -> list[Finding]:
     supported = (3, 11) <= sys.version_info[:2] <= (3, 12)
     findings = [
         Finding(
@@ -59,11 +64,14 @@ def _software() -> list[Finding]:
         ),
         Finding("processors", "ok", f"{os.cpu_count()} logical"),
     ]
-    for name in PACKAGES:
+    remedies = dict.fromkeys(PACKAGES, "install easyzloc-mm again with pip")
+    if profile.connection.backend is Backend.EMBEDDED:
+        remedies["mm-test-adapters"] = 'pip install "easyzloc-mm[demo]"'
+    for name, remedy in remedies.items():
         try:
             findings.append(Finding(name, "ok", version(name)))
         except PackageNotFoundError:
-            findings.append(Finding(name, "fail", "not installed: install easyzloc-mm again with pip"))
+            findings.append(Finding(name, "fail", f"not installed: {remedy}"))
     return findings
 
 
