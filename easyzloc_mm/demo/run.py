@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from easyzloc_mm._extras import need
 from easyzloc_mm.io.output import check_output, remove
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.typing import Progress
@@ -50,6 +51,8 @@ def run_demo(
     def step(name: str) -> Progress:
         return lambda message, fraction: progress(f"{name}: {message}", fraction) if progress else None
 
+    # Before an output is replaced or a folder made.
+    need("mm-test-adapters", extra="demo", module="mm_test_adapters")
     out = check_output(Path(out), overwrite=overwrite)
     remove(out)
     out.mkdir()

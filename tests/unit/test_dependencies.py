@@ -124,6 +124,7 @@ def test_a_missing_package_is_one_line_that_installs_it(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("module", "arguments", "extra"),
     [
+        ("mm_test_adapters", ["demo", "--out", "OUT"], "demo"),
         ("mm_test_adapters", ["acquire-beads", "--profile", "demo", "--out", "OUT"], "demo"),
         ("optuna", ["tune", "OUT.beads", "--out", "OUT"], "tune"),
         ("threadpoolctl", ["bench", "infer", "OUT.model"], "bench"),

@@ -1,0 +1,42 @@
+"""The documents name what is there: links, rooms, commands, public names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "hardware_profiles").glob("*.md")})
+
+
+def anchors(path: Path) -> Iterator[str]:
+    for heading in re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE):
+        yield re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(path: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = (path.parent / name).resolve() if name else path
+        assert target.exists(), link
+        assert not anchor or anchor in set(anchors(target)), link
+
+
+def test_every_room_is_on_the_floor_plan() -> None:
+    rooms = {init.parent.name for init in (ROOT / "easyzloc_mm").glob("*/__init__.py")}
+    plan = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("## Rooms")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)/`", plan, re.MULTILINE)) == rooms
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").split("## Where things live")[1]
+    assert not rooms - set(re.findall(r"(\w+)/", readme))
+
+
+def test_every_decision_is_listed() -> None:
+    folder = ROOT / "docs" / "decisions"
+    listed = set(re.findall(r"\]\((\d\d\d-[\w-]+\.md)\)", (folder / "README.md").read_text(encoding="utf-8")))
+    assert listed == {path.name for path in folder.glob("[0-9]*.md")}
