@@ -25,6 +25,8 @@ GRID_STEP_NM = 0.5
 TAIL_BANDWIDTHS = 3.0
 NULL_DRAWS = 40
 """Structureless copies of every pore."""
+DENSITY_LEVELS = 1e9
+"""The density is compared in steps of its maximum over this: coarser than the processor's rounding, finer than data."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,10 @@ def kernel_density(z: F64, bandwidth_nm: float) -> tuple[F64, F64]:
 def paper_peaks(z: F64, *, bandwidth_nm: float = BANDWIDTH_NM) -> Peaks:
     """Judge one pore by the paper's rule.
 
+    Densities that differ by less than one part in `DENSITY_LEVELS` of the maximum are equal, so that no answer depends
+    on rounding: of two equally high peaks neither lies in the other's slope (both have their full prominence), of
+    peaks of equal prominence the lower depth comes first, and of a flat top the middle counts.
+
     Parameters
     ----------
     z : ndarray, shape (n,)
@@ -93,14 +99,15 @@ def paper_peaks(z: F64, *, bandwidth_nm: float = BANDWIDTH_NM) -> Peaks:
     from scipy.signal import find_peaks
 
     grid, density = kernel_density(z, bandwidth_nm)
-    found, about = find_peaks(density, prominence=MIN_PROMINENCE_PER_NM)
-    chosen = np.sort(found[np.argsort(about["prominences"])[::-1][:2]])
+    per_level = float(density.max()) / DENSITY_LEVELS
+    found, about = find_peaks(np.rint(density / per_level), prominence=MIN_PROMINENCE_PER_NM / per_level)
+    chosen = np.sort(found[np.argsort(-about["prominences"], kind="stable")[:2]])
     if len(chosen) < 2:
         return Peaks(grid, density, grid[chosen], density[chosen], None, None, None, False)
     first, second = (int(index) for index in chosen)
     dip = float(density[first : second + 1].min())
     heights = density[chosen]
-    spacing = float(grid[second] - grid[first])
+    spacing = GRID_STEP_NM * (second - first)
     return Peaks(
         grid, density, grid[chosen], heights, dip, float((heights.mean() + dip) / 2), spacing,
         SPACING_NM[0] <= spacing <= SPACING_NM[1],

@@ -95,6 +95,20 @@ def test_the_papers_rule() -> None:
     assert paper_peaks(three).peaks_nm.max() < 60
 
 
+def test_the_papers_rule_does_not_depend_on_rounding() -> None:
+    rng = np.random.default_rng(5)
+    two = np.concatenate([np.full(50, -25.0), np.full(50, 25.0)]) + np.tile(np.linspace(-5, 5, 50), 2)
+    # Equal heights beside a lesser peak, three equal ones, and a top between two points of the grid.
+    for z in (np.concatenate([two, np.full(30, 200.0)]), np.repeat([-60.0, 0.0, 60.0], 20), two + 0.25, two * 0.7):
+        exact = paper_peaks(z)
+        for _ in range(50):
+            noisy = z * (1 + 4e-16 * rng.integers(-1, 2, len(z)))
+            shuffled = paper_peaks(rng.permutation(noisy))
+            assert shuffled.peaks_nm == pytest.approx(exact.peaks_nm, abs=1e-6)
+            assert shuffled.success is exact.success
+    assert paper_peaks(np.repeat([-60.0, 0.0, 60.0], 20)).peaks_nm == pytest.approx([-60, 0]), "the lower depths first"
+
+
 def test_blobs_pass_the_papers_rule_and_the_null_says_so() -> None:
     rng = np.random.default_rng(2)
     blobs = [rng.normal(0, 60, 100) for _ in range(300)]
