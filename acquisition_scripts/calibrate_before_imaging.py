@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--profile", default="demo", help="a .toml file, or the name of a shipped profile")
     parser.add_argument("--out", type=Path, required=True, help="new folder for stacks, beads and model")
     parser.add_argument("--minutes", type=float, default=10.0, help="training time")
+    parser.add_argument("--steps", type=int, help="length of the training in steps, in place of --minutes")
     options = parser.parse_args()
 
     profile = load_profile(options.profile)
@@ -42,7 +43,7 @@ def main() -> None:
     write_bead_set(options.out / "beads.zarr", beads)
     print(f"kept {beads.accepted.sum()} of {len(beads.accepted)} beads")
 
-    trained = train(beads, options.out / "model", minutes=options.minutes, progress=say)
+    trained = train(beads, options.out / "model", minutes=options.minutes, steps=options.steps, progress=say)
     print(f"z of held-out beads is good to {trained.rmse_z_nm:.0f} nm (RMSE); model: {options.out / 'model'}")
 
 

@@ -46,6 +46,7 @@ def calibrate(
     *,
     recipe: str = "matched",
     minutes: float = 10.0,
+    steps: int | None = None,
     seed: int = 0,
     overwrite: bool = False,
     progress: Callable[[str], Progress] | None = None,
@@ -62,6 +63,8 @@ def calibrate(
         How the network is trained.
     minutes : float
         Time budget of the training.
+    steps : int, optional
+        Steps of the training in place of `minutes`.
     progress : callable, optional
         Given the name of a step, returns that step's ``(message, fraction)`` callback.
 
@@ -99,7 +102,9 @@ def calibrate(
     )
     write_bead_set(beads_path, bead_set)
     write_bead_report(bead_set, out / "beads_report")
-    training = train(bead_set, model_path, recipe=recipe, minutes=minutes, seed=seed, progress=step("training"))
+    training = train(
+        bead_set, model_path, recipe=recipe, minutes=minutes, steps=steps, seed=seed, progress=step("training")
+    )
     accuracy = evaluate(ModelBundle.load(model_path, profile), bead_set)
     return CalibrationReport(
         stacks=stacks_path,

@@ -41,6 +41,7 @@ def tune(
     *,
     trials: int = 30,
     minutes: float = 2.0,
+    steps: int | None = None,
     workers: int = 1,
     seed: int = 0,
     domain: EmitterPrior | None = None,
@@ -60,6 +61,8 @@ def tune(
         Finished or given-up ones, over all calls.
     minutes : float
         Training time of a trial.
+    steps : int, optional
+        Steps of a trial in place of `minutes`.
     workers : int
         Processes that train side by side.
     seed : int
@@ -87,11 +90,13 @@ def tune(
             raise InputError(f"{out} is a study of other {name}: choose another --out")
         study.set_user_attr(name, value)
     if workers <= 1:
-        _work(str(beads), str(out), trials, minutes, seed, domain, progress)
+        _work(str(beads), str(out), trials, (minutes, steps), seed, domain, progress)
     else:
         context = multiprocessing.get_context("spawn")
         pool = [
-            context.Process(target=_work, args=(str(beads), str(out), trials, minutes, seed + 1000 * i, domain))
+            context.Process(
+                target=_work, args=(str(beads), str(out), trials, (minutes, steps), seed + 1000 * i, domain)
+            )
             for i in range(workers)
         ]
         for process in pool:
@@ -143,7 +148,7 @@ def _work(
     beads: str,
     out: str,
     trials: int,
-    minutes: float,
+    budget: tuple[float, int | None],
     seed: int,
     domain: EmitterPrior,
     progress: Progress | None = None,
@@ -181,7 +186,8 @@ def _work(
                 progress(f"trial {trial.number + 1}: {message}", min((len(_finished(study)) + share) / trials, 1.0))
 
         fit_matched(
-            everywhere, validation, domain, minutes=minutes, seed=seed, settings=settings, progress=show, on_check=check
+            everywhere, validation, domain,
+            minutes=budget[0], steps=budget[1], seed=seed, settings=settings, progress=show, on_check=check,
         )  # fmt: skip
         return float(np.min(losses))
 

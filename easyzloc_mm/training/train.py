@@ -89,6 +89,7 @@ def train(
     *,
     recipe: str = "matched",
     minutes: float = 10.0,
+    steps: int | None = None,
     seed: int = 0,
     overwrite: bool = False,
     domain: EmitterPrior | None = None,
@@ -106,6 +107,8 @@ def train(
     recipe : {"matched", "paper"}
     minutes : float
         Time budget of the optimisation.
+    steps : int, optional
+        Steps of the optimiser in place of `minutes`: the same training on a slow machine as on a fast one.
     seed : int
         Of the split, the weights and everything drawn at random.
     domain : EmitterPrior, optional
@@ -144,15 +147,18 @@ def train(
         draft.mkdir()
         begin = time.monotonic()
         if chosen is Recipe.MATCHED:
-            identity = repr((beads.digest(), domain, settings, minutes, seed, start_from))
+            identity = repr((beads.digest(), domain, settings, minutes, steps, seed, start_from))
             checkpoint = Checkpoint(out.with_name(f".{out.name}.training.npz"), identity)
             model, calibration = _matched(
                 beads, split, train_source, draft, domain,
-                minutes=minutes, seed=seed, settings=settings, start=start, checkpoint=checkpoint, progress=progress,
+                minutes=minutes, steps=steps, seed=seed, settings=settings, start=start, checkpoint=checkpoint,
+                progress=progress,
             )  # fmt: skip
             checkpoint.discard()
         else:
-            model, calibration = _paper(beads, split, z_range, minutes, seed, progress)
+            model, calibration = _paper(
+                beads, split, z_range, minutes=minutes, steps=steps, seed=seed, progress=progress
+            )
         spent = (time.monotonic() - begin) / 60
         calibration |= {
             "schema_version": SCHEMA_VERSION,
@@ -233,11 +239,11 @@ def _matched(
 
 
 def _paper(
-    beads: BeadSet, split: Split, z_range: tuple[float, float], minutes: float, seed: int, progress: Progress | None
+    beads: BeadSet, split: Split, z_range: tuple[float, float], **options: Any
 ) -> tuple[keras.Model, dict[str, Any]]:
     from easyzloc_mm.training.recipes.published import fit_paper, recorded_planes
 
-    model = fit_paper(beads, split.train, split.validation, z_range, minutes=minutes, seed=seed, progress=progress)
+    model = fit_paper(beads, split.train, split.validation, z_range, **options)
     crops, bead, z_nm = recorded_planes(beads, split.validation, z_range)
     inputs = network_input(
         crops, beads.x[bead], beads.y[bead], beads.field_size_px,

@@ -12,6 +12,9 @@ from easyzloc_mm.typing import Progress
 
 RecipeOption = Annotated[str, typer.Option("--recipe", help="How the network is trained: matched or paper.")]
 MinutesOption = Annotated[float, typer.Option("--minutes", min=0.05, help="Time budget of the training.")]
+StepsOption = Annotated[
+    int | None, typer.Option("--steps", min=1, help="Length of the training in steps, in place of --minutes.")
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything drawn at random.")]
 LikeOption = Annotated[
     Path | None, typer.Option("--like", help="A movie whose photons and background the training shall match.")
@@ -34,6 +37,7 @@ def calibrate(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for stacks, beads, model and reports.")],
     recipe: RecipeOption = "matched",
     minutes: MinutesOption = 10.0,
+    steps: StepsOption = None,
     seed: SeedOption = 0,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
@@ -48,7 +52,9 @@ def calibrate(
         def step(name: str) -> Progress:
             return lambda message, fraction: show(f"{name}: {message}", fraction)
 
-        report = run(loaded, out, recipe=recipe, minutes=minutes, seed=seed, overwrite=overwrite, progress=step)
+        report = run(
+            loaded, out, recipe=recipe, minutes=minutes, steps=steps, seed=seed, overwrite=overwrite, progress=step
+        )
     finish(
         {
             "out": out,
@@ -226,6 +232,7 @@ def train(
     out: Annotated[Path, typer.Option("--out", "-o", help="Model bundle to write.")],
     recipe: RecipeOption = "matched",
     minutes: MinutesOption = 10.0,
+    steps: StepsOption = None,
     seed: SeedOption = 0,
     like: LikeOption = None,
     start_from: Annotated[
@@ -261,6 +268,7 @@ def train(
             out,
             recipe=recipe,
             minutes=minutes,
+            steps=steps,
             seed=seed,
             overwrite=overwrite,
             domain=domain,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from easyzloc_mm.model.mixture import Z_UNIT_NM
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.training.emitters import EmitterImages, EmitterStream, simulate_emitters
 from easyzloc_mm.training.recipes.architectures import mixture_loss, mixture_network
+from easyzloc_mm.training.recipes.budget import Budget
 from easyzloc_mm.training.recipes.checkpoint import Checkpoint
 from easyzloc_mm.typing import F32, Progress
 
@@ -73,13 +73,14 @@ def fit_matched(
     *,
     minutes: float,
     seed: int,
+    steps: int | None = None,
     settings: MatchedSettings | None = None,
     start: list[F32] | None = None,
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
     on_check: Callable[[float, float], None] | None = None,
 ) -> keras.Model:
-    """Train until the time is up; the learning rate follows the clock, so any budget ends on a settled model.
+    """Train until the budget is spent; the learning rate follows it, so that any budget ends on a settled model.
 
     Parameters
     ----------
@@ -90,7 +91,10 @@ def fit_matched(
     minutes : float
         Time budget, wall clock.
     seed : int
-        Of the weights and of every molecule. The number of steps depends on the machine, so two runs differ.
+        Of the weights and of every molecule. How many steps fit into `minutes` depends on the machine, so two runs
+        differ.
+    steps : int, optional
+        Number of steps in place of `minutes`.
     settings : MatchedSettings, optional
     start : list of ndarray, optional
         Weights of an earlier network to go on from.
@@ -114,20 +118,19 @@ def fit_matched(
     held_out = simulate_emitters(validation, domain, VALIDATION, seed + 1)
     best, best_loss = model.get_weights(), math.inf
     checks = [check for check in np.linspace(0.5, 1.0, CHECKS) if check > done]
-    budget_s = 60 * minutes
+    budget = Budget(minutes, steps)
     with EmitterStream(train, settings.training_domain(domain), BLOCK, seed + 2 + round(1e6 * done)) as stream:
         _step(model, stream.next(), 0, settings.batch)  # traces and compiles outside the budget
-        begin = time.monotonic() - done * budget_s
-        steps, spent = 1, done
-        while spent < 1.0:
+        budget.start(done)
+        while (spent := budget.spent) < 1.0:
             block = stream.next()
             for batch in range(BLOCK // settings.batch):
-                spent = (time.monotonic() - begin) / budget_s
-                if spent >= 1.0:
+                if (spent := budget.spent) >= 1.0:
                     break
                 optimizer.learning_rate.assign(highest * rate(spent))
                 _step(model, block, batch, settings.batch)
-                steps += 1
+                budget.step()
+            spent = budget.spent
             if checkpoint and spent < 1.0:
                 checkpoint.save(model, spent)
             if checks and spent >= checks[0]:
@@ -138,9 +141,9 @@ def fit_matched(
                 if on_check:
                     on_check(spent, loss)
                 if progress:
-                    progress(f"{steps} steps, validation loss {loss:.3f}", min(spent, 1.0))
+                    progress(f"{budget.steps} steps, validation loss {loss:.3f}", min(spent, 1.0))
             elif progress:
-                progress(f"{steps} steps of {settings.batch} molecules", min(spent, 1.0))
+                progress(f"{budget.steps} steps of {settings.batch} molecules", min(spent, 1.0))
     if validation_loss(model, validation, held_out) > best_loss:
         model.set_weights(best)
     return model

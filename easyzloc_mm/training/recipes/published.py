@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,7 @@ from easyzloc_mm.io.beads.dataset import BeadSet
 from easyzloc_mm.model.inputs import Normalisation, network_input
 from easyzloc_mm.model.mixture import Z_UNIT_NM
 from easyzloc_mm.training.recipes.architectures import paper_network
+from easyzloc_mm.training.recipes.budget import Budget
 from easyzloc_mm.typing import F32, F64, I64, Progress
 
 if TYPE_CHECKING:
@@ -51,9 +51,10 @@ def fit_paper(
     *,
     minutes: float,
     seed: int,
+    steps: int | None = None,
     progress: Progress | None = None,
 ) -> keras.Model:
-    """Train MobileNetV3-small on the beads as recorded; stops early, or when the time is up.
+    """Train MobileNetV3-small on the beads as recorded; stops early, or when the `minutes`, or `steps`, are spent.
 
     The training set is tripled once with Poisson noise, Poisson(image * f) / f on raw ADU, f ~ U(511.6, 1000).
     """
@@ -95,31 +96,29 @@ def fit_paper(
         callbacks=[
             keras.callbacks.ReduceLROnPlateau(monitor="val_mae", **PLATEAU),
             keras.callbacks.EarlyStopping(monitor="val_mae", patience=PATIENCE, restore_best_weights=True),
-            _clock(minutes, progress),
+            _spender(Budget(minutes, steps), progress),
         ],
     )
     return model
 
 
-def _clock(minutes: float, progress: Progress | None) -> keras.callbacks.Callback:
+def _spender(budget: Budget, progress: Progress | None) -> keras.callbacks.Callback:
     import keras
 
-    class Clock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-        """Stops training when its time is up."""
+    class Spender(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+        """Stops training when its budget is spent."""
 
-        def __init__(self) -> None:
-            super().__init__()
-            self._start = time.monotonic()
-            self._epoch = 0
+        def on_train_begin(self, logs: object = None) -> None:
+            budget.start()
 
         def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
             self._epoch = epoch
 
         def on_train_batch_end(self, batch: int, logs: object = None) -> None:
-            spent = (time.monotonic() - self._start) / (60 * minutes)
+            budget.step()
             if progress:
-                progress(f"epoch {self._epoch + 1}", min(spent, 1.0))
-            if spent >= 1.0:
+                progress(f"epoch {self._epoch + 1}", min(budget.spent, 1.0))
+            if budget.spent >= 1.0:
                 self.model.stop_training = True
 
-    return Clock()
+    return Spender()
