@@ -157,14 +157,26 @@ REAL_BACKENDS: dict[Backend, Callable[[Connection], AbstractContextManager[Any]]
 @contextmanager
 def _one_core() -> Iterator[None]:
     """Hold the only MMCore of this process; at the end unload it, so that another can be started."""
-    from mmpycorex import is_pymmcore_active, terminate_core_instances
+    from mmpycorex import is_pymmcore_active
 
     if is_pymmcore_active():
         raise InputError("a microscope is already connected in this process: leave its `with connect(...)` first")
     try:
         yield
     finally:
-        within(LOAD_S, "unloading the devices", terminate_core_instances)
+        within(LOAD_S, "unloading the devices", _unload)
+
+
+def _unload() -> None:
+    from mmpycorex import is_pymmcore_active, terminate_core_instances
+
+    core = _active_core() if is_pymmcore_active() else None
+    terminate_core_instances()
+    if core is not None:
+        # What mmpycorex and the embedded camera hang on the core are cycles through it that Python cannot collect: its
+        # image buffer and the scene would stay for good.
+        core.set_circular_buffer_memory_footprint(1)
+        vars(core).clear()
 
 
 def _active_core() -> Any:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import _thread
+import gc
 import itertools
 import threading
 import time
@@ -15,12 +16,14 @@ import numpy as np
 import pytest
 
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
+from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.microscope import adapter as core_microscope
 from easyzloc_mm.microscope import connect as backends
 from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.microscope.setup.checks import check_profile
 from easyzloc_mm.microscope.streaming import core_buffer as frame_stream
 from easyzloc_mm.profile.schema import Profile
+from tests.helpers.localize_bench import embedded_profile
 from tests.helpers.microscope_bench import HEIGHT, SAFE, WIDTH, LastState, bench_profile, running_core
 
 
@@ -54,6 +57,26 @@ def test_moves_are_measured_and_undone(profile: Profile) -> None:
         microscope.set_illumination("High")
         assert running_core().get_current_config("Light") == "High"
     assert_safe(state)
+
+
+def _cores_alive() -> int:
+    from pymmcore import CMMCore
+
+    gc.collect()
+    return sum(issubclass(type(thing), CMMCore) for thing in gc.get_objects())
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_a_closed_connection_leaves_no_core_in_memory(profile: Profile, embedded: bool) -> None:
+    """Each would keep its image buffer, half a gigabyte by default, for as long as the program lives."""
+    if embedded:
+        profile = embedded_profile(load_profile("demo"))
+    before = _cores_alive()
+    with connect(profile) as microscope:
+        assert len(list(microscope.stream(3))) == 3
+        assert _cores_alive() == before + 1
+    del microscope
+    assert _cores_alive() == before
 
 
 def test_the_shutter_is_open_exactly_while_exposing(profile: Profile) -> None:
