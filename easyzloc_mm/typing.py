@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,11 @@ Bool = NDArray[np.bool_]
 
 Progress = Callable[[str, float], None]
 """Called with what is being done, for people, and the share that is done, 0 to 1; from the caller's own thread."""
+
+IfExists = Literal["error", "overwrite"]
+"""What becomes of an output that is there already."""
+IfExistsResume = Literal["error", "overwrite", "resume"]
+"""The same, where an unfinished output can also be continued."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from easyzloc_mm.io.output import check_output, remove
 from easyzloc_mm.profile.schema import Profile
-from easyzloc_mm.typing import Progress
+from easyzloc_mm.typing import IfExists, Progress
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def calibrate(
     minutes: float = 10.0,
     steps: int | None = None,
     seed: int = 0,
-    overwrite: bool = False,
+    if_exists: IfExists = "error",
     progress: Callable[[str], Progress] | None = None,
 ) -> CalibrationReport:
     """Acquire bead stacks through the profile's plan, build the bead data set, train and evaluate a model.
@@ -88,7 +88,7 @@ def calibrate(
     def step(name: str) -> Progress | None:
         return progress(name) if progress else None
 
-    out = check_output(Path(out), overwrite=overwrite)
+    out = check_output(Path(out), if_exists=if_exists)
     remove(out)
     out.mkdir()
     stacks_path, beads_path, model_path = out / "stacks.ome.zarr", out / "beads.zarr", out / "model"

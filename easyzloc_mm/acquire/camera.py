@@ -53,7 +53,7 @@ def calibrate_on_microscope(
     from easyzloc_mm.microscope.connect import connect
 
     if dark_preset == light_preset:
-        raise InputError("--dark-preset and --light-preset are the same: name one without light and one with")
+        raise InputError("`dark_preset` and `light_preset` are the same: name one without light and one with")
     plan = [(dark_preset, exposure_ms), *((light_preset, part * exposure_ms) for part in EXPOSURE_PARTS)]
     taken: list[Series] = []
     with connect(profile) as microscope:

@@ -19,6 +19,7 @@ from easyzloc_mm.io.runs.localizations import update_run
 from easyzloc_mm.io.runs.status import write_status
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile.schema import Backend, Profile
+from easyzloc_mm.typing import IfExists
 
 if TYPE_CHECKING:
     from easyzloc_mm.localize.live.status import LiveStatus
@@ -76,7 +77,7 @@ def run_live(
     *,
     frames: int,
     keep_raw: bool = True,
-    overwrite: bool = False,
+    if_exists: IfExists = "error",
     progress: Callable[[str, float], None] | None = None,
     on_status: Callable[[LiveStatus], None] | None = None,
     stop: threading.Event | None = None,
@@ -98,7 +99,7 @@ def run_live(
         Camera frames.
     keep_raw : bool
         Store the frames too.
-    overwrite : bool
+    if_exists : {'error', 'overwrite'}
         Replace an existing run.
     progress : callable, optional
         Given (message, fraction).
@@ -119,7 +120,7 @@ def run_live(
     """
     from easyzloc_mm.localize.live.stream import localize_stream
 
-    out = check_output(Path(out), overwrite=overwrite)
+    out = check_output(Path(out), if_exists=if_exists)
     plan = profile.imaging
     if plan.start_position_um:
         profile.limits.check(x_um=plan.start_position_um[0], y_um=plan.start_position_um[1])
@@ -154,7 +155,7 @@ def run_live(
             profile=profile,
             frames=frames,
             keep_raw=keep_raw,
-            overwrite=overwrite,
+            if_exists=if_exists,
             provenance={"microscope": facts},
             progress=progress,
             on_status=told,

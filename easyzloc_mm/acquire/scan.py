@@ -6,10 +6,9 @@ import json
 import os
 import time
 import tomllib
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -19,6 +18,7 @@ from easyzloc_mm.errors import HardwareError, InputError, LocalizerError
 from easyzloc_mm.io.output import check_output, remove
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile.schema import Position, Profile
+from easyzloc_mm.typing import Progress
 
 if TYPE_CHECKING:
     from easyzloc_mm.model.bundle import ModelBundle
@@ -156,7 +156,8 @@ class Ledger:
             for key, value in identity.items():
                 if self._data.get(key) != value:
                     raise InputError(
-                        f"{self._path} belongs to another {key}: choose another --out, or add --overwrite to start anew"
+                        f"{self._path} belongs to another {key}: choose another `out`, or "
+                        "`if_exists='overwrite'` to start anew"
                     )
         else:
             self._data = {**identity, "fields": {}}
@@ -167,7 +168,7 @@ class Ledger:
             data = json.loads(self._path.read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise InputError(
-                f"{self._path} cannot be read ({error}): repair it, or add --overwrite to start anew"
+                f"{self._path} cannot be read ({error}): repair it, or `if_exists='overwrite'` to start anew"
             ) from None
         return data if isinstance(data, dict) else {}
 
@@ -197,8 +198,8 @@ def run_scan(
     out_dir: Path,
     *,
     keep_raw: bool = True,
-    overwrite: bool = False,
-    progress: Callable[[str, float], None] | None = None,
+    if_exists: Literal["resume", "overwrite"] = "resume",
+    progress: Progress | None = None,
 ) -> ScanReport:
     """Run a live 3D run at every place of `plan`: one store per field, and a ledger.
 
@@ -224,10 +225,10 @@ def run_scan(
     out_dir = Path(out_dir)
     # Never clear away a folder that no scan has written, not even when asked to overwrite.
     if out_dir.exists() and not (out_dir / LEDGER).exists():
-        raise InputError(f"{out_dir} exists and is no scan: choose another --out")
-    if overwrite:
+        raise InputError(f"{out_dir} exists and is no scan: choose another `out`")
+    if if_exists == "overwrite":
         remove(out_dir)
-    check_output(out_dir, overwrite=True).mkdir(exist_ok=True)
+    check_output(out_dir, if_exists="overwrite").mkdir(exist_ok=True)
     ledger = Ledger(out_dir, plan, bundle.digest())
     todo = [place for place in places if ledger.status(place.name) != "done"]
     totals = {"frames": 0, "frames_lost": 0, "localizations": 0}

@@ -20,7 +20,7 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.output import check_output, whole_or_nothing
 from easyzloc_mm.locs.table import frames_of, in_nm, load
 from easyzloc_mm.report.figures import picture
-from easyzloc_mm.typing import F64, I64, Bool
+from easyzloc_mm.typing import F64, I64, Bool, IfExists
 
 MIN_ROWS = 1000
 FRC_EDGE_NM, FRC_MAX_PX, FRC_WINDOWS = 10_000.0, 2048, 6
@@ -204,7 +204,7 @@ def resolution_run(
     *,
     where: str | None = None,
     pixel_size_nm: float | None = None,
-    overwrite: bool = False,
+    if_exists: IfExists = "error",
 ) -> dict[str, Any]:
     """Tell how fine a table resolves; `out` (.png) shows the curves and distributions.
 
@@ -221,7 +221,7 @@ def resolution_run(
         The table has too few localisations.
     """
     if out is not None:
-        out = check_output(Path(out), overwrite=overwrite)
+        out = check_output(Path(out), if_exists=if_exists)
         if out.suffix.lower() != ".png":
             raise InputError(f"{out}: name the figure .png")
     table, facts = load(run, where=where, pixel_size_nm=pixel_size_nm)
@@ -232,7 +232,7 @@ def resolution_run(
     result, curves = measure(kept, frames)
     result = {"localizations": len(kept), "nena_xy_nm": _picasso_nena(table, facts, frames), **result}
     if out is not None:
-        with whole_or_nothing(out, overwrite=overwrite) as draft:
+        with whole_or_nothing(out, if_exists=if_exists) as draft:
             draw_resolution(draft, kept, result, curves)
         result["out"] = out
     return result

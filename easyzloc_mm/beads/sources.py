@@ -45,9 +45,9 @@ def beads_from_sources(
     """
     if rois:
         if len(sources) != 1:
-            raise InputError("--rois takes one file of ROI stacks (n,z,y,x): give one source")
+            raise InputError("`rois` takes one file of ROI stacks (n,z,y,x): give one source")
         if pixel_size_nm is None or z_step_nm is None:
-            raise InputError("ready-cut ROIs do not say their sampling: give --pixel-size-nm and --z-step-nm")
+            raise InputError("ready-cut ROIs do not say their sampling: give `pixel_size_nm` and `z_step_nm`")
         cut = read_roi_stacks(sources[0])
         response = _response(None, cut, baseline_adu, electrons_per_adu)
         name = Path(sources[0]).name
@@ -59,7 +59,7 @@ def beads_from_sources(
     ]
     sizes = {stack.pixel_size_nm for stack in stacks}
     if len(sizes) > 1:
-        raise InputError(f"the sources have different pixel sizes ({sorted(sizes)} nm): give --pixel-size-nm")
+        raise InputError(f"the sources have different pixel sizes ({sorted(sizes)} nm): give `pixel_size_nm`")
     known = _same_response(stacks)
     sample = np.empty((0, 3, 1, 1), np.uint16) if known else _sample(stacks[0])
     response = _response(known, sample, baseline_adu, electrons_per_adu)
@@ -100,7 +100,7 @@ def _response(
         warnings.warn(
             f"camera units are GUESSED from the beads (baseline {response.baseline_adu:.0f} ADU, "
             f"{response.electrons_per_adu:.2f} electrons per ADU): photons and z uncertainties depend on them; measure "
-            "them with `easyzloc-mm camera-calibrate` and give --baseline-adu and --electrons-per-adu",
+            "them with `easyzloc-mm camera-calibrate` and give `baseline_adu` and `electrons_per_adu`",
             EasyZlocWarning,
             stacklevel=3,
         )

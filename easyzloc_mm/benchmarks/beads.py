@@ -155,4 +155,4 @@ def build(stacks: Path, out: Path, rules: str) -> None:
     from easyzloc_mm.beads.sources import beads_from_sources
     from easyzloc_mm.io.beads.dataset import write_bead_set
 
-    write_bead_set(out, beads_from_sources([stacks], rules=Rules(rules)), overwrite=True)
+    write_bead_set(out, beads_from_sources([stacks], rules=Rules(rules)), if_exists="overwrite")

@@ -58,7 +58,7 @@ class PixelResponse:
             raise InputError(
                 f"the camera map has {self.shape[1]} x {self.shape[0]} px, but the frames cover columns {left} to "
                 f"{right - 1} and rows {top} to {bottom - 1} of the sensor: measure the map with the same camera ROI "
-                "(`camera-calibrate`), or give the ROI's first pixel as --origin-px"
+                "(`camera-calibrate`), or give the ROI's first pixel as `origin_px`"
             )
         return PixelResponse(**{name: getattr(self, name)[top:bottom, left:right].copy() for name in MAPS})
 

@@ -6,6 +6,7 @@ import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 from types import FrameType
 
 import typer
@@ -13,6 +14,7 @@ import typer.exceptions
 
 from easyzloc_mm import __version__
 from easyzloc_mm.cli.commands import analysis, bench, calibration, demo, imaging, instrument, monitor, simulate
+from easyzloc_mm.cli.flags import in_flags
 from easyzloc_mm.errors import EasyZlocError, EasyZlocWarning
 
 INTERRUPTED = 130
@@ -45,9 +47,14 @@ def _raise_interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _say_warning(message: Warning | str, category: type[Warning], *_args: object, **_kwargs: object) -> None:
-    if issubclass(category, EasyZlocWarning):
-        print(f"warning: {message}", file=sys.stderr, flush=True)
+def _warnings_in_flags(arguments: list[str]) -> Callable[..., None]:
+    """Return the `warnings.showwarning` of a command: our own warnings on one line, none of other libraries."""
+
+    def show(message: Warning | str, category: type[Warning], *_args: object, **_kwargs: object) -> None:
+        if issubclass(category, EasyZlocWarning):
+            print(f"warning: {in_flags(str(message), app, arguments)}", file=sys.stderr, flush=True)
+
+    return show
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -63,11 +70,11 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _raise_interrupt)
     if not debug:
-        warnings.showwarning = _say_warning
+        warnings.showwarning = _warnings_in_flags(arguments)
     try:
         outcome = app(args=arguments, prog_name="easyzloc-mm", standalone_mode=False)
     except EasyZlocError as error:
-        return _failed(str(error), error.exit_code, debug)
+        return _failed(in_flags(str(error), app, arguments), error.exit_code, debug)
     except typer.exceptions.TyperException as error:
         return _failed(error.format_message(), 2, debug)
     except (KeyboardInterrupt, typer.Abort):

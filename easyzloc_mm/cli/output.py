@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
-from easyzloc_mm.typing import Progress
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.typing import IfExists, IfExistsResume, Progress
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 OverwriteFlag = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
@@ -22,6 +23,18 @@ ProfileOption = Annotated[
 ]
 
 PLAIN_INTERVAL_S = 5.0
+
+
+def existing(overwrite: bool) -> IfExists:
+    """`if_exists` of the library, from the flag."""
+    return "overwrite" if overwrite else "error"
+
+
+def existing_or_resume(overwrite: bool, resume: bool) -> IfExistsResume:
+    """`if_exists` of the library, from two flags that exclude each other."""
+    if overwrite and resume:
+        raise InputError("`overwrite` and `resume` exclude each other: give one of them")
+    return "resume" if resume else existing(overwrite)
 
 
 @contextmanager

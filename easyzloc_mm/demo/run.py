@@ -9,7 +9,7 @@ from typing import Any
 from easyzloc_mm._extras import need
 from easyzloc_mm.io.output import check_output, remove
 from easyzloc_mm.io.profiles import load_profile
-from easyzloc_mm.typing import Progress
+from easyzloc_mm.typing import IfExists, Progress
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ QUICK = DemoScale(bead_fovs=3, bead_z_step_nm=50.0, training_minutes=1.0, frames
 
 
 def run_demo(
-    out: Path, scale: DemoScale, *, overwrite: bool = False, progress: Progress | None = None
+    out: Path, scale: DemoScale, *, if_exists: IfExists = "error", progress: Progress | None = None
 ) -> dict[str, Any]:
     """Walk the whole way and return the figures (keys: DESIGN, section 5).
 
@@ -53,7 +53,7 @@ def run_demo(
 
     # Before an output is replaced or a folder made.
     need("mm-test-adapters", extra="demo", module="mm_test_adapters")
-    out = check_output(Path(out), overwrite=overwrite)
+    out = check_output(Path(out), if_exists=if_exists)
     remove(out)
     out.mkdir()
     profile = load_profile("demo").replace(

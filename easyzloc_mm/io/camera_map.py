@@ -13,6 +13,7 @@ from easyzloc_mm.camera.response import MAPS, PixelResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.profile.schema import Camera
+from easyzloc_mm.typing import IfExists
 
 KIND = "camera map"
 SCHEMA_VERSION = 1
@@ -21,7 +22,7 @@ ALIKE = 1.25
 
 
 def write_camera_map(
-    path: Path, maps: PixelResponse, facts: Mapping[str, Any] | None = None, *, overwrite: bool = False
+    path: Path, maps: PixelResponse, facts: Mapping[str, Any] | None = None, *, if_exists: IfExists = "error"
 ) -> None:
     """Write maps (Zarr v3, an array each of `MAPS`), with `facts` as attributes.
 
@@ -32,7 +33,7 @@ def write_camera_map(
     """
     import zarr
 
-    with whole_or_nothing(Path(path), overwrite=overwrite) as draft:
+    with whole_or_nothing(Path(path), if_exists=if_exists) as draft:
         attributes = {"kind": KIND, "schema_version": SCHEMA_VERSION, **(facts or {})}
         root = zarr.create_group(draft, attributes={"easyzloc": attributes})
         for name in MAPS:
@@ -60,7 +61,7 @@ def read_camera_map(path: Path) -> PixelResponse:
             raise ValueError(f"it is a {facts['kind']} of schema version {facts['schema_version']}")
         maps = {name: np.asarray(root[name][...], np.float32) for name in MAPS}
     except (KeyError, TypeError, ValueError, OSError) as error:
-        raise InputError(f"{path} is no camera map ({error}): give the --out of `camera-calibrate`") from None
+        raise InputError(f"{path} is no camera map ({error}): give the `out` of `camera-calibrate`") from None
     sound = len({values.shape for values in maps.values()}) == 1 and maps["baseline_adu"].ndim == 2
     if not sound or not all(np.isfinite(values).all() for values in maps.values()):
         raise InputError(f"camera map {path} has unlike sizes or values that are no numbers: measure it again")

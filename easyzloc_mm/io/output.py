@@ -9,21 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.typing import IfExists, IfExistsResume
 
 
-def check_output(path: Path, *, overwrite: bool) -> Path:
+def check_output(path: Path, *, if_exists: IfExistsResume) -> Path:
     """Refuse an existing output, or one whose folder does not exist, before any work is done.
 
     Raises
     ------
     InputError
-        `path` exists and `overwrite` is false, or its parent folder is missing.
+        `path` exists and `if_exists` is 'error', or its parent folder is missing.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} already exists: choose another --out, or add --overwrite")
+    if path.exists() and if_exists == "error":
+        raise InputError(f"{path} already exists: choose another `out`, or `if_exists='overwrite'`")
     if not path.absolute().parent.is_dir():
-        raise InputError(f"the folder {path.absolute().parent} does not exist: create it, or choose another --out")
+        raise InputError(f"the folder {path.absolute().parent} does not exist: create it, or choose another `out`")
     return path
 
 
@@ -36,13 +37,13 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
-def whole_or_nothing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def whole_or_nothing(path: Path, *, if_exists: IfExists = "error") -> Iterator[Path]:
     """Give a hidden sibling to write to; it takes the place of `path` on success and is removed on any error.
 
     For results that are computed. Streams (live runs, bead stacks) are written in place instead, since what was
     acquired must stay readable after a crash.
     """
-    path = check_output(path, overwrite=overwrite)
+    path = check_output(path, if_exists=if_exists)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         yield draft
@@ -52,8 +53,8 @@ def whole_or_nothing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         remove(draft)
 
 
-def claim_stream(path: Path, *, overwrite: bool = False) -> Path:
+def claim_stream(path: Path, *, if_exists: IfExistsResume = "error") -> Path:
     """Clear the way for a stream that is written in place, so that what was acquired survives a crash."""
-    path = check_output(path, overwrite=overwrite)
+    path = check_output(path, if_exists=if_exists)
     remove(path)
     return path

@@ -20,7 +20,7 @@ from easyzloc_mm.localize.movie import check_map, pixel_size
 from easyzloc_mm.localize.pipeline import Localizer, run_attributes
 from easyzloc_mm.model.bundle import ModelBundle
 from easyzloc_mm.profile.schema import LocalizeSettings
-from easyzloc_mm.typing import Progress
+from easyzloc_mm.typing import IfExists, Progress
 
 BLOCK_FRAMES = 16
 
@@ -50,7 +50,7 @@ def assign_z(
     origin_px: tuple[int, int] = (0, 0),
     camera_map: Path | None = None,
     settings: LocalizeSettings | None = None,
-    overwrite: bool = False,
+    if_exists: IfExists = "error",
     progress: Progress | None = None,
 ) -> AssignReport:
     """Give every row of a 2D table its z, lpz and z_flag; rows keep their order.
@@ -85,7 +85,7 @@ def assign_z(
     frames, height, width = opened.shape
     _check(rows["frame"].to_numpy() < frames, table, f"lies beyond the {frames} frames of {movie}")
     inside = rows["x"].between(-0.5, width - 0.5) & rows["y"].between(-0.5, height - 0.5)
-    _check(inside.to_numpy(), table, f"lies outside the {width} x {height} px of {movie}: correct --pixel-size-nm")
+    _check(inside.to_numpy(), table, f"lies outside the {width} x {height} px of {movie}: correct `pixel_size_nm`")
     how = LocalizerConfig(bundle.path, response, settings or LocalizeSettings(), origin_px, camera_map)
     check_map(how, opened)
     localizer = Localizer(how)
@@ -109,7 +109,7 @@ def assign_z(
     facts = {"movie": Path(movie).name, "table": Path(table).name}
     attributes = run_attributes(bundle, how, (height, width), pixel, facts)
     del attributes["localize"]  # how spots were found and fitted is the other program's knowledge
-    with whole_or_nothing(out, overwrite=overwrite) as draft, LocalizationWriter(draft, attributes) as writer:
+    with whole_or_nothing(out, if_exists=if_exists) as draft, LocalizationWriter(draft, attributes) as writer:
         writer.append(rows.assign(**columns), frames_done=frames)
         writer.update_attributes(
             complete=True,

@@ -27,7 +27,7 @@ from easyzloc_mm.localize.workers.local import Workers
 from easyzloc_mm.localize.workers.messages import Block
 from easyzloc_mm.model.bundle import PIXEL_SIZE_TOLERANCE, ModelBundle
 from easyzloc_mm.profile.schema import LocalizeSettings
-from easyzloc_mm.typing import I64, Progress
+from easyzloc_mm.typing import I64, IfExistsResume, Progress
 
 if TYPE_CHECKING:
     from easyzloc_mm.localize.workers.dask import ClusterWorkers
@@ -52,13 +52,12 @@ def localize_movie(
     workers: int | None = None,
     scheduler: str | None = None,
     follow_s: float | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
+    if_exists: IfExistsResume = "error",
     progress: Progress | None = None,
 ) -> LocalizeReport:
     """Localise a movie in 3D into ``RUN.zarr``.
 
-    The run grows in place and can be gone on with (`resume`) after whatever cut it off; until it is whole its attribute
+    The run grows in place and can be resumed after whatever cut it off; until it is whole its attribute
     ``complete`` is false.
 
     Parameters
@@ -80,9 +79,9 @@ def localize_movie(
         Address of a dask.distributed scheduler, whose workers localise instead.
     follow_s : float, optional
         The movie is still being written: wait for more until it has not grown for so long.
-    resume : bool
-        Go on with `out` where it was cut off, with the units and settings that it was begun with. `out` may be the very
-        run that `movie` is: a live run that was killed.
+    if_exists : {'error', 'overwrite', 'resume'}
+        'resume' continues `out` where it was cut off, with the response and settings that it was begun with. `out` may
+        be the very run that `movie` is: a live run that was killed.
 
     Raises
     ------
@@ -93,17 +92,18 @@ def localize_movie(
         Localisation failed; what was localised is kept.
     """
     movie, out = Path(movie), Path(out)
-    if overwrite and out.exists() and out.resolve() == movie.resolve():
-        raise InputError(f"{out} holds the movie itself: choose another --out, or --resume without --overwrite")
+    resume = if_exists == "resume"
+    if if_exists == "overwrite" and out.exists() and out.resolve() == movie.resolve():
+        raise InputError(f"{out} holds the movie itself: choose another `out`, or `if_exists='resume'`")
     begun = out if resume and (out / GROUP / "zarr.json").is_file() else None
-    if not resume:
-        if not overwrite and (out / GROUP / "zarr.json").is_file():
-            raise InputError(f"{out} already exists: --resume goes on with it; or choose another --out, or --overwrite")
-        check_output(out, overwrite=overwrite)
-    elif begun is None:
-        check_output(out, overwrite=True)
-        if out.exists() and not holds_frames(out):
-            raise InputError(f"{out} is no run that could be gone on with: leave out --resume")
+    if if_exists == "error" and (out / GROUP / "zarr.json").is_file():
+        raise InputError(
+            f"{out} already exists: `if_exists='resume'` continues it; or choose another `out`, "
+            "or `if_exists='overwrite'`"
+        )
+    check_output(out, if_exists=if_exists)
+    if resume and begun is None and out.exists() and not holds_frames(out):
+        raise InputError(f"{out} is no run that could be resumed: leave out `if_exists='resume'`")
     opened = _open(movie, follow_s)
     pixel = pixel_size(opened, movie, bundle, pixel_size_nm)
     how = LocalizerConfig(bundle.path, response, settings or LocalizeSettings(), origin_px, camera_map)
@@ -116,7 +116,7 @@ def localize_movie(
         if begun is not None:
             table = LocalizationWriter.resume(begun)
         else:
-            table = LocalizationWriter(out if resume else claim_stream(out, overwrite=overwrite), attributes)
+            table = LocalizationWriter(out if resume else claim_stream(out, if_exists=if_exists), attributes)
         report = _Job(movie, opened, table, pool, follow_s, progress).go()
     if report.fits_rejected > report.localizations:
         warnings.warn(
@@ -145,7 +145,9 @@ def _as_begun(out: Path, movie: Path, bundle: ModelBundle, camera_map: Path | No
         ("movie", facts.get("movie", out.name), movie.name),
     ):
         if old != new:
-            raise InputError(f"{out} was begun with another {name} ({old}): give that one, or leave out --resume")
+            raise InputError(
+                f"{out} was begun with another {name} ({old}): give that one, or leave out `if_exists='resume'`"
+            )
     left, top = facts["origin_px"]
     return LocalizerConfig(
         bundle.path,
@@ -174,7 +176,7 @@ def pixel_size(opened: Movie, movie: Path, bundle: ModelBundle, given_nm: float 
     if abs(pixel - bundle.pixel_size_nm) > PIXEL_SIZE_TOLERANCE * bundle.pixel_size_nm:
         raise InputError(
             f"movie {movie} has {pixel:g} nm per pixel, but model {bundle.path} was trained at "
-            f"{bundle.pixel_size_nm:g}: use a model of the same microscope, or correct --pixel-size-nm"
+            f"{bundle.pixel_size_nm:g}: use a model of the same microscope, or correct `pixel_size_nm`"
         )
     return pixel
 

@@ -45,7 +45,7 @@ def emitter_prior(movie: Path, response: CameraResponse) -> EmitterPrior:
     """
     frames, table = _some_molecules(movie, response)
     if len(table) < MIN_SPOTS:
-        raise InputError(f"--like {movie}: only {len(table)} molecules in {len(frames)} frames; {MIN_SPOTS} are needed")
+        raise InputError(f"`like` {movie}: only {len(table)} molecules in {len(frames)} frames; {MIN_SPOTS} are needed")
     default = EmitterPrior()
     ranges = {}
     for name, column in (("photons", "photons"), ("background", "bg")):

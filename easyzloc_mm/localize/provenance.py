@@ -30,13 +30,13 @@ def map_of_run(run: Path, facts: Mapping[str, Any], given: Path | None = None) -
     was = facts.get("camera_map")
     if was is None:
         if given is not None:
-            raise InputError(f"{run} was begun without a camera map: leave out --camera-map, or --resume")
+            raise InputError(f"{run} was begun without a camera map: leave out `camera_map`, or `if_exists='resume'`")
         return None
     path = given or Path(was["path"])
     if not path.exists():
-        raise InputError(f"camera map {path}, with which {run} was made, is gone: say with --camera-map where it is")
+        raise InputError(f"camera map {path}, with which {run} was made, is gone: say with `camera_map` where it is")
     if read_camera_map(path).digest() != was["digest"]:
-        raise InputError(f"{path} is not the camera map that {run} was made with: give that one as --camera-map")
+        raise InputError(f"{path} is not the camera map that {run} was made with: give that one as `camera_map`")
     return path
 
 

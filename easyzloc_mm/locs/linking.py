@@ -13,7 +13,7 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.output import check_output
 from easyzloc_mm.io.tables.exports import export_table, format_of
 from easyzloc_mm.locs.table import load
-from easyzloc_mm.typing import F64
+from easyzloc_mm.typing import F64, IfExists
 
 SUMMED = ("photons", "bg")
 WEIGHTED = {"x": "lpx", "y": "lpy", "z": "lpz"}
@@ -97,7 +97,7 @@ def link_run(
     max_dark_frames: int = 1,
     where: str | None = None,
     pixel_size_nm: float | None = None,
-    overwrite: bool = False,
+    if_exists: IfExists = "error",
 ) -> dict[str, Any]:
     """Write a table in which every row is one on-time of a molecule; the ending of `out` names the format.
 
@@ -111,7 +111,7 @@ def link_run(
     dict
         ``rows_in``, ``rows``, ``max_distance_nm``, ``mean_frames``.
     """
-    out = check_output(Path(out), overwrite=overwrite)
+    out = check_output(Path(out), if_exists=if_exists)
     file_format = format_of(out)
     table, facts = load(run, where=where, pixel_size_nm=pixel_size_nm)
     missing = [name for name in ("lpx", "lpy") if name not in table]
@@ -121,10 +121,10 @@ def link_run(
     usual = 3 * np.sqrt(2) * float(table[["lpx", "lpy"]].median().mean()) * pixel if len(table) else 1.0
     distance = usual if max_distance_nm is None else max_distance_nm
     if not distance > 0 or max_dark_frames < 0:
-        raise InputError("--max-distance-nm must be above 0, and --max-dark-frames not below")
+        raise InputError("`max_distance_nm` must be above 0, and `max_dark_frames` not below")
     linked = link(table, distance / pixel, max_dark_frames)
     export_table(out, file_format, linked, {**facts, "linked": {"nm": distance, "dark_frames": max_dark_frames}},
-                 overwrite=overwrite)  # fmt: skip
+                 if_exists=if_exists)  # fmt: skip
     return {
         "rows_in": len(table),
         "rows": len(linked),

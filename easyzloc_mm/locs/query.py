@@ -45,18 +45,18 @@ def select(table: pd.DataFrame, condition: str | None) -> pd.DataFrame:
     if condition is None:
         return table
     if len(condition) > LONGEST:
-        raise InputError(f"--where: a condition has at most {LONGEST} characters")
+        raise InputError(f"`where`: a condition has at most {LONGEST} characters")
     try:
         tree = ast.parse(condition.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise InputError(f"--where '{condition}': not a condition ({getattr(error, 'msg', error)})") from None
+        raise InputError(f"`where` '{condition}': not a condition ({getattr(error, 'msg', error)})") from None
     try:
         with np.errstate(all="ignore"):
             kept = _value(tree, table, condition)
     except (TypeError, OverflowError, RecursionError) as error:
-        raise InputError(f"--where '{condition}': cannot be worked out ({error})") from None
+        raise InputError(f"`where` '{condition}': cannot be worked out ({error})") from None
     if not isinstance(kept, np.ndarray) or kept.dtype != bool:
-        raise InputError(f"--where '{condition}': compare a column with something, as in \"lpz < 40 and z_flag == 0\"")
+        raise InputError(f"`where` '{condition}': compare a column with something, as in \"lpz < 40 and z_flag == 0\"")
     return table[kept].reset_index(drop=True)
 
 
@@ -72,7 +72,7 @@ def _value(node: ast.expr, table: pd.DataFrame, condition: str) -> Any:
             # Unsigned columns would turn around at 0 when something is subtracted from them.
             return column.astype(float) if column.dtype != bool else column
         case ast.Name(id=name):
-            raise InputError(f"--where '{condition}': no column '{name}'; the table has {', '.join(table.columns)}")
+            raise InputError(f"`where` '{condition}': no column '{name}'; the table has {', '.join(table.columns)}")
         case ast.BoolOp(op=op, values=parts):
             return _joined(ast.BitAnd() if isinstance(op, ast.And) else ast.BitOr(), [value(p) for p in parts])
         case ast.BinOp(left=left, op=op, right=right) if type(op) in LOGIC:
@@ -92,7 +92,7 @@ def _value(node: ast.expr, table: pd.DataFrame, condition: str) -> Any:
             )
         case ast.Call(func=ast.Name(id=name), args=[part], keywords=[]) if name in FUNCTIONS:
             return FUNCTIONS[name](_number(value(part)))
-    raise InputError(f"--where '{condition}': '{ast.unparse(node)}' is not allowed in a condition")
+    raise InputError(f"`where` '{condition}': '{ast.unparse(node)}' is not allowed in a condition")
 
 
 def _joined(op: ast.operator, parts: list[Any]) -> Bool:

@@ -13,6 +13,7 @@ from easyzloc_mm.io.output import check_output
 from easyzloc_mm.io.tables.exports import export_table
 from easyzloc_mm.io.tables.imports import read_table
 from easyzloc_mm.locs.query import select
+from easyzloc_mm.typing import IfExists
 
 UNKNOWN_LATERAL_NM = 15.0
 UNKNOWN_LPZ_TIMES = 2.5
@@ -34,7 +35,7 @@ def load(
     if where is not None:
         facts = {**facts, "where": where}
         if chosen.empty and len(table):
-            raise InputError(f'--where "{where}" leaves none of the {len(table)} localisations of {path}')
+            raise InputError(f'`where` "{where}" leaves none of the {len(table)} localisations of {path}')
     return chosen, facts
 
 
@@ -91,10 +92,10 @@ def export_run(
     *,
     where: str | None = None,
     pixel_size_nm: float | None = None,
-    overwrite: bool = False,
+    if_exists: IfExists = "error",
 ) -> dict[str, Any]:
     """Write a table for another program (`store.exports`): ``rows`` written of ``rows_in_run`` (chosen by `where`)."""
-    out = check_output(Path(out), overwrite=overwrite)
+    out = check_output(Path(out), if_exists=if_exists)
     table, facts = load(run, where=where, pixel_size_nm=pixel_size_nm)
-    rows = export_table(out, file_format, table, facts, overwrite=overwrite)
+    rows = export_table(out, file_format, table, facts, if_exists=if_exists)
     return {"rows": rows, "rows_in_run": len(table)}

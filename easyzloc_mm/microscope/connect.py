@@ -55,7 +55,7 @@ def connect(profile: Profile) -> Iterator[Microscope]:
 def open_core(connection: Connection) -> Iterator[Any]:
     """Give the bare MMCore of a real microscope, for this room's eyes only: nothing is checked, nothing restored."""
     if connection.backend is Backend.EMBEDDED:
-        raise InputError("the embedded microscope has its profile already: use --profile demo")
+        raise InputError("the embedded microscope has its profile already: use `profile` demo")
     with REAL_BACKENDS[connection.backend](connection) as core:
         yield core
 

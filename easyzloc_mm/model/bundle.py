@@ -112,7 +112,7 @@ class ModelBundle:
 
         path = Path(path)
         if not (path / "calibration.json").is_file() or not (path / "model.onnx").is_file():
-            raise InputError(f"{path} is no model bundle (model.onnx, calibration.json): give the --out of `train`")
+            raise InputError(f"{path} is no model bundle (model.onnx, calibration.json): give the `out` of `train`")
         try:
             calibration = json.loads((path / "calibration.json").read_text(encoding="utf-8"))
             version = calibration["schema_version"]

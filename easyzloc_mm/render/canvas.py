@@ -129,7 +129,7 @@ class Canvas:
         colours: str = DEPTH,
     ) -> None:
         if style not in STYLES:
-            raise InputError(f"--style {style} is unknown: use {', '.join(STYLES)}")
+            raise InputError(f"`style` {style} is unknown: use {', '.join(STYLES)}")
         self.look, self.extent_nm, self.pixel_nm = look, extent_nm, pixel_nm
         self.style, self.z_range_nm = style, z_range_nm
         left, right, top, bottom = extent_nm

@@ -76,5 +76,5 @@ def colour_table(name: str = DEPTH) -> F64:
     import matplotlib
 
     if name not in matplotlib.colormaps:
-        raise InputError(f"--colours {name} is unknown: use {DEPTH}, or a map of matplotlib such as viridis or cividis")
+        raise InputError(f"`colours` {name} is unknown: use {DEPTH}, or a map of matplotlib such as viridis or cividis")
     return np.asarray(matplotlib.colormaps[name](np.linspace(0, 1, LEVELS))[:, :3])

@@ -131,8 +131,8 @@ def checked_pixel(pixel_nm: float | None, extent_nm: Extent, *, edge_px: int = O
     least = max(extent_nm[1] - extent_nm[0], extent_nm[3] - extent_nm[2]) / MAX_EDGE_PX
     if not pixel_nm >= least:
         raise InputError(
-            f"--pixel-nm {pixel_nm:g}: the picture would have more than {MAX_EDGE_PX} pixels along an edge; "
-            f"use {np.ceil(10 * least) / 10:g} or more, or a smaller --region"
+            f"`pixel_nm` {pixel_nm:g}: the picture would have more than {MAX_EDGE_PX} pixels along an edge; "
+            f"use {np.ceil(10 * least) / 10:g} or more, or a smaller `region`"
         )
     return float(pixel_nm)
 

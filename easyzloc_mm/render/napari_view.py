@@ -39,7 +39,7 @@ def layer_of(
         table = table.sample(MAX_POINTS, random_state=0)
     low, high = z_range_nm or usual_depths(table["z"].to_numpy())
     if not low < high:
-        raise InputError(f"--z-range-nm {low:g} {high:g}: give the lower depth first")
+        raise InputError(f"`z_range_nm` {low:g} {high:g}: give the lower depth first")
     level = np.clip((table["z"].to_numpy() - low) / (high - low) * 255, 0, 255).astype(int)
     rgba = np.column_stack([colour_table(colours)[level], np.ones(len(level))])
     options = {

@@ -24,6 +24,7 @@ from easyzloc_mm.render.figures import (
 )
 from easyzloc_mm.render.turntable import draw_turntable
 from easyzloc_mm.render.volume import Grid, write_pyramid, write_tiff
+from easyzloc_mm.typing import IfExists
 
 STACK_EDGE_PX, STACK_PLANE_NM = 2048, 50.0
 ENDINGS = (".png", ".tif", ".tiff", ".zarr", ".gif", ".mp4")
@@ -43,7 +44,7 @@ def render_run(
     colours: str = DEPTH,
     where: str | None = None,
     pixel_size_nm: float | None = None,
-    overwrite: bool = False,
+    if_exists: IfExists = "error",
 ) -> dict[str, Any]:
     """Draw a table: .png a figure, .tif and .ome.zarr a 16-bit stack along z, .gif and .mp4 a turning block.
 
@@ -80,16 +81,16 @@ def render_run(
     InputError
         Something of this cannot be drawn.
     """
-    out = check_output(Path(out), overwrite=overwrite)
+    out = check_output(Path(out), if_exists=if_exists)
     ending = out.suffix.lower()
     if ending not in ENDINGS:
         raise InputError(f"{out}: name the picture {', '.join(ENDINGS)} (.ome.zarr for a pyramid)")
     if z_range_nm is not None and not z_range_nm[0] < z_range_nm[1]:
-        raise InputError(f"--z-range-nm {z_range_nm[0]:g} {z_range_nm[1]:g}: give the lower depth first")
-    for name, value, known in (("--view", view, VIEWS), ("--style", style, STYLES)):
+        raise InputError(f"`z_range_nm` {z_range_nm[0]:g} {z_range_nm[1]:g}: give the lower depth first")
+    for name, value, known in (("`view`", view, VIEWS), ("`style`", style, STYLES)):
         if value not in known:
             raise InputError(f"{name} {value} is unknown: use {', '.join(known)}")
-    for option, length in (("--pixel-nm", pixel_nm), ("--plane-nm", plane_nm), ("--thickness-nm", thick_nm)):
+    for option, length in (("`pixel_nm`", pixel_nm), ("`plane_nm`", plane_nm), ("`thickness_nm`", thick_nm)):
         if length is not None and not 0 < length < 1e6:
             raise InputError(f"{option} {length:g}: give a length above 0")
     colour_table(colours)
@@ -97,7 +98,7 @@ def render_run(
     region = _region(region_um)
     found = field_overview(source)
     look = Style(z_range_nm or found.z_range_nm, colours, style)
-    with whole_or_nothing(out, overwrite=overwrite) as draft:
+    with whole_or_nothing(out, if_exists=if_exists) as draft:
         # Writers tell the format by the ending, which a draft's name lacks.
         target = draft.with_name(draft.name + out.suffix)
         try:
@@ -114,7 +115,7 @@ def _region(region_um: tuple[float, float, float, float] | None) -> Extent | Non
         return None
     left, right, top, bottom = (1000 * edge for edge in region_um)
     if not (left < right and top < bottom):
-        raise InputError(f"--region {' '.join(f'{e:g}' for e in region_um)}: give left, right, top, bottom in µm")
+        raise InputError(f"`region` {' '.join(f'{e:g}' for e in region_um)}: give left, right, top, bottom in µm")
     return left, right, top, bottom
 
 

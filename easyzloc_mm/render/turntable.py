@@ -41,7 +41,7 @@ def draw_turntable(path: Path, source: Source, style: Style, region_nm: Extent, 
     ]  # fmt: skip
     cloud = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     if not len(cloud):
-        raise InputError("the region holds no localisation: choose another --region or --z-range-nm")
+        raise InputError("the region holds no localisation: choose another `region` or `z_range_nm`")
     middle = np.array([(left + right) / 2, (top + bottom) / 2, sum(style.z_range_nm) / 2])
     # A corner turns past the edge of the square: all of it stays in view.
     reach = np.hypot(right - left, bottom - top) / 2

@@ -52,7 +52,7 @@ class Grid:
         left, right, top, bottom = self.extent_nm
         planes = canvas_pixels(self.z_range_nm[1] - self.z_range_nm[0], self.plane_nm)
         if planes > MAX_PLANES:
-            raise InputError(f"--plane-nm {self.plane_nm:g} makes {planes} planes: at most {MAX_PLANES}")
+            raise InputError(f"`plane_nm` {self.plane_nm:g} makes {planes} planes: at most {MAX_PLANES}")
         return planes, canvas_pixels(bottom - top, self.pixel_nm), canvas_pixels(right - left, self.pixel_nm)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.simulator.scene import POWERS, Scene, Setting, Truth
-from easyzloc_mm.typing import Progress
+from easyzloc_mm.typing import IfExists, Progress
 
 DEAD_TIME_S = 0.0006
 """Between two frames of a sequence, as the demo camera has it."""
@@ -20,7 +20,7 @@ SMLM_POSITION_UM = (5000.0, 0.0)
 
 
 def simulate_beads(
-    profile: Profile, out: Path, *, seed: int = 0, overwrite: bool = False, progress: Progress | None = None
+    profile: Profile, out: Path, *, seed: int = 0, if_exists: IfExists = "error", progress: Progress | None = None
 ) -> dict[str, Any]:
     """Write bead stacks through focus by `profile`'s bead plan, as `acquire-beads` writes them.
 
@@ -35,7 +35,7 @@ def simulate_beads(
         ``NAME.ome.zarr``.
     seed : int
         Decides slide, drift and noise.
-    overwrite : bool
+    if_exists : {'error', 'overwrite'}
         Replace existing output.
     progress : callable, optional
         Called with a message and the fraction done.
@@ -55,16 +55,16 @@ def simulate_beads(
 
     out, plan = Path(out), profile.beads
     truth_path = out.with_name(f"{out.name.removesuffix('.ome.zarr')}.truth.parquet")
-    check_output(out, overwrite=overwrite)
-    check_output(truth_path, overwrite=overwrite)
+    check_output(out, if_exists=if_exists)
+    check_output(truth_path, if_exists=if_exists)
     presets = plan.illuminations or ("Medium",)
     powers = [_power(name) for name in presets]
     scene = Scene(profile, seed)
     x0, y0 = plan.start_position_um or (0.0, 0.0)
     tables, clock = [], 0.0
     with (
-        whole_or_nothing(out, overwrite=overwrite) as draft,
-        whole_or_nothing(truth_path, overwrite=overwrite) as beside,
+        whole_or_nothing(out, if_exists=if_exists) as draft,
+        whole_or_nothing(truth_path, if_exists=if_exists) as beside,
     ):
         writer = BeadStackWriter(
             draft,
@@ -107,7 +107,7 @@ def simulate_movie(
     *,
     frames: int = 500,
     seed: int = 0,
-    overwrite: bool = False,
+    if_exists: IfExists = "error",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write a blinking SMLM movie of nuclear pores and filaments, TIFF.
@@ -125,7 +125,7 @@ def simulate_movie(
         Number of frames.
     seed : int
         Decides sample, blinking, drift and noise.
-    overwrite : bool
+    if_exists : {'error', 'overwrite'}
         Replace existing output.
     progress : callable, optional
         Called with a message and the fraction done.
@@ -149,16 +149,16 @@ def simulate_movie(
         raise InputError(f"{out}: a simulated movie is a TIFF file, name it NAME.tif")
     truth_path, drift_path = out.with_suffix(".truth.parquet"), out.with_suffix(".drift.parquet")
     for path in (out, truth_path, drift_path):
-        check_output(path, overwrite=overwrite)
+        check_output(path, if_exists=if_exists)
     power = _power(profile.imaging.illumination or "High")
     exposure_s = profile.imaging.exposure_ms / 1000
     scene = Scene(profile, seed)
     x, y = SMLM_POSITION_UM
     truths, times = [], []
     with (
-        whole_or_nothing(out, overwrite=overwrite) as draft,
-        whole_or_nothing(truth_path, overwrite=overwrite) as truth_draft,
-        whole_or_nothing(drift_path, overwrite=overwrite) as drift_draft,
+        whole_or_nothing(out, if_exists=if_exists) as draft,
+        whole_or_nothing(truth_path, if_exists=if_exists) as truth_draft,
+        whole_or_nothing(drift_path, if_exists=if_exists) as drift_draft,
     ):
         pixel_um = profile.optics.pixel_size_nm / 1000
         bytes_needed = 2 * frames * profile.camera.width_px * profile.camera.height_px

@@ -87,7 +87,7 @@ def tune(
     study = _study(out, seed, create=True)
     for name, value in subject.items():
         if study.user_attrs.get(name, value) != value:
-            raise InputError(f"{out} is a study of other {name}: choose another --out")
+            raise InputError(f"{out} is a study of other {name}: choose another `out`")
         study.set_user_attr(name, value)
     if workers <= 1:
         _work(str(beads), str(out), trials, (minutes, steps), seed, domain, progress)
@@ -123,7 +123,7 @@ def read_settings(study: Path) -> MatchedSettings:
         found = json.loads((Path(study) / BEST).read_text(encoding="utf-8"))
         return MatchedSettings(**found["settings"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{study} holds no finished search: give the --out of `tune`") from None
+        raise InputError(f"{study} holds no finished search: give the `out` of `tune`") from None
 
 
 def _study(out: Path, seed: int, *, create: bool = False) -> optuna.Study:

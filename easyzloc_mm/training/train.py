@@ -31,7 +31,7 @@ from easyzloc_mm.training.evaluation.evaluate import evaluate
 from easyzloc_mm.training.recipes.checkpoint import Checkpoint
 from easyzloc_mm.training.recipes.matched import MatchedSettings
 from easyzloc_mm.training.split import Split, split_beads
-from easyzloc_mm.typing import Progress
+from easyzloc_mm.typing import IfExists, Progress
 
 if TYPE_CHECKING:
     import keras
@@ -91,7 +91,7 @@ def train(
     minutes: float = 10.0,
     steps: int | None = None,
     seed: int = 0,
-    overwrite: bool = False,
+    if_exists: IfExists = "error",
     domain: EmitterPrior | None = None,
     start_from: Path | None = None,
     settings: MatchedSettings | None = None,
@@ -137,9 +137,9 @@ def train(
     if earlier is not None and (settings.width, settings.blocks) != (earlier.width, earlier.blocks):
         raise InputError(
             f"the network in {start_from} has {earlier.blocks} blocks of {earlier.width}, the settings say "
-            f"{settings.blocks} of {settings.width}: leave out --settings, or --from"
+            f"{settings.blocks} of {settings.width}: leave out `settings`, or `from`"
         )
-    with whole_or_nothing(out, overwrite=overwrite) as draft:
+    with whole_or_nothing(out, if_exists=if_exists) as draft:
         split = split_beads(beads, seed)
         train_source = BeadPsfs.from_beads(beads, split.train)
         low, high = train_source.z_range_nm
@@ -210,7 +210,7 @@ def _earlier(path: Path, recipe: Recipe) -> tuple[list[Any], MatchedSettings]:
 
     bundle = ModelBundle.load(path)
     if recipe is not Recipe.MATCHED or bundle.calibration["recipe"] != str(Recipe.MATCHED):
-        raise InputError(f"--from {path}: only a model of the matched recipe can be trained further")
+        raise InputError(f"`from` {path}: only a model of the matched recipe can be trained further")
     model = keras.models.load_model(Path(path) / "model.keras", compile=False)
     return model.get_weights(), MatchedSettings(**bundle.calibration["settings"])
 

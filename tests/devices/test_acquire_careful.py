@@ -105,11 +105,11 @@ def test_an_interrupted_run_goes_on_where_it_stopped(profile: Profile, tmp_path:
     assert [len(stack.pixels) for stack in open_bead_stacks(out)] == [9, 4]
     other = three.replace(beads={"z_step_nm": 50})
     with pytest.raises(InputError, match=r"begun with another beads\.z_step_nm"), connect(other) as microscope:
-        acquire_bead_stacks(microscope, other, out, resume=True)
+        acquire_bead_stacks(microscope, other, out, if_exists="resume")
     with pytest.raises(InputError, match="already exists"), connect(three) as microscope:
         acquire_bead_stacks(microscope, three, out)
     with connect(three) as microscope:
-        report = acquire_bead_stacks(microscope, three, out, resume=True)
+        report = acquire_bead_stacks(microscope, three, out, if_exists="resume")
     stacks = open_bead_stacks(out)
     assert (report.resumed, report.fovs, report.planes) == (1, 3, 27)
     assert [len(stack.pixels) for stack in stacks] == [9, 9, 9]

@@ -208,10 +208,10 @@ def test_another_scan_or_folder_is_never_touched(profile: Profile, tmp_path: Pat
             run_scan(microscope, profile, PLAN, Model(), out)  # type: ignore[arg-type]
         with pytest.raises(InputError, match="belongs to another model"):
             run_scan(microscope, profile, one, Model("b"), out)  # type: ignore[arg-type]
-        for overwrite in (False, True):
+        for if_exists in ("resume", "overwrite"):
             with pytest.raises(InputError, match="is no scan"):
-                run_scan(microscope, profile, one, Model(), tmp_path / "thesis", overwrite=overwrite)  # type: ignore[arg-type]
-        run_scan(microscope, profile, one, Model("b"), out, overwrite=True)  # type: ignore[arg-type]
+                run_scan(microscope, profile, one, Model(), tmp_path / "thesis", if_exists=if_exists)  # type: ignore[arg-type]
+        run_scan(microscope, profile, one, Model("b"), out, if_exists="overwrite")  # type: ignore[arg-type]
     assert len(visited) == 2
     assert (tmp_path / "thesis" / "chapter1.txt").exists()
 

@@ -20,7 +20,7 @@ from easyzloc_mm.io.beads.writer import BeadStackWriter, PlaneRecord
 from easyzloc_mm.io.output import check_output, remove
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile.schema import Profile
-from easyzloc_mm.typing import F64, U16, Progress, StagePosition
+from easyzloc_mm.typing import F64, U16, IfExistsResume, Progress, StagePosition
 
 
 def acquire_bead_stacks(
@@ -28,8 +28,7 @@ def acquire_bead_stacks(
     profile: Profile,
     out: Path,
     *,
-    overwrite: bool = False,
-    resume: bool = False,
+    if_exists: IfExistsResume = "error",
     progress: Progress | None = None,
 ) -> AcquisitionReport:
     """Take one z stack per field of view and write it plane by plane.
@@ -47,11 +46,9 @@ def acquire_bead_stacks(
         Its `beads` section is the plan.
     out : Path
         ``NAME.ome.zarr``, written in place: whatever ends the run, complete planes stay readable.
-    overwrite : bool
-        Replace an existing store.
-    resume : bool
-        Go on with an existing store of the same plan; a stack that was not finished is taken again elsewhere, since
-        its beads are bleached.
+    if_exists : {'error', 'overwrite', 'resume'}
+        'resume' continues an existing store of the same plan; a stack that was not finished is taken again elsewhere,
+        since its beads are bleached.
     progress : callable, optional
         Given (message, fraction).
 
@@ -63,9 +60,7 @@ def acquire_bead_stacks(
     HardwareError
         A device failed; the message says how many planes are kept.
     """
-    if not (resume and Path(out).exists()):
-        check_output(out, overwrite=overwrite)
-        resume = False
+    check_output(out, if_exists=if_exists)
     here = microscope.position()
     plan_fields(profile, here, spare=False)
     warn_of_overlap(profile)
@@ -76,17 +71,18 @@ def acquire_bead_stacks(
         profile.optics.pixel_size_nm,
         profile.beads.z_step_nm,
         (camera.height_px, camera.width_px),
-        overwrite=overwrite,
+        if_exists=if_exists,
         provenance=microscope.describe(),
         planned_planes=profile.beads.planes,
-        resume=resume,
     )
     run = _Run(microscope, profile, writer, here, progress)
     try:
         with writer:
             run.take_all()
     except (HardwareError, InputError) as error:
-        kept = f"{run.planes} planes are kept in {out}; --resume goes on" if run.planes else "nothing was acquired"
+        kept = "nothing was acquired"
+        if run.planes:
+            kept = f"{run.planes} planes are kept in {out}; `if_exists='resume'` continues"
         raise type(error)(f"{error} ({kept})") from error
     finally:
         if run.planes == 0:

@@ -16,6 +16,7 @@ from easyzloc_mm.io.runs.localizations import LocalizationWriter
 from easyzloc_mm.io.tables.imports import read_table
 from easyzloc_mm.locs.table import frames_of, load
 from easyzloc_mm.report.figures import picture
+from easyzloc_mm.typing import IfExists
 
 PLOTTED_POINTS = 400
 COLOURS = {"x": "#0072b2", "y": "#d55e00", "z": "#009e73"}
@@ -29,7 +30,7 @@ def undrift_run(
     method_z: str = "auto",
     fiducials: str | None = None,
     pixel_size_nm: float | None = None,
-    overwrite: bool = False,
+    if_exists: IfExists = "error",
 ) -> dict[str, Any]:
     """Write a copy of a table with drift taken out, and the drift beside it.
 
@@ -58,8 +59,8 @@ def undrift_run(
     run, out = Path(run), Path(out)
     table, facts = load(run, pixel_size_nm=pixel_size_nm)
     if facts.get("drift_corrected"):
-        raise InputError(f"{run} is drift-corrected already: give the original run, or --undo")
-    _check_zarr(out, run, overwrite)
+        raise InputError(f"{run} is drift-corrected already: give the original run, or `undo`")
+    _check_zarr(out, run, if_exists)
     pixel = float(facts["pixel_size_nm"])
     drift = estimate_drift(
         table,
@@ -72,7 +73,7 @@ def undrift_run(
     )
     corrected = apply_drift(table, drift.table)
     told = {name: getattr(drift, name) for name in ("method_xy", "method_z", "reason_xy", "reason_z", "markers")}
-    with whole_or_nothing(out, overwrite=overwrite) as draft:
+    with whole_or_nothing(out, if_exists=if_exists) as draft:
         with LocalizationWriter(draft, {**facts, "drift_corrected": True, "corrected_from": run.name}) as writer:
             writer.append(corrected)
         write_drift(draft, drift.table, {**told, "sharpness": drift.sharpness, "others": _thinned(drift)})
@@ -87,7 +88,7 @@ def undrift_run(
     }
 
 
-def undo_run(run: Path, out: Path, *, overwrite: bool = False) -> dict[str, Any]:
+def undo_run(run: Path, out: Path, *, if_exists: IfExists = "error") -> dict[str, Any]:
     """Write a copy of a corrected run with its drift put back: the localisations as they were.
 
     Raises
@@ -98,19 +99,19 @@ def undo_run(run: Path, out: Path, *, overwrite: bool = False) -> dict[str, Any]
     run, out = Path(run), Path(out)
     table, facts = read_table(run)
     drift, told = read_drift(run)
-    _check_zarr(out, run, overwrite)
+    _check_zarr(out, run, if_exists)
     kept = {name: value for name, value in facts.items() if name not in ("drift_corrected", "corrected_from")}
-    with whole_or_nothing(out, overwrite=overwrite) as draft, LocalizationWriter(draft, kept) as writer:
+    with whole_or_nothing(out, if_exists=if_exists) as draft, LocalizationWriter(draft, kept) as writer:
         writer.append(undo_drift(table, drift))
     return {"localizations": len(table), "undone_xy": told.get("method_xy"), "undone_z": told.get("method_z")}
 
 
-def _check_zarr(out: Path, run: Path, overwrite: bool) -> None:
+def _check_zarr(out: Path, run: Path, if_exists: IfExists) -> None:
     if out.suffix.lower() != ".zarr":
         raise InputError(f"{out}: name the result .zarr, which keeps the drift with it; `export` writes other formats")
-    check_output(out, overwrite=overwrite)
+    check_output(out, if_exists=if_exists)
     if out.exists() and out.resolve() == run.resolve():
-        raise InputError(f"{out} is the run itself: choose another --out")
+        raise InputError(f"{out} is the run itself: choose another `out`")
 
 
 def _thinned(drift: Drift) -> dict[str, Any]:

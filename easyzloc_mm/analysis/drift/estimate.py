@@ -84,7 +84,7 @@ def estimate_drift(
     InputError
         The method is unknown, or cannot work on this table (``auto`` always can).
     """
-    for name, method, known in (("--method", method_xy, METHODS_XY), ("--z-method", method_z, METHODS_Z)):
+    for name, method, known in (("`method`", method_xy, METHODS_XY), ("`z_method`", method_z, METHODS_Z)):
         if method not in known:
             raise InputError(f"{name} {method} is unknown: use {', '.join(known)}")
     work = _Work(table, frames, shape_yx, float(pixel_size_nm), fiducials)
@@ -199,7 +199,7 @@ def _lateral(work: _Work, method: str) -> tuple[F64, str, str]:
         faults["overlap"] = "too few localisations that come back to the same place"
     if method != "auto":
         if method not in ways:
-            raise InputError(f"no drift by {method}: {faults[method]}; use --method auto or none")
+            raise InputError(f"no drift by {method}: {faults[method]}; use `method` auto or none")
         return *ways[method], "as asked"
     if found is not None:
         ways["fiducials"] = found, "one fiducial marker"
@@ -216,7 +216,7 @@ def _axial(work: _Work, method: str, xy: F64) -> tuple[F64, str, str]:
     if found is not None and settled:
         return found[:, 0], said, settled
     if method == "fiducials":
-        raise InputError(f"no drift in z by fiducials: {_why_not(work, fault)}; use --z-method auto")
+        raise InputError(f"no drift in z by fiducials: {_why_not(work, fault)}; use `z_method` auto")
     ways: dict[str, tuple[F64, str]] = {}
     faults: dict[str, str] = {}
 
@@ -241,7 +241,7 @@ def _axial(work: _Work, method: str, xy: F64) -> tuple[F64, str, str]:
         faults["overlap"] = "too few localisations that come back to the same place"
     if method != "auto":
         if method not in ways:
-            raise InputError(f"no drift in z by {method}: {faults[method]}; use --z-method auto or none")
+            raise InputError(f"no drift in z by {method}: {faults[method]}; use `z_method` auto or none")
         path, said = ways[method]
         return path[:, 2], said, "as asked"
     if found is not None:
@@ -307,4 +307,4 @@ def _why_not(work: _Work, fault: str) -> str:
     if fault.strip("; ") and work.markers.tracks:
         return fault.strip("; ")
     told = ", ".join(f"{count} {reason}" for reason, count in work.markers.rejected.items())
-    return f"no marker was found{f' ({told})' if told else ''}; name them with --fiducials"
+    return f"no marker was found{f' ({told})' if told else ''}; name them with `fiducials`"

@@ -59,7 +59,7 @@ def parse_fiducials(text: str | None) -> F64 | None:
     except ValueError:
         places = np.empty((0, 0))
     if places.ndim != 2 or places.shape[1] != 2 or not np.isfinite(places).all():
-        raise InputError(f"--fiducials {text}: give a picks file of Picasso (.yaml), or pixels as x,y;x,y")
+        raise InputError(f"`fiducials` {text}: give a picks file of Picasso (.yaml), or pixels as x,y;x,y")
     return places
 
 

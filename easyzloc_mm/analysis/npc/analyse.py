@@ -12,11 +12,12 @@ from easyzloc_mm.analysis.npc.pores import analyse_pores, pore_table, pores_of, 
 from easyzloc_mm.analysis.npc.published import scan_bandwidths
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.output import check_output, whole_or_nothing
+from easyzloc_mm.typing import IfExists
 
 FIGURES = (4, 5, 6)
 
 
-def npc_run(run: Path, folder: Path, *, overwrite: bool = False, **options: Any) -> dict[str, Any]:
+def npc_run(run: Path, folder: Path, *, if_exists: IfExists = "error", **options: Any) -> dict[str, Any]:
     """Find nuclear pores, measure their rings, draw them.
 
     Writes ``pores.csv`` (one row per pore), ``bandwidths.csv``, ``average_pore.png``, ``single_pore.png``, and the
@@ -36,9 +37,9 @@ def npc_run(run: Path, folder: Path, *, overwrite: bool = False, **options: Any)
     from easyzloc_mm.analysis.npc.figures import draw_bandwidths, draw_gallery, draw_profiles
     from easyzloc_mm.analysis.npc.pictures import draw_average, draw_single
 
-    folder = check_output(Path(folder), overwrite=overwrite)
+    folder = check_output(Path(folder), if_exists=if_exists)
     analysis = analyse_pores(pores_of(Path(run), **options))
-    with whole_or_nothing(folder, overwrite=overwrite) as draft:
+    with whole_or_nothing(folder, if_exists=if_exists) as draft:
         draft.mkdir()
         pore_table(analysis).to_csv(draft / "pores.csv", index=False, float_format="%.4g")
         if len(analysis.found.centres):
@@ -53,7 +54,7 @@ def npc_run(run: Path, folder: Path, *, overwrite: bool = False, **options: Any)
     return summarize_pores(analysis)
 
 
-def figure_run(run: Path, out: Path, figure: int, *, overwrite: bool = False, **options: Any) -> dict[str, Any]:
+def figure_run(run: Path, out: Path, figure: int, *, if_exists: IfExists = "error", **options: Any) -> dict[str, Any]:
     """Draw one of the paper's figures from a table.
 
     Parameters
@@ -70,8 +71,8 @@ def figure_run(run: Path, out: Path, figure: int, *, overwrite: bool = False, **
     from easyzloc_mm.analysis.npc.figures import draw_bandwidths, draw_gallery, draw_profiles
 
     if figure not in FIGURES:
-        raise InputError(f"--figure {figure} is unknown: use {', '.join(map(str, FIGURES))}")
-    out = check_output(Path(out), overwrite=overwrite)
+        raise InputError(f"`figure` {figure} is unknown: use {', '.join(map(str, FIGURES))}")
+    out = check_output(Path(out), if_exists=if_exists)
     if out.suffix.lower() != ".png":
         raise InputError(f"{out}: name the figure .png")
     found = pores_of(Path(run), **options)
@@ -79,7 +80,7 @@ def figure_run(run: Path, out: Path, figure: int, *, overwrite: bool = False, **
     if not len(data):
         raise InputError(f"{run}: no pore was found to draw ({found.rejected or 'no candidates'})")
     result: dict[str, Any] = {"out": out, "figure": figure, "pores": len(data)}
-    with whole_or_nothing(out, overwrite=overwrite) as draft:
+    with whole_or_nothing(out, if_exists=if_exists) as draft:
         if figure == 4:
             result |= draw_profiles(data, draft)
         elif figure == 5:

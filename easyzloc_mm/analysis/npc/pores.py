@@ -58,7 +58,7 @@ def pores_of(
         The table has no z, or not the column, or the picks cannot be read.
     """
     if not 20 <= diameter_nm <= 1000:
-        raise InputError(f"--diameter-nm {diameter_nm:g}: rings are 20 to 1000 nm wide")
+        raise InputError(f"`diameter_nm` {diameter_nm:g}: rings are 20 to 1000 nm wide")
     table, facts = load(run, where=where, pixel_size_nm=pixel_size_nm)
     if "z" not in table:
         raise InputError(f"{run} has no z: localise it with a model")
@@ -71,7 +71,7 @@ def pores_of(
     radius = diameter_nm / 2
     if by_group:
         if "group" not in table:
-            raise InputError(f"{run} has no column 'group': pick regions in Picasso Render, or leave out --by-group")
+            raise InputError(f"{run} has no column 'group': pick regions in Picasso Render, or leave out `by_group`")
         trusted = table["z_flag"] == 0 if "z_flag" in table else pd.Series(True, table.index)
         return pores_at(kept, groups=table.loc[trusted, "group"].to_numpy(np.int64), radius_nm=radius)
     if picks is not None:

@@ -62,7 +62,7 @@ def check_stacks(stacks: Sequence[BeadStack]) -> None:
                 "acquire it again"
             )
         if not np.isfinite(z_nm).all():
-            raise InputError(f"{name_of(stack)} does not say where its planes lie: give --z-step-nm")
+            raise InputError(f"{name_of(stack)} does not say where its planes lie: give `z_step_nm`")
         if np.ptp(z_nm) < MIN_RANGE_NM:
             raise InputError(
                 f"{name_of(stack)} spans only {np.ptp(z_nm):.0f} nm in z, {MIN_RANGE_NM:.0f} nm or more are needed: "
@@ -122,7 +122,7 @@ def check_directions(stacks: Sequence[BeadStack], stack: I64, profiles: F64) -> 
             rest = "the other stack" if len(means) == 2 else "the other stacks"
             raise InputError(
                 f"{name_of(stacks[index])} looks like {rest} upside down ({backward:.2f} alike, {forward:.2f} as "
-                "given): it was scanned the other way; give a negative --z-step-nm for it, or leave it out"
+                "given): it was scanned the other way; give a negative `z_step_nm` for it, or leave it out"
             )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, finish
+from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, existing, finish
 
 RunArgument = Annotated[
     Path, typer.Argument(help="RUN.zarr, or a table of Picasso (.hdf5), ThunderSTORM (.csv) or Parquet (.parquet).")
@@ -71,14 +71,18 @@ def undrift(
 
     if undo:
         target = out or _beside(run, ".restored.zarr")
-        finish({"out": target, **undo_run(run, target, overwrite=overwrite)}, as_json=as_json, title="drift put back")
+        finish(
+            {"out": target, **undo_run(run, target, if_exists=existing(overwrite))},
+            as_json=as_json,
+            title="drift put back",
+        )
         return
     if plot is not None:
-        check_output(plot, overwrite=overwrite)
+        check_output(plot, if_exists=existing(overwrite))
     target = out or _beside(run, ".undrifted.zarr")
     result = undrift_run(
         run, target, method_xy=method, method_z=z_method, fiducials=fiducials, pixel_size_nm=pixel_size_nm,
-        overwrite=overwrite,
+        if_exists=existing(overwrite),
     )  # fmt: skip
     if plot is not None:
         draw_drift(target, plot)
@@ -116,7 +120,7 @@ def render(
     result = render_run(
         run, out, view=view, z_range_nm=z_range_nm, region_um=region, pixel_nm=pixel_nm, plane_nm=plane_nm,
         thick_nm=thickness_nm, style=style, colours=colours, where=where, pixel_size_nm=pixel_size_nm,
-        overwrite=overwrite,
+        if_exists=existing(overwrite),
     )  # fmt: skip
     finish(result, as_json=as_json, title="rendered")
 
@@ -147,7 +151,7 @@ def npc(
 
     common: dict[str, Any] = {
         "picks": picks, "by_group": by_group, "diameter_nm": diameter_nm, "where": where,
-        "pixel_size_nm": pixel_size_nm, "overwrite": overwrite,
+        "pixel_size_nm": pixel_size_nm, "if_exists": existing(overwrite),
     }  # fmt: skip
     if figure is not None:
         finish(figure_run(run, out, figure, **common), as_json=as_json, title=f"figure {figure}")
@@ -166,7 +170,7 @@ def resolution(
     """Tell precision (NeNA) per axis, Fourier ring and shell correlation with 95 % limits, and density."""
     from easyzloc_mm.analysis.resolution import resolution_run
 
-    result = resolution_run(run, out, where=where, pixel_size_nm=pixel_size_nm, overwrite=overwrite)
+    result = resolution_run(run, out, where=where, pixel_size_nm=pixel_size_nm, if_exists=existing(overwrite))
     finish(result, as_json=as_json, title="resolution")
 
 
@@ -190,7 +194,7 @@ def link(
     target = out or _beside(run, ".linked.zarr")
     result = link_run(
         run, target, max_distance_nm=max_distance_nm, max_dark_frames=max_dark_frames, where=where,
-        pixel_size_nm=pixel_size_nm, overwrite=overwrite,
+        pixel_size_nm=pixel_size_nm, if_exists=existing(overwrite),
     )  # fmt: skip
     finish({"out": target, **result}, as_json=as_json, title="linked")
 
@@ -211,7 +215,7 @@ def export(
     from easyzloc_mm.locs.table import export_run
 
     chosen = file_format.value if file_format else format_of(out)
-    result = export_run(run, out, chosen, where=where, pixel_size_nm=pixel_size_nm, overwrite=overwrite)
+    result = export_run(run, out, chosen, where=where, pixel_size_nm=pixel_size_nm, if_exists=existing(overwrite))
     finish({"out": out, **result}, as_json=as_json, title="exported")
 
 

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, ProfileOption, finish, progress_display
+from easyzloc_mm.cli.output import (
+    JsonFlag,
+    OverwriteFlag,
+    ProfileOption,
+    existing,
+    existing_or_resume,
+    finish,
+    progress_display,
+)
 from easyzloc_mm.typing import Progress
 
 RecipeOption = Annotated[str, typer.Option("--recipe", help="How the network is trained: matched or paper.")]
@@ -53,7 +61,14 @@ def calibrate(
             return lambda message, fraction: show(f"{name}: {message}", fraction)
 
         report = run(
-            loaded, out, recipe=recipe, minutes=minutes, steps=steps, seed=seed, overwrite=overwrite, progress=step
+            loaded,
+            out,
+            recipe=recipe,
+            minutes=minutes,
+            steps=steps,
+            seed=seed,
+            if_exists=existing(overwrite),
+            progress=step,
         )
     finish(
         {
@@ -85,9 +100,10 @@ def acquire_beads(
     from easyzloc_mm.microscope.connect import connect
 
     loaded = load_profile(profile)
-    check_output(out, overwrite=overwrite or resume)
+    if_exists = existing_or_resume(overwrite, resume)
+    check_output(out, if_exists=if_exists)
     with progress_display() as show, connect(loaded) as microscope:
-        report = acquire_bead_stacks(microscope, loaded, out, overwrite=overwrite, resume=resume, progress=show)
+        report = acquire_bead_stacks(microscope, loaded, out, if_exists=if_exists, progress=show)
     finish({"out": out, **report.as_dict()}, as_json=as_json, title="bead stacks")
 
 
@@ -124,8 +140,8 @@ def beads(
     if rules not in list(Rules):
         raise InputError(f"--rules {rules}: choose one of {', '.join(Rules)}")
     page = report or out.with_name(f"{out.name.removesuffix('.zarr')}_report")
-    check_output(out, overwrite=overwrite)
-    check_output(page, overwrite=overwrite)
+    check_output(out, if_exists=existing(overwrite))
+    check_output(page, if_exists=existing(overwrite))
     with progress_display() as show:
         bead_set = beads_from_sources(
             sources,
@@ -137,7 +153,7 @@ def beads(
             rules=Rules(rules),
             progress=show,
         )
-    write_bead_set(out, bead_set, overwrite=overwrite)
+    write_bead_set(out, bead_set, if_exists=existing(overwrite))
     summary = summarize_beads(bead_set)
     write_bead_report(bead_set, page, summary)
     figures = summary_figures(bead_set, summary)
@@ -192,7 +208,7 @@ def camera_calibrate(
     from easyzloc_mm.io.output import check_output
     from easyzloc_mm.io.profiles import load_profile
 
-    check_output(out, overwrite=overwrite)
+    check_output(out, if_exists=existing(overwrite))
     if (profile is None) == (dark is None and not flat):
         raise InputError("give either --dark and --flat movies, or --profile to take them on the microscope")
     if profile is None:
@@ -210,7 +226,7 @@ def camera_calibrate(
                 frames=frames,
                 progress=show,
             )
-    write_camera_map(out, camera, camera.facts(), overwrite=overwrite)
+    write_camera_map(out, camera, camera.facts(), if_exists=existing(overwrite))
     finish(
         {
             "out": out,
@@ -248,7 +264,7 @@ def train(
     from easyzloc_mm.model.bundle import ModelBundle
     from easyzloc_mm.training.train import train as run
 
-    check_output(out, overwrite=overwrite)
+    check_output(out, if_exists=existing(overwrite))
     bead_set = read_bead_set(beads)
     settings = None
     if study is not None:
@@ -270,7 +286,7 @@ def train(
             minutes=minutes,
             steps=steps,
             seed=seed,
-            overwrite=overwrite,
+            if_exists=existing(overwrite),
             domain=domain,
             start_from=start_from,
             settings=settings,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, finish, progress_display
+from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, existing, finish, progress_display
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +27,7 @@ def demo(
     from easyzloc_mm.demo.run import FULL, QUICK, run_demo
 
     with progress_display() as show:
-        result = run_demo(out, QUICK if quick else FULL, overwrite=overwrite, progress=show)
+        result = run_demo(out, QUICK if quick else FULL, if_exists=existing(overwrite), progress=show)
     finish(result, as_json=as_json, title="easyZloc on the embedded microscope")
     if not as_json:
         typer.echo(f"open {result['report']} in a browser")

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, ProfileOption, finish, progress_display
+from easyzloc_mm.cli.output import (
+    JsonFlag,
+    OverwriteFlag,
+    ProfileOption,
+    existing,
+    existing_or_resume,
+    finish,
+    progress_display,
+)
 
 if TYPE_CHECKING:
     from easyzloc_mm.camera.response import CameraResponse
@@ -71,7 +79,7 @@ def live(
     loaded = load_profile(profile)
     if hold_focus_nm is not None:
         loaded = loaded.replace(imaging={"hold_focus_nm": hold_focus_nm})
-    check_output(out, overwrite=overwrite)
+    check_output(out, if_exists=existing(overwrite))
     bundle = ModelBundle.load(model, loaded)
     page = page_beside(out) if monitor else nullcontext()
     with page, progress_display() as show, connect(loaded) as microscope:
@@ -82,7 +90,7 @@ def live(
             out,
             frames=frames or loaded.imaging.frames,
             keep_raw=keep_raw,
-            overwrite=overwrite,
+            if_exists=existing(overwrite),
             progress=show,
         )
     finish({"out": out, **report.as_dict()}, as_json=as_json, title="live run")
@@ -130,8 +138,7 @@ def localize(
     from easyzloc_mm.localize.movie import localize_movie
     from easyzloc_mm.model.bundle import ModelBundle
 
-    if resume and overwrite:
-        raise InputError("--resume and --overwrite exclude each other: give one of them")
+    if_exists = existing_or_resume(overwrite, resume)
     if scheduler is not None and workers is not None:
         raise InputError("--workers and --scheduler exclude each other: a scheduler has its own workers")
     settings = _settings(
@@ -157,8 +164,7 @@ def localize(
             workers=workers,
             scheduler=scheduler,
             follow_s=follow_s,
-            resume=resume,
-            overwrite=overwrite,
+            if_exists=if_exists,
             progress=show,
         )
     finish({"out": out, **report.as_dict()}, as_json=as_json, title="localised")
@@ -195,7 +201,7 @@ def assign_z(
             origin_px=origin_px,
             camera_map=camera_map,
             settings=_settings(focal_shift_factor=_focal_shift(movie, focal_shift_factor)),
-            overwrite=overwrite,
+            if_exists=existing(overwrite),
             progress=show,
         )
     finish({"out": out, **report.as_dict()}, as_json=as_json, title="z assigned")
@@ -258,6 +264,13 @@ def scan(
     bundle = ModelBundle.load(model, loaded)
     with progress_display() as show, connect(loaded) as microscope:
         report = run_scan(
-            microscope, loaded, scan_plan, bundle, out, keep_raw=keep_raw, overwrite=overwrite, progress=show
+            microscope,
+            loaded,
+            scan_plan,
+            bundle,
+            out,
+            keep_raw=keep_raw,
+            if_exists="overwrite" if overwrite else "resume",
+            progress=show,
         )
     finish({"out": out, **report.as_dict()}, as_json=as_json, title="scan")

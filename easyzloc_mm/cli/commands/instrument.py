@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, finish
+from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, existing, finish
 from easyzloc_mm.errors import HardwareError
 
 profile_app = typer.Typer(no_args_is_help=True, help="Write, check or show a hardware profile.")
@@ -105,7 +105,7 @@ def profile_new(
         config_file=None if java else config_file,
         java_port=java_port,
     )
-    with whole_or_nothing(out, overwrite=overwrite) as draft:
+    with whole_or_nothing(out, if_exists=existing(overwrite)) as draft:
         found = discover(connection)
         text, to_check = draft_profile(
             found, connection, name=out.stem, known={key: value for key, value in known.items() if value is not None}

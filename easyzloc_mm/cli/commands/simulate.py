@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, finish, progress_display
+from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, existing, finish, progress_display
 
 simulate_app = typer.Typer(no_args_is_help=True, help="Make data with known truth, from the embedded optics.")
 SeedOption = Annotated[int, typer.Option("--seed", min=0)]
@@ -31,7 +31,7 @@ def simulate_beads(
     from easyzloc_mm.simulator.datasets import simulate_beads as run
 
     with progress_display() as show:
-        result = run(load_profile(profile), out, seed=seed, overwrite=overwrite, progress=show)
+        result = run(load_profile(profile), out, seed=seed, if_exists=existing(overwrite), progress=show)
     finish(result, as_json=as_json, title="simulated bead stacks")
 
 
@@ -49,5 +49,5 @@ def simulate_movie(
     from easyzloc_mm.simulator.datasets import simulate_movie as run
 
     with progress_display() as show:
-        result = run(load_profile(profile), out, frames=frames, seed=seed, overwrite=overwrite, progress=show)
+        result = run(load_profile(profile), out, frames=frames, seed=seed, if_exists=existing(overwrite), progress=show)
     finish(result, as_json=as_json, title="simulated movie")

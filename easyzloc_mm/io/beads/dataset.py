@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.output import whole_or_nothing
-from easyzloc_mm.typing import F32, F64, I64, U16, Bool
+from easyzloc_mm.typing import F32, F64, I64, U16, Bool, IfExists
 
 KIND = "bead data set"
 SCHEMA_VERSION = 1
@@ -116,7 +116,7 @@ class BeadSet:
         return content.hexdigest()
 
 
-def write_bead_set(path: Path, beads: BeadSet, *, overwrite: bool = False) -> None:
+def write_bead_set(path: Path, beads: BeadSet, *, if_exists: IfExists = "error") -> None:
     """Write ``beads.zarr`` (Zarr v3), whole or not at all.
 
     Raises
@@ -126,7 +126,7 @@ def write_bead_set(path: Path, beads: BeadSet, *, overwrite: bool = False) -> No
     """
     import zarr
 
-    with whole_or_nothing(Path(path), overwrite=overwrite) as draft:
+    with whole_or_nothing(Path(path), if_exists=if_exists) as draft:
         facts = {
             "kind": KIND,
             "schema_version": SCHEMA_VERSION,

@@ -73,7 +73,7 @@ def read_roi_stacks(path: Path) -> U16:
     if pixels.ndim != 4 or pixels.dtype not in (np.uint8, np.uint16):
         raise InputError(
             f"{path} holds {pixels.dtype} {pixels.shape} instead of ROI stacks (n,z,y,x) of 8 or 16 bit counts: "
-            "without --rois a file is read as one bead stack (z,y,x)"
+            "without `rois` a file is read as one bead stack (z,y,x)"
         )
     if pixels.shape[1] < MIN_PLANES:
         raise InputError(f"{path} has {pixels.shape[1]} planes per ROI, {MIN_PLANES} or more are needed")
@@ -93,7 +93,7 @@ def _stack(
     # A stack exported as a time series is common; it counts as z only when the caller gives the step.
     planes_axes = PLANE_AXES + ("T" if z_step_nm else "")
     if len(axes) != 3 or axes[0] not in planes_axes or axes[1:] != "YX":
-        cure = "if its frames are z planes, give --z-step-nm" if axes == "TYX" else "save one z stack per image"
+        cure = "if its frames are z planes, give `z_step_nm`" if axes == "TYX" else "save one z stack per image"
         raise InputError(
             f"{path} image {index} has axes {series.axes} {tuple(series.shape)} instead of z, y, x: {cure}"
         )
@@ -138,9 +138,9 @@ def plain_stack(
     if z_step_nm is None and measured_um is not None:
         z_step_nm = 1000 * float(np.median(np.abs(np.diff(measured_um))))
     if z_step_nm is None:
-        raise InputError(f"{path} does not say how far its planes lie apart: give --z-step-nm")
+        raise InputError(f"{path} does not say how far its planes lie apart: give `z_step_nm`")
     if pixel_size_nm is None:
-        raise InputError(f"{path} does not say its pixel size: give --pixel-size-nm")
+        raise InputError(f"{path} does not say its pixel size: give `pixel_size_nm`")
     nominal = np.arange(len(pixels)) * z_step_nm / 1000
     table = pd.DataFrame({"requested_z_um": nominal, "measured_z_um": nominal if measured_um is None else measured_um})
     table = table.assign(x_um=math.nan, y_um=math.nan, exposure_ms=math.nan, illumination=None, time_s=math.nan)

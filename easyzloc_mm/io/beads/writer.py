@@ -21,7 +21,7 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.stack import NUMBERS
 from easyzloc_mm.io.output import claim_stream
 from easyzloc_mm.io.zarr.ome import collection_attributes, image_attributes, series_attributes
-from easyzloc_mm.typing import U16
+from easyzloc_mm.typing import U16, IfExistsResume
 
 if TYPE_CHECKING:
     import zarr
@@ -67,19 +67,17 @@ class BeadStackWriter:
         Sampling.
     shape_yx : (int, int)
         Height and width of the camera image.
-    overwrite : bool
-        Replace an existing store.
+    if_exists : {'error', 'overwrite', 'resume'}
+        'resume' continues an existing store of the same plan; stacks that are not complete are removed from it.
     provenance : mapping, optional
         More attributes: versions, device labels.
     planned_planes : int, optional
         Planes of a complete stack; without it a store cannot be resumed.
-    resume : bool
-        Go on with an existing store of the same plan; stacks that are not complete are removed from it.
 
     Raises
     ------
     InputError
-        `path` exists, or its folder does not; on `resume`, it holds something else or was taken by another plan.
+        `path` exists, or its folder does not; on 'resume', it holds something else or was taken by another plan.
     """
 
     def __init__(
@@ -90,10 +88,9 @@ class BeadStackWriter:
         z_step_nm: float,
         shape_yx: tuple[int, int],
         *,
-        overwrite: bool = False,
+        if_exists: IfExistsResume = "error",
         provenance: Mapping[str, Any] | None = None,
         planned_planes: int | None = None,
-        resume: bool = False,
     ) -> None:
         import zarr
 
@@ -103,11 +100,11 @@ class BeadStackWriter:
         self._tables: dict[int, zarr.Array[Any]] = {}
         self._done: dict[int, int] = {}
         self._presets: list[str] = []
-        if resume and Path(path).exists():
+        if if_exists == "resume" and Path(path).exists():
             self.path = Path(path)
             self._take_up(profile_dump)
             return
-        self.path = claim_stream(path, overwrite=overwrite)
+        self.path = claim_stream(path, if_exists=if_exists)
         facts = {
             "kind": "bead stacks",
             "pixel_size_nm": float(pixel_size_nm),
@@ -130,14 +127,14 @@ class BeadStackWriter:
             if facts["kind"] != "bead stacks":
                 raise KeyError("kind")
         except (KeyError, ValueError, TypeError, OSError):
-            raise InputError(f"{self.path} holds no bead stacks to go on with: choose another --out") from None
+            raise InputError(f"{self.path} holds no bead stacks to go on with: choose another `out`") from None
         for section in ("beads", "camera", "optics"):
             before, now = facts["profile"].get(section, {}), dict(profile_dump.get(section, {}))
             changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
             if changed:
                 raise InputError(
                     f"{self.path} was begun with another {section}.{changed[0]} ({before.get(changed[0])}, now "
-                    f"{now.get(changed[0])}): set it back, or start anew with another --out"
+                    f"{now.get(changed[0])}): set it back, or start anew with another `out`"
                 )
         # No stack was begun before the groups of all stacks were there.
         self._root, self._ome = root, root["OME"]

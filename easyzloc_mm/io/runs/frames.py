@@ -63,7 +63,7 @@ class FrameWriter:
         self.shape_yx = (int(shape_yx[0]), int(shape_yx[1]))
         root = zarr.open_group(self.path, mode="a")
         if GROUP in root:
-            raise InputError(f"{path} already holds frames: choose another --out, or add --overwrite")
+            raise InputError(f"{path} already holds frames: choose another `out`, or add `if_exists='overwrite'`")
         step = pixel_size_nm / 1000
         group = root.create_group(
             GROUP,
@@ -159,7 +159,7 @@ class StoredFrames:
             self.missing = {int(number) for number in attributes["frames_missing"]}
             scale = attributes["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"]
         except (KeyError, IndexError, ValueError, OSError, TypeError) as error:
-            raise InputError(f"{path} holds no raw frames: it was written without --keep-raw ({error})") from None
+            raise InputError(f"{path} holds no raw frames: it was written without `keep_raw` ({error})") from None
         self.pixel_size_nm = float(scale[-1]) * 1000
         # Frames written after the last commit, by a writer that was killed or still runs; a few may be missing.
         gap = 0

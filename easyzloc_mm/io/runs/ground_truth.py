@@ -21,7 +21,7 @@ def write_records(run: Path, tables: dict[str, pd.DataFrame]) -> None:
     if not tables:
         remove(folder)
         return
-    with whole_or_nothing(folder, overwrite=True) as draft:
+    with whole_or_nothing(folder, if_exists="overwrite") as draft:
         draft.mkdir()
         for name, table in tables.items():
             table.to_parquet(draft / f"{name}.parquet", index=False)

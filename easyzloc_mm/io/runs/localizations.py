@@ -70,7 +70,9 @@ class LocalizationWriter:
         self.path = Path(path)
         root = zarr.open_group(self.path, mode="a")
         if GROUP in root:
-            raise InputError(f"{path} already holds localisations: choose another --out, or add --overwrite")
+            raise InputError(
+                f"{path} already holds localisations: choose another `out`, or add `if_exists='overwrite'`"
+            )
         found: Any = root.attrs.get(FACTS, {})
         self._facts: dict[str, Any] = {**found, "kind": "run", **attributes}
         update_node(self.path, {FACTS: self._facts})
@@ -113,7 +115,7 @@ class LocalizationWriter:
             names = list(group.attrs["columns"])
         except (KeyError, ValueError, OSError, TypeError) as error:
             raise InputError(
-                f"{path} holds no table that could be gone on with: leave out --resume ({error})"
+                f"{path} holds no table that could be gone on with: leave out `if_exists='resume'` ({error})"
             ) from None
         facts: Any = root.attrs.get(FACTS, {})
         writer._facts, writer._group = dict(facts), group

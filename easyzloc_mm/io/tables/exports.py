@@ -17,6 +17,7 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.output import check_output, remove, whole_or_nothing
 from easyzloc_mm.io.runs.localizations import LocalizationWriter
 from easyzloc_mm.io.tables.thunderstorm import write_thunderstorm
+from easyzloc_mm.typing import IfExists
 
 GENERATOR = "easyzloc-mm export"
 PARQUET_KEY = b"easyzloc"
@@ -60,7 +61,9 @@ def picasso_keeps(table: pd.DataFrame, attributes: dict[str, Any]) -> pd.Series:
     return kept
 
 
-def export_picasso(path: Path, table: pd.DataFrame, attributes: dict[str, Any], *, overwrite: bool = False) -> int:
+def export_picasso(
+    path: Path, table: pd.DataFrame, attributes: dict[str, Any], *, if_exists: IfExists = "error"
+) -> int:
     """Write ``NAME.hdf5`` and ``NAME.yaml``; z in nm, opens in Picasso Render.
 
     Returns
@@ -69,8 +72,8 @@ def export_picasso(path: Path, table: pd.DataFrame, attributes: dict[str, Any], 
         Rows written: Picasso leaves out those outside the image.
     """
     io = picasso("io")
-    path = check_output(Path(path), overwrite=overwrite)
-    sidecar = check_output(path.with_suffix(".yaml"), overwrite=overwrite)
+    path = check_output(Path(path), if_exists=if_exists)
+    sidecar = check_output(path.with_suffix(".yaml"), if_exists=if_exists)
     info = picasso_info(table, attributes)
     kept = table[picasso_keeps(table, attributes)]
     # Picasso writes two files under names of its own making: let it do so elsewhere, then move both.
@@ -88,30 +91,34 @@ def export_picasso(path: Path, table: pd.DataFrame, attributes: dict[str, Any], 
     return written
 
 
-def export_thunderstorm(path: Path, table: pd.DataFrame, attributes: dict[str, Any], *, overwrite: bool = False) -> int:
+def export_thunderstorm(
+    path: Path, table: pd.DataFrame, attributes: dict[str, Any], *, if_exists: IfExists = "error"
+) -> int:
     """Write a ThunderSTORM CSV: frames from 1, lengths in nm, 0 at the corner of the first pixel."""
-    with whole_or_nothing(Path(path), overwrite=overwrite) as draft:
+    with whole_or_nothing(Path(path), if_exists=if_exists) as draft:
         write_thunderstorm(
             draft, table, float(attributes["pixel_size_nm"]), like=attributes.get("thunderstorm_columns")
         )
     return len(table)
 
 
-def export_parquet(path: Path, table: pd.DataFrame, attributes: dict[str, Any], *, overwrite: bool = False) -> int:
+def export_parquet(
+    path: Path, table: pd.DataFrame, attributes: dict[str, Any], *, if_exists: IfExists = "error"
+) -> int:
     """Write the table as it is, with the run's provenance as file metadata."""
     import pyarrow
     import pyarrow.parquet
 
     converted = pyarrow.Table.from_pandas(table, preserve_index=False)
     metadata = {**(converted.schema.metadata or {}), PARQUET_KEY: json.dumps(attributes, default=str).encode()}
-    with whole_or_nothing(Path(path), overwrite=overwrite) as draft:
+    with whole_or_nothing(Path(path), if_exists=if_exists) as draft:
         pyarrow.parquet.write_table(converted.replace_schema_metadata(metadata), draft)
     return len(table)
 
 
-def export_zarr(path: Path, table: pd.DataFrame, attributes: dict[str, Any], *, overwrite: bool = False) -> int:
+def export_zarr(path: Path, table: pd.DataFrame, attributes: dict[str, Any], *, if_exists: IfExists = "error") -> int:
     """Write a ``RUN.zarr``, where the columns of the contract are float32."""
-    with whole_or_nothing(Path(path), overwrite=overwrite) as draft, LocalizationWriter(draft, attributes) as writer:
+    with whole_or_nothing(Path(path), if_exists=if_exists) as draft, LocalizationWriter(draft, attributes) as writer:
         writer.append(table)
     return len(table)
 
@@ -140,7 +147,7 @@ def format_of(path: Path) -> str:
 
 
 def export_table(
-    path: Path, file_format: str, table: pd.DataFrame, attributes: dict[str, Any], *, overwrite: bool = False
+    path: Path, file_format: str, table: pd.DataFrame, attributes: dict[str, Any], *, if_exists: IfExists = "error"
 ) -> int:
     """Write `table` in one of `EXPORTERS`' formats and return the rows written.
 
@@ -153,4 +160,4 @@ def export_table(
         raise InputError(f"export format '{file_format}' is unknown: use {', '.join(EXPORTERS)}")
     if not np.isfinite(table.select_dtypes("number").to_numpy(float)).all():
         raise ValueError("localisations must be finite: Picasso drops rows that are not")
-    return EXPORTERS[file_format](path, table, attributes, overwrite=overwrite)
+    return EXPORTERS[file_format](path, table, attributes, if_exists=if_exists)

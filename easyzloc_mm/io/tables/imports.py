@@ -53,7 +53,7 @@ def read_table(path: Path, *, pixel_size_nm: float | None = None) -> tuple[pd.Da
         table, facts = _read_parquet(path, pixel_size_nm)
     stated = float(facts["pixel_size_nm"])
     if pixel_size_nm is not None and not np.isclose(stated, pixel_size_nm, rtol=1e-6):
-        raise InputError(f"{path} says that its pixels are {stated:g} nm: leave out --pixel-size-nm {pixel_size_nm:g}")
+        raise InputError(f"{path} says that its pixels are {stated:g} nm: leave out `pixel_size_nm` {pixel_size_nm:g}")
     return _finite(path, table), facts
 
 
@@ -89,7 +89,7 @@ def _read_picasso(path: Path, pixel_size_nm: float | None) -> tuple[pd.DataFrame
               if document.get(key) is not None}  # fmt: skip
     pixel = stated.get("Pixelsize", pixel_size_nm)
     if pixel is None:
-        raise InputError(f"{path}: its metadata do not say how large a pixel is; add --pixel-size-nm")
+        raise InputError(f"{path}: its metadata do not say how large a pixel is; add `pixel_size_nm`")
     try:
         return table, {
             "pixel_size_nm": float(pixel),
@@ -133,7 +133,7 @@ def _read_parquet(path: Path, pixel_size_nm: float | None) -> tuple[pd.DataFrame
     facts = json.loads((found.schema.metadata or {}).get(PARQUET_KEY, b"{}"))
     if "pixel_size_nm" not in facts:
         if pixel_size_nm is None:
-            raise InputError(f"{path} does not say how large a pixel is: add --pixel-size-nm")
+            raise InputError(f"{path} does not say how large a pixel is: add `pixel_size_nm`")
         facts = {
             "pixel_size_nm": float(pixel_size_nm),
             "height_px": int(np.ceil(table["y"].max() + 1)) if len(table) else 1,

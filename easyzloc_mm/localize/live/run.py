@@ -295,5 +295,5 @@ def _warn_of_a_small_disk(out: Path, needed: int) -> None:
 
 def _disk_words(error: BaseException, out: Path) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-        return f"the disk of {out} is full: free some space, or write elsewhere with --out"
+        return f"the disk of {out} is full: free some space, or write elsewhere with `out`"
     return f"frames could not be stored in {out}: {error}"

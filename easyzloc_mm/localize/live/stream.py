@@ -21,7 +21,7 @@ from easyzloc_mm.localize.pipeline import LocalizeReport
 from easyzloc_mm.localize.workers.local import Workers
 from easyzloc_mm.model.bundle import ModelBundle
 from easyzloc_mm.profile.schema import Profile
-from easyzloc_mm.typing import Frame, Progress
+from easyzloc_mm.typing import Frame, IfExists, Progress
 
 
 def live_pool(profile: Profile, bundle: ModelBundle) -> Workers:
@@ -38,7 +38,7 @@ def localize_stream(
     profile: Profile,
     frames: int,
     keep_raw: bool = True,
-    overwrite: bool = False,
+    if_exists: IfExists = "error",
     provenance: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     on_status: OnStatus | None = None,
@@ -83,14 +83,14 @@ def localize_stream(
         Localisation failed; what was acquired is kept.
     """
     if profile.localize.background_frames is not None and not keep_raw:
-        raise InputError("localize.background_frames needs the raw frames: leave out --no-keep-raw")
+        raise InputError("localize.background_frames needs the raw frames: set `keep_raw`")
     own = workers is None
     pool = workers or live_pool(profile, bundle)
     try:
         # Compiled and warm before the first frame, and before an older run is cleared away.
         pool.start()
         run = LiveRun(
-            source, bundle, claim_stream(out, overwrite=overwrite), profile, frames, keep_raw, provenance or {},
+            source, bundle, claim_stream(out, if_exists=if_exists), profile, frames, keep_raw, provenance or {},
             Told(progress, on_status), stop or threading.Event(), pool,
         )  # fmt: skip
         return run.go()

@@ -80,7 +80,7 @@ class ClusterWorkers:
         except (OSError, ValueError, TypeError) as error:
             raise InputError(
                 f"no scheduler answers at {self._address} within {CONNECT_S:.0f} s ({in_words(error)}): start one with "
-                "`dask scheduler`, and give its address as --scheduler"
+                "`dask scheduler`, and give its address as `scheduler`"
             ) from None
         deadline = time.monotonic() + START_S
         while not self._look():

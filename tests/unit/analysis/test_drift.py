@@ -59,7 +59,7 @@ def test_structure_alone(plain: KnownTable, method_xy: str, method_z: str) -> No
 
 def test_no_marker_is_seen_where_there_is_none(plain: KnownTable) -> None:
     assert estimate(plain).markers == 0  # type: ignore[attr-defined]
-    with pytest.raises(InputError, match="--fiducials"):
+    with pytest.raises(InputError, match="`fiducials`"):
         estimate(plain, method_xy="fiducials")
 
 
@@ -94,7 +94,7 @@ def test_chosen_markers_and_picasso_picks(marked: KnownTable, tmp_path: Path) ->
     text = ";".join(f"{x},{y}" for x, y in first)
     again = undrift_run(tmp_path / "r.zarr", tmp_path / "b.zarr", fiducials=text)
     assert again["range_x_nm"] == pytest.approx(result["range_x_nm"], rel=1e-6)
-    with pytest.raises(InputError, match="--fiducials"):
+    with pytest.raises(InputError, match="`fiducials`"):
         undrift_run(tmp_path / "r.zarr", tmp_path / "c.zarr", fiducials="nonsense")
 
 
@@ -161,7 +161,7 @@ def test_the_original_stays_and_the_way_back_is_exact(plain: KnownTable, tmp_pat
             np.testing.assert_array_equal(restored[name], table[name])
     draw_drift(out, tmp_path / "drift.png")
     assert (tmp_path / "drift.png").stat().st_size > 10_000
-    with pytest.raises(InputError, match="--undo"):
+    with pytest.raises(InputError, match="`undo`"):
         undrift_run(out, tmp_path / "twice.zarr")
     with pytest.raises(InputError, match="holds no drift"):
         undo_run(run, tmp_path / "never.zarr")

@@ -173,7 +173,7 @@ def test_bad_stacks_each_have_their_own_message(tmp_path: Path) -> None:
             [cases["no bead was found"][0], _tiff(tmp_path, "small.tif", noise[:, :96])],
             z_step_nm=50.0, pixel_size_nm=110.0, baseline_adu=100, electrons_per_adu=0.5,
         )  # fmt: skip
-    with pytest.raises(InputError, match=r"--z-step-nm"):
+    with pytest.raises(InputError, match=r"`z_step_nm`"):
         beads_from_sources([cases["no bead was found"][0]])
 
 

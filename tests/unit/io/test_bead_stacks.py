@@ -133,7 +133,7 @@ def test_an_existing_store_is_kept(tmp_path: Path) -> None:
     fill(tmp_path / "b.ome.zarr")
     with pytest.raises(InputError, match="already exists"):
         writer(tmp_path / "b.ome.zarr")
-    writer(tmp_path / "b.ome.zarr", overwrite=True).close()
+    writer(tmp_path / "b.ome.zarr", if_exists="overwrite").close()
 
 
 def test_ome_tiff_says_its_own_sampling(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_imagej_tiff_says_its_own_sampling(tmp_path: Path) -> None:
 
 def test_a_real_tiff_stack_opens_once_it_has_its_sampling(shared_data: Path) -> None:
     source = shared_data / "real_unmodified_bead_1.tif"
-    with pytest.raises(InputError, match=r"--z-step-nm|--pixel-size-nm"):
+    with pytest.raises(InputError, match=r"`z_step_nm`|`pixel_size_nm`"):
         open_bead_stacks(source)
     (stack,) = open_bead_stacks(source, z_step_nm=100.0, pixel_size_nm=65.0)
     assert stack.pixels.shape == (51, 31, 31)
@@ -275,7 +275,7 @@ def test_picasso_raw_and_foreign_zarr_are_stacks_once_they_have_their_sampling(t
     group = zarr.create_group(tmp_path / "b.ome.zarr", attributes={"ome": {"version": "0.5", "multiscales": scales}})
     group.create_array("0", shape=pixels.shape, dtype="uint16")[...] = pixels
     for name in ("b.raw", "b.ome.zarr"):
-        with pytest.raises(InputError, match="--z-step-nm"):
+        with pytest.raises(InputError, match="`z_step_nm`"):
             open_bead_stacks(tmp_path / name)
         (stack,) = open_bead_stacks(tmp_path / name, z_step_nm=50.0)
         assert np.array_equal(np.asarray(stack.pixels), pixels)

@@ -187,6 +187,6 @@ def test_a_pixel_size_that_contradicts_the_file_is_refused(tmp_path: Path) -> No
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     export_table(tmp_path / "t.hdf5", "picasso", some_table(10), FACTS)
     before = (tmp_path / "t.hdf5").read_bytes()
-    with pytest.raises(InputError, match="--overwrite"):
+    with pytest.raises(InputError, match="if_exists='overwrite'"):
         export_run(tmp_path / "t.hdf5", tmp_path / "t.hdf5", "picasso")
     assert (tmp_path / "t.hdf5").read_bytes() == before

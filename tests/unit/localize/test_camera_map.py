@@ -225,7 +225,7 @@ def test_a_map_that_does_not_fit_is_refused_before_anything_moves(
     elif fault == "not finite":
         chip = read_camera_map(camera)
         chip.baseline_adu[3, 3] = np.nan
-        write_camera_map(camera, chip, overwrite=True)
+        write_camera_map(camera, chip, if_exists="overwrite")
     out = tmp_path / "run.zarr"
     assert main(["live", "-p", str(path), "-m", str(bundle.path), "-o", str(out), "-n", "10"]) == 2
     said = capsys.readouterr().err
@@ -278,10 +278,10 @@ def test_live_offline_and_resumed_use_the_same_map(tmp_path: Path) -> None:
     again = tmp_path / "again.zarr"
     assert main(["localize", str(tmp_path / "live.zarr"), "-o", str(again), *common]) == 0
     assert read_localizations(again)[0].equals(live)
-    write_camera_map(tmp_path / "camera.zarr", flat_like(chip), overwrite=True)
+    write_camera_map(tmp_path / "camera.zarr", flat_like(chip), if_exists="overwrite")
     assert main(["localize", str(tmp_path / "live.zarr"), "-o", str(again), *common, "--resume"]) == 2
     with pytest.raises(InputError, match="is not the camera map"):
-        localize_movie(tmp_path / "live.zarr", bundle, again, response=RESPONSE, resume=True)
+        localize_movie(tmp_path / "live.zarr", bundle, again, response=RESPONSE, if_exists="resume")
 
 
 def flat_like(chip: PixelResponse) -> PixelResponse:

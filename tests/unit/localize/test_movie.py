@@ -252,22 +252,22 @@ def test_a_run_that_was_cut_off_is_gone_on_with(
     part, facts = read_localizations(out)
     assert facts["complete"] is False
     assert 0 < part["frame"].max() < FRAMES - 1
-    with pytest.raises(InputError, match="--resume"):
+    with pytest.raises(InputError, match="if_exists='resume'"):
         run(source, bundle, out)
-    run(source, bundle, out, resume=True)
+    run(source, bundle, out, if_exists="resume")
     table, facts = read_localizations(out)
     assert facts["complete"] is True
     assert table.equals(read_localizations(reference)[0])
     assert facts["fits_rejected"] == read_localizations(reference)[1]["fits_rejected"]
     other = ModelBundle.load(small_bundle(tmp_path / "other", field=(64, 64)))
     with pytest.raises(InputError, match="another model"):
-        run(source, other, out, resume=True)
+        run(source, other, out, if_exists="resume")
     with pytest.raises(InputError, match="another movie"):
-        run(as_tiff(tmp_path, movie), bundle, out, resume=True)
+        run(as_tiff(tmp_path, movie), bundle, out, if_exists="resume")
     with pytest.raises(InputError, match="no run that could be gone on with"):
-        run(source, bundle, tmp_path / "other", resume=True)
+        run(source, bundle, tmp_path / "other", if_exists="resume")
     with pytest.raises(InputError, match="does not exist"):
-        run(source, bundle, tmp_path / "nowhere" / "run.zarr", resume=True)
+        run(source, bundle, tmp_path / "nowhere" / "run.zarr", if_exists="resume")
 
 
 @pytest.mark.parametrize("kind", ["ndtiff", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("tiff", "run"))])

@@ -53,7 +53,7 @@ def test_conditions_mean_what_they_say(table: pd.DataFrame, condition: str, same
     ],
 )  # fmt: skip
 def test_conditions_that_are_none_are_refused_in_one_line(table: pd.DataFrame, condition: str) -> None:
-    with pytest.raises(InputError, match="--where"):
+    with pytest.raises(InputError, match="`where`"):
         select(table, condition)
 
 

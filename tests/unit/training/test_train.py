@@ -129,7 +129,7 @@ def test_an_earlier_model_is_trained_further(beads: EmbeddedBeads, model: Path, 
         train(beads.train, tmp_path / name, minutes=0.05, seed=3, start_from=start)
         flagged.append(evaluate(ModelBundle.load(tmp_path / name), beads.train)["flagged"])
     assert flagged[1] < flagged[0]
-    with pytest.raises(InputError, match="leave out --settings"):
+    with pytest.raises(InputError, match="leave out `settings`"):
         train(beads.train, tmp_path / "wider", start_from=model, settings=MatchedSettings(width=64))
 
 
