@@ -105,7 +105,7 @@ def _disk(profile: Profile, folder: Path) -> list[Finding]:
 def _throughput(profile: Profile, model: Path | None) -> Finding:
     if model is None:
         return Finding("localisation speed", "ok", "not measured: give `model` to see if this PC keeps up")
-    from easyzloc_mm.localize.throughput import measure_throughput
+    from easyzloc_mm.localization.throughput import measure_throughput
     from easyzloc_mm.model.bundle import ModelBundle
 
     ModelBundle.load(model, profile)  # refuses a model of another instrument

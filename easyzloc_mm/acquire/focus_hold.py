@@ -11,7 +11,7 @@ from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import Frame
 
 if TYPE_CHECKING:
-    from easyzloc_mm.localize.live.status import LiveStatus
+    from easyzloc_mm.localization.live.status import LiveStatus
 
 SETTLE_FRAMES = 150
 """After a move, so many frames pass before the next: the running mean must have forgotten the old focus."""

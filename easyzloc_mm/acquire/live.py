@@ -22,8 +22,8 @@ from easyzloc_mm.profile.schema import Backend, Profile
 from easyzloc_mm.typing import IfExists
 
 if TYPE_CHECKING:
-    from easyzloc_mm.localize.live.status import LiveStatus
-    from easyzloc_mm.localize.workers.local import Workers
+    from easyzloc_mm.localization.live.status import LiveStatus
+    from easyzloc_mm.localization.workers.local import Workers
     from easyzloc_mm.model.bundle import ModelBundle
 
 
@@ -118,7 +118,7 @@ def run_live(
     HardwareError
         The camera or a stage failed; the frames that were got are localised and kept.
     """
-    from easyzloc_mm.localize.live.stream import localize_stream
+    from easyzloc_mm.localization.live.stream import localize_stream
 
     out = check_output(Path(out), if_exists=if_exists)
     plan = profile.imaging

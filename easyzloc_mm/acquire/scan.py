@@ -214,7 +214,7 @@ def run_scan(
     HardwareError
         The microscope is gone, or (at the end) some fields failed; finished fields are kept.
     """
-    from easyzloc_mm.localize.live.stream import live_pool
+    from easyzloc_mm.localization.live.stream import live_pool
 
     start = time.monotonic()
     here, places = microscope.position(), plan.places()

@@ -23,7 +23,7 @@ def write_demo_report(
         Figures as `run_demo`, `undrift_run` and `npc_run` give them.
     """
     from easyzloc_mm.analysis.drift.apply import draw_drift
-    from easyzloc_mm.render.render import render_run, slice_run
+    from easyzloc_mm.rendering.render import render_run, slice_run
 
     folder = out / "report"
     folder.mkdir(exist_ok=True)

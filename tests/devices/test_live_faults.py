@@ -29,9 +29,9 @@ from easyzloc_mm.errors import HardwareError, LocalizerError
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
 from easyzloc_mm.io.runs.localizations import read_localizations
-from easyzloc_mm.localize.live.status import LiveStatus
-from easyzloc_mm.localize.live.stream import live_pool
-from easyzloc_mm.localize.workers.local import Workers
+from easyzloc_mm.localization.live.status import LiveStatus
+from easyzloc_mm.localization.live.stream import live_pool
+from easyzloc_mm.localization.workers.local import Workers
 from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.model.bundle import ModelBundle
 from easyzloc_mm.profile.schema import Profile

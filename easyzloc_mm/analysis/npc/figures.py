@@ -15,8 +15,8 @@ import pandas as pd
 from easyzloc_mm.analysis.npc.population import PoreData
 from easyzloc_mm.analysis.npc.pores import Analysis
 from easyzloc_mm.analysis.npc.published import BANDWIDTH_NM, SPACING_NM, paper_peaks
-from easyzloc_mm.render.canvas import LOOK, Canvas
-from easyzloc_mm.render.figures import Style, depth_bar, show
+from easyzloc_mm.rendering.canvas import LOOK, Canvas
+from easyzloc_mm.rendering.figures import Style, depth_bar, show
 from easyzloc_mm.report.figures import picture
 
 PROFILES, GALLERY = 12, 8

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import gaussian_kde
 
 from easyzloc_mm.analysis.npc.find import Pores
-from easyzloc_mm.render.figures import depth_colours
+from easyzloc_mm.rendering.figures import depth_colours
 from easyzloc_mm.report.figures import picture
 
 HALF_NM = 100.0

@@ -12,9 +12,9 @@ from scipy.spatial import cKDTree
 
 from easyzloc_mm._picasso import picasso
 from easyzloc_mm.camera.response import CameraResponse
-from easyzloc_mm.localize.detection.detect import detect
-from easyzloc_mm.localize.detection.gaussian_fit import detect_frames, fit_gaussians
-from easyzloc_mm.localize.synthetic import gaussian_frames
+from easyzloc_mm.localization.detection.detect import detect
+from easyzloc_mm.localization.detection.gaussian_fit import detect_frames, fit_gaussians
+from easyzloc_mm.localization.synthetic import gaussian_frames
 from easyzloc_mm.profile.schema import Fit
 from easyzloc_mm.typing import U16
 

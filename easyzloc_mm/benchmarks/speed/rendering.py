@@ -36,7 +36,7 @@ def many(localizations: int, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def _ours(run: str, colours: str) -> tuple[dict[str, float], AnyFloat]:
-    from easyzloc_mm.render.canvas import LOOK, Canvas, Source
+    from easyzloc_mm.rendering.canvas import LOOK, Canvas, Source
 
     source = Source(Path(run))
 

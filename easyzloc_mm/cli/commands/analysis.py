@@ -115,7 +115,7 @@ def render(
     as_json: JsonFlag = False,
 ) -> None:
     """Draw the depth-coloured image, slices, views in space, stacks and turning blocks."""
-    from easyzloc_mm.render.render import render_run
+    from easyzloc_mm.rendering.render import render_run
 
     result = render_run(
         run, out, view=view, z_range_nm=z_range_nm, region_um=region, pixel_nm=pixel_nm, plane_nm=plane_nm,
@@ -228,7 +228,7 @@ def view(
     as_json: JsonFlag = False,
 ) -> None:
     """Show the localisations in napari, coloured by depth (optional extra `view`)."""
-    from easyzloc_mm.render.napari_view import view_run
+    from easyzloc_mm.rendering.napari_view import view_run
 
     result = view_run(run, z_range_nm=z_range_nm, colours=colours, where=where, pixel_size_nm=pixel_size_nm)
     finish(result, as_json=as_json, title="viewed")

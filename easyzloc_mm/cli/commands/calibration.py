@@ -274,7 +274,7 @@ def train(
     found: dict[str, object] = {}
     domain = None
     if like is not None:
-        from easyzloc_mm.localize.movie_emitters import domain_gap, emitter_prior
+        from easyzloc_mm.localization.movie_emitters import domain_gap, emitter_prior
 
         domain = emitter_prior(like, bead_set.response)
         found = {"photons_range": list(domain.photons), "background_range": list(domain.background)}
@@ -313,7 +313,7 @@ def tune(
     domain = None
     if like is not None:
         from easyzloc_mm.io.beads.dataset import read_bead_set
-        from easyzloc_mm.localize.movie_emitters import emitter_prior
+        from easyzloc_mm.localization.movie_emitters import emitter_prior
 
         domain = emitter_prior(like, read_bead_set(beads).response)
     with progress_display() as show:

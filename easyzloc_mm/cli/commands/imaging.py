@@ -135,7 +135,7 @@ def localize(
 ) -> None:
     """Localise a recorded movie in 3D: the live pipeline on a file."""
     from easyzloc_mm.errors import InputError
-    from easyzloc_mm.localize.movie import localize_movie
+    from easyzloc_mm.localization.movie import localize_movie
     from easyzloc_mm.model.bundle import ModelBundle
 
     if_exists = existing_or_resume(overwrite, resume)
@@ -185,7 +185,7 @@ def assign_z(
     as_json: JsonFlag = False,
 ) -> None:
     """Give z to the molecules of a 2D table that Picasso or ThunderSTORM made; its rows stay in their order."""
-    from easyzloc_mm.localize.assign_z import assign_z as run
+    from easyzloc_mm.localization.assign_z import assign_z as run
     from easyzloc_mm.model.bundle import ModelBundle
 
     bundle = ModelBundle.load(model)
@@ -215,7 +215,7 @@ def _camera(
     camera_map: Path | None,
 ) -> tuple[CameraResponse, Path | None]:
     from easyzloc_mm.errors import InputError
-    from easyzloc_mm.localize.provenance import camera_of
+    from easyzloc_mm.localization.provenance import camera_of
 
     if (baseline_adu is not None and baseline_adu < 0) or (electrons_per_adu is not None and electrons_per_adu <= 0):
         raise InputError("--baseline-adu must be 0 or more, --electrons-per-adu above 0: take them from the profile")
@@ -225,7 +225,7 @@ def _camera(
 
 
 def _focal_shift(movie: Path, given: float | None) -> float:
-    from easyzloc_mm.localize.provenance import focal_shift_of
+    from easyzloc_mm.localization.provenance import focal_shift_of
 
     return focal_shift_of(movie) if given is None else given
 

@@ -1,0 +1,126 @@
+"""z for a 2D table that another program made."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from easyzloc_mm.camera.response import CameraResponse
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.movies import open_movie
+from easyzloc_mm.io.output import whole_or_nothing
+from easyzloc_mm.io.runs.localizations import COLUMNS_Z, LocalizationWriter, column_dtype
+from easyzloc_mm.io.tables.tables2d import read_2d_table
+from easyzloc_mm.localization.config import LocalizerConfig
+from easyzloc_mm.localization.movie import check_map, pixel_size
+from easyzloc_mm.localization.pipeline import Localizer, run_attributes
+from easyzloc_mm.model.bundle import ModelBundle
+from easyzloc_mm.profile.schema import LocalizeSettings
+from easyzloc_mm.typing import IfExists, Progress
+
+BLOCK_FRAMES = 16
+
+
+@dataclass(frozen=True)
+class AssignReport:
+    """What `assign_z` did: frames of the movie, lost ones, frames worked on per second, rows."""
+
+    frames: int
+    frames_lost: int
+    frames_per_s: float
+    localizations: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for printing."""
+        return asdict(self)
+
+
+def assign_z(
+    table: Path,
+    movie: Path,
+    bundle: ModelBundle,
+    out: Path,
+    *,
+    response: CameraResponse,
+    pixel_size_nm: float | None = None,
+    origin_px: tuple[int, int] = (0, 0),
+    camera_map: Path | None = None,
+    settings: LocalizeSettings | None = None,
+    if_exists: IfExists = "error",
+    progress: Progress | None = None,
+) -> AssignReport:
+    """Give every row of a 2D table its z, lpz and z_flag; rows keep their order.
+
+    Parameters
+    ----------
+    table : Path
+        Picasso HDF5 or ThunderSTORM CSV, positions in pixels (or nm) of the movie, not corrected for drift.
+    movie : Path
+        What the table was made from.
+    bundle : ModelBundle
+    out : Path
+        ``RUN.zarr``, which appears when it is whole.
+    response : CameraResponse
+    pixel_size_nm : float, optional
+        Where the movie does not say.
+    origin_px : tuple of int
+        Sensor column and row of the movie's first pixel.
+    camera_map : Path, optional
+        Units of each pixel of the sensor, as `camera-calibrate` writes them.
+    settings : LocalizeSettings, optional
+        Of which `refine` and `focal_shift_factor` count: spots are found and fitted.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read, or the table does not fit the movie.
+    """
+    opened = open_movie(movie)
+    pixel = pixel_size(opened, movie, bundle, pixel_size_nm)
+    rows = read_2d_table(table, pixel)
+    frames, height, width = opened.shape
+    _check(rows["frame"].to_numpy() < frames, table, f"lies beyond the {frames} frames of {movie}")
+    inside = rows["x"].between(-0.5, width - 0.5) & rows["y"].between(-0.5, height - 0.5)
+    _check(inside.to_numpy(), table, f"lies outside the {width} x {height} px of {movie}: correct `pixel_size_nm`")
+    how = LocalizerConfig(bundle.path, response, settings or LocalizeSettings(), origin_px, camera_map)
+    check_map(how, opened)
+    localizer = Localizer(how)
+    begin = time.monotonic()
+    order = np.argsort(rows["frame"].to_numpy(), kind="stable")
+    sorted_frames = rows["frame"].to_numpy()[order]
+    columns = {name: np.empty(len(rows), column_dtype(name)) for name in ("x", "y", *COLUMNS_Z)}
+    looked_at = np.unique(sorted_frames)
+    for i in range(0, len(looked_at), BLOCK_FRAMES):
+        numbers = looked_at[i : i + BLOCK_FRAMES]
+        first, last = np.searchsorted(sorted_frames, [numbers[0], numbers[-1] + 1])
+        chosen = order[first:last]
+        part = rows.iloc[chosen].reset_index(drop=True)
+        part["frame"] = np.searchsorted(numbers, part["frame"].to_numpy())
+        pixels = np.concatenate([opened.read(int(number), int(number) + 1) for number in numbers])
+        localizer.assign_z(pixels, part)
+        for name, values in columns.items():
+            values[chosen] = part[name].to_numpy()
+        if progress:
+            progress(f"{last} of {len(rows)} localisations", last / max(len(rows), 1))
+    facts = {"movie": Path(movie).name, "table": Path(table).name}
+    attributes = run_attributes(bundle, how, (height, width), pixel, facts)
+    del attributes["localize"]  # how spots were found and fitted is the other program's knowledge
+    with whole_or_nothing(out, if_exists=if_exists) as draft, LocalizationWriter(draft, attributes) as writer:
+        writer.append(rows.assign(**columns), frames_done=frames)
+        writer.update_attributes(
+            complete=True,
+            frames=frames,
+            frames_localized=len(looked_at),
+            frames_lost=opened.frames_missing,
+        )
+    spent = max(time.monotonic() - begin, 1e-9)
+    return AssignReport(frames, opened.frames_missing, len(looked_at) / spent, len(rows))
+
+
+def _check(good: Any, table: Path, what: str) -> None:
+    if not good.all():
+        raise InputError(f"{table} row {int(np.argmin(good)) + 1} {what}")

@@ -1,0 +1,296 @@
+"""The live pipeline on a recorded movie, or on one that another program is still writing."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from easyzloc_mm.camera.response import CameraResponse
+from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.io.camera_map import read_camera_map
+from easyzloc_mm.io.movies import Movie, open_movie
+from easyzloc_mm.io.output import check_output, claim_stream
+from easyzloc_mm.io.runs.frames import holds_frames
+from easyzloc_mm.io.runs.localizations import GROUP, LocalizationWriter, read_localizations
+from easyzloc_mm.localization.config import LocalizerConfig, offline_workers
+from easyzloc_mm.localization.detection.threshold import FRAMES
+from easyzloc_mm.localization.pipeline import LocalizeReport, run_attributes
+from easyzloc_mm.localization.provenance import map_of_run
+from easyzloc_mm.localization.table_sink import TableSink
+from easyzloc_mm.localization.workers.local import Workers
+from easyzloc_mm.localization.workers.messages import Block
+from easyzloc_mm.model.bundle import PIXEL_SIZE_TOLERANCE, ModelBundle
+from easyzloc_mm.profile.schema import LocalizeSettings
+from easyzloc_mm.typing import I64, IfExistsResume, Progress
+
+if TYPE_CHECKING:
+    from easyzloc_mm.localization.workers.dask import ClusterWorkers
+
+
+BLOCK_FRAMES = 16
+PATIENCE_S = 0.2
+LOOK_AGAIN_S = 0.5
+"""How often a movie that is being written is looked at."""
+
+
+def localize_movie(
+    movie: Path,
+    bundle: ModelBundle,
+    out: Path,
+    *,
+    response: CameraResponse,
+    pixel_size_nm: float | None = None,
+    settings: LocalizeSettings | None = None,
+    origin_px: tuple[int, int] = (0, 0),
+    camera_map: Path | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    follow_s: float | None = None,
+    if_exists: IfExistsResume = "error",
+    progress: Progress | None = None,
+) -> LocalizeReport:
+    """Localise a movie in 3D into ``RUN.zarr``.
+
+    The run grows in place and can be resumed after whatever cut it off; until it is whole its attribute
+    ``complete`` is false.
+
+    Parameters
+    ----------
+    movie : Path
+        Any format of `store.movies.open_movie`.
+    bundle : ModelBundle
+    response : CameraResponse
+        Of the camera that recorded it.
+    pixel_size_nm : float, optional
+        Where the movie does not say; it wins over what the movie says.
+    origin_px : tuple of int
+        Sensor column and row of the movie's first pixel.
+    camera_map : Path, optional
+        Units of each pixel of the sensor, as `camera-calibrate` writes them.
+    workers : int, optional
+        Processes; one per core without it.
+    scheduler : str, optional
+        Address of a dask.distributed scheduler, whose workers localise instead.
+    follow_s : float, optional
+        The movie is still being written: wait for more until it has not grown for so long.
+    if_exists : {'error', 'overwrite', 'resume'}
+        'resume' continues `out` where it was cut off, with the response and settings that it was begun with. `out` may
+        be the very run that `movie` is: a live run that was killed.
+
+    Raises
+    ------
+    InputError
+        The movie cannot be read, its pixel size is not that of the model, the camera map does not cover it, or `out`
+        belongs to other settings.
+    LocalizerError
+        Localisation failed; what was localised is kept.
+    """
+    movie, out = Path(movie), Path(out)
+    resume = if_exists == "resume"
+    if if_exists == "overwrite" and out.exists() and out.resolve() == movie.resolve():
+        raise InputError(f"{out} holds the movie itself: choose another `out`, or `if_exists='resume'`")
+    begun = out if resume and (out / GROUP / "zarr.json").is_file() else None
+    if if_exists == "error" and (out / GROUP / "zarr.json").is_file():
+        raise InputError(
+            f"{out} already exists: `if_exists='resume'` continues it; or choose another `out`, "
+            "or `if_exists='overwrite'`"
+        )
+    check_output(out, if_exists=if_exists)
+    if resume and begun is None and out.exists() and not holds_frames(out):
+        raise InputError(f"{out} is no run that could be resumed: leave out `if_exists='resume'`")
+    opened = _open(movie, follow_s)
+    pixel = pixel_size(opened, movie, bundle, pixel_size_nm)
+    how = LocalizerConfig(bundle.path, response, settings or LocalizeSettings(), origin_px, camera_map)
+    if begun is not None:
+        how = _as_begun(begun, movie, bundle, camera_map)
+    check_map(how, opened)
+    attributes = run_attributes(bundle, how, opened.shape[1:], pixel, {"movie": movie.name})
+    with closing(_pool(how, workers, scheduler)) as pool:
+        pool.start()  # before an older run is cleared away
+        if begun is not None:
+            table = LocalizationWriter.resume(begun)
+        else:
+            table = LocalizationWriter(out if resume else claim_stream(out, if_exists=if_exists), attributes)
+        report = _Job(movie, opened, table, pool, follow_s, progress).go()
+    if report.fits_rejected > report.localizations:
+        warnings.warn(
+            f"{report.fits_rejected} of {report.fits_rejected + report.localizations} spots of {movie} had no credible "
+            f"fit: check the camera's baseline ({how.response.baseline_adu:g} ADU) and gain, and the "
+            "detection threshold",
+            EasyZlocWarning,
+            stacklevel=2,
+        )
+    return report
+
+
+def _pool(how: LocalizerConfig, workers: int | None, scheduler: str | None) -> Workers | ClusterWorkers:
+    if scheduler is None:
+        return Workers(how, workers or offline_workers())
+    from easyzloc_mm.localization.workers.dask import ClusterWorkers
+
+    return ClusterWorkers(how, scheduler)
+
+
+def _as_begun(out: Path, movie: Path, bundle: ModelBundle, camera_map: Path | None) -> LocalizerConfig:
+    """Return the settings that a run was begun with, to go on with it."""
+    _, facts = read_localizations(out, rows=0)
+    for name, old, new in (
+        ("model", facts["model"]["digest"], bundle.digest()),
+        ("movie", facts.get("movie", out.name), movie.name),
+    ):
+        if old != new:
+            raise InputError(
+                f"{out} was begun with another {name} ({old}): give that one, or leave out `if_exists='resume'`"
+            )
+    left, top = facts["origin_px"]
+    return LocalizerConfig(
+        bundle.path,
+        CameraResponse.model_validate(facts["camera_units"]),
+        LocalizeSettings.model_validate(facts["localize"]),
+        (int(left), int(top)),
+        map_of_run(out, facts, camera_map),
+    )
+
+
+def check_map(settings: LocalizerConfig, opened: Movie) -> None:
+    """Raise `InputError` if there is a camera map and it does not cover the movie's frames."""
+    if settings.camera_map is not None:
+        read_camera_map(settings.camera_map).part(settings.origin_px, opened.shape[1:])
+
+
+def pixel_size(opened: Movie, movie: Path, bundle: ModelBundle, given_nm: float | None) -> float:
+    """Pixel size of a movie, nm: as given, as it says, or as the model has it.
+
+    Raises
+    ------
+    InputError
+        It is not that of the model.
+    """
+    pixel = given_nm or opened.pixel_size_nm or bundle.pixel_size_nm
+    if abs(pixel - bundle.pixel_size_nm) > PIXEL_SIZE_TOLERANCE * bundle.pixel_size_nm:
+        raise InputError(
+            f"movie {movie} has {pixel:g} nm per pixel, but model {bundle.path} was trained at "
+            f"{bundle.pixel_size_nm:g}: use a model of the same microscope, or correct `pixel_size_nm`"
+        )
+    return pixel
+
+
+def _open(movie: Path, follow_s: float | None) -> Movie:
+    """Open a movie; one that is being written may take a moment to have a first frame."""
+    deadline = time.monotonic() + (follow_s or 0.0)
+    while True:
+        try:
+            return open_movie(movie)
+        except InputError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(LOOK_AGAIN_S)
+
+
+class _Job:
+    """One movie on its way into one table."""
+
+    def __init__(
+        self,
+        path: Path,
+        movie: Movie,
+        table: LocalizationWriter,
+        pool: Workers | ClusterWorkers,
+        follow_s: float | None,
+        progress: Progress | None,
+    ) -> None:
+        self._path, self._movie, self._table, self._pool = path, movie, table, pool
+        self._follow_s, self._progress = follow_s, progress
+        self._sink = TableSink(table)
+        self._begin_frame = table.frames_committed
+        self._rejected_before = int(table.attributes.get("fits_rejected", 0)) if self._begin_frame else 0
+        self._threshold: float | None = None
+
+    def go(self) -> LocalizeReport:
+        begin = time.monotonic()
+        try:
+            self._threshold = self._find_threshold()
+            self._table.update_attributes(min_net_gradient=self._threshold)
+            for number, frames in enumerate(self._blocks()):
+                while self._pool.free <= 0:
+                    self._collect()
+                self._pool.submit(Block(number, frames, self._path, self._movie.shape[0], None, self._threshold))
+            while self._pool.busy:
+                self._collect()
+            self._note(complete=True)
+        except BaseException:
+            self._note(complete=False)
+            raise
+        finally:
+            self._table.close()
+        return LocalizeReport(
+            frames=self._movie.shape[0],
+            frames_lost=self._movie.frames_missing,
+            frames_per_s=self._sink.frames / max(time.monotonic() - begin, 1e-9),
+            localizations=self._table.rows,
+            fits_rejected=self._rejected_before + self._sink.rejected,
+            p95_latency_s=0.0,
+            min_net_gradient=self._threshold,
+            workers_replaced=len(self._pool.replaced),
+        )
+
+    def _find_threshold(self) -> float:
+        """As set, as found before, or from frames spread over the whole movie: its beginning is often brighter."""
+        known = self._pool.settings.localize.min_net_gradient or self._table.attributes.get("min_net_gradient")
+        if known is not None:
+            return float(known)
+        chosen = np.unique(np.linspace(0, self._movie.shape[0] - 1, FRAMES).astype(np.int64))
+        self._pool.submit(Block(0, chosen, self._path, self._movie.shape[0], None, None))
+        while True:
+            for outcome in self._pool.outcomes(PATIENCE_S):
+                assert outcome.threshold is not None
+                return outcome.threshold
+
+    def _collect(self) -> None:
+        for outcome in self._pool.outcomes(PATIENCE_S):
+            self._sink.take(outcome)
+            if self._progress:
+                done = self._begin_frame + self._sink.frames
+                self._progress(f"{done} frames, {self._sink.rows} localisations", done / self._movie.shape[0])
+        self._sink.flush_if_due()
+
+    def _blocks(self) -> Iterator[I64]:
+        """Frame numbers, block by block; of a movie that is being written, as they come."""
+        position = self._begin_frame
+        grown_s = time.monotonic()
+        while True:
+            there = self._movie.shape[0]
+            settled = self._follow_s is None or time.monotonic() - grown_s > self._follow_s
+            # The newest frame of a movie that is being written may be there in part only.
+            usable = there if settled else there - 1
+            # Short blocks only at the end: a running background needs its first window whole.
+            while position < usable and (settled or usable - position >= self._least(position)):
+                block = np.arange(position, min(position + BLOCK_FRAMES, usable))
+                position += len(block)
+                yield block
+            if settled:
+                return
+            self._collect()
+            time.sleep(LOOK_AGAIN_S)
+            with suppress(InputError):
+                self._movie = open_movie(self._path)
+            if self._movie.shape[0] > there:
+                grown_s = time.monotonic()
+
+    def _least(self, position: int) -> int:
+        return max(1, (self._pool.settings.localize.background_frames or 0) - position)
+
+    def _note(self, *, complete: bool) -> None:
+        self._table.update_attributes(
+            complete=complete,
+            frames=self._movie.shape[0],
+            frames_localized=self._begin_frame + self._sink.frames,
+            frames_lost=self._movie.frames_missing,
+            fits_rejected=self._rejected_before + self._sink.rejected,
+        )

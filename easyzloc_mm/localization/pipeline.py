@@ -1,0 +1,220 @@
+"""Frames in, 3D localisations out: the one pipeline that live runs, files and tables share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from easyzloc_mm._versions import installed
+from easyzloc_mm.camera.crops import crop_photons
+from easyzloc_mm.camera.response import CameraResponse, PixelResponse
+from easyzloc_mm.io.camera_map import read_camera_map
+from easyzloc_mm.localization.config import LocalizerConfig
+from easyzloc_mm.localization.detection.flatten import flattened
+from easyzloc_mm.localization.detection.gaussian_fit import detect_frames, fit_gaussians
+from easyzloc_mm.localization.detection.threshold import automatic_threshold
+from easyzloc_mm.localization.provenance import map_facts
+from easyzloc_mm.model.bundle import ModelBundle
+from easyzloc_mm.typing import U16
+
+PACKAGES = ("easyzloc-mm", "picassosr", "numpy", "onnxruntime", "numba", "zarr")
+
+
+@dataclass(frozen=True)
+class LocalizeReport:
+    """What a run gave.
+
+    Attributes
+    ----------
+    frames, frames_lost : int
+        Frames that came, and frames that were lost on the way from the camera.
+    frames_per_s : float
+        Over the whole run, until the last row was written.
+    localizations : int
+        Rows in the table.
+    fits_rejected : int
+        Spots whose 2D fit failed.
+    p95_latency_s : float
+        From a frame's arrival to its rows being committed, 95th percentile; 0 for files.
+    min_net_gradient : float
+        Threshold of detection, as set or found.
+    most_waiting : int
+        Frames that waited for localisation when most did.
+    catch_up_s : float
+        How long localisation went on after the camera had stopped; 0 for files.
+    workers_replaced : int
+        Localising processes that died and were replaced.
+    """
+
+    frames: int
+    frames_lost: int
+    frames_per_s: float
+    localizations: int
+    fits_rejected: int
+    p95_latency_s: float
+    min_net_gradient: float
+    most_waiting: int = 0
+    catch_up_s: float = 0.0
+    workers_replaced: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for printing."""
+        return asdict(self)
+
+
+class Localizer:
+    """Detect, fit, predict z.
+
+    Parameters
+    ----------
+    settings : LocalizerConfig
+        Model, camera units, box, fit.
+    """
+
+    def __init__(self, settings: LocalizerConfig) -> None:
+        self.settings = settings
+        self._bundle = ModelBundle.load(settings.model)
+        self._map = read_camera_map(settings.camera_map) if settings.camera_map else None
+        self._pixels: PixelResponse | None = None
+
+    def _response(self, frames: U16) -> CameraResponse | PixelResponse:
+        """Units of frames, or of each of their pixels."""
+        if self._map is None:
+            return self.settings.response
+        if self._pixels is None or self._pixels.shape != frames.shape[1:]:
+            self._pixels = self._map.part(self.settings.origin_px, (frames.shape[1], frames.shape[2]))
+        return self._pixels
+
+    def _flattened(self, frames: U16) -> U16:
+        response = self._response(frames)
+        return flattened(frames, response, self.settings.response) if isinstance(response, PixelResponse) else frames
+
+    def threshold(self, frames: U16, cleared: U16 | None = None) -> float:
+        """Net gradient (ADU) above which spots of frames like these are molecules."""
+        return automatic_threshold(
+            self._flattened(frames) if cleared is None else cleared, self.settings.localize.box_px
+        )
+
+    def localize(
+        self,
+        frames: U16,
+        numbers: NDArray[np.integer],
+        threshold: float,
+        cleared: U16 | None = None,
+    ) -> tuple[pd.DataFrame, int]:
+        """Localise a block of frames; each frame's rows depend on that frame alone.
+
+        Parameters
+        ----------
+        frames : ndarray, shape (T, Y, X), uint16
+            ADU.
+        numbers : ndarray, shape (T,)
+            Frame numbers.
+        threshold : float
+            Net gradient of detection, ADU.
+        cleared : ndarray, shape (T, Y, X), uint16, optional
+            The frames without their background, for detection.
+
+        Returns
+        -------
+        table : DataFrame
+            Columns of a localisation table (DESIGN, section 4), all finite; x, y in sensor pixels.
+        rejected : int
+            Spots whose 2D fit failed.
+        """
+        how = self.settings.localize
+        spots = detect_frames(self._flattened(frames) if cleared is None else cleared, threshold, how.box_px)
+        table, rejected = fit_gaussians(frames, spots, how.box_px, self._response(frames), how.fit)
+        self.assign_z(frames, table, move_xy=True)
+        table["frame"] = np.asarray(numbers, np.uint32)[table["frame"].to_numpy(np.int64)]
+        return table, rejected
+
+    def assign_z(self, frames: U16, table: pd.DataFrame, *, move_xy: bool = False) -> None:
+        """Add z, lpz and z_flag, and count x, y from the sensor's corner.
+
+        Parameters
+        ----------
+        frames : ndarray, shape (T, Y, X), uint16
+            ADU.
+        table : DataFrame
+            `frame` counts within `frames`; x, y in their pixels.
+        move_xy : bool
+            Also put x, y where the blur that the beads measured says the emitter is. A Gaussian fit follows the skewed
+            image of a defocused emitter, by tens of nanometres.
+        """
+        self._assign_z(frames, table, self._response(frames), move_xy)
+
+    def _assign_z(
+        self, frames: U16, table: pd.DataFrame, response: CameraResponse | PixelResponse, move_xy: bool
+    ) -> None:
+        x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
+        crops = crop_photons(frames, table["frame"].to_numpy(), x, y, response)
+        left, top = self.settings.origin_px
+        prediction = self._bundle.predict(crops, x + left, y + top, refine=self.settings.localize.refine)
+        factor = np.float32(self.settings.localize.focal_shift_factor)
+        table["z"], table["lpz"] = factor * prediction.z_nm, factor * prediction.lpz_nm
+        table["z_flag"] = prediction.z_flag
+        if move_xy:
+            known = np.isfinite(prediction.xy_px[:, 0])
+            for axis, (name, fitted) in enumerate((("x", x), ("y", y))):
+                moved = np.rint(fitted) + prediction.xy_px[:, axis]
+                table[name] = np.where(known, moved, fitted).astype(np.float32)
+                spread = prediction.lpxy_px[:, axis]
+                table[f"lp{name}"] = np.where(known, spread, table[f"lp{name}"]).astype(np.float32)
+        if (left, top) != (0, 0):
+            table["x"] += left
+            table["y"] += top
+
+    def warm_up(self) -> None:
+        """Compile and run everything on a small frame, so that no camera frame has to wait for it."""
+        from scipy.ndimage import gaussian_filter
+
+        frame = np.zeros((64, 64))
+        frame[20, 20] = frame[40, 44] = 60000.0
+        image = gaussian_filter(frame, 1.3) + 100 + np.random.default_rng(0).normal(0, 2, frame.shape)
+        frames = image.astype(np.uint16)[None]
+        how = self.settings.localize
+        response: CameraResponse | PixelResponse = CameraResponse(
+            baseline_adu=90.0, electrons_per_adu=1.0, read_noise_e=1.0
+        )
+        if self._map is not None:
+            response = PixelResponse(*(np.full(frame.shape, value, np.float32) for value in (90.0, 1.0, 1.0)))
+            flattened(frames, response, self.settings.response)
+        spots = detect_frames(frames, 1000.0, how.box_px)
+        table, _ = fit_gaussians(frames, spots, how.box_px, response, how.fit)
+        if not len(table):
+            raise RuntimeError("the spot finder does not find a bright spot")
+        self._assign_z(frames, table, response, move_xy=True)
+
+
+def run_attributes(
+    bundle: ModelBundle,
+    settings: LocalizerConfig,
+    shape_yx: tuple[int, int],
+    pixel_size_nm: float,
+    provenance: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Provenance that is stored with a run."""
+    left, top = settings.origin_px
+    factor = settings.localize.focal_shift_factor
+    return {
+        "pixel_size_nm": float(pixel_size_nm),
+        "height_px": int(shape_yx[0]) + top,
+        "width_px": int(shape_yx[1]) + left,
+        "origin_px": [left, top],
+        "camera_units": settings.response.model_dump(mode="json"),
+        "model": {"path": str(bundle.path), "digest": bundle.digest(), "recipe": bundle.calibration["recipe"]},
+        "z_range_nm": [factor * depth for depth in bundle.z_range_nm],
+        "focal_shift_factor": factor,
+        **map_facts(settings.camera_map),
+        "localize": settings.localize.model_dump(mode="json"),
+        "versions": installed(PACKAGES),
+        "units": {"x": "px", "y": "px", "sx": "px", "sy": "px", "lpx": "px", "lpy": "px", "z": "nm", "lpz": "nm"},
+        "complete": False,
+        **provenance,
+    }

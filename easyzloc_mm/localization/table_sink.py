@@ -1,0 +1,77 @@
+"""Outcomes of blocks into the table, in order, with what a run wants to know about them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, LocalizationWriter
+from easyzloc_mm.localization.workers.messages import Outcome
+
+Observer = Callable[[pd.DataFrame, int, int], None]
+
+
+class TableSink:
+    """Writes blocks in the order of their numbers, however the workers finish them.
+
+    Parameters
+    ----------
+    table : LocalizationWriter
+    observer : callable, optional
+        Given each block's rows, its last frame, and its number of frames.
+    """
+
+    def __init__(self, table: LocalizationWriter, observer: Observer | None = None) -> None:
+        self._table, self._observer = table, observer
+        self._early: dict[int, tuple[Outcome, list[float]]] = {}
+        self._next = 0
+        self._uncommitted: list[float] = []
+        self.rejected = 0
+        self.frames = 0
+        self.latencies: list[float] = []
+
+    @property
+    def rows(self) -> int:
+        """Localisations so far."""
+        return self._table.rows
+
+    def take(self, outcome: Outcome, received_s: Mapping[int, float] | None = None) -> None:
+        """Take a block's outcome; `received_s` says when its frames came, by frame number."""
+        came = [] if received_s is None else [received_s[int(number)] for number in outcome.block.frames]
+        self._early[outcome.block.number] = outcome, came
+        while self._next in self._early:
+            done, came = self._early.pop(self._next)
+            self._next += 1
+            assert done.rows is not None
+            frames = done.block.frames
+            rows = done.rows[[*COLUMNS_2D, *COLUMNS_Z]]
+            self._uncommitted += came
+            self._table.append(rows, frames_done=int(frames[-1]) + 1)
+            self.rejected += done.rejected
+            self.frames += len(frames)
+            if self._observer:
+                self._observer(rows, int(frames[-1]), len(frames))
+            self._note_commit()
+
+    def flush_if_due(self) -> None:
+        """Commit what was taken, if the last commit was a while ago."""
+        self._table.flush_if_due()
+        self._note_commit()
+
+    def flush(self) -> None:
+        """Commit what was taken."""
+        self._table.flush()
+        self._note_commit()
+
+    def _note_commit(self) -> None:
+        if self._uncommitted and self._table.everything_committed:
+            now = time.monotonic()
+            self.latencies += [now - received for received in self._uncommitted]
+            self._uncommitted = []
+
+    def p95_latency_s(self) -> float:
+        """From a frame's arrival to its rows being committed, 95th percentile."""
+        return float(np.quantile(self.latencies, 0.95)) if self.latencies else 0.0

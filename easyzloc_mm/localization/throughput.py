@@ -1,0 +1,74 @@
+"""How many frames a second this computer localises: known before the camera runs, not after."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from easyzloc_mm.localization.config import LocalizerConfig, live_workers
+from easyzloc_mm.localization.pipeline import Localizer
+from easyzloc_mm.localization.synthetic import gaussian_frames
+from easyzloc_mm.profile.schema import Profile
+
+EMITTERS_PER_MPX = 140
+"""200 in a field of 1200x1200 px: as dense as single molecules can be told apart well."""
+PHOTONS, BACKGROUND, SIGMA_PX = 2000.0, 40.0, 1.4
+FRAMES = 4
+MEASURED_S = 2.0
+CAMERA_CORES = 0.4
+"""What reading, showing and storing the camera's frames takes."""
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """What the processes of a live run do together.
+
+    Attributes
+    ----------
+    frames_per_s : float
+        Frames of this camera localised in a second by all processes of a live run.
+    spots_per_frame : float
+        How dense they were.
+    workers : int
+        Localising processes of a live run on this computer.
+    """
+
+    frames_per_s: float
+    spots_per_frame: float
+    workers: int
+
+
+def measure_throughput(profile: Profile, model: Path) -> Throughput:
+    """Localise made-up frames of the profile's camera, dense with molecules, for about two seconds.
+
+    Parameters
+    ----------
+    profile : Profile
+        Its camera and `localize` count.
+    model : Path
+        Model bundle.
+    """
+    camera = profile.camera
+    shape = (camera.height_px, camera.width_px)
+    response = camera.response
+    molecules = max(int(EMITTERS_PER_MPX * shape[0] * shape[1] / 1e6), 1)
+    frames = gaussian_frames(
+        shape, FRAMES, molecules, PHOTONS, BACKGROUND, SIGMA_PX,
+        baseline_adu=response.baseline_adu, electrons_per_adu=response.electrons_per_adu,
+    )  # fmt: skip
+    settings = LocalizerConfig(model=model, response=response, localize=profile.localize, camera_map=camera.map)
+    localizer = Localizer(settings)
+    localizer.warm_up()
+    threshold, numbers = localizer.threshold(frames), np.arange(FRAMES)
+    done, spots, start = 0, 0, time.perf_counter()
+    while time.perf_counter() - start < MEASURED_S:
+        table, _ = localizer.localize(frames, numbers, threshold)
+        done, spots = done + FRAMES, spots + len(table)
+    one_core = done / (time.perf_counter() - start)
+    workers = live_workers()
+    cores = min(workers, (os.cpu_count() or 1) - CAMERA_CORES)
+    return Throughput(cores * one_core, spots / done, workers)

@@ -1,0 +1,190 @@
+"""A picture that fills up batch by batch: any direction of view, depth as colour, memory bounded by the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.runs.localizations import read_localizations
+from easyzloc_mm.locs.query import select
+from easyzloc_mm.locs.table import believed, in_nm
+from easyzloc_mm.rendering.colormap import DEPTH, colour_table
+from easyzloc_mm.rendering.splat import canvas_pixels, splat
+from easyzloc_mm.typing import F32, F64
+
+Extent = tuple[float, float, float, float]
+
+BATCH_ROWS = 1 << 20
+SATURATED = 99.0
+"""Percentile of the lit pixels that is shown at full brightness."""
+STYLES = ("gaussian", "histogram")
+VISIBLE_PX = 0.7
+"""Narrowest Gaussian: finer than its pixels, a localisation would jump from one to the next."""
+NEEDED = ("frame", "x", "y", "z", "lpx", "lpy", "lpz", "z_flag")
+LOOK = {
+    "xy": np.array([[1.0, 0, 0], [0, 1, 0]]),
+    "xz": np.array([[1.0, 0, 0], [0, 0, -1]]),
+    "yz": np.array([[0, 1.0, 0], [0, 0, -1]]),
+}
+"""Right and down of a view, as directions in the sample."""
+
+
+def turned(azimuth_degrees: float, elevation_degrees: float) -> F64:
+    """Right and down of a view from the side and above; z points up. Isometric is 45 and 35.264 degrees."""
+    turn, lift = np.radians([azimuth_degrees, elevation_degrees])
+    right = np.array([np.cos(turn), np.sin(turn), 0.0])
+    down = np.array([-np.sin(turn) * np.sin(lift), np.cos(turn) * np.sin(lift), -np.cos(lift)])
+    return np.stack([right, down])
+
+
+@dataclass
+class Source:
+    """A table that is read batch by batch, more than once if need be.
+
+    Attributes
+    ----------
+    path : Path
+        ``RUN.zarr`` (never read whole), or a table of another program (held in memory).
+    where : str or None
+        Condition on its rows.
+    pixel_size_nm : float or None
+        For tables that do not say.
+    """
+
+    path: Path
+    where: str | None = None
+    pixel_size_nm: float | None = None
+
+    def __post_init__(self) -> None:
+        self._held: pd.DataFrame | None = None
+        if Path(self.path).is_dir():
+            some, self.facts = read_localizations(self.path, rows=1)
+            if "z" not in some:
+                raise InputError(f"{self.path} has no z: localise it with a model")
+            select(some, self.where)  # a condition that is not understood is refused before any work
+        else:
+            self._held, self.facts = believed(self.path, where=self.where, pixel_size_nm=self.pixel_size_nm)
+
+    @property
+    def pixel_nm(self) -> float:
+        """Camera pixel."""
+        return float(self.facts["pixel_size_nm"])
+
+    @property
+    def field_nm(self) -> Extent:
+        """Left, right, top, bottom of the whole field."""
+        pixel = self.pixel_nm
+        right, bottom = float(self.facts["width_px"]), float(self.facts["height_px"])
+        return -0.5 * pixel, (right - 0.5) * pixel, -0.5 * pixel, (bottom - 0.5) * pixel
+
+    def batches(self) -> Iterator[pd.DataFrame]:
+        """Give the believable localisations in nm, `BATCH_ROWS` at a time."""
+        if self._held is not None:
+            for first in range(0, len(self._held), BATCH_ROWS):
+                yield self._held.iloc[first : first + BATCH_ROWS]
+            return
+        first = 0
+        wanted = None if self.where else NEEDED
+        while True:
+            rows, _ = read_localizations(self.path, first_row=first, rows=BATCH_ROWS, columns=wanted)
+            if not len(rows):
+                return
+            first += len(rows)
+            yield in_nm(select(rows, self.where), self.pixel_nm)
+
+
+class Canvas:
+    """One picture.
+
+    Parameters
+    ----------
+    look : ndarray, shape (2, 3)
+        Right and down of the view (`LOOK`, `turned`).
+    extent_nm : (float, float, float, float)
+        Left, right, top, bottom along those directions.
+    pixel_nm : float
+        Of the picture.
+    z_range_nm : (float, float)
+        Depths that the colours span.
+    style : {"gaussian", "histogram"}
+    colours : str
+        Name of a `colour_table`; ``grey`` counts without colour.
+    """
+
+    def __init__(
+        self,
+        look: F64,
+        extent_nm: Extent,
+        pixel_nm: float,
+        z_range_nm: tuple[float, float],
+        *,
+        style: str = "gaussian",
+        colours: str = DEPTH,
+    ) -> None:
+        if style not in STYLES:
+            raise InputError(f"`style` {style} is unknown: use {', '.join(STYLES)}")
+        self.look, self.extent_nm, self.pixel_nm = look, extent_nm, pixel_nm
+        self.style, self.z_range_nm = style, z_range_nm
+        left, right, top, bottom = extent_nm
+        shape = canvas_pixels(bottom - top, pixel_nm), canvas_pixels(right - left, pixel_nm)
+        self._table = (np.ones((256, 1)) if colours == "grey" else colour_table(colours)).astype(np.float32)
+        self.values = np.zeros((self._table.shape[1], *shape), np.float32)
+
+    def add(self, cloud: pd.DataFrame) -> None:
+        """Draw localisations (`tables.in_nm`)."""
+        left, _, top, _ = self.extent_nm
+        place = [cloud[name].to_numpy() for name in ("x_nm", "y_nm", "z")]
+        spread = [cloud[name].to_numpy() for name in ("lpx_nm", "lpy_nm", "lpz")]
+
+        def along(direction: F64) -> tuple[Any, Any]:
+            where = sum(d * p for d, p in zip(direction, place, strict=True) if d)
+            variance = sum((d * s) ** 2 for d, s in zip(direction, spread, strict=True) if d)
+            return where, variance
+
+        u, vu = along(self.look[0])
+        v, vv = along(self.look[1])
+        scale = 1 / self.pixel_nm
+        if self.style == "histogram":
+            su = sv = np.zeros(len(cloud), np.float32)
+        else:
+            su, sv = (np.maximum(np.sqrt(each) * scale, VISIBLE_PX).astype(np.float32) for each in (vu, vv))
+        splat(
+            self.values,
+            ((u - left) * scale).astype(np.float32),
+            ((v - top) * scale).astype(np.float32),
+            su,
+            sv,
+            self._level(cloud["z"].to_numpy()),
+            self._table,
+        )
+
+    def _level(self, z: F64) -> NDArray[np.uint8]:
+        low, high = self.z_range_nm
+        return np.asarray(np.clip((z - low) / (high - low) * 255, 0, 255).astype(np.uint8))
+
+    def picture(self, *, full: float | None = None) -> F32:
+        """Return what was drawn as RGB, 0 to 1; brightness goes as the root of the density.
+
+        Parameters
+        ----------
+        full : float, optional
+            Density that is shown at full brightness (`full_brightness`), for pictures that belong together.
+        """
+        brightness = self.values.max(axis=0)
+        scale = full or self.full_brightness()
+        # A root keeps single molecules visible beside dense structures.
+        gain = np.sqrt(np.minimum(brightness / max(scale, 1e-12), 1.0)) / np.maximum(brightness, 1e-12)
+        return np.asarray(np.clip((self.values * gain).transpose(1, 2, 0), 0, 1))
+
+    def full_brightness(self) -> float:
+        """Density at which a pixel is shown at full brightness."""
+        brightness = self.values.max(axis=0)
+        lit = brightness[brightness > 1e-3 * float(brightness.max(initial=0))]
+        return float(np.percentile(lit, SATURATED)) if len(lit) else 1.0

@@ -1,0 +1,101 @@
+"""What a live run says about itself, and the focus that it can hold."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from easyzloc_mm.acquire.focus_hold import SETTLE_FRAMES, FocusHold
+from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z
+from easyzloc_mm.localization.live.status import LiveStatus, StatusMeter
+from easyzloc_mm.microscope.connect import connect
+from tests.helpers.microscope_bench import bench_profile
+
+
+def spots(frame: int, count: int, *, z: float = 0.0, photons: float = 2000.0, flag: int = 0, step: float = 40.0):  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(frame)
+    table = pd.DataFrame({name: np.ones(count, np.float32) for name in (*COLUMNS_2D, *COLUMNS_Z)})
+    side = int(np.ceil(np.sqrt(count)))
+    at = np.arange(count)
+    return table.assign(
+        frame=np.uint32(frame), x=step * (at % side), y=step * (at // side), z=z + rng.normal(0, 100, count),
+        photons=photons, bg=30.0, lpz=25.0, z_flag=np.uint8(flag),
+    )  # fmt: skip
+
+
+def status(meter: StatusMeter, **changes: object) -> LiveStatus:
+    told = {"frames": 300, "frames_lost": 0, "localized": 300, "waiting": 0, "oldest_waiting_s": None,
+            "localizations": 9, "camera_running": True, **changes}  # fmt: skip
+    return meter.status(**told)  # type: ignore[arg-type]
+
+
+def test_figures_are_those_of_the_last_frames_and_drift_is_against_the_first() -> None:
+    meter = StatusMeter(1000)
+    for frame in range(40):
+        meter.see(spots(frame, 50), frame, 1)
+    for frame in range(40, 300):
+        meter.see(spots(frame, 20, z=150.0, photons=3000.0), frame, 1)
+    now = status(meter)
+    assert now.spots_per_frame == pytest.approx(20)
+    assert (now.photons, now.background, now.lpz_nm, now.flagged) == (3000.0, 30.0, 25.0, 0.0)
+    assert now.focus_drift_nm == pytest.approx(150.0, abs=15.0)
+    assert now.alarms == ()
+    assert "focus +1" in now.line()
+    assert now.as_dict()["frames_expected"] == 1000
+
+
+@pytest.mark.parametrize(
+    ("seen", "told", "alarm"),
+    [
+        ({"step": 6.0}, {}, "too dense"),
+        ({"photons": 150.0}, {}, "too dim"),
+        ({"flag": 1}, {}, "out of focus"),
+        ({}, {"frames_lost": 3}, "3 frames dropped"),
+        ({}, {"waiting": 400, "oldest_waiting_s": -1e6}, "localisation falls behind"),
+    ],
+)
+def test_alarms(seen: dict[str, float], told: dict[str, object], alarm: str) -> None:
+    meter = StatusMeter(1000)
+    for frame in range(120):
+        meter.see(spots(frame, 30, **seen), frame, 1)  # type: ignore[arg-type]
+    now = status(meter, **told)
+    assert now.alarms == (alarm,)
+    assert alarm.upper() in now.line()
+
+
+def test_an_empty_beginning_says_nothing_wrong() -> None:
+    now = status(StatusMeter(100), frames=0, localized=0)
+    assert now.alarms == ()
+    assert now.focus_drift_nm is None
+    assert now.line().startswith("0 frames")
+
+
+def test_the_stage_follows_the_molecules_within_its_range_and_goes_back(tmp_path: Path) -> None:
+    profile = bench_profile(tmp_path).replace(
+        imaging={"hold_focus_nm": 100.0, "hold_focus_range_um": 0.5}, limits={"z_min_um": -0.3},
+        localize={"focal_shift_factor": 0.8},
+    )  # fmt: skip
+    drifted = dataclasses.replace(status(StatusMeter(10)), focus_drift_nm=200.0)  # in the sample: 250 of the stage
+    with connect(profile) as microscope:
+        hold = FocusHold(microscope, profile)
+        hold.see(dataclasses.replace(drifted, focus_drift_nm=90.0))  # below the limit
+        frames = []
+        z = []
+        for frame in hold.held(microscope.stream(3 * SETTLE_FRAMES)):
+            frames.append(frame.index)
+            z.append(microscope.position().z_um if frame.index % 10 == 0 else z[-1])
+            if frame.index == 20:
+                hold.see(drifted)
+            if frame.index == 60:
+                hold.see(drifted)  # too soon after the last move
+            if frame.index == 300:
+                hold.see(dataclasses.replace(drifted, localized=300, focus_drift_nm=5000.0))
+        assert frames == list(range(3 * SETTLE_FRAMES))
+        assert z[20] == pytest.approx(0.0)
+        assert z[40] == z[200] == pytest.approx(-0.25, abs=0.01)
+        assert z[400] == pytest.approx(-0.3, abs=0.01)  # the profile's limit, nearer than the range
+        assert [(move["frame"], move["drift_nm"]) for move in hold.moves] == [(21, 200.0), (301, 5000.0)]

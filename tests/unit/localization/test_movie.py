@@ -1,0 +1,434 @@
+"""The offline twin: every format, resumed, followed, and the same rows as live."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import yaml
+from numpy.typing import NDArray
+
+from easyzloc_mm.acquire.live import run_live
+from easyzloc_mm.cli.app import main
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.movies import open_movie
+from easyzloc_mm.io.profiles import load_profile
+from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
+from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, column_dtype, read_localizations
+from easyzloc_mm.localization.movie import localize_movie
+from easyzloc_mm.microscope.connect import connect
+from easyzloc_mm.model.bundle import ModelBundle
+from easyzloc_mm.profile.schema import LocalizeSettings
+from tests.helpers.localize_bench import embedded_profile, small_bundle, spots_movie
+
+pytestmark = pytest.mark.timeout(120)
+
+SHAPE = (96, 128)
+FRAMES = 50
+SETTINGS = LocalizeSettings(min_net_gradient=1200.0)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
+    return ModelBundle.load(small_bundle(tmp_path_factory.mktemp("m") / "model", field=(SHAPE[1], SHAPE[0])))
+
+
+@pytest.fixture(scope="module")
+def movie() -> NDArray[np.uint16]:
+    return spots_movie(FRAMES, SHAPE, seed=6)[0]
+
+
+def as_tiff(folder: Path, movie: NDArray[np.uint16]) -> Path:
+    tifffile.imwrite(folder / "m.tif", movie, photometric="minisblack", metadata={"axes": "TYX"})
+    return folder / "m.tif"
+
+
+def as_compressed_pages(folder: Path, movie: NDArray[np.uint16]) -> Path:
+    with tifffile.TiffWriter(folder / "m.tif") as file:
+        for frame in movie:
+            file.write(frame, photometric="minisblack", compression="zlib", metadata=None)
+    return folder / "m.tif"
+
+
+def as_imagej(folder: Path, movie: NDArray[np.uint16]) -> Path:
+    tifffile.imwrite(
+        folder / "m.tif", movie, imagej=True, resolution=(1 / 0.11, 1 / 0.11), metadata={"unit": "um", "axes": "TYX"}
+    )
+    return folder / "m.tif"
+
+
+def as_ome_tiff(folder: Path, movie: NDArray[np.uint16]) -> Path:
+    metadata = {"axes": "TYX", "PhysicalSizeX": 0.11, "PhysicalSizeXUnit": "µm"}
+    tifffile.imwrite(folder / "m.ome.tif", movie, ome=True, metadata=metadata)
+    return folder / "m.ome.tif"
+
+
+def as_ome_tiff_files(folder: Path, movie: NDArray[np.uint16]) -> Path:
+    """As Micro-Manager splits a long movie: one OME-XML that names the planes of several files."""
+    parts = np.array_split(np.arange(len(movie)), 3)
+    names = [f"m_{i}.ome.tif" for i in range(len(parts))]
+    entries = "".join(
+        f'<TiffData FirstC="0" FirstZ="0" FirstT="{t}" IFD="{i}" PlaneCount="1">'
+        f'<UUID FileName="{name}">urn:uuid:00000000-0000-0000-0000-00000000000{k}</UUID></TiffData>'
+        for k, (name, part) in enumerate(zip(names, parts, strict=True))
+        for i, t in enumerate(part)
+    )
+    for k, (name, part) in enumerate(zip(names, parts, strict=True)):
+        xml = (
+            '<?xml version="1.0" encoding="UTF-8"?>'
+            '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="urn:uuid:00000000-0000-0000-0000-00000000000{k}"><Image ID="Image:0"><Pixels ID="Pixels:0" '
+            f'DimensionOrder="XYCZT" Type="uint16" SizeX="{movie.shape[2]}" SizeY="{movie.shape[1]}" SizeC="1" '
+            f'SizeZ="1" SizeT="{len(movie)}" PhysicalSizeX="0.11" PhysicalSizeXUnit="µm">'
+            f'<Channel ID="Channel:0:0" SamplesPerPixel="1"/>{entries}</Pixels></Image></OME>'
+        )
+        with tifffile.TiffWriter(folder / name) as file:
+            for i, t in enumerate(part):
+                description = xml.encode() if i == 0 else None
+                file.write(movie[t], photometric="minisblack", description=description, metadata=None, contiguous=False)
+    return folder / names[0]
+
+
+def as_ndtiff(folder: Path, movie: NDArray[np.uint16]) -> Path:
+    from ndstorage import NDTiffDataset
+
+    data = NDTiffDataset(str(folder / "nd"), summary_metadata={"PixelSize_um": 0.11}, writable=True)
+    for t, frame in enumerate(movie):
+        data.put_image({"time": t}, frame, {"PixelSizeUm": 0.11})
+    data.finish()
+    data.close()
+    return folder / "nd"
+
+
+def as_ome_zarr(folder: Path, movie: NDArray[np.uint16]) -> Path:
+    import zarr
+
+    from easyzloc_mm.io.zarr.ome import image_attributes
+
+    group = zarr.open_group(folder / "m.ome.zarr", mode="w")
+    group.attrs.update(image_attributes("m", "tyx", {"t": 1.0, "y": 0.11, "x": 0.11}))
+    array = group.create_array("0", shape=movie.shape, chunks=(7, 48, 64), dtype="uint16")
+    array[:] = movie
+    return folder / "m.ome.zarr"
+
+
+def as_run(folder: Path, movie: NDArray[np.uint16]) -> Path:
+    writer = FrameWriter(folder / "r.zarr", SHAPE, pixel_size_nm=110.0, expected=len(movie))
+    for number, frame in enumerate(movie):
+        writer.append(number, frame)
+    writer.close()
+    return folder / "r.zarr"
+
+
+def as_raw(folder: Path, movie: NDArray[np.uint16]) -> Path:
+    movie.astype(">u2").tofile(folder / "m.raw")
+    info = {"Byte Order": ">", "Data Type": "uint16", "Frames": len(movie), "Height": SHAPE[0], "Width": SHAPE[1],
+            "Pixelsize": 110}  # fmt: skip
+    (folder / "m.yaml").write_text(yaml.safe_dump(info), encoding="utf-8")
+    return folder / "m.raw"
+
+
+WRITERS: list[Callable[[Path, NDArray[np.uint16]], Path]] = [
+    as_tiff, as_compressed_pages, as_imagej, as_ome_tiff, as_ome_tiff_files, as_ndtiff, as_ome_zarr, as_run, as_raw
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
+def test_every_format_gives_the_same_frames(
+    write: Callable[[Path, NDArray[np.uint16]], Path], movie: NDArray[np.uint16], tmp_path: Path
+) -> None:
+    opened = open_movie(write(tmp_path, movie))
+    assert opened.shape == movie.shape
+    assert np.array_equal(opened.read(0, FRAMES), movie)
+    assert np.array_equal(opened.read(FRAMES - 3, FRAMES + 10), movie[-3:])
+    if write not in (as_tiff, as_compressed_pages):
+        assert opened.pixel_size_nm == pytest.approx(110.0)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", ">i4", "uint32", "float32", ">f8"])
+def test_counts_are_counts_in_whatever_type_they_were_saved(
+    dtype: str, movie: NDArray[np.uint16], tmp_path: Path
+) -> None:
+    counts = np.minimum(movie, 255 if dtype == "uint8" else 32767)
+    order = ">" if dtype.startswith(">") else "<"
+    tifffile.imwrite(tmp_path / "m.tif", counts.astype(dtype), photometric="minisblack", byteorder=order)
+    counts.astype(dtype).tofile(tmp_path / "m.raw")
+    info = {"Byte Order": order, "Data Type": np.dtype(dtype).name, "Frames": FRAMES, "Height": SHAPE[0],
+            "Width": SHAPE[1]}  # fmt: skip
+    (tmp_path / "m.yaml").write_text(yaml.safe_dump(info), encoding="utf-8")
+    for name in ("m.tif", "m.raw"):
+        read = open_movie(tmp_path / name).read(2, 9)
+        assert read.dtype == np.uint16
+        assert np.array_equal(read, counts[2:9])
+
+
+@pytest.mark.parametrize("spoiled", [0.5, -1.0, 70000.0, np.nan])
+def test_what_are_no_counts_is_refused(
+    spoiled: float, bundle: ModelBundle, movie: NDArray[np.uint16], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = movie.astype(np.float32)
+    frames[0, 5, 5] = spoiled
+    path, out = as_tiff(tmp_path, frames), tmp_path / "run.zarr"  # type: ignore[arg-type]
+    assert main(["localize", str(path), "--model", str(bundle.path), "--out", str(out)]) == 2
+    assert "no counts from 0 to 65535" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("write", [as_tiff, as_raw], ids=lambda write: write.__name__)
+def test_a_movie_that_was_cut_off_is_refused(
+    write: Callable[[Path, NDArray[np.uint16]], Path],
+    bundle: ModelBundle,
+    movie: NDArray[np.uint16],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path, out = write(tmp_path, movie), tmp_path / "run.zarr"
+    path.write_bytes(path.read_bytes()[: movie.nbytes // 2])
+    assert main(["localize", str(path), "--model", str(bundle.path), "--out", str(out)]) == 2
+    assert "was cut off" in capsys.readouterr().err.splitlines()[-1]
+    assert not out.exists()
+
+
+def run(movie: Path, bundle: ModelBundle, out: Path, **options: object) -> None:
+    chosen = {"settings": SETTINGS, "workers": 1, **options}
+    localize_movie(movie, bundle, out, response=bundle.response, **chosen)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def reference(bundle: ModelBundle, movie: NDArray[np.uint16], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reference")
+    run(as_raw(folder, movie), bundle, folder / "run.zarr")
+    return folder / "run.zarr"
+
+
+def test_the_table_keeps_the_contract(reference: Path, bundle: ModelBundle) -> None:
+    table, facts = read_localizations(reference)
+    assert list(table.columns) == [*COLUMNS_2D, *COLUMNS_Z]
+    assert {name: table[name].dtype for name in table} == {name: column_dtype(name) for name in table}
+    assert np.isfinite(table.to_numpy(float)).all()
+    assert len(table) > 5 * FRAMES
+    assert table["frame"].is_monotonic_increasing
+    assert (table["lpz"] > 0).all()
+    assert table["x"].between(0, SHAPE[1] - 1).all()
+    assert table["y"].between(0, SHAPE[0] - 1).all()
+    assert facts["complete"] is True
+    assert (facts["frames"], facts["frames_localized"], facts["frames_lost"]) == (FRAMES, FRAMES, 0)
+    assert facts["model"]["digest"] == bundle.digest()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("write", [as_ome_tiff_files, as_ndtiff], ids=lambda write: write.__name__)
+def test_two_processes_and_another_format_give_the_same_rows(
+    write: Callable[[Path, NDArray[np.uint16]], Path],
+    bundle: ModelBundle,
+    movie: NDArray[np.uint16],
+    reference: Path,
+    tmp_path: Path,
+) -> None:
+    run(write(tmp_path, movie), bundle, tmp_path / "run.zarr", workers=2)
+    assert read_localizations(tmp_path / "run.zarr")[0].equals(read_localizations(reference)[0])
+
+
+def test_a_run_that_was_cut_off_is_gone_on_with(
+    bundle: ModelBundle, movie: NDArray[np.uint16], reference: Path, tmp_path: Path
+) -> None:
+    source, out = as_raw(tmp_path, movie), tmp_path / "run.zarr"
+
+    class CutError(Exception):
+        pass
+
+    def cut(_message: str, fraction: float) -> None:
+        if fraction > 0.3:
+            raise CutError
+
+    with pytest.raises(CutError):
+        run(source, bundle, out, progress=cut)
+    part, facts = read_localizations(out)
+    assert facts["complete"] is False
+    assert 0 < part["frame"].max() < FRAMES - 1
+    with pytest.raises(InputError, match="if_exists='resume'"):
+        run(source, bundle, out)
+    run(source, bundle, out, if_exists="resume")
+    table, facts = read_localizations(out)
+    assert facts["complete"] is True
+    assert table.equals(read_localizations(reference)[0])
+    assert facts["fits_rejected"] == read_localizations(reference)[1]["fits_rejected"]
+    other = ModelBundle.load(small_bundle(tmp_path / "other", field=(64, 64)))
+    with pytest.raises(InputError, match="another model"):
+        run(source, other, out, if_exists="resume")
+    with pytest.raises(InputError, match="another movie"):
+        run(as_tiff(tmp_path, movie), bundle, out, if_exists="resume")
+    with pytest.raises(InputError, match="no run that could be gone on with"):
+        run(source, bundle, tmp_path / "other", if_exists="resume")
+    with pytest.raises(InputError, match="does not exist"):
+        run(source, bundle, tmp_path / "nowhere" / "run.zarr", if_exists="resume")
+
+
+@pytest.mark.parametrize("kind", ["ndtiff", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("tiff", "run"))])
+def test_a_movie_that_is_still_being_written_is_followed(
+    kind: str, bundle: ModelBundle, movie: NDArray[np.uint16], reference: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / {"ndtiff": "nd", "tiff": "m.tif", "run": "r.zarr"}[kind]
+    seen_early: list[int] = []
+
+    def write() -> None:
+        put, finish = grower(kind, path)
+        for number, frame in enumerate(movie):
+            put(number, frame)
+            time.sleep(0.05)
+            if number == FRAMES - 5:
+                seen_early.append(wait_for_rows(tmp_path / "run.zarr"))
+        finish()
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    run(path, bundle, tmp_path / "run.zarr", follow_s=3.0)
+    writer.join(30)
+    assert seen_early
+    assert seen_early[0] > 0
+    assert read_localizations(tmp_path / "run.zarr")[0].equals(read_localizations(reference)[0])
+
+
+def wait_for_rows(out: Path) -> int:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with contextlib.suppress(InputError):
+            if rows := len(read_localizations(out)[0]):
+                return rows
+        time.sleep(0.05)
+    return 0
+
+
+def grower(kind: str, path: Path) -> tuple[Callable[[int, NDArray[np.uint16]], object], Callable[[], object]]:
+    if kind == "ndtiff":
+        from ndstorage import NDTiffDataset
+
+        data = NDTiffDataset(str(path), summary_metadata={"PixelSize_um": 0.11}, writable=True)
+
+        def put(number: int, frame: NDArray[np.uint16]) -> None:
+            data.put_image({"time": number}, frame, {})
+            data._index_file.flush()
+
+        return put, lambda: (data.finish(), data.close())
+    if kind == "tiff":
+        file = tifffile.TiffWriter(path)
+
+        def page(_number: int, frame: NDArray[np.uint16]) -> None:
+            file.write(frame, photometric="minisblack", contiguous=False, metadata=None)
+            file._fh.flush()
+
+        return page, file.close
+    writer = FrameWriter(path, SHAPE, pixel_size_nm=110.0, expected=FRAMES)
+    return writer.append, writer.close
+
+
+def test_a_camera_roi_moves_the_localisations_to_the_sensor(
+    bundle: ModelBundle, movie: NDArray[np.uint16], tmp_path: Path
+) -> None:
+    # Without refinement: its optimum may be another one when z, which depends on the place, starts elsewhere.
+    settings = SETTINGS.model_copy(update={"refine": False})
+    source = as_raw(tmp_path, movie)
+    run(source, bundle, tmp_path / "plain.zarr", settings=settings)
+    run(source, bundle, tmp_path / "run.zarr", settings=settings, origin_px=(200, 100))
+    table, facts = read_localizations(tmp_path / "run.zarr")
+    plain, _ = read_localizations(tmp_path / "plain.zarr")
+    assert np.allclose(table["x"], plain["x"] + 200, atol=1e-4)
+    assert np.allclose(table["y"], plain["y"] + 100, atol=1e-4)
+    # The calibrated field is 128 x 96: everything lies outside of it now, and says so.
+    assert (table["z_flag"] & 8).all()
+    assert not (plain["z_flag"] & 8).any()
+    assert not np.allclose(table["z"], plain["z"])
+    assert (facts["width_px"], facts["height_px"]) == (SHAPE[1] + 200, SHAPE[0] + 100)
+
+
+@pytest.mark.slow
+def test_the_running_background_is_the_same_in_one_go_and_resumed(
+    bundle: ModelBundle, movie: NDArray[np.uint16], tmp_path: Path
+) -> None:
+    settings = LocalizeSettings(min_net_gradient=1200.0, background_frames=20)
+    source = as_raw(tmp_path, movie)
+    run(source, bundle, tmp_path / "whole.zarr", settings=settings)
+    run(source, bundle, tmp_path / "two.zarr", settings=settings, workers=2)
+    whole = read_localizations(tmp_path / "whole.zarr")[0]
+    assert len(whole) > 4 * FRAMES
+    assert read_localizations(tmp_path / "two.zarr")[0].equals(whole)
+
+
+@pytest.mark.parametrize("background", [pytest.param(None, marks=pytest.mark.slow), 30])
+def test_live_and_its_offline_twin_give_the_same_rows(background: int | None, tmp_path: Path) -> None:
+    profile = embedded_profile(load_profile("demo")).replace(localize={"background_frames": background})
+    bundle = ModelBundle.load(small_bundle(tmp_path / "model", field=(192, 160)))
+    with connect(profile) as microscope:
+        run_live(microscope, profile, bundle, tmp_path / "live.zarr", frames=100)
+    live, facts = read_localizations(tmp_path / "live.zarr")
+    again = tmp_path / "again.zarr"
+    settings = LocalizeSettings(min_net_gradient=facts["min_net_gradient"], background_frames=background)
+    localize_movie(
+        tmp_path / "live.zarr", bundle, again, response=profile.camera.response, settings=settings, workers=1
+    )
+    assert len(live) > 100
+    assert read_localizations(again)[0].equals(live)
+
+
+def test_raw_frames_are_ome_zarr(tmp_path: Path, movie: NDArray[np.uint16]) -> None:
+    import zarr
+    from yaozarrs import validate_zarr_store
+
+    path = as_run(tmp_path, movie)
+    validate_zarr_store(str(path / "frames"))
+    assert np.array_equal(zarr.open_group(path, mode="r")["frames/0"][:], movie)
+
+
+def test_lost_frames_read_as_zeros_and_are_named(tmp_path: Path, movie: NDArray[np.uint16]) -> None:
+    writer = FrameWriter(tmp_path / "r.zarr", SHAPE, pixel_size_nm=110.0, expected=4)
+    for number in (0, 1, 4, 5):
+        writer.append(number, movie[number])
+    running = StoredFrames(tmp_path / "r.zarr")  # nothing is committed yet, but every frame is there
+    assert running.shape[0] == 6
+    assert running.missing == {2, 3}
+    writer.close()
+    frames = StoredFrames(tmp_path / "r.zarr")
+    assert frames.missing == {2, 3}
+    read = frames.read(0, 6)
+    assert not read[2:4].any()
+    assert np.array_equal(read[[0, 1, 4, 5]], movie[[0, 1, 4, 5]])
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--box-px", "6"], "--box-px"),
+        (["--fit", "magic"], "--fit"),
+        (["--min-net-gradient", "-3"], "--min-net-gradient"),
+        (["--electrons-per-adu", "0"], "--electrons-per-adu"),
+        (["--pixel-size-nm", "200"], "--pixel-size-nm"),
+        (["--resume", "--overwrite"], "--overwrite"),
+    ],
+)
+def test_wrong_options_are_named(
+    options: list[str],
+    named: str,
+    bundle: ModelBundle,
+    movie: NDArray[np.uint16],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path, out = as_raw(tmp_path, movie[:2]), tmp_path / "out.zarr"
+    assert main(["localize", str(path), "--model", str(bundle.path), "--out", str(out), *options]) == 2
+    assert named in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_the_movie_itself_is_never_overwritten(
+    bundle: ModelBundle, movie: NDArray[np.uint16], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = as_run(tmp_path, movie)
+    assert main(["localize", str(path), "--model", str(bundle.path), "--out", str(path), "--overwrite"]) == 2
+    assert "holds the movie itself" in capsys.readouterr().err
+    assert StoredFrames(path).shape[0] == FRAMES

@@ -1,0 +1,327 @@
+"""The localisation table while it is written, and z for tables that other programs made."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from easyzloc_mm.camera.crops import crop_photons
+from easyzloc_mm.cli.app import main
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.runs.frames import FrameWriter
+from easyzloc_mm.io.runs.localizations import (
+    CHUNK_ROWS,
+    COLUMNS_2D,
+    COLUMNS_Z,
+    LocalizationWriter,
+    read_localizations,
+    update_run,
+)
+from easyzloc_mm.io.tables.exports import export_picasso, export_thunderstorm
+from easyzloc_mm.io.tables.tables2d import read_2d_table
+from easyzloc_mm.localization.assign_z import assign_z
+from easyzloc_mm.localization.detection.gaussian_fit import detect_frames, fit_gaussians
+from easyzloc_mm.localization.provenance import focal_shift_of
+from easyzloc_mm.localization.table_sink import TableSink
+from easyzloc_mm.localization.workers.messages import Block, Outcome
+from easyzloc_mm.model.bundle import ModelBundle
+from tests.helpers.localize_bench import small_bundle, spots_movie
+
+pytestmark = pytest.mark.timeout(120)
+
+SHAPE = (96, 128)
+FRAMES = 30
+PIXEL_NM = 110.0
+
+
+def rows(first: int, count: int) -> pd.DataFrame:
+    """Rows whose every column is told by the row's number, so that a torn one is seen."""
+    number = np.arange(first, first + count)
+    table = pd.DataFrame({name: (number % 100003).astype(np.float32) for name in (*COLUMNS_2D, *COLUMNS_Z)})
+    return table.assign(frame=(number % 100003).astype(np.uint32), z_flag=(number % 251).astype(np.uint8))
+
+
+def assert_whole(table: pd.DataFrame) -> None:
+    expected = rows(0, len(table))
+    assert table.equals(expected[table.columns])
+
+
+def write_in_bursts(path: Path, total: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    with LocalizationWriter(path, {"pixel_size_nm": PIXEL_NM}) as writer:
+        done = 0
+        while done < total:
+            count = min(int(rng.integers(0, 3000)), total - done)
+            writer.append(rows(done, count), frames_done=done + count)
+            done += count
+            if rng.random() < 0.3:
+                writer.flush()
+
+
+def test_a_reader_never_sees_a_torn_row(tmp_path: Path) -> None:
+    """Another process writes across many chunk borders while this one reads without pause."""
+    path, total = tmp_path / "run.zarr", 5 * CHUNK_ROWS + 77
+    writer = multiprocessing.get_context("spawn").Process(target=write_in_bursts, args=(path, total, 1))
+    writer.start()
+    seen = []
+    deadline = time.monotonic() + 90
+    while writer.is_alive() and time.monotonic() < deadline:
+        try:
+            table, _ = read_localizations(path)
+        except InputError:
+            continue  # not there yet
+        if len(table):
+            assert_whole(table)
+        seen.append(len(table))
+    writer.join(10)
+    assert writer.exitcode == 0
+    assert len(set(seen)) > 3  # it was read while it grew
+    assert seen == sorted(seen)
+    table, _ = read_localizations(path)
+    assert len(table) == total
+    assert_whole(table)
+    tail, _ = read_localizations(path, first_row=total - 10)
+    assert tail["frame"].tolist() == table["frame"].tolist()[-10:]
+
+
+@pytest.mark.parametrize("before", [0, 1, CHUNK_ROWS - 1, CHUNK_ROWS, CHUNK_ROWS + 5])
+def test_a_table_is_gone_on_with_at_any_row(tmp_path: Path, before: int) -> None:
+    path = tmp_path / "run.zarr"
+    writer = LocalizationWriter(path, {"who": "me"}, columns=[*COLUMNS_2D, *COLUMNS_Z])
+    writer.append(rows(0, before), frames_done=7)
+    writer.flush()
+    writer.append(rows(before, 40), frames_done=8)  # never committed: as if killed here
+    again = LocalizationWriter.resume(path)
+    assert (again.rows, again.frames_committed, again.attributes["who"]) == (before, 7, "me")
+    again.append(rows(before, CHUNK_ROWS + 3), frames_done=9)
+    again.close()
+    table, _ = read_localizations(path)
+    assert len(table) == before + CHUNK_ROWS + 3
+    assert_whole(table)
+    update_run(path, note="late")
+    assert read_localizations(path)[1]["note"] == "late"
+
+
+def test_rows_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    with LocalizationWriter(tmp_path / "run.zarr", {}) as writer:
+        writer.append(rows(0, 5))
+        with pytest.raises(ValueError, match="lpx"):
+            writer.append(rows(5, 5).assign(lpx=np.nan))
+    assert len(read_localizations(tmp_path / "run.zarr")[0]) == 5
+
+
+# --- z for 2D tables -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
+    return ModelBundle.load(small_bundle(tmp_path_factory.mktemp("m") / "model", field=(SHAPE[1], SHAPE[0])))
+
+
+@pytest.fixture(scope="module")
+def movie() -> NDArray[np.uint16]:
+    return spots_movie(FRAMES, SHAPE, seed=12)[0]
+
+
+@pytest.fixture(scope="module")
+def movie_file(movie: NDArray[np.uint16], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import tifffile
+
+    path = tmp_path_factory.mktemp("movie") / "m.tif"
+    tifffile.imwrite(path, movie, photometric="minisblack", metadata={"axes": "TYX"})
+    return path
+
+
+@pytest.fixture(scope="module")
+def shuffled(movie: NDArray[np.uint16], bundle: ModelBundle) -> pd.DataFrame:
+    """A 2D table in an order of its own."""
+    table, _ = fit_gaussians(movie, detect_frames(movie, 1200.0, 7), 7, bundle.response)
+    return table.sample(frac=1.0, random_state=3).reset_index(drop=True)
+
+
+def expected_z(movie: NDArray[np.uint16], table: pd.DataFrame, bundle: ModelBundle) -> Any:
+    x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
+    return bundle.predict(crop_photons(movie, table["frame"].to_numpy(), x, y, bundle.response), x, y)
+
+
+def picasso_file(folder: Path, table: pd.DataFrame) -> Path:
+    with h5py.File(folder / "locs.hdf5", "w") as file:
+        file["locs"] = table.to_records(index=False)
+    return folder / "locs.hdf5"
+
+
+def test_a_picasso_table_gets_its_z_row_by_row(
+    movie: NDArray[np.uint16], movie_file: Path, shuffled: pd.DataFrame, bundle: ModelBundle, tmp_path: Path
+) -> None:
+    source = picasso_file(tmp_path, shuffled)
+    report = assign_z(source, movie_file, bundle, tmp_path / "run.zarr", response=bundle.response)
+    table, facts = read_localizations(tmp_path / "run.zarr")
+    assert report.localizations == len(table) == len(shuffled) > 100
+    for name in COLUMNS_2D:
+        assert np.array_equal(table[name], shuffled[name].astype(table[name].dtype)), name
+    wanted = expected_z(movie, shuffled, bundle)
+    assert np.allclose(table["z"], wanted.z_nm, atol=0.01)
+    assert np.allclose(table["lpz"], wanted.lpz_nm, atol=0.01)
+    assert np.array_equal(table["z_flag"], wanted.z_flag)
+    assert facts["table"] == "locs.hdf5"
+
+
+def test_picassos_own_file_is_read(
+    movie_file: Path, shuffled: pd.DataFrame, bundle: ModelBundle, tmp_path: Path
+) -> None:
+    attributes = {"pixel_size_nm": PIXEL_NM, "height_px": SHAPE[0], "width_px": SHAPE[1], "frames": FRAMES}
+    export_picasso(tmp_path / "own.hdf5", shuffled, attributes)
+    read = read_2d_table(tmp_path / "own.hdf5", PIXEL_NM)
+    assert len(read) == len(shuffled)
+    assert main(["assign-z", str(tmp_path / "own.hdf5"), str(movie_file), "--model", str(bundle.path), "--out",
+                 str(tmp_path / "run.zarr")]) == 0  # fmt: skip
+    assert len(read_localizations(tmp_path / "run.zarr")[0]) == len(shuffled)
+
+
+def test_depth_in_the_sample_is_the_stages_times_a_factor(
+    movie: NDArray[np.uint16], movie_file: Path, shuffled: pd.DataFrame, bundle: ModelBundle, tmp_path: Path
+) -> None:
+    run = tmp_path / "run.zarr"
+    assert main(["assign-z", str(picasso_file(tmp_path, shuffled)), str(movie_file), "--model", str(bundle.path),
+                 "--out", str(run), "--focal-shift-factor", "0.8"]) == 0  # fmt: skip
+    table, facts = read_localizations(run)
+    wanted = expected_z(movie, shuffled, bundle)
+    assert np.allclose(table["z"], 0.8 * wanted.z_nm, atol=0.01)
+    assert np.allclose(table["lpz"], 0.8 * wanted.lpz_nm, atol=0.01)
+    assert np.array_equal(table["z_flag"], wanted.z_flag)
+    assert facts["z_range_nm"] == pytest.approx([0.8 * depth for depth in bundle.z_range_nm])
+    # A run that is localised again is by its own factor, where no other one is given.
+    assert focal_shift_of(movie_file) == 1.0
+    frames = FrameWriter(run, SHAPE, pixel_size_nm=PIXEL_NM, expected=1)
+    frames.append(0, movie[0])
+    frames.close()
+    assert focal_shift_of(run) == facts["focal_shift_factor"] == 0.8
+
+
+def test_thunderstorms_frames_nanometres_and_corners(
+    movie: NDArray[np.uint16], movie_file: Path, shuffled: pd.DataFrame, bundle: ModelBundle, tmp_path: Path
+) -> None:
+    # As ThunderSTORM writes it: frames from 1, nm from the corner of the first pixel, one sigma.
+    text = pd.DataFrame(
+        {
+            "id": np.arange(1, len(shuffled) + 1),
+            "frame": shuffled["frame"] + 1,
+            "x [nm]": (shuffled["x"].astype(float) + 0.5) * PIXEL_NM,
+            "y [nm]": (shuffled["y"].astype(float) + 0.5) * PIXEL_NM,
+            "sigma [nm]": 143.0,
+            "intensity [photon]": shuffled["photons"],
+            "offset [photon]": shuffled["bg"],
+            "uncertainty [nm]": 11.0,
+        }
+    )
+    text.to_csv(tmp_path / "ts.csv", index=False, quoting=2)
+    assign_z(tmp_path / "ts.csv", movie_file, bundle, tmp_path / "run.zarr", response=bundle.response)
+    table, _ = read_localizations(tmp_path / "run.zarr")
+    assert np.array_equal(table["frame"], shuffled["frame"])
+    for axis in "xy":
+        assert np.allclose(table[axis], shuffled[axis], atol=1e-4)
+        assert np.allclose(table[f"s{axis}"], 1.3)
+        assert np.allclose(table[f"lp{axis}"], 0.1)
+    assert np.allclose(table["photons"], shuffled["photons"])
+    assert np.allclose(table["ellipticity"], 0)
+    assert np.allclose(table["z"], expected_z(movie, shuffled, bundle).z_nm, atol=1.0)
+    # What `export` writes comes back.
+    facts = {"pixel_size_nm": PIXEL_NM}
+    export_thunderstorm(tmp_path / "again.csv", shuffled, facts)
+    again = read_2d_table(tmp_path / "again.csv", PIXEL_NM)
+    for name in ("frame", "x", "y", "photons", "sx", "sy"):
+        assert np.allclose(again[name], shuffled[name], rtol=1e-5, atol=1e-4), name
+
+
+def test_a_real_thunderstorm_table_is_read(shared_data: Path) -> None:
+    path = shared_data / "thunderstorm_3d_table.csv"
+    table = read_2d_table(path, 100.0)
+    raw = pd.read_csv(path)
+    assert len(table) == len(raw)
+    assert np.isfinite(table.to_numpy(float)).all()
+    frame = next(name for name in raw.columns if "frame" in name)
+    assert table["frame"].tolist() == (raw[frame] - 1).astype(int).tolist()
+
+
+def test_a_real_picasso_table_is_read(shared_data: Path) -> None:
+    table = read_2d_table(shared_data / "picasso_3d_origami.hdf5", 130.0)
+    with h5py.File(shared_data / "picasso_3d_origami.hdf5") as file:
+        locs = file["locs"][()]
+    assert np.array_equal(table["x"], locs["x"])
+    assert np.array_equal(table["frame"], locs["frame"])
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"frame": FRAMES + 4}, "lies beyond the 30 frames"),
+        ({"x": 500.0}, "lies outside the 128 x 96 px"),
+        ({"y": np.nan}, "no usable y in row 3"),
+    ],
+)
+def test_a_table_that_does_not_fit_its_movie_is_refused(
+    change: dict[str, float],
+    named: str,
+    movie_file: Path,
+    shuffled: pd.DataFrame,
+    bundle: ModelBundle,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table = shuffled.copy()
+    for name, value in change.items():
+        table.loc[2, name] = value
+    source, out = picasso_file(tmp_path, table), tmp_path / "run.zarr"
+    arguments = ["assign-z", str(source), str(movie_file), "--model", str(bundle.path), "--out", str(out)]
+    assert main(arguments) == 2
+    assert named in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("a.csv", "id,x\n1,2\n", "has no column frame"),
+        ("a.csv", "", "cannot be read"),
+        ("a.hdf5", "no hdf5", "holds no Picasso localisations"),
+        ("a.txt", "x", "is no table"),
+    ],
+)
+def test_what_is_no_table_is_named(name: str, content: str, named: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=named):
+        read_2d_table(tmp_path / name, 100.0)
+
+
+def test_an_empty_table_gives_an_empty_run(
+    movie_file: Path, shuffled: pd.DataFrame, bundle: ModelBundle, tmp_path: Path
+) -> None:
+    source = picasso_file(tmp_path, shuffled.iloc[:0])
+    report = assign_z(source, movie_file, bundle, tmp_path / "run.zarr", response=bundle.response)
+    assert report.localizations == 0
+    assert len(read_localizations(tmp_path / "run.zarr")[0]) == 0
+
+
+def test_blocks_are_written_in_order_however_the_workers_finish_them(tmp_path: Path) -> None:
+    """With two workers the later block is often done first, and when its frames came is then forgotten."""
+    blocks = [Block(number, np.arange(4 * number, 4 * number + 4), None, 12, None, 1.0) for number in range(3)]
+    came = {frame: time.monotonic() - 5.0 for frame in range(12)}
+    with LocalizationWriter(tmp_path / "r.zarr", {"pixel_size_nm": PIXEL_NM}) as writer:
+        sink = TableSink(writer)
+        for number in (2, 0, 1):
+            sink.take(Outcome(blocks[number], rows(10 * number, 10), 1, None), came)
+            for frame in blocks[number].frames:
+                came.pop(int(frame))
+        sink.flush()
+        assert (sink.rows, sink.frames, sink.rejected) == (30, 12, 3)
+        assert len(sink.latencies) == 12
+        assert 5.0 <= sink.p95_latency_s() < 60.0
+    assert_whole(read_localizations(tmp_path / "r.zarr")[0])
