@@ -9,13 +9,7 @@ the stacks, the bead data set and the model, which `live_3d.py` and `scan_fields
 import argparse
 from pathlib import Path
 
-from easyzloc_mm.acquire.beads.acquire import acquire_bead_stacks
-from easyzloc_mm.beads.build import build_bead_set
-from easyzloc_mm.io.beads.dataset import write_bead_set
-from easyzloc_mm.io.beads.stacks import open_bead_stacks
-from easyzloc_mm.io.profiles import load_profile
-from easyzloc_mm.microscope.connect import connect
-from easyzloc_mm.training.train import train
+import easyzloc_mm as ez
 
 
 def main() -> None:
@@ -27,24 +21,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="length of the training in steps, in place of --minutes")
     options = parser.parse_args()
 
-    profile = load_profile(options.profile)
+    profile = ez.load_profile(options.profile)
     options.out.mkdir()
 
-    with connect(profile) as microscope:  # stages go back and the shutter closes, whatever happens in here
-        taken = acquire_bead_stacks(microscope, profile, options.out / "stacks.ome.zarr", progress=say)
-    print(f"photographed {taken.planes} planes of {taken.fovs} fields in {taken.seconds:.0f} s")
+    with ez.connect(profile) as microscope:  # stages go back and the shutter closes, whatever happens in here
+        stacks = ez.acquire_beads(microscope, options.out / "stacks.ome.zarr", progress=say)
+    print(f"photographed {stacks.planes} planes of {stacks.fovs} fields in {stacks.seconds:.0f} s")
 
-    beads = build_bead_set(
-        open_bead_stacks(options.out / "stacks.ome.zarr"),
-        profile.camera.response,
-        profile.optics.pixel_size_nm,
-        progress=say,
-    )
-    write_bead_set(options.out / "beads.zarr", beads)
-    print(f"kept {beads.accepted.sum()} of {len(beads.accepted)} beads")
+    beads = ez.build_beads(stacks, options.out / "beads.zarr", progress=say)
+    print(f"kept {beads.accepted.sum()} of {len(beads)} beads")
 
-    trained = train(beads, options.out / "model", minutes=options.minutes, steps=options.steps, progress=say)
-    print(f"z of held-out beads is good to {trained.rmse_z_nm:.0f} nm (RMSE); model: {options.out / 'model'}")
+    model = ez.train(beads, options.out / "model", minutes=options.minutes, progress=say)
+    accuracy = model.evaluate(beads)
+    print(f"z of held-out beads is good to {accuracy['rmse_z_nm']:.0f} nm (RMSE); model: {model.path}")
 
 
 def say(message: str, fraction: float) -> None:

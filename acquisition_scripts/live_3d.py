@@ -8,10 +8,7 @@ Ctrl-C ends the run early; what was localised until then is kept.
 import argparse
 from pathlib import Path
 
-from easyzloc_mm.acquire.live import run_live
-from easyzloc_mm.io.profiles import load_profile
-from easyzloc_mm.microscope.connect import connect
-from easyzloc_mm.model.bundle import ModelBundle
+import easyzloc_mm as ez
 
 
 def main() -> None:
@@ -23,15 +20,14 @@ def main() -> None:
     parser.add_argument("--frames", type=int, help="instead of the profile's imaging.frames")
     options = parser.parse_args()
 
-    profile = load_profile(options.profile)
-    bundle = ModelBundle.load(options.model, profile)  # refuses a model of another camera or pixel size
+    profile = ez.load_profile(options.profile)
+    model = ez.Model.load(options.model, profile)  # refuses a model of another camera or pixel size
 
-    with connect(profile) as microscope:  # stages go back and the shutter closes, whatever happens in here
-        frames = options.frames or profile.imaging.frames
-        run = run_live(microscope, profile, bundle, options.out, frames=frames, progress=say)
+    with ez.connect(profile) as microscope:  # stages go back and the shutter closes, whatever happens in here
+        run = ez.live(microscope, model, options.out, frames=options.frames, progress=say).as_dict()
     print(
-        f"{run.localizations} localisations in {run.frames} frames ({run.frames_lost} lost) at "
-        f"{run.frames_per_s:.1f} frames/s, 95 % of them within {run.p95_latency_s:.2f} s: {run.out}"
+        f"{run['localizations']} localisations in {run['frames']} frames ({run['frames_lost']} lost) at "
+        f"{run['frames_per_s']:.1f} frames/s, 95 % of them within {run['p95_latency_s']:.2f} s: {run['out']}"
     )
 
 

@@ -9,10 +9,7 @@ a plan file and use `easyzloc-mm scan --plan`.
 import argparse
 from pathlib import Path
 
-from easyzloc_mm.acquire.scan import Grid, ScanPlan, run_scan
-from easyzloc_mm.io.profiles import load_profile
-from easyzloc_mm.microscope.connect import connect
-from easyzloc_mm.model.bundle import ModelBundle
+import easyzloc_mm as ez
 
 
 def main() -> None:
@@ -27,13 +24,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder: one run per field and the ledger")
     options = parser.parse_args()
 
-    profile = load_profile(options.profile)
-    bundle = ModelBundle.load(options.model, profile)
+    profile = ez.load_profile(options.profile)
+    model = ez.Model.load(options.model, profile)
     field_um = profile.camera.width_px * profile.optics.pixel_size_nm / 1000
-    plan = ScanPlan(
+    plan = ez.ScanPlan(
         name=options.out.name,
         frames=options.frames,
-        grid=Grid(
+        grid=ez.Grid(
             first_um=tuple(options.at),
             columns=options.grid[0],
             rows=options.grid[1],
@@ -41,8 +38,8 @@ def main() -> None:
         ),
     )
 
-    with connect(profile) as microscope:  # stages go back and the shutter closes, whatever happens in here
-        scan = run_scan(microscope, profile, plan, bundle, options.out, progress=say)
+    with ez.connect(profile) as microscope:  # stages go back and the shutter closes, whatever happens in here
+        scan = ez.scan(microscope, plan, model, options.out, progress=say)
     print(
         f"{scan.done} fields imaged, {scan.already_done} were done before; "
         f"{scan.localizations} localisations in {scan.frames} frames: {scan.out}"

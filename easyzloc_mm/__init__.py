@@ -1,8 +1,91 @@
 """3D single-molecule localisation at acquisition time, on an unmodified microscope.
 
-The rooms, in the order data flows: ``profile`` -> ``microscope`` (``simulator``) -> ``acquire`` -> ``beads`` ->
-``network`` -> ``localize`` -> ``analysis``; ``store`` holds every file format, ``cli`` the commands.
-Importing the package is cheap: TensorFlow and Picasso load only when they are used.
+    import easyzloc_mm as ez
+
+    profile = ez.load_profile("demo")
+    calibration = ez.calibrate(profile, "today")
+    with ez.connect(profile) as microscope:
+        run = ez.live(microscope, calibration.model, "cell1.zarr")
+    ez.undrift(run).save("cell1.hdf5")
+
+What stands in ``__all__`` is public; everything one package down may change. Importing the package is cheap: a name
+loads what it needs when it is first used, and TensorFlow and Picasso only where they work.
 """
 
-__version__ = "0.1.0"
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from easyzloc_mm._version import __version__
+from easyzloc_mm.errors import EasyZlocError, EasyZlocWarning, HardwareError, InputError, LocalizerError
+
+if TYPE_CHECKING:
+    from easyzloc_mm.acquire.scan import Grid, ScanPlan
+    from easyzloc_mm.api.calibration import Calibration, acquire_beads, build_beads, calibrate, train
+    from easyzloc_mm.api.imaging import assign_z, live, localize, scan
+    from easyzloc_mm.api.model import Model
+    from easyzloc_mm.api.run import Run
+    from easyzloc_mm.io.profiles import load_profile
+    from easyzloc_mm.microscope.connect import connect
+    from easyzloc_mm.microscope.protocol import Microscope
+    from easyzloc_mm.profile.schema import Profile
+
+__all__ = [
+    "Calibration",
+    "EasyZlocError",
+    "EasyZlocWarning",
+    "Grid",
+    "HardwareError",
+    "InputError",
+    "LocalizerError",
+    "Microscope",
+    "Model",
+    "Profile",
+    "Run",
+    "ScanPlan",
+    "__version__",
+    "acquire_beads",
+    "assign_z",
+    "build_beads",
+    "calibrate",
+    "connect",
+    "live",
+    "load_profile",
+    "localize",
+    "scan",
+    "train",
+]
+
+_HOMES = {
+    "Calibration": "api.calibration",
+    "Grid": "acquire.scan",
+    "Microscope": "microscope.protocol",
+    "Model": "api.model",
+    "Profile": "profile.schema",
+    "Run": "api.run",
+    "ScanPlan": "acquire.scan",
+    "acquire_beads": "api.calibration",
+    "assign_z": "api.imaging",
+    "build_beads": "api.calibration",
+    "calibrate": "api.calibration",
+    "connect": "microscope.connect",
+    "live": "api.imaging",
+    "load_profile": "io.profiles",
+    "localize": "api.imaging",
+    "scan": "api.imaging",
+    "train": "api.calibration",
+}
+"""Where each public name is defined, for loading it when it is first used (PEP 562)."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -12,7 +12,7 @@ from types import FrameType
 import typer
 import typer.exceptions
 
-from easyzloc_mm import __version__
+from easyzloc_mm._version import __version__
 from easyzloc_mm.cli.commands import analysis, bench, calibration, demo, imaging, instrument, monitor, simulate
 from easyzloc_mm.cli.flags import in_flags
 from easyzloc_mm.errors import EasyZlocError, EasyZlocWarning

@@ -6,12 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from easyzloc_mm.acquire.calibrate import CalibrationReport
+from easyzloc_mm.api.calibration import Calibration
+from easyzloc_mm.beads.build import count_reasons
 from easyzloc_mm.report.html import Block, Heading, Links, Paragraph, Picture, Rows, write_page
 
 
 def write_demo_report(
-    out: Path, result: dict[str, Any], *, calibration: CalibrationReport, drift: dict[str, Any], pores: dict[str, Any]
+    out: Path, result: dict[str, Any], *, calibration: Calibration, drift: dict[str, Any], pores: dict[str, Any]
 ) -> Path:
     """Write ``report/index.html`` of a demonstration.
 
@@ -121,7 +122,7 @@ def _pore_blocks(out: Path, folder: Path, result: dict[str, Any], pores: dict[st
     return blocks
 
 
-def _calibration_blocks(out: Path, folder: Path, calibration: CalibrationReport) -> list[Block]:
+def _calibration_blocks(out: Path, folder: Path, calibration: Calibration) -> list[Block]:
     blocks: list[Block] = [Heading("The calibration")]
     source = out / "calibration" / "model" / "report" / "z_against_stage.png"
     if source.exists():
@@ -131,10 +132,11 @@ def _calibration_blocks(out: Path, folder: Path, calibration: CalibrationReport)
     blocks.append(
         Rows(
             (
-                ("beads found, accepted", f"{calibration.found}, {calibration.accepted}"),
+                ("beads found, accepted", f"{len(calibration.beads)}, {int(calibration.beads.accepted.sum())}"),
                 (
                     "rejected",
-                    ", ".join(f"{reason} {count}" for reason, count in calibration.rejected.items()) or "none",
+                    ", ".join(f"{reason} {count}" for reason, count in count_reasons(calibration.beads).items())
+                    or "none",
                 ),
                 ("held-out beads, as bright as molecules: RMSE", f"{accuracy['rmse_z_nm']:.1f} nm"),
                 ("their information limit", f"{accuracy['limit_z_nm']:.1f} nm"),

@@ -38,15 +38,14 @@ def run_demo(
     scale : DemoScale
         `FULL` or `QUICK`.
     """
-    from easyzloc_mm.acquire.calibrate import calibrate
-    from easyzloc_mm.acquire.live import run_live
     from easyzloc_mm.analysis.drift.apply import undrift_run
     from easyzloc_mm.analysis.npc.analyse import npc_run
+    from easyzloc_mm.api.calibration import calibrate
+    from easyzloc_mm.api.imaging import live
     from easyzloc_mm.demo.report import write_demo_report
     from easyzloc_mm.demo.score import score_run
     from easyzloc_mm.locs.table import export_run
     from easyzloc_mm.microscope.connect import connect
-    from easyzloc_mm.model.bundle import ModelBundle
 
     def step(name: str) -> Progress:
         return lambda message, fraction: progress(f"{name}: {message}", fraction) if progress else None
@@ -59,20 +58,11 @@ def run_demo(
     profile = load_profile("demo").replace(
         beads={"fovs": scale.bead_fovs, "z_step_nm": scale.bead_z_step_nm}, imaging={"frames": scale.frames}
     )
-    calibration = calibrate(profile, out / "calibration", minutes=scale.training_minutes, progress=step)
+    calibration = calibrate(profile, out / "calibration", minutes=scale.training_minutes, progress=progress)
 
     run, corrected = out / "run.zarr", out / "run.undrifted.zarr"
-    bundle = ModelBundle.load(calibration.model, profile)
     with connect(profile) as microscope:
-        live = run_live(
-            microscope,
-            profile,
-            bundle,
-            run,
-            frames=scale.frames,
-            keep_raw=True,
-            progress=step("imaging molecules live"),
-        )
+        imaged = live(microscope, calibration.model, run, progress=step("imaging molecules live")).as_dict()
     step("correcting drift")("estimating", 0.0)
     drift = undrift_run(run, corrected)
     step("nuclear pores")("searching", 0.0)
@@ -83,14 +73,14 @@ def run_demo(
     step("scoring")("against the truth", 0.0)
     score = score_run(run, profile)
     result: dict[str, Any] = {
-        "beads_found": calibration.found,
-        "beads_accepted": calibration.accepted,
-        "training_s": 60 * calibration.training["minutes"],
-        "frames": live.frames,
-        "frames_lost": live.frames_lost,
-        "frames_per_s": live.frames_per_s,
-        "p95_latency_s": live.p95_latency_s,
-        "localizations": live.localizations,
+        "beads_found": len(calibration.beads),
+        "beads_accepted": int(calibration.beads.accepted.sum()),
+        "training_s": 60 * calibration.training.minutes,
+        "frames": imaged["frames"],
+        "frames_lost": imaged["frames_lost"],
+        "frames_per_s": imaged["frames_per_s"],
+        "p95_latency_s": imaged["p95_latency_s"],
+        "localizations": imaged["localizations"],
         **score,
         "ring_spacing_nm": pores["ring_spacing_nm"],
         "pores": pores["pores"],

@@ -86,6 +86,11 @@ class CoreMicroscope:
             self._call("taking over the shutter", core.set_auto_shutter, False)
             self._shutter(False)
 
+    @property
+    def profile(self) -> Profile:
+        """The profile that the microscope was connected with."""
+        return self._profile
+
     # --- stages ---------------------------------------------------------------------------------------------
 
     def position(self) -> StagePosition:

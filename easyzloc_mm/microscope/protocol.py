@@ -9,6 +9,7 @@ from typing import Protocol
 
 import pandas as pd
 
+from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import U16, Frame, StagePosition
 
 
@@ -18,6 +19,11 @@ class Microscope(Protocol):
     Every call has a deadline. Impossible requests (a position outside the profile's limits, an unknown
     preset) raise `InputError` before anything moves; a device that fails or is silent raises `HardwareError`.
     """
+
+    @property
+    def profile(self) -> Profile:
+        """The profile that the microscope was connected with."""
+        ...
 
     def position(self) -> StagePosition:
         """Where the stages report to be."""

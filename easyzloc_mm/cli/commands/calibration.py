@@ -16,7 +16,6 @@ from easyzloc_mm.cli.output import (
     finish,
     progress_display,
 )
-from easyzloc_mm.typing import Progress
 
 RecipeOption = Annotated[str, typer.Option("--recipe", help="How the network is trained: matched or paper.")]
 MinutesOption = Annotated[float, typer.Option("--minutes", min=0.05, help="Time budget of the training.")]
@@ -51,35 +50,30 @@ def calibrate(
     as_json: JsonFlag = False,
 ) -> None:
     """Calibrate before an imaging session: photograph beads, label them, train, report."""
-    from easyzloc_mm.acquire.calibrate import calibrate as run
-    from easyzloc_mm.io.profiles import load_profile
+    from easyzloc_mm.api.calibration import calibrate as run
+    from easyzloc_mm.beads.build import count_reasons
 
-    loaded = load_profile(profile)
     with progress_display() as show:
-
-        def step(name: str) -> Progress:
-            return lambda message, fraction: show(f"{name}: {message}", fraction)
-
-        report = run(
-            loaded,
+        done = run(
+            profile,
             out,
             recipe=recipe,
             minutes=minutes,
             steps=steps,
             seed=seed,
             if_exists=existing(overwrite),
-            progress=step,
+            progress=show,
         )
     finish(
         {
             "out": out,
-            "found": report.found,
-            "accepted": report.accepted,
-            "rejected": report.rejected,
-            **report.training,
-            **report.accuracy,
-            "model": report.model,
-            "report": report.model / "report" / "index.html",
+            "found": len(done.beads),
+            "accepted": int(done.beads.accepted.sum()),
+            "rejected": count_reasons(done.beads),
+            **done.training.as_dict(),
+            **done.accuracy,
+            "model": done.model.path,
+            "report": done.model.path / "report" / "index.html",
         },
         as_json=as_json,
         title="calibrated",
@@ -94,7 +88,7 @@ def acquire_beads(
     as_json: JsonFlag = False,
 ) -> None:
     """Photograph beads through focus at several fields of view."""
-    from easyzloc_mm.acquire.beads.acquire import acquire_bead_stacks
+    from easyzloc_mm.api.calibration import acquire_beads as run
     from easyzloc_mm.io.output import check_output
     from easyzloc_mm.io.profiles import load_profile
     from easyzloc_mm.microscope.connect import connect
@@ -103,7 +97,7 @@ def acquire_beads(
     if_exists = existing_or_resume(overwrite, resume)
     check_output(out, if_exists=if_exists)
     with progress_display() as show, connect(loaded) as microscope:
-        report = acquire_bead_stacks(microscope, loaded, out, if_exists=if_exists, progress=show)
+        report = run(microscope, out, if_exists=if_exists, progress=show)
     finish({"out": out, **report.as_dict()}, as_json=as_json, title="bead stacks")
 
 
@@ -128,34 +122,26 @@ def beads(
     as_json: JsonFlag = False,
 ) -> None:
     """Find, judge, align and label beads: stacks to a bead data set."""
+    from easyzloc_mm.api.calibration import bead_report_folder, build_beads
     from easyzloc_mm.beads.build import count_reasons
-    from easyzloc_mm.beads.quality.judge import Rules
-    from easyzloc_mm.beads.report.page import write_bead_report
     from easyzloc_mm.beads.report.summary import offsets_in_words, summarize_beads, summary_figures, which_rejected
-    from easyzloc_mm.beads.sources import beads_from_sources
-    from easyzloc_mm.errors import InputError
-    from easyzloc_mm.io.beads.dataset import write_bead_set
-    from easyzloc_mm.io.output import check_output
 
-    if rules not in list(Rules):
-        raise InputError(f"--rules {rules}: choose one of {', '.join(Rules)}")
-    page = report or out.with_name(f"{out.name.removesuffix('.zarr')}_report")
-    check_output(out, if_exists=existing(overwrite))
-    check_output(page, if_exists=existing(overwrite))
+    page = report or bead_report_folder(out)
     with progress_display() as show:
-        bead_set = beads_from_sources(
+        bead_set = build_beads(
             sources,
+            out,
+            report=page,
             rois=rois,
             pixel_size_nm=pixel_size_nm,
             z_step_nm=z_step_nm,
             baseline_adu=baseline_adu,
             electrons_per_adu=electrons_per_adu,
-            rules=Rules(rules),
+            rules=rules,
+            if_exists=existing(overwrite),
             progress=show,
         )
-    write_bead_set(out, bead_set, if_exists=existing(overwrite))
     summary = summarize_beads(bead_set)
-    write_bead_report(bead_set, page, summary)
     figures = summary_figures(bead_set, summary)
     more: dict[str, object] = {}
     if rois and as_json:
@@ -259,42 +245,26 @@ def train(
     as_json: JsonFlag = False,
 ) -> None:
     """Learn z from a bead data set: a model bundle with its report. Interrupted, it goes on where it stopped."""
-    from easyzloc_mm.io.beads.dataset import read_bead_set
-    from easyzloc_mm.io.output import check_output
-    from easyzloc_mm.model.bundle import ModelBundle
-    from easyzloc_mm.training.train import train as run
+    from easyzloc_mm.api.calibration import train as run
 
-    check_output(out, if_exists=existing(overwrite))
-    bead_set = read_bead_set(beads)
-    settings = None
-    if study is not None:
-        from easyzloc_mm.training.search import read_settings
-
-        settings = read_settings(study)
-    found: dict[str, object] = {}
-    domain = None
-    if like is not None:
-        from easyzloc_mm.localization.movie_emitters import domain_gap, emitter_prior
-
-        domain = emitter_prior(like, bead_set.response)
-        found = {"photons_range": list(domain.photons), "background_range": list(domain.background)}
     with progress_display() as show:
-        report = run(
-            bead_set,
+        model = run(
+            beads,
             out,
             recipe=recipe,
             minutes=minutes,
             steps=steps,
             seed=seed,
-            if_exists=existing(overwrite),
-            domain=domain,
+            like=like,
             start_from=start_from,
-            settings=settings,
+            settings=study,
+            if_exists=existing(overwrite),
             progress=show,
         )
+    found: dict[str, object] = model.report.as_dict() if model.report else {}
     if like is not None:
-        found["domain_gap"] = domain_gap(like, ModelBundle.load(out), bead_set.response)
-    finish({"out": out, **report.as_dict(), **found}, as_json=as_json, title="trained")
+        found |= model.fit_to(like)
+    finish({"out": out, **found}, as_json=as_json, title="trained")
 
 
 def tune(
@@ -330,9 +300,6 @@ def evaluate(
     as_json: JsonFlag = False,
 ) -> None:
     """Accuracy on held-out beads by z and photons, beside the information limit."""
-    from easyzloc_mm.io.beads.dataset import read_bead_set
-    from easyzloc_mm.model.bundle import ModelBundle
-    from easyzloc_mm.training.evaluation.evaluate import evaluate as run
+    from easyzloc_mm.api.model import Model
 
-    bundle = ModelBundle.load(model)
-    finish(run(bundle, read_bead_set(beads), report=report), as_json=as_json, title="accuracy on held-out beads")
+    finish(Model.load(model).evaluate(beads, report=report), as_json=as_json, title="accuracy on held-out beads")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,11 +16,6 @@ from easyzloc_mm.cli.output import (
     finish,
     progress_display,
 )
-
-if TYPE_CHECKING:
-    from easyzloc_mm.camera.response import CameraResponse
-    from easyzloc_mm.model.bundle import ModelBundle
-    from easyzloc_mm.profile.schema import LocalizeSettings
 
 ModelOption = Annotated[Path, typer.Option("--model", "-m", help="Model bundle from `train` or `calibrate`.")]
 RunOption = Annotated[Path, typer.Option("--out", "-o", help="Run to write, RUN.zarr.")]
@@ -69,31 +64,29 @@ def live(
     """Stream from the camera and localise in 3D while it runs."""
     from contextlib import nullcontext
 
-    from easyzloc_mm.acquire.live import run_live
+    from easyzloc_mm.api.imaging import live as run
+    from easyzloc_mm.api.model import Model
     from easyzloc_mm.io.output import check_output
     from easyzloc_mm.io.profiles import load_profile
     from easyzloc_mm.microscope.connect import connect
-    from easyzloc_mm.model.bundle import ModelBundle
     from easyzloc_mm.monitor.serve import page_beside
 
     loaded = load_profile(profile)
-    if hold_focus_nm is not None:
-        loaded = loaded.replace(imaging={"hold_focus_nm": hold_focus_nm})
     check_output(out, if_exists=existing(overwrite))
-    bundle = ModelBundle.load(model, loaded)
+    bundle = Model.load(model, loaded)
     page = page_beside(out) if monitor else nullcontext()
     with page, progress_display() as show, connect(loaded) as microscope:
-        report = run_live(
+        done = run(
             microscope,
-            loaded,
             bundle,
             out,
-            frames=frames or loaded.imaging.frames,
+            frames=frames,
             keep_raw=keep_raw,
+            hold_focus_nm=hold_focus_nm,
             if_exists=existing(overwrite),
             progress=show,
         )
-    finish({"out": out, **report.as_dict()}, as_json=as_json, title="live run")
+    finish(done.as_dict(), as_json=as_json, title="live run")
 
 
 def localize(
@@ -134,40 +127,31 @@ def localize(
     as_json: JsonFlag = False,
 ) -> None:
     """Localise a recorded movie in 3D: the live pipeline on a file."""
-    from easyzloc_mm.errors import InputError
-    from easyzloc_mm.localization.movie import localize_movie
-    from easyzloc_mm.model.bundle import ModelBundle
+    from easyzloc_mm.api.imaging import localize as run
 
-    if_exists = existing_or_resume(overwrite, resume)
-    if scheduler is not None and workers is not None:
-        raise InputError("--workers and --scheduler exclude each other: a scheduler has its own workers")
-    settings = _settings(
-        box_px=box_px,
-        min_net_gradient=min_net_gradient,
-        fit=fit,
-        background_frames=background_frames,
-        refine=refine,
-        focal_shift_factor=_focal_shift(movie, focal_shift_factor),
-    )
-    bundle = ModelBundle.load(model)
-    response, camera_map = _camera(movie, bundle, baseline_adu, electrons_per_adu, camera_map)
     with progress_display() as show:
-        report = localize_movie(
+        done = run(
             movie,
-            bundle,
+            model,
             out,
-            response=response,
             pixel_size_nm=pixel_size_nm,
-            settings=settings,
+            baseline_adu=baseline_adu,
+            electrons_per_adu=electrons_per_adu,
             origin_px=origin_px,
             camera_map=camera_map,
+            box_px=box_px,
+            min_net_gradient=min_net_gradient,
+            fit=fit,
+            background_frames=background_frames,
+            refine=refine,
+            focal_shift_factor=focal_shift_factor,
             workers=workers,
             scheduler=scheduler,
             follow_s=follow_s,
-            if_exists=if_exists,
+            if_exists=existing_or_resume(overwrite, resume),
             progress=show,
         )
-    finish({"out": out, **report.as_dict()}, as_json=as_json, title="localised")
+    finish(done.as_dict(), as_json=as_json, title="localised")
 
 
 def assign_z(
@@ -185,63 +169,24 @@ def assign_z(
     as_json: JsonFlag = False,
 ) -> None:
     """Give z to the molecules of a 2D table that Picasso or ThunderSTORM made; its rows stay in their order."""
-    from easyzloc_mm.localization.assign_z import assign_z as run
-    from easyzloc_mm.model.bundle import ModelBundle
+    from easyzloc_mm.api.imaging import assign_z as run
 
-    bundle = ModelBundle.load(model)
-    response, camera_map = _camera(movie, bundle, baseline_adu, electrons_per_adu, camera_map)
     with progress_display() as show:
-        report = run(
+        done = run(
             table,
             movie,
-            bundle,
+            model,
             out,
-            response=response,
             pixel_size_nm=pixel_size_nm,
+            baseline_adu=baseline_adu,
+            electrons_per_adu=electrons_per_adu,
             origin_px=origin_px,
             camera_map=camera_map,
-            settings=_settings(focal_shift_factor=_focal_shift(movie, focal_shift_factor)),
+            focal_shift_factor=focal_shift_factor,
             if_exists=existing(overwrite),
             progress=show,
         )
-    finish({"out": out, **report.as_dict()}, as_json=as_json, title="z assigned")
-
-
-def _camera(
-    movie: Path,
-    bundle: ModelBundle,
-    baseline_adu: float | None,
-    electrons_per_adu: float | None,
-    camera_map: Path | None,
-) -> tuple[CameraResponse, Path | None]:
-    from easyzloc_mm.errors import InputError
-    from easyzloc_mm.localization.provenance import camera_of
-
-    if (baseline_adu is not None and baseline_adu < 0) or (electrons_per_adu is not None and electrons_per_adu <= 0):
-        raise InputError("--baseline-adu must be 0 or more, --electrons-per-adu above 0: take them from the profile")
-    response, camera_map = camera_of(movie, bundle, camera_map)
-    changed = {"baseline_adu": baseline_adu, "electrons_per_adu": electrons_per_adu}
-    return response.model_copy(update={key: value for key, value in changed.items() if value is not None}), camera_map
-
-
-def _focal_shift(movie: Path, given: float | None) -> float:
-    from easyzloc_mm.localization.provenance import focal_shift_of
-
-    return focal_shift_of(movie) if given is None else given
-
-
-def _settings(**options: object) -> LocalizeSettings:
-    from pydantic import ValidationError
-
-    from easyzloc_mm.errors import InputError
-    from easyzloc_mm.profile.schema import LocalizeSettings
-
-    try:
-        return LocalizeSettings.model_validate(options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "box_px"
-        raise InputError(f"--{name.replace('_', '-')}: {first['msg'].removeprefix('Value error, ')}") from None
+    finish(done.as_dict(), as_json=as_json, title="z assigned")
 
 
 def scan(
@@ -254,18 +199,18 @@ def scan(
     as_json: JsonFlag = False,
 ) -> None:
     """Live 3D runs at many positions; a killed scan goes on where it stopped."""
-    from easyzloc_mm.acquire.scan import ScanPlan, run_scan
+    from easyzloc_mm.acquire.scan import ScanPlan
+    from easyzloc_mm.api.imaging import scan as run
+    from easyzloc_mm.api.model import Model
     from easyzloc_mm.io.profiles import load_profile
     from easyzloc_mm.microscope.connect import connect
-    from easyzloc_mm.model.bundle import ModelBundle
 
     loaded = load_profile(profile)
     scan_plan = ScanPlan.from_file(plan)
-    bundle = ModelBundle.load(model, loaded)
+    bundle = Model.load(model, loaded)
     with progress_display() as show, connect(loaded) as microscope:
-        report = run_scan(
+        report = run(
             microscope,
-            loaded,
             scan_plan,
             bundle,
             out,

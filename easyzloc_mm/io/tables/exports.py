@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from easyzloc_mm import __version__
 from easyzloc_mm._picasso import picasso
+from easyzloc_mm._version import __version__
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.output import check_output, remove, whole_or_nothing
 from easyzloc_mm.io.runs.localizations import LocalizationWriter

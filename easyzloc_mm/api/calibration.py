@@ -1,0 +1,285 @@
+"""From a bead slide to a model. The calibration's recipe is written here, and only here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from easyzloc_mm.acquire.beads.report import AcquisitionReport
+from easyzloc_mm.api.model import Model, as_model
+from easyzloc_mm.io.beads.dataset import BeadSet, read_bead_set, write_bead_set
+from easyzloc_mm.io.output import check_output, remove
+from easyzloc_mm.io.profiles import load_profile
+from easyzloc_mm.microscope.protocol import Microscope
+from easyzloc_mm.profile.schema import Profile
+from easyzloc_mm.typing import IfExists, IfExistsResume, Progress
+
+if TYPE_CHECKING:
+    from easyzloc_mm.training.train import TrainReport
+
+BEADS_REPORT = "_report"
+"""What the bead report's folder is called, after the name of the data set that it lies beside."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a calibration made, and how good it is.
+
+    Attributes
+    ----------
+    out : Path
+        Folder of everything below.
+    acquired : AcquisitionReport
+        Bead stacks, ``stacks.ome.zarr``.
+    beads : BeadSet
+        Bead data set, ``beads.zarr``.
+    model : Model
+        Model bundle, ``model``.
+    training : TrainReport
+        How long the training took and what it reached.
+    accuracy : dict
+        On held-out beads, as `Model.evaluate` returns it.
+    """
+
+    out: Path
+    acquired: AcquisitionReport
+    beads: BeadSet
+    model: Model
+    training: TrainReport
+    accuracy: dict[str, Any]
+
+
+def acquire_beads(
+    microscope: Microscope,
+    out: str | Path,
+    *,
+    if_exists: IfExistsResume = "error",
+    progress: Progress | None = None,
+) -> AcquisitionReport:
+    """Photograph beads through focus at several fields of view, by the bead plan of the microscope's profile.
+
+    Parameters
+    ----------
+    microscope : Microscope
+        Connected, the bead slide in focus.
+    out : path
+        ``NAME.ome.zarr``, written in place: whatever ends the acquisition, complete planes stay readable.
+    if_exists : {'error', 'overwrite', 'resume'}
+        'resume' continues an interrupted acquisition of the same plan.
+    progress : callable, optional
+        Given (message, fraction).
+
+    Raises
+    ------
+    InputError
+        The plan leaves the limits or `out` cannot be written, and nothing has moved; or there are no beads to focus on.
+    HardwareError
+        A device failed; the message says how many planes are kept.
+    """
+    from easyzloc_mm.acquire.beads.acquire import acquire_bead_stacks
+
+    return acquire_bead_stacks(microscope, microscope.profile, Path(out), if_exists=if_exists, progress=progress)
+
+
+def build_beads(
+    sources: AcquisitionReport | str | Path | Sequence[str | Path],
+    out: str | Path | None = None,
+    *,
+    report: str | Path | None = None,
+    rois: bool = False,
+    pixel_size_nm: float | None = None,
+    z_step_nm: float | None = None,
+    baseline_adu: float | None = None,
+    electrons_per_adu: float | None = None,
+    rules: str = "default",
+    if_exists: IfExists = "error",
+    progress: Progress | None = None,
+) -> BeadSet:
+    """Find, judge, align and label the beads of bead stacks.
+
+    Parameters
+    ----------
+    sources : AcquisitionReport, path or sequence of paths
+        Bead stacks as they were acquired, or files: OME-Zarr, TIFF, folders of TIFFs, NDTiff.
+    out : path, optional
+        Also write the data set, ``beads.zarr``, and its report beside it.
+    report : path, optional
+        Folder of the report, if it shall lie elsewhere.
+    rois : bool
+        The one source holds ready-cut ROIs, (n, z, y, x).
+    pixel_size_nm, z_step_nm, baseline_adu, electrons_per_adu : float, optional
+        Where the files do not say.
+    rules : {'default', 'paper'}
+        Who judges and labels: our rules, or the published ones.
+    if_exists : {'error', 'overwrite'}
+        What becomes of an `out` or a report that is there already.
+    progress : callable, optional
+        Given (message, fraction).
+
+    Raises
+    ------
+    InputError
+        A source cannot be read, is no calibration, or the sources do not belong together.
+    """
+    from easyzloc_mm.beads.quality.judge import Rules
+    from easyzloc_mm.beads.report.page import write_bead_report
+    from easyzloc_mm.beads.sources import beads_from_sources
+    from easyzloc_mm.errors import InputError
+
+    if rules not in list(Rules):
+        raise InputError(f"`rules` {rules}: choose one of {', '.join(Rules)}")
+    page = None
+    if out is not None:
+        out = check_output(Path(out), if_exists=if_exists)
+        page = check_output(bead_report_folder(out) if report is None else Path(report), if_exists=if_exists)
+    beads = beads_from_sources(
+        _paths(sources),
+        rois=rois,
+        pixel_size_nm=pixel_size_nm,
+        z_step_nm=z_step_nm,
+        baseline_adu=baseline_adu,
+        electrons_per_adu=electrons_per_adu,
+        rules=Rules(rules),
+        progress=progress,
+    )
+    if out is not None and page is not None:
+        write_bead_set(out, beads, if_exists=if_exists)
+        write_bead_report(beads, page)
+    return beads
+
+
+def bead_report_folder(beads: Path) -> Path:
+    """Folder of the report of a bead data set, beside it."""
+    return beads.with_name(beads.name.removesuffix(".zarr") + BEADS_REPORT)
+
+
+def train(
+    beads: BeadSet | str | Path,
+    out: str | Path,
+    *,
+    recipe: str = "matched",
+    minutes: float = 10.0,
+    steps: int | None = None,
+    seed: int = 0,
+    like: str | Path | None = None,
+    start_from: str | Path | Model | None = None,
+    settings: str | Path | None = None,
+    if_exists: IfExists = "error",
+    progress: Progress | None = None,
+) -> Model:
+    """Learn z from beads: write a model bundle with its report.
+
+    Parameters
+    ----------
+    beads : BeadSet or path of a ``beads.zarr``
+    out : path
+        Folder of the bundle. An interrupted training continues where it stopped.
+    recipe : {'matched', 'paper'}
+        Ours, or the paper's.
+    minutes : float
+        Time budget.
+    steps : int, optional
+        Length in steps, in place of `minutes`: the same result on a slow machine as on a fast one.
+    seed : int
+        Of everything that is drawn at random.
+    like : path, optional
+        A movie whose photons and background the training shall match.
+    start_from : Model or path, optional
+        An earlier model to train further: a minute is then enough.
+    settings : path, optional
+        What a hyper-parameter search (`tune`) found.
+    if_exists : {'error', 'overwrite'}
+        What becomes of a bundle that is there already.
+    progress : callable, optional
+        Given (message, fraction).
+
+    Raises
+    ------
+    InputError
+        Too few beads to train on and to test with, or an option that does not fit.
+    """
+    from easyzloc_mm.localization.movie_emitters import emitter_prior
+    from easyzloc_mm.training.train import train as run
+
+    out = check_output(Path(out), if_exists=if_exists)
+    data = beads if isinstance(beads, BeadSet) else read_bead_set(Path(beads))
+    matched = None
+    if settings is not None:
+        from easyzloc_mm.training.search import read_settings
+
+        matched = read_settings(Path(settings))
+    report = run(
+        data,
+        out,
+        recipe=recipe,
+        minutes=minutes,
+        steps=steps,
+        seed=seed,
+        if_exists=if_exists,
+        domain=None if like is None else emitter_prior(Path(like), data.response),
+        start_from=None if start_from is None else as_model(start_from).path,
+        settings=matched,
+        progress=progress,
+    )
+    return Model(out, report)
+
+
+def calibrate(
+    profile: Profile | str,
+    out: str | Path,
+    *,
+    recipe: str = "matched",
+    minutes: float = 10.0,
+    steps: int | None = None,
+    seed: int = 0,
+    if_exists: IfExists = "error",
+    progress: Progress | None = None,
+) -> Calibration:
+    """Calibrate before an imaging session: photograph beads, label them, train, evaluate.
+
+    Parameters
+    ----------
+    profile : Profile or str
+        The instrument and its bead plan; or the name or file of a profile.
+    out : path
+        Folder that receives ``stacks.ome.zarr``, ``beads.zarr``, ``beads_report/`` and ``model/``.
+    recipe, minutes, steps, seed
+        Of the training, as for `train`.
+    if_exists : {'error', 'overwrite'}
+        What becomes of a folder that is there already.
+    progress : callable, optional
+        Given (message, fraction) of each step.
+
+    Raises
+    ------
+    InputError
+        The plan or the output is impossible; nothing moved.
+    HardwareError
+        The instrument failed; the planes acquired so far are kept in ``stacks.ome.zarr``.
+    """
+    from easyzloc_mm.microscope.connect import connect
+    from easyzloc_mm.training.train import train as run
+
+    def step(name: str) -> Progress | None:
+        return None if progress is None else lambda message, fraction: progress(f"{name}: {message}", fraction)
+
+    loaded = profile if isinstance(profile, Profile) else load_profile(profile)
+    out = check_output(Path(out), if_exists=if_exists)
+    remove(out)
+    out.mkdir()
+    with connect(loaded) as microscope:
+        acquired = acquire_beads(microscope, out / "stacks.ome.zarr", progress=step("photographing beads"))
+    beads = build_beads(acquired, out / "beads.zarr", progress=step("judging and aligning beads"))
+    training = run(
+        beads, out / "model", recipe=recipe, minutes=minutes, steps=steps, seed=seed, progress=step("training")
+    )
+    model = Model.load(out / "model", loaded)
+    return Calibration(out, acquired, beads, model, training, model.evaluate(beads))
+
+
+def _paths(sources: AcquisitionReport | str | Path | Sequence[str | Path]) -> list[Path]:
+    if isinstance(sources, AcquisitionReport):
+        return [sources.out]
+    return [Path(sources)] if isinstance(sources, str | Path) else [Path(source) for source in sources]

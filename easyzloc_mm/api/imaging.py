@@ -1,0 +1,327 @@
+"""From molecules to a run: on the microscope, from a movie, or for a table that another program made."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ValidationError
+
+from easyzloc_mm.api.model import Model, as_model
+from easyzloc_mm.api.run import Run
+from easyzloc_mm.camera.response import CameraResponse
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.microscope.protocol import Microscope
+from easyzloc_mm.profile.schema import LocalizeSettings
+from easyzloc_mm.typing import IfExists, IfExistsResume, Progress
+
+if TYPE_CHECKING:
+    from easyzloc_mm.acquire.scan import ScanPlan, ScanReport
+    from easyzloc_mm.localization.live.status import LiveStatus
+    from easyzloc_mm.model.bundle import ModelBundle
+
+
+def live(
+    microscope: Microscope,
+    model: Model | str | Path,
+    out: str | Path,
+    *,
+    frames: int | None = None,
+    keep_raw: bool = True,
+    hold_focus_nm: float | None = None,
+    if_exists: IfExists = "error",
+    progress: Progress | None = None,
+    on_status: Callable[[LiveStatus], None] | None = None,
+    stop: threading.Event | None = None,
+) -> Run:
+    """Image molecules and localise them in 3D while the camera runs.
+
+    Parameters
+    ----------
+    microscope : Microscope
+        Connected; the imaging plan of its profile says where, how long and how bright.
+    model : Model or path
+        Calibration of this instrument.
+    out : path
+        ``RUN.zarr``, written in place: whatever ends the run, what was committed stays readable.
+    frames : int, optional
+        Camera frames, in place of the profile's.
+    keep_raw : bool
+        Store the frames too.
+    hold_focus_nm : float, optional
+        Move z back when the mean z of the molecules has drifted by more than this, nm.
+    if_exists : {'error', 'overwrite'}
+        What becomes of a run that is there already.
+    progress : callable, optional
+        Given (message, fraction).
+    on_status : callable, optional
+        Given a `LiveStatus` about twice a second.
+    stop : threading.Event, optional
+        Ends the run early and cleanly.
+
+    Raises
+    ------
+    InputError
+        The sample's place leaves the limits, the model does not fit, or `out` cannot be written; nothing has moved.
+    HardwareError
+        The camera or a stage failed; the frames that were got are localised and kept.
+    """
+    from easyzloc_mm.acquire.live import run_live
+
+    profile = microscope.profile
+    if hold_focus_nm is not None:
+        profile = profile.replace(imaging={"hold_focus_nm": hold_focus_nm})
+    report = run_live(
+        microscope,
+        profile,
+        as_model(model).open(profile),
+        Path(out),
+        frames=frames or profile.imaging.frames,
+        keep_raw=keep_raw,
+        if_exists=if_exists,
+        progress=progress,
+        on_status=on_status,
+        stop=stop,
+    )
+    return Run(Path(out), report)
+
+
+def scan(
+    microscope: Microscope,
+    plan: ScanPlan | str | Path,
+    model: Model | str | Path,
+    out: str | Path,
+    *,
+    keep_raw: bool = True,
+    if_exists: Literal["resume", "overwrite"] = "resume",
+    progress: Progress | None = None,
+) -> ScanReport:
+    """Run a live 3D run at every place of a plan: one store per field of view, and a ledger.
+
+    Parameters
+    ----------
+    microscope : Microscope
+        Connected.
+    plan : ScanPlan or path of a TOML plan
+    model : Model or path
+    out : path
+        Folder of the runs. A scan that was cut off continues where it stopped.
+    keep_raw : bool
+        Store the frames too.
+    if_exists : {'resume', 'overwrite'}
+        'overwrite' starts anew.
+    progress : callable, optional
+        Given (message, fraction).
+
+    Raises
+    ------
+    InputError
+        A place leaves the profile's limits, or `out` belongs to another scan; nothing has moved.
+    HardwareError
+        The microscope is gone, or (at the end) some fields failed; finished fields are kept.
+    """
+    from easyzloc_mm.acquire.scan import ScanPlan, run_scan
+
+    profile = microscope.profile
+    chosen = plan if isinstance(plan, ScanPlan) else ScanPlan.from_file(Path(plan))
+    return run_scan(
+        microscope,
+        profile,
+        chosen,
+        as_model(model).open(profile),
+        Path(out),
+        keep_raw=keep_raw,
+        if_exists=if_exists,
+        progress=progress,
+    )
+
+
+def localize(
+    movie: str | Path,
+    model: Model | str | Path,
+    out: str | Path,
+    *,
+    pixel_size_nm: float | None = None,
+    baseline_adu: float | None = None,
+    electrons_per_adu: float | None = None,
+    origin_px: tuple[int, int] = (0, 0),
+    camera_map: str | Path | None = None,
+    box_px: int = 7,
+    min_net_gradient: float | None = None,
+    fit: str = "lq",
+    background_frames: int | None = None,
+    refine: bool = True,
+    focal_shift_factor: float | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    follow_s: float | None = None,
+    if_exists: IfExistsResume = "error",
+    progress: Progress | None = None,
+) -> Run:
+    """Localise a recorded movie in 3D: the live pipeline on a file.
+
+    Parameters
+    ----------
+    movie : path
+        TIFF, OME-TIFF, NDTiff, OME-Zarr, Picasso .raw, or a ``RUN.zarr`` with raw frames.
+    model : Model or path
+    out : path
+        ``RUN.zarr``.
+    pixel_size_nm : float, optional
+        Where the movie does not say.
+    baseline_adu, electrons_per_adu : float, optional
+        Camera response, in place of the run's or the model's.
+    origin_px : (int, int)
+        Sensor column and row of the movie's first pixel.
+    camera_map : path, optional
+        Response of each pixel, as `camera-calibrate` writes it.
+    box_px : int
+        Odd side of the Gaussian fit's box, pixels.
+    min_net_gradient : float, optional
+        Detection threshold; found from the frames without it.
+    fit : {'lq', 'mle'}
+        Least squares, or maximum likelihood.
+    background_frames : int, optional
+        Detect on frames less their running median over so many frames.
+    refine : bool
+        Continue from the network's z to the maximum of the likelihood; without it, twice as fast.
+    focal_shift_factor : float, optional
+        Depth of the focus in the sample per travel of the stage, by which z is multiplied; the run's, or 1.
+    workers : int, optional
+        Processes; one per core without it.
+    scheduler : str, optional
+        Address of a dask.distributed scheduler whose workers localise instead.
+    follow_s : float, optional
+        The movie is still being written: done when it has not grown for so many seconds.
+    if_exists : {'error', 'overwrite', 'resume'}
+        'resume' continues a run that was cut off, with the settings that it was begun with.
+    progress : callable, optional
+        Given (message, fraction).
+
+    Raises
+    ------
+    InputError
+        The movie cannot be read, its pixel size is not that of the model, or `out` belongs to other settings.
+    LocalizerError
+        Localisation failed; what was localised is kept.
+    """
+    from easyzloc_mm.localization.movie import localize_movie
+
+    if scheduler is not None and workers is not None:
+        raise InputError("`workers` and `scheduler` exclude each other: a scheduler has its own workers")
+    movie = Path(movie)
+    settings = _settings(
+        box_px=box_px,
+        min_net_gradient=min_net_gradient,
+        fit=fit,
+        background_frames=background_frames,
+        refine=refine,
+        focal_shift_factor=_focal_shift(movie, focal_shift_factor),
+    )
+    bundle = as_model(model).open()
+    response, pixels = _camera(movie, bundle, baseline_adu, electrons_per_adu, camera_map)
+    report = localize_movie(
+        movie,
+        bundle,
+        Path(out),
+        response=response,
+        pixel_size_nm=pixel_size_nm,
+        settings=settings,
+        origin_px=origin_px,
+        camera_map=pixels,
+        workers=workers,
+        scheduler=scheduler,
+        follow_s=follow_s,
+        if_exists=if_exists,
+        progress=progress,
+    )
+    return Run(Path(out), report)
+
+
+def assign_z(
+    table: str | Path,
+    movie: str | Path,
+    model: Model | str | Path,
+    out: str | Path,
+    *,
+    pixel_size_nm: float | None = None,
+    baseline_adu: float | None = None,
+    electrons_per_adu: float | None = None,
+    origin_px: tuple[int, int] = (0, 0),
+    camera_map: str | Path | None = None,
+    focal_shift_factor: float | None = None,
+    if_exists: IfExists = "error",
+    progress: Progress | None = None,
+) -> Run:
+    """Give z to the molecules of a 2D table that another program made; its rows stay in their order.
+
+    Parameters
+    ----------
+    table : path
+        Picasso .hdf5 or ThunderSTORM .csv.
+    movie : path
+        The movie that it was made from.
+    model, out, pixel_size_nm, baseline_adu, electrons_per_adu, origin_px, camera_map, focal_shift_factor
+        As for `localize`.
+    if_exists : {'error', 'overwrite'}
+        What becomes of a run that is there already.
+    progress : callable, optional
+        Given (message, fraction).
+
+    Raises
+    ------
+    InputError
+        The table or the movie cannot be read, or they do not belong together.
+    """
+    from easyzloc_mm.localization.assign_z import assign_z as run
+
+    movie = Path(movie)
+    bundle = as_model(model).open()
+    response, pixels = _camera(movie, bundle, baseline_adu, electrons_per_adu, camera_map)
+    report = run(
+        Path(table),
+        movie,
+        bundle,
+        Path(out),
+        response=response,
+        pixel_size_nm=pixel_size_nm,
+        origin_px=origin_px,
+        camera_map=pixels,
+        settings=_settings(focal_shift_factor=_focal_shift(movie, focal_shift_factor)),
+        if_exists=if_exists,
+        progress=progress,
+    )
+    return Run(Path(out), report)
+
+
+def _camera(
+    movie: Path,
+    bundle: ModelBundle,
+    baseline_adu: float | None,
+    electrons_per_adu: float | None,
+    camera_map: str | Path | None,
+) -> tuple[CameraResponse, Path | None]:
+    from easyzloc_mm.localization.provenance import camera_of
+
+    if (baseline_adu is not None and baseline_adu < 0) or (electrons_per_adu is not None and electrons_per_adu <= 0):
+        raise InputError("`baseline_adu` must be 0 or more, `electrons_per_adu` above 0: take them from the profile")
+    response, pixels = camera_of(movie, bundle, None if camera_map is None else Path(camera_map))
+    given = {"baseline_adu": baseline_adu, "electrons_per_adu": electrons_per_adu}
+    return response.model_copy(update={key: value for key, value in given.items() if value is not None}), pixels
+
+
+def _focal_shift(movie: Path, given: float | None) -> float:
+    from easyzloc_mm.localization.provenance import focal_shift_of
+
+    return focal_shift_of(movie) if given is None else given
+
+
+def _settings(**options: Any) -> LocalizeSettings:
+    try:
+        return LocalizeSettings.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "box_px"
+        raise InputError(f"`{name}`: {first['msg'].removeprefix('Value error, ')}") from None
