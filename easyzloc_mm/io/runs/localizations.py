@@ -242,6 +242,11 @@ class LocalizationWriter:
         self.close()
 
 
+def holds_localizations(path: Path) -> bool:
+    """Whether `path` is a run with a localisation table, complete or not."""
+    return (Path(path) / GROUP / "zarr.json").is_file()
+
+
 def read_localizations(
     path: Path, *, first_row: int = 0, rows: int | None = None, columns: Sequence[str] | None = None
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
