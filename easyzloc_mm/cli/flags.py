@@ -24,8 +24,10 @@ def in_flags(text: str, app: typer.Typer, arguments: Sequence[str]) -> str:
     """
     command = typer.main.get_command(app)
     flags: dict[str, str] = {}
-    for parent in _walk(command):
-        flags.update(_options(parent))
+    for other in _walk(command):
+        flags.update(_options(other))
+    # A command's own name in backticks stays a command, wherever an option has the same name.
+    flags = {name: flag for name, flag in flags.items() if name not in getattr(command, "commands", {})}
     for token in arguments:
         if token in getattr(command, "commands", {}):
             command = command.commands[token]  # type: ignore[attr-defined]

@@ -1,0 +1,49 @@
+"""Messages of the library name parameters; the command line shows its own flags."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from easyzloc_mm.cli.app import app, main
+from easyzloc_mm.cli.flags import in_flags
+from tests.helpers.paths import ROOT
+
+FLAG = re.compile(r"(?:Error|warn|Finding)\([^)]*?[\s(`\"]--[a-z][a-z-]+")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "shown"),
+    [
+        (["localize"], "give `pixel_size_nm`", "give --pixel-size-nm"),
+        (["localize"], "or `if_exists='overwrite'`", "or --overwrite"),
+        (["localize"], "the `out` of `train`", "the --out of `train`"),
+        (["train"], "leave out `start_from`", "leave out --from"),
+        (["train"], "leave out `from`", "leave out --from"),
+        (["train"], "a beads.zarr that `beads` wrote", "a beads.zarr that `beads` wrote"),
+        (["bench", "train"], "fewer `beads`", "fewer --beads"),
+        (["render"], "`nothing` of ours", "`nothing` of ours"),
+    ],
+)
+def test_parameters_become_flags_of_the_running_command(arguments: list[str], text: str, shown: str) -> None:
+    assert in_flags(text, app, arguments) == shown
+
+
+def test_an_existing_output_is_refused_in_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["train", str(tmp_path / "beads.zarr"), "--out", str(tmp_path)])
+    assert code == 2
+    assert "choose another --out, or --overwrite" in capsys.readouterr().err
+
+
+def test_the_library_never_speaks_of_flags() -> None:
+    spoken = [
+        f"{path.relative_to(ROOT)}: {found.group(0)}"
+        for path in (ROOT / "easyzloc_mm").rglob("*.py")
+        if "cli" not in path.relative_to(ROOT).parts
+        for found in re.finditer(
+            r"(?:Error|warn|Finding)\([^)]*?[\s(`\"]--[a-z][a-z-]+", path.read_text(encoding="utf-8")
+        )
+    ]
+    assert not spoken
