@@ -22,11 +22,13 @@ from easyzloc_mm.errors import EasyZlocError, EasyZlocWarning, HardwareError, In
 
 if TYPE_CHECKING:
     from easyzloc_mm.acquire.scan import Grid, ScanPlan
+    from easyzloc_mm.api.analysis import load_locs
     from easyzloc_mm.api.calibration import Calibration, acquire_beads, build_beads, calibrate, train
     from easyzloc_mm.api.imaging import assign_z, live, localize, scan
     from easyzloc_mm.api.model import Model
     from easyzloc_mm.api.run import Run
     from easyzloc_mm.io.profiles import load_profile
+    from easyzloc_mm.locs.locs import Locs
     from easyzloc_mm.microscope.connect import connect
     from easyzloc_mm.microscope.protocol import Microscope
     from easyzloc_mm.profile.schema import Profile
@@ -39,6 +41,7 @@ __all__ = [
     "HardwareError",
     "InputError",
     "LocalizerError",
+    "Locs",
     "Microscope",
     "Model",
     "Profile",
@@ -51,6 +54,7 @@ __all__ = [
     "calibrate",
     "connect",
     "live",
+    "load_locs",
     "load_profile",
     "localize",
     "scan",
@@ -60,6 +64,7 @@ __all__ = [
 _HOMES = {
     "Calibration": "api.calibration",
     "Grid": "acquire.scan",
+    "Locs": "locs.locs",
     "Microscope": "microscope.protocol",
     "Model": "api.model",
     "Profile": "profile.schema",
@@ -71,6 +76,7 @@ _HOMES = {
     "calibrate": "api.calibration",
     "connect": "microscope.connect",
     "live": "api.imaging",
+    "load_locs": "api.analysis",
     "load_profile": "io.profiles",
     "localize": "api.imaging",
     "scan": "api.imaging",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from easyzloc_mm.locs.run import Run as StoredRun
 
 if TYPE_CHECKING:
     from easyzloc_mm.acquire.live import LiveReport
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Run:
-    """Localisations on disk, ``RUN.zarr``, and how they came about.
+class Run(StoredRun):
+    """A ``RUN.zarr`` with its table, raw frames and provenance; it may still be growing.
 
     Attributes
     ----------
@@ -24,7 +25,6 @@ class Run:
         Frames, losses and rates, where this process made the run.
     """
 
-    path: Path
     report: LiveReport | LocalizeReport | AssignReport | None = None
 
     def as_dict(self) -> dict[str, Any]:
