@@ -79,8 +79,11 @@ def build_bead_set(
         raise InputError("no bead was found in any stack: check focus, illumination and the bead slide")
     shared = share([fact.pop("slide") for fact in facts])
     for fact, one in zip(facts, shared, strict=True):
-        fact["slide_x_nm_per_um"], fact["slide_y_nm_per_um"] = one.x * pixel_size_nm, one.y * pixel_size_nm
-        fact["slide_uncertainty_nm_per_um"] = one.uncertainty * pixel_size_nm
+        fact["lateral_shift_x_nm_per_um"], fact["lateral_shift_y_nm_per_um"] = (
+            one.x * pixel_size_nm,
+            one.y * pixel_size_nm,
+        )
+        fact["lateral_shift_uncertainty_nm_per_um"] = one.uncertainty * pixel_size_nm
     slide = np.array([one.believed for one in shared])[table["stack"]]
     candidates = Candidates(
         rois=_same_length(rois),

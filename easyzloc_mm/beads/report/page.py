@@ -202,8 +202,8 @@ def _stacks(beads: BeadSet, summary: Summary) -> list[Block]:
     foci = summary.foci
     for index, stack in enumerate(beads.stacks.to_dict("records")):
         averaged, bleaching = int(stack["frames_per_plane"]), _number(stack["bleaching_per_um"])
-        slide = f"{stack['slide_x_nm_per_um']:+.0f}, {stack['slide_y_nm_per_um']:+.0f}"
-        doubt, lateral_shift_doubt = foci.uncertainty_nm[index], _number(stack["slide_uncertainty_nm_per_um"])
+        slide = f"{stack['lateral_shift_x_nm_per_um']:+.0f}, {stack['lateral_shift_y_nm_per_um']:+.0f}"
+        doubt, lateral_shift_doubt = foci.uncertainty_nm[index], _number(stack["lateral_shift_uncertainty_nm_per_um"])
         rows.append(
             (
                 f"{stack['source']}, {stack['fov']}",

@@ -54,7 +54,7 @@ def summary_figures(beads: BeadSet, summary: Summary) -> dict[str, Any]:
     speed, direction = lateral_shift_nm_per_um(beads)
     stacks = []
     for index, facts in enumerate(beads.stacks.to_dict("records")):
-        x, y = facts["slide_x_nm_per_um"], facts["slide_y_nm_per_um"]
+        x, y = facts["lateral_shift_x_nm_per_um"], facts["lateral_shift_y_nm_per_um"]
         stacks.append(
             {
                 **{name: facts[name] for name in ("source", "fov", "planes", "frames_per_plane", "found", "accepted")},
@@ -63,7 +63,7 @@ def summary_figures(beads: BeadSet, summary: Summary) -> dict[str, Any]:
                 "offset_uncertainty_nm": foci.uncertainty_nm[index],
                 "lateral_shift_nm_per_um": float(np.hypot(x, y)),
                 "slide_direction_deg": float(np.degrees(np.arctan2(y, x))),
-                "slide_uncertainty_nm_per_um": facts["slide_uncertainty_nm_per_um"],
+                "lateral_shift_uncertainty_nm_per_um": facts["lateral_shift_uncertainty_nm_per_um"],
             }
         )
     return {

@@ -14,11 +14,10 @@ from numpy.typing import ArrayLike
 
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.beads.metadata import BeadSetMetadata
 from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.typing import F32, F64, I64, U16, Bool, IfExists
 
-KIND = "bead data set"
-SCHEMA_VERSION = 1
 ARRAYS = ("rois", "z_nm", "x", "y", "roi_x0", "roi_y0", "stack", "region", "accepted")
 LATER_ARRAYS = ("light", "lateral_shift_px_per_um")
 """Arrays that older stores lack."""
@@ -38,7 +37,7 @@ class BeadSet:
         Label of each plane: stage position above the bead's focus. NaN where there is no plane, and for beads whose
         focus was not found.
     x, y : ndarray, shape (n,), float64
-        Centre of the bead in focus on the sensor, pixels. Where the place in the field is unknown, within the ROI.
+        Centre of the bead in focus on the sensor, pixels. Where the position in the field is unknown, within the ROI.
     roi_x0, roi_y0 : ndarray, shape (n,), int64
         Sensor pixel of the ROI's first column and row.
     stack, region : ndarray, shape (n,), int64
@@ -55,7 +54,7 @@ class BeadSet:
     field_size_px : (int, int)
         Width and height of the camera image.
     field_known : bool
-        Whether `x`, `y` are places in the field.
+        Whether `x`, `y` are positions in the field.
     sources : tuple of str
         Names of the files or stores that the beads come from.
     light : ndarray, shape (n, P), float32
@@ -96,8 +95,8 @@ class BeadSet:
 
     def centres(self, bead: int, z_nm: ArrayLike) -> tuple[F64, F64]:
         """Centre of a bead within its ROI at labels `z_nm`: x and y (pixels), the common sideways motion followed."""
-        slide = self.lateral_shift_px_per_um[bead][:, None] * np.atleast_1d(np.asarray(z_nm, float)) / 1000
-        return self.x[bead] - self.roi_x0[bead] + slide[0], self.y[bead] - self.roi_y0[bead] + slide[1]
+        shift = self.lateral_shift_px_per_um[bead][:, None] * np.atleast_1d(np.asarray(z_nm, float)) / 1000
+        return self.x[bead] - self.roi_x0[bead] + shift[0], self.y[bead] - self.roi_y0[bead] + shift[1]
 
     def frames_per_plane(self, bead: int) -> int:
         """How many camera frames each plane of a bead is the mean of."""
@@ -112,7 +111,10 @@ class BeadSet:
         content = hashlib.sha256()
         for name in (*ARRAYS, *LATER_ARRAYS):
             content.update(np.ascontiguousarray(getattr(self, name)).tobytes())
-        content.update(repr((self.response, self.pixel_size_nm, self.field_size_px, self.field_known)).encode())
+        # Spelled as in the first version, or models would no longer know which beads they were trained on.
+        values = ", ".join(f"{name}={value!r}" for name, value in dict(self.response).items())
+        others = f"{self.pixel_size_nm!r}, {self.field_size_px!r}, {self.field_known!r}"
+        content.update(f"(CameraUnits({values}), {others})".encode())
         return content.hexdigest()
 
 
@@ -127,19 +129,17 @@ def write_bead_set(path: Path, beads: BeadSet, *, if_exists: IfExists = "error")
     import zarr
 
     with whole_or_nothing(Path(path), if_exists=if_exists) as draft:
-        facts = {
-            "kind": KIND,
-            "schema_version": SCHEMA_VERSION,
-            "pixel_size_nm": beads.pixel_size_nm,
-            "field_size_px": list(beads.field_size_px),
-            "field_known": beads.field_known,
-            "camera_units": beads.response.model_dump(mode="json"),
-            "reason": list(beads.reason),
-            "sources": list(beads.sources),
-            "measures": list(beads.measures.columns),
-            "stacks": json.loads(beads.stacks.to_json(orient="records", double_precision=15)),
-        }
-        root = zarr.create_group(draft, attributes={"easyzloc": facts})
+        metadata = BeadSetMetadata(
+            pixel_size_nm=beads.pixel_size_nm,
+            field_size_px=beads.field_size_px,
+            field_known=beads.field_known,
+            camera_response=beads.response,
+            reason=beads.reason,
+            sources=beads.sources,
+            measures=tuple(map(str, beads.measures.columns)),
+            stacks=tuple(json.loads(beads.stacks.to_json(orient="records", double_precision=15))),
+        )
+        root = zarr.create_group(draft, attributes={"easyzloc": metadata.stored()})
         for name in (*ARRAYS, *LATER_ARRAYS):
             values = np.asarray(getattr(beads, name))
             chunks = (ROI_CHUNK, *values.shape[1:]) if name == "rois" else values.shape
@@ -162,7 +162,7 @@ def read_bead_set(path: Path) -> BeadSet:
     Raises
     ------
     InputError
-        There is none, or it was written by another version.
+        There is none, or it was written by a newer version.
     """
     import zarr
 
@@ -171,23 +171,23 @@ def read_bead_set(path: Path) -> BeadSet:
         raise InputError(f"{path} does not exist: give a beads.zarr that `beads` or `calibrate` wrote")
     try:
         root: Any = zarr.open_group(path, mode="r")
-        facts: Any = root.attrs["easyzloc"]
-        if facts["kind"] != KIND:
-            raise KeyError(KIND)
-        version = facts["schema_version"]
+        stored: Any = root.attrs["easyzloc"]
+        if stored["kind"] != BeadSetMetadata.KIND:
+            raise KeyError("kind")
     except (KeyError, ValueError, TypeError, OSError):
         raise InputError(f"{path} is no bead data set: give a beads.zarr that `beads` or `calibrate` wrote") from None
-    if version != SCHEMA_VERSION:
-        raise InputError(f"{path} has schema version {version}, not {SCHEMA_VERSION}: run `beads` again")
-    arrays = {name: np.asarray(root[name][...]) for name in (*ARRAYS, *LATER_ARRAYS) if name in root}
+    metadata = BeadSetMetadata.from_stored(stored, path)
+    there = {metadata.RENAMED_ARRAYS.get(name, name): name for name in root.array_keys()}
+    arrays = {name: np.asarray(root[there[name]][...]) for name in (*ARRAYS, *LATER_ARRAYS) if name in there}
+    columns = metadata.RENAMED_COLUMNS
     return BeadSet(
         **arrays,
-        reason=tuple(facts["reason"]),
-        response=CameraResponse.model_validate(facts["camera_units"]),
-        pixel_size_nm=float(facts["pixel_size_nm"]),
-        field_size_px=(int(facts["field_size_px"][0]), int(facts["field_size_px"][1])),
-        field_known=bool(facts["field_known"]),
-        sources=tuple(facts["sources"]),
-        measures=pd.DataFrame({name: root[f"measures/{name}"][...] for name in facts["measures"]}),
-        stacks=pd.DataFrame(facts.get("stacks", [])),
+        reason=tuple(metadata.RENAMED_REASONS.get(reason, reason) for reason in metadata.reason),
+        response=metadata.camera_response,
+        pixel_size_nm=metadata.pixel_size_nm,
+        field_size_px=metadata.field_size_px,
+        field_known=metadata.field_known,
+        sources=metadata.sources,
+        measures=pd.DataFrame({columns.get(name, name): root[f"measures/{name}"][...] for name in metadata.measures}),
+        stacks=pd.DataFrame(list(metadata.stacks)).rename(columns=columns),
     )

@@ -11,6 +11,7 @@ import pandas as pd
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.folders import TIFF, is_tiff_folder, open_other_stacks, open_tiff_folder
+from easyzloc_mm.io.beads.metadata import BeadStackMetadata, StackMetadata
 from easyzloc_mm.io.beads.stack import COLUMNS, NUMBERS, BeadStack, StackPixels
 from easyzloc_mm.io.beads.tiff import open_tiff_stacks
 
@@ -64,15 +65,16 @@ def _open_store(path: Path, z_step_nm: float | None, pixel_size_nm: float | None
     import zarr
 
     root = zarr.open_group(path, mode="r")
-    facts: Any = root.attrs["easyzloc"]
+    stored: Any = root.attrs["easyzloc"]
     names = sorted((name for name in root.group_keys() if name.isdigit()), key=int)
-    if facts.get("kind") != "bead stacks":
+    if stored.get("kind") != BeadStackMetadata.KIND:
         raise InputError(
-            f"{path} holds {facts.get('kind', 'no bead stacks')}: give what acquire-beads or simulate beads wrote"
+            f"{path} holds {stored.get('kind', 'no bead stacks')}: give what acquire-beads or simulate beads wrote"
         )
+    metadata = BeadStackMetadata.from_stored(stored, path)
     plane_group: Any = root["planes"]
     presets = plane_group.attrs.get("illuminations", [])
-    camera = facts["profile"].get("camera")
+    camera = metadata.profile.get("camera")
     known = {key: camera[key] for key in CameraResponse.model_fields if key in camera} if camera else {}
     response = CameraResponse(**known) if known else None
     stacks = []
@@ -90,13 +92,13 @@ def _open_store(path: Path, z_step_nm: float | None, pixel_size_nm: float | None
                 fov=int(name),
                 pixels=StackPixels(root[f"{name}/0"], complete),  # type: ignore[arg-type]
                 planes=table[list(COLUMNS)],
-                pixel_size_nm=float(pixel_size_nm or facts["pixel_size_nm"]),
-                z_step_nm=float(z_step_nm or facts["z_step_nm"]),
+                pixel_size_nm=float(pixel_size_nm or metadata.pixel_size_nm),
+                z_step_nm=float(z_step_nm or metadata.z_step_nm),
                 response=response,
                 source=path,
                 full_scale_adu=2 ** int(camera["bit_depth"]) - 1 if camera and "bit_depth" in camera else None,
-                bleaching_per_um=_attribute(root[name], "bleaching_per_um"),
-                frames_per_plane=int(facts["profile"].get("beads", {}).get("frames_per_plane", 1)),
+                bleaching_per_um=_stack_metadata(root[name], path).bleaching_per_um,
+                frames_per_plane=int(metadata.profile.get("beads", {}).get("frames_per_plane", 1)),
             )
         )
     if not stacks:
@@ -104,6 +106,5 @@ def _open_store(path: Path, z_step_nm: float | None, pixel_size_nm: float | None
     return stacks
 
 
-def _attribute(group: Any, name: str) -> float | None:
-    value = dict(group.attrs.get("easyzloc", {})).get(name)
-    return None if value is None else float(value)
+def _stack_metadata(group: Any, path: Path) -> StackMetadata:
+    return StackMetadata.from_stored(group.attrs.get("easyzloc", {}), path)

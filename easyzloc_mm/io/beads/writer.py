@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.beads.metadata import BeadStackMetadata, StackMetadata
 from easyzloc_mm.io.beads.stack import NUMBERS
 from easyzloc_mm.io.output import claim_stream
 from easyzloc_mm.io.zarr.ome import collection_attributes, image_attributes, series_attributes
@@ -105,15 +106,14 @@ class BeadStackWriter:
             self._take_up(profile_dump)
             return
         self.path = claim_stream(path, if_exists=if_exists)
-        facts = {
-            "kind": "bead stacks",
-            "pixel_size_nm": float(pixel_size_nm),
-            "z_step_nm": float(z_step_nm),
-            "profile": dict(profile_dump),
-            "planned_planes": planned_planes,
-            "provenance": dict(provenance or {}),
-        }
-        self._root = zarr.create_group(self.path, attributes=collection_attributes(easyzloc=facts))
+        self._metadata = BeadStackMetadata(
+            pixel_size_nm=pixel_size_nm,
+            z_step_nm=z_step_nm,
+            profile=dict(profile_dump),
+            planned_planes=planned_planes,
+            provenance=dict(provenance or {}),
+        )
+        self._root = zarr.create_group(self.path, attributes=collection_attributes(easyzloc=self._metadata.stored()))
         self._ome = self._root.create_group("OME", attributes=series_attributes([]))
         self._plane_group = self._root.create_group("planes", attributes={"columns": [*NUMBERS, "illumination"]})
 
@@ -123,13 +123,14 @@ class BeadStackWriter:
 
         try:
             root: Any = zarr.open_group(self.path, mode="r+")
-            facts: Any = root.attrs["easyzloc"]
-            if facts["kind"] != "bead stacks":
+            stored: Any = root.attrs["easyzloc"]
+            if stored["kind"] != BeadStackMetadata.KIND:
                 raise KeyError("kind")
         except (KeyError, ValueError, TypeError, OSError):
             raise InputError(f"{self.path} holds no bead stacks to go on with: choose another `out`") from None
+        self._metadata = BeadStackMetadata.from_stored(stored, self.path)
         for section in ("beads", "camera", "optics"):
-            before, now = facts["profile"].get(section, {}), dict(profile_dump.get(section, {}))
+            before, now = self._metadata.profile.get(section, {}), dict(profile_dump.get(section, {}))
             changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
             if changed:
                 raise InputError(
@@ -141,9 +142,9 @@ class BeadStackWriter:
         plane_group: Any = root["planes"]
         self._plane_group = plane_group
         self._presets = list(plane_group.attrs.get("illuminations", []))
-        if not facts.get("planned_planes"):
+        planned = self._metadata.planned_planes
+        if not planned:
             raise InputError(f"{self.path} does not say how many planes a complete stack has: it cannot be resumed")
-        planned = int(facts["planned_planes"])
         for name in sorted((name for name in root.group_keys() if name.isdigit()), key=int):
             rows = np.asarray(plane_group[name][:]) if name in plane_group else np.empty((0, 1))
             done = int(np.isfinite(rows[:, -1]).sum())
@@ -164,13 +165,12 @@ class BeadStackWriter:
     @property
     def progress(self) -> dict[str, Any]:
         """What `note` kept."""
-        facts: Any = self._root.attrs["easyzloc"]
-        return dict(facts.get("progress", {}))
+        return dict(self._metadata.progress)
 
     def note(self, progress: Mapping[str, Any]) -> None:
         """Keep what an interrupted acquisition needs to go on."""
-        facts: Any = self._root.attrs["easyzloc"]
-        self._root.attrs.update({"easyzloc": {**facts, "progress": dict(progress)}})
+        self._metadata = self._metadata.changed(progress=dict(progress))
+        self._root.attrs.update({"easyzloc": self._metadata.stored()})
 
     def add_fov(self, fov: int, planes: int) -> None:
         """Make room for one stack of `planes` planes, which are then written from 0 upwards."""
@@ -212,7 +212,8 @@ class BeadStackWriter:
     def note_bleaching(self, fov: int, bleaching_per_um: float) -> None:
         """Keep how the light changed along a stack."""
         if math.isfinite(bleaching_per_um):
-            self._root[str(fov)].attrs.update({"easyzloc": {"bleaching_per_um": float(bleaching_per_um)}})
+            stored = StackMetadata(bleaching_per_um=float(bleaching_per_um)).stored()
+            self._root[str(fov)].attrs.update({"easyzloc": stored})
 
     def _preset_index(self, illumination: str | None) -> int:
         if illumination is None:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from easyzloc_mm._models import FrozenModel, Positive
 from easyzloc_mm.camera.response import CameraResponse
-from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.stored import StoredModel
 from easyzloc_mm.profile.schema import LocalizeSettings
 
-SCHEMA_VERSION = 2
-"""1 is every store without a version, written before 2 was introduced."""
-RENAMED = {"camera_units": "camera_response"}
-"""Names of earlier schema versions, and what they are called now; applied on reading."""
 UNITS = {"x": "px", "y": "px", "sx": "px", "sy": "px", "lpx": "px", "lpy": "px", "z": "nm", "lpz": "nm"}
 
 
@@ -52,11 +47,13 @@ class FocusMove(FrozenModel):
     """Where the stage stood afterwards."""
 
 
-class RunMetadata(FrozenModel):
+class RunMetadata(StoredModel):
     """Provenance of a localisation table, whatever format it is kept in."""
 
-    schema_version: int = SCHEMA_VERSION
-    kind: Literal["run"] = "run"
+    KIND: ClassVar[str] = "run"
+    SCHEMA_VERSION: ClassVar[int] = 2
+    RENAMED: ClassVar[Mapping[str, str]] = {"camera_units": "camera_response"}
+
     pixel_size_nm: Positive
     """Camera pixel in the sample plane."""
     pixel_size_assumed: bool = False
@@ -109,45 +106,3 @@ class RunMetadata(FrozenModel):
     versions: dict[str, str] = Field(default_factory=dict)
     """Packages that wrote the run."""
     units: dict[str, str] = Field(default_factory=lambda: dict(UNITS))
-    extra: dict[str, Any] = Field(default_factory=dict)
-    """What other versions or scripts stored, kept as it is."""
-
-    @classmethod
-    def from_stored(cls, stored: Mapping[str, Any], source: Path | str = "the table") -> Self:
-        """Return the metadata of any schema version; unknown names go to `extra`.
-
-        Raises
-        ------
-        InputError
-            It was written by a newer version, or a value is missing or impossible.
-        """
-        version = stored.get("schema_version", 1)
-        if not isinstance(version, int) or version > SCHEMA_VERSION:
-            raise InputError(
-                f"{source} has schema version {version}, this version of easyzloc_mm reads up to {SCHEMA_VERSION}: "
-                "update easyzloc_mm"
-            )
-        known: dict[str, Any] = {}
-        extra: dict[str, Any] = dict(stored.get("extra", {}))
-        for stored_name, value in stored.items():
-            name = RENAMED.get(stored_name, stored_name)
-            if name in cls.model_fields:
-                known[name] = value
-            else:
-                extra[name] = value
-        try:
-            return cls.model_validate({**known, "schema_version": SCHEMA_VERSION, "kind": "run", "extra": extra})
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"]))
-            raise InputError(f"the metadata of {source} cannot be read: {field}: {first['msg']}") from None
-
-    def stored(self) -> dict[str, Any]:
-        """Plain JSON values; what is not known or empty is left out."""
-        return {name: value for name, value in self.model_dump(mode="json").items() if value not in (None, [], {})}
-
-    def changed(self, **changes: object) -> Self:
-        """Return a validated copy with other values; names that are no fields go to `extra`."""
-        fields = {name: value for name, value in changes.items() if name in type(self).model_fields}
-        others = {name: value for name, value in changes.items() if name not in fields}
-        return type(self).model_validate({**dict(self), **fields, "extra": {**self.extra, **others}})

@@ -63,9 +63,9 @@ def matched(beads: BeadSet, truth: pd.DataFrame) -> tuple[np.ndarray, pd.DataFra
 
 
 def test_the_common_motion_is_measured(beads: BeadSet) -> None:
-    found = beads.stacks[["slide_x_nm_per_um", "slide_y_nm_per_um"]].to_numpy(float)
+    found = beads.stacks[["lateral_shift_x_nm_per_um", "lateral_shift_y_nm_per_um"]].to_numpy(float)
     assert found == pytest.approx(np.array(SLIDES), abs=LENS_NM_PER_UM)
-    assert (beads.stacks["slide_uncertainty_nm_per_um"] < LENS_NM_PER_UM).all()
+    assert (beads.stacks["lateral_shift_uncertainty_nm_per_um"] < LENS_NM_PER_UM).all()
 
 
 def test_a_sliding_stage_costs_neither_labels_nor_beads(beads: BeadSet, slides: tuple[Path, pd.DataFrame]) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.runs.metadata import SCHEMA_VERSION, RunMetadata
+from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.locs.run import Run
 
@@ -80,11 +80,12 @@ def test_a_run_is_opened(tmp_path: Path) -> None:
 
 def test_metadata_keep_what_they_do_not_know_and_refuse_the_future() -> None:
     old = {"pixel_size_nm": 65, "height_px": 4, "width_px": 5, "objective_serial": "A1"}
-    read = RunMetadata.from_stored(old)
-    assert (read.extra, read.schema_version) == ({"objective_serial": "A1"}, SCHEMA_VERSION)
-    assert RunMetadata.from_stored(read.stored()) == read
+    read = RunMetadata.from_stored(old, "r.zarr")
+    assert read.extra == {"objective_serial": "A1"}
+    assert read.stored()["schema_version"] == RunMetadata.SCHEMA_VERSION
+    assert RunMetadata.from_stored(read.stored(), "r.zarr") == read
     assert read.changed(frames=7, shift="night").extra == {"objective_serial": "A1", "shift": "night"}
     with pytest.raises(InputError, match="update easyzloc_mm"):
-        RunMetadata.from_stored({**old, "schema_version": SCHEMA_VERSION + 1}, "r.zarr")
+        RunMetadata.from_stored({**old, "schema_version": RunMetadata.SCHEMA_VERSION + 1}, "r.zarr")
     with pytest.raises(InputError, match=r"metadata of r\.zarr cannot be read: pixel_size_nm"):
         RunMetadata.from_stored({"height_px": 4, "width_px": 5}, "r.zarr")
