@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from easyzloc_mm import __version__
 from easyzloc_mm.cli.app import app
 
 ROOT = Path(__file__).parents[2]
@@ -54,3 +55,8 @@ def test_every_command_that_is_named_exists() -> None:
     for path in files:
         for name in re.findall(r"easyzloc-mm ([a-z][a-z-]*)", path.read_text(encoding="utf-8")):
             assert name in known or name in PLANNED, f"{path.relative_to(ROOT)} names {name}"
+
+
+def test_one_version() -> None:
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert __version__ in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
