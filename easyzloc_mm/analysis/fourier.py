@@ -91,7 +91,7 @@ def _tapered(size: int) -> F64:
 
 
 def fourier_correlation(
-    places: list[F64], halves: list[Bool], span: F64, pixel_nm: float, block_frames: int
+    places: list[F64], halves: list[Bool], span: F64, bin_nm: float, block_frames: int
 ) -> Correlation:
     """Correlate two halves of sets of points; the spectra of all sets are added up.
 
@@ -103,14 +103,14 @@ def fourier_correlation(
         Which of them are in the first half.
     span : ndarray, shape (2 or 3,)
         Edges of a window, nm.
-    pixel_nm : float
+    bin_nm : float
         Of the histogram.
     block_frames : int
         For the record.
     """
     import scipy.fft
 
-    shape = np.maximum(np.ceil(span / pixel_nm).astype(int), 8)
+    shape = np.maximum(np.ceil(span / bin_nm).astype(int), 8)
     # Smooth edges everywhere but along z, where the sample ends by itself.
     windows = [_tapered(size) if axis < 2 else np.ones(size) for axis, size in enumerate(shape)]
     padded = [scipy.fft.next_fast_len(int(size), real=True) for size in shape]
@@ -118,7 +118,7 @@ def fourier_correlation(
     one: Any = 0.0
     two: Any = 0.0
     for place, first in zip(places, halves, strict=True):
-        index = np.clip((place / pixel_nm).astype(np.int64), 0, shape - 1)
+        index = np.clip((place / bin_nm).astype(np.int64), 0, shape - 1)
         flat = np.ravel_multi_index(tuple(index.T), tuple(shape))
         spectra = []
         for half in (first, ~first):
@@ -129,13 +129,13 @@ def fourier_correlation(
         cross = cross + (spectra[0] * spectra[1].conj()).real
         one, two = one + np.abs(spectra[0]) ** 2, two + np.abs(spectra[1]) ** 2
     frequencies = tuple(
-        scipy.fft.rfftfreq(size, pixel_nm) if axis == len(padded) - 1 else scipy.fft.fftfreq(size, pixel_nm)
+        scipy.fft.rfftfreq(size, bin_nm) if axis == len(padded) - 1 else scipy.fft.fftfreq(size, bin_nm)
         for axis, size in enumerate(padded)
     )
     step = 1 / float(np.max(span[:2]))
     squares = np.meshgrid(*(f**2 for f in frequencies), indexing="ij", sparse=True)
     radius = np.sqrt(sum(squares))
-    rings = int(0.5 / pixel_nm / step)
+    rings = int(0.5 / bin_nm / step)
     ring = np.minimum((radius / step).astype(np.int64).ravel(), rings)
 
     def add(values: F64) -> F64:

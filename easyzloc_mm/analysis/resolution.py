@@ -27,8 +27,8 @@ FRC_EDGE_NM, FRC_MAX_PX, FRC_WINDOWS = 10_000.0, 2048, 6
 FSC_EDGE_NM, FSC_MAX_VOXELS, FSC_DEPTH_NM, FSC_WINDOWS = 2500.0, 2**23, 1000.0, 8
 """Squares that are correlated: edge, size in memory, depth, and how many, the densest first."""
 MIN_WINDOW_ROWS = 100
-PIXELS_PER_PRECISION = 2.0
-MIN_PIXEL_NM = 2.0
+BINS_PER_PRECISION = 2.0
+MIN_BIN_NM = 2.0
 BLOCKS = 40
 """Of frames; alternating ones go to each half."""
 MIN_BLOCK_FRAMES = 10
@@ -131,7 +131,7 @@ def ring_correlation(table: pd.DataFrame, frames: int, axes: str = "xy") -> Corr
     field = float(max(np.ptp(table["x_nm"]), np.ptp(table["y_nm"]))) + 1e-6
     edge = min(FSC_EDGE_NM if solid else FRC_EDGE_NM, field)
     span = np.array([edge, edge, FSC_DEPTH_NM][: len(axes)])
-    pixel = max(MIN_PIXEL_NM, float(table[["lpx_nm", "lpy_nm"]].median().mean()) / PIXELS_PER_PRECISION)
+    pixel = max(MIN_BIN_NM, float(table[["lpx_nm", "lpy_nm"]].median().mean()) / BINS_PER_PRECISION)
     pixel = max(pixel, float((span.prod() / FSC_MAX_VOXELS) ** (1 / 3)) if solid else edge / FRC_MAX_PX)
     if solid:
         table = table[(table["z"] - table["z"].median()).abs() < FSC_DEPTH_NM / 2]
@@ -252,7 +252,7 @@ def _picasso_nena(table: pd.DataFrame, facts: dict[str, Any], frames: int) -> fl
 
 def draw_resolution(path: Path, table: pd.DataFrame, result: dict[str, Any], curves: dict[str, Correlation]) -> None:
     """Draw the correlation curves with their 95 % limits, and the distributions of precision."""
-    colours = {"FRC, xy": "#000000", "FSC, all directions": "#767676", "FSC around x": "#0072b2",
+    colors = {"FRC, xy": "#000000", "FSC, all directions": "#767676", "FSC around x": "#0072b2",
                "FSC around y": "#d55e00", "FSC around z": "#009e73"}  # fmt: skip
     with picture(path, 11.5, 4.2) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
@@ -267,8 +267,8 @@ def draw_resolution(path: Path, table: pd.DataFrame, result: dict[str, Any], cur
             value = result.get(f"{key}_nm")
             label = f"{name}: {value:.0f} nm" if value else f"{name}: not reached"
             per_um, band = 1000 * curve.frequency, 1.96 * sigma
-            left.plot(per_um, smooth, color=colours[name], label=label, lw=1.4)
-            left.fill_between(per_um, smooth - band, smooth + band, color=colours[name], alpha=0.12, lw=0)
+            left.plot(per_um, smooth, color=colors[name], label=label, lw=1.4)
+            left.fill_between(per_um, smooth - band, smooth + band, color=colors[name], alpha=0.12, lw=0)
         left.axhline(1 / 7, color="#999999", ls="--", lw=0.9)
         left.set(
             xlabel="spatial frequency (per µm)", ylabel="correlation of the halves", ylim=(-0.15, 1.05), xlim=(0, None)
@@ -287,7 +287,7 @@ def draw_resolution(path: Path, table: pd.DataFrame, result: dict[str, Any], cur
                     lw=1.5,
                     density=True,
                     label=words,
-                    color=colours[f"FSC around {axis}"],
+                    color=colors[f"FSC around {axis}"],
                 )
         right.set(xlabel="uncertainty of a localisation (nm)", yticks=[], ylabel="density")
         right.legend(frameon=False, fontsize=8.5)

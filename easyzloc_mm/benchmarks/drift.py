@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from easyzloc_mm.analysis.drift.estimate import estimate_drift
-from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_NM, KnownTable, drifting_table
+from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_SIZE_NM, KnownTable, drifting_table
 from easyzloc_mm.errors import InputError
 
 WAYS = (("auto", "auto"), ("fiducials", "fiducials"), ("rcc", "paper"), ("aim", "aim"), ("overlap", "overlap"))
@@ -18,10 +18,10 @@ def residual_nm(known: KnownTable, method_xy: str, method_z: str) -> dict[str, A
     """Root mean square over all frames of estimated less true drift, after its mean; and what was done."""
     start = time.perf_counter()
     drift = estimate_drift(
-        known.table, known.frames, (known.edge_px,) * 2, PIXEL_NM, method_xy=method_xy, method_z=method_z
+        known.table, known.frames, (known.edge_px,) * 2, PIXEL_SIZE_NM, method_xy=method_xy, method_z=method_z
     )
     took = time.perf_counter() - start
-    path = drift.table[["x", "y", "z"]].to_numpy() * np.array([PIXEL_NM, PIXEL_NM, 1.0])
+    path = drift.table[["x", "y", "z"]].to_numpy() * np.array([PIXEL_SIZE_NM, PIXEL_SIZE_NM, 1.0])
     off = path - known.drift_nm
     off = off - off.mean(axis=0)
     x, y, z = np.sqrt((off**2).mean(axis=0))

@@ -38,8 +38,8 @@ def score_run(run: Path, profile: Profile) -> dict[str, Any]:
 
     table, _ = read_localizations(run)
     truth = read_record(run, "emitters")
-    pixel_nm = profile.optics.pixel_size_nm
-    matches: pd.DataFrame = match_to_truth(table, truth, pixel_size_nm=pixel_nm)
+    pixel_size_nm = profile.optics.pixel_size_nm
+    matches: pd.DataFrame = match_to_truth(table, truth, pixel_size_nm=pixel_size_nm)
     scored = matches[(matches["z_flag"] == 0) & (matches["true_z"].abs() < Z_RANGE_NM)]
     summary = summarize_matches(scored)
     sample = scored.sample(min(LIMIT_SAMPLE, len(scored)), random_state=0)

@@ -23,8 +23,8 @@ OVERVIEW_PX = 900
 BLOCK_FRAMES = 50
 """The curves have a point for so many frames."""
 Z_BIN_NM = 20.0
-COLOUR_PART = 0.99
-COLOUR_SLACK_NM = 60.0
+COLOR_PART = 0.99
+COLOR_SLACK_NM = 60.0
 """The colours span where this part of the molecules lies; they are spread anew when it has moved by more."""
 FRAME_PX = 480
 
@@ -89,12 +89,12 @@ class Follower:
             self._begin()
         self.rows += len(rows)
         self._count(rows)
-        cloud = in_nm(rows, self.pixel_nm)
+        cloud = in_nm(rows, self.pixel_size_nm)
         self._near.append(cloud)
         while sum(map(len, self._near)) - len(self._near[0]) > MOST_ROWS:
             self._near.pop(0)
         wanted = self._occupied()
-        if max(abs(wanted[0] - self.z_range_nm[0]), abs(wanted[1] - self.z_range_nm[1])) > COLOUR_SLACK_NM:
+        if max(abs(wanted[0] - self.z_range_nm[0]), abs(wanted[1] - self.z_range_nm[1])) > COLOR_SLACK_NM:
             self.z_range_nm = wanted
             self._overview = self._drawn(self.field_nm)
             self._view = self._drawn(self._view.extent_nm) if self._view is not None else None
@@ -105,7 +105,7 @@ class Follower:
         return True
 
     @property
-    def pixel_nm(self) -> float:
+    def pixel_size_nm(self) -> float:
         """Camera pixel."""
         return float(self.facts["pixel_size_nm"])
 
@@ -113,7 +113,7 @@ class Follower:
     def field_nm(self) -> Extent:
         """Left, right, top and bottom of the camera's field."""
         width, height = (float(self.facts[f"{side}_px"]) for side in ("width", "height"))
-        pixel = self.pixel_nm
+        pixel = self.pixel_size_nm
         return -0.5 * pixel, (width - 0.5) * pixel, -0.5 * pixel, (height - 0.5) * pixel
 
     def _begin(self) -> None:
@@ -126,8 +126,8 @@ class Follower:
     def _occupied(self) -> tuple[float, float]:
         """Depths between which nearly all molecules lie."""
         share = np.cumsum(self._histogram) / max(self._histogram.sum(), 1.0)
-        low = int(np.searchsorted(share, (1 - COLOUR_PART) / 2))
-        high = int(np.searchsorted(share, (1 + COLOUR_PART) / 2))
+        low = int(np.searchsorted(share, (1 - COLOR_PART) / 2))
+        high = int(np.searchsorted(share, (1 + COLOR_PART) / 2))
         return float(self._edges[low]), float(self._edges[min(high + 1, len(self._edges) - 1)])
 
     def _drawn(self, extent: Extent) -> Canvas:

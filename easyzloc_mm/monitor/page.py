@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.monitor.follow import Follower
-from easyzloc_mm.rendering.colormap import colour_table
+from easyzloc_mm.rendering.colormap import color_table
 from easyzloc_mm.typing import F32
 
 if TYPE_CHECKING:
@@ -70,15 +70,15 @@ class _Page:
         self.heading = Div(text="", sizing_mode="stretch_width")
         self._image = ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []})
         self._raw = ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []})
-        self._histogram = ColumnDataSource({"top": [], "left": [], "right": [], "colour": []})
+        self._histogram = ColumnDataSource({"top": [], "left": [], "right": [], "color": []})
         self._curves = ColumnDataSource({"frame": [], "spots": [], "z": [], "photons": []})
 
         self.map = _figure("x (um)", "y (um)", 720, 720, tools="pan,wheel_zoom,box_zoom,reset,save", match_aspect=True)
         self.map.image_rgba(image="image", x="x", y="y", dw="dw", dh="dh", source=self._image)
         self.map.y_range.flipped = True
-        colours = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in (255 * colour_table()).astype(int)]
+        colors = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in (255 * color_table()).astype(int)]
         low, high = follower.z_range_nm
-        self._mapper = LinearColorMapper(palette=colours, low=low, high=high)
+        self._mapper = LinearColorMapper(palette=colors, low=low, high=high)
         bar = ColorBar(
             color_mapper=self._mapper, title="z (nm)", background_fill_color=PAPER, width=10,
             title_text_color=INK, major_label_text_color=INK,
@@ -90,7 +90,7 @@ class _Page:
 
         self.depths = _figure("z (nm)", "localisations", 420, 220)
         self.depths.quad(
-            top="top", bottom=0, left="left", right="right", color="colour", line_color=None, source=self._histogram
+            top="top", bottom=0, left="left", right="right", color="color", line_color=None, source=self._histogram
         )
         self.focus = _figure("frame", "mean z against the start (nm)", 420, 240)
         self.focus.line("frame", "z", source=self._curves, color=LINE, line_width=2)
@@ -116,7 +116,7 @@ class _Page:
         levels = np.clip((edges[:-1] - low) / (high - low) * 255, 0, 255).astype(int)
         self._histogram.data = {
             "top": counts, "left": edges[:-1], "right": edges[1:],
-            "colour": [self._mapper.palette[level] for level in levels],
+            "color": [self._mapper.palette[level] for level in levels],
         }  # fmt: skip
         curves = self._follower.curves()
         self._curves.data = {

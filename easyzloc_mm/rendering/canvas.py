@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.localizations import read_localizations
 from easyzloc_mm.locs.query import select
 from easyzloc_mm.locs.table import believed, in_nm
-from easyzloc_mm.rendering.colormap import DEPTH, colour_table
+from easyzloc_mm.rendering.colormap import DEPTH, color_table
 from easyzloc_mm.rendering.splat import canvas_pixels, splat
 from easyzloc_mm.typing import F32, F64
 
@@ -44,25 +43,21 @@ def turned(azimuth_degrees: float, elevation_degrees: float) -> F64:
     return np.stack([right, down])
 
 
-@dataclass
 class Source:
     """A table that is read batch by batch, more than once if need be.
 
-    Attributes
+    Parameters
     ----------
     path : Path
         ``RUN.zarr`` (never read whole), or a table of another program (held in memory).
-    where : str or None
+    where : str, optional
         Condition on its rows.
-    pixel_size_nm : float or None
-        For tables that do not say.
+    pixel_size_nm : float, optional
+        Camera pixel, for tables that do not say.
     """
 
-    path: Path
-    where: str | None = None
-    pixel_size_nm: float | None = None
-
-    def __post_init__(self) -> None:
+    def __init__(self, path: Path, where: str | None = None, pixel_size_nm: float | None = None) -> None:
+        self.path, self.where = path, where
         self._held: pd.DataFrame | None = None
         if Path(self.path).is_dir():
             some, self.facts = read_localizations(self.path, rows=1)
@@ -73,14 +68,14 @@ class Source:
             self._held, self.facts = believed(self.path, where=self.where, pixel_size_nm=self.pixel_size_nm)
 
     @property
-    def pixel_nm(self) -> float:
+    def pixel_size_nm(self) -> float:
         """Camera pixel."""
         return float(self.facts["pixel_size_nm"])
 
     @property
     def field_nm(self) -> Extent:
         """Left, right, top, bottom of the whole field."""
-        pixel = self.pixel_nm
+        pixel = self.pixel_size_nm
         right, bottom = float(self.facts["width_px"]), float(self.facts["height_px"])
         return -0.5 * pixel, (right - 0.5) * pixel, -0.5 * pixel, (bottom - 0.5) * pixel
 
@@ -97,7 +92,7 @@ class Source:
             if not len(rows):
                 return
             first += len(rows)
-            yield in_nm(select(rows, self.where), self.pixel_nm)
+            yield in_nm(select(rows, self.where), self.pixel_size_nm)
 
 
 class Canvas:
@@ -109,32 +104,32 @@ class Canvas:
         Right and down of the view (`LOOK`, `turned`).
     extent_nm : (float, float, float, float)
         Left, right, top, bottom along those directions.
-    pixel_nm : float
+    render_pixel_nm : float
         Of the picture.
     z_range_nm : (float, float)
         Depths that the colours span.
     style : {"gaussian", "histogram"}
-    colours : str
-        Name of a `colour_table`; ``grey`` counts without colour.
+    colormap : str
+        Name of a `color_table`; ``grey`` counts without colour.
     """
 
     def __init__(
         self,
         look: F64,
         extent_nm: Extent,
-        pixel_nm: float,
+        render_pixel_nm: float,
         z_range_nm: tuple[float, float],
         *,
         style: str = "gaussian",
-        colours: str = DEPTH,
+        colormap: str = DEPTH,
     ) -> None:
         if style not in STYLES:
             raise InputError(f"`style` {style} is unknown: use {', '.join(STYLES)}")
-        self.look, self.extent_nm, self.pixel_nm = look, extent_nm, pixel_nm
+        self.look, self.extent_nm, self.render_pixel_nm = look, extent_nm, render_pixel_nm
         self.style, self.z_range_nm = style, z_range_nm
         left, right, top, bottom = extent_nm
-        shape = canvas_pixels(bottom - top, pixel_nm), canvas_pixels(right - left, pixel_nm)
-        self._table = (np.ones((256, 1)) if colours == "grey" else colour_table(colours)).astype(np.float32)
+        shape = canvas_pixels(bottom - top, render_pixel_nm), canvas_pixels(right - left, render_pixel_nm)
+        self._table = (np.ones((256, 1)) if colormap == "grey" else color_table(colormap)).astype(np.float32)
         self.values = np.zeros((self._table.shape[1], *shape), np.float32)
 
     def add(self, cloud: pd.DataFrame) -> None:
@@ -150,7 +145,7 @@ class Canvas:
 
         u, vu = along(self.look[0])
         v, vv = along(self.look[1])
-        scale = 1 / self.pixel_nm
+        scale = 1 / self.render_pixel_nm
         if self.style == "histogram":
             su = sv = np.zeros(len(cloud), np.float32)
         else:

@@ -58,7 +58,7 @@ def _depth_table() -> F64:
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
-def colour_table(name: str = DEPTH) -> F64:
+def color_table(name: str = DEPTH) -> F64:
     """256 colours, sRGB 0 to 1, from the lowest depth to the highest.
 
     Parameters
@@ -76,5 +76,7 @@ def colour_table(name: str = DEPTH) -> F64:
     import matplotlib
 
     if name not in matplotlib.colormaps:
-        raise InputError(f"`colours` {name} is unknown: use {DEPTH}, or a map of matplotlib such as viridis or cividis")
+        raise InputError(
+            f"`colormap` {name} is unknown: use {DEPTH}, or a map of matplotlib such as viridis or cividis"
+        )
     return np.asarray(matplotlib.colormaps[name](np.linspace(0, 1, LEVELS))[:, :3])

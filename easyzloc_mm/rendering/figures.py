@@ -12,7 +12,7 @@ import pandas as pd
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.rendering.canvas import LOOK, Canvas, Extent, Source, turned
-from easyzloc_mm.rendering.colormap import DEPTH, colour_table
+from easyzloc_mm.rendering.colormap import DEPTH, color_table
 from easyzloc_mm.report.figures import picture
 from easyzloc_mm.typing import F64
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 OVERVIEW_EDGE_PX = 1600
-ZOOM_NM, ZOOM_PIXEL_NM = 3000.0, 4.0
-MIN_PIXEL_NM, MAX_EDGE_PX = 5.0, 12_000
+ZOOM_NM, ZOOM_RENDER_PIXEL_NM = 3000.0, 4.0
+MIN_RENDER_PIXEL_NM, MAX_EDGE_PX = 5.0, 12_000
 SLICE_NM = 4000.0
 """Length of a slice where no region is given."""
 SLICE_THICK_NM = 400.0
@@ -112,13 +112,15 @@ def usual_depths(z: F64) -> tuple[float, float]:
     return float(low), float(max(high, low + 50))
 
 
-def fitting_pixel_nm(extent_nm: Extent, edge_px: int = OVERVIEW_EDGE_PX) -> float:
-    """Pixel with which a picture has `edge_px` along its longer edge, and never less than `MIN_PIXEL_NM`."""
+def fitting_render_pixel_nm(extent_nm: Extent, edge_px: int = OVERVIEW_EDGE_PX) -> float:
+    """Pixel with which a picture has `edge_px` along its longer edge, and never less than `MIN_RENDER_PIXEL_NM`."""
     left, right, top, bottom = extent_nm
-    return max(MIN_PIXEL_NM, max(right - left, bottom - top) / edge_px)
+    return max(MIN_RENDER_PIXEL_NM, max(right - left, bottom - top) / edge_px)
 
 
-def checked_pixel(pixel_nm: float | None, extent_nm: Extent, *, edge_px: int = OVERVIEW_EDGE_PX) -> float:
+def checked_render_pixel_nm(
+    render_pixel_nm: float | None, extent_nm: Extent, *, edge_px: int = OVERVIEW_EDGE_PX
+) -> float:
     """Pixel that a person asked for, or the fitting one.
 
     Raises
@@ -126,15 +128,15 @@ def checked_pixel(pixel_nm: float | None, extent_nm: Extent, *, edge_px: int = O
     InputError
         The picture would be too large for the memory.
     """
-    if pixel_nm is None:
-        return fitting_pixel_nm(extent_nm, edge_px)
+    if render_pixel_nm is None:
+        return fitting_render_pixel_nm(extent_nm, edge_px)
     least = max(extent_nm[1] - extent_nm[0], extent_nm[3] - extent_nm[2]) / MAX_EDGE_PX
-    if not pixel_nm >= least:
+    if not render_pixel_nm >= least:
         raise InputError(
-            f"`pixel_nm` {pixel_nm:g}: the picture would have more than {MAX_EDGE_PX} pixels along an edge; "
-            f"use {np.ceil(10 * least) / 10:g} or more, or a smaller `region`"
+            f"`render_pixel_nm` {render_pixel_nm:g}: the picture would have more than {MAX_EDGE_PX} pixels along an "
+            f"edge; use {np.ceil(10 * least) / 10:g} or more, or a smaller `region`"
         )
-    return float(pixel_nm)
+    return float(render_pixel_nm)
 
 
 @dataclass(frozen=True)
@@ -142,24 +144,24 @@ class Style:
     """How a figure looks: depths of the colours (nm), their name, and gaussian or histogram."""
 
     z_range_nm: tuple[float, float]
-    colours: str = DEPTH
+    colormap: str = DEPTH
     style: str = "gaussian"
 
-    def canvas(self, look: F64, extent_nm: Extent, pixel_nm: float) -> Canvas:
+    def canvas(self, look: F64, extent_nm: Extent, render_pixel_nm: float) -> Canvas:
         """Return an empty picture in this style."""
-        return Canvas(look, extent_nm, pixel_nm, self.z_range_nm, style=self.style, colours=self.colours)
+        return Canvas(look, extent_nm, render_pixel_nm, self.z_range_nm, style=self.style, colormap=self.colormap)
 
 
 def draw_overview(
-    path: Path, source: Source, found: FieldOverview, style: Style, *, pixel_nm: float | None = None
+    path: Path, source: Source, found: FieldOverview, style: Style, *, render_pixel_nm: float | None = None
 ) -> float:
     """Draw the whole field from above beside its two densest spots, enlarged; return the pixel (nm)."""
     left, right, top, bottom = found.extent_nm
     large = min(right - left, bottom - top) > 3 * ZOOM_NM
     windows = [around(place, ZOOM_NM) for place in (found.densest(ZOOM_NM, 2) if large else [])]
-    pixel = checked_pixel(pixel_nm, found.extent_nm)
+    pixel = checked_render_pixel_nm(render_pixel_nm, found.extent_nm)
     canvases = [style.canvas(LOOK["xy"], found.extent_nm, pixel)]
-    canvases += [style.canvas(LOOK["xy"], window, ZOOM_PIXEL_NM) for window in windows]
+    canvases += [style.canvas(LOOK["xy"], window, ZOOM_RENDER_PIXEL_NM) for window in windows]
     fill(canvases, source.batches())
     aspect = (bottom - top) / (right - left)
     with picture(
@@ -184,9 +186,16 @@ def draw_overview(
 
 
 def draw_view(
-    path: Path, source: Source, style: Style, view: str, region_nm: Extent, *, pixel_nm: float | None, thick_nm: float
+    path: Path,
+    source: Source,
+    style: Style,
+    view: str,
+    region_nm: Extent,
+    *,
+    render_pixel_nm: float | None,
+    thickness_nm: float,
 ) -> float:
-    """Draw one region from above, from the side (`thick_nm` of it), or in space; return the pixel (nm)."""
+    """Draw one region from above, from the side (`thickness_nm` of it), or in space; return the pixel (nm)."""
     left, right, top, bottom = region_nm
     low, high = style.z_range_nm
     batches: Iterable[pd.DataFrame] = source.batches()
@@ -197,11 +206,11 @@ def draw_view(
         ends, across, middle = ((left, right), "y_nm", (top + bottom) / 2) if view == "xz" else (
             (top, bottom), "x_nm", (left + right) / 2)  # fmt: skip
         extent = (*ends, -high - 50, -low + 50)
-        batches = (b[(b[across] - middle).abs() <= thick_nm / 2] for b in batches)
+        batches = (b[(b[across] - middle).abs() <= thickness_nm / 2] for b in batches)
     else:
         look, extent = ISOMETRIC, _seen(ISOMETRIC, region_nm, style.z_range_nm)
     batches = (b[b["x_nm"].between(left, right) & b["y_nm"].between(top, bottom)] for b in batches)
-    pixel = checked_pixel(pixel_nm, extent)
+    pixel = checked_render_pixel_nm(render_pixel_nm, extent)
     canvas = style.canvas(look, extent, pixel)
     fill([canvas], batches)
     aspect = (extent[3] - extent[2]) / (extent[1] - extent[0])
@@ -210,8 +219,8 @@ def draw_view(
         show(axes, canvas)
         if view in ("xz", "yz"):
             axes.set_title(
-                f"{view} slice, {thick_nm:g} nm thick, {len_um(extent)} long, depth in true proportion", color="white",
-                fontsize=10,
+                f"{view} slice, {thickness_nm:g} nm thick, {len_um(extent)} long, depth in true proportion",
+                color="white", fontsize=10,
             )  # fmt: skip
         if view == "isometric":
             _draw_block(axes, region_nm, style.z_range_nm)
@@ -293,11 +302,11 @@ def scale_bar(axes: Axes, left: float, right: float, top: float, bottom: float, 
     )  # fmt: skip
 
 
-def depth_colours(name: str = DEPTH) -> ListedColormap:
+def depth_colormap(name: str = DEPTH) -> ListedColormap:
     """Return the colours of depth for matplotlib."""
     from matplotlib.colors import ListedColormap
 
-    return ListedColormap(colour_table(name))
+    return ListedColormap(color_table(name))
 
 
 def depth_bar(figure: Figure, panels: Sequence[Axes], style: Style) -> None:
@@ -305,7 +314,7 @@ def depth_bar(figure: Figure, panels: Sequence[Axes], style: Style) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    scale = ScalarMappable(Normalize(*style.z_range_nm), depth_colours(style.colours))
+    scale = ScalarMappable(Normalize(*style.z_range_nm), depth_colormap(style.colormap))
     bar = figure.colorbar(scale, ax=list(panels), fraction=0.025, pad=0.01, aspect=38, shrink=0.9)
     bar.set_label("z (nm)", color="white", fontsize=11)
     bar.ax.tick_params(colors="white", labelsize=10)

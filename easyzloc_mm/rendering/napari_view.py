@@ -10,7 +10,7 @@ import numpy as np
 from easyzloc_mm._extras import need
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.locs.table import believed
-from easyzloc_mm.rendering.colormap import DEPTH, colour_table
+from easyzloc_mm.rendering.colormap import DEPTH, color_table
 from easyzloc_mm.rendering.figures import usual_depths
 
 MAX_POINTS = 1_000_000
@@ -20,7 +20,7 @@ def layer_of(
     run: Path,
     *,
     z_range_nm: tuple[float, float] | None = None,
-    colours: str = DEPTH,
+    colormap: str = DEPTH,
     where: str | None = None,
     pixel_size_nm: float | None = None,
 ) -> tuple[np.ndarray, dict[str, Any]]:
@@ -41,7 +41,7 @@ def layer_of(
     if not low < high:
         raise InputError(f"`z_range_nm` {low:g} {high:g}: give the lower depth first")
     level = np.clip((table["z"].to_numpy() - low) / (high - low) * 255, 0, 255).astype(int)
-    rgba = np.column_stack([colour_table(colours)[level], np.ones(len(level))])
+    rgba = np.column_stack([color_table(colormap)[level], np.ones(len(level))])
     options = {
         "name": Path(run).stem if len(table) == total else f"{Path(run).stem} ({MAX_POINTS:,} of {total:,})",
         "face_color": rgba,

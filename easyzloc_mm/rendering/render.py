@@ -8,7 +8,7 @@ from typing import Any
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.output import check_output, remove, whole_or_nothing
 from easyzloc_mm.rendering.canvas import STYLES, Extent, Source
-from easyzloc_mm.rendering.colormap import DEPTH, colour_table
+from easyzloc_mm.rendering.colormap import DEPTH, color_table
 from easyzloc_mm.rendering.figures import (
     BLOCK_NM,
     SLICE_NM,
@@ -17,7 +17,7 @@ from easyzloc_mm.rendering.figures import (
     FieldOverview,
     Style,
     around,
-    checked_pixel,
+    checked_render_pixel_nm,
     draw_overview,
     draw_view,
     field_overview,
@@ -37,11 +37,11 @@ def render_run(
     view: str = "xy",
     z_range_nm: tuple[float, float] | None = None,
     region_um: tuple[float, float, float, float] | None = None,
-    pixel_nm: float | None = None,
+    render_pixel_nm: float | None = None,
     plane_nm: float = STACK_PLANE_NM,
-    thick_nm: float = SLICE_THICK_NM,
+    thickness_nm: float = SLICE_THICK_NM,
     style: str = "gaussian",
-    colours: str = DEPTH,
+    colormap: str = DEPTH,
     where: str | None = None,
     pixel_size_nm: float | None = None,
     if_exists: IfExists = "error",
@@ -60,12 +60,12 @@ def render_run(
         Depths that the colours, or the planes, span; those of all but a few localisations if not given.
     region_um : (float, float, float, float), optional
         Left, right, top, bottom; the whole field, or its densest part where that would show nothing, if not given.
-    pixel_nm, plane_nm : float
+    render_pixel_nm, plane_nm : float
         Of the picture, and of a stack along z.
-    thick_nm : float
+    thickness_nm : float
         Of a slice.
     style : {"gaussian", "histogram"}
-    colours : str
+    colormap : str
         ``depth`` (equal lightness), or a map of matplotlib.
     where : str, optional
         Condition on the rows.
@@ -73,8 +73,8 @@ def render_run(
     Returns
     -------
     dict
-        ``out``, ``localizations``, ``pixel_nm``, ``z_from_nm``, ``z_to_nm``, and for stacks ``planes``, ``levels``,
-        ``saturated_voxels``.
+        ``out``, ``localizations``, ``render_pixel_nm``, ``z_from_nm``, ``z_to_nm``, and for stacks ``planes``,
+        ``levels``, ``saturated_voxels``.
 
     Raises
     ------
@@ -90,19 +90,23 @@ def render_run(
     for name, value, known in (("`view`", view, VIEWS), ("`style`", style, STYLES)):
         if value not in known:
             raise InputError(f"{name} {value} is unknown: use {', '.join(known)}")
-    for option, length in (("`pixel_nm`", pixel_nm), ("`plane_nm`", plane_nm), ("`thickness_nm`", thick_nm)):
+    for option, length in (
+        ("`render_pixel_nm`", render_pixel_nm),
+        ("`plane_nm`", plane_nm),
+        ("`thickness_nm`", thickness_nm),
+    ):
         if length is not None and not 0 < length < 1e6:
             raise InputError(f"{option} {length:g}: give a length above 0")
-    colour_table(colours)
+    color_table(colormap)
     source = Source(Path(run), where, pixel_size_nm)
     region = _region(region_um)
     found = field_overview(source)
-    look = Style(z_range_nm or found.z_range_nm, colours, style)
+    look = Style(z_range_nm or found.z_range_nm, colormap, style)
     with whole_or_nothing(out, if_exists=if_exists) as draft:
         # Writers tell the format by the ending, which a draft's name lacks.
         target = draft.with_name(draft.name + out.suffix)
         try:
-            more = _draw(target, ending, source, found, look, view, region, pixel_nm, plane_nm, thick_nm)
+            more = _draw(target, ending, source, found, look, view, region, render_pixel_nm, plane_nm, thickness_nm)
             target.rename(draft)
         finally:
             remove(target)
@@ -121,27 +125,33 @@ def _region(region_um: tuple[float, float, float, float] | None) -> Extent | Non
 
 def _draw(
     target: Path, ending: str, source: Source, found: FieldOverview, look: Style, view: str, region: Extent | None,
-    pixel_nm: float | None, plane_nm: float, thick_nm: float,
+    render_pixel_nm: float | None, plane_nm: float, thickness_nm: float,
 ) -> dict[str, Any]:  # fmt: skip
     if ending == ".png":
         if view == "xy" and region is None:
-            return {"pixel_nm": draw_overview(target, source, found, look, pixel_nm=pixel_nm)}
-        area = region or _usual_region(found, view, thick_nm)
-        return {"pixel_nm": draw_view(target, source, look, view, area, pixel_nm=pixel_nm, thick_nm=thick_nm)}
+            return {"render_pixel_nm": draw_overview(target, source, found, look, render_pixel_nm=render_pixel_nm)}
+        area = region or _usual_region(found, view, thickness_nm)
+        return {
+            "render_pixel_nm": draw_view(
+                target, source, look, view, area, render_pixel_nm=render_pixel_nm, thickness_nm=thickness_nm
+            )
+        }
     if ending in (".gif", ".mp4"):
         area = region or around(found.densest(BLOCK_NM)[0], BLOCK_NM)
-        return {"pixel_nm": draw_turntable(target, source, look, area, video=ending == ".mp4")}
+        return {"render_pixel_nm": draw_turntable(target, source, look, area, video=ending == ".mp4")}
     extent = region or found.extent_nm
-    grid = Grid(extent, checked_pixel(pixel_nm, extent, edge_px=STACK_EDGE_PX), plane_nm, look.z_range_nm)
+    grid = Grid(
+        extent, checked_render_pixel_nm(render_pixel_nm, extent, edge_px=STACK_EDGE_PX), plane_nm, look.z_range_nm
+    )
     write = write_pyramid if ending == ".zarr" else write_tiff
-    return {"pixel_nm": grid.pixel_nm, **write(target, source, grid, look.style)}
+    return {"render_pixel_nm": grid.render_pixel_nm, **write(target, source, grid, look.style)}
 
 
-def _usual_region(found: FieldOverview, view: str, thick_nm: float) -> Extent:
+def _usual_region(found: FieldOverview, view: str, thickness_nm: float) -> Extent:
     if view == "isometric":
         return around(found.densest(BLOCK_NM)[0], BLOCK_NM)
     x, y = found.densest(SLICE_NM / 2)[0]
-    half, thin = SLICE_NM / 2, thick_nm / 2
+    half, thin = SLICE_NM / 2, thickness_nm / 2
     return (x - half, x + half, y - thin, y + thin) if view == "xz" else (x - thin, x + thin, y - half, y + half)
 
 

@@ -102,6 +102,6 @@ def _profile(centre: np.float32, sigma: np.float32, out: F32) -> tuple[int, int]
     return home, size
 
 
-def canvas_pixels(length_nm: float, pixel_nm: float) -> int:
+def canvas_pixels(length_nm: float, render_pixel_nm: float) -> int:
     """Pixels that cover a length."""
-    return max(1, int(np.ceil(length_nm / pixel_nm - 1e-6)))
+    return max(1, int(np.ceil(length_nm / render_pixel_nm - 1e-6)))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from easyzloc_mm._extras import need
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.rendering.canvas import Extent, Source, turned
-from easyzloc_mm.rendering.colormap import colour_table
+from easyzloc_mm.rendering.colormap import color_table
 from easyzloc_mm.rendering.figures import Style, bar_length_nm, length_label
 from easyzloc_mm.typing import F32
 
@@ -62,7 +62,7 @@ def draw_turntable(path: Path, source: Source, style: Style, region_nm: Extent, 
     return pixel
 
 
-def _labelled(image: F32, pixel_nm: float, style: Style) -> NDArray[np.uint8]:
+def _labelled(image: F32, render_pixel_nm: float, style: Style) -> NDArray[np.uint8]:
     from PIL import Image, ImageDraw, ImageFont
 
     height, width = image.shape[:2]
@@ -70,13 +70,13 @@ def _labelled(image: F32, pixel_nm: float, style: Style) -> NDArray[np.uint8]:
     page = Image.new("RGB", (2 * ((width + MARGIN_PX) // 2), 2 * ((height + 1) // 2)), "black")
     page.paste(Image.fromarray((255 * image).astype(np.uint8)), (0, 0))
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(size=13)
-    length = bar_length_nm(width * pixel_nm)
-    long, right, low = round(length / pixel_nm), width - 14, height - 16
+    length = bar_length_nm(width * render_pixel_nm)
+    long, right, low = round(length / render_pixel_nm), width - 14, height - 16
     draw.rectangle((right - long, low, right, low + 4), fill="white")
     draw.text((right - long / 2, low - 4), length_label(length), fill="white", font=font, anchor="mb")
-    colours = (255 * colour_table(style.colours)).astype(np.uint8)
+    colors = (255 * color_table(style.colormap)).astype(np.uint8)
     tall = int(0.7 * height)
-    bar = np.repeat(colours[np.linspace(255, 0, tall).astype(int)][:, None], 12, axis=1)
+    bar = np.repeat(colors[np.linspace(255, 0, tall).astype(int)][:, None], 12, axis=1)
     up = (height - tall) // 2
     page.paste(Image.fromarray(bar), (width + 8, up))
     for depth, y in zip(style.z_range_nm[::-1], (up, up + tall), strict=True):

@@ -37,12 +37,12 @@ class Grid:
     ----------
     extent_nm : (float, float, float, float)
         Left, right, top, bottom.
-    pixel_nm, plane_nm : float
+    render_pixel_nm, plane_nm : float
     z_range_nm : (float, float)
     """
 
     extent_nm: Extent
-    pixel_nm: float
+    render_pixel_nm: float
     plane_nm: float
     z_range_nm: tuple[float, float]
 
@@ -53,7 +53,11 @@ class Grid:
         planes = canvas_pixels(self.z_range_nm[1] - self.z_range_nm[0], self.plane_nm)
         if planes > MAX_PLANES:
             raise InputError(f"`plane_nm` {self.plane_nm:g} makes {planes} planes: at most {MAX_PLANES}")
-        return planes, canvas_pixels(bottom - top, self.pixel_nm), canvas_pixels(right - left, self.pixel_nm)
+        return (
+            planes,
+            canvas_pixels(bottom - top, self.render_pixel_nm),
+            canvas_pixels(right - left, self.render_pixel_nm),
+        )
 
 
 def tiles(source: Source, grid: Grid, style: str) -> Iterator[tuple[slice, slice, U16]]:
@@ -78,7 +82,7 @@ def tiles(source: Source, grid: Grid, style: str) -> Iterator[tuple[slice, slice
 def _gathered(source: Source, grid: Grid) -> pd.DataFrame:
     """Positions in pixels, single precision: 24 bytes per localisation."""
     left, right, top, bottom = grid.extent_nm
-    margin = MAX_RADIUS_PX * grid.pixel_nm
+    margin = MAX_RADIUS_PX * grid.render_pixel_nm
     parts = []
     for batch in source.batches():
         near = batch["x_nm"].between(left - margin, right + margin) & batch["y_nm"].between(
@@ -88,10 +92,10 @@ def _gathered(source: Source, grid: Grid) -> pd.DataFrame:
         parts.append(
             pd.DataFrame(
                 {
-                    "u": (batch["x_nm"] - left) / grid.pixel_nm,
-                    "v": (batch["y_nm"] - top) / grid.pixel_nm,
-                    "su": np.maximum(batch["lpx_nm"] / grid.pixel_nm, VISIBLE_PX),
-                    "sv": np.maximum(batch["lpy_nm"] / grid.pixel_nm, VISIBLE_PX),
+                    "u": (batch["x_nm"] - left) / grid.render_pixel_nm,
+                    "v": (batch["y_nm"] - top) / grid.render_pixel_nm,
+                    "su": np.maximum(batch["lpx_nm"] / grid.render_pixel_nm, VISIBLE_PX),
+                    "sv": np.maximum(batch["lpy_nm"] / grid.render_pixel_nm, VISIBLE_PX),
                     "z": batch["z"],
                     "lpz": batch["lpz"],
                 }
@@ -130,7 +134,7 @@ def write_tiff(path: Path, source: Source, grid: Grid, style: str) -> dict[str, 
         else {"bigtiff": True, "metadata": {"axes": "ZYX"}, "resolutionunit": "CENTIMETER"}
     )  # fmt: skip
     # ImageJ counts pixels per micrometre, others per centimetre.
-    kind["resolution"] = ((1000 if small else 1e7) / grid.pixel_nm,) * 2
+    kind["resolution"] = ((1000 if small else 1e7) / grid.render_pixel_nm,) * 2
     stack = tifffile.memmap(path, shape=shape, dtype=np.uint16, photometric="minisblack", **kind)
     saturated = 0
     for rows, columns, voxels in tiles(source, grid, style):
@@ -171,7 +175,7 @@ def write_pyramid(path: Path, source: Source, grid: Grid, style: str) -> dict[st
     for fine, coarse in itertools.pairwise(levels):
         _halve(fine, coarse)
     attributes = image_attributes(
-        path.name, "zyx", {"z": grid.plane_nm / 1000, "y": grid.pixel_nm / 1000, "x": grid.pixel_nm / 1000},
+        path.name, "zyx", dict(zip("zyx", (grid.plane_nm / 1000, *(grid.render_pixel_nm / 1000,) * 2), strict=True)),
         easyzloc={"scale": SCALE, "unit": "localisations per voxel of level 0", "z_from_nm": grid.z_range_nm[0]},
     )  # fmt: skip
     multiscale = attributes["ome"]["multiscales"][0]
@@ -180,13 +184,13 @@ def write_pyramid(path: Path, source: Source, grid: Grid, style: str) -> dict[st
         {
             "path": str(level),
             "coordinateTransformations": [
-                {"type": "scale", "scale": [grid.plane_nm / 1000, *(2**level * grid.pixel_nm / 1000,) * 2]},
+                {"type": "scale", "scale": [grid.plane_nm / 1000, *(2**level * grid.render_pixel_nm / 1000,) * 2]},
                 {
                     "type": "translation",
                     "translation": [
                         (grid.z_range_nm[0] + grid.plane_nm / 2) / 1000,
-                        (grid.extent_nm[2] + 2**level * grid.pixel_nm / 2) / 1000,
-                        (grid.extent_nm[0] + 2**level * grid.pixel_nm / 2) / 1000,
+                        (grid.extent_nm[2] + 2**level * grid.render_pixel_nm / 2) / 1000,
+                        (grid.extent_nm[0] + 2**level * grid.render_pixel_nm / 2) / 1000,
                     ],
                 },
             ],

@@ -19,7 +19,7 @@ from easyzloc_mm.report.figures import picture
 from easyzloc_mm.typing import IfExists
 
 PLOTTED_POINTS = 400
-COLOURS = {"x": "#0072b2", "y": "#d55e00", "z": "#009e73"}
+COLORS = {"x": "#0072b2", "y": "#d55e00", "z": "#009e73"}
 
 
 def undrift_run(
@@ -136,7 +136,7 @@ def draw_drift(run: Path, out: Path) -> None:
                     values = np.array(other["nm"])[:, 0 if axis == "z" else number]
                     axes.plot(np.arange(len(values)) * other["step"], values, lw=0.9, alpha=0.7, label=way)
             taken = drift[axis].to_numpy() * (1.0 if axis == "z" else pixel)
-            axes.plot(drift["frame"], taken, color=COLOURS[axis], lw=2.2, label="taken out")
+            axes.plot(drift["frame"], taken, color=COLORS[axis], lw=2.2, label="taken out")
             axes.set(xlabel="frame", ylabel=f"drift in {axis} (nm)")
             axes.grid(alpha=0.25)
             if len(axes.lines) > 1:

@@ -91,7 +91,7 @@ def estimate_drift(
     xy, said_xy, reason_xy = _lateral(work, method_xy)
     z, said_z, reason_z = _axial(work, method_z, xy)
     path = np.zeros((frames, 3))
-    path[:, :2] = xy / work.pixel_nm
+    path[:, :2] = xy / work.pixel_size_nm
     path[:, 2] = z
     result = pd.DataFrame({"frame": np.arange(frames), **{axis: path[:, number] for number, axis in enumerate("xyz")}})
     return Drift(result, said_xy, said_z, reason_xy, reason_z, work.others, work.sharp, work.agreeing["xy"])
@@ -120,14 +120,14 @@ class _Work:
     """What the ways of finding drift share: believable localisations in nm, markers, the structure's own answer."""
 
     def __init__(
-        self, table: pd.DataFrame, frames: int, shape_yx: tuple[int, int], pixel_nm: float, fiducials: F64 | None
+        self, table: pd.DataFrame, frames: int, shape_yx: tuple[int, int], pixel_size_nm: float, fiducials: F64 | None
     ) -> None:
-        self.table, self.frames, self.shape_yx, self.pixel_nm = table, frames, shape_yx, pixel_nm
+        self.table, self.frames, self.shape_yx, self.pixel_size_nm = table, frames, shape_yx, pixel_size_nm
         self.others: dict[str, F64] = {}
         self.sharp: dict[str, float] = {}
         self.agreeing = {"xy": 0, "z": 0}
         self.chosen = fiducials
-        self.markers: Markers = find_markers(table, frames, pixel_nm, fiducials)
+        self.markers: Markers = find_markers(table, frames, pixel_size_nm, fiducials)
         # Markers are not structure: their many localisations at one place would outvote everything else.
         taken = [index for track in self.markers.tracks for index in track.index]
         structure = table.drop(index=taken)
@@ -138,9 +138,9 @@ class _Work:
 
     def place(self, table: pd.DataFrame, axes: int) -> tuple[F64, F64]:
         """Positions and uncertainties, nm."""
-        columns = [table[axis].to_numpy(float) * self.pixel_nm for axis in "xy"]
+        columns = [table[axis].to_numpy(float) * self.pixel_size_nm for axis in "xy"]
         lateral = [
-            table[f"lp{axis}"].to_numpy(float) * self.pixel_nm
+            table[f"lp{axis}"].to_numpy(float) * self.pixel_size_nm
             if f"lp{axis}" in table
             else np.full(len(table), UNKNOWN_LATERAL_NM)
             for axis in "xy"
@@ -176,13 +176,15 @@ def _lateral(work: _Work, method: str) -> tuple[F64, str, str]:
         raise InputError(f"no drift by fiducials: {_why_not(work, fault)}")
     ways: dict[str, tuple[F64, str]] = {}
     faults: dict[str, str] = {}
-    path, said = rcc_path(work.structure, work.frames, work.shape_yx, work.pixel_nm) if method != "aim" else (None, "")
+    path, said = (
+        rcc_path(work.structure, work.frames, work.shape_yx, work.pixel_size_nm) if method != "aim" else (None, "")
+    )
     if path is not None:
         ways["rcc"] = path, said
     faults["rcc"] = said
     if method in ("auto", "aim"):
         flat = work.structure.drop(columns=[name for name in ("z", "lpz") if name in work.structure])
-        path, said = aim_path(flat, work.frames, work.shape_yx, work.pixel_nm)
+        path, said = aim_path(flat, work.frames, work.shape_yx, work.pixel_size_nm)
         if path is not None:
             ways["aim"] = path, said
         faults["aim"] = said
@@ -229,7 +231,7 @@ def _axial(work: _Work, method: str, xy: F64) -> tuple[F64, str, str]:
             ways["paper"] = whole(path), said
         faults["paper"] = said
     if method in ("auto", "aim"):
-        path, said = aim_path(_shifted(work, xy), work.frames, work.shape_yx, work.pixel_nm)
+        path, said = aim_path(_shifted(work, xy), work.frames, work.shape_yx, work.pixel_size_nm)
         if path is not None:
             ways["aim"] = whole(path[:, 2]), said
         faults["aim"] = said
@@ -252,7 +254,7 @@ def _axial(work: _Work, method: str, xy: F64) -> tuple[F64, str, str]:
 
 def _shifted(work: _Work, xy: F64) -> pd.DataFrame:
     number = work.solid["frame"].to_numpy(np.int64)
-    moved = {axis: work.solid[axis].to_numpy(float) - xy[number, k] / work.pixel_nm for k, axis in enumerate("xy")}
+    moved = {axis: work.solid[axis].to_numpy(float) - xy[number, k] / work.pixel_size_nm for k, axis in enumerate("xy")}
     return work.solid.assign(**moved)
 
 
@@ -288,7 +290,7 @@ def _marked(work: _Work, axes: str) -> tuple[F64 | None, str, str]:
     """Ask the markers for x and y, or for z: path, what was done, what was wrong."""
     paths, used, faults = [], [], []
     for axis in axes:
-        scale = 1.0 if axis == "z" else work.pixel_nm
+        scale = 1.0 if axis == "z" else work.pixel_size_nm
         path, agreeing, fault = marker_path(work.markers, work.frames, axis, scale)
         used.append(agreeing)
         if fault:

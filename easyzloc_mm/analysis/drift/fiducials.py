@@ -85,7 +85,7 @@ def read_picks(path: Path) -> tuple[F64, float | None]:
         raise InputError(f"{path} is no picks file of Picasso ({error}): save the picks in Picasso Render") from None
 
 
-def find_markers(table: pd.DataFrame, frames: int, pixel_nm: float, chosen: F64 | None = None) -> Markers:
+def find_markers(table: pd.DataFrame, frames: int, pixel_size_nm: float, chosen: F64 | None = None) -> Markers:
     """Follow the markers, found or chosen by a person, through the run.
 
     Parameters
@@ -94,11 +94,11 @@ def find_markers(table: pd.DataFrame, frames: int, pixel_nm: float, chosen: F64 
         Localisations, ``x``, ``y`` in px.
     frames : int
         Of the run.
-    pixel_nm : float
+    pixel_size_nm : float
     chosen : ndarray, shape (n, 2), optional
         Middles, px; found automatically if not given.
     """
-    reach = REACH_NM / pixel_nm
+    reach = REACH_NM / pixel_size_nm
     place = table[["x", "y"]].to_numpy(float)
     rejected: dict[str, int] = {}
     tracks: list[pd.DataFrame] = []
@@ -111,7 +111,7 @@ def find_markers(table: pd.DataFrame, frames: int, pixel_nm: float, chosen: F64 
         # Of several spots in one frame the brightest is the marker.
         track = rows.sort_values("photons", kind="stable") if "photons" in rows else rows
         track = track.drop_duplicates("frame", keep="last").sort_values("frame", kind="stable")
-        reason = _fault(track, frames, pixel_nm, chosen is not None)
+        reason = _fault(track, frames, pixel_size_nm, chosen is not None)
         if reason is None and any(_same(track, other) for other in tracks):
             reason = "found twice"
         if reason is None:
@@ -142,13 +142,13 @@ def _crowded(place: F64, frames: int, reach: float) -> F64:
     return np.array([np.median(place[tree.query_ball_point(m, 1.4 * reach)], axis=0) for m in found]).reshape(-1, 2)
 
 
-def _fault(track: pd.DataFrame, frames: int, pixel_nm: float, chosen: bool) -> str | None:
+def _fault(track: pd.DataFrame, frames: int, pixel_size_nm: float, chosen: bool) -> str | None:
     if len(track) < max(MIN_SEEN, (0.1 if chosen else SEEN_PART) * frames):
         return "seen in too few frames"
     if chosen:
         return None
     for axis in "xy":
-        step = np.diff(track[axis].to_numpy(float)) * pixel_nm
+        step = np.diff(track[axis].to_numpy(float)) * pixel_size_nm
         # Half of all steps decide: a neighbour that takes a marker's place now and then does no harm.
         if 1.4826 * float(np.median(np.abs(step))) / np.sqrt(2) > MAX_JITTER_NM:
             return "jumps: structure, not a marker"

@@ -18,11 +18,13 @@ PAPER_SMOOTHING_NM2 = 100.0
 """Squared residual per bin that the paper's spline may leave: 10 nm."""
 
 
-def _info(frames: int, shape_yx: tuple[int, int], pixel_nm: float) -> list[dict[str, Any]]:
-    return [{"Width": shape_yx[1], "Height": shape_yx[0], "Frames": frames, "Pixelsize": pixel_nm}]
+def _info(frames: int, shape_yx: tuple[int, int], pixel_size_nm: float) -> list[dict[str, Any]]:
+    return [{"Width": shape_yx[1], "Height": shape_yx[0], "Frames": frames, "Pixelsize": pixel_size_nm}]
 
 
-def rcc_path(table: pd.DataFrame, frames: int, shape_yx: tuple[int, int], pixel_nm: float) -> tuple[F64 | None, str]:
+def rcc_path(
+    table: pd.DataFrame, frames: int, shape_yx: tuple[int, int], pixel_size_nm: float
+) -> tuple[F64 | None, str]:
     """X and y by redundant cross-correlation (Wang et al. 2014), as Picasso does it.
 
     Returns
@@ -39,7 +41,7 @@ def rcc_path(table: pd.DataFrame, frames: int, shape_yx: tuple[int, int], pixel_
     try:
         drift, _ = picasso("postprocess").undrift(
             table[["frame", "x", "y", "lpx", "lpy"]],
-            _info(frames, shape_yx, pixel_nm),
+            _info(frames, shape_yx, pixel_size_nm),
             segment,
             display=False,
             segmentation_callback=_unheard,
@@ -47,11 +49,13 @@ def rcc_path(table: pd.DataFrame, frames: int, shape_yx: tuple[int, int], pixel_
         )
     except (ValueError, RuntimeError, IndexError, KeyError, np.linalg.LinAlgError) as error:
         return None, f"cross-correlation failed ({error})"
-    path = np.stack([_straight_on(drift[axis].to_numpy(float), segment) for axis in "xy"], 1) * pixel_nm
+    path = np.stack([_straight_on(drift[axis].to_numpy(float), segment) for axis in "xy"], 1) * pixel_size_nm
     return path - path.mean(axis=0), f"redundant cross-correlation of {segments} segments (Picasso)"
 
 
-def aim_path(table: pd.DataFrame, frames: int, shape_yx: tuple[int, int], pixel_nm: float) -> tuple[F64 | None, str]:
+def aim_path(
+    table: pd.DataFrame, frames: int, shape_yx: tuple[int, int], pixel_size_nm: float
+) -> tuple[F64 | None, str]:
     """x, y and, where the table has it, z by adaptive intersection maximisation (Ma et al. 2024), as in Picasso.
 
     Returns
@@ -69,10 +73,12 @@ def aim_path(table: pd.DataFrame, frames: int, shape_yx: tuple[int, int], pixel_
     # Picasso counts frames from the first one that has a localisation.
     first = int(table["frame"].min())
     try:
-        _, _, drift = picasso("aim").aim(table[names], _info(frames - first, shape_yx, pixel_nm), segmentation=segment)
+        _, _, drift = picasso("aim").aim(
+            table[names], _info(frames - first, shape_yx, pixel_size_nm), segmentation=segment
+        )
     except (ValueError, RuntimeError, IndexError, KeyError, ZeroDivisionError) as error:
         return None, f"AIM failed ({error})"
-    scale = np.array([pixel_nm, pixel_nm, 1.0])[: drift.shape[1]]
+    scale = np.array([pixel_size_nm, pixel_size_nm, 1.0])[: drift.shape[1]]
     path = np.concatenate([np.repeat(drift.to_numpy(float)[:1], first, axis=0), drift.to_numpy(float)])[:frames] * scale
     return path - path.mean(axis=0), f"adaptive intersection maximisation of {frames // segment} segments (Picasso)"
 

@@ -23,8 +23,8 @@ PROFILES, GALLERY = 12, 8
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#767676"
 SIDE_HALF_NM, LATERAL_HALF_NM = 90.0, 100.0
 LATERAL_SIGMA_NM = 5.0
-PIXEL_NM = 1.0
-AVERAGE_PIXEL_NM = 1.5
+RENDER_PIXEL_NM = 1.0
+AVERAGE_RENDER_PIXEL_NM = 1.5
 
 
 def fullest(data: PoreData, count: int) -> list[int]:
@@ -52,9 +52,9 @@ def draw_profiles(data: PoreData, path: Path) -> dict[str, Any]:
             peaks = paper_peaks(z)
             passed += peaks.success
             middle = float(np.median(z))
-            colour = BLUE if peaks.success else GREY
-            axes.fill_between(peaks.grid_nm - middle, 1000 * peaks.density, color=colour, alpha=0.18, lw=0)
-            axes.plot(peaks.grid_nm - middle, 1000 * peaks.density, color=colour, lw=1.6)
+            color = BLUE if peaks.success else GREY
+            axes.fill_between(peaks.grid_nm - middle, 1000 * peaks.density, color=color, alpha=0.18, lw=0)
+            axes.plot(peaks.grid_nm - middle, 1000 * peaks.density, color=color, lw=1.6)
             axes.plot(
                 z - middle, np.full(len(z), -0.04 * 1000 * peaks.density.max()), "|", color="#333333", ms=4, alpha=0.4
             )
@@ -62,7 +62,7 @@ def draw_profiles(data: PoreData, path: Path) -> dict[str, Any]:
             if peaks.threshold is not None:
                 axes.axhline(1000 * peaks.threshold, color=ORANGE, ls="--", lw=1)
             said = "one peak" if peaks.spacing_nm is None else f"{peaks.spacing_nm:.0f} nm apart"
-            axes.set_title(f"pore {data.names[number]}: {len(z)} locs, {said}", fontsize=8.5, color=colour)
+            axes.set_title(f"pore {data.names[number]}: {len(z)} locs, {said}", fontsize=8.5, color=color)
             axes.set(xlim=(-130, 130))
             axes.tick_params(labelsize=8)
         for axes in panels[len(chosen) :]:
@@ -121,7 +121,7 @@ def draw_gallery(analysis: Analysis, path: Path) -> None:
             row, column = 2 * (place // 4), place % 4
             for down, (look, extent) in enumerate((("xy", above), ("xz", side))):
                 axes = figure.add_subplot(grid[row + down, column])
-                canvas = style.canvas(LOOK[look], extent, PIXEL_NM)
+                canvas = style.canvas(LOOK[look], extent, RENDER_PIXEL_NM)
                 canvas.add(cloud[np.abs(cloud["z"]) <= SIDE_HALF_NM])
                 show(axes, canvas)
                 fit = fits[number]
@@ -151,7 +151,7 @@ def _average(figure: Any, grid: Any, analysis: Analysis, middles: dict[int, floa
         (slice(2, 4), ("xz", (-LATERAL_HALF_NM, LATERAL_HALF_NM, -SIDE_HALF_NM, SIDE_HALF_NM))),
     ):
         axes = figure.add_subplot(grid[rows, 4:6])
-        canvas: Canvas = style.canvas(LOOK[look], extent, AVERAGE_PIXEL_NM)
+        canvas: Canvas = style.canvas(LOOK[look], extent, AVERAGE_RENDER_PIXEL_NM)
         canvas.add(cloud)
         show(axes, canvas)
         spacing, limits = (analysis.rings[name] for name in ("ring_spacing_nm", "ring_spacing_ci_nm"))

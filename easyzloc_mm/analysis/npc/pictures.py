@@ -9,11 +9,11 @@ import pandas as pd
 from scipy.stats import gaussian_kde
 
 from easyzloc_mm.analysis.npc.find import Pores
-from easyzloc_mm.rendering.figures import depth_colours
+from easyzloc_mm.rendering.figures import depth_colormap
 from easyzloc_mm.report.figures import picture
 
 HALF_NM = 100.0
-PIXEL_NM = 2.5
+RENDER_PIXEL_NM = 2.5
 PRECISE_SHARE = 0.5
 """Of the localisations, those whose z is known best, go into the pictures."""
 KDE_NM = 8.0
@@ -48,7 +48,7 @@ def draw_single(pores: Pores, path: Path) -> None:
     z = chosen["z"] - _trimmed_mean(chosen["z"])
     with picture(path, 8, 4) as figure:
         above, side = figure.subplots(1, 2)
-        span = {"vmin": -60, "vmax": 60, "cmap": depth_colours(), "s": 10}
+        span = {"vmin": -60, "vmax": 60, "cmap": depth_colormap(), "s": 10}
         above.scatter(chosen["dx"], chosen["dy"], c=z, **span)
         above.set(title=f"one pore from above, {len(chosen)} localisations", xlabel="x (nm)", ylabel="y (nm)")
         dots = side.scatter(chosen["dx"], z, c=z, **span)
@@ -72,7 +72,7 @@ def _trimmed_mean(values: pd.Series) -> float:
 def _histogram(axes: object, x: pd.Series, y: pd.Series, x_label: str, y_label: str, title: str) -> None:
     from scipy.ndimage import gaussian_filter
 
-    edges = np.arange(-HALF_NM, HALF_NM + PIXEL_NM, PIXEL_NM)
+    edges = np.arange(-HALF_NM, HALF_NM + RENDER_PIXEL_NM, RENDER_PIXEL_NM)
     counts = gaussian_filter(np.histogram2d(y, x, bins=(edges, edges))[0], 1.0)
     axes.imshow(counts, origin="lower", extent=(-HALF_NM, HALF_NM, -HALF_NM, HALF_NM), cmap="magma")  # type: ignore[attr-defined]
     axes.set(xlabel=x_label, ylabel=y_label, title=title)  # type: ignore[attr-defined]

@@ -13,14 +13,14 @@ import pandas as pd
 from easyzloc_mm._processes import in_fresh_process, peak_bytes
 from easyzloc_mm.typing import AnyFloat
 
-CAMERA_NM, EDGE_PX, PIXEL_NM = 110.0, 512, 10.0
+PIXEL_SIZE_NM, EDGE_PX, RENDER_PIXEL_NM = 110.0, 512, 10.0
 SEED = 0
 
 
 def many(localizations: int, rng: np.random.Generator) -> pd.DataFrame:
     """Localisations all over a field of 512x512 pixels, Picasso's columns."""
     photons = 2500 * rng.lognormal(0, 0.5, localizations)
-    lateral = 10 / CAMERA_NM * np.sqrt(2500 / photons)
+    lateral = 10 / PIXEL_SIZE_NM * np.sqrt(2500 / photons)
     values = {
         "frame": np.sort(rng.integers(0, 100_000, localizations)).astype(np.uint32),
         "x": rng.uniform(2, EDGE_PX - 2, localizations),
@@ -35,15 +35,15 @@ def many(localizations: int, rng: np.random.Generator) -> pd.DataFrame:
     return table.astype({name: np.float32 for name in table if name not in ("frame", "z_flag")})
 
 
-def _ours(run: str, colours: str) -> tuple[dict[str, float], AnyFloat]:
+def _ours(run: str, colormap: str) -> tuple[dict[str, float], AnyFloat]:
     from easyzloc_mm.rendering.canvas import LOOK, Canvas, Source
 
     source = Source(Path(run))
 
     def canvas() -> Canvas:
         # Picasso's picture begins in the middle of the first pixel.
-        edge = EDGE_PX * CAMERA_NM
-        return Canvas(LOOK["xy"], (0.0, edge, 0.0, edge), PIXEL_NM, (-500.0, 500.0), colours=colours)
+        edge = EDGE_PX * PIXEL_SIZE_NM
+        return Canvas(LOOK["xy"], (0.0, edge, 0.0, edge), RENDER_PIXEL_NM, (-500.0, 500.0), colormap=colormap)
 
     warm = canvas()
     warm.add(next(iter(source.batches())).iloc[:1000])
@@ -65,13 +65,13 @@ def _picasso(run: str, method: str) -> tuple[dict[str, float], AnyFloat]:
     from easyzloc_mm.io.runs.localizations import read_localizations
 
     render = picasso("render").render
-    info = [{"Width": EDGE_PX, "Height": EDGE_PX, "Frames": 100_000, "Pixelsize": CAMERA_NM}]
+    info = [{"Width": EDGE_PX, "Height": EDGE_PX, "Frames": 100_000, "Pixelsize": PIXEL_SIZE_NM}]
     few, _ = read_localizations(Path(run), rows=1000)
-    render(few, info, disp_px_size=PIXEL_NM, blur_method=method)
+    render(few, info, disp_px_size=RENDER_PIXEL_NM, blur_method=method)
     start = time.perf_counter()
     table, _ = read_localizations(Path(run))
     begin = time.perf_counter()
-    _, image = render(table, info, disp_px_size=PIXEL_NM, blur_method=method)
+    _, image = render(table, info, disp_px_size=RENDER_PIXEL_NM, blur_method=method)
     end = time.perf_counter()
     result = {"seconds": end - start, "drawing_s": end - begin, "peak_bytes": peak_bytes(), "sum": float(image.sum())}
     return result, image[:1000, :1000]
@@ -94,19 +94,19 @@ def bench_render(*, localizations: int = 10_000_000) -> dict[str, Any]:
     images = {}
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "many.zarr"
-        facts = {"pixel_size_nm": CAMERA_NM, "width_px": EDGE_PX, "height_px": EDGE_PX, "frames": 100_000}
+        facts = {"pixel_size_nm": PIXEL_SIZE_NM, "width_px": EDGE_PX, "height_px": EDGE_PX, "frames": 100_000}
         rng = np.random.default_rng(SEED)
         with LocalizationWriter(run, facts) as writer:
             for first in range(0, localizations, 1_000_000):
                 writer.append(many(min(1_000_000, localizations - first), rng))
         for name, target, argument in (
-            ("ours, colour", _ours, "depth"),
+            ("ours, color", _ours, "depth"),
             ("ours, grey", _ours, "grey"),
             ("Picasso gaussian", _picasso, "gaussian"),
         ):
             cases[name], images[name] = in_fresh_process(target, str(run), argument).value
     grey, theirs = images["ours, grey"], images["Picasso gaussian"]
-    ours, other = cases["ours, colour"], cases["Picasso gaussian"]
+    ours, other = cases["ours, color"], cases["Picasso gaussian"]
     return {
         "localizations": localizations,
         "seconds": ours["seconds"],

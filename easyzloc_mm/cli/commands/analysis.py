@@ -20,8 +20,11 @@ PixelSizeOption = Annotated[
     float | None, typer.Option("--pixel-size-nm", help="Camera pixel, for tables that do not say.")
 ]
 ZRangeOption = Annotated[tuple[float, float] | None, typer.Option("--z-range-nm", help="Depths that the colours span.")]
-ColoursOption = Annotated[
-    str, typer.Option("--colours", help="depth (equal lightness), or a map of matplotlib: viridis, cividis, ...")
+ColormapOption = Annotated[
+    str,
+    typer.Option(
+        "--colormap", "--colours", help="depth (equal lightness), or a map of matplotlib: viridis, cividis, ..."
+    ),
 ]
 
 
@@ -102,13 +105,13 @@ def render(
     region: Annotated[
         tuple[float, float, float, float] | None, typer.Option("--region", help="Left, right, top, bottom in µm.")
     ] = None,
-    pixel_nm: Annotated[float | None, typer.Option("--pixel-nm", help="Pixel of the picture.")] = None,
+    render_pixel_nm: Annotated[float | None, typer.Option("--pixel-nm", help="Pixel of the picture.")] = None,
     plane_nm: Annotated[float, typer.Option("--plane-nm", help="Distance of the planes of a stack.")] = 50.0,
     thickness_nm: Annotated[float, typer.Option("--thickness-nm", help="Of an xz or yz slice.")] = 400.0,
     style: Annotated[
         str, typer.Option("--style", help="gaussian (as wide as each localisation is uncertain) or histogram.")
     ] = "gaussian",
-    colours: ColoursOption = "depth",
+    colormap: ColormapOption = "depth",
     where: WhereOption = None,
     pixel_size_nm: PixelSizeOption = None,
     overwrite: OverwriteFlag = False,
@@ -118,9 +121,9 @@ def render(
     from easyzloc_mm.rendering.render import render_run
 
     result = render_run(
-        run, out, view=view, z_range_nm=z_range_nm, region_um=region, pixel_nm=pixel_nm, plane_nm=plane_nm,
-        thick_nm=thickness_nm, style=style, colours=colours, where=where, pixel_size_nm=pixel_size_nm,
-        if_exists=existing(overwrite),
+        run, out, view=view, z_range_nm=z_range_nm, region_um=region, render_pixel_nm=render_pixel_nm,
+        plane_nm=plane_nm, thickness_nm=thickness_nm, style=style, colormap=colormap, where=where,
+        pixel_size_nm=pixel_size_nm, if_exists=existing(overwrite),
     )  # fmt: skip
     finish(result, as_json=as_json, title="rendered")
 
@@ -222,7 +225,7 @@ def export(
 def view(
     run: RunArgument,
     z_range_nm: ZRangeOption = None,
-    colours: ColoursOption = "depth",
+    colormap: ColormapOption = "depth",
     where: WhereOption = None,
     pixel_size_nm: PixelSizeOption = None,
     as_json: JsonFlag = False,
@@ -230,5 +233,5 @@ def view(
     """Show the localisations in napari, coloured by depth (optional extra `view`)."""
     from easyzloc_mm.rendering.napari_view import view_run
 
-    result = view_run(run, z_range_nm=z_range_nm, colours=colours, where=where, pixel_size_nm=pixel_size_nm)
+    result = view_run(run, z_range_nm=z_range_nm, colormap=colormap, where=where, pixel_size_nm=pixel_size_nm)
     finish(result, as_json=as_json, title="viewed")

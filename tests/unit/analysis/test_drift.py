@@ -12,7 +12,7 @@ from easyzloc_mm.analysis.drift.apply import draw_drift, undo_run, undrift_run
 from easyzloc_mm.analysis.drift.estimate import apply_drift, estimate_drift
 from easyzloc_mm.analysis.drift.published import paper_z_path
 from easyzloc_mm.benchmarks.drift import residual_nm
-from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_NM, KnownTable, drifting_table
+from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_SIZE_NM, KnownTable, drifting_table
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.drift import read_drift
@@ -34,12 +34,12 @@ def plain() -> KnownTable:
 
 def facts_of(known: KnownTable) -> dict[str, object]:
     return {
-        "pixel_size_nm": PIXEL_NM, "width_px": known.edge_px, "height_px": known.edge_px, "frames": known.frames,
+        "pixel_size_nm": PIXEL_SIZE_NM, "width_px": known.edge_px, "height_px": known.edge_px, "frames": known.frames,
     }  # fmt: skip
 
 
 def estimate(known: KnownTable, **options: object) -> object:
-    return estimate_drift(known.table, known.frames, (known.edge_px,) * 2, PIXEL_NM, **options)  # type: ignore[arg-type]
+    return estimate_drift(known.table, known.frames, (known.edge_px,) * 2, PIXEL_SIZE_NM, **options)  # type: ignore[arg-type]
 
 
 def test_markers_are_found_and_followed(marked: KnownTable) -> None:
@@ -75,7 +75,7 @@ def test_a_marker_that_moves_on_its_own_is_left_out() -> None:
     bright = known.table["photons"] > 15_000
     x = known.table.loc[bright, "x"]
     one = bright & (known.table["x"] - x.min() < 1e-9) | bright & np.isclose(known.table["x"], x.min(), atol=6)
-    known.table.loc[one, "x"] += (300 / PIXEL_NM * known.table.loc[one, "frame"] / known.frames).astype(np.float32)
+    known.table.loc[one, "x"] += (300 / PIXEL_SIZE_NM * known.table.loc[one, "frame"] / known.frames).astype(np.float32)
     drift = estimate(known)
     assert drift.markers == 3  # type: ignore[attr-defined]
     assert "left out" in drift.reason_xy  # type: ignore[attr-defined]

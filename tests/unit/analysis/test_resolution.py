@@ -11,7 +11,7 @@ import pytest
 from easyzloc_mm._picasso import picasso
 from easyzloc_mm.analysis.fourier import crossing, fourier_correlation
 from easyzloc_mm.analysis.resolution import alternating_halves, measure, nena_axis, resolution_run
-from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_NM, drifting_table
+from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_SIZE_NM, drifting_table
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.tables.exports import export_table
 from easyzloc_mm.locs.table import in_nm
@@ -97,7 +97,7 @@ def test_blinks_do_not_feign_resolution() -> None:
 
 def test_resolution_is_worse_along_z_and_better_without_drift() -> None:
     known = drifting_table(frames=3000, per_frame=25, edge_px=110, drift_nm=(200.0, 200.0, 1.0), sigma_z_nm=35.0)
-    table = in_nm(known.table, PIXEL_NM)
+    table = in_nm(known.table, PIXEL_SIZE_NM)
     still = table.assign(
         x_nm=table["x_nm"] - known.drift_nm[table["frame"], 0], y_nm=table["y_nm"] - known.drift_nm[table["frame"], 1]
     )

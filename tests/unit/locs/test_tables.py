@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from easyzloc_mm._picasso import picasso
-from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_NM, drifting_table
+from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_SIZE_NM, drifting_table
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.tables.exports import export_table
@@ -74,7 +74,7 @@ def test_a_bad_condition_ends_with_code_2(
 
 def test_linking_agrees_with_picasso(table: pd.DataFrame) -> None:
     flat = table.drop(columns="z_flag")
-    info = [{"Width": 120, "Height": 120, "Frames": 400, "Pixelsize": PIXEL_NM}]
+    info = [{"Width": 120, "Height": 120, "Frames": 400, "Pixelsize": PIXEL_SIZE_NM}]
     theirs = picasso("postprocess").link(flat, info, r_max=0.4, max_dark_time=1, remove_ambiguous_lengths=False)
     ours = link(flat, 0.4, 1)
     assert len(ours) == len(theirs) < len(table)

@@ -18,8 +18,14 @@ from easyzloc_mm.io.runs.localizations import LocalizationWriter
 from easyzloc_mm.io.runs.status import read_status, write_status
 from easyzloc_mm.monitor.follow import BLOCK_FRAMES, Follower
 
-PIXEL_NM = 100.0
-FACTS = {"pixel_size_nm": PIXEL_NM, "width_px": 64, "height_px": 48, "z_range_nm": [-1000.0, 1000.0], "complete": False}
+PIXEL_SIZE_NM = 100.0
+FACTS = {
+    "pixel_size_nm": PIXEL_SIZE_NM,
+    "width_px": 64,
+    "height_px": 48,
+    "z_range_nm": [-1000.0, 1000.0],
+    "complete": False,
+}
 
 
 def molecules(frames: range, *, z_nm: float = 100.0, per_frame: int = 20, seed: int = 0) -> pd.DataFrame:
@@ -64,10 +70,14 @@ def test_the_picture_grows_with_the_table(writer: LocalizationWriter) -> None:
     assert follower.poll()
     assert not follower.poll()
     picture, (left, right, top, bottom) = follower.picture()
-    assert (right - left, bottom - top) == (64 * PIXEL_NM, 48 * PIXEL_NM)
+    assert (right - left, bottom - top) == (64 * PIXEL_SIZE_NM, 48 * PIXEL_SIZE_NM)
     row, column = np.unravel_index(np.argmax(picture.max(axis=2)), picture.shape[:2])
-    assert left + (column + 0.5) / picture.shape[1] * (right - left) == pytest.approx(16 * PIXEL_NM, abs=PIXEL_NM / 2)
-    assert top + (row + 0.5) / picture.shape[0] * (bottom - top) == pytest.approx(12 * PIXEL_NM, abs=PIXEL_NM / 2)
+    assert left + (column + 0.5) / picture.shape[1] * (right - left) == pytest.approx(
+        16 * PIXEL_SIZE_NM, abs=PIXEL_SIZE_NM / 2
+    )
+    assert top + (row + 0.5) / picture.shape[0] * (bottom - top) == pytest.approx(
+        12 * PIXEL_SIZE_NM, abs=PIXEL_SIZE_NM / 2
+    )
     # What must not be believed is not drawn.
     assert picture[round(40 / 48 * picture.shape[0]), round(50 / 64 * picture.shape[1])].max() == 0
     writer.append(molecules(range(100, 200), z_nm=400.0))

@@ -9,18 +9,18 @@ import pandas as pd
 import pytest
 
 from easyzloc_mm._picasso import picasso
-from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_NM, drifting_table
+from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_SIZE_NM, drifting_table
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.tables.exports import export_table
 from easyzloc_mm.rendering.canvas import BATCH_ROWS, LOOK, Canvas, Source, turned
-from easyzloc_mm.rendering.colormap import colour_table
+from easyzloc_mm.rendering.colormap import color_table
 from easyzloc_mm.rendering.napari_view import layer_of, view_run
 from easyzloc_mm.rendering.render import render_run, slice_run
 from easyzloc_mm.rendering.splat import MAX_RADIUS_PX, splat
 
 EDGE = 130
-FACTS = {"pixel_size_nm": PIXEL_NM, "width_px": EDGE, "height_px": EDGE, "frames": 600}
+FACTS = {"pixel_size_nm": PIXEL_SIZE_NM, "width_px": EDGE, "height_px": EDGE, "frames": 600}
 ONE = np.ones((1, 1), np.float32)
 
 
@@ -38,7 +38,7 @@ def cloud(x: list[float], y: list[float], z: list[float], sigma: float) -> pd.Da
 
 
 def test_a_localisation_is_the_gaussian_it_should_be() -> None:
-    canvas = Canvas(LOOK["xy"], (0, 400, 0, 300), 5.0, (-1, 1), colours="grey")
+    canvas = Canvas(LOOK["xy"], (0, 400, 0, 300), 5.0, (-1, 1), colormap="grey")
     canvas.add(cloud([203.0], [151.0], [0.0], 12.0))
     image = canvas.values[0]
     assert image.sum() == pytest.approx(1, abs=1e-5)
@@ -48,7 +48,7 @@ def test_a_localisation_is_the_gaussian_it_should_be() -> None:
 
 
 def test_side_views_use_the_uncertainty_of_z_and_point_up() -> None:
-    canvas = Canvas(LOOK["xz"], (0, 400, -300, 300), 5.0, (-1, 1), colours="grey")
+    canvas = Canvas(LOOK["xz"], (0, 400, -300, 300), 5.0, (-1, 1), colormap="grey")
     canvas.add(cloud([100.0], [0.0], [120.0], 10.0))
     image = canvas.values[0]
     z = -(np.arange(image.shape[0]) * 5.0 - 300 + 2.5)
@@ -99,12 +99,12 @@ def test_picassos_picture_is_ours(run: Path) -> None:
     source = Source(run)
     batch = next(iter(source.batches()))
     batch = batch.assign(lpx_nm=batch["lpx_nm"].clip(lower=8), lpy_nm=batch["lpy_nm"].clip(lower=8))
-    edge = EDGE * PIXEL_NM
-    canvas = Canvas(LOOK["xy"], (0, edge, 0, edge), 10.0, (-1, 1), colours="grey")
+    edge = EDGE * PIXEL_SIZE_NM
+    canvas = Canvas(LOOK["xy"], (0, edge, 0, edge), 10.0, (-1, 1), colormap="grey")
     canvas.add(batch)
-    locs = pd.DataFrame({"x": batch["x_nm"] / PIXEL_NM, "y": batch["y_nm"] / PIXEL_NM,
-                         "lpx": batch["lpx_nm"] / PIXEL_NM, "lpy": batch["lpy_nm"] / PIXEL_NM})  # fmt: skip
-    info = [{"Width": EDGE, "Height": EDGE, "Frames": 600, "Pixelsize": PIXEL_NM}]
+    locs = pd.DataFrame({"x": batch["x_nm"] / PIXEL_SIZE_NM, "y": batch["y_nm"] / PIXEL_SIZE_NM,
+                         "lpx": batch["lpx_nm"] / PIXEL_SIZE_NM, "lpy": batch["lpy_nm"] / PIXEL_SIZE_NM})  # fmt: skip
+    info = [{"Width": EDGE, "Height": EDGE, "Frames": 600, "Pixelsize": PIXEL_SIZE_NM}]
     _, theirs = picasso("render").render(locs, info, disp_px_size=10.0, blur_method="gaussian")
     ours = canvas.values[0]
     assert ours.shape == theirs.shape
@@ -128,13 +128,13 @@ def test_batches_are_all_of_the_table_and_filters_hold(
 def test_colours_of_depth_are_perceptually_even() -> None:
     from skimage.color import deltaE_ciede2000, rgb2lab
 
-    lab = rgb2lab(colour_table()[None])[0]
+    lab = rgb2lab(color_table()[None])[0]
     steps = deltaE_ciede2000(lab[:-4:4], lab[4::4])
     assert steps.min() > 0.55 * steps.mean(), "no two depths look the same"
     assert steps.max() < 1.5 * steps.mean(), "no step looks like an edge"
     assert np.ptp(lab[:, 0]) < 8, "no depth looks brighter than another"
     with pytest.raises(InputError, match="viridis"):
-        colour_table("nonsense")
+        color_table("nonsense")
 
 
 @pytest.mark.parametrize("view", ["xy", "xz", "yz", "isometric"])
@@ -145,7 +145,7 @@ def test_figures(run: Path, tmp_path: Path, view: str) -> None:
     image = np.asarray(Image.open(tmp_path / "p.png").convert("RGB")).astype(int)
     assert image.shape[1] > 1000
     assert result["localizations"] > 10_000
-    assert result["pixel_nm"] >= 5
+    assert result["render_pixel_nm"] >= 5
     colourful = np.ptp(image, axis=2) > 40
     assert colourful.mean() > 0.002, "something is drawn, in colour"
     assert (image.max(axis=2) < 12).mean() > 0.4, "on black"
@@ -161,7 +161,7 @@ def test_stacks_hold_the_localisations(run: Path, tmp_path: Path) -> None:
     import yaozarrs
     import zarr
 
-    options = {"pixel_nm": 25.0, "plane_nm": 40.0, "z_range_nm": (-800.0, 800.0)}
+    options = {"render_pixel_nm": 25.0, "plane_nm": 40.0, "z_range_nm": (-800.0, 800.0)}
     result = render_run(run, tmp_path / "s.tif", **options)
     with tifffile.TiffFile(tmp_path / "s.tif") as file:
         stack = file.asarray()
@@ -187,7 +187,9 @@ def test_stacks_hold_the_localisations(run: Path, tmp_path: Path) -> None:
 def test_histograms_count(run: Path, tmp_path: Path) -> None:
     import tifffile
 
-    render_run(run, tmp_path / "h.tif", style="histogram", pixel_nm=50.0, plane_nm=2000.0, z_range_nm=(-1000.0, 1000.0))
+    render_run(
+        run, tmp_path / "h.tif", style="histogram", render_pixel_nm=50.0, plane_nm=2000.0, z_range_nm=(-1000.0, 1000.0)
+    )
     stack = tifffile.imread(tmp_path / "h.tif")
     table = pd.concat(list(Source(run).batches()))
     assert stack.sum(dtype=np.int64) == 1000 * table["z"].between(-1000, 1000).sum()
@@ -221,6 +223,7 @@ def test_render_refuses_with_one_sentence(run: Path, tmp_path: Path, capsys: pyt
         (["--out", "p.png", "--pixel-nm", "-3"], "--pixel-nm"),
         (["--out", "p.png", "--region", "5", "1", "1", "5"], "--region"),
         (["--out", "p.png", "--view", "up"], "isometric"),
+        (["--out", "p.png", "--colormap", "mud"], "--colormap mud"),
         (["--out", "p.png", "--colours", "mud"], "viridis"),
         (["--out", "p.png", "--style", "oil"], "histogram"),
         (["--out", "p.tif", "--plane-nm", "0.5"], "--plane-nm"),
