@@ -14,7 +14,6 @@ from easyzloc_mm.acquire.focus_hold import FocusHold
 from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.io.camera_map import check_camera_map
 from easyzloc_mm.io.output import check_output
-from easyzloc_mm.io.runs.ground_truth import write_records
 from easyzloc_mm.io.runs.localizations import update_run
 from easyzloc_mm.io.runs.status import write_status
 from easyzloc_mm.microscope.protocol import Microscope
@@ -164,12 +163,10 @@ def run_live(
         )
     finally:
         try:
-            if out.exists():
-                write_records(out, microscope.records())
-                if hold is not None and hold.moves:
-                    update_run(out, focus_moves=hold.moves)
+            if hold is not None and hold.moves and out.exists():
+                update_run(out, focus_moves=hold.moves)
         except OSError as error:  # a full disk must not hide what ended the run
-            warnings.warn(f"the run's records could not be written: {error}", EasyZlocWarning, stacklevel=2)
+            warnings.warn(f"the run's focus moves could not be written: {error}", EasyZlocWarning, stacklevel=2)
     return LiveReport(
         out=out,
         frames=run.frames,

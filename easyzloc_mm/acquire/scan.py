@@ -6,6 +6,8 @@ import json
 import os
 import time
 import tomllib
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -200,12 +202,18 @@ def run_scan(
     keep_raw: bool = True,
     if_exists: Literal["resume", "overwrite"] = "resume",
     progress: Progress | None = None,
+    around_run: Callable[[Path], AbstractContextManager[object]] = nullcontext,
 ) -> ScanReport:
     """Run a live 3D run at every place of `plan`: one store per field, and a ledger.
 
     Called again with the same plan, model and folder it leaves out the fields that are done; what an
     unfinished field had written stays beside its new run as ``NAME.partial-K.zarr``. A field that fails is
     written down and left, as long as the stages still answer.
+
+    Parameters
+    ----------
+    around_run : callable, optional
+        Gives a context that is entered around each field's run; called with the run, ``NAME.zarr``.
 
     Raises
     ------
@@ -253,16 +261,17 @@ def run_scan(
             try:
                 if plan.safe_z_um is not None:
                     microscope.move_z(plan.safe_z_um)
-                report = run_live(
-                    microscope,
-                    field_profile,
-                    bundle,
-                    run,
-                    frames=field_profile.imaging.frames,
-                    keep_raw=keep_raw,
-                    progress=told,
-                    workers=workers,
-                )
+                with around_run(run):
+                    report = run_live(
+                        microscope,
+                        field_profile,
+                        bundle,
+                        run,
+                        frames=field_profile.imaging.frames,
+                        keep_raw=keep_raw,
+                        progress=told,
+                        workers=workers,
+                    )
             except (HardwareError, LocalizerError) as error:
                 ledger.note(place.name, "failed", run=run.name, error=str(error))
                 failed.append(f"{place.name}: {error}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -97,6 +98,7 @@ def scan(
     keep_raw: bool = True,
     if_exists: Literal["resume", "overwrite"] = "resume",
     progress: Progress | None = None,
+    around_run: Callable[[Path], AbstractContextManager[object]] = nullcontext,
 ) -> ScanReport:
     """Run a live 3D run at every place of a plan: one store per field of view, and a ledger.
 
@@ -114,6 +116,8 @@ def scan(
         'overwrite' starts anew.
     progress : callable, optional
         Given (message, fraction).
+    around_run : callable, optional
+        Gives a context that is entered around each field's run; called with the run, ``NAME.zarr``.
 
     Raises
     ------
@@ -135,6 +139,7 @@ def scan(
         keep_raw=keep_raw,
         if_exists=if_exists,
         progress=progress,
+        around_run=around_run,
     )
 
 

@@ -46,6 +46,7 @@ def run_demo(
     from easyzloc_mm.demo.score import score_run
     from easyzloc_mm.locs.table import export_run
     from easyzloc_mm.microscope.connect import connect
+    from easyzloc_mm.simulator.embedded.truth import truth_beside
 
     def step(name: str) -> Progress:
         return lambda message, fraction: progress(f"{name}: {message}", fraction) if progress else None
@@ -61,7 +62,7 @@ def run_demo(
     calibration = calibrate(profile, out / "calibration", minutes=scale.training_minutes, progress=progress)
 
     run, corrected = out / "run.zarr", out / "run.undrifted.zarr"
-    with connect(profile) as microscope:
+    with connect(profile) as microscope, truth_beside(run):
         imaged = live(microscope, calibration.model, run, progress=step("imaging molecules live")).as_dict()
     step("correcting drift")("estimating", 0.0)
     drift = undrift_run(run, corrected)

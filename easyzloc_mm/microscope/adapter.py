@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from easyzloc_mm._processes import interrupts_noted
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
@@ -29,8 +28,6 @@ XY_TOLERANCE_UM = 3.0
 """How far from its target a stage may report to be once it says it has arrived."""
 WARM_UP_FRAMES = 2
 
-NO_RECORDS: Callable[[], dict[str, pd.DataFrame]] = dict
-
 
 class CoreMicroscope:
     """`Microscope` over an MMCore whose configuration is loaded.
@@ -41,8 +38,6 @@ class CoreMicroscope:
         As pycromanager gives it: snake_case methods, `pop_next_tagged_image`.
     profile : Profile
         Labels, limits and camera; held against the devices before anything else.
-    records : callable, optional
-        What the instrument kept about the last stream.
 
     Raises
     ------
@@ -52,12 +47,9 @@ class CoreMicroscope:
         A device does not answer.
     """
 
-    def __init__(
-        self, core: Any, profile: Profile, records: Callable[[], dict[str, pd.DataFrame]] = NO_RECORDS
-    ) -> None:
+    def __init__(self, core: Any, profile: Profile) -> None:
         self._core = core
         self._profile = profile
-        self._records = records
         self._devices = profile.devices
         failed = [
             finding
@@ -264,10 +256,6 @@ class CoreMicroscope:
             "buffer_mb": int(core.get_circular_buffer_memory_footprint()),
             "limits_um": ", ".join(f"{axis} {value:g}" for axis, value in self._profile.limits.model_dump().items()),
         }
-
-    def records(self) -> dict[str, pd.DataFrame]:
-        """Tables that the instrument itself kept about the last stream; empty on real hardware."""
-        return self._records()
 
     # --- safety ---------------------------------------------------------------------------------------------
 

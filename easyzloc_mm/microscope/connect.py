@@ -11,11 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from easyzloc_mm._extras import need
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
-from easyzloc_mm.microscope.adapter import NO_RECORDS, CoreMicroscope, made_safe
+from easyzloc_mm.microscope.adapter import CoreMicroscope, made_safe
 from easyzloc_mm.microscope.deadlines import device_words, within
 from easyzloc_mm.microscope.java_bridge import BridgeCore
 from easyzloc_mm.microscope.protocol import Microscope
@@ -24,10 +22,6 @@ from easyzloc_mm.profile.schema import Backend, Connection, Profile
 LOAD_S = 120.0
 """Deadline of loading a configuration: real devices home their axes meanwhile."""
 BRIDGE_TIMEOUT_MS = 5000
-
-Records = Callable[[], dict[str, pd.DataFrame]]
-Reached = tuple[Any, Records]
-"""An MMCore with its configuration loaded, and what gives its records."""
 
 
 @contextmanager
@@ -45,8 +39,8 @@ def connect(profile: Profile) -> Iterator[Microscope]:
         Devices fail or stay silent.
     """
     with (
-        _reach(profile) as (core, records),
-        made_safe(CoreMicroscope(core, profile, records)) as microscope,
+        _reach(profile) as core,
+        made_safe(CoreMicroscope(core, profile)) as microscope,
     ):
         yield microscope
 
@@ -61,25 +55,21 @@ def open_core(connection: Connection) -> Iterator[Any]:
 
 
 @contextmanager
-def _reach(profile: Profile) -> Iterator[Reached]:
-    if profile.connection.backend is Backend.EMBEDDED:
-        with _embedded(profile) as reached:
-            yield reached
-    else:
-        with open_core(profile.connection) as core:
-            yield core, NO_RECORDS
+def _reach(profile: Profile) -> Iterator[Any]:
+    embedded = profile.connection.backend is Backend.EMBEDDED
+    with _embedded(profile) if embedded else open_core(profile.connection) as core:
+        yield core
 
 
 @contextmanager
-def _embedded(profile: Profile) -> Iterator[Reached]:
+def _embedded(profile: Profile) -> Iterator[Any]:
     """MMCore with its demo devices in this process; images come from our optics."""
     _check_test_adapters()
-    from easyzloc_mm.simulator.embedded.core import records, start_embedded_core
+    from easyzloc_mm.simulator.embedded.core import start_embedded_core
 
     with _one_core():
         # No deadline: the first start may spend minutes of a slow processor on tabulating the optics.
-        core = start_embedded_core(profile)
-        yield core, lambda: records(core)
+        yield start_embedded_core(profile)
 
 
 @contextmanager

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-import pandas as pd
-
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import U16, Frame, StagePosition
 
@@ -63,8 +61,4 @@ class Microscope(Protocol):
 
     def describe(self) -> dict[str, object]:
         """Versions, device labels, camera size and limits, as plain values for provenance."""
-        ...
-
-    def records(self) -> dict[str, pd.DataFrame]:
-        """Tables that the instrument itself kept about the last stream; empty on real hardware."""
         ...

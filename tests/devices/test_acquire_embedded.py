@@ -11,9 +11,10 @@ from easyzloc_mm.acquire.beads.acquire import acquire_bead_stacks
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
 from easyzloc_mm.io.profiles import load_profile
-from easyzloc_mm.io.runs.ground_truth import read_record, write_records
+from easyzloc_mm.io.runs.ground_truth import read_record
 from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.profile.schema import Profile
+from easyzloc_mm.simulator.embedded.truth import ground_truth, truth_beside
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +39,14 @@ def test_beads_come_into_focus_and_go_out_again(profile: Profile, tmp_path: Path
 
 
 def test_the_truth_belongs_to_the_frames_of_the_stream(profile: Profile, tmp_path: Path) -> None:
-    with connect(profile) as microscope:
+    run = tmp_path / "run.zarr"
+    with connect(profile) as microscope, truth_beside(run):
         microscope.move_xy(5000.0, 0.0)
         microscope.set_exposure(30.0)
         microscope.set_illumination("High")
+        run.mkdir()
         frames = np.stack([frame.pixels for frame in microscope.stream(60)])
-        tables = microscope.records()
+        tables = ground_truth()
     emitters = tables["emitters"]
     inside = emitters[emitters.x.between(6, 185) & emitters.y.between(6, 153)]
     assert set(emitters.frame) <= set(range(60))
@@ -59,7 +62,23 @@ def test_the_truth_belongs_to_the_frames_of_the_stream(profile: Profile, tmp_pat
     own, others = np.median(contrast[0]), max(np.median(contrast[-1]), np.median(contrast[1]))
     assert own > 1.05 * others
     assert own > 1.3
-    write_records(tmp_path / "run.zarr", tables)
-    assert read_record(tmp_path / "run.zarr", "emitters").equals(emitters)
+    assert read_record(run, "emitters").equals(emitters)
     with pytest.raises(InputError, match="only runs on the embedded microscope"):
         read_record(tmp_path / "other.zarr", "emitters")
+
+
+def test_a_run_that_fails_keeps_its_truth_and_a_real_one_has_none(profile: Profile, tmp_path: Path) -> None:
+    run, not_begun = tmp_path / "run.zarr", tmp_path / "not_begun.zarr"
+    run.mkdir()
+    with pytest.raises(ValueError, match="broken off"), connect(profile) as microscope:  # noqa: PT012
+        with truth_beside(not_begun):
+            assert len(list(microscope.stream(2))) == 2
+        with truth_beside(run):
+            assert len(list(microscope.stream(2))) == 2
+            raise ValueError("broken off")
+    assert read_record(run, "drift")["frame"].tolist() == [0, 1]
+    assert not not_begun.with_suffix(".records").exists()
+    # Without the embedded microscope there is no truth, and none of an earlier run may stay.
+    with truth_beside(run):
+        pass
+    assert not run.with_suffix(".records").exists()

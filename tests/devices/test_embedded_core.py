@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.simulator.embedded.configuration import configuration_text
-from easyzloc_mm.simulator.embedded.core import records, start_embedded_core
+from easyzloc_mm.simulator.embedded.core import start_embedded_core
+from easyzloc_mm.simulator.embedded.truth import ground_truth
 from easyzloc_mm.simulator.optics.objective import embedded_optics
 from tests.helpers.paths import DEMO_PROFILE
 
@@ -205,7 +206,7 @@ def test_truth_matches_the_images(core: Any, profile: Profile) -> None:
     stream(core, 2)  # a dark warm-up is no part of the run
     core.set_shutter_open(True)
     frames = np.stack([image.pix for image in stream(core, 40)])
-    tables = records(core)
+    tables = ground_truth()
     truth, drift = tables["emitters"], tables["drift"]
     assert sorted(truth["frame"].unique()) == list(range(40))
     assert set(truth["structure"]) == {"pore", "filament"}
@@ -241,11 +242,11 @@ def test_truth_counts_frames_through_a_run_of_several_sequences(core: Any) -> No
     core.set_shutter_open(True)
     for _ in range(3):
         stream(core, 4)
-    assert records(core)["drift"]["frame"].tolist() == list(range(12))
+    assert ground_truth()["drift"]["frame"].tolist() == list(range(12))
     core.set_shutter_open(False)
     core.set_shutter_open(True)
     stream(core, 5)
-    table = records(core)
+    table = ground_truth()
     assert table["drift"]["frame"].tolist() == list(range(5))
     assert table["drift"]["time_s"].is_monotonic_increasing
 
@@ -257,7 +258,7 @@ def test_truth_z_is_the_defocus_against_the_local_focus(core: Any, profile: Prof
     for z_um in (50.0, 50.3):
         core.set_position("Z", z_um)
         stream(core, 2)
-        tables = records(core)
+        tables = ground_truth()
         truth = tables["emitters"].merge(tables["drift"], on="frame", suffixes=("", "_drift"))
         surface = optics.focal_surface_nm(truth["x"].to_numpy(), truth["y"].to_numpy())
         stage = truth["z"] - truth["sample_z"] - truth["z_drift"] + surface

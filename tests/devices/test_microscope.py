@@ -23,6 +23,7 @@ from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.microscope.setup.checks import check_profile
 from easyzloc_mm.microscope.streaming import core_buffer as frame_stream
 from easyzloc_mm.profile.schema import Profile
+from easyzloc_mm.simulator.embedded.truth import ground_truth
 from tests.helpers.localize_bench import embedded_profile
 from tests.helpers.microscope_bench import HEIGHT, SAFE, WIDTH, LastState, bench_profile, running_core
 
@@ -387,7 +388,7 @@ def test_describe_is_plain_and_complete(profile: Profile) -> None:
 
     with connect(profile) as microscope:
         facts = microscope.describe()
-        assert microscope.records() == {}
+        assert ground_truth() == {}
     assert json.loads(json.dumps(facts)) == facts
     assert facts["camera"] == "Camera"
     assert "DemoCamera/DCam" in str(facts["adapters"])

@@ -70,12 +70,13 @@ def live(
     from easyzloc_mm.io.profiles import load_profile
     from easyzloc_mm.microscope.connect import connect
     from easyzloc_mm.monitor.serve import page_beside
+    from easyzloc_mm.simulator.embedded.truth import truth_beside
 
     loaded = load_profile(profile)
     check_output(out, if_exists=existing(overwrite))
     bundle = Model.load(model, loaded)
     page = page_beside(out) if monitor else nullcontext()
-    with page, progress_display() as show, connect(loaded) as microscope:
+    with page, progress_display() as show, connect(loaded) as microscope, truth_beside(out):
         done = run(
             microscope,
             bundle,
@@ -204,6 +205,7 @@ def scan(
     from easyzloc_mm.api.model import Model
     from easyzloc_mm.io.profiles import load_profile
     from easyzloc_mm.microscope.connect import connect
+    from easyzloc_mm.simulator.embedded.truth import truth_beside
 
     loaded = load_profile(profile)
     scan_plan = ScanPlan.from_file(plan)
@@ -217,5 +219,6 @@ def scan(
             keep_raw=keep_raw,
             if_exists="overwrite" if overwrite else "resume",
             progress=show,
+            around_run=truth_beside,
         )
     finish({"out": out, **report.as_dict()}, as_json=as_json, title="scan")

@@ -1,4 +1,4 @@
-"""Tables that the instrument itself kept about a run, beside the run: ``RUN.records/NAME.parquet``."""
+"""Ground truth of a simulated run, beside the run: ``RUN.records/NAME.parquet``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from easyzloc_mm.io.output import remove, whole_or_nothing
 
 
 def records_folder(run: Path) -> Path:
-    """Where the records of ``RUN.zarr`` lie."""
+    """Folder of the ground truth of ``RUN.zarr``."""
     return Path(run).with_suffix(".records")
 
 
 def write_records(run: Path, tables: dict[str, pd.DataFrame]) -> None:
-    """Write the records of a run, replacing older ones; nothing is written where there are none."""
+    """Write the ground truth of a run, replacing an older one; without tables an older one is removed."""
     folder = records_folder(run)
     if not tables:
         remove(folder)
@@ -28,12 +28,12 @@ def write_records(run: Path, tables: dict[str, pd.DataFrame]) -> None:
 
 
 def read_record(run: Path, name: str) -> pd.DataFrame:
-    """Read one table of a run's records.
+    """Read one table of a run's ground truth.
 
     Raises
     ------
     InputError
-        The run has no such record: real instruments keep none.
+        The run has no such table: real instruments know no truth.
     """
     path = records_folder(run) / f"{name}.parquet"
     if not path.is_file():

@@ -7,15 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.simulator.embedded.configuration import configuration_text
 from easyzloc_mm.simulator.embedded.patched_camera import SubstitutedCamera
+from easyzloc_mm.simulator.embedded.truth import CAMERA_ATTRIBUTE
 from easyzloc_mm.simulator.scene import Scene
 
 SEED = 2025
-ATTRIBUTE = "easyzloc_camera"
 SCENE: Callable[[Profile, int], Scene] = Scene
 """What makes the images; `replay` puts ready-made ones in its place."""
 
@@ -55,15 +53,5 @@ def start_embedded_core(profile: Profile) -> Any:
             buffer_size_mb=profile.connection.buffer_size_mb,
         )
     core = Core()
-    setattr(core, ATTRIBUTE, SubstitutedCamera(core, profile, scene))
+    setattr(core, CAMERA_ATTRIBUTE, SubstitutedCamera(core, profile, scene))
     return core
-
-
-def records(core: Any) -> dict[str, pd.DataFrame]:
-    """Truth of the stream's last run: "emitters" (see `Scene.table`) and "drift" (see `Scene.drift_table`).
-
-    A run is every sequence since the light last went off, or stage, exposure or illumination last changed;
-    its frames are counted through, as `microscope.stream` counts them.
-    """
-    camera: SubstitutedCamera = getattr(core, ATTRIBUTE)
-    return camera.records()

@@ -79,7 +79,7 @@ class SubstitutedCamera:
         self._note()
 
     def records(self) -> dict[str, pd.DataFrame]:
-        """Truth of the last run; see `core.records`."""
+        """Truth of the last run; see `truth.ground_truth`."""
         with self._lock:
             return {
                 "emitters": self._scene.table(self._frames, self._truths),
