@@ -1,4 +1,4 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and the order of the files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.paths import SHARED_DATA
+from tests.helpers.paths import DATA, ROOT, SHARED_DATA
+
+pytest_plugins = ["tests.helpers.peak_memory"]
+
+LONGEST_FIRST = (
+    "tests/end_to_end/test_workflow.py",
+    "tests/devices/test_live_faults.py",
+    "tests/unit/training/test_train.py",
+    "tests/unit/localize/test_camera_map.py",
+    "tests/devices/test_bridge.py",
+)
+"""Files that are begun first, so that all workers end at about the same time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files in front (workers take whole files, in this order)."""
+    rank = {ROOT / name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,6 +40,23 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the shared real data are not beside this checkout")
     return SHARED_DATA
+
+
+@pytest.fixture(params=["cut", "whole"])
+def thunderstorm_table(request: pytest.FixtureRequest) -> Path:
+    """A real table of ThunderSTORM: the cut of it in the repository, and all of it where that is at hand."""
+    return _cut_or_whole(request, "thunderstorm_3d_table.csv")
+
+
+@pytest.fixture(params=["cut", "whole"])
+def picasso_table(request: pytest.FixtureRequest) -> Path:
+    """A real table of Picasso: the cut of it in the repository, and all of it where that is at hand."""
+    return _cut_or_whole(request, "picasso_3d_origami.hdf5")
+
+
+def _cut_or_whole(request: pytest.FixtureRequest, name: str) -> Path:
+    folder: Path = DATA if request.param == "cut" else request.getfixturevalue("shared_data")
+    return folder / name
 
 
 @pytest.fixture(autouse=True)

@@ -28,6 +28,7 @@ from easyzloc_mm.io.beads.stack import BeadStack, StackPixels
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.profile.schema import Profile
+from tests.helpers.paths import DATA
 
 ZERO_NM = 50_000.0
 
@@ -216,8 +217,8 @@ def test_the_real_astigmatic_beads(shared_data: Path) -> None:
     assert consistency[1] < 0.5 * consistency[0]
 
 
-def test_a_single_real_bead_is_found_and_said_to_be_alone(shared_data: Path) -> None:
-    source = shared_data / "real_unmodified_bead_1.tif"
+def test_a_single_real_bead_is_found_and_said_to_be_alone() -> None:
+    source = DATA / "real_unmodified_bead_1.tif"
     for rois in (False, True):
         with pytest.warns(EasyZlocWarning, match="fewer than 3 usable beads"):
             result = beads_from_sources(

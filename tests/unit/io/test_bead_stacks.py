@@ -15,7 +15,7 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.stack import COLUMNS
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
 from easyzloc_mm.io.beads.writer import BeadStackWriter, PlaneRecord
-from tests.helpers.paths import ROOT
+from tests.helpers.paths import DATA, ROOT
 
 CAMERA = {
     "baseline_adu": 100.0,
@@ -164,8 +164,8 @@ def test_imagej_tiff_says_its_own_sampling(tmp_path: Path) -> None:
     assert (stack.pixel_size_nm, stack.z_step_nm) == pytest.approx((110.0, 50.0), rel=1e-4)
 
 
-def test_a_real_tiff_stack_opens_once_it_has_its_sampling(shared_data: Path) -> None:
-    source = shared_data / "real_unmodified_bead_1.tif"
+def test_a_real_tiff_stack_opens_once_it_has_its_sampling() -> None:
+    source = DATA / "real_unmodified_bead_1.tif"
     with pytest.raises(InputError, match=r"`z_step_nm`|`pixel_size_nm`"):
         open_bead_stacks(source)
     (stack,) = open_bead_stacks(source, z_step_nm=100.0, pixel_size_nm=65.0)
@@ -175,10 +175,11 @@ def test_a_real_tiff_stack_opens_once_it_has_its_sampling(shared_data: Path) -> 
     assert (np.asarray(stack.pixels).min(), np.asarray(stack.pixels).max()) == (129, 28452)
 
 
-def test_bad_sources_are_one_clear_sentence(tmp_path: Path, shared_data: Path) -> None:
+def test_bad_sources_are_one_clear_sentence(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "flat.tif", image(0, 0))
     tifffile.imwrite(tmp_path / "few.tif", np.stack([image(0, 0)] * 3), photometric="minisblack")
     tifffile.imwrite(tmp_path / "float.tif", np.zeros((9, *SHAPE), np.float32), photometric="minisblack")
+    tifffile.imwrite(tmp_path / "rois.tif", np.zeros((4, 9, 31, 31), np.uint16), photometric="minisblack")
     (tmp_path / "text.tif").write_text("no image")
     (tmp_path / "folder").mkdir()
     (tmp_path / "notes.txt").write_text("no image")
@@ -190,7 +191,7 @@ def test_bad_sources_are_one_clear_sentence(tmp_path: Path, shared_data: Path) -
         tmp_path / "text.tif": "cannot be read as TIFF",
         tmp_path / "folder": "holds no bead stacks",
         tmp_path / "notes.txt": "holds no bead stacks",
-        shared_data / "real_astigmatic_bead_rois_94.tif": "instead of z, y, x",
+        tmp_path / "rois.tif": "instead of z, y, x",
     }
     for source, words in cases.items():
         with pytest.raises(InputError, match=words):

@@ -241,19 +241,18 @@ def test_thunderstorms_frames_nanometres_and_corners(
         assert np.allclose(again[name], shuffled[name], rtol=1e-5, atol=1e-4), name
 
 
-def test_a_real_thunderstorm_table_is_read(shared_data: Path) -> None:
-    path = shared_data / "thunderstorm_3d_table.csv"
-    table = read_2d_table(path, 100.0)
-    raw = pd.read_csv(path)
+def test_a_real_thunderstorm_table_is_read(thunderstorm_table: Path) -> None:
+    table = read_2d_table(thunderstorm_table, 100.0)
+    raw = pd.read_csv(thunderstorm_table)
     assert len(table) == len(raw)
     assert np.isfinite(table.to_numpy(float)).all()
     frame = next(name for name in raw.columns if "frame" in name)
     assert table["frame"].tolist() == (raw[frame] - 1).astype(int).tolist()
 
 
-def test_a_real_picasso_table_is_read(shared_data: Path) -> None:
-    table = read_2d_table(shared_data / "picasso_3d_origami.hdf5", 130.0)
-    with h5py.File(shared_data / "picasso_3d_origami.hdf5") as file:
+def test_a_real_picasso_table_is_read(picasso_table: Path) -> None:
+    table = read_2d_table(picasso_table, 130.0)
+    with h5py.File(picasso_table) as file:
         locs = file["locs"][()]
     assert np.array_equal(table["x"], locs["x"])
     assert np.array_equal(table["frame"], locs["frame"])

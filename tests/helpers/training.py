@@ -1,0 +1,78 @@
+"""Trainings of the tests: in a process of their own, which TensorFlow's memory leaves with; by steps, not by the clock.
+
+Everything here that takes a `Path` runs in that process.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from easyzloc_mm.io.beads.dataset import read_bead_set
+from easyzloc_mm.model.bundle import ModelBundle
+from easyzloc_mm.model.inputs import network_input
+from easyzloc_mm.training.train import train
+from easyzloc_mm.typing import F32
+
+
+@contextmanager
+def training_process() -> Iterator[ProcessPoolExecutor]:
+    """One fresh process that trains whatever it is given, one after the other."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare) as pool:
+        yield pool
+
+
+def _prepare() -> None:
+    """Fewer molecules for validation and calibration than for a model that somebody uses."""
+    from easyzloc_mm.training.evaluation import uncertainty_calibration
+    from easyzloc_mm.training.recipes import matched
+
+    matched.VALIDATION = 2048
+    uncertainty_calibration.MOLECULES = 8192
+
+
+def trained(beads: Path, out: Path, **options: Any) -> None:
+    """Train on a stored bead set."""
+    train(read_bead_set(beads), out, **options)
+
+
+def interrupted_training(beads: Path, out: Path, steps: int, stop_at: float) -> list[float]:
+    """Train until the share `stop_at` is over, then interrupt; return the shares that were reported.
+
+    Other trainings keep their checkpoints less often than at every block.
+    """
+    from easyzloc_mm.training.recipes import checkpoint
+
+    interval, checkpoint.INTERVAL_S = checkpoint.INTERVAL_S, 0.0
+    shares: list[float] = []
+
+    def record(message: str, share: float) -> None:
+        if "steps" in message:
+            shares.append(share)
+            if share > stop_at:
+                raise KeyboardInterrupt
+
+    try:
+        train(read_bead_set(beads), out, steps=steps, seed=3, progress=record)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        checkpoint.INTERVAL_S = interval
+    return shares
+
+
+def outputs_of_keras_and_onnx(model: Path, crops: F32) -> tuple[F32, F32]:
+    """Raw outputs of the two files of a bundle for the same crops, all over the field."""
+    import keras
+
+    place = np.linspace(0, 511, len(crops))
+    bundle = ModelBundle.load(model)
+    inputs = network_input(crops, place, place, bundle.field_size_px)
+    network = keras.models.load_model(model / "model.keras", compile=False)
+    return np.asarray(network.predict([*inputs], verbose=0)), bundle.raw_output(crops, place, place)
