@@ -16,7 +16,7 @@ LONGEST_FIRST = (
     "tests/end_to_end/test_workflow.py",
     "tests/devices/test_live_faults.py",
     "tests/unit/training/test_train.py",
-    "tests/unit/localize/test_camera_map.py",
+    "tests/unit/localization/test_camera_map.py",
     "tests/devices/test_bridge.py",
 )
 """Files that are begun first, so that all workers end at about the same time."""
