@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from easyzloc_mm.acquire.focus_hold import FocusHold
 from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.io.camera_map import check_camera_map
+from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import check_output
 from easyzloc_mm.io.runs.localizations import update_run
 from easyzloc_mm.io.runs.status import write_status
@@ -119,7 +120,7 @@ def run_live(
     """
     from easyzloc_mm.localization.live.stream import localize_stream
 
-    out = check_output(Path(out), if_exists=if_exists)
+    out = check_output(Path(out), Kind.RUN, if_exists=if_exists, inputs=[bundle.path], acquires=True)
     plan = profile.imaging
     if plan.start_position_um:
         profile.limits.check(x_um=plan.start_position_um[0], y_um=plan.start_position_um[1])

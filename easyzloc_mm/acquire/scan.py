@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from easyzloc_mm._models import Finite, Positive
 from easyzloc_mm.acquire.live import run_live
 from easyzloc_mm.errors import HardwareError, InputError, LocalizerError
+from easyzloc_mm.io.kinds import LEDGER, Kind
 from easyzloc_mm.io.output import check_output, remove
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile.schema import Position, Profile
@@ -25,7 +26,6 @@ from easyzloc_mm.typing import Progress
 if TYPE_CHECKING:
     from easyzloc_mm.model.bundle import ModelBundle
 
-LEDGER = "scan.json"
 SCHEMA = 1
 
 
@@ -231,12 +231,12 @@ def run_scan(
         profile.limits.check(x_um=place.position_um[0], y_um=place.position_um[1], z_um=focus_um + place.z_offset_um)
     profile.limits.check(z_um=plan.safe_z_um)
     out_dir = Path(out_dir)
-    # Never clear away a folder that no scan has written, not even when asked to overwrite.
     if out_dir.exists() and not (out_dir / LEDGER).exists():
         raise InputError(f"{out_dir} exists and is no scan: choose another `out`")
+    check_output(out_dir, Kind.SCAN, if_exists=if_exists, inputs=[bundle.path], acquires=True)
     if if_exists == "overwrite":
         remove(out_dir)
-    check_output(out_dir, if_exists="overwrite").mkdir(exist_ok=True)
+    out_dir.mkdir(exist_ok=True)
     ledger = Ledger(out_dir, plan, bundle.digest())
     todo = [place for place in places if ledger.status(place.name) != "done"]
     totals = {"frames": 0, "frames_lost": 0, "localizations": 0}

@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 from easyzloc_mm._picasso import picasso
 from easyzloc_mm.analysis.fourier import Correlation, crossing, fourier_correlation
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import check_output, whole_or_nothing
 from easyzloc_mm.locs.table import frames_of, in_nm, load
 from easyzloc_mm.report.figures import picture
@@ -221,7 +222,7 @@ def resolution_run(
         The table has too few localisations.
     """
     if out is not None:
-        out = check_output(Path(out), if_exists=if_exists)
+        out = check_output(Path(out), Kind.PICTURE, if_exists=if_exists, inputs=[run])
         if out.suffix.lower() != ".png":
             raise InputError(f"{out}: name the figure .png")
     table, facts = load(run, where=where, pixel_size_nm=pixel_size_nm)
@@ -232,7 +233,7 @@ def resolution_run(
     result, curves = measure(kept, frames)
     result = {"localizations": len(kept), "nena_xy_nm": _picasso_nena(table, facts, frames), **result}
     if out is not None:
-        with whole_or_nothing(out, if_exists=if_exists) as draft:
+        with whole_or_nothing(out, Kind.PICTURE, if_exists=if_exists, inputs=[run]) as draft:
             draw_resolution(draft, kept, result, curves)
         result["out"] = out
     return result

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from easyzloc_mm.acquire.beads.report import AcquisitionReport
 from easyzloc_mm.api.model import Model, as_model
 from easyzloc_mm.io.beads.dataset import BeadSet, read_bead_set, write_bead_set
+from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import check_output, remove
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.microscope.protocol import Microscope
@@ -132,8 +133,10 @@ def build_beads(
         raise InputError(f"`rules` {rules}: choose one of {', '.join(Rules)}")
     page = None
     if out is not None:
-        out = check_output(Path(out), if_exists=if_exists)
-        page = check_output(bead_report_folder(out) if report is None else Path(report), if_exists=if_exists)
+        inputs = _paths(sources)
+        out = check_output(Path(out), Kind.BEAD_SET, if_exists=if_exists, inputs=inputs)
+        page = bead_report_folder(out) if report is None else Path(report)
+        check_output(page, Kind.REPORT, if_exists=if_exists, inputs=inputs)
     beads = beads_from_sources(
         _paths(sources),
         rois=rois,
@@ -203,7 +206,9 @@ def train(
     from easyzloc_mm.localization.movie_emitters import emitter_prior
     from easyzloc_mm.training.train import train as run
 
-    out = check_output(Path(out), if_exists=if_exists)
+    given = [Path(item) for item in (beads, like, settings) if isinstance(item, str | Path)]
+    earlier = None if start_from is None else as_model(start_from).path
+    out = check_output(Path(out), Kind.MODEL, if_exists=if_exists, inputs=[*given, *([earlier] if earlier else [])])
     data = beads if isinstance(beads, BeadSet) else read_bead_set(Path(beads))
     matched = None
     if settings is not None:
@@ -219,7 +224,7 @@ def train(
         seed=seed,
         if_exists=if_exists,
         domain=None if like is None else emitter_prior(Path(like), data.response),
-        start_from=None if start_from is None else as_model(start_from).path,
+        start_from=earlier,
         settings=matched,
         progress=progress,
     )
@@ -266,7 +271,7 @@ def calibrate(
         return None if progress is None else lambda message, fraction: progress(f"{name}: {message}", fraction)
 
     loaded = profile if isinstance(profile, Profile) else load_profile(profile)
-    out = check_output(Path(out), if_exists=if_exists)
+    out = check_output(Path(out), Kind.CALIBRATION, if_exists=if_exists, acquires=True)
     remove(out)
     out.mkdir()
     with connect(loaded) as microscope:

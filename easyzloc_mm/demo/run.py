@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from easyzloc_mm._extras import need
+from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import check_output, remove
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.typing import IfExists, Progress
@@ -53,7 +54,7 @@ def run_demo(
 
     # Before an output is replaced or a folder made.
     need("mm-test-adapters", extra="demo", module="mm_test_adapters")
-    out = check_output(Path(out), if_exists=if_exists)
+    out = check_output(Path(out), Kind.DEMO, if_exists=if_exists, acquires=True)
     remove(out)
     out.mkdir()
     profile = load_profile("demo").replace(

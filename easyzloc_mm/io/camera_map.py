@@ -11,6 +11,7 @@ import numpy as np
 
 from easyzloc_mm.camera.response import MAPS, PixelResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.profile.schema import Camera
 from easyzloc_mm.typing import IfExists
@@ -33,7 +34,7 @@ def write_camera_map(
     """
     import zarr
 
-    with whole_or_nothing(Path(path), if_exists=if_exists) as draft:
+    with whole_or_nothing(Path(path), Kind.CAMERA_MAP, if_exists=if_exists) as draft:
         attributes = {"kind": KIND, "schema_version": SCHEMA_VERSION, **(facts or {})}
         root = zarr.create_group(draft, attributes={"easyzloc": attributes})
         for name in MAPS:

@@ -11,6 +11,7 @@ import numpy as np
 
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.movies import open_movie
 from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.io.runs.localizations import COLUMNS_Z, LocalizationWriter, column_dtype
@@ -109,7 +110,10 @@ def assign_z(
     facts = {"movie": Path(movie).name, "table": Path(table).name}
     attributes = run_attributes(bundle, how, (height, width), pixel, facts)
     del attributes["localize"]  # how spots were found and fitted is the other program's knowledge
-    with whole_or_nothing(out, if_exists=if_exists) as draft, LocalizationWriter(draft, attributes) as writer:
+    with (
+        whole_or_nothing(out, Kind.RUN, if_exists=if_exists, inputs=[table, movie, bundle.path]) as draft,
+        LocalizationWriter(draft, attributes) as writer,
+    ):
         writer.append(rows.assign(**columns), frames_done=frames)
         writer.update_attributes(
             complete=True,

@@ -14,8 +14,9 @@ import numpy as np
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.camera_map import read_camera_map
+from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.movies import Movie, open_movie
-from easyzloc_mm.io.output import check_output, claim_stream
+from easyzloc_mm.io.output import check_output, replaced_stream
 from easyzloc_mm.io.runs.frames import holds_frames
 from easyzloc_mm.io.runs.localizations import GROUP, LocalizationWriter, read_localizations
 from easyzloc_mm.localization.config import LocalizerConfig, offline_workers
@@ -93,15 +94,14 @@ def localize_movie(
     """
     movie, out = Path(movie), Path(out)
     resume = if_exists == "resume"
-    if if_exists == "overwrite" and out.exists() and out.resolve() == movie.resolve():
-        raise InputError(f"{out} holds the movie itself: choose another `out`, or `if_exists='resume'`")
     begun = out if resume and (out / GROUP / "zarr.json").is_file() else None
     if if_exists == "error" and (out / GROUP / "zarr.json").is_file():
         raise InputError(
             f"{out} already exists: `if_exists='resume'` continues it; or choose another `out`, "
             "or `if_exists='overwrite'`"
         )
-    check_output(out, if_exists=if_exists)
+    inputs = [movie, bundle.path, *([camera_map] if camera_map else [])]
+    check_output(out, Kind.RUN, if_exists=if_exists, inputs=inputs)
     if resume and begun is None and out.exists() and not holds_frames(out):
         raise InputError(f"{out} is no run that could be resumed: leave out `if_exists='resume'`")
     opened = _open(movie, follow_s)
@@ -113,11 +113,9 @@ def localize_movie(
     attributes = run_attributes(bundle, how, opened.shape[1:], pixel, {"movie": movie.name})
     with closing(_pool(how, workers, scheduler)) as pool:
         pool.start()  # before an older run is cleared away
-        if begun is not None:
-            table = LocalizationWriter.resume(begun)
-        else:
-            table = LocalizationWriter(out if resume else claim_stream(out, if_exists=if_exists), attributes)
-        report = _Job(movie, opened, table, pool, follow_s, progress).go()
+        with replaced_stream(out, Kind.RUN, if_exists=if_exists, inputs=inputs, acquires=False) as place:
+            table = LocalizationWriter(place, attributes) if begun is None else LocalizationWriter.resume(begun)
+            report = _Job(movie, opened, table, pool, follow_s, progress).go()
     if report.fits_rejected > report.localizations:
         warnings.warn(
             f"{report.fits_rejected} of {report.fits_rejected + report.localizations} spots of {movie} had no credible "

@@ -10,6 +10,7 @@ import pandas as pd
 
 from easyzloc_mm._picasso import picasso
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.kinds import kind_of_table
 from easyzloc_mm.io.output import check_output
 from easyzloc_mm.io.tables.exports import export_table, format_of
 from easyzloc_mm.locs.table import load
@@ -111,7 +112,7 @@ def link_run(
     dict
         ``rows_in``, ``rows``, ``max_distance_nm``, ``mean_frames``.
     """
-    out = check_output(Path(out), if_exists=if_exists)
+    out = check_output(Path(out), kind_of_table(Path(out)), if_exists=if_exists, inputs=[run])
     file_format = format_of(out)
     table, facts = load(run, where=where, pixel_size_nm=pixel_size_nm)
     missing = [name for name in ("lpx", "lpy") if name not in table]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.kinds import kind_of_table
 from easyzloc_mm.io.output import check_output
 from easyzloc_mm.io.tables.exports import export_table
 from easyzloc_mm.io.tables.imports import read_table
@@ -95,7 +96,7 @@ def export_run(
     if_exists: IfExists = "error",
 ) -> dict[str, Any]:
     """Write a table for another program (`store.exports`): ``rows`` written of ``rows_in_run`` (chosen by `where`)."""
-    out = check_output(Path(out), if_exists=if_exists)
+    out = check_output(Path(out), kind_of_table(Path(out)), if_exists=if_exists, inputs=[run])
     table, facts = load(run, where=where, pixel_size_nm=pixel_size_nm)
     rows = export_table(out, file_format, table, facts, if_exists=if_exists)
     return {"rows": rows, "rows_in_run": len(table)}

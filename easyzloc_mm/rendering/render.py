@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.kinds import kind_of_image
 from easyzloc_mm.io.output import check_output, remove, whole_or_nothing
 from easyzloc_mm.rendering.canvas import STYLES, Extent, Source
 from easyzloc_mm.rendering.colormap import DEPTH, color_table
@@ -81,7 +82,8 @@ def render_run(
     InputError
         Something of this cannot be drawn.
     """
-    out = check_output(Path(out), if_exists=if_exists)
+    kind = kind_of_image(Path(out))
+    out = check_output(Path(out), kind, if_exists=if_exists, inputs=[run])
     ending = out.suffix.lower()
     if ending not in ENDINGS:
         raise InputError(f"{out}: name the picture {', '.join(ENDINGS)} (.ome.zarr for a pyramid)")
@@ -102,7 +104,7 @@ def render_run(
     region = _region(region_um)
     found = field_overview(source)
     look = Style(z_range_nm or found.z_range_nm, colormap, style)
-    with whole_or_nothing(out, if_exists=if_exists) as draft:
+    with whole_or_nothing(out, kind, if_exists=if_exists, inputs=[run]) as draft:
         # Writers tell the format by the ending, which a draft's name lacks.
         target = draft.with_name(draft.name + out.suffix)
         try:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from easyzloc_mm._extras import need
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.kinds import MARK
 from easyzloc_mm.rendering.canvas import Extent, Source, turned
 from easyzloc_mm.rendering.colormap import color_table
 from easyzloc_mm.rendering.figures import Style, bar_length_nm, length_label
@@ -94,7 +95,7 @@ def _write_gif(path: Path, pictures: list[NDArray[np.uint8]]) -> None:
     frames = [Image.fromarray(p).quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
     frames[0].save(
         path, format="GIF", save_all=True, append_images=frames[1:], duration=round(1000 / FRAMES_PER_S), loop=0,
-        optimize=False,
+        optimize=False, comment=MARK,
     )  # fmt: skip
 
 
@@ -104,7 +105,7 @@ def _write_mp4(path: Path, pictures: list[NDArray[np.uint8]]) -> None:
     height, width = pictures[0].shape[:2]
     writer = imageio_ffmpeg.write_frames(
         str(path), (width, height), fps=FRAMES_PER_S, codec="libx264", pix_fmt_out="yuv420p", macro_block_size=2,
-        quality=8, ffmpeg_log_level="error", output_params=["-f", "mp4"],
+        quality=8, ffmpeg_log_level="error", output_params=["-f", "mp4", "-metadata", f"comment={MARK.decode()}"],
     )  # fmt: skip
     writer.send(None)
     try:

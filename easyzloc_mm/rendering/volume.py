@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.kinds import MARK, Kind
 from easyzloc_mm.rendering.canvas import VISIBLE_PX, Extent, Source
 from easyzloc_mm.rendering.splat import MAX_RADIUS_PX, canvas_pixels, splat
 from easyzloc_mm.typing import F32, U16
@@ -134,6 +135,7 @@ def write_tiff(path: Path, source: Source, grid: Grid, style: str) -> dict[str, 
         else {"bigtiff": True, "metadata": {"axes": "ZYX"}, "resolutionunit": "CENTIMETER"}
     )  # fmt: skip
     # ImageJ counts pixels per micrometre, others per centimetre.
+    kind["software"] = MARK.decode()
     kind["resolution"] = ((1000 if small else 1e7) / grid.render_pixel_nm,) * 2
     stack = tifffile.memmap(path, shape=shape, dtype=np.uint16, photometric="minisblack", **kind)
     saturated = 0
@@ -176,7 +178,8 @@ def write_pyramid(path: Path, source: Source, grid: Grid, style: str) -> dict[st
         _halve(fine, coarse)
     attributes = image_attributes(
         path.name, "zyx", dict(zip("zyx", (grid.plane_nm / 1000, *(grid.render_pixel_nm / 1000,) * 2), strict=True)),
-        easyzloc={"scale": SCALE, "unit": "localisations per voxel of level 0", "z_from_nm": grid.z_range_nm[0]},
+        easyzloc={"kind": Kind.PYRAMID, "scale": SCALE, "unit": "localisations per voxel of level 0",
+                  "z_from_nm": grid.z_range_nm[0]},
     )  # fmt: skip
     multiscale = attributes["ome"]["multiscales"][0]
     multiscale["type"] = "mean"

@@ -22,4 +22,4 @@ def picture(path: Path, width_in: float, height_in: float, **options: Any) -> It
     with matplotlib.rc_context(matplotlib.rcParamsDefault):
         figure = Figure(figsize=(width_in, height_in), layout="constrained", **{"dpi": DPI, **options})
         yield figure
-        figure.savefig(path, dpi=figure.dpi, format="png")
+        figure.savefig(path, dpi=figure.dpi, format="png", metadata={"Software": "easyzloc_mm"})

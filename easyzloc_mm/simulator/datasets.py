@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.kinds import MARK, Kind
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.simulator.scene import POWERS, Scene, Setting, Truth
 from easyzloc_mm.typing import IfExists, Progress
@@ -55,16 +56,16 @@ def simulate_beads(
 
     out, plan = Path(out), profile.beads
     truth_path = out.with_name(f"{out.name.removesuffix('.ome.zarr')}.truth.parquet")
-    check_output(out, if_exists=if_exists)
-    check_output(truth_path, if_exists=if_exists)
+    check_output(out, Kind.BEAD_STACKS, if_exists=if_exists)
+    check_output(truth_path, Kind.TABLE, if_exists=if_exists)
     presets = plan.illuminations or ("Medium",)
     powers = [_power(name) for name in presets]
     scene = Scene(profile, seed)
     x0, y0 = plan.start_position_um or (0.0, 0.0)
     tables, clock = [], 0.0
     with (
-        whole_or_nothing(out, if_exists=if_exists) as draft,
-        whole_or_nothing(truth_path, if_exists=if_exists) as beside,
+        whole_or_nothing(out, Kind.BEAD_STACKS, if_exists=if_exists) as draft,
+        whole_or_nothing(truth_path, Kind.TABLE, if_exists=if_exists) as beside,
     ):
         writer = BeadStackWriter(
             draft,
@@ -96,7 +97,7 @@ def simulate_beads(
                 table.insert(0, "fov", fov)
                 tables.append(table)
         everything = pd.concat(tables, ignore_index=True)
-        everything.to_parquet(beside)
+        _marked(everything).to_parquet(beside)
     beads = everything.loc[everything["structure"] == "bead", ["fov", "emitter"]].drop_duplicates()
     return {"out": out, "truth": truth_path, "fovs": plan.fovs, "planes": plan.planes, "beads": len(beads)}
 
@@ -148,17 +149,17 @@ def simulate_movie(
     if out.suffix.lower() not in (".tif", ".tiff"):
         raise InputError(f"{out}: a simulated movie is a TIFF file, name it NAME.tif")
     truth_path, drift_path = out.with_suffix(".truth.parquet"), out.with_suffix(".drift.parquet")
-    for path in (out, truth_path, drift_path):
-        check_output(path, if_exists=if_exists)
+    for path, kind in ((out, Kind.PICTURE), (truth_path, Kind.TABLE), (drift_path, Kind.TABLE)):
+        check_output(path, kind, if_exists=if_exists)
     power = _power(profile.imaging.illumination or "High")
     exposure_s = profile.imaging.exposure_ms / 1000
     scene = Scene(profile, seed)
     x, y = SMLM_POSITION_UM
     truths, times = [], []
     with (
-        whole_or_nothing(out, if_exists=if_exists) as draft,
-        whole_or_nothing(truth_path, if_exists=if_exists) as truth_draft,
-        whole_or_nothing(drift_path, if_exists=if_exists) as drift_draft,
+        whole_or_nothing(out, Kind.PICTURE, if_exists=if_exists) as draft,
+        whole_or_nothing(truth_path, Kind.TABLE, if_exists=if_exists) as truth_draft,
+        whole_or_nothing(drift_path, Kind.TABLE, if_exists=if_exists) as drift_draft,
     ):
         pixel_um = profile.optics.pixel_size_nm / 1000
         bytes_needed = 2 * frames * profile.camera.width_px * profile.camera.height_px
@@ -178,6 +179,7 @@ def simulate_movie(
                 shape=(frames, profile.camera.height_px, profile.camera.width_px),
                 dtype=np.uint16,
                 photometric="minisblack",
+                software=MARK.decode(),
                 metadata={
                     "axes": "TYX",
                     "PhysicalSizeX": pixel_um,
@@ -190,8 +192,8 @@ def simulate_movie(
             )
         numbers = list(range(frames))
         table = scene.table(numbers, truths)
-        table.to_parquet(truth_draft)
-        scene.drift_table(numbers, times).to_parquet(drift_draft)
+        _marked(table).to_parquet(truth_draft)
+        _marked(scene.drift_table(numbers, times)).to_parquet(drift_draft)
     return {
         "out": out,
         "truth": truth_path,
@@ -205,3 +207,9 @@ def _power(preset: str) -> float:
     if preset not in POWERS:
         raise InputError(f"illumination '{preset}' is unknown to the embedded microscope: use {', '.join(POWERS)}")
     return POWERS[preset]
+
+
+def _marked(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with a note of who wrote it, by which the output guard knows the file again."""
+    table.attrs = {"written_by": "easyzloc_mm", "holds": Kind.RECORDS}
+    return table

@@ -18,6 +18,7 @@ from easyzloc_mm._versions import installed
 from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.model.bundle import PSF_FILE, SCHEMA_VERSION, ModelBundle
 from easyzloc_mm.model.emitter_prior import EmitterPrior
@@ -139,7 +140,9 @@ def train(
             f"the network in {start_from} has {earlier.blocks} blocks of {earlier.width}, the settings say "
             f"{settings.blocks} of {settings.width}: leave out `settings`, or `from`"
         )
-    with whole_or_nothing(out, if_exists=if_exists) as draft:
+    with whole_or_nothing(
+        out, Kind.MODEL, if_exists=if_exists, inputs=[] if start_from is None else [start_from]
+    ) as draft:
         split = split_beads(beads, seed)
         train_source = BeadPsfs.from_beads(beads, split.train)
         low, high = train_source.z_range_nm

@@ -17,7 +17,8 @@ from easyzloc_mm.acquire.beads.stack import StackCamera
 from easyzloc_mm.beads.bleaching import bleaching_per_um, brightness_ratio
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
 from easyzloc_mm.io.beads.writer import BeadStackWriter, PlaneRecord
-from easyzloc_mm.io.output import check_output, remove
+from easyzloc_mm.io.kinds import Kind
+from easyzloc_mm.io.output import check_output, remove, replaced_stream
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import F64, U16, IfExistsResume, Progress, StagePosition
@@ -60,10 +61,31 @@ def acquire_bead_stacks(
     HardwareError
         A device failed; the message says how many planes are kept.
     """
-    check_output(out, if_exists=if_exists)
+    check_output(out, Kind.BEAD_STACKS, if_exists=if_exists, acquires=True)
     here = microscope.position()
     plan_fields(profile, here, spare=False)
     warn_of_overlap(profile)
+    with replaced_stream(Path(out), Kind.BEAD_STACKS, if_exists=if_exists):
+        run = _photograph(microscope, profile, Path(out), here, if_exists == "resume", progress)
+    if run.saturated:
+        warnings.warn(
+            f"{run.saturated} of {run.planes} planes reach the camera's maximum: lower beads.exposures_ms, "
+            "or the light",
+            EasyZlocWarning,
+            stacklevel=2,
+        )
+    return run.report(Path(out))
+
+
+def _photograph(
+    microscope: Microscope,
+    profile: Profile,
+    out: Path,
+    here: StagePosition,
+    resume: bool,
+    progress: Progress | None,
+) -> _Run:
+    """Write the stacks; what was begun without a single plane is removed again."""
     camera = profile.camera
     writer = BeadStackWriter(
         out,
@@ -71,7 +93,7 @@ def acquire_bead_stacks(
         profile.optics.pixel_size_nm,
         profile.beads.z_step_nm,
         (camera.height_px, camera.width_px),
-        if_exists=if_exists,
+        if_exists="resume" if resume else "error",
         provenance=microscope.describe(),
         planned_planes=profile.beads.planes,
     )
@@ -87,14 +109,7 @@ def acquire_bead_stacks(
     finally:
         if run.planes == 0:
             remove(Path(out))
-    if run.saturated:
-        warnings.warn(
-            f"{run.saturated} of {run.planes} planes reach the camera's maximum: lower beads.exposures_ms, "
-            "or the light",
-            EasyZlocWarning,
-            stacklevel=2,
-        )
-    return run.report(Path(out))
+    return run
 
 
 class _Run:

@@ -10,6 +10,7 @@ import numpy as np
 from easyzloc_mm.analysis.drift.estimate import Drift, apply_drift, estimate_drift, undo_drift
 from easyzloc_mm.analysis.drift.fiducials import parse_fiducials
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import check_output, whole_or_nothing
 from easyzloc_mm.io.runs.drift import read_drift, write_drift
 from easyzloc_mm.io.runs.localizations import LocalizationWriter
@@ -73,7 +74,7 @@ def undrift_run(
     )
     corrected = apply_drift(table, drift.table)
     told = {name: getattr(drift, name) for name in ("method_xy", "method_z", "reason_xy", "reason_z", "markers")}
-    with whole_or_nothing(out, if_exists=if_exists) as draft:
+    with whole_or_nothing(out, Kind.RUN, if_exists=if_exists, inputs=[run]) as draft:
         with LocalizationWriter(draft, {**facts, "drift_corrected": True, "corrected_from": run.name}) as writer:
             writer.append(corrected)
         write_drift(draft, drift.table, {**told, "sharpness": drift.sharpness, "others": _thinned(drift)})
@@ -101,7 +102,10 @@ def undo_run(run: Path, out: Path, *, if_exists: IfExists = "error") -> dict[str
     drift, told = read_drift(run)
     _check_zarr(out, run, if_exists)
     kept = {name: value for name, value in facts.items() if name not in ("drift_corrected", "corrected_from")}
-    with whole_or_nothing(out, if_exists=if_exists) as draft, LocalizationWriter(draft, kept) as writer:
+    with (
+        whole_or_nothing(out, Kind.RUN, if_exists=if_exists, inputs=[run]) as draft,
+        LocalizationWriter(draft, kept) as writer,
+    ):
         writer.append(undo_drift(table, drift))
     return {"localizations": len(table), "undone_xy": told.get("method_xy"), "undone_z": told.get("method_z")}
 
@@ -109,9 +113,7 @@ def undo_run(run: Path, out: Path, *, if_exists: IfExists = "error") -> dict[str
 def _check_zarr(out: Path, run: Path, if_exists: IfExists) -> None:
     if out.suffix.lower() != ".zarr":
         raise InputError(f"{out}: name the result .zarr, which keeps the drift with it; `export` writes other formats")
-    check_output(out, if_exists=if_exists)
-    if out.exists() and out.resolve() == run.resolve():
-        raise InputError(f"{out} is the run itself: choose another `out`")
+    check_output(out, Kind.RUN, if_exists=if_exists, inputs=[run])
 
 
 def _thinned(drift: Drift) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from easyzloc_mm.analysis.npc.population import pore_data
 from easyzloc_mm.analysis.npc.pores import analyse_pores, pore_table, pores_of, summarize_pores
 from easyzloc_mm.analysis.npc.published import scan_bandwidths
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import check_output, whole_or_nothing
 from easyzloc_mm.typing import IfExists
 
@@ -37,9 +38,9 @@ def npc_run(run: Path, folder: Path, *, if_exists: IfExists = "error", **options
     from easyzloc_mm.analysis.npc.figures import draw_bandwidths, draw_gallery, draw_profiles
     from easyzloc_mm.analysis.npc.pictures import draw_average, draw_single
 
-    folder = check_output(Path(folder), if_exists=if_exists)
+    folder = check_output(Path(folder), Kind.PORES, if_exists=if_exists, inputs=[run])
     analysis = analyse_pores(pores_of(Path(run), **options))
-    with whole_or_nothing(folder, if_exists=if_exists) as draft:
+    with whole_or_nothing(folder, Kind.PORES, if_exists=if_exists, inputs=[run]) as draft:
         draft.mkdir()
         pore_table(analysis).to_csv(draft / "pores.csv", index=False, float_format="%.4g")
         if len(analysis.found.centres):
@@ -72,7 +73,7 @@ def figure_run(run: Path, out: Path, figure: int, *, if_exists: IfExists = "erro
 
     if figure not in FIGURES:
         raise InputError(f"`figure` {figure} is unknown: use {', '.join(map(str, FIGURES))}")
-    out = check_output(Path(out), if_exists=if_exists)
+    out = check_output(Path(out), Kind.PICTURE, if_exists=if_exists, inputs=[run])
     if out.suffix.lower() != ".png":
         raise InputError(f"{out}: name the figure .png")
     found = pores_of(Path(run), **options)
@@ -80,7 +81,7 @@ def figure_run(run: Path, out: Path, figure: int, *, if_exists: IfExists = "erro
     if not len(data):
         raise InputError(f"{run}: no pore was found to draw ({found.rejected or 'no candidates'})")
     result: dict[str, Any] = {"out": out, "figure": figure, "pores": len(data)}
-    with whole_or_nothing(out, if_exists=if_exists) as draft:
+    with whole_or_nothing(out, Kind.PICTURE, if_exists=if_exists, inputs=[run]) as draft:
         if figure == 4:
             result |= draw_profiles(data, draft)
         elif figure == 5:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, existing, finish
+from easyzloc_mm.io.kinds import Kind
 
 RunArgument = Annotated[
     Path, typer.Argument(help="RUN.zarr, or a table of Picasso (.hdf5), ThunderSTORM (.csv) or Parquet (.parquet).")
@@ -81,7 +82,7 @@ def undrift(
         )
         return
     if plot is not None:
-        check_output(plot, if_exists=existing(overwrite))
+        check_output(plot, Kind.PICTURE, if_exists=existing(overwrite), inputs=[run])
     target = out or _beside(run, ".undrifted.zarr")
     result = undrift_run(
         run, target, method_xy=method, method_z=z_method, fiducials=fiducials, pixel_size_nm=pixel_size_nm,

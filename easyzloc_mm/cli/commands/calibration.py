@@ -16,6 +16,7 @@ from easyzloc_mm.cli.output import (
     finish,
     progress_display,
 )
+from easyzloc_mm.io.kinds import Kind
 
 RecipeOption = Annotated[str, typer.Option("--recipe", help="How the network is trained: matched or paper.")]
 MinutesOption = Annotated[float, typer.Option("--minutes", min=0.05, help="Time budget of the training.")]
@@ -95,7 +96,7 @@ def acquire_beads(
 
     loaded = load_profile(profile)
     if_exists = existing_or_resume(overwrite, resume)
-    check_output(out, if_exists=if_exists)
+    check_output(out, Kind.BEAD_STACKS, if_exists=if_exists, acquires=True)
     with progress_display() as show, connect(loaded) as microscope:
         report = run(microscope, out, if_exists=if_exists, progress=show)
     finish({"out": out, **report.as_dict()}, as_json=as_json, title="bead stacks")
@@ -194,7 +195,7 @@ def camera_calibrate(
     from easyzloc_mm.io.output import check_output
     from easyzloc_mm.io.profiles import load_profile
 
-    check_output(out, if_exists=existing(overwrite))
+    check_output(out, Kind.CAMERA_MAP, if_exists=existing(overwrite), inputs=[*(flat or []), *([dark] if dark else [])])
     if (profile is None) == (dark is None and not flat):
         raise InputError("give either --dark and --flat movies, or --profile to take them on the microscope")
     if profile is None:

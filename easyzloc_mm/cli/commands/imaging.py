@@ -16,6 +16,7 @@ from easyzloc_mm.cli.output import (
     finish,
     progress_display,
 )
+from easyzloc_mm.io.kinds import Kind
 
 ModelOption = Annotated[Path, typer.Option("--model", "-m", help="Model bundle from `train` or `calibrate`.")]
 RunOption = Annotated[Path, typer.Option("--out", "-o", help="Run to write, RUN.zarr.")]
@@ -73,7 +74,7 @@ def live(
     from easyzloc_mm.simulator.embedded.truth import truth_beside
 
     loaded = load_profile(profile)
-    check_output(out, if_exists=existing(overwrite))
+    check_output(out, Kind.RUN, if_exists=existing(overwrite), inputs=[model], acquires=True)
     bundle = Model.load(model, loaded)
     page = page_beside(out) if monitor else nullcontext()
     with page, progress_display() as show, connect(loaded) as microscope, truth_beside(out):

@@ -9,6 +9,7 @@ import typer
 
 from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, existing, finish
 from easyzloc_mm.errors import HardwareError
+from easyzloc_mm.io.kinds import Kind
 
 profile_app = typer.Typer(no_args_is_help=True, help="Write, check or show a hardware profile.")
 
@@ -105,7 +106,7 @@ def profile_new(
         config_file=None if java else config_file,
         java_port=java_port,
     )
-    with whole_or_nothing(out, if_exists=existing(overwrite)) as draft:
+    with whole_or_nothing(out, Kind.PROFILE, if_exists=existing(overwrite)) as draft:
         found = discover(connection)
         text, to_check = draft_profile(
             found, connection, name=out.stem, known={key: value for key, value in known.items() if value is not None}

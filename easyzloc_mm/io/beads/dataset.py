@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.metadata import BeadSetMetadata
+from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.typing import F32, F64, I64, U16, Bool, IfExists
 
@@ -128,7 +129,7 @@ def write_bead_set(path: Path, beads: BeadSet, *, if_exists: IfExists = "error")
     """
     import zarr
 
-    with whole_or_nothing(Path(path), if_exists=if_exists) as draft:
+    with whole_or_nothing(Path(path), Kind.BEAD_SET, if_exists=if_exists) as draft:
         metadata = BeadSetMetadata(
             pixel_size_nm=beads.pixel_size_nm,
             field_size_px=beads.field_size_px,

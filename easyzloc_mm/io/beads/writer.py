@@ -13,16 +13,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.metadata import BeadStackMetadata, StackMetadata
 from easyzloc_mm.io.beads.stack import NUMBERS
-from easyzloc_mm.io.output import claim_stream
+from easyzloc_mm.io.kinds import Kind
+from easyzloc_mm.io.output import check_output
 from easyzloc_mm.io.zarr.ome import collection_attributes, image_attributes, series_attributes
-from easyzloc_mm.typing import U16, IfExistsResume
+from easyzloc_mm.typing import U16
 
 if TYPE_CHECKING:
     import zarr
@@ -68,7 +69,7 @@ class BeadStackWriter:
         Sampling.
     shape_yx : (int, int)
         Height and width of the camera image.
-    if_exists : {'error', 'overwrite', 'resume'}
+    if_exists : {'error', 'resume'}
         'resume' continues an existing store of the same plan; stacks that are not complete are removed from it.
     provenance : mapping, optional
         More attributes: versions, device labels.
@@ -89,7 +90,7 @@ class BeadStackWriter:
         z_step_nm: float,
         shape_yx: tuple[int, int],
         *,
-        if_exists: IfExistsResume = "error",
+        if_exists: Literal["error", "resume"] = "error",
         provenance: Mapping[str, Any] | None = None,
         planned_planes: int | None = None,
     ) -> None:
@@ -105,7 +106,7 @@ class BeadStackWriter:
             self.path = Path(path)
             self._take_up(profile_dump)
             return
-        self.path = claim_stream(path, if_exists=if_exists)
+        self.path = check_output(Path(path), Kind.BEAD_STACKS, if_exists="error")
         self._metadata = BeadStackMetadata(
             pixel_size_nm=pixel_size_nm,
             z_step_nm=z_step_nm,

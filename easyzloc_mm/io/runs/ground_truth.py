@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import remove, whole_or_nothing
 
 
@@ -21,7 +22,7 @@ def write_records(run: Path, tables: dict[str, pd.DataFrame]) -> None:
     if not tables:
         remove(folder)
         return
-    with whole_or_nothing(folder, if_exists="overwrite") as draft:
+    with whole_or_nothing(folder, Kind.RECORDS, if_exists="overwrite") as draft:
         draft.mkdir()
         for name, table in tables.items():
             table.to_parquet(draft / f"{name}.parquet", index=False)

@@ -14,6 +14,7 @@ import pandas as pd
 from easyzloc_mm._picasso import picasso
 from easyzloc_mm._version import __version__
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import check_output, remove, whole_or_nothing
 from easyzloc_mm.io.runs.localizations import LocalizationWriter
 from easyzloc_mm.io.tables.thunderstorm import write_thunderstorm
@@ -72,8 +73,8 @@ def export_picasso(
         Rows written: Picasso leaves out those outside the image.
     """
     io = picasso("io")
-    path = check_output(Path(path), if_exists=if_exists)
-    sidecar = check_output(path.with_suffix(".yaml"), if_exists=if_exists)
+    path = check_output(Path(path), Kind.TABLE, if_exists=if_exists)
+    sidecar = check_output(path.with_suffix(".yaml"), Kind.TABLE, if_exists=if_exists)
     info = picasso_info(table, attributes)
     kept = table[picasso_keeps(table, attributes)]
     # Picasso writes two files under names of its own making: let it do so elsewhere, then move both.
@@ -95,7 +96,7 @@ def export_thunderstorm(
     path: Path, table: pd.DataFrame, attributes: dict[str, Any], *, if_exists: IfExists = "error"
 ) -> int:
     """Write a ThunderSTORM CSV: frames from 1, lengths in nm, 0 at the corner of the first pixel."""
-    with whole_or_nothing(Path(path), if_exists=if_exists) as draft:
+    with whole_or_nothing(Path(path), Kind.TABLE, if_exists=if_exists) as draft:
         write_thunderstorm(
             draft, table, float(attributes["pixel_size_nm"]), like=attributes.get("thunderstorm_columns")
         )
@@ -111,14 +112,17 @@ def export_parquet(
 
     converted = pyarrow.Table.from_pandas(table, preserve_index=False)
     metadata = {**(converted.schema.metadata or {}), PARQUET_KEY: json.dumps(attributes, default=str).encode()}
-    with whole_or_nothing(Path(path), if_exists=if_exists) as draft:
+    with whole_or_nothing(Path(path), Kind.TABLE, if_exists=if_exists) as draft:
         pyarrow.parquet.write_table(converted.replace_schema_metadata(metadata), draft)
     return len(table)
 
 
 def export_zarr(path: Path, table: pd.DataFrame, attributes: dict[str, Any], *, if_exists: IfExists = "error") -> int:
     """Write a ``RUN.zarr``, where the columns of the contract are float32."""
-    with whole_or_nothing(Path(path), if_exists=if_exists) as draft, LocalizationWriter(draft, attributes) as writer:
+    with (
+        whole_or_nothing(Path(path), Kind.RUN, if_exists=if_exists) as draft,
+        LocalizationWriter(draft, attributes) as writer,
+    ):
         writer.append(table)
     return len(table)
 

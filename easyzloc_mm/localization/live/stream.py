@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.output import claim_stream
+from easyzloc_mm.io.kinds import Kind
+from easyzloc_mm.io.output import replaced_stream
 from easyzloc_mm.localization.config import LocalizerConfig, live_workers
 from easyzloc_mm.localization.live.run import LiveRun, OnStatus, Told
 from easyzloc_mm.localization.pipeline import LocalizeReport
@@ -89,11 +90,12 @@ def localize_stream(
     try:
         # Compiled and warm before the first frame, and before an older run is cleared away.
         pool.start()
-        run = LiveRun(
-            source, bundle, claim_stream(out, if_exists=if_exists), profile, frames, keep_raw, provenance or {},
-            Told(progress, on_status), stop or threading.Event(), pool,
-        )  # fmt: skip
-        return run.go()
+        with replaced_stream(Path(out), Kind.RUN, if_exists=if_exists, inputs=[bundle.path]) as place:
+            run = LiveRun(
+                source, bundle, place, profile, frames, keep_raw, provenance or {}, Told(progress, on_status),
+                stop or threading.Event(), pool,
+            )  # fmt: skip
+            return run.go()
     finally:
         if own:
             pool.close()
