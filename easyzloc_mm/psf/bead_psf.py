@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from easyzloc_mm._spline import cubic_b_spline
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadSet
 from easyzloc_mm.typing import F32, F64
@@ -160,15 +161,9 @@ class BeadPsfs:
         return cls(table, beads.field_size_px, beads.field_known, beads.response.read_noise_e)
 
 
-def _b_spline(t: F64) -> F64:
-    """Cubic B-spline at distances `t` (in knots)."""
-    t = np.abs(t)
-    return np.where(t < 1, (4 - 6 * t**2 + 3 * t**3) / 6, np.where(t < 2, (2 - t) ** 3 / 6, 0.0))
-
-
 def _z_fit(z_nm: F64, start: float, pitch: float, knots: int) -> F64:
     """Least squares along z as a matrix (knots, planes); where there is no plane, the spline runs on straight."""
-    design = _b_spline((z_nm[:, None] - start) / pitch - np.arange(knots))
+    design = cubic_b_spline((z_nm[:, None] - start) / pitch - np.arange(knots))
     bend = np.diff(np.eye(knots), 2, axis=0)
     normal = design.T @ design + Z_ROUGHNESS * len(z_nm) / knots * bend.T @ bend + 1e-9 * np.eye(knots)
     return np.asarray(np.linalg.solve(normal, design.T))
@@ -182,6 +177,6 @@ def _registration(size: int, centre: float) -> F32:
     folded = np.abs(index)
     folded = np.where(folded > size - 1, 2 * (size - 1) - folded, folded)
     spread = np.zeros((KNOTS, size))
-    np.add.at(spread.T, folded, _b_spline(at[:, None] - index).T)
+    np.add.at(spread.T, folded, cubic_b_spline(at[:, None] - index).T)
     samples = spread @ pixels
     return np.asarray(ndimage.spline_filter1d(samples, 3, axis=0, mode="mirror"), np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from easyzloc_mm._spline import cubic_weights
 from easyzloc_mm.typing import F32, F64
 
 PATCH_PX = 15
@@ -54,16 +55,15 @@ def _shift_matrix(size: int, centre: ArrayLike, even: bool) -> F32:
     """Weights of the pixels of a row in `PATCH_PX` points around `centre`, shape (..., PATCH_PX, size)."""
     at = np.asarray(centre, float)[..., None] - PATCH_PX // 2 + np.arange(PATCH_PX)
     base = np.floor(at).astype(np.int64)
-    t = at - base
-    cubic = (
+    t = np.asarray(at - base, np.float64)
+    keys = (
         ((-0.5 * t + 1) * t - 0.5) * t,
         (1.5 * t - 2.5) * t * t + 1,
         ((-1.5 * t + 2) * t + 0.5) * t,
         (0.5 * t - 0.5) * t * t,
     )
-    spline = ((1 - t) ** 3 / 6, ((3 * t - 6) * t * t + 4) / 6, (((-3 * t + 3) * t + 3) * t + 1) / 6, t**3 / 6)
     matrix = np.zeros((*at.shape, size), np.float32)
-    for tap, weight in enumerate(spline if even else cubic):
+    for tap, weight in enumerate(cubic_weights(t) if even else keys):
         column = np.clip(base - 1 + tap, 0, size - 1)[..., None]
         # Taps beyond the rim fall on its last pixel together.
         np.put_along_axis(

@@ -93,7 +93,7 @@ def _draw(  # type: ignore[no-untyped-def]
     plane = np.empty((knots, knots), np.float32)
     columns = np.empty((knots, size), np.float32)
     base_x, base_y = np.empty(size, np.int64), np.empty(size, np.int64)
-    wx, wy, unused = np.empty((size, 4)), np.empty((size, 4)), np.empty((size, 4))
+    wx, wy = np.empty((size, 4)), np.empty((size, 4))
     image = np.empty((size, size), np.float32)
     expected = np.empty((size, size), np.float32)
     for i in range(len(crops)):
@@ -128,8 +128,8 @@ def _draw(  # type: ignore[no-untyped-def]
                 dx = distance * np.cos(angle)
                 dy = distance * np.sin(angle)
             value_at(tables[j], (depth - z_start) / z_pitch, plane)
-            lateral(dx, pitch, knots, base_x, wx, unused)
-            lateral(dy, pitch, knots, base_y, wy, unused)
+            lateral(dx, pitch, knots, base_x, wx)
+            lateral(dy, pitch, knots, base_y, wy)
             along(plane, base_y, wy, columns)
             along(columns, base_x, wx, image)
             for a in range(size):

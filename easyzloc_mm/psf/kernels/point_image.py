@@ -4,6 +4,10 @@ Knots are 2/3 px apart, so pixels two apart lie at the same fraction between kno
 even and of its odd pixels only, and eight pixels of a kind are computed at once. A row of an image holds its even
 pixels, then its odd ones, then a cell that is no pixel (`ordered`). Lengths are constants, or nothing would run eight
 at a time.
+
+Images for training come from the plainer kernels of `psf.kernels.spline`, which take crops of any size and no
+derivatives; the simulator has its own (`simulator.optics.kernels.emitter_image`). The tests hold all three against the
+same sum of B-splines.
 """
 
 from __future__ import annotations
@@ -11,10 +15,11 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from easyzloc_mm._spline import compiled_slopes as slopes
+from easyzloc_mm._spline import compiled_weights as weights
 from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.psf.bead_psf import PADDED_KNOTS as EDGE
 from easyzloc_mm.psf.bead_psf import PITCH_PX
-from easyzloc_mm.psf.kernels.spline import weights
 
 MAX_AWAY_PX = 3.0
 """From the middle of the crop, as far as `SplinePsf.padded` reaches: Gaussian fits miss defocused spots by 2 px."""
@@ -56,7 +61,9 @@ def _taps(offset, base, value, slope):  # type: ignore[no-untyped-def]
     for parity in range(2):
         at = EDGE // 2 + (parity - ROI_PX // 2 - offset) * KNOTS_PER_PX
         base[parity] = int(at) - 1
-        weights(at - int(at), value[parity], slope[parity])
+        w, d = weights(at - int(at)), slopes(at - int(at))
+        for tap in range(4):
+            value[parity, tap], slope[parity, tap] = w[tap], d[tap]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
@@ -64,10 +71,9 @@ def _axial(table, z, row, planes):  # type: ignore[no-untyped-def]
     """Lateral coefficients at depth `z` (in knots) from the table's row `row` on, and their derivative by `z`."""
     at = min(max(z, 1.0), table.shape[0] - 2.001)
     first = int(at) - 1
-    w = np.empty((2, 4), np.float32)
-    weights(at - int(at), w[0], w[1])
-    w0, w1, w2, w3 = w[0, 0], w[0, 1], w[0, 2], w[0, 3]
-    d0, d1, d2, d3 = w[1, 0], w[1, 1], w[1, 2], w[1, 3]
+    w, d = weights(at - int(at)), slopes(at - int(at))
+    w0, w1, w2, w3 = np.float32(w[0]), np.float32(w[1]), np.float32(w[2]), np.float32(w[3])
+    d0, d1, d2, d3 = np.float32(d[0]), np.float32(d[1]), np.float32(d[2]), np.float32(d[3])
     # Slices, here and below: of an index that might be negative the compiler makes one step at a time.
     rows = slice(row * EDGE, (row + ROWS) * EDGE)
     k0, k1, k2, k3 = table[first, rows], table[first + 1, rows], table[first + 2, rows], table[first + 3, rows]

@@ -5,30 +5,30 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-
-@numba.njit(nogil=True, cache=True, fastmath=True)
-def weights(t, value, slope):  # type: ignore[no-untyped-def]
-    """Cubic B-spline weights of the four taps around a fraction `t`, and their derivatives."""
-    s = 1 - t
-    value[0] = s * s * s / 6
-    value[1] = (3 * t * t * t - 6 * t * t + 4) / 6
-    value[2] = (3 * s * s * s - 6 * s * s + 4) / 6
-    value[3] = t * t * t / 6
-    slope[0] = -s * s / 2
-    slope[1] = (3 * t * t - 4 * t) / 2
-    slope[2] = -(3 * s * s - 4 * s) / 2
-    slope[3] = t * t / 2
+from easyzloc_mm._spline import compiled_weights as weights
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def lateral(offset, pitch, knots, base, value, slope):  # type: ignore[no-untyped-def]
-    """Taps of every pixel of a crop along one axis, for an emitter `offset` px from the middle pixel."""
+def lateral(offset, pitch, knots, base, weight):  # type: ignore[no-untyped-def]
+    """Fill the first knot and the four weights of every pixel of a crop along one axis.
+
+    Parameters
+    ----------
+    offset : float
+        Place of the emitter from the middle pixel, px.
+    pitch : float
+        Distance of the knots, px.
+    knots : int
+        Of the axis; the emitter lies at the middle one.
+    base : ndarray, shape (size,), int64
+    weight : ndarray, shape (size, 4)
+    """
     size = len(base)
     for a in range(size):
         t = (a - size // 2 - offset) / pitch + knots // 2
         t = min(max(t, 1.0), knots - 2.001)
         base[a] = int(t) - 1
-        weights(t - int(t), value[a], slope[a])
+        weight[a, 0], weight[a, 1], weight[a, 2], weight[a, 3] = weights(t - int(t))
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
@@ -59,9 +59,7 @@ def value_at(table, z, plane):  # type: ignore[no-untyped-def]
     """Lateral coefficients at depth `z` (in knots)."""
     t = min(max(z, 1.0), table.shape[0] - 2.001)
     first = int(t) - 1
-    w = np.empty(4)
-    unused = np.empty(4)
-    weights(t - int(t), w, unused)
+    w = weights(t - int(t))
     w0, w1, w2, w3 = np.float32(w[0]), np.float32(w[1]), np.float32(w[2]), np.float32(w[3])
     for a in range(table.shape[1]):
         for b in range(table.shape[2]):

@@ -13,6 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from easyzloc_mm._spline import compiled_weights
 from easyzloc_mm.typing import F32, F64, I64, U16
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -102,16 +103,6 @@ def _log_factorial(k: float) -> float:
 
 
 @compiled
-def _weights(t: float, out: F32) -> None:
-    """Cubic B-spline weights of the four samples around a fraction `t` in 0..1."""
-    s = 1.0 - t
-    out[0] = s * s * s / 6.0
-    out[1] = (4.0 - 6.0 * t * t + 3.0 * t * t * t) / 6.0
-    out[2] = (4.0 - 6.0 * s * s + 3.0 * s * s * s) / 6.0
-    out[3] = t * t * t / 6.0
-
-
-@compiled
 def _three_nodes(place: float, nodes: int, out: F64) -> int:
     """Quadratic weights of the three nodes around `place`; returns the first of them."""
     middle = min(max(int(np.round(place)), 1), nodes - 2)
@@ -123,7 +114,7 @@ def _three_nodes(place: float, nodes: int, out: F64) -> int:
 
 
 @compiled
-def point_image(
+def emitter_image(
     table: NDArray[np.int16],
     scale: F32,
     z_start: float,
@@ -140,26 +131,28 @@ def point_image(
     line: F32,
     out: F32,
 ) -> None:
-    """Image of one photon into ``out[:2r+1, :2r+1]``; the point lies at (dx, dy) px from the middle pixel.
+    """Fill ``out[:2r+1, :2r+1]`` with the image of one photon from an emitter (dx, dy) px from the middle pixel.
+
+    Not the kernel of the likelihood fit (`psf.kernels.point_image`): this one interpolates 16-bit samples of the exact
+    optics between places of the field, at any radius and without derivatives; that one is made for single-precision
+    knots 2/3 px apart and a 15 px crop. Both take their weights from `easyzloc_mm._spline`.
 
     ``work`` is scratch of the table's plane size, ``line`` of its side.
     """
     nodes, planes, side = table.shape[0], table.shape[2], table.shape[3]
-    wz = np.empty(4, np.float32)
-    wx = np.empty(4, np.float32)
-    wy = np.empty(4, np.float32)
+    wz, wx, wy = np.empty(4, np.float32), np.empty(4, np.float32), np.empty(4, np.float32)
     wu = np.empty(3, np.float64)
     wv = np.empty(3, np.float64)
     iu = _three_nodes((u + margin) / (2 * margin) * (nodes - 1), nodes, wu)
     iv = _three_nodes((v + margin) / (2 * margin) * (nodes - 1), nodes, wv)
     fz = min(max((z - z_start) / z_step, 1.0), planes - 2.001)
     iz = int(fz)
-    _weights(fz - iz, wz)
+    wz[0], wz[1], wz[2], wz[3] = compiled_weights(fz - iz)
     # -oversampling * d is the place, in samples, of the middle pixel's centre as seen from the point.
     px, py = -oversampling * dx, -oversampling * dy
     bx, by = int(np.floor(px)), int(np.floor(py))
-    _weights(px - bx, wx)
-    _weights(py - by, wy)
+    wx[0], wx[1], wx[2], wx[3] = compiled_weights(px - bx)
+    wy[0], wy[1], wy[2], wy[3] = compiled_weights(py - by)
     middle = side // 2
     first_x, last_x = middle - oversampling * radius + bx - 1, middle + oversampling * radius + bx + 2
     first_y, last_y = middle - oversampling * radius + by - 1, middle + oversampling * radius + by + 2
@@ -229,7 +222,7 @@ def add_points(
         column, row = int(np.round(x[index])), int(np.round(y[index]))
         if column < -radius or column >= width + radius or row < -radius or row >= height + radius:
             continue
-        point_image(
+        emitter_image(
             table, scale, z_start, z_step, oversampling, u[index], v[index], margin,
             x[index] - column, y[index] - row, z[index], radius, work, line, patch,
         )  # fmt: skip

@@ -38,7 +38,7 @@ def tabulated(
     work, line = np.zeros((side, side), np.float32), np.zeros(side, np.float32)
     out = np.zeros((2 * radius + 1, 2 * radius + 1), np.float32)
     u, v = (float(c) for c in model.field(x, y))
-    kernels.point_image(
+    kernels.emitter_image(
         table.coefficients, table.scale, table.z_start_nm, table.z_step_nm, table.oversampling,
         u, v, FIELD_MARGIN, dx, dy, z, radius, work, line, out,
     )  # fmt: skip

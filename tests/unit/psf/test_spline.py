@@ -1,0 +1,80 @@
+"""One cubic B-spline: its weights are SciPy's, and the three kernels that draw images with it agree."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.interpolate import BSpline
+
+from easyzloc_mm._spline import compiled_slopes, compiled_weights, cubic_b_spline, cubic_slopes, cubic_weights
+from easyzloc_mm.camera.crops import ROI_PX
+from easyzloc_mm.psf.bead_psf import KNOTS, PADDING, PITCH_PX
+from easyzloc_mm.psf.kernels.point_image import CELLS, LANE, LINE, point_image, workspace
+from easyzloc_mm.psf.kernels.spline import along, lateral, value_at
+from easyzloc_mm.simulator.optics.kernels import emitter_image
+from easyzloc_mm.typing import F32, F64
+
+T = np.linspace(0, 1, 21)
+
+
+def test_the_weights_are_scipys() -> None:
+    curve = BSpline.basis_element(np.arange(-2.0, 3.0))
+    at = [T + 1, T, 1 - T, 2 - T]  # distances from the four knots
+    inside = [np.where(distance < 2, curve(np.minimum(distance, 2)), 0.0) for distance in at]
+    assert np.allclose(cubic_weights(T), inside)
+    assert np.allclose(np.sum(cubic_weights(T), axis=0), 1)
+    assert np.allclose(cubic_b_spline(np.concatenate([-at[0], at[1]])), np.concatenate([inside[0], inside[1]]))
+    rise = np.subtract(cubic_weights(T + 1e-6), cubic_weights(T - 1e-6)) / 2e-6
+    assert np.allclose(cubic_slopes(T), rise, atol=1e-8)
+
+
+def test_compiled_weights_are_those_of_arrays() -> None:
+    assert np.allclose([compiled_weights(t) for t in T], np.transpose(cubic_weights(T)), rtol=0, atol=1e-15)
+    assert np.allclose([compiled_slopes(t) for t in T], np.transpose(cubic_slopes(T)), rtol=0, atol=1e-15)
+
+
+def _design(at: F64, knots: int) -> F64:
+    return cubic_b_spline(np.atleast_1d(at)[:, None] - np.arange(knots))
+
+
+@pytest.mark.parametrize(("x", "y", "z"), [(0.0, 0.0, 6.0), (0.31, -0.47, 5.2), (-0.5, 0.5, 3.9)])
+def test_every_kernel_draws_the_same_image(x: float, y: float, z: float) -> None:
+    """The fit's (with derivatives), the training's (values of one place), the simulator's (between places)."""
+    pixels = np.arange(ROI_PX) - ROI_PX // 2
+    table = np.random.default_rng(0).random((12, KNOTS, KNOTS)).astype(np.float32)
+    rows, columns = (_design((pixels - at) / PITCH_PX + KNOTS // 2, KNOTS) for at in (y, x))
+    expected = rows @ np.tensordot(_design(np.array(z), 12)[0], table, axes=1) @ columns.T
+
+    padded = np.pad(table, ((0, 0), (PADDING, PADDING), (PADDING, PADDING)), "edge").reshape(12, -1)
+    images = np.zeros(4 * CELLS, np.float32)
+    point_image(padded, x, y, z, workspace(), images)
+    lanes = images[:CELLS].reshape(ROI_PX, LINE)
+    fitted = np.empty((ROI_PX, ROI_PX), np.float32)
+    fitted[:, ::2], fitted[:, 1::2] = lanes[:, :LANE], lanes[:, LANE : 2 * LANE - 1]
+    assert np.abs(fitted - expected).max() < 1e-5
+
+    assert np.abs(_training_image(table, x, y, z) - expected).max() < 1e-5
+
+    samples = 2
+    side = samples * (ROI_PX + 5) + 1
+    counts = np.random.default_rng(1).integers(0, 1000, (3, 3, 12, side, side), dtype=np.int16)
+    counts[:] = counts[1, 1]  # alike all over the field
+    image = np.zeros((ROI_PX, ROI_PX), np.float32)
+    work, line = np.zeros((side, side), np.float32), np.zeros(side, np.float32)
+    scale = np.full((3, 3, 12), 1e-3, np.float32)
+    emitter_image(counts, scale, 0.0, 1.0, samples, 0.2, -0.3, 1.1, x, y, z, ROI_PX // 2, work, line, image)
+    rows, columns = (_design(samples * (pixels - at) + side // 2, side) for at in (y, x))
+    expected = rows @ np.tensordot(_design(np.array(z), 12)[0], 1e-3 * counts[0, 0], axes=1) @ columns.T
+    assert np.abs(image - expected).max() < 1e-5
+
+
+def _training_image(table: F32, x: float, y: float, z: float) -> F32:
+    plane, half = np.empty((KNOTS, KNOTS), np.float32), np.empty((KNOTS, ROI_PX), np.float32)
+    image = np.empty((ROI_PX, ROI_PX), np.float32)
+    base, weight = np.empty(ROI_PX, np.int64), np.empty((ROI_PX, 4))
+    value_at(table, z, plane)
+    lateral(y, PITCH_PX, KNOTS, base, weight)
+    along(plane, base, weight, half)
+    lateral(x, PITCH_PX, KNOTS, base, weight)
+    along(half, base, weight, image)
+    return image
