@@ -65,7 +65,7 @@ class Source:
                 raise InputError(f"{self.path} has no z: localise it with a model")
             select(some, self.where)  # a condition that is not understood is refused before any work
         else:
-            self._held, self.facts = believed(self.path, where=self.where, pixel_size_nm=self.pixel_size_nm)
+            self._held, self.facts = believed(self.path, where=self.where, pixel_size_nm=pixel_size_nm)
 
     @property
     def pixel_size_nm(self) -> float:

@@ -430,5 +430,5 @@ def test_the_movie_itself_is_never_overwritten(
 ) -> None:
     path = as_run(tmp_path, movie)
     assert main(["localize", str(path), "--model", str(bundle.path), "--out", str(path), "--overwrite"]) == 2
-    assert "holds the movie itself" in capsys.readouterr().err
+    assert "is what this command reads" in capsys.readouterr().err
     assert StoredFrames(path).shape[0] == FRAMES
