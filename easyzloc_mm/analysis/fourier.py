@@ -1,7 +1,12 @@
 """Correlation of two halves of a data set in Fourier space, ring by ring or shell by shell.
 
-After Nieuwenhuizen et al. 2013 (threshold 1/7). The curve is known the better, the more independent frequencies a ring
-holds; the limits of the resolution follow from that by drawing curves within their errors.
+After [1]_ (threshold 1/7). The curve is known the better, the more independent frequencies a ring holds; the limits of
+the resolution follow from that by drawing curves within their errors.
+
+References
+----------
+.. [1] R. P. J. Nieuwenhuizen et al., "Measuring image resolution in optical nanoscopy", Nature Methods 10 (2013) 557,
+   doi:10.1038/nmeth.2448.
 """
 
 from __future__ import annotations
@@ -157,12 +162,31 @@ def fourier_correlation(
     )
 
 
-def crossing(correlation: Correlation, *, seed: int = 0) -> tuple[float | None, list[float] | None]:
-    """Resolution (nm) where the curve first falls below 1/7, and its 95 % limits; None where it never does."""
+@dataclass(frozen=True)
+class Crossing:
+    """Resolution by a correlation curve, nm.
+
+    Attributes
+    ----------
+    nm : float or None
+        Where the curve first falls below 1/7; None where it never does.
+    ci_nm : list of float or None
+        95 % limits; None where too many of the drawn curves never fall below.
+    """
+
+    nm: float | None
+    ci_nm: list[float] | None
+
+
+UNKNOWN = Crossing(None, None)
+
+
+def crossing(correlation: Correlation, *, seed: int = 0) -> Crossing:
+    """Return the resolution where the smoothed curve first falls below 1/7, with limits by resampling within errors."""
     mean, sigma = correlation.smooth()
     found = _first_below(mean, correlation.frequency)
     if found is None:
-        return None, None
+        return UNKNOWN
     rng = np.random.default_rng(seed)
     half = max(1, int(SMOOTH_RINGS * len(mean)))
     drawn = []
@@ -173,7 +197,7 @@ def crossing(correlation: Correlation, *, seed: int = 0) -> tuple[float | None, 
         if value is not None:
             drawn.append(value)
     limits = [float(v) for v in np.percentile(drawn, [2.5, 97.5])] if len(drawn) > DRAWS / 2 else None
-    return found, limits
+    return Crossing(found, limits)
 
 
 def _first_below(curve: F64, frequency: F64) -> float | None:

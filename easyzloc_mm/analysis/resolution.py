@@ -1,4 +1,4 @@
-"""How fine a table resolves: Fourier ring and shell correlation, nearest neighbours in adjacent frames, density.
+"""Resolution of a table: Fourier ring and shell correlation, nearest neighbours in adjacent frames, density.
 
 The halves that a correlation compares are alternating blocks of frames, not random rows: the rows of one on-time of a
 molecule would sit in both halves and feign a resolution that is not there. A fluorophore that comes back much later
@@ -7,21 +7,25 @@ still does; no correction is made for that.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
 from easyzloc_mm._picasso import picasso
-from easyzloc_mm.analysis.fourier import Correlation, crossing, fourier_correlation
+from easyzloc_mm.analysis.fourier import UNKNOWN, Correlation, Crossing, crossing, fourier_correlation
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import check_output, whole_or_nothing
-from easyzloc_mm.locs.table import frames_of, in_nm, load
+from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.report.figures import picture
 from easyzloc_mm.typing import F64, I64, Bool, IfExists
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MIN_ROWS = 1000
 FRC_EDGE_NM, FRC_MAX_PX, FRC_WINDOWS = 10_000.0, 2048, 6
@@ -37,6 +41,9 @@ NENA_REACH_SIGMAS = 8.0
 AXES = ("x", "y", "z")
 CONE_DEGREES = 45.0
 """Half angle around an axis within which a shell counts for it."""
+SIGMA_COLUMNS = {"x": "lpx_nm", "y": "lpy_nm", "z": "lpz"}
+FRC, FSC, CONE = "FRC, xy", "FSC, all directions", "FSC around"
+COLORS = {FRC: "#000000", FSC: "#767676", f"{CONE} x": "#0072b2", f"{CONE} y": "#d55e00", f"{CONE} z": "#009e73"}
 
 
 def alternating_halves(frame: I64, frames: int) -> tuple[Bool, int]:
@@ -46,11 +53,11 @@ def alternating_halves(frame: I64, frames: int) -> tuple[Bool, int]:
 
 
 def nena_axis(table: pd.DataFrame, axis: str, sigma_nm: float, lateral_nm: float) -> float | None:
-    """Localisation precision along one axis, by molecules that shine in two frames that follow each other.
+    """Localisation precision along one axis, by emitters that are on in two successive frames (NeNA).
 
     Differences between nearest neighbours in adjacent frames are a normal distribution of variance twice that of one
-    localisation, on an even background of chance neighbours; expectation maximisation tells the two apart (after
-    Endesfelder et al. 2014, one axis at a time).
+    localisation, on an even background of chance neighbours; expectation maximisation separates the two. After [1]_,
+    one axis at a time.
 
     Parameters
     ----------
@@ -58,14 +65,20 @@ def nena_axis(table: pd.DataFrame, axis: str, sigma_nm: float, lateral_nm: float
         ``frame``, ``x_nm``, ``y_nm``, ``z`` (nm).
     axis : {"x", "y", "z"}
     sigma_nm : float
-        What the precision is about.
+        Approximate precision along that axis.
     lateral_nm : float
-        The same across the focal plane, within some of which neighbours are looked for.
+        Approximate precision in the focal plane; neighbours are searched within `NENA_REACH_SIGMAS` times it.
 
     Returns
     -------
     float or None
-        nm; None where too few molecules stay on.
+        nm; None where too few emitters stay on.
+
+    References
+    ----------
+    .. [1] U. Endesfelder et al., "A simple method to estimate the average localization precision of a single-molecule
+       localization microscopy experiment", Histochemistry and Cell Biology 141 (2014) 629,
+       doi:10.1007/s00418-014-1192-3.
     """
     reach = NENA_REACH_SIGMAS * lateral_nm
     place = table[["x_nm", "y_nm"]].to_numpy(float)
@@ -149,39 +162,144 @@ def ring_correlation(table: pd.DataFrame, frames: int, axes: str = "xy") -> Corr
     return fourier_correlation(places, halves, span, pixel, block)
 
 
-def measure(table: pd.DataFrame, frames: int, *, seed: int = 0) -> tuple[dict[str, Any], dict[str, Correlation]]:
-    """All figures of resolution, and the curves behind them.
+@dataclass(frozen=True)
+class AxisPrecision:
+    """Localisation precision along one axis, nm.
+
+    Attributes
+    ----------
+    median_nm : float
+        Median of the table's own uncertainties.
+    percentiles_nm : tuple of float
+        Of the same: 5, 25, 50, 75, 95 %.
+    nena_nm : float or None
+        By nearest neighbours in adjacent frames; None where too few emitters stay on.
+    """
+
+    median_nm: float
+    percentiles_nm: tuple[float, float, float, float, float]
+    nena_nm: float | None
+
+
+@dataclass(frozen=True)
+class ResolutionResult:
+    """Precision, resolution and density of a table, lengths in nm; None where it cannot be determined.
+
+    Attributes
+    ----------
+    localizations : int
+        That can be believed.
+    axes : dict of str to AxisPrecision
+        ``x``, ``y`` and, in 3D, ``z``.
+    nena_xy_nm : float or None
+        NeNA of x and y together, as Picasso computes it.
+    frc, fsc : Crossing
+        Fourier ring correlation in x and y, Fourier shell correlation in 3D, threshold 1/7.
+    fsc_axes : dict of str to Crossing
+        Fourier shell correlation of the frequencies within 45 degrees of each axis.
+    frc_block_frames : int or None
+        Frames of a block of the halves.
+    localizations_per_um2, local_density_per_um2, nyquist_nm : float
+        Mean density, density around a typical localisation, and the finest detail that it can carry.
+    curves : dict of str to Correlation
+        The correlations, by name.
+    """
+
+    localizations: int
+    axes: dict[str, AxisPrecision]
+    nena_xy_nm: float | None
+    frc: Crossing
+    fsc: Crossing
+    fsc_axes: dict[str, Crossing]
+    frc_block_frames: int | None
+    localizations_per_um2: float
+    local_density_per_um2: float
+    nyquist_nm: float
+    curves: dict[str, Correlation] = field(repr=False, compare=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Figures for printing.
+
+        Returns
+        -------
+        dict
+            ``localizations``; per axis ``median_lp*_nm``, ``lp*_percentiles_nm`` (5, 25, 50, 75, 95), ``nena_*_nm``;
+            ``nena_xy_nm``; ``frc_nm``, ``fsc_nm``, ``fsc_x_nm``, ``fsc_y_nm``, ``fsc_z_nm``, each with ``*_ci_nm``
+            (95 %); densities.
+        """
+        out: dict[str, Any] = {"localizations": self.localizations, "nena_xy_nm": self.nena_xy_nm}
+        for axis, precision in self.axes.items():
+            out[f"median_lp{axis}_nm"] = precision.median_nm
+            out[f"lp{axis}_percentiles_nm"] = list(precision.percentiles_nm)
+            out[f"nena_{axis}_nm"] = precision.nena_nm
+        out |= {"frc_nm": self.frc.nm, "frc_ci_nm": self.frc.ci_nm, "frc_block_frames": self.frc_block_frames}
+        out |= {"fsc_nm": self.fsc.nm, "fsc_ci_nm": self.fsc.ci_nm}
+        for axis, crossed in self.fsc_axes.items():
+            out |= {f"fsc_{axis}_nm": crossed.nm, f"fsc_{axis}_ci_nm": crossed.ci_nm}
+        for name in ("localizations_per_um2", "local_density_per_um2", "nyquist_nm"):
+            out[name] = getattr(self, name)
+        return out
+
+
+def measure_resolution(locs: Locs, *, seed: int = 0) -> ResolutionResult:
+    """Determine precision, resolution and density of a table.
 
     Parameters
     ----------
-    table : DataFrame
-        As `tables.in_nm` gives it.
+    locs : Locs
+        Rows with a `z_flag` are left out.
+    seed : int
+        Of the draws behind the 95 % limits.
+
+    Raises
+    ------
+    InputError
+        The table has fewer than `MIN_ROWS` believable localisations.
+
+    References
+    ----------
+    .. [1] R. P. J. Nieuwenhuizen et al., "Measuring image resolution in optical nanoscopy", Nature Methods 10 (2013)
+       557, doi:10.1038/nmeth.2448.
+    .. [2] U. Endesfelder et al., "A simple method to estimate the average localization precision of a single-molecule
+       localization microscopy experiment", Histochemistry and Cell Biology 141 (2014) 629,
+       doi:10.1007/s00418-014-1192-3.
     """
+    table = locs.nm
+    if len(table) < MIN_ROWS:
+        raise InputError(
+            f"{locs.name} has {len(table)} localisations: {MIN_ROWS} or more are needed to determine its resolution"
+        )
     lateral = float(table[["lpx_nm", "lpy_nm"]].median().mean())
-    result: dict[str, Any] = {}
-    for axis in [name for name in AXES if name != "z" or "z" in table]:
-        sigma = table[{"x": "lpx_nm", "y": "lpy_nm", "z": "lpz"}[axis]]
-        result[f"median_lp{axis}_nm"] = float(sigma.median())
-        result[f"lp{axis}_percentiles_nm"] = [float(value) for value in np.percentile(sigma, [5, 25, 50, 75, 95])]
-        result[f"nena_{axis}_nm"] = nena_axis(table, axis, float(sigma.median()), lateral)
+    axes = {axis: _axis_precision(table, axis, lateral) for axis in AXES if axis != "z" or "z" in table}
     curves: dict[str, Correlation] = {}
-    flat = ring_correlation(table, frames, "xy")
-    result |= {"frc_nm": None, "frc_ci_nm": None, "frc_block_frames": None}
+    flat = ring_correlation(table, locs.frames, "xy")
     if flat is not None:
-        curves["FRC, xy"] = flat
-        result["frc_nm"], result["frc_ci_nm"] = crossing(flat, seed=seed)
-        result["frc_block_frames"] = flat.block_frames
-    result |= {"fsc_nm": None, "fsc_ci_nm": None}
-    if "z" in table:
-        solid = ring_correlation(table, frames, "xyz")
-        if solid is not None:
-            curves["FSC, all directions"] = solid
-            result["fsc_nm"], result["fsc_ci_nm"] = crossing(solid, seed=seed)
-            for number, axis in enumerate(AXES):
-                cone = solid.cone(number, CONE_DEGREES)
-                curves[f"FSC around {axis}"] = cone
-                result[f"fsc_{axis}_nm"], result[f"fsc_{axis}_ci_nm"] = crossing(cone, seed=seed)
-    return result | _density(table), curves
+        curves[FRC] = flat
+    solid = ring_correlation(table, locs.frames, "xyz") if "z" in table else None
+    fsc_axes: dict[str, Crossing] = {}
+    if solid is not None:
+        curves[FSC] = solid
+        for number, axis in enumerate(AXES):
+            cone = curves[f"{CONE} {axis}"] = solid.cone(number, CONE_DEGREES)
+            fsc_axes[axis] = crossing(cone, seed=seed)
+    return ResolutionResult(
+        localizations=len(table),
+        axes=axes,
+        nena_xy_nm=_picasso_nena(locs),
+        frc=UNKNOWN if flat is None else crossing(flat, seed=seed),
+        fsc=UNKNOWN if solid is None else crossing(solid, seed=seed),
+        fsc_axes=fsc_axes,
+        frc_block_frames=None if flat is None else flat.block_frames,
+        **_density(table),
+        curves=curves,
+    )
+
+
+def _axis_precision(table: pd.DataFrame, axis: str, lateral_nm: float) -> AxisPrecision:
+    sigma = table[SIGMA_COLUMNS[axis]]
+    low, lower, middle, upper, high = (float(value) for value in np.percentile(sigma, [5, 25, 50, 75, 95]))
+    nena = nena_axis(table, axis, float(sigma.median()), lateral_nm)
+    return AxisPrecision(float(sigma.median()), (low, lower, middle, upper, high), nena)
 
 
 def _density(table: pd.DataFrame) -> dict[str, float]:
@@ -207,91 +325,94 @@ def resolution_run(
     pixel_size_nm: float | None = None,
     if_exists: IfExists = "error",
 ) -> dict[str, Any]:
-    """Tell how fine a table resolves; `out` (.png) shows the curves and distributions.
+    """Determine the resolution of a table; `out` (.png) shows the curves and distributions.
 
     Returns
     -------
     dict
-        Per axis ``median_lp*_nm``, ``lp*_percentiles_nm`` (5, 25, 50, 75, 95), ``nena_*_nm``; ``nena_xy_nm``
-        (Picasso's); ``frc_nm`` and ``fsc_nm`` (threshold 1/7), ``fsc_x_nm``, ``fsc_y_nm``, ``fsc_z_nm``, each with
-        ``*_ci_nm`` (95 %); densities. None where it cannot be told.
+        `ResolutionResult.as_dict`, and ``out`` where a figure was drawn.
 
     Raises
     ------
     InputError
-        The table has too few localisations.
+        There is no such table, or it has too few localisations.
     """
     if out is not None:
         out = check_output(Path(out), Kind.PICTURE, if_exists=if_exists, inputs=[run])
         if out.suffix.lower() != ".png":
             raise InputError(f"{out}: name the figure .png")
-    table, facts = load(run, where=where, pixel_size_nm=pixel_size_nm)
-    kept = in_nm(table, float(facts["pixel_size_nm"]))
-    if len(kept) < MIN_ROWS:
-        raise InputError(f"{run} has {len(kept)} localisations: {MIN_ROWS} or more are needed to tell its resolution")
-    frames = frames_of(table, facts)
-    result, curves = measure(kept, frames)
-    result = {"localizations": len(kept), "nena_xy_nm": _picasso_nena(table, facts, frames), **result}
-    if out is not None:
-        with whole_or_nothing(out, Kind.PICTURE, if_exists=if_exists, inputs=[run]) as draft:
-            draw_resolution(draft, kept, result, curves)
-        result["out"] = out
-    return result
+    locs = Locs.load(run, where=where, pixel_size_nm=pixel_size_nm)
+    result = measure_resolution(locs)
+    if out is None:
+        return result.as_dict()
+    with whole_or_nothing(out, Kind.PICTURE, if_exists=if_exists) as draft:
+        draw_resolution(draft, locs.nm, result)
+    return {**result.as_dict(), "out": out}
 
 
-def _picasso_nena(table: pd.DataFrame, facts: dict[str, Any], frames: int) -> float | None:
-    """NeNA of x and y together as Picasso tells it: the figure that other laboratories quote."""
-    pixel = float(facts["pixel_size_nm"])
-    if not {"lpx", "lpy"} <= set(table.columns):
+def _picasso_nena(locs: Locs) -> float | None:
+    """NeNA of x and y together as Picasso computes it: the figure that other laboratories quote."""
+    if not {"lpx", "lpy"} <= set(locs.table.columns):
         return None
-    info = [{"Width": facts["width_px"], "Height": facts["height_px"], "Frames": frames, "Pixelsize": pixel}]
+    info = [
+        {"Width": locs.metadata.width_px, "Height": locs.metadata.height_px, "Frames": locs.frames,
+         "Pixelsize": locs.pixel_size_nm}
+    ]  # fmt: skip
     try:
-        return float(picasso("postprocess").nena(table[["frame", "x", "y", "lpx", "lpy"]].copy(), info)[1]) * pixel
+        found = picasso("postprocess").nena(locs.table[["frame", "x", "y", "lpx", "lpy"]].copy(), info)[1]
+        return float(found) * locs.pixel_size_nm
     except (RuntimeError, ValueError, IndexError):
         return None
 
 
-def draw_resolution(path: Path, table: pd.DataFrame, result: dict[str, Any], curves: dict[str, Correlation]) -> None:
-    """Draw the correlation curves with their 95 % limits, and the distributions of precision."""
-    colors = {"FRC, xy": "#000000", "FSC, all directions": "#767676", "FSC around x": "#0072b2",
-               "FSC around y": "#d55e00", "FSC around z": "#009e73"}  # fmt: skip
+def draw_resolution(path: Path, table: pd.DataFrame, result: ResolutionResult) -> None:
+    """Draw the correlation curves with their 95 % limits, and the distributions of precision.
+
+    Parameters
+    ----------
+    path : Path
+        A .png.
+    table : DataFrame
+        `Locs.nm` of the localisations.
+    result : ResolutionResult
+        Of the same.
+    """
     with picture(path, 11.5, 4.2) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
-        for name, curve in curves.items():
-            smooth, sigma = curve.smooth()
-            key = (
-                name.lower()
-                .replace("frc, xy", "frc")
-                .replace("fsc, all directions", "fsc")
-                .replace("fsc around ", "fsc_")
-            )
-            value = result.get(f"{key}_nm")
-            label = f"{name}: {value:.0f} nm" if value else f"{name}: not reached"
-            per_um, band = 1000 * curve.frequency, 1.96 * sigma
-            left.plot(per_um, smooth, color=colors[name], label=label, lw=1.4)
-            left.fill_between(per_um, smooth - band, smooth + band, color=colors[name], alpha=0.12, lw=0)
-        left.axhline(1 / 7, color="#999999", ls="--", lw=0.9)
-        left.set(
-            xlabel="spatial frequency (per µm)", ylabel="correlation of the halves", ylim=(-0.15, 1.05), xlim=(0, None)
+        _draw_curves(left, result)
+        _draw_precision(right, table, result)
+
+
+def _draw_curves(axes: Axes, result: ResolutionResult) -> None:
+    crossings = {FRC: result.frc, FSC: result.fsc, **{f"{CONE} {a}": c for a, c in result.fsc_axes.items()}}
+    for name, curve in result.curves.items():
+        smooth, sigma = curve.smooth()
+        value = crossings[name].nm
+        label = f"{name}: {value:.0f} nm" if value else f"{name}: not reached"
+        per_um, band = 1000 * curve.frequency, 1.96 * sigma
+        axes.plot(per_um, smooth, color=COLORS[name], label=label, lw=1.4)
+        axes.fill_between(per_um, smooth - band, smooth + band, color=COLORS[name], alpha=0.12, lw=0)
+    axes.axhline(1 / 7, color="#999999", ls="--", lw=0.9)
+    axes.set(xlabel="spatial frequency (per µm)", ylabel="correlation of the halves", ylim=(-0.15, 1.05))
+    axes.set_xlim(0, None)
+    axes.legend(frameon=False, fontsize=8.5)
+    axes.set_title("dashed: 1/7; bands: 95 %", fontsize=9.5)
+
+
+def _draw_precision(axes: Axes, table: pd.DataFrame, result: ResolutionResult) -> None:
+    columns = {axis: SIGMA_COLUMNS[axis] for axis in result.axes}
+    top = float(np.percentile(table[list(columns.values())], 98))
+    for axis, column in columns.items():
+        nena = result.axes[axis].nena_nm
+        axes.hist(
+            table[column],
+            bins=list(np.linspace(0, top, 70)),
+            histtype="step",
+            lw=1.5,
+            density=True,
+            label=f"{axis}: median {table[column].median():.1f} nm" + (f", NeNA {nena:.1f}" if nena else ""),
+            color=COLORS[f"{CONE} {axis}"],
         )
-        left.legend(frameon=False, fontsize=8.5)
-        left.set_title("dashed: 1/7; bands: 95 %", fontsize=9.5)
-        for axis, column in (("x", "lpx_nm"), ("y", "lpy_nm"), ("z", "lpz")):
-            if column in table:
-                top = float(np.percentile(table[["lpx_nm", "lpy_nm", *(["lpz"] if "lpz" in table else [])]], 98))
-                told = result.get(f"nena_{axis}_nm")
-                words = f"{axis}: median {table[column].median():.1f} nm" + (f", NeNA {told:.1f}" if told else "")
-                right.hist(
-                    table[column],
-                    bins=np.linspace(0, top, 70),
-                    histtype="step",
-                    lw=1.5,
-                    density=True,
-                    label=words,
-                    color=colors[f"FSC around {axis}"],
-                )
-        right.set(xlabel="uncertainty of a localisation (nm)", yticks=[], ylabel="density")
-        right.legend(frameon=False, fontsize=8.5)
-        right.set_title(
-            f"{result['local_density_per_um2']:,.0f} localisations per µm² where there are any", fontsize=9.5
-        )
+    axes.set(xlabel="uncertainty of a localisation (nm)", yticks=[], ylabel="density")
+    axes.legend(frameon=False, fontsize=8.5)
+    axes.set_title(f"{result.local_density_per_um2:,.0f} localisations per µm² where there are any", fontsize=9.5)

@@ -28,7 +28,7 @@ def residual_nm(known: KnownTable, method_xy: str, method_z: str) -> dict[str, A
     return {
         "x_nm": float(x), "y_nm": float(y), "z_nm": float(z), "xy_nm": float(np.sqrt((x**2 + y**2) / 2)),
         "seconds": took,
-        "said_xy": drift.method_xy, "said_z": drift.method_z,
+        "method_xy": drift.record.method_xy, "method_z": drift.record.method_z,
     }  # fmt: skip
 
 

@@ -24,14 +24,17 @@ def write_demo_report(
         Figures as `run_demo`, `undrift_run` and `npc_run` give them.
     """
     from easyzloc_mm.analysis.drift.apply import draw_drift
-    from easyzloc_mm.rendering.render import render_run, slice_run
+    from easyzloc_mm.locs.locs import Locs
+    from easyzloc_mm.rendering.outputs import write_rendering
 
     folder = out / "report"
     folder.mkdir(exist_ok=True)
     corrected = out / "run.undrifted.zarr"
-    render_run(corrected, folder / "depth.png")
-    slice_run(corrected, folder / "slice.png")
-    draw_drift(corrected, folder / "drift.png")
+    write_rendering(corrected, folder / "depth.png")
+    write_rendering(corrected, folder / "slice.png", view="xz")
+    locs = Locs.load(corrected)
+    if locs.drift is not None:
+        draw_drift(locs.drift, locs.pixel_size_nm, folder / "drift.png")
     blocks: list[Block] = [
         Picture("depth.png", "Every localisation that can be believed, drift-corrected; colour is depth."),
         Picture(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from easyzloc_mm._picasso import picasso
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import kind_of_table
 from easyzloc_mm.io.output import check_output
-from easyzloc_mm.io.tables.exports import export_table, format_of
-from easyzloc_mm.locs.table import load
+from easyzloc_mm.io.runs.metadata import Linking
+from easyzloc_mm.io.tables.exports import format_of
+from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.typing import F64, IfExists
 
 SUMMED = ("photons", "bg")
@@ -90,6 +92,64 @@ def link(table: pd.DataFrame, max_distance_px: float, max_dark_frames: int) -> p
     return pd.DataFrame(out).sort_values("frame", kind="stable", ignore_index=True)
 
 
+@dataclass(frozen=True)
+class LinkResult:
+    """Linked localisations.
+
+    Attributes
+    ----------
+    locs : Locs
+        One row per on-time of an emitter, with ``len`` (frames from first to last) and ``n`` (rows merged).
+    rows_in : int
+        Rows before.
+    max_distance_nm : float
+        From one row of an event to the next.
+    """
+
+    locs: Locs
+    rows_in: int
+    max_distance_nm: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Figures for printing: ``rows_in``, ``rows``, ``max_distance_nm``, ``mean_frames``."""
+        return {
+            "rows_in": self.rows_in,
+            "rows": len(self.locs),
+            "max_distance_nm": self.max_distance_nm,
+            "mean_frames": float(self.locs.table["n"].mean()) if len(self.locs) else None,
+        }
+
+
+def link_locs(locs: Locs, *, max_distance_nm: float | None = None, max_dark_frames: int = 1) -> LinkResult:
+    """Merge the localisations of every on-time of an emitter (`link`).
+
+    Parameters
+    ----------
+    locs : Locs
+        With ``lpx``, ``lpy``.
+    max_distance_nm : float, optional
+        From one row of an event to the next; three times the median uncertainty of a distance if not given.
+    max_dark_frames : int
+        Frames that an emitter may be missing in between.
+
+    Raises
+    ------
+    InputError
+        The table has no uncertainties, or a limit is impossible.
+    """
+    table, pixel = locs.table, locs.pixel_size_nm
+    missing = [name for name in ("lpx", "lpy") if name not in table]
+    if missing:
+        raise InputError(f"{locs.name} lacks {', '.join(missing)}: without uncertainties rows cannot be merged")
+    usual = 3 * np.sqrt(2) * float(table[["lpx", "lpy"]].median().mean()) * pixel if len(table) else 1.0
+    distance = usual if max_distance_nm is None else max_distance_nm
+    if not distance > 0 or max_dark_frames < 0:
+        raise InputError("`max_distance_nm` must be above 0, and `max_dark_frames` not below")
+    linked = link(table, distance / pixel, max_dark_frames)
+    merged = locs.with_table(linked, linked=Linking(nm=distance, dark_frames=max_dark_frames))
+    return LinkResult(merged, len(table), distance)
+
+
 def link_run(
     run: Path,
     out: Path,
@@ -100,35 +160,21 @@ def link_run(
     pixel_size_nm: float | None = None,
     if_exists: IfExists = "error",
 ) -> dict[str, Any]:
-    """Write a table in which every row is one on-time of a molecule; the ending of `out` names the format.
-
-    Parameters
-    ----------
-    max_distance_nm : float, optional
-        From one row of an event to the next; three times the median uncertainty of a distance if not given.
+    """Write a linked table (`link_locs`); the ending of `out` names the format.
 
     Returns
     -------
     dict
-        ``rows_in``, ``rows``, ``max_distance_nm``, ``mean_frames``.
+        `LinkResult.as_dict`.
+
+    Raises
+    ------
+    InputError
+        There is no such table, it cannot be linked, or `out` exists.
     """
-    out = check_output(Path(out), kind_of_table(Path(out)), if_exists=if_exists, inputs=[run])
-    file_format = format_of(out)
-    table, facts = load(run, where=where, pixel_size_nm=pixel_size_nm)
-    missing = [name for name in ("lpx", "lpy") if name not in table]
-    if missing:
-        raise InputError(f"{run} lacks {', '.join(missing)}: without uncertainties rows cannot be merged")
-    pixel = float(facts["pixel_size_nm"])
-    usual = 3 * np.sqrt(2) * float(table[["lpx", "lpy"]].median().mean()) * pixel if len(table) else 1.0
-    distance = usual if max_distance_nm is None else max_distance_nm
-    if not distance > 0 or max_dark_frames < 0:
-        raise InputError("`max_distance_nm` must be above 0, and `max_dark_frames` not below")
-    linked = link(table, distance / pixel, max_dark_frames)
-    export_table(out, file_format, linked, {**facts, "linked": {"nm": distance, "dark_frames": max_dark_frames}},
-                 if_exists=if_exists)  # fmt: skip
-    return {
-        "rows_in": len(table),
-        "rows": len(linked),
-        "max_distance_nm": distance,
-        "mean_frames": float(linked["n"].mean()) if len(linked) else None,
-    }
+    out = check_output(Path(out), kind_of_table(Path(out)), inputs=[run], if_exists=if_exists)
+    format_of(out)  # an unknown ending is refused before any work
+    locs = Locs.load(run, where=where, pixel_size_nm=pixel_size_nm)
+    result = link_locs(locs, max_distance_nm=max_distance_nm, max_dark_frames=max_dark_frames)
+    result.locs.save(out, if_exists=if_exists)
+    return result.as_dict()

@@ -9,8 +9,9 @@ from typing import Self
 import pandas as pd
 
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.runs.drift import Drift, holds_drift, read_drift
 from easyzloc_mm.io.runs.metadata import RunMetadata
-from easyzloc_mm.io.tables.exports import export_table, format_of
+from easyzloc_mm.io.tables.exports import export_table, export_zarr, format_of
 from easyzloc_mm.io.tables.imports import read_table
 from easyzloc_mm.locs.query import select
 from easyzloc_mm.locs.table import in_nm
@@ -32,11 +33,14 @@ class Locs:
         Where the table comes from.
     source : Path or None
         File that it was read from, for messages.
+    drift : Drift or None
+        Drift that was taken out of it; a ``RUN.zarr`` keeps it.
     """
 
     table: pd.DataFrame
     metadata: RunMetadata
     source: Path | None = None
+    drift: Drift | None = None
 
     @classmethod
     def load(cls, path: Path | str, where: str | None = None, pixel_size_nm: float | None = None) -> Self:
@@ -61,7 +65,8 @@ class Locs:
         >>> Locs.load("run.zarr", where="lpz < 40")  # doctest: +SKIP
         """
         table, facts = read_table(Path(path), pixel_size_nm=pixel_size_nm)
-        locs = cls(table, RunMetadata.from_stored(facts, path), Path(path))
+        drift = read_drift(Path(path)) if holds_drift(Path(path)) else None
+        locs = cls(table, RunMetadata.from_stored(facts, path), Path(path), drift)
         return locs if where is None else locs.where(where)
 
     def save(self, path: Path | str, if_exists: IfExists = "error") -> int:
@@ -77,7 +82,11 @@ class Locs:
         InputError
             The ending names no format, or `path` exists.
         """
-        return export_table(Path(path), format_of(Path(path)), self.table, self.metadata.stored(), if_exists=if_exists)
+        path, stored = Path(path), self.metadata.stored()
+        file_format = format_of(path)
+        if file_format == "zarr":
+            return export_zarr(path, self.table, stored, drift=self.drift, if_exists=if_exists)
+        return export_table(path, file_format, self.table, stored, if_exists=if_exists)
 
     def where(self, condition: str) -> Self:
         """Return the rows for which `condition` holds (`easyzloc_mm.locs.query.select`).

@@ -14,7 +14,7 @@ from easyzloc_mm.io.runs.frames import StoredFrames
 from easyzloc_mm.io.runs.localizations import read_localizations
 from easyzloc_mm.io.runs.status import read_status
 from easyzloc_mm.locs.table import in_nm
-from easyzloc_mm.rendering.canvas import LOOK, Canvas, Extent
+from easyzloc_mm.rendering.canvas import VIEW_AXES, Canvas, Extent
 from easyzloc_mm.typing import F32, F64
 
 MOST_ROWS = 5_000_000
@@ -132,7 +132,7 @@ class Follower:
 
     def _drawn(self, extent: Extent) -> Canvas:
         left, right, top, bottom = extent
-        canvas = Canvas(LOOK["xy"], extent, max(right - left, bottom - top) / OVERVIEW_PX, self.z_range_nm)
+        canvas = Canvas(VIEW_AXES["xy"], extent, max(right - left, bottom - top) / OVERVIEW_PX, self.z_range_nm)
         for cloud in self._near:
             canvas.add(cloud)
         return canvas

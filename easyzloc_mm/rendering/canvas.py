@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,23 +9,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.runs.localizations import read_localizations
-from easyzloc_mm.locs.query import select
-from easyzloc_mm.locs.table import believed, in_nm
 from easyzloc_mm.rendering.colormap import DEPTH, color_table
 from easyzloc_mm.rendering.splat import canvas_pixels, splat
 from easyzloc_mm.typing import F32, F64
 
 Extent = tuple[float, float, float, float]
 
-BATCH_ROWS = 1 << 20
 SATURATED = 99.0
 """Percentile of the lit pixels that is shown at full brightness."""
 STYLES = ("gaussian", "histogram")
+GREY = "grey"
+"""Colormap that counts without colour."""
 VISIBLE_PX = 0.7
 """Narrowest Gaussian: finer than its pixels, a localisation would jump from one to the next."""
-NEEDED = ("frame", "x", "y", "z", "lpx", "lpy", "lpz", "z_flag")
-LOOK = {
+VIEW_AXES = {
     "xy": np.array([[1.0, 0, 0], [0, 1, 0]]),
     "xz": np.array([[1.0, 0, 0], [0, 0, -1]]),
     "yz": np.array([[0, 1.0, 0], [0, 0, -1]]),
@@ -35,64 +30,18 @@ LOOK = {
 """Right and down of a view, as directions in the sample."""
 
 
-def turned(azimuth_degrees: float, elevation_degrees: float) -> F64:
-    """Right and down of a view from the side and above; z points up. Isometric is 45 and 35.264 degrees."""
+def view_axes(azimuth_degrees: float, elevation_degrees: float) -> F64:
+    """Right and down of a view from the side and above, with z pointing up. Isometric is 45 and 35.264 degrees.
+
+    Returns
+    -------
+    ndarray, shape (2, 3)
+        Unit vectors in the sample.
+    """
     turn, lift = np.radians([azimuth_degrees, elevation_degrees])
     right = np.array([np.cos(turn), np.sin(turn), 0.0])
     down = np.array([-np.sin(turn) * np.sin(lift), np.cos(turn) * np.sin(lift), -np.cos(lift)])
     return np.stack([right, down])
-
-
-class Source:
-    """A table that is read batch by batch, more than once if need be.
-
-    Parameters
-    ----------
-    path : Path
-        ``RUN.zarr`` (never read whole), or a table of another program (held in memory).
-    where : str, optional
-        Condition on its rows.
-    pixel_size_nm : float, optional
-        Camera pixel, for tables that do not say.
-    """
-
-    def __init__(self, path: Path, where: str | None = None, pixel_size_nm: float | None = None) -> None:
-        self.path, self.where = path, where
-        self._held: pd.DataFrame | None = None
-        if Path(self.path).is_dir():
-            some, self.facts = read_localizations(self.path, rows=1)
-            if "z" not in some:
-                raise InputError(f"{self.path} has no z: localise it with a model")
-            select(some, self.where)  # a condition that is not understood is refused before any work
-        else:
-            self._held, self.facts = believed(self.path, where=self.where, pixel_size_nm=pixel_size_nm)
-
-    @property
-    def pixel_size_nm(self) -> float:
-        """Camera pixel."""
-        return float(self.facts["pixel_size_nm"])
-
-    @property
-    def field_nm(self) -> Extent:
-        """Left, right, top, bottom of the whole field."""
-        pixel = self.pixel_size_nm
-        right, bottom = float(self.facts["width_px"]), float(self.facts["height_px"])
-        return -0.5 * pixel, (right - 0.5) * pixel, -0.5 * pixel, (bottom - 0.5) * pixel
-
-    def batches(self) -> Iterator[pd.DataFrame]:
-        """Give the believable localisations in nm, `BATCH_ROWS` at a time."""
-        if self._held is not None:
-            for first in range(0, len(self._held), BATCH_ROWS):
-                yield self._held.iloc[first : first + BATCH_ROWS]
-            return
-        first = 0
-        wanted = None if self.where else NEEDED
-        while True:
-            rows, _ = read_localizations(self.path, first_row=first, rows=BATCH_ROWS, columns=wanted)
-            if not len(rows):
-                return
-            first += len(rows)
-            yield in_nm(select(rows, self.where), self.pixel_size_nm)
 
 
 class Canvas:
@@ -100,8 +49,8 @@ class Canvas:
 
     Parameters
     ----------
-    look : ndarray, shape (2, 3)
-        Right and down of the view (`LOOK`, `turned`).
+    axes : ndarray, shape (2, 3)
+        Right and down of the view (`VIEW_AXES`, `view_axes`).
     extent_nm : (float, float, float, float)
         Left, right, top, bottom along those directions.
     render_pixel_nm : float
@@ -115,7 +64,7 @@ class Canvas:
 
     def __init__(
         self,
-        look: F64,
+        axes: F64,
         extent_nm: Extent,
         render_pixel_nm: float,
         z_range_nm: tuple[float, float],
@@ -125,26 +74,26 @@ class Canvas:
     ) -> None:
         if style not in STYLES:
             raise InputError(f"`style` {style} is unknown: use {', '.join(STYLES)}")
-        self.look, self.extent_nm, self.render_pixel_nm = look, extent_nm, render_pixel_nm
+        self.axes, self.extent_nm, self.render_pixel_nm = axes, extent_nm, render_pixel_nm
         self.style, self.z_range_nm = style, z_range_nm
         left, right, top, bottom = extent_nm
         shape = canvas_pixels(bottom - top, render_pixel_nm), canvas_pixels(right - left, render_pixel_nm)
-        self._table = (np.ones((256, 1)) if colormap == "grey" else color_table(colormap)).astype(np.float32)
+        self._table = (np.ones((256, 1)) if colormap == GREY else color_table(colormap)).astype(np.float32)
         self.values = np.zeros((self._table.shape[1], *shape), np.float32)
 
     def add(self, cloud: pd.DataFrame) -> None:
-        """Draw localisations (`tables.in_nm`)."""
+        """Draw localisations (columns as `Locs.nm`)."""
         left, _, top, _ = self.extent_nm
         place = [cloud[name].to_numpy() for name in ("x_nm", "y_nm", "z")]
         spread = [cloud[name].to_numpy() for name in ("lpx_nm", "lpy_nm", "lpz")]
 
         def along(direction: F64) -> tuple[Any, Any]:
-            where = sum(d * p for d, p in zip(direction, place, strict=True) if d)
+            position = sum(d * p for d, p in zip(direction, place, strict=True) if d)
             variance = sum((d * s) ** 2 for d, s in zip(direction, spread, strict=True) if d)
-            return where, variance
+            return position, variance
 
-        u, vu = along(self.look[0])
-        v, vv = along(self.look[1])
+        u, vu = along(self.axes[0])
+        v, vv = along(self.axes[1])
         scale = 1 / self.render_pixel_nm
         if self.style == "histogram":
             su = sv = np.zeros(len(cloud), np.float32)

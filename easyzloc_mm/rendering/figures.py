@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-
-from easyzloc_mm.errors import InputError
-from easyzloc_mm.rendering.canvas import LOOK, Canvas, Extent, Source, turned
+from easyzloc_mm.rendering.canvas import VIEW_AXES, Canvas, Extent
 from easyzloc_mm.rendering.colormap import DEPTH, color_table
+from easyzloc_mm.rendering.source import FieldOverview, Source
+from easyzloc_mm.rendering.views import (
+    ISOMETRIC,
+    Style,
+    around,
+    checked_render_pixel_nm,
+    corners,
+    draw_region,
+    fill,
+)
 from easyzloc_mm.report.figures import picture
-from easyzloc_mm.typing import F64
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,134 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-OVERVIEW_EDGE_PX = 1600
 ZOOM_NM, ZOOM_RENDER_PIXEL_NM = 3000.0, 4.0
-MIN_RENDER_PIXEL_NM, MAX_EDGE_PX = 5.0, 12_000
-SLICE_NM = 4000.0
-"""Length of a slice where no region is given."""
-SLICE_THICK_NM = 400.0
-BLOCK_NM = 4000.0
-"""Edge of an isometric view where no region is given."""
-ISOMETRIC = turned(45.0, 35.264)
 BAR_LENGTHS_NM = (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000)
-DENSITY_CELL_NM = 500.0
-DEPTH_SHARE = (1.0, 99.0)
-DEPTH_SAMPLE = 200_000
-VIEWS = ("xy", "xz", "yz", "isometric")
-
-
-@dataclass(frozen=True)
-class FieldOverview:
-    """What one pass over a table tells.
-
-    Attributes
-    ----------
-    localizations : int
-        That can be believed.
-    z_range_nm : (float, float)
-        Depths between which all but a few lie, rounded to 50 nm.
-    density : ndarray
-        Localisations per `DENSITY_CELL_NM` cell, rows by columns.
-    extent_nm : (float, float, float, float)
-        Of the field.
-    """
-
-    localizations: int
-    z_range_nm: tuple[float, float]
-    density: F64
-    extent_nm: Extent
-
-    def densest(self, edge_nm: float, count: int = 1) -> list[tuple[float, float]]:
-        """Middles (x, y, nm) of the `count` squares of that edge with most localisations, apart and inside."""
-        from scipy.ndimage import uniform_filter
-
-        left, right, top, bottom = self.extent_nm
-        size = max(1, round(edge_nm / DENSITY_CELL_NM))
-        mean = uniform_filter(self.density, size, mode="constant")
-        margin = min(size // 2, (min(mean.shape) - 1) // 2)
-        inner = np.full_like(mean, -1.0)
-        window = (slice(margin, mean.shape[0] - margin), slice(margin, mean.shape[1] - margin))
-        inner[window] = mean[window]
-        places = []
-        for _ in range(count):
-            row, column = np.unravel_index(int(np.argmax(inner)), inner.shape)
-            x = left + (float(column) + 0.5) * DENSITY_CELL_NM
-            y = top + (float(row) + 0.5) * DENSITY_CELL_NM
-            places.append((min(max(x, left), right), min(max(y, top), bottom)))
-            inner[max(0, row - 2 * size) : row + 2 * size + 1, max(0, column - 2 * size) : column + 2 * size + 1] = -1.0
-        return places
-
-
-def field_overview(source: Source) -> FieldOverview:
-    """Count, and find depths and dense places.
-
-    Raises
-    ------
-    InputError
-        No localisation can be believed.
-    """
-    left, right, top, bottom = source.field_nm
-    shape = int((bottom - top) / DENSITY_CELL_NM) + 1, int((right - left) / DENSITY_CELL_NM) + 1
-    density, total = np.zeros(shape), 0
-    depths: list[F64] = []
-    for batch in source.batches():
-        total += len(batch)
-        row = ((batch["y_nm"].to_numpy() - top) / DENSITY_CELL_NM).astype(int).clip(0, shape[0] - 1)
-        column = ((batch["x_nm"].to_numpy() - left) / DENSITY_CELL_NM).astype(int).clip(0, shape[1] - 1)
-        density += np.bincount(row * shape[1] + column, minlength=shape[0] * shape[1]).reshape(shape)
-        depths.append(batch["z"].to_numpy()[:: max(1, len(batch) * 8 // DEPTH_SAMPLE)])
-    if not total:
-        raise InputError(f"{source.path} has no localisation whose z can be believed: nothing to show")
-    return FieldOverview(total, usual_depths(np.concatenate(depths)), density, source.field_nm)
-
-
-def usual_depths(z: F64) -> tuple[float, float]:
-    """Depths between which all but a few localisations lie, rounded to 50 nm."""
-    if not len(z):
-        return -500.0, 500.0
-    low, high = np.percentile(z, DEPTH_SHARE)
-    low, high = 50 * np.floor(low / 50), 50 * np.ceil(high / 50)
-    return float(low), float(max(high, low + 50))
-
-
-def fitting_render_pixel_nm(extent_nm: Extent, edge_px: int = OVERVIEW_EDGE_PX) -> float:
-    """Pixel with which a picture has `edge_px` along its longer edge, and never less than `MIN_RENDER_PIXEL_NM`."""
-    left, right, top, bottom = extent_nm
-    return max(MIN_RENDER_PIXEL_NM, max(right - left, bottom - top) / edge_px)
-
-
-def checked_render_pixel_nm(
-    render_pixel_nm: float | None, extent_nm: Extent, *, edge_px: int = OVERVIEW_EDGE_PX
-) -> float:
-    """Pixel that a person asked for, or the fitting one.
-
-    Raises
-    ------
-    InputError
-        The picture would be too large for the memory.
-    """
-    if render_pixel_nm is None:
-        return fitting_render_pixel_nm(extent_nm, edge_px)
-    least = max(extent_nm[1] - extent_nm[0], extent_nm[3] - extent_nm[2]) / MAX_EDGE_PX
-    if not render_pixel_nm >= least:
-        raise InputError(
-            f"`render_pixel_nm` {render_pixel_nm:g}: the picture would have more than {MAX_EDGE_PX} pixels along an "
-            f"edge; use {np.ceil(10 * least) / 10:g} or more, or a smaller `region`"
-        )
-    return float(render_pixel_nm)
-
-
-@dataclass(frozen=True)
-class Style:
-    """How a figure looks: depths of the colours (nm), their name, and gaussian or histogram."""
-
-    z_range_nm: tuple[float, float]
-    colormap: str = DEPTH
-    style: str = "gaussian"
-
-    def canvas(self, look: F64, extent_nm: Extent, render_pixel_nm: float) -> Canvas:
-        """Return an empty picture in this style."""
-        return Canvas(look, extent_nm, render_pixel_nm, self.z_range_nm, style=self.style, colormap=self.colormap)
 
 
 def draw_overview(
@@ -160,8 +38,8 @@ def draw_overview(
     large = min(right - left, bottom - top) > 3 * ZOOM_NM
     windows = [around(place, ZOOM_NM) for place in (found.densest(ZOOM_NM, 2) if large else [])]
     pixel = checked_render_pixel_nm(render_pixel_nm, found.extent_nm)
-    canvases = [style.canvas(LOOK["xy"], found.extent_nm, pixel)]
-    canvases += [style.canvas(LOOK["xy"], window, ZOOM_RENDER_PIXEL_NM) for window in windows]
+    canvases = [style.canvas(VIEW_AXES["xy"], found.extent_nm, pixel)]
+    canvases += [style.canvas(VIEW_AXES["xy"], window, ZOOM_RENDER_PIXEL_NM) for window in windows]
     fill(canvases, source.batches())
     aspect = (bottom - top) / (right - left)
     with picture(
@@ -195,24 +73,9 @@ def draw_view(
     render_pixel_nm: float | None,
     thickness_nm: float,
 ) -> float:
-    """Draw one region from above, from the side (`thickness_nm` of it), or in space; return the pixel (nm)."""
-    left, right, top, bottom = region_nm
-    low, high = style.z_range_nm
-    batches: Iterable[pd.DataFrame] = source.batches()
-    if view == "xy":
-        look, extent = LOOK["xy"], region_nm
-    elif view in ("xz", "yz"):
-        look = LOOK[view]
-        ends, across, middle = ((left, right), "y_nm", (top + bottom) / 2) if view == "xz" else (
-            (top, bottom), "x_nm", (left + right) / 2)  # fmt: skip
-        extent = (*ends, -high - 50, -low + 50)
-        batches = (b[(b[across] - middle).abs() <= thickness_nm / 2] for b in batches)
-    else:
-        look, extent = ISOMETRIC, _seen(ISOMETRIC, region_nm, style.z_range_nm)
-    batches = (b[b["x_nm"].between(left, right) & b["y_nm"].between(top, bottom)] for b in batches)
-    pixel = checked_render_pixel_nm(render_pixel_nm, extent)
-    canvas = style.canvas(look, extent, pixel)
-    fill([canvas], batches)
+    """Draw one region from above, from the side (`thickness_nm` of it), or as a block; return the pixel (nm)."""
+    canvas = draw_region(source, style, view, region_nm, render_pixel_nm=render_pixel_nm, thickness_nm=thickness_nm)
+    extent = canvas.extent_nm
     aspect = (extent[3] - extent[2]) / (extent[1] - extent[0])
     with picture(path, 11.0, max(2.4, min(10.5, 9.6 * aspect + 0.6)), facecolor="black", dpi=160) as figure:
         axes = figure.subplots()
@@ -225,45 +88,20 @@ def draw_view(
         if view == "isometric":
             _draw_block(axes, region_nm, style.z_range_nm)
         depth_bar(figure, [axes], style)
-    return pixel
+    return canvas.render_pixel_nm
 
 
 def len_um(extent_nm: Extent) -> str:
-    """Width of an extent, for people."""
+    """Return the width of an extent as text, in µm."""
     return f"{(extent_nm[1] - extent_nm[0]) / 1000:.3g} µm"
 
 
-def around(place: tuple[float, float], edge_nm: float) -> Extent:
-    """Square of that edge around a place."""
-    x, y = place
-    return x - edge_nm / 2, x + edge_nm / 2, y - edge_nm / 2, y + edge_nm / 2
-
-
-def fill(canvases: Sequence[Canvas], batches: Iterable[pd.DataFrame]) -> None:
-    """Draw every batch on every canvas."""
-    for batch in batches:
-        for canvas in canvases:
-            canvas.add(batch)
-
-
-def _corners(region_nm: Extent, z_range_nm: tuple[float, float]) -> F64:
-    left, right, top, bottom = region_nm
-    return np.array([[x, y, z] for x in (left, right) for y in (top, bottom) for z in z_range_nm])
-
-
-def _seen(look: F64, region_nm: Extent, z_range_nm: tuple[float, float]) -> Extent:
-    """Extent of a block as a view shows it, with a margin."""
-    u, v = look @ _corners(region_nm, z_range_nm).T
-    margin = 0.04 * max(np.ptp(u), np.ptp(v))
-    return float(u.min() - margin), float(u.max() + margin), float(v.min() - margin), float(v.max() + margin)
-
-
 def _draw_block(axes: Axes, region_nm: Extent, z_range_nm: tuple[float, float]) -> None:
-    corners = _corners(region_nm, z_range_nm)
-    u, v = ISOMETRIC @ corners.T / 1000
+    block = corners(region_nm, z_range_nm)
+    u, v = ISOMETRIC @ block.T / 1000
     for a in range(8):
         for b in range(a + 1, 8):
-            if (corners[a] != corners[b]).sum() == 1:
+            if (block[a] != block[b]).sum() == 1:
                 axes.plot([u[a], u[b]], [v[a], v[b]], color="white", lw=0.7, alpha=0.45)
 
 
@@ -282,7 +120,7 @@ def bar_length_nm(width_nm: float) -> float:
 
 
 def length_label(length_nm: float) -> str:
-    """Say a length for people."""
+    """Return a length as text, in nm or µm."""
     return f"{length_nm / 1000:g} µm" if length_nm >= 1000 else f"{length_nm:g} nm"
 
 
@@ -310,7 +148,7 @@ def depth_colormap(name: str = DEPTH) -> ListedColormap:
 
 
 def depth_bar(figure: Figure, panels: Sequence[Axes], style: Style) -> None:
-    """Draw the bar that says which colour is which depth."""
+    """Draw the bar of the depths that the colours mean."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from easyzloc_mm._extras import need
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.locs.table import believed
+from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.rendering.colormap import DEPTH, color_table
-from easyzloc_mm.rendering.figures import usual_depths
+from easyzloc_mm.rendering.source import usual_depths
 
 MAX_POINTS = 1_000_000
 
@@ -33,7 +33,7 @@ def layer_of(
     options : dict
         For ``Viewer.add_points``: colours by depth, and uncertainties as features.
     """
-    table, _ = believed(run, where=where, pixel_size_nm=pixel_size_nm)
+    table = Locs.load(run, where=where, pixel_size_nm=pixel_size_nm).nm_3d
     total = len(table)
     if total > MAX_POINTS:
         table = table.sample(MAX_POINTS, random_state=0)

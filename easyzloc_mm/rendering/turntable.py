@@ -1,4 +1,4 @@
-"""A block of the sample that turns: GIF, or MP4 by imageio-ffmpeg, which brings its own encoder."""
+"""Turntable of a block of the sample: GIF, or MP4 by imageio-ffmpeg, which brings its own encoder."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from easyzloc_mm._extras import need
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import MARK
-from easyzloc_mm.rendering.canvas import Extent, Source, turned
+from easyzloc_mm.rendering.canvas import Extent, view_axes
 from easyzloc_mm.rendering.colormap import color_table
-from easyzloc_mm.rendering.figures import Style, bar_length_nm, length_label
+from easyzloc_mm.rendering.figures import bar_length_nm, length_label
+from easyzloc_mm.rendering.source import Source
+from easyzloc_mm.rendering.views import Style
 from easyzloc_mm.typing import F32
 
 FRAMES = 72
@@ -44,15 +46,15 @@ def draw_turntable(path: Path, source: Source, style: Style, region_nm: Extent, 
     if not len(cloud):
         raise InputError("the region holds no localisation: choose another `region` or `z_range_nm`")
     middle = np.array([(left + right) / 2, (top + bottom) / 2, sum(style.z_range_nm) / 2])
-    # A corner turns past the edge of the square: all of it stays in view.
+    # The corners of the square turn past its edges: all of it stays in view.
     reach = np.hypot(right - left, bottom - top) / 2
     rise = reach * np.sin(np.radians(ELEVATION_DEGREES)) + np.ptp(style.z_range_nm) / 2 + 0.03 * reach
     pixel = float(2 * reach / EDGE_PX)
     pictures, full = [], None
     for number in range(FRAMES):
-        look = turned(360.0 * number / FRAMES, ELEVATION_DEGREES)
-        u, v = look @ middle
-        canvas = style.canvas(look, (u - reach, u + reach, v - rise, v + rise), pixel)
+        axes = view_axes(360.0 * number / FRAMES, ELEVATION_DEGREES)
+        u, v = axes @ middle
+        canvas = style.canvas(axes, (u - reach, u + reach, v - rise, v + rise), pixel)
         canvas.add(cloud)
         full = full or canvas.full_brightness()
         pictures.append(_labelled(canvas.picture(full=full), pixel, style))

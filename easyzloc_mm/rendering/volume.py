@@ -17,7 +17,8 @@ import pandas as pd
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import MARK, Kind
-from easyzloc_mm.rendering.canvas import VISIBLE_PX, Extent, Source
+from easyzloc_mm.rendering.canvas import VISIBLE_PX, Extent
+from easyzloc_mm.rendering.source import Source
 from easyzloc_mm.rendering.splat import MAX_RADIUS_PX, canvas_pixels, splat
 from easyzloc_mm.typing import F32, U16
 

@@ -1,26 +1,55 @@
-"""`undrift`: a new version of a table with drift taken out, the way back, and the picture of it."""
+"""Drift correction of a table, its reversal, and the figure of what was taken out."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from easyzloc_mm.analysis.drift.estimate import Drift, apply_drift, estimate_drift, undo_drift
-from easyzloc_mm.analysis.drift.fiducials import parse_fiducials
+from easyzloc_mm.analysis.drift.estimate import apply_drift, estimate, undo_drift
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.output import check_output, whole_or_nothing
-from easyzloc_mm.io.runs.drift import read_drift, write_drift
-from easyzloc_mm.io.runs.localizations import LocalizationWriter
-from easyzloc_mm.io.tables.imports import read_table
-from easyzloc_mm.locs.table import frames_of, load
+from easyzloc_mm.io.output import check_output
+from easyzloc_mm.io.runs.drift import Drift
+from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.report.figures import picture
 from easyzloc_mm.typing import IfExists
 
-PLOTTED_POINTS = 400
 COLORS = {"x": "#0072b2", "y": "#d55e00", "z": "#009e73"}
+
+
+def undrift(locs: Locs, drift: Drift) -> Locs:
+    """Return a table with a drift taken out of it; `restore` is the way back.
+
+    Parameters
+    ----------
+    locs : Locs
+        Localisations as they were recorded.
+    drift : Drift
+        As `estimate` gives it for these localisations.
+    """
+    changed = locs.with_table(
+        apply_drift(locs.table, drift.table),
+        drift_corrected=True,
+        corrected_from=None if locs.source is None else locs.source.name,
+    )
+    return replace(changed, drift=drift)
+
+
+def restore(locs: Locs) -> Locs:
+    """Return a corrected table with its drift put back: the localisations as they were recorded.
+
+    Raises
+    ------
+    InputError
+        The table keeps no drift.
+    """
+    if locs.drift is None:
+        raise InputError(f"{locs.name} holds no drift: give a run that `undrift` wrote")
+    table = undo_drift(locs.table, locs.drift.table)
+    return replace(locs.with_table(table, drift_corrected=False, corrected_from=None), drift=None)
 
 
 def undrift_run(
@@ -33,7 +62,7 @@ def undrift_run(
     pixel_size_nm: float | None = None,
     if_exists: IfExists = "error",
 ) -> dict[str, Any]:
-    """Write a copy of a table with drift taken out, and the drift beside it.
+    """Write a copy of a table with drift taken out, and the drift with it.
 
     Parameters
     ----------
@@ -41,16 +70,17 @@ def undrift_run(
         ``RUN.zarr``, or a table of another program.
     out : Path
         A new ``RUN.zarr``.
-    method_xy, method_z : str
-        `drift.METHODS_XY`, `drift.METHODS_Z`.
-    fiducials : str, optional
-        Markers: a picks file of Picasso, or ``x,y;x,y`` (px).
+    method_xy, method_z, fiducials
+        As for `estimate`.
+    pixel_size_nm : float, optional
+        Camera pixel, for tables that do not say.
+    if_exists : {'error', 'overwrite'}
+        What becomes of an `out` that is there already.
 
     Returns
     -------
     dict
-        ``localizations``, ``method_xy``, ``method_z``, ``reason_xy``, ``reason_z``, ``markers``, ``sharpness``,
-        ``range_x_nm``, ``range_y_nm``, ``range_z_nm``.
+        `summarize_drift` of it, and ``localizations``.
 
     Raises
     ------
@@ -58,39 +88,20 @@ def undrift_run(
         There is no such run, it was corrected already, or a method that was asked for cannot work on it.
     """
     run, out = Path(run), Path(out)
-    table, facts = load(run, pixel_size_nm=pixel_size_nm)
-    if facts.get("drift_corrected"):
-        raise InputError(f"{run} is drift-corrected already: give the original run, or `undo`")
+    locs = Locs.load(run, pixel_size_nm=pixel_size_nm)
     _check_zarr(out, run, if_exists)
-    pixel = float(facts["pixel_size_nm"])
-    drift = estimate_drift(
-        table,
-        frames_of(table, facts),
-        (int(facts["height_px"]), int(facts["width_px"])),
-        pixel,
-        method_xy=method_xy,
-        method_z=method_z,
-        fiducials=parse_fiducials(fiducials),
-    )
-    corrected = apply_drift(table, drift.table)
-    told = {name: getattr(drift, name) for name in ("method_xy", "method_z", "reason_xy", "reason_z", "markers")}
-    with whole_or_nothing(out, Kind.RUN, if_exists=if_exists, inputs=[run]) as draft:
-        with LocalizationWriter(draft, {**facts, "drift_corrected": True, "corrected_from": run.name}) as writer:
-            writer.append(corrected)
-        write_drift(draft, drift.table, {**told, "sharpness": drift.sharpness, "others": _thinned(drift)})
-    spans = {axis: float(np.ptp(drift.table[axis])) for axis in "xyz"}
-    return {
-        "localizations": len(corrected),
-        **told,
-        "sharpness": drift.sharpness,
-        "range_x_nm": spans["x"] * pixel,
-        "range_y_nm": spans["y"] * pixel,
-        "range_z_nm": spans["z"],
-    }
+    drift = estimate(locs, method_xy=method_xy, method_z=method_z, fiducials=fiducials)
+    undrift(locs, drift).save(out, if_exists=if_exists)
+    return {"localizations": len(locs), **summarize_drift(drift, locs.pixel_size_nm)}
 
 
 def undo_run(run: Path, out: Path, *, if_exists: IfExists = "error") -> dict[str, Any]:
-    """Write a copy of a corrected run with its drift put back: the localisations as they were.
+    """Write a copy of a corrected run with its drift put back.
+
+    Returns
+    -------
+    dict
+        ``localizations``, ``undone_xy``, ``undone_z`` (the methods).
 
     Raises
     ------
@@ -98,16 +109,29 @@ def undo_run(run: Path, out: Path, *, if_exists: IfExists = "error") -> dict[str
         The run holds no drift.
     """
     run, out = Path(run), Path(out)
-    table, facts = read_table(run)
-    drift, told = read_drift(run)
+    locs = Locs.load(run)
+    restored = restore(locs)
     _check_zarr(out, run, if_exists)
-    kept = {name: value for name, value in facts.items() if name not in ("drift_corrected", "corrected_from")}
-    with (
-        whole_or_nothing(out, Kind.RUN, if_exists=if_exists, inputs=[run]) as draft,
-        LocalizationWriter(draft, kept) as writer,
-    ):
-        writer.append(undo_drift(table, drift))
-    return {"localizations": len(table), "undone_xy": told.get("method_xy"), "undone_z": told.get("method_z")}
+    restored.save(out, if_exists=if_exists)
+    record = locs.drift.record if locs.drift is not None else None
+    return {
+        "localizations": len(locs),
+        "undone_xy": record.method_xy if record else None,
+        "undone_z": record.method_z if record else None,
+    }
+
+
+def summarize_drift(drift: Drift, pixel_size_nm: float) -> dict[str, Any]:
+    """Figures of a drift, for printing.
+
+    Returns
+    -------
+    dict
+        ``method_xy``, ``method_z``, ``reason_xy``, ``reason_z``, ``markers``, ``sharpness``; ``range_x_nm``,
+        ``range_y_nm``, ``range_z_nm`` (peak to peak).
+    """
+    record = drift.record.model_dump(include={"method_xy", "method_z", "reason_xy", "reason_z", "markers", "sharpness"})
+    return {**record, **{f"range_{axis}_nm": value for axis, value in drift.range_nm(pixel_size_nm).items()}}
 
 
 def _check_zarr(out: Path, run: Path, if_exists: IfExists) -> None:
@@ -116,33 +140,32 @@ def _check_zarr(out: Path, run: Path, if_exists: IfExists) -> None:
     check_output(out, Kind.RUN, if_exists=if_exists, inputs=[run])
 
 
-def _thinned(drift: Drift) -> dict[str, Any]:
-    """Paths that were not taken, as the picture needs them."""
-    out = {}
-    for name, path in drift.others.items():
-        step = max(1, len(path) // PLOTTED_POINTS)
-        out[name] = {"step": step, "nm": np.round(path[::step], 2).tolist()}
-    return out
+def draw_drift(drift: Drift, pixel_size_nm: float, out: Path) -> None:
+    """Draw a drift beside the paths that the other methods estimated.
 
-
-def draw_drift(run: Path, out: Path) -> None:
-    """Draw the drift that `undrift_run` took out of `run`, beside what the other ways would have said."""
-    _, facts = read_table(Path(run))
-    drift, told = read_drift(Path(run))
-    pixel = float(facts["pixel_size_nm"])
+    Parameters
+    ----------
+    drift : Drift
+    pixel_size_nm : float
+        Camera pixel.
+    out : Path
+        A .png.
+    """
+    record = drift.record
     with picture(out, 11, 3.4) as figure:
         for number, (axes, axis) in enumerate(zip(figure.subplots(1, 3), "xyz", strict=True)):
-            for name, other in dict(told.get("others", {})).items():
-                kind, way = name.split(" ", 1)
+            for name, other in record.others.items():
+                kind, method = name.split(" ", 1)
                 if (axis == "z") == (kind == "z"):
-                    values = np.array(other["nm"])[:, 0 if axis == "z" else number]
-                    axes.plot(np.arange(len(values)) * other["step"], values, lw=0.9, alpha=0.7, label=way)
-            taken = drift[axis].to_numpy() * (1.0 if axis == "z" else pixel)
-            axes.plot(drift["frame"], taken, color=COLORS[axis], lw=2.2, label="taken out")
+                    values = np.array(other.nm)[:, 0 if axis == "z" else number]
+                    axes.plot(np.arange(len(values)) * other.step, values, lw=0.9, alpha=0.7, label=method)
+            taken = drift.table[axis].to_numpy() * (1.0 if axis == "z" else pixel_size_nm)
+            axes.plot(drift.table["frame"], taken, color=COLORS[axis], lw=2.2, label="taken out")
             axes.set(xlabel="frame", ylabel=f"drift in {axis} (nm)")
             axes.grid(alpha=0.25)
             if len(axes.lines) > 1:
                 axes.legend(fontsize=7.5, frameon=False)
-        along, deep = (str(told.get(name, "")) for name in ("method_xy", "method_z"))
-        said = f"x, y, z: {along}" if along == deep else f"x, y: {along}\nz: {deep}"
-        figure.suptitle(said, fontsize=8.5)
+        same = record.method_xy == record.method_z
+        figure.suptitle(
+            f"x, y, z: {record.method_xy}" if same else f"x, y: {record.method_xy}\nz: {record.method_z}", fontsize=8.5
+        )

@@ -1,53 +1,72 @@
-"""How the sample moved during a run: which way of finding out to trust, and taking it out of the table."""
+"""Drift of the sample during a run: candidate paths by every method, and the choice between them.
+
+References
+----------
+.. [1] Y. Wang et al., "Localization events-based sample drift correction for localization microscopy with redundant
+   cross-correlation algorithm", Optics Express 22 (2014) 15982, doi:10.1364/OE.22.015982.
+.. [2] H. Ma et al., "Toward drift-free high-throughput nanoscopy through adaptive intersection maximization", Science
+   Advances 10 (2024) eadm7765, doi:10.1126/sciadv.adm7765.
+.. [3] J. Cnossen et al., "Drift correction in localization microscopy using entropy minimization", Optics Express 29
+   (2021) 27961, doi:10.1364/OE.426620.
+"""
 
 from __future__ import annotations
-
-from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from easyzloc_mm.analysis.drift.fiducials import Markers, find_markers, marker_path
+from easyzloc_mm.analysis.drift.fiducials import Markers, find_markers, marker_path, parse_fiducials
 from easyzloc_mm.analysis.drift.overlap import knot_count, overlap_path, sharpness
 from easyzloc_mm.analysis.drift.published import aim_path, paper_z_path, rcc_path
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.runs.drift import Drift, DriftRecord, RejectedPath
+from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.locs.table import UNKNOWN_LATERAL_NM, UNKNOWN_LPZ_TIMES
 from easyzloc_mm.typing import F64
 
 METHODS_XY = ("auto", "fiducials", "rcc", "aim", "overlap", "none")
 METHODS_Z = ("auto", "fiducials", "paper", "aim", "overlap", "none")
 ENOUGH_MARKERS = 2
-"""One marker can move on its own, and nobody would know."""
+"""One marker alone can move on its own without being noticed."""
+PLOTTED_POINTS = 400
+"""Of every path that was not applied."""
 
 
-@dataclass(frozen=True)
-class Drift:
-    """Displacement of the sample in every frame, against its mean over the run.
+def estimate(
+    locs: Locs,
+    *,
+    method_xy: str = "auto",
+    method_z: str = "auto",
+    fiducials: str | F64 | None = None,
+) -> Drift:
+    """Estimate the drift of a run (`estimate_drift`).
 
-    Attributes
+    Parameters
     ----------
-    table : DataFrame
-        ``frame``; ``x``, ``y`` (px); ``z`` (nm).
+    locs : Locs
+        Localisations; those with a `z_flag` take no part in z.
     method_xy, method_z : str
-        What was done, in words, for people.
-    reason_xy, reason_z : str
-        Why that.
-    others : dict of str to ndarray
-        Paths (nm) that were found but not taken: name to (frames, axes).
-    sharpness : dict of str to float
-        Of the table by each way that was tried (`drift_overlap.sharpness`); ``"none"`` is the table as it was.
-    markers : int
-        Fiducial markers in use.
-    """
+        One of `METHODS_XY`, `METHODS_Z`.
+    fiducials : str or ndarray of shape (n, 2), optional
+        Markers: a picks file of Picasso, ``x,y;x,y``, or their positions (px).
 
-    table: pd.DataFrame
-    method_xy: str
-    method_z: str
-    reason_xy: str = ""
-    reason_z: str = ""
-    others: dict[str, F64] = field(default_factory=dict)
-    sharpness: dict[str, float] = field(default_factory=dict)
-    markers: int = 0
+    Raises
+    ------
+    InputError
+        The table is corrected already, or a method is unknown or cannot work on it.
+    """
+    if locs.metadata.drift_corrected:
+        raise InputError(f"{locs.name} is drift-corrected already: give the original run, or `undo`")
+    marked = fiducials if isinstance(fiducials, np.ndarray) else parse_fiducials(fiducials)
+    return estimate_drift(
+        locs.table,
+        locs.frames,
+        (locs.metadata.height_px, locs.metadata.width_px),
+        locs.pixel_size_nm,
+        method_xy=method_xy,
+        method_z=method_z,
+        fiducials=marked,
+    )
 
 
 def estimate_drift(
@@ -71,13 +90,19 @@ def estimate_drift(
     shape_yx : (int, int)
         Height and width of a frame, pixels.
     pixel_size_nm : float
+        Camera pixel, nm.
     method_xy : str
-        One of `METHODS_XY`. ``auto`` takes markers where at least two agree, otherwise the way that makes the table
+        One of `METHODS_XY`. ``auto`` takes markers where at least two agree, otherwise the method that makes the table
         sharpest, and none where none makes it sharper.
     method_z : str
         One of `METHODS_Z`; likewise.
     fiducials : ndarray, shape (n, 2), optional
-        Middles (px) of markers that a person chose.
+        Positions (px) of markers that a person chose.
+
+    Returns
+    -------
+    Drift
+        One row per frame, and how it was estimated.
 
     Raises
     ------
@@ -87,14 +112,28 @@ def estimate_drift(
     for name, method, known in (("`method`", method_xy, METHODS_XY), ("`z_method`", method_z, METHODS_Z)):
         if method not in known:
             raise InputError(f"{name} {method} is unknown: use {', '.join(known)}")
-    work = _Work(table, frames, shape_yx, float(pixel_size_nm), fiducials)
-    xy, said_xy, reason_xy = _lateral(work, method_xy)
-    z, said_z, reason_z = _axial(work, method_z, xy)
+    work = _Candidates(table, frames, shape_yx, float(pixel_size_nm), fiducials)
+    xy, used_xy, reason_xy = _lateral(work, method_xy)
+    z, used_z, reason_z = _axial(work, method_z, xy)
     path = np.zeros((frames, 3))
     path[:, :2] = xy / work.pixel_size_nm
     path[:, 2] = z
     result = pd.DataFrame({"frame": np.arange(frames), **{axis: path[:, number] for number, axis in enumerate("xyz")}})
-    return Drift(result, said_xy, said_z, reason_xy, reason_z, work.others, work.sharp, work.agreeing["xy"])
+    record = DriftRecord(
+        method_xy=used_xy,
+        method_z=used_z,
+        reason_xy=reason_xy,
+        reason_z=reason_z,
+        markers=work.agreeing["xy"],
+        sharpness=work.sharp,
+        others={name: _thinned(path) for name, path in work.others.items()},
+    )
+    return Drift(result, record)
+
+
+def _thinned(path: F64) -> RejectedPath:
+    step = max(1, len(path) // PLOTTED_POINTS)
+    return RejectedPath(step=step, nm=tuple(map(tuple, np.round(path[::step], 2).tolist())))
 
 
 def apply_drift(table: pd.DataFrame, drift: pd.DataFrame) -> pd.DataFrame:
@@ -116,8 +155,8 @@ def _moved(table: pd.DataFrame, drift: pd.DataFrame, sign: float) -> pd.DataFram
     return moved
 
 
-class _Work:
-    """What the ways of finding drift share: believable localisations in nm, markers, the structure's own answer."""
+class _Candidates:
+    """Input that the methods share (believable localisations in nm, markers) and the sharpness of what they found."""
 
     def __init__(
         self, table: pd.DataFrame, frames: int, shape_yx: tuple[int, int], pixel_size_nm: float, fiducials: F64 | None
@@ -151,7 +190,7 @@ class _Work:
             lateral.append(table["lpz"].to_numpy(float) if known else UNKNOWN_LPZ_TIMES * (lateral[0] + lateral[1]) / 2)
         return np.stack(columns, 1), np.maximum(np.stack(lateral, 1), 1.0)
 
-    def measure(self, name: str, path: F64) -> float:
+    def rate(self, name: str, path: F64) -> float:
         """Sharpness of the believable structure once `path` (nm) is taken out."""
         part = self.solid if path.shape[1] == 3 else self.structure
         place, sigma = self.place(part, path.shape[1])
@@ -165,148 +204,150 @@ class _Work:
         return overlap_path(place, sigma, part["frame"].to_numpy(np.int64), self.frames, start, depth_known=depth_known)
 
 
-def _lateral(work: _Work, method: str) -> tuple[F64, str, str]:
-    still = np.zeros((work.frames, 2))
+def _lateral(work: _Candidates, method: str) -> tuple[F64, str, str]:
+    """Return the path in x and y (nm), the method in words, and why it was chosen."""
+    zero = np.zeros((work.frames, 2))
     if method == "none":
-        return still, "not corrected", "as asked"
-    found, said, settled, fault = _by_markers(work, "xy", method)
-    if found is not None and settled:
-        return found, said, settled
+        return zero, "not corrected", "as asked"
+    found, used, decisive, fault = _by_markers(work, "xy", method)
+    if found is not None and decisive:
+        return found, used, decisive
     if method == "fiducials":
         raise InputError(f"no drift by fiducials: {_why_not(work, fault)}")
-    ways: dict[str, tuple[F64, str]] = {}
+    candidates: dict[str, tuple[F64, str]] = {}
     faults: dict[str, str] = {}
-    path, said = (
+    path, used = (
         rcc_path(work.structure, work.frames, work.shape_yx, work.pixel_size_nm) if method != "aim" else (None, "")
     )
     if path is not None:
-        ways["rcc"] = path, said
-    faults["rcc"] = said
+        candidates["rcc"] = path, used
+    faults["rcc"] = used
     if method in ("auto", "aim"):
         flat = work.structure.drop(columns=[name for name in ("z", "lpz") if name in work.structure])
-        path, said = aim_path(flat, work.frames, work.shape_yx, work.pixel_size_nm)
+        path, used = aim_path(flat, work.frames, work.shape_yx, work.pixel_size_nm)
         if path is not None:
-            ways["aim"] = path, said
-        faults["aim"] = said
+            candidates["aim"] = path, used
+        faults["aim"] = used
     if method in ("auto", "overlap"):
-        # It climbs the nearest hill, and a start that looks best need not stand below the highest.
-        starts = {name: path for name, (path, _) in ways.items()} or {"none": still}
+        # It climbs to the nearest maximum: the sharpest start need not lead to the highest one.
+        starts = {name: path for name, (path, _) in candidates.items()} or {"none": zero}
         climbed = {name: work.overlap(start, axes=2, depth_known=True) for name, start in starts.items()}
-        tops = {name: path for name, path in climbed.items() if path is not None}
-        if tops:
-            best = max(tops, key=lambda name: work.measure(f"xy overlap from {name}", tops[name]))
+        maxima = {name: path for name, path in climbed.items() if path is not None}
+        if maxima:
+            best = max(maxima, key=lambda name: work.rate(f"xy overlap from {name}", maxima[name]))
             begun = {"none": "", "rcc": " after cross-correlation", "aim": " after AIM"}[best]
-            said = f"greatest overlap of {knot_count(len(work.structure), work.frames)} times{begun}"
-            ways["overlap"] = tops[best], said
+            used = f"greatest overlap of {knot_count(len(work.structure), work.frames)} times{begun}"
+            candidates["overlap"] = maxima[best], used
         faults["overlap"] = "too few localisations that come back to the same place"
     if method != "auto":
-        if method not in ways:
+        if method not in candidates:
             raise InputError(f"no drift by {method}: {faults[method]}; use `method` auto or none")
-        return *ways[method], "as asked"
+        return *candidates[method], "as asked"
     if found is not None:
-        ways["fiducials"] = found, "one fiducial marker"
-    return _sharpest(work, "xy", still, ways)
+        candidates["fiducials"] = found, "one fiducial marker"
+    return _sharpest(work, "xy", zero, candidates)
 
 
-def _axial(work: _Work, method: str, xy: F64) -> tuple[F64, str, str]:
-    still = np.zeros(work.frames)
+def _axial(work: _Candidates, method: str, xy: F64) -> tuple[F64, str, str]:
+    """Return the path in z (nm), the method in words, and why it was chosen."""
+    zero = np.zeros(work.frames)
     if not work.has_z:
-        return still, "not corrected: the table is 2D", "it has no column z"
+        return zero, "not corrected: the table is 2D", "it has no column z"
     if method == "none":
-        return still, "not corrected", "as asked"
-    found, said, settled, fault = _by_markers(work, "z", method)
-    if found is not None and settled:
-        return found[:, 0], said, settled
+        return zero, "not corrected", "as asked"
+    found, used, decisive, fault = _by_markers(work, "z", method)
+    if found is not None and decisive:
+        return found[:, 0], used, decisive
     if method == "fiducials":
         raise InputError(f"no drift in z by fiducials: {_why_not(work, fault)}; use `z_method` auto")
-    ways: dict[str, tuple[F64, str]] = {}
+    candidates: dict[str, tuple[F64, str]] = {}
     faults: dict[str, str] = {}
 
     def whole(z: F64) -> F64:
         return np.column_stack([xy, z])
 
     if method in ("auto", "paper", "overlap"):
-        path, said = paper_z_path(work.solid, work.frames)
+        path, used = paper_z_path(work.solid, work.frames)
         if path is not None:
-            ways["paper"] = whole(path), said
-        faults["paper"] = said
+            candidates["paper"] = whole(path), used
+        faults["paper"] = used
     if method in ("auto", "aim"):
-        path, said = aim_path(_shifted(work, xy), work.frames, work.shape_yx, work.pixel_size_nm)
+        path, used = aim_path(_shifted(work, xy), work.frames, work.shape_yx, work.pixel_size_nm)
         if path is not None:
-            ways["aim"] = whole(path[:, 2]), said
-        faults["aim"] = said
+            candidates["aim"] = whole(path[:, 2]), used
+        faults["aim"] = used
     if method in ("auto", "overlap"):
-        path = work.overlap(whole(still), axes=3, depth_known=False)
+        path = work.overlap(whole(zero), axes=3, depth_known=False)
         if path is not None:
-            said = f"greatest overlap of {knot_count(len(work.solid), work.frames)} times in 3D"
-            ways["overlap"] = whole(path[:, 2]), said
+            used = f"greatest overlap of {knot_count(len(work.solid), work.frames)} times in 3D"
+            candidates["overlap"] = whole(path[:, 2]), used
         faults["overlap"] = "too few localisations that come back to the same place"
     if method != "auto":
-        if method not in ways:
+        if method not in candidates:
             raise InputError(f"no drift in z by {method}: {faults[method]}; use `z_method` auto or none")
-        path, said = ways[method]
-        return path[:, 2], said, "as asked"
+        path, used = candidates[method]
+        return path[:, 2], used, "as asked"
     if found is not None:
-        ways["fiducials"] = whole(found[:, 0]), "one fiducial marker"
-    best, said, reason = _sharpest(work, "z", whole(still), ways)
-    return best[:, 2], said, reason
+        candidates["fiducials"] = whole(found[:, 0]), "one fiducial marker"
+    best, used, reason = _sharpest(work, "z", whole(zero), candidates)
+    return best[:, 2], used, reason
 
 
-def _shifted(work: _Work, xy: F64) -> pd.DataFrame:
+def _shifted(work: _Candidates, xy: F64) -> pd.DataFrame:
     number = work.solid["frame"].to_numpy(np.int64)
     moved = {axis: work.solid[axis].to_numpy(float) - xy[number, k] / work.pixel_size_nm for k, axis in enumerate("xy")}
     return work.solid.assign(**moved)
 
 
-def _sharpest(work: _Work, axes: str, still: F64, ways: dict[str, tuple[F64, str]]) -> tuple[F64, str, str]:
+def _sharpest(work: _Candidates, axes: str, zero: F64, candidates: dict[str, tuple[F64, str]]) -> tuple[F64, str, str]:
     """Of several paths the one that makes the structure sharpest; none if none does better than nothing."""
-    if not ways:
-        return still, "not corrected: too few frames or localisations", "no way could be tried"
-    none = work.measure(f"{axes} none", still)
-    values = {name: work.measure(f"{axes} {name}", path) for name, (path, _) in ways.items()}
+    if not candidates:
+        return zero, "not corrected: too few frames or localisations", "no method could be tried"
+    none = work.rate(f"{axes} none", zero)
+    values = {name: work.rate(f"{axes} {name}", path) for name, (path, _) in candidates.items()}
     best = max(values, key=values.__getitem__)
-    for name, (path, _) in ways.items():
+    for name, (path, _) in candidates.items():
         if name != best:
             work.others[f"{axes} {name}"] = path if axes == "xy" else path[:, 2:]
     if values[best] <= none:
-        return still, "not corrected", "no way of finding drift makes the table sharper"
-    told = ", ".join(f"{name} {value / max(none, 1e-12):.3f}" for name, value in values.items())
-    path, said = ways[best]
-    return path, said, f"sharpest of what was tried (1 = uncorrected): {told}"
+        return zero, "not corrected", "no method makes the table sharper"
+    ratios = ", ".join(f"{name} {value / max(none, 1e-12):.3f}" for name, value in values.items())
+    path, used = candidates[best]
+    return path, used, f"sharpest of what was tried (1 = uncorrected): {ratios}"
 
 
-def _by_markers(work: _Work, axes: str, method: str) -> tuple[F64 | None, str, str, str]:
-    """Ask the markers, if they are to speak: path, what was done, why that settles it (or nothing), what was wrong."""
+def _by_markers(work: _Candidates, axes: str, method: str) -> tuple[F64 | None, str, str, str]:
+    """Return path, method, reason to take it without a comparison (or nothing), fault; of markers, where they count."""
     if method not in ("auto", "fiducials"):
         return None, "", "", ""
-    found, said, fault = _marked(work, axes)
+    found, used, fault = _marked(work, axes)
     if method == "fiducials":
-        return found, said, "as asked", fault
+        return found, used, "as asked", fault
     enough = work.agreeing[axes] >= ENOUGH_MARKERS or work.chosen is not None
-    return found, said, f"markers were found, and they agree{fault}" if enough else "", fault
+    return found, used, f"markers were found, and they agree{fault}" if enough else "", fault
 
 
-def _marked(work: _Work, axes: str) -> tuple[F64 | None, str, str]:
-    """Ask the markers for x and y, or for z: path, what was done, what was wrong."""
-    paths, used, faults = [], [], []
+def _marked(work: _Candidates, axes: str) -> tuple[F64 | None, str, str]:
+    """Return the path of the markers along x and y, or z: path, method, fault."""
+    paths, counts, faults = [], [], []
     for axis in axes:
         scale = 1.0 if axis == "z" else work.pixel_size_nm
         path, agreeing, fault = marker_path(work.markers, work.frames, axis, scale)
-        used.append(agreeing)
+        counts.append(agreeing)
         if fault:
             faults.append(fault)
         if path is None:
             work.agreeing[axes] = 0
             return None, "", f"; {faults[-1]}" if faults else ""
         paths.append(path)
-    count = work.agreeing[axes] = min(used)
+    count = work.agreeing[axes] = min(counts)
     origin = "chosen" if work.chosen is not None else "found"
-    said = f"{count} fiducial marker{'s' if count != 1 else ''} ({origin}), smoothing spline"
-    return np.stack(paths, 1), said, f"; {faults[0]}" if faults else ""
+    used = f"{count} fiducial marker{'s' if count != 1 else ''} ({origin}), smoothing spline"
+    return np.stack(paths, 1), used, f"; {faults[0]}" if faults else ""
 
 
-def _why_not(work: _Work, fault: str) -> str:
+def _why_not(work: _Candidates, fault: str) -> str:
     if fault.strip("; ") and work.markers.tracks:
         return fault.strip("; ")
-    told = ", ".join(f"{count} {reason}" for reason, count in work.markers.rejected.items())
-    return f"no marker was found{f' ({told})' if told else ''}; name them with `fiducials`"
+    rejected = ", ".join(f"{count} {reason}" for reason, count in work.markers.rejected.items())
+    return f"no marker was found{f' ({rejected})' if rejected else ''}; name them with `fiducials`"

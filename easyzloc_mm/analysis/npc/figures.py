@@ -15,8 +15,9 @@ import pandas as pd
 from easyzloc_mm.analysis.npc.population import PoreData
 from easyzloc_mm.analysis.npc.pores import Analysis
 from easyzloc_mm.analysis.npc.published import BANDWIDTH_NM, SPACING_NM, paper_peaks
-from easyzloc_mm.rendering.canvas import LOOK, Canvas
-from easyzloc_mm.rendering.figures import Style, depth_bar, show
+from easyzloc_mm.rendering.canvas import VIEW_AXES, Canvas
+from easyzloc_mm.rendering.figures import depth_bar, show
+from easyzloc_mm.rendering.views import Style
 from easyzloc_mm.report.figures import picture
 
 PROFILES, GALLERY = 12, 8
@@ -121,7 +122,7 @@ def draw_gallery(analysis: Analysis, path: Path) -> None:
             row, column = 2 * (place // 4), place % 4
             for down, (look, extent) in enumerate((("xy", above), ("xz", side))):
                 axes = figure.add_subplot(grid[row + down, column])
-                canvas = style.canvas(LOOK[look], extent, RENDER_PIXEL_NM)
+                canvas = style.canvas(VIEW_AXES[look], extent, RENDER_PIXEL_NM)
                 canvas.add(cloud[np.abs(cloud["z"]) <= SIDE_HALF_NM])
                 show(axes, canvas)
                 fit = fits[number]
@@ -151,7 +152,7 @@ def _average(figure: Any, grid: Any, analysis: Analysis, middles: dict[int, floa
         (slice(2, 4), ("xz", (-LATERAL_HALF_NM, LATERAL_HALF_NM, -SIDE_HALF_NM, SIDE_HALF_NM))),
     ):
         axes = figure.add_subplot(grid[rows, 4:6])
-        canvas: Canvas = style.canvas(LOOK[look], extent, AVERAGE_RENDER_PIXEL_NM)
+        canvas: Canvas = style.canvas(VIEW_AXES[look], extent, AVERAGE_RENDER_PIXEL_NM)
         canvas.add(cloud)
         show(axes, canvas)
         spacing, limits = (analysis.rings[name] for name in ("ring_spacing_nm", "ring_spacing_ci_nm"))

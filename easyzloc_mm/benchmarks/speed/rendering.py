@@ -36,14 +36,15 @@ def many(localizations: int, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def _ours(run: str, colormap: str) -> tuple[dict[str, float], AnyFloat]:
-    from easyzloc_mm.rendering.canvas import LOOK, Canvas, Source
+    from easyzloc_mm.rendering.canvas import VIEW_AXES, Canvas
+    from easyzloc_mm.rendering.source import RunSource
 
-    source = Source(Path(run))
+    source = RunSource(Path(run))
 
     def canvas() -> Canvas:
         # Picasso's picture begins in the middle of the first pixel.
         edge = EDGE_PX * PIXEL_SIZE_NM
-        return Canvas(LOOK["xy"], (0.0, edge, 0.0, edge), RENDER_PIXEL_NM, (-500.0, 500.0), colormap=colormap)
+        return Canvas(VIEW_AXES["xy"], (0.0, edge, 0.0, edge), RENDER_PIXEL_NM, (-500.0, 500.0), colormap=colormap)
 
     warm = canvas()
     warm.add(next(iter(source.batches())).iloc[:1000])

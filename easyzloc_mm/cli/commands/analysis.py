@@ -72,6 +72,7 @@ def undrift(
     """Correct drift in x, y and z: a new run that keeps the drift, the original stays as it is."""
     from easyzloc_mm.analysis.drift.apply import draw_drift, undo_run, undrift_run
     from easyzloc_mm.io.output import check_output
+    from easyzloc_mm.locs.locs import Locs
 
     if undo:
         target = out or _beside(run, ".restored.zarr")
@@ -89,7 +90,9 @@ def undrift(
         if_exists=existing(overwrite),
     )  # fmt: skip
     if plot is not None:
-        draw_drift(target, plot)
+        corrected = Locs.load(target)
+        if corrected.drift is not None:
+            draw_drift(corrected.drift, corrected.pixel_size_nm, plot)
     finish({"out": target, **result}, as_json=as_json, title="drift corrected")
 
 
@@ -119,9 +122,9 @@ def render(
     as_json: JsonFlag = False,
 ) -> None:
     """Draw the depth-coloured image, slices, views in space, stacks and turning blocks."""
-    from easyzloc_mm.rendering.render import render_run
+    from easyzloc_mm.rendering.outputs import write_rendering
 
-    result = render_run(
+    result = write_rendering(
         run, out, view=view, z_range_nm=z_range_nm, region_um=region, render_pixel_nm=render_pixel_nm,
         plane_nm=plane_nm, thickness_nm=thickness_nm, style=style, colormap=colormap, where=where,
         pixel_size_nm=pixel_size_nm, if_exists=existing(overwrite),

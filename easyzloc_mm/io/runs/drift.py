@@ -1,33 +1,91 @@
-"""The drift that was taken out of a run: group ``drift/`` of a corrected ``RUN.zarr``."""
+"""Drift of the sample: the estimate, and the group ``drift/`` of a corrected ``RUN.zarr`` that keeps it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
+from easyzloc_mm._models import FrozenModel
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.stored import StoredModel
 
 GROUP = "drift"
 COLUMNS = ("frame", "x", "y", "z")
 
 
-def write_drift(path: Path, drift: pd.DataFrame, facts: Mapping[str, Any]) -> None:
-    """Write one row per frame: ``frame``; ``x``, ``y`` (px); ``z`` (nm); in full precision, to be undone."""
+class RejectedPath(FrozenModel):
+    """A path that was estimated but not applied, thinned for plotting."""
+
+    step: int
+    """Frames between two points."""
+    nm: tuple[tuple[float, ...], ...]
+    """Displacement at each point: x and y, or z alone, nm."""
+
+
+class DriftRecord(StoredModel):
+    """How a drift was estimated."""
+
+    KIND: ClassVar[str] = "drift"
+    SCHEMA_VERSION: ClassVar[int] = 1
+
+    method_xy: str = ""
+    method_z: str = ""
+    """Methods in words, for people."""
+    reason_xy: str = ""
+    reason_z: str = ""
+    """Why those were chosen."""
+    markers: int = 0
+    """Fiducial markers in use."""
+    sharpness: dict[str, float] = Field(default_factory=dict)
+    """Sharpness of the table after each path that was tried; ``none`` is the table as it was."""
+    others: dict[str, RejectedPath] = Field(default_factory=dict)
+    """Paths that were not applied: ``xy NAME`` or ``z NAME``."""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Displacement of the sample in every frame, relative to its mean over the run.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row per frame: ``frame``; ``x``, ``y`` (px); ``z`` (nm).
+    record : DriftRecord
+        How it was estimated.
+    """
+
+    table: pd.DataFrame
+    record: DriftRecord
+
+    def range_nm(self, pixel_size_nm: float) -> dict[str, float]:
+        """Peak-to-peak displacement, nm: ``x``, ``y``, ``z``."""
+        scale = {"x": pixel_size_nm, "y": pixel_size_nm, "z": 1.0}
+        return {axis: float(np.ptp(self.table[axis])) * scale[axis] for axis in "xyz"}
+
+
+def write_drift(path: Path, drift: Drift) -> None:
+    """Write one row per frame, in full precision so that the correction can be undone, and the record."""
     import zarr
 
-    group = zarr.open_group(path, mode="a").create_group(GROUP, attributes=dict(facts))
+    group = zarr.open_group(path, mode="a").create_group(GROUP, attributes=drift.record.stored())
     for name in COLUMNS:
-        values = drift[name].to_numpy("uint32" if name == "frame" else "float64")
+        values = drift.table[name].to_numpy("uint32" if name == "frame" else "float64")
         array = group.create_array(name, shape=values.shape, chunks=(max(1, len(values)),), dtype=values.dtype)
         array[...] = values
 
 
-def read_drift(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read the drift of a corrected run, and how it was found.
+def holds_drift(path: Path) -> bool:
+    """Whether a run keeps the drift that was taken out of it."""
+    return (path / GROUP / "zarr.json").is_file()
+
+
+def read_drift(path: Path) -> Drift:
+    """Read the drift that was taken out of a run.
 
     Raises
     ------
@@ -38,6 +96,7 @@ def read_drift(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
     try:
         group: Any = zarr.open_group(path, mode="r")[GROUP]
-        return pd.DataFrame({name: np.asarray(group[name][...]) for name in COLUMNS}), dict(group.attrs)
+        table = pd.DataFrame({name: np.asarray(group[name][...]) for name in COLUMNS})
     except (KeyError, ValueError, OSError) as error:
         raise InputError(f"{path} holds no drift: give a run that `undrift` wrote ({error})") from None
+    return Drift(table, DriftRecord.from_stored(dict(group.attrs), f"the drift of {path}"))

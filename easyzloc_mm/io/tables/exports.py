@@ -16,6 +16,7 @@ from easyzloc_mm._version import __version__
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import check_output, remove, whole_or_nothing
+from easyzloc_mm.io.runs.drift import Drift, write_drift
 from easyzloc_mm.io.runs.localizations import LocalizationWriter
 from easyzloc_mm.io.tables.thunderstorm import write_thunderstorm
 from easyzloc_mm.typing import IfExists
@@ -117,13 +118,20 @@ def export_parquet(
     return len(table)
 
 
-def export_zarr(path: Path, table: pd.DataFrame, attributes: dict[str, Any], *, if_exists: IfExists = "error") -> int:
-    """Write a ``RUN.zarr``, where the columns of the contract are float32."""
-    with (
-        whole_or_nothing(Path(path), Kind.RUN, if_exists=if_exists) as draft,
-        LocalizationWriter(draft, attributes) as writer,
-    ):
-        writer.append(table)
+def export_zarr(
+    path: Path,
+    table: pd.DataFrame,
+    attributes: dict[str, Any],
+    *,
+    if_exists: IfExists = "error",
+    drift: Drift | None = None,
+) -> int:
+    """Write a ``RUN.zarr``, where the columns of the contract are float32, with the drift taken out of it if known."""
+    with whole_or_nothing(Path(path), Kind.RUN, if_exists=if_exists) as draft:
+        with LocalizationWriter(draft, attributes) as writer:
+            writer.append(table)
+        if drift is not None:
+            write_drift(draft, drift)
     return len(table)
 
 

@@ -15,7 +15,7 @@ from easyzloc_mm.benchmarks.drift import residual_nm
 from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_SIZE_NM, KnownTable, drifting_table
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.runs.drift import read_drift
+from easyzloc_mm.io.runs.drift import Drift, read_drift
 from easyzloc_mm.io.tables.exports import export_table
 from easyzloc_mm.io.tables.imports import read_table
 
@@ -38,14 +38,14 @@ def facts_of(known: KnownTable) -> dict[str, object]:
     }  # fmt: skip
 
 
-def estimate(known: KnownTable, **options: object) -> object:
+def estimate(known: KnownTable, **options: object) -> Drift:
     return estimate_drift(known.table, known.frames, (known.edge_px,) * 2, PIXEL_SIZE_NM, **options)  # type: ignore[arg-type]
 
 
 def test_markers_are_found_and_followed(marked: KnownTable) -> None:
     found = residual_nm(marked, "auto", "auto")
-    assert "4 fiducial markers (found)" in found["said_xy"]
-    assert "4 fiducial markers (found)" in found["said_z"]
+    assert "4 fiducial markers (found)" in found["method_xy"]
+    assert "4 fiducial markers (found)" in found["method_z"]
     assert found["xy_nm"] < 5
     assert found["z_nm"] < 10
 
@@ -58,7 +58,7 @@ def test_structure_alone(plain: KnownTable, method_xy: str, method_z: str) -> No
 
 
 def test_no_marker_is_seen_where_there_is_none(plain: KnownTable) -> None:
-    assert estimate(plain).markers == 0  # type: ignore[attr-defined]
+    assert estimate(plain).record.markers == 0
     with pytest.raises(InputError, match="`fiducials`"):
         estimate(plain, method_xy="fiducials")
 
@@ -77,8 +77,8 @@ def test_a_marker_that_moves_on_its_own_is_left_out() -> None:
     one = bright & (known.table["x"] - x.min() < 1e-9) | bright & np.isclose(known.table["x"], x.min(), atol=6)
     known.table.loc[one, "x"] += (300 / PIXEL_SIZE_NM * known.table.loc[one, "frame"] / known.frames).astype(np.float32)
     drift = estimate(known)
-    assert drift.markers == 3  # type: ignore[attr-defined]
-    assert "left out" in drift.reason_xy  # type: ignore[attr-defined]
+    assert drift.record.markers == 3
+    assert "left out" in drift.record.reason_xy
     assert residual_nm(known, "auto", "auto")["xy_nm"] < 5
 
 
@@ -109,8 +109,8 @@ def test_a_few_hundred_frames_suffice_for_a_first_estimate(frames: int) -> None:
 def test_too_little_to_tell_changes_nothing() -> None:
     known = drifting_table(seed=6, frames=30, per_frame=2, drift_nm=(5.0, 5.0, 5.0))
     drift = estimate(known)
-    assert "not corrected" in drift.method_xy  # type: ignore[attr-defined]
-    assert not drift.table[["x", "y", "z"]].to_numpy().any()  # type: ignore[attr-defined]
+    assert "not corrected" in drift.record.method_xy
+    assert not drift.table[["x", "y", "z"]].to_numpy().any()
 
 
 def test_no_drift_is_not_made_up() -> None:
@@ -125,9 +125,9 @@ def test_the_papers_rule_recovers_a_ramp_and_keeps_the_mean() -> None:
     frame = np.repeat(np.arange(10_000), 5)
     ramp = 0.03 * frame
     table = pd.DataFrame({"frame": frame, "x": 1.0, "y": 1.0, "z": 70 + ramp + rng.normal(0, 80, len(frame))})
-    path, said = paper_z_path(table, 10_000)
+    path, method = paper_z_path(table, 10_000)
     assert path is not None
-    assert "500 frames" in said
+    assert "500 frames" in method
     wanted = 0.03 * (np.arange(10_000) - 4999.5)
     assert np.sqrt(np.mean((path - wanted)[250:-250] ** 2)) < 3
     zeros = np.zeros(10_000)
@@ -143,23 +143,24 @@ def test_the_original_stays_and_the_way_back_is_exact(plain: KnownTable, tmp_pat
     assert result["localizations"] == len(table)
     assert result["reason_xy"]
     pd.testing.assert_frame_equal(read_table(run)[0], table, check_exact=True)
-    drift, told = read_drift(out)
+    drift = read_drift(out)
     corrected, facts = read_table(out)
     assert facts["drift_corrected"] is True
-    assert told["method_z"] == result["method_z"]
+    assert drift.record.method_z == result["method_z"]
     number = table["frame"].to_numpy(int)
     moved = table["x"].to_numpy(float) - corrected["x"].to_numpy(float)
-    np.testing.assert_allclose(moved, drift["x"].to_numpy()[number], atol=1e-5)
+    np.testing.assert_allclose(moved, drift.table["x"].to_numpy()[number], atol=1e-5)
     undo_run(out, back)
     restored, facts = read_table(back)
-    assert "drift_corrected" not in facts
+    assert not facts["drift_corrected"]
+    assert "corrected_from" not in facts
     for name in table:
         if name in "xyz":
             step = np.spacing(np.abs(table[name].to_numpy())) + np.spacing(np.abs(corrected[name].to_numpy()))
             assert (np.abs(restored[name].to_numpy(float) - table[name].to_numpy(float)) <= step).all(), name
         else:
             np.testing.assert_array_equal(restored[name], table[name])
-    draw_drift(out, tmp_path / "drift.png")
+    draw_drift(drift, PIXEL_SIZE_NM, tmp_path / "drift.png")
     assert (tmp_path / "drift.png").stat().st_size > 10_000
     with pytest.raises(InputError, match="`undo`"):
         undrift_run(out, tmp_path / "twice.zarr")

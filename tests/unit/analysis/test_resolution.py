@@ -10,11 +10,12 @@ import pytest
 
 from easyzloc_mm._picasso import picasso
 from easyzloc_mm.analysis.fourier import crossing, fourier_correlation
-from easyzloc_mm.analysis.resolution import alternating_halves, measure, nena_axis, resolution_run
+from easyzloc_mm.analysis.resolution import alternating_halves, measure_resolution, nena_axis, resolution_run
 from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_SIZE_NM, drifting_table
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.tables.exports import export_table
-from easyzloc_mm.locs.table import in_nm
+from easyzloc_mm.locs.locs import Locs
 
 
 def blinking(sigma: tuple[float, float, float], *, molecules: int = 6000, seed: int = 0) -> pd.DataFrame:
@@ -65,7 +66,9 @@ def lines(sigma: float, *, count: int, seed: int = 0) -> tuple[np.ndarray, np.nd
 def test_ring_correlation_is_what_theory_says(sigma: float) -> None:
     place, first = lines(sigma, count=40_000)
     found = fourier_correlation([place], [first], np.array([4000.0, 4000.0]), 5.0, 1)
-    resolution, limits = crossing(found)
+    crossed = crossing(found)
+    resolution, limits = crossed.nm, crossed.ci_nm
+    assert resolution is not None
     # Half as many localisations n per site: FRC = n exp(-(2 pi q s)^2) / (1 + n exp(-(2 pi q s)^2)) = 1/7.
     per_site = 40_000 / 400 / 2
     expected = 2 * np.pi * sigma / np.sqrt(np.log(6 * per_site))
@@ -97,15 +100,17 @@ def test_blinks_do_not_feign_resolution() -> None:
 
 def test_resolution_is_worse_along_z_and_better_without_drift() -> None:
     known = drifting_table(frames=3000, per_frame=25, edge_px=110, drift_nm=(200.0, 200.0, 1.0), sigma_z_nm=35.0)
-    table = in_nm(known.table, PIXEL_SIZE_NM)
-    still = table.assign(
-        x_nm=table["x_nm"] - known.drift_nm[table["frame"], 0], y_nm=table["y_nm"] - known.drift_nm[table["frame"], 1]
+    metadata = RunMetadata(
+        pixel_size_nm=PIXEL_SIZE_NM, height_px=known.edge_px, width_px=known.edge_px, frames=known.frames
     )
-    moved, _ = measure(table, known.frames)
-    found, curves = measure(still, known.frames)
+    table, shift = known.table, known.drift_nm[known.table["frame"]] / PIXEL_SIZE_NM
+    still = table.assign(x=table["x"].astype(float) - shift[:, 0], y=table["y"].astype(float) - shift[:, 1])
+    moved = measure_resolution(Locs(table, metadata)).as_dict()
+    result = measure_resolution(Locs(still, metadata))
+    found = result.as_dict()
     assert found["frc_nm"] < moved["frc_nm"]
     assert found["fsc_z_nm"] > 1.3 * max(found["fsc_x_nm"], found["fsc_y_nm"])
-    assert set(curves) == {"FRC, xy", "FSC, all directions", "FSC around x", "FSC around y", "FSC around z"}
+    assert set(result.curves) == {"FRC, xy", "FSC, all directions", "FSC around x", "FSC around y", "FSC around z"}
     for name in ("frc", "fsc", "fsc_z"):
         low, high = found[f"{name}_ci_nm"]
         assert low <= found[f"{name}_nm"] <= high

@@ -65,10 +65,10 @@ def test_a_drift_corrected_run_and_its_exports() -> None:
     assert len(locs) == 300
     assert locs.metadata.drift_corrected
     assert locs.metadata.corrected_from == "run.zarr"
-    drift, how = read_drift(V1 / "run.undrifted.zarr")
-    assert len(drift) == 40
-    assert drift.loc[39, "z"] == pytest.approx(10.657249, abs=1e-6)
-    assert str(how["method_z"]).startswith("greatest overlap")
+    drift = read_drift(V1 / "run.undrifted.zarr")
+    assert len(drift.table) == 40
+    assert drift.table.loc[39, "z"] == pytest.approx(10.657249, abs=1e-6)
+    assert drift.record.method_z.startswith("greatest overlap")
     for ending in ("hdf5", "csv", "parquet"):
         again = Locs.load(V1 / f"table.{ending}", pixel_size_nm=110)
         for name in locs.table:

@@ -13,10 +13,11 @@ from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_SIZE_NM, drifting_table
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.tables.exports import export_table
-from easyzloc_mm.rendering.canvas import BATCH_ROWS, LOOK, Canvas, Source, turned
+from easyzloc_mm.rendering.canvas import VIEW_AXES, Canvas, view_axes
 from easyzloc_mm.rendering.colormap import color_table
 from easyzloc_mm.rendering.napari_view import layer_of, view_run
-from easyzloc_mm.rendering.render import render_run, slice_run
+from easyzloc_mm.rendering.outputs import write_rendering
+from easyzloc_mm.rendering.source import BATCH_ROWS, RunSource
 from easyzloc_mm.rendering.splat import MAX_RADIUS_PX, splat
 
 EDGE = 130
@@ -38,7 +39,7 @@ def cloud(x: list[float], y: list[float], z: list[float], sigma: float) -> pd.Da
 
 
 def test_a_localisation_is_the_gaussian_it_should_be() -> None:
-    canvas = Canvas(LOOK["xy"], (0, 400, 0, 300), 5.0, (-1, 1), colormap="grey")
+    canvas = Canvas(VIEW_AXES["xy"], (0, 400, 0, 300), 5.0, (-1, 1), colormap="grey")
     canvas.add(cloud([203.0], [151.0], [0.0], 12.0))
     image = canvas.values[0]
     assert image.sum() == pytest.approx(1, abs=1e-5)
@@ -48,7 +49,7 @@ def test_a_localisation_is_the_gaussian_it_should_be() -> None:
 
 
 def test_side_views_use_the_uncertainty_of_z_and_point_up() -> None:
-    canvas = Canvas(LOOK["xz"], (0, 400, -300, 300), 5.0, (-1, 1), colormap="grey")
+    canvas = Canvas(VIEW_AXES["xz"], (0, 400, -300, 300), 5.0, (-1, 1), colormap="grey")
     canvas.add(cloud([100.0], [0.0], [120.0], 10.0))
     image = canvas.values[0]
     z = -(np.arange(image.shape[0]) * 5.0 - 300 + 2.5)
@@ -60,7 +61,7 @@ def test_side_views_use_the_uncertainty_of_z_and_point_up() -> None:
 
 def test_turned_views_are_rotations_with_z_up() -> None:
     for azimuth in (0.0, 45.0, 200.0):
-        look = turned(azimuth, 25.0)
+        look = view_axes(azimuth, 25.0)
         np.testing.assert_allclose(look @ look.T, np.eye(2), atol=1e-12)
         assert (look @ [0, 0, 1])[0] == pytest.approx(0)
         assert (look @ [0, 0, 1])[1] < 0
@@ -96,11 +97,11 @@ def test_edges_and_giants_do_no_harm() -> None:
 
 
 def test_picassos_picture_is_ours(run: Path) -> None:
-    source = Source(run)
+    source = RunSource(run)
     batch = next(iter(source.batches()))
     batch = batch.assign(lpx_nm=batch["lpx_nm"].clip(lower=8), lpy_nm=batch["lpy_nm"].clip(lower=8))
     edge = EDGE * PIXEL_SIZE_NM
-    canvas = Canvas(LOOK["xy"], (0, edge, 0, edge), 10.0, (-1, 1), colormap="grey")
+    canvas = Canvas(VIEW_AXES["xy"], (0, edge, 0, edge), 10.0, (-1, 1), colormap="grey")
     canvas.add(batch)
     locs = pd.DataFrame({"x": batch["x_nm"] / PIXEL_SIZE_NM, "y": batch["y_nm"] / PIXEL_SIZE_NM,
                          "lpx": batch["lpx_nm"] / PIXEL_SIZE_NM, "lpy": batch["lpy_nm"] / PIXEL_SIZE_NM})  # fmt: skip
@@ -114,13 +115,13 @@ def test_picassos_picture_is_ours(run: Path) -> None:
 def test_batches_are_all_of_the_table_and_filters_hold(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = pd.concat(list(Source(run).batches()))
-    monkeypatch.setattr("easyzloc_mm.rendering.canvas.BATCH_ROWS", 1000)
+    whole = pd.concat(list(RunSource(run).batches()))
+    monkeypatch.setattr("easyzloc_mm.rendering.source.BATCH_ROWS", 1000)
     assert BATCH_ROWS > 1000
-    pieces = list(Source(run).batches())
+    pieces = list(RunSource(run).batches())
     assert len(pieces) > 5
     pd.testing.assert_frame_equal(pd.concat(pieces, ignore_index=True), whole.reset_index(drop=True))
-    some = pd.concat(list(Source(run, "z > 0").batches()))
+    some = pd.concat(list(RunSource(run, "z > 0").batches()))
     assert 0 < len(some) < len(whole)
     assert (some["z"] > 0).all()
 
@@ -141,7 +142,7 @@ def test_colours_of_depth_are_perceptually_even() -> None:
 def test_figures(run: Path, tmp_path: Path, view: str) -> None:
     from PIL import Image
 
-    result = render_run(run, tmp_path / "p.png", view=view)
+    result = write_rendering(run, tmp_path / "p.png", view=view)
     image = np.asarray(Image.open(tmp_path / "p.png").convert("RGB")).astype(int)
     assert image.shape[1] > 1000
     assert result["localizations"] > 10_000
@@ -151,8 +152,8 @@ def test_figures(run: Path, tmp_path: Path, view: str) -> None:
     assert (image.max(axis=2) < 12).mean() > 0.4, "on black"
 
 
-def test_slice_run_is_what_the_demonstration_calls(run: Path, tmp_path: Path) -> None:
-    slice_run(run, tmp_path / "slice.png")
+def test_a_slice_through_the_densest_part(run: Path, tmp_path: Path) -> None:
+    write_rendering(run, tmp_path / "slice.png", view="xz")
     assert (tmp_path / "slice.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -162,7 +163,7 @@ def test_stacks_hold_the_localisations(run: Path, tmp_path: Path) -> None:
     import zarr
 
     options = {"render_pixel_nm": 25.0, "plane_nm": 40.0, "z_range_nm": (-800.0, 800.0)}
-    result = render_run(run, tmp_path / "s.tif", **options)
+    result = write_rendering(run, tmp_path / "s.tif", **options)
     with tifffile.TiffFile(tmp_path / "s.tif") as file:
         stack = file.asarray()
         assert len(file.pages) == result["planes"] == 40
@@ -170,13 +171,13 @@ def test_stacks_hold_the_localisations(run: Path, tmp_path: Path) -> None:
         numerator, denominator = file.pages[0].tags["XResolution"].value
         assert numerator / denominator == pytest.approx(40)
     assert stack.dtype == np.uint16
-    table = pd.concat(list(Source(run).batches()))
+    table = pd.concat(list(RunSource(run).batches()))
     assert stack.sum(dtype=np.int64) / 1000 == pytest.approx(len(table), rel=0.05)
     weights = stack.sum(axis=(1, 2), dtype=np.int64)
     z = -800 + 40 * (np.arange(40) + 0.5)
     inside = table["z"].between(-800, 800)
     assert np.average(z, weights=weights) == pytest.approx(table.loc[inside, "z"].mean(), abs=5)
-    render_run(run, tmp_path / "s.ome.zarr", **options)
+    write_rendering(run, tmp_path / "s.ome.zarr", **options)
     yaozarrs.validate_zarr_store(str(tmp_path / "s.ome.zarr"))
     levels = zarr.open_group(tmp_path / "s.ome.zarr", mode="r")
     np.testing.assert_array_equal(levels["0"][...], stack)
@@ -187,18 +188,18 @@ def test_stacks_hold_the_localisations(run: Path, tmp_path: Path) -> None:
 def test_histograms_count(run: Path, tmp_path: Path) -> None:
     import tifffile
 
-    render_run(
+    write_rendering(
         run, tmp_path / "h.tif", style="histogram", render_pixel_nm=50.0, plane_nm=2000.0, z_range_nm=(-1000.0, 1000.0)
     )
     stack = tifffile.imread(tmp_path / "h.tif")
-    table = pd.concat(list(Source(run).batches()))
+    table = pd.concat(list(RunSource(run).batches()))
     assert stack.sum(dtype=np.int64) == 1000 * table["z"].between(-1000, 1000).sum()
 
 
 @pytest.mark.parametrize("ending", ["gif", "mp4"])
 def test_turning_blocks(run: Path, tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"t.{ending}"
-    render_run(run, path, region_um=(3.0, 6.0, 3.0, 6.0))
+    write_rendering(run, path, region_um=(3.0, 6.0, 3.0, 6.0))
     if ending == "gif":
         from PIL import Image
 
@@ -241,7 +242,7 @@ def test_two_dimensional_tables_say_so(tmp_path: Path) -> None:
     flat = drifting_table(frames=50, edge_px=EDGE).table.drop(columns=["z", "lpz", "z_flag"])
     export_table(tmp_path / "f.zarr", "zarr", flat, FACTS)
     with pytest.raises(InputError, match="has no z"):
-        render_run(tmp_path / "f.zarr", tmp_path / "p.png")
+        write_rendering(tmp_path / "f.zarr", tmp_path / "p.png")
 
 
 def test_view_needs_napari_and_says_how_to_get_it(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

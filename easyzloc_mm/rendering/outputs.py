@@ -1,4 +1,4 @@
-"""`render`: which picture a file name and a view ask for."""
+"""Pictures, stacks and films of a table: the name of the output chooses which."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from typing import Any
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import kind_of_image
 from easyzloc_mm.io.output import check_output, remove, whole_or_nothing
-from easyzloc_mm.rendering.canvas import STYLES, Extent, Source
-from easyzloc_mm.rendering.colormap import DEPTH, color_table
-from easyzloc_mm.rendering.figures import (
+from easyzloc_mm.locs.locs import Locs
+from easyzloc_mm.rendering.canvas import Extent
+from easyzloc_mm.rendering.colormap import DEPTH
+from easyzloc_mm.rendering.figures import draw_overview, draw_view
+from easyzloc_mm.rendering.source import FieldOverview, Source, field_overview, open_source
+from easyzloc_mm.rendering.turntable import draw_turntable
+from easyzloc_mm.rendering.views import (
     BLOCK_NM,
-    SLICE_NM,
     SLICE_THICK_NM,
-    VIEWS,
-    FieldOverview,
     Style,
     around,
+    check_lengths,
+    check_look,
     checked_render_pixel_nm,
-    draw_overview,
-    draw_view,
-    field_overview,
+    parse_region,
+    usual_region,
 )
-from easyzloc_mm.rendering.turntable import draw_turntable
 from easyzloc_mm.rendering.volume import Grid, write_pyramid, write_tiff
 from easyzloc_mm.typing import IfExists
 
@@ -31,8 +32,8 @@ STACK_EDGE_PX, STACK_PLANE_NM = 2048, 50.0
 ENDINGS = (".png", ".tif", ".tiff", ".zarr", ".gif", ".mp4")
 
 
-def render_run(
-    run: Path,
+def write_rendering(
+    table: Locs | Path,
     out: Path,
     *,
     view: str = "xy",
@@ -47,14 +48,14 @@ def render_run(
     pixel_size_nm: float | None = None,
     if_exists: IfExists = "error",
 ) -> dict[str, Any]:
-    """Draw a table: .png a figure, .tif and .ome.zarr a 16-bit stack along z, .gif and .mp4 a turning block.
+    """Draw a table: .png a figure, .tif and .ome.zarr a 16-bit stack along z, .gif and .mp4 a turntable.
 
     Parameters
     ----------
-    run : Path
-        ``RUN.zarr``, or a table of another program.
+    table : Locs or Path
+        Localisations, ``RUN.zarr`` (which is never read whole), or a table of another program.
     out : Path
-        Its ending says what is drawn.
+        Its ending chooses what is drawn.
     view : {"xy", "xz", "yz", "isometric"}
         Of a .png.
     z_range_nm : (float, float), optional
@@ -83,28 +84,19 @@ def render_run(
         Something of this cannot be drawn.
     """
     kind = kind_of_image(Path(out))
-    out = check_output(Path(out), kind, if_exists=if_exists, inputs=[run])
+    path = table.source if isinstance(table, Locs) else Path(table)
+    inputs = [] if path is None else [path]
+    out = check_output(Path(out), kind, if_exists=if_exists, inputs=inputs)
     ending = out.suffix.lower()
     if ending not in ENDINGS:
         raise InputError(f"{out}: name the picture {', '.join(ENDINGS)} (.ome.zarr for a pyramid)")
-    if z_range_nm is not None and not z_range_nm[0] < z_range_nm[1]:
-        raise InputError(f"`z_range_nm` {z_range_nm[0]:g} {z_range_nm[1]:g}: give the lower depth first")
-    for name, value, known in (("`view`", view, VIEWS), ("`style`", style, STYLES)):
-        if value not in known:
-            raise InputError(f"{name} {value} is unknown: use {', '.join(known)}")
-    for option, length in (
-        ("`render_pixel_nm`", render_pixel_nm),
-        ("`plane_nm`", plane_nm),
-        ("`thickness_nm`", thickness_nm),
-    ):
-        if length is not None and not 0 < length < 1e6:
-            raise InputError(f"{option} {length:g}: give a length above 0")
-    color_table(colormap)
-    source = Source(Path(run), where, pixel_size_nm)
-    region = _region(region_um)
+    check_look(view=view, z_range_nm=z_range_nm, style=style, colormap=colormap)
+    check_lengths(render_pixel_nm=render_pixel_nm, plane_nm=plane_nm, thickness_nm=thickness_nm)
+    region = parse_region(region_um)
+    source = open_source(table if isinstance(table, Locs) else Path(table), where=where, pixel_size_nm=pixel_size_nm)
     found = field_overview(source)
     look = Style(z_range_nm or found.z_range_nm, colormap, style)
-    with whole_or_nothing(out, kind, if_exists=if_exists, inputs=[run]) as draft:
+    with whole_or_nothing(out, kind, if_exists=if_exists, inputs=inputs) as draft:
         # Writers tell the format by the ending, which a draft's name lacks.
         target = draft.with_name(draft.name + out.suffix)
         try:
@@ -116,15 +108,6 @@ def render_run(
     return {"out": out, "localizations": found.localizations, **more, "z_from_nm": low, "z_to_nm": high}
 
 
-def _region(region_um: tuple[float, float, float, float] | None) -> Extent | None:
-    if region_um is None:
-        return None
-    left, right, top, bottom = (1000 * edge for edge in region_um)
-    if not (left < right and top < bottom):
-        raise InputError(f"`region` {' '.join(f'{e:g}' for e in region_um)}: give left, right, top, bottom in µm")
-    return left, right, top, bottom
-
-
 def _draw(
     target: Path, ending: str, source: Source, found: FieldOverview, look: Style, view: str, region: Extent | None,
     render_pixel_nm: float | None, plane_nm: float, thickness_nm: float,
@@ -132,7 +115,7 @@ def _draw(
     if ending == ".png":
         if view == "xy" and region is None:
             return {"render_pixel_nm": draw_overview(target, source, found, look, render_pixel_nm=render_pixel_nm)}
-        area = region or _usual_region(found, view, thickness_nm)
+        area = region or usual_region(found, view, thickness_nm)
         return {
             "render_pixel_nm": draw_view(
                 target, source, look, view, area, render_pixel_nm=render_pixel_nm, thickness_nm=thickness_nm
@@ -147,16 +130,3 @@ def _draw(
     )
     write = write_pyramid if ending == ".zarr" else write_tiff
     return {"render_pixel_nm": grid.render_pixel_nm, **write(target, source, grid, look.style)}
-
-
-def _usual_region(found: FieldOverview, view: str, thickness_nm: float) -> Extent:
-    if view == "isometric":
-        return around(found.densest(BLOCK_NM)[0], BLOCK_NM)
-    x, y = found.densest(SLICE_NM / 2)[0]
-    half, thin = SLICE_NM / 2, thickness_nm / 2
-    return (x - half, x + half, y - thin, y + thin) if view == "xz" else (x - thin, x + thin, y - half, y + half)
-
-
-def slice_run(run: Path, out: Path, **options: Any) -> dict[str, Any]:
-    """Draw an xz slice through the densest part of the field, depth in true proportion (`render_run`)."""
-    return render_run(run, out, view="xz", **options)
