@@ -23,7 +23,7 @@ from easyzloc_mm.typing import IfExists
 
 if TYPE_CHECKING:
     from easyzloc_mm.localization.live.status import LiveStatus
-    from easyzloc_mm.localization.workers.local import Workers
+    from easyzloc_mm.localization.workers.protocol import WorkerPool
     from easyzloc_mm.model.bundle import ModelBundle
 
 
@@ -81,7 +81,7 @@ def run_live(
     progress: Callable[[str, float], None] | None = None,
     on_status: Callable[[LiveStatus], None] | None = None,
     stop: threading.Event | None = None,
-    workers: Workers | None = None,
+    workers: WorkerPool | None = None,
 ) -> LiveReport:
     """Go to the sample, stream from the camera and localise in 3D while it runs.
 
@@ -107,7 +107,7 @@ def run_live(
         Given a `LiveStatus` about twice a second.
     stop : threading.Event, optional
         Ends the run early and cleanly.
-    workers : Workers, optional
+    workers : WorkerPool, optional
         Localising processes (`localize.live_pool`) that are to serve several runs.
 
     Raises

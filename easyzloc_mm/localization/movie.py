@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,14 +24,11 @@ from easyzloc_mm.localization.pipeline import LocalizeReport, run_attributes
 from easyzloc_mm.localization.provenance import map_of_run
 from easyzloc_mm.localization.table_sink import TableSink
 from easyzloc_mm.localization.workers.local import Workers
-from easyzloc_mm.localization.workers.messages import Block
+from easyzloc_mm.localization.workers.messages import FindThreshold, LocalizeBlock, Localized, ThresholdFound
+from easyzloc_mm.localization.workers.protocol import WorkerPool
 from easyzloc_mm.model.bundle import PIXEL_SIZE_TOLERANCE, ModelBundle
 from easyzloc_mm.profile.schema import LocalizeSettings
 from easyzloc_mm.typing import I64, IfExistsResume, Progress
-
-if TYPE_CHECKING:
-    from easyzloc_mm.localization.workers.dask import ClusterWorkers
-
 
 BLOCK_FRAMES = 16
 PATIENCE_S = 0.2
@@ -127,7 +123,7 @@ def localize_movie(
     return report
 
 
-def _pool(how: LocalizerConfig, workers: int | None, scheduler: str | None) -> Workers | ClusterWorkers:
+def _pool(how: LocalizerConfig, workers: int | None, scheduler: str | None) -> WorkerPool:
     if scheduler is None:
         return Workers(how, workers or offline_workers())
     from easyzloc_mm.localization.workers.dask import ClusterWorkers
@@ -199,7 +195,7 @@ class _Job:
         path: Path,
         movie: Movie,
         table: LocalizationWriter,
-        pool: Workers | ClusterWorkers,
+        pool: WorkerPool,
         follow_s: float | None,
         progress: Progress | None,
     ) -> None:
@@ -208,17 +204,16 @@ class _Job:
         self._sink = TableSink(table)
         self._begin_frame = table.frames_committed
         self._rejected_before = int(table.attributes.get("fits_rejected", 0)) if self._begin_frame else 0
-        self._threshold: float | None = None
 
     def go(self) -> LocalizeReport:
         begin = time.monotonic()
         try:
-            self._threshold = self._find_threshold()
-            self._table.update_attributes(min_net_gradient=self._threshold)
+            threshold = self._find_threshold()
+            self._table.update_attributes(min_net_gradient=threshold)
             for number, frames in enumerate(self._blocks()):
                 while self._pool.free <= 0:
                     self._collect()
-                self._pool.submit(Block(number, frames, self._path, self._movie.shape[0], None, self._threshold))
+                self._pool.submit(LocalizeBlock(number, frames, self._path, self._movie.shape[0], threshold))
             while self._pool.busy:
                 self._collect()
             self._note(complete=True)
@@ -234,7 +229,7 @@ class _Job:
             localizations=self._table.rows,
             fits_rejected=self._rejected_before + self._sink.rejected,
             p95_latency_s=0.0,
-            min_net_gradient=self._threshold,
+            min_net_gradient=threshold,
             workers_replaced=len(self._pool.replaced),
         )
 
@@ -244,15 +239,16 @@ class _Job:
         if known is not None:
             return float(known)
         chosen = np.unique(np.linspace(0, self._movie.shape[0] - 1, FRAMES).astype(np.int64))
-        self._pool.submit(Block(0, chosen, self._path, self._movie.shape[0], None, None))
+        self._pool.submit(FindThreshold(0, chosen, self._path, self._movie.shape[0]))
         while True:
             for outcome in self._pool.outcomes(PATIENCE_S):
-                assert outcome.threshold is not None
-                return outcome.threshold
+                if isinstance(outcome.answer, ThresholdFound):
+                    return outcome.answer.threshold
 
     def _collect(self) -> None:
         for outcome in self._pool.outcomes(PATIENCE_S):
-            self._sink.take(outcome)
+            if isinstance(outcome.answer, Localized):
+                self._sink.take(outcome.block, outcome.answer)
             if self._progress:
                 done = self._begin_frame + self._sink.frames
                 self._progress(f"{done} frames, {self._sink.rows} localisations", done / self._movie.shape[0])

@@ -1,4 +1,4 @@
-"""Outcomes of blocks into the table, in order, with what a run wants to know about them."""
+"""Localised blocks into the table, in order, with the counts and latencies of the run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, LocalizationWriter
-from easyzloc_mm.localization.workers.messages import Outcome
+from easyzloc_mm.localization.workers.messages import Block, Localized
 
 Observer = Callable[[pd.DataFrame, int, int], None]
 
@@ -26,7 +26,7 @@ class TableSink:
 
     def __init__(self, table: LocalizationWriter, observer: Observer | None = None) -> None:
         self._table, self._observer = table, observer
-        self._early: dict[int, tuple[Outcome, list[float]]] = {}
+        self._early: dict[int, tuple[Block, Localized, list[float]]] = {}
         self._next = 0
         self._uncommitted: list[float] = []
         self.rejected = 0
@@ -38,19 +38,26 @@ class TableSink:
         """Localisations so far."""
         return self._table.rows
 
-    def take(self, outcome: Outcome, received_s: Mapping[int, float] | None = None) -> None:
-        """Take a block's outcome; `received_s` says when its frames came, by frame number."""
-        came = [] if received_s is None else [received_s[int(number)] for number in outcome.block.frames]
-        self._early[outcome.block.number] = outcome, came
+    def take(self, block: Block, localized: Localized, received_s: Mapping[int, float] | None = None) -> None:
+        """Take a block's localisations, and write every block whose turn it is.
+
+        Parameters
+        ----------
+        block : Block
+        localized : Localized
+        received_s : mapping of int to float, optional
+            When its frames were received, by frame number: `time.monotonic`, seconds.
+        """
+        received = [] if received_s is None else [received_s[int(number)] for number in block.frames]
+        self._early[block.number] = block, localized, received
         while self._next in self._early:
-            done, came = self._early.pop(self._next)
+            block, localized, received = self._early.pop(self._next)
             self._next += 1
-            assert done.rows is not None
-            frames = done.block.frames
-            rows = done.rows[[*COLUMNS_2D, *COLUMNS_Z]]
-            self._uncommitted += came
+            frames = block.frames
+            rows = localized.rows[[*COLUMNS_2D, *COLUMNS_Z]]
+            self._uncommitted += received
             self._table.append(rows, frames_done=int(frames[-1]) + 1)
-            self.rejected += done.rejected
+            self.rejected += localized.rejected
             self.frames += len(frames)
             if self._observer:
                 self._observer(rows, int(frames[-1]), len(frames))
@@ -73,5 +80,5 @@ class TableSink:
             self._uncommitted = []
 
     def p95_latency_s(self) -> float:
-        """From a frame's arrival to its rows being committed, 95th percentile."""
+        """Return the time from a frame's arrival to its rows being committed, 95th percentile, seconds."""
         return float(np.quantile(self.latencies, 0.95)) if self.latencies else 0.0

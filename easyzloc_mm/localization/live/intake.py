@@ -93,12 +93,11 @@ class Intake:
                 return []
             return [self._ready.popleft() for _ in range(min(most, len(self._ready)))]
 
-    def done_with(self, pixels: U16 | None) -> None:
-        """Say that pixels handed out by `next_block` are no longer needed."""
-        if pixels is not None:
-            with self._changed:
-                self._held -= pixels.nbytes
-                self._changed.notify_all()
+    def release(self, pixels: U16) -> None:
+        """Count the memory of pixels that `next_block` gave as free again."""
+        with self._changed:
+            self._held -= pixels.nbytes
+            self._changed.notify_all()
 
     def abandon(self) -> None:
         """Take no more account of localisation: it has failed."""

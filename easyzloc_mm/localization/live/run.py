@@ -23,11 +23,11 @@ from easyzloc_mm.localization.live.intake import Intake
 from easyzloc_mm.localization.live.status import LiveStatus, StatusMeter
 from easyzloc_mm.localization.pipeline import LocalizeReport, run_attributes
 from easyzloc_mm.localization.table_sink import TableSink
-from easyzloc_mm.localization.workers.local import Workers
-from easyzloc_mm.localization.workers.messages import Block
+from easyzloc_mm.localization.workers.messages import Block, FindThreshold, LocalizeBlock, Localized, ThresholdFound
+from easyzloc_mm.localization.workers.protocol import WorkerPool
 from easyzloc_mm.model.bundle import ModelBundle
 from easyzloc_mm.profile.schema import Profile
-from easyzloc_mm.typing import Frame, Progress
+from easyzloc_mm.typing import I64, U16, Frame, Progress
 
 OnStatus = Callable[[LiveStatus], None]
 
@@ -73,7 +73,7 @@ class LiveRun:
         provenance: Mapping[str, Any],
         told: Told,
         stop: threading.Event,
-        pool: Workers,
+        pool: WorkerPool,
     ) -> None:
         self._out, self._frames, self._told, self._stop, self._pool = out, frames, told, stop, pool
         self._window = profile.localize.background_frames or 0
@@ -139,15 +139,14 @@ class LiveRun:
                 raise KeyboardInterrupt
             try:
                 for outcome in self._pool.outcomes(PATIENCE_S):
-                    if outcome.threshold is not None:
-                        self._threshold = outcome.threshold
-                        self._table.update_attributes(min_net_gradient=self._threshold)
-                        self._submit(outcome.block.frames, outcome.block.pixels)
-                        continue
-                    self._sink.take(outcome, self._received)
-                    self._intake.done_with(outcome.block.pixels)
-                    for number in outcome.block.frames:
-                        self._received.pop(int(number), None)
+                    match outcome.answer:
+                        case ThresholdFound(threshold):
+                            self._threshold = threshold
+                            self._table.update_attributes(min_net_gradient=threshold)
+                            self._submit(outcome.block.frames, outcome.block.source)
+                        case Localized() as localized:
+                            self._sink.take(outcome.block, localized, self._received)
+                            self._release(outcome.block)
                 self._hand_out()
                 self._note_replacements()
             except LocalizerError as error:
@@ -178,14 +177,23 @@ class LiveRun:
             self._started = True
             numbers = np.array([frame.index for frame in block], np.int64)
             self._received.update((frame.index, frame.received_s) for frame in block)
-            self._submit(numbers, np.stack([frame.pixels for frame in block]) if self._raw is None else None)
+            self._submit(numbers, np.stack([frame.pixels for frame in block]) if self._raw is None else self._out)
 
-    def _submit(self, numbers: Any, pixels: Any) -> None:
-        source = self._out if pixels is None else None
-        there = self._intake.stored + self._intake.lost
-        # A block that was looked at for the threshold comes again under the same number.
-        self._pool.submit(Block(self._blocks, numbers, source, there, pixels, self._threshold))
-        self._blocks += self._threshold is not None
+    def _submit(self, numbers: I64, source: Path | U16) -> None:
+        available = self._intake.stored + self._intake.lost
+        if self._threshold is None:
+            # The same frames come again as the first block, under the same number.
+            self._pool.submit(FindThreshold(self._blocks, numbers, source, available))
+        else:
+            self._pool.submit(LocalizeBlock(self._blocks, numbers, source, available, self._threshold))
+            self._blocks += 1
+
+    def _release(self, block: Block) -> None:
+        """Let go of a block that is localised."""
+        if not isinstance(block.source, Path):
+            self._intake.release(block.source)
+        for number in block.frames:
+            self._received.pop(int(number), None)
 
     def _note_replacements(self) -> None:
         died = self._pool.replaced[self._replaced_before + self._lost_workers :]

@@ -20,6 +20,7 @@ from easyzloc_mm.localization.config import LocalizerConfig, live_workers
 from easyzloc_mm.localization.live.run import LiveRun, OnStatus, Told
 from easyzloc_mm.localization.pipeline import LocalizeReport
 from easyzloc_mm.localization.workers.local import Workers
+from easyzloc_mm.localization.workers.protocol import WorkerPool
 from easyzloc_mm.model.bundle import ModelBundle
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import Frame, IfExists, Progress
@@ -44,7 +45,7 @@ def localize_stream(
     progress: Progress | None = None,
     on_status: OnStatus | None = None,
     stop: threading.Event | None = None,
-    workers: Workers | None = None,
+    workers: WorkerPool | None = None,
 ) -> LocalizeReport:
     """Localise frames while they come, into ``RUN.zarr``.
 
@@ -71,7 +72,7 @@ def localize_stream(
         Given a `LiveStatus` about twice a second.
     stop : threading.Event, optional
         What ends `source` early and cleanly; set on Ctrl-C.
-    workers : Workers, optional
+    workers : WorkerPool, optional
         From `live_pool`, to be used for several runs.
 
     Raises

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from easyzloc_mm._extras import need
@@ -18,7 +19,17 @@ from easyzloc_mm._versions import installed
 from easyzloc_mm.errors import InputError, LocalizerError
 from easyzloc_mm.localization.config import LocalizerConfig
 from easyzloc_mm.localization.pipeline import PACKAGES
-from easyzloc_mm.localization.workers.messages import Block, BlockLocalizer, Outcome, in_words
+from easyzloc_mm.localization.workers.messages import (
+    Answer,
+    Block,
+    BlockLocalizer,
+    Failed,
+    Outcome,
+    WorkerError,
+    summarize_error,
+)
+
+logger = logging.getLogger(__name__)
 
 CONNECT_S = 20.0
 START_S = 180.0
@@ -32,21 +43,21 @@ AHEAD = 2
 _here = threading.local()
 
 
-def _answer(settings: LocalizerConfig, block: Block) -> tuple[str, Any]:
+def _answer(settings: LocalizerConfig, block: Block) -> Answer:
     """Localise a block, in a thread of a worker; the localiser stays loaded for the next block."""
     if getattr(_here, "settings", None) != settings:
         _here.localizer, _here.settings = BlockLocalizer(settings), settings
-    answer: tuple[str, Any] = _here.localizer.answer(block)
+    answer: Answer = _here.localizer.answer(block)
     return answer
 
 
 class ClusterWorkers:
-    """What `Workers` is, on a cluster.
+    """`WorkerPool` on the workers of a dask.distributed scheduler.
 
     Parameters
     ----------
     settings : LocalizerConfig
-        What makes the localiser.
+        Model bundle, camera response, detection settings.
     address : str
         Of the scheduler, such as ``tcp://host:8786``.
     """
@@ -59,28 +70,30 @@ class ClusterWorkers:
         self._blocks: dict[Any, Block] = {}
         self._threads = 0
         self._looked_s = self._heard_s = 0.0
-        self.replaced: list[str] = []
-        """Nothing: the scheduler replaces workers by itself."""
+        self.replaced: tuple[str, ...] = ()
+        """Always empty: the scheduler replaces workers by itself."""
 
     def start(self) -> None:
-        """Connect, and wait for a worker.
+        """Connect, if that has not been done, and wait for a worker.
 
         Raises
         ------
         InputError
             Package ``distributed`` is not installed, or no scheduler is there, or its workers are of other versions.
         """
+        if self._client is not None:
+            return
         need("distributed", extra="cluster")
         from distributed import Client
 
-        for chatty in ("distributed", "tornado", "asyncio"):  # what goes wrong is said below, in one line
+        for chatty in ("distributed", "tornado", "asyncio"):  # errors are reported below, in one line
             logging.getLogger(chatty).setLevel(logging.CRITICAL)
         try:
             self._client = Client(self._address, timeout=CONNECT_S, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             raise InputError(
-                f"no scheduler answers at {self._address} within {CONNECT_S:.0f} s ({in_words(error)}): start one with "
-                "`dask scheduler`, and give its address as `scheduler`"
+                f"no scheduler answers at {self._address} within {CONNECT_S:.0f} s ({summarize_error(error)}): start "
+                "one with `dask scheduler`, and give its address as `scheduler`"
             ) from None
         deadline = time.monotonic() + START_S
         while not self._look():
@@ -95,34 +108,40 @@ class ClusterWorkers:
         return self._threads
 
     def _check_versions(self) -> None:
-        mine = installed(PACKAGES)
+        expected = installed(PACKAGES)
         try:
-            theirs = self._client.run(installed, PACKAGES)
+            by_worker = self._client.run(installed, PACKAGES)
         except Exception as error:  # whatever a worker without this package raises
+            logger.exception("the workers of %s cannot run easyzloc_mm", self._address)
             raise InputError(
-                f"the workers of {self._address} cannot run easyzloc_mm ({in_words(error)}): install it there"
+                f"the workers of {self._address} cannot run easyzloc_mm ({summarize_error(error)}): install it there"
             ) from None
-        for worker, found in theirs.items():
-            other = [f"{name} {found[name]} instead of {mine[name]}" for name in PACKAGES if found[name] != mine[name]]
+        logger.info("%d worker(s) of %s: %s", len(by_worker), self._address, ", ".join(map(str, by_worker)))
+        for worker, found in by_worker.items():
+            other = [
+                f"{name} {found[name]} instead of {expected[name]}"
+                for name in PACKAGES
+                if found[name] != expected[name]
+            ]
             if other:
                 raise InputError(f"worker {worker} has {', '.join(other)}: install the same versions everywhere")
 
     @property
     def free(self) -> int:
-        """Blocks that may be handed in."""
+        """Blocks that may be submitted now."""
         return AHEAD * self._threads - len(self._blocks)
 
     @property
     def busy(self) -> int:
-        """Blocks that were handed in and are not done."""
+        """Blocks that were submitted and are not done."""
         return len(self._blocks)
 
     def submit(self, block: Block) -> None:
-        """Hand in a block; its outcome comes from `outcomes`."""
+        """Submit a block; its outcome comes from `outcomes`."""
         if not self._blocks:
             self._heard_s = time.monotonic()
         # A worker was started in another folder. Not pure: an answer is never that of an earlier run.
-        sent = replace(block, source=block.source and block.source.absolute())
+        sent = replace(block, source=block.source.absolute()) if isinstance(block.source, Path) else block
         self._blocks[self._client.submit(_answer, self._sent, sent, pure=False, retries=1)] = block
 
     def outcomes(self, patience_s: float) -> Iterator[Outcome]:
@@ -145,17 +164,29 @@ class ClusterWorkers:
                 self._look()
         except TimeoutError:
             done = set()
-        except Exception as error:  # a scheduler that went away is told in many ways
-            raise LocalizerError(f"the scheduler {self._address} is gone ({in_words(error)})") from None
+        except Exception as error:  # a lost scheduler raises exceptions of many kinds
+            logger.exception("the scheduler %s is gone", self._address)
+            raise LocalizerError(f"the scheduler {self._address} is gone ({summarize_error(error)})") from None
         for future in done:
             block = self._blocks.pop(future)
             self._heard_s = time.monotonic()
+            if future.status == "error":
+                failed = Failed.of(future.exception().with_traceback(future.traceback()))
+                logger.error("a worker failed at frame %d\n%s", block.frames[0], failed.traceback)
+                raise LocalizerError(
+                    f"the localiser failed at frame {block.frames[0]}: {failed.summary}"
+                ) from WorkerError(failed.traceback)
             if future.status != "finished":
-                why = in_words(future.exception()) if future.status == "error" else f"it was {future.status}"
-                raise LocalizerError(f"the localiser failed at frame {block.frames[0]}: {why}")
-            yield Outcome.of(block, future.result())
+                raise LocalizerError(f"the localiser failed at frame {block.frames[0]}: it was {future.status}")
+            yield Outcome(block, future.result())
         if time.monotonic() - self._heard_s > BLOCK_S:
             raise LocalizerError(f"no worker of {self._address} has finished a block for {BLOCK_S:.0f} s")
+
+    def drop(self) -> None:
+        """Forget blocks that are not done, so that the workers can serve another run."""
+        if self._client is not None:
+            self._client.cancel(list(self._blocks))
+        self._blocks = {}
 
     def close(self) -> None:
         """Leave the cluster; blocks that are not done are dropped."""

@@ -1,4 +1,4 @@
-"""Where a worker gets the frames of a block."""
+"""Frames of a block, read by the worker from the movie or run that holds them."""
 
 from __future__ import annotations
 
@@ -28,9 +28,8 @@ class FrameSource:
         self._background: RunningBackground | None = None
         self._whole_windows = False
 
-    def read(self, path: Path | None, numbers: I64) -> U16:
-        """Frames with these numbers, shape (T, Y, X)."""
-        assert path is not None
+    def read(self, path: Path, numbers: I64) -> U16:
+        """Return the frames with these numbers, shape (T, Y, X), ADU."""
         if path != self._path or self._opened is None:
             self._opened = StoredFrames(path) if holds_frames(path) else open_movie(path)
             self._path, self._background = path, None
@@ -43,15 +42,22 @@ class FrameSource:
             return self._opened.read(first, last + 1)
         return np.concatenate([self._opened.read(int(number), int(number) + 1) for number in numbers])
 
-    def cleared(self, frames: U16, numbers: I64, there: int) -> U16 | None:
-        """Frames without their background, or None where none is to be subtracted.
+    def cleared(self, frames: U16, numbers: I64, available: int) -> U16 | None:
+        """Return the frames without their running background, or None where none is to be subtracted.
 
-        `there` says how many frames the source has: a movie shorter than one window is a window of its own.
+        Parameters
+        ----------
+        frames : ndarray, shape (T, Y, X), uint16
+            As `read` returned them last.
+        numbers : ndarray, shape (T,)
+            Their frame numbers.
+        available : int
+            Frames that the source has: a movie shorter than one window is a window of its own.
         """
-        if self._window is None:
+        path, whole = self._path, available >= (self._window or 0)
+        if self._window is None or path is None:
             return None
-        path, whole = self._path, there >= self._window
         if self._background is None or whole != self._whole_windows:
-            self._background = RunningBackground(self._window, there, lambda chosen: self.read(path, chosen))
+            self._background = RunningBackground(self._window, available, lambda chosen: self.read(path, chosen))
             self._whole_windows = whole
         return self._background.subtract(frames, numbers)

@@ -8,6 +8,8 @@ that dies is replaced, and its block is given to another.
 from __future__ import annotations
 
 import contextlib
+import logging
+import logging.handlers
 import multiprocessing
 import os
 import signal
@@ -22,7 +24,18 @@ from typing import Any, Self
 
 from easyzloc_mm.errors import LocalizerError
 from easyzloc_mm.localization.config import LocalizerConfig
-from easyzloc_mm.localization.workers.messages import Block, BlockLocalizer, Outcome, in_words
+from easyzloc_mm.localization.workers.messages import (
+    Block,
+    BlockLocalizer,
+    Failed,
+    FromWorker,
+    Logged,
+    Outcome,
+    Ready,
+    WorkerError,
+)
+
+logger = logging.getLogger(__name__)
 
 START_S = 180.0
 """Deadline of a worker's start: on a slow disk Picasso's import and the first compilation take most of a minute."""
@@ -30,8 +43,8 @@ STOP_S = 5.0
 MOST_REPLACEMENTS = 3
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 NICENESS = 5
-"""Of workers that are warm, where there is such a thing: the camera's own program goes first, but whatever else runs
-may not keep localisation from going on."""
+"""Of workers that are warm, on systems that have priorities: the process of the camera goes first, while other programs
+cannot hold localisation up."""
 ATTEMPTS = 2
 """A block that kills two workers would kill a third."""
 
@@ -51,7 +64,7 @@ class Workers:
     Parameters
     ----------
     settings : LocalizerConfig
-        What makes the localiser: model bundle, camera units, box.
+        Model bundle, camera response, detection settings.
     count : int
         Processes.
     """
@@ -87,11 +100,11 @@ class Workers:
 
     @property
     def busy(self) -> int:
-        """Blocks that were handed in and are not done."""
+        """Blocks that were submitted and are not done."""
         return len(self._waiting) + sum(worker.block is not None for worker in self._workers)
 
     def submit(self, block: Block) -> None:
-        """Hand in a block; its outcome comes from `outcomes`."""
+        """Submit a block; its outcome comes from `outcomes`."""
         self._waiting.append(block)
         self._distribute()
 
@@ -113,31 +126,35 @@ class Workers:
                 continue
             seen.add(id(worker))
             try:
-                answer = worker.connection.recv() if worker.connection.poll() else None
+                message: FromWorker | None = worker.connection.recv() if worker.connection.poll() else None
             except (EOFError, OSError):
-                answer = None
-            if answer is None:
+                message = None
+            if message is None:
                 if not worker.process.is_alive() or item is worker.connection:
                     self._replace(worker)
                 continue
-            yield from self._take(worker, answer)
+            yield from self._take(worker, message)
         for worker in self._workers:
             if not worker.ready and time.monotonic() - worker.started_s > START_S:
                 raise LocalizerError(f"a localiser did not start within {START_S:.0f} s")
         self._distribute()
 
-    def _take(self, worker: _Worker, answer: tuple[str, Any]) -> Iterator[Outcome]:
-        kind, content = answer
-        if kind == "ready":
-            worker.ready = True
-        elif kind == "failed":
-            what = f"at frame {worker.block.frames[0]}" if worker.block is not None else "while it started"
-            raise LocalizerError(f"the localiser failed {what}: {content}")
-        else:
-            block, worker.block = worker.block, None
-            assert block is not None
-            self._attempts.pop(block.number, None)
-            yield Outcome.of(block, answer)
+    def _take(self, worker: _Worker, message: FromWorker) -> Iterator[Outcome]:
+        match message:
+            case Ready():
+                worker.ready = True
+            case Logged(record):
+                logging.getLogger(record.name).handle(record)
+            case Failed(summary, traceback):
+                where = f"at frame {worker.block.frames[0]}" if worker.block is not None else "while it started"
+                logger.error("a localising process failed %s\n%s", where, traceback)
+                raise LocalizerError(f"the localiser failed {where}: {summary}") from WorkerError(traceback)
+            case answer:
+                block, worker.block = worker.block, None
+                if block is None:
+                    raise LocalizerError(f"a localising process sent {type(answer).__name__} for no block")
+                self._attempts.pop(block.number, None)
+                yield Outcome(block, answer)
 
     def _distribute(self) -> None:
         for worker in list(self._workers):
@@ -156,6 +173,7 @@ class Workers:
         self._workers.remove(worker)
         if not worker.ready:
             raise LocalizerError(f"a localiser died while it started ({death})")
+        logger.warning("a localising process died (%s) and is replaced", death)
         self.replaced.append(death)
         self._deaths += 1
         if worker.block is not None:
@@ -168,12 +186,12 @@ class Workers:
 
     def _launch(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self.settings), name="localiser", daemon=True)
+        parent_end, worker_end = context.Pipe()
+        process = context.Process(target=_serve, args=(worker_end, self.settings), name="localiser", daemon=True)
         with _children_ignore_ctrl_c(), _one_thread_each():
             process.start()
-        theirs.close()
-        return _Worker(process, ours)
+        worker_end.close()
+        return _Worker(process, parent_end)
 
     def close(self) -> None:
         """End the processes; blocks that are not done are dropped."""
@@ -203,7 +221,7 @@ class Workers:
 
 @contextlib.contextmanager
 def _children_ignore_ctrl_c() -> Iterator[None]:
-    """Ctrl-C goes to every process of a terminal; only the one that minds the microscope is to hear it."""
+    """Let processes that are started inside ignore Ctrl-C: a terminal sends it to all, and one of them handles it."""
     if threading.current_thread() is not threading.main_thread() or os.name == "nt":
         yield
         return
@@ -237,17 +255,34 @@ def _give_way() -> None:
         psutil.Process().nice(getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", NICENESS))
 
 
+class _SendRecords(logging.handlers.QueueHandler):
+    """Sends log records to the parent process, formatted, through the pipe that the answers take."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)  # type: ignore[arg-type]
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Send one record; one that the parent is no longer there to take is dropped."""
+        with contextlib.suppress(OSError):
+            self.queue.send(Logged(record))  # type: ignore[attr-defined]
+
+
 def _serve(connection: Connection, settings: LocalizerConfig) -> None:
     """Body of a worker process; it ends when the other end of the pipe is closed, however that came about."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.getLogger().addHandler(_SendRecords(connection))
+    logging.getLogger("easyzloc_mm").setLevel(logging.INFO)
+    logging.captureWarnings(True)
     try:
+        start = time.monotonic()
         localizer = BlockLocalizer(settings)
         _give_way()
-        connection.send(("ready", None))
+        logger.info("localising process %d is warm after %.1f s", os.getpid(), time.monotonic() - start)
+        connection.send(Ready())
         while True:
             connection.send(localizer.answer(connection.recv()))
     except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         return
-    except Exception as error:
+    except Exception as error:  # whatever it is, the parent raises it: this process has nobody to report to
         with contextlib.suppress(OSError):
-            connection.send(("failed", in_words(error)))
+            connection.send(Failed.of(error))

@@ -1,66 +1,143 @@
-"""Blocks of frames, and what becomes of them: what every kind of worker takes and gives."""
+"""Messages between the program and its localising processes, here or on a cluster."""
 
 from __future__ import annotations
 
+import logging
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from easyzloc_mm.localization.config import LocalizerConfig
 from easyzloc_mm.typing import I64, U16
 
-LONGEST_WORDS = 300
+LONGEST_SUMMARY = 300
 
 
 @dataclass(frozen=True)
 class Block:
-    """Frames to localise.
+    """Frames for a worker; `LocalizeBlock` and `FindThreshold` say what is to be done with them.
 
     Attributes
     ----------
     number : int
-        Place in the table: blocks are numbered from 0 on and their rows written in this order.
-    frames : ndarray of int
+        Position in the table: blocks are numbered from 0 on and their rows written in this order.
+    frames : ndarray of int, shape (T,)
         Frame numbers.
-    source : Path or None
-        Movie or run that the worker reads them from.
-    there : int
-        Frames that the source has by now; tells where the last window of the running background ends.
-    pixels : ndarray, shape (T, Y, X), uint16, or None
-        The frames themselves, where they are not on disk.
-    threshold : float or None
-        Net gradient of detection; without it the block is only looked at to find one.
+    source : Path, or ndarray, shape (T, Y, X), uint16
+        Movie or run that the worker reads the frames from; or the frames themselves, ADU, where they are not on disk.
+    frames_available : int
+        Frames that the source has by now: where the last window of the running background ends.
     """
 
     number: int
     frames: I64
-    source: Path | None
-    there: int
-    pixels: U16 | None
-    threshold: float | None
+    source: Path | U16
+    frames_available: int
+
+
+@dataclass(frozen=True)
+class LocalizeBlock(Block):
+    """Localise these frames.
+
+    Attributes
+    ----------
+    threshold : float
+        Net gradient of detection, ADU.
+    """
+
+    threshold: float
+
+
+@dataclass(frozen=True)
+class FindThreshold(Block):
+    """Find the detection threshold that these frames suggest."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker has loaded the model and compiled everything."""
+
+
+@dataclass(frozen=True)
+class Localized:
+    """Localisations of a block.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        Columns of a localisation table.
+    rejected : int
+        Spots whose 2D fit failed.
+    """
+
+    rows: pd.DataFrame
+    rejected: int
+
+
+@dataclass(frozen=True)
+class ThresholdFound:
+    """Net gradient of detection for frames like those of the block, ADU."""
+
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An exception in the worker, which ends it.
+
+    Attributes
+    ----------
+    summary : str
+        The exception in one short line.
+    traceback : str
+        As Python formats it, whole.
+    """
+
+    summary: str
+    traceback: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failed:
+        """Return the message for an exception that carries its traceback."""
+        return cls(summarize_error(error), "".join(traceback.format_exception(error)))
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A log record of the worker, formatted."""
+
+    record: logging.LogRecord
+
+
+Answer = Localized | ThresholdFound
+"""What a worker returns for a block."""
+FromWorker = Ready | Answer | Failed | Logged
+"""Every message that a worker process sends."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a block: its rows and failed fits, or the threshold that it suggests."""
+    """A block, and the worker's answer to it."""
 
     block: Block
-    rows: pd.DataFrame | None
-    rejected: int
-    threshold: float | None
+    answer: Answer
 
-    @classmethod
-    def of(cls, block: Block, answer: tuple[str, Any]) -> Outcome:
-        """Return the outcome that `BlockLocalizer.answer` gave for `block`."""
-        kind, content = answer
-        rows, rejected = content if kind == "rows" else (None, 0)
-        return cls(block, rows, rejected, content if kind == "threshold" else None)
+
+class WorkerError(Exception):
+    """An exception in another process, with its traceback: the cause of the error that is raised in this one."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"\n\nin the localising process:\n{self.text}"
 
 
 class BlockLocalizer:
-    """What a worker does with blocks; it keeps its file open between them, and is for one thread.
+    """Localises blocks; keeps its file open between them, and is for one thread.
 
     Parameters
     ----------
@@ -75,15 +152,15 @@ class BlockLocalizer:
         self._localizer.warm_up()
         self._source = FrameSource(settings.localize.background_frames)
 
-    def answer(self, block: Block) -> tuple[str, Any]:
-        """Give ("rows", (table, rejected fits)) of a block, or ("threshold", value) where it has none."""
-        pixels = self._source.read(block.source, block.frames) if block.pixels is None else block.pixels
-        cleared = self._source.cleared(pixels, block.frames, block.there)
-        if block.threshold is None:
-            return "threshold", self._localizer.threshold(pixels, cleared)
-        return "rows", self._localizer.localize(pixels, block.frames, block.threshold, cleared)
+    def answer(self, block: Block) -> Answer:
+        """Return the localisations of a `LocalizeBlock`, or the threshold for a `FindThreshold`."""
+        pixels = self._source.read(block.source, block.frames) if isinstance(block.source, Path) else block.source
+        cleared = self._source.cleared(pixels, block.frames, block.frames_available)
+        if isinstance(block, LocalizeBlock):
+            return Localized(*self._localizer.localize(pixels, block.frames, block.threshold, cleared))
+        return ThresholdFound(self._localizer.threshold(pixels, cleared))
 
 
-def in_words(error: BaseException | None) -> str:
-    """Put an error into one short line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST_WORDS]
+def summarize_error(error: BaseException | None) -> str:
+    """Return an exception as one short line: its type and the beginning of its message."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST_SUMMARY]

@@ -31,7 +31,7 @@ from easyzloc_mm.localization.assign_z import assign_z
 from easyzloc_mm.localization.detection.gaussian_fit import detect_frames, fit_gaussians
 from easyzloc_mm.localization.provenance import focal_shift_of
 from easyzloc_mm.localization.table_sink import TableSink
-from easyzloc_mm.localization.workers.messages import Block, Outcome
+from easyzloc_mm.localization.workers.messages import LocalizeBlock, Localized
 from easyzloc_mm.model.bundle import ModelBundle
 from tests.helpers.localize_bench import small_bundle, spots_movie
 
@@ -311,12 +311,12 @@ def test_an_empty_table_gives_an_empty_run(
 
 def test_blocks_are_written_in_order_however_the_workers_finish_them(tmp_path: Path) -> None:
     """With two workers the later block is often done first, and when its frames came is then forgotten."""
-    blocks = [Block(number, np.arange(4 * number, 4 * number + 4), None, 12, None, 1.0) for number in range(3)]
+    blocks = [LocalizeBlock(number, np.arange(4 * number, 4 * number + 4), Path("m"), 12, 1.0) for number in range(3)]
     came = {frame: time.monotonic() - 5.0 for frame in range(12)}
     with LocalizationWriter(tmp_path / "r.zarr", {"pixel_size_nm": PIXEL_NM}) as writer:
         sink = TableSink(writer)
         for number in (2, 0, 1):
-            sink.take(Outcome(blocks[number], rows(10 * number, 10), 1, None), came)
+            sink.take(blocks[number], Localized(rows(10 * number, 10), 1), came)
             for frame in blocks[number].frames:
                 came.pop(int(frame))
         sink.flush()
