@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,6 +55,7 @@ def test_the_truth_belongs_to_the_frames_of_the_stream(profile: Profile, tmp_pat
     bright = inside[(inside.photons > 1500) & (inside.z.abs() < 400) & inside.frame.between(1, 58)]
     assert len(bright) > 10
     contrast: dict[int, list[float]] = {-1: [], 0: [], 1: []}
+    row: Any
     for row in bright.itertuples():
         x, y = round(row.x), round(row.y)
         box = frames[:, y - 2 : y + 3, x - 2 : x + 3].sum(axis=(1, 2), dtype=float)

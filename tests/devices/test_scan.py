@@ -9,6 +9,7 @@ camera and ledger are the real ones.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import pytest
 
 from easyzloc_mm.acquire import scan
 from easyzloc_mm.acquire.live import LiveReport
-from easyzloc_mm.acquire.scan import LEDGER, Grid, ScanPlan, run_scan
+from easyzloc_mm.acquire.scan import Grid, ScanPlan, run_scan
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
+from easyzloc_mm.io.kinds import LEDGER
 from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.profile.schema import Profile
 from tests.helpers.microscope_bench import SAFE, LastState, bench_profile, running_core
@@ -98,7 +100,8 @@ def test_a_grid_is_walked_in_turns_and_z_waits_in_safety(profile: Profile, tmp_p
 def test_a_cut_off_scan_goes_on_where_it_stopped(
     profile: Profile, tmp_path: Path, visited: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, take = tmp_path / "scan", scan.run_live
+    out = tmp_path / "scan"
+    take: Callable[..., LiveReport] = vars(scan)["run_live"]
 
     def interrupted(*arguments: Any, **options: Any) -> LiveReport:
         report = take(*arguments, **options)

@@ -242,7 +242,9 @@ def test_ctrl_c_leaves_a_safe_microscope_and_a_readable_store(walk: Walk, tmp_pa
         tmp_path, **{"frames = 6000": "frames = 5000", "z_step_nm = 25.0": "z_step_nm = 2.0", "fovs = 6": "fovs = 1"}
     )
     out = tmp_path / ("beads.ome.zarr" if name == "acquire-beads" else "run.zarr")
-    arguments = [name, "--profile", long, "--out", out, *(["--model", walk.model] if name == "live" else [])]
+    arguments: list[str | Path] = [name, "--profile", long, "--out", out]
+    if name == "live":
+        arguments += ["--model", walk.model]
     with subprocess.Popen(
         [sys.executable, HELPERS / "interrupted_command.py", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

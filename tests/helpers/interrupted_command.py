@@ -30,7 +30,7 @@ class _Told(CoreMicroscope):
 
 
 if __name__ == "__main__":
-    import easyzloc_mm.microscope.connect as backends
+    from easyzloc_mm.microscope import connect
 
-    backends.CoreMicroscope = _Told  # type: ignore[misc]
+    setattr(connect, "CoreMicroscope", _Told)  # noqa: B010  the name is an import there, which types know nothing of
     sys.exit(main(sys.argv[1:]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -29,7 +30,7 @@ def small_bundle(folder: Path, *, field: tuple[int, int], pixel_nm: float = 110.
     folder.mkdir(parents=True)
     rng = np.random.default_rng(3)
     outputs = 3 * COMPONENTS + EMBEDDING
-    weights = {
+    weights: dict[str, NDArray[Any]] = {
         "w": rng.normal(0, 0.02, (225, outputs)).astype(np.float32),
         "v": rng.normal(0, 0.1, (len(AUX_COLUMNS), outputs)).astype(np.float32),
         "shape": np.array([2 if broken else -1, 225], np.int64),

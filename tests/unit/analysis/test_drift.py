@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from easyzloc_mm.io.runs.drift import Drift, read_drift
 from easyzloc_mm.io.tables.exports import export_table
 from easyzloc_mm.io.tables.imports import read_table
 
-SMALL = {"frames": 4000, "per_frame": 12.0, "edge_px": 150}
+SMALL: dict[str, Any] = {"frames": 4000, "per_frame": 12.0, "edge_px": 150}
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,8 @@ def facts_of(known: KnownTable) -> dict[str, object]:
     }  # fmt: skip
 
 
-def estimate(known: KnownTable, **options: object) -> Drift:
-    return estimate_drift(known.table, known.frames, (known.edge_px,) * 2, PIXEL_SIZE_NM, **options)  # type: ignore[arg-type]
+def estimate(known: KnownTable, **options: Any) -> Drift:
+    return estimate_drift(known.table, known.frames, (known.edge_px,) * 2, PIXEL_SIZE_NM, **options)
 
 
 def test_markers_are_found_and_followed(marked: KnownTable) -> None:
@@ -154,7 +155,7 @@ def test_the_original_stays_and_the_way_back_is_exact(plain: KnownTable, tmp_pat
     restored, facts = read_table(back)
     assert not facts["drift_corrected"]
     assert "corrected_from" not in facts
-    for name in table:
+    for name in map(str, table.columns):
         if name in "xyz":
             step = np.spacing(np.abs(table[name].to_numpy())) + np.spacing(np.abs(corrected[name].to_numpy()))
             assert (np.abs(restored[name].to_numpy(float) - table[name].to_numpy(float)) <= step).all(), name

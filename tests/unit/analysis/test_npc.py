@@ -153,14 +153,14 @@ def test_controls_are_not_called_two_rings(control: str) -> None:
 
 def test_a_single_pore_with_errors() -> None:
     rng = np.random.default_rng(7)
-    pulls = []
+    measured = []
     for _ in range(80):
         angle = rng.uniform(0, 2 * np.pi, 160)
         dx, dy = 53.5 * np.cos(angle), 53.5 * np.sin(angle)
         lpz = rng.uniform(8, 18, 160)
         z = 300 + 50 * (rng.integers(0, 2, 160) - 0.5) + 0.12 * dx - 0.05 * dy + rng.normal(0, np.hypot(lpz, 6))
         fit = fit_pore(z, lpz, dx, dy)
-        pulls.append(
+        measured.append(
             [
                 (fit.middle_nm - 300) / fit.errors["middle"],
                 (fit.slope[0] - 0.12) / fit.errors["slope_x"],
@@ -168,7 +168,7 @@ def test_a_single_pore_with_errors() -> None:
             ]
         )
         assert fit.tilt_degrees < 20
-    pulls = np.array(pulls)
+    pulls = np.array(measured)
     assert np.abs(pulls.mean(axis=0)).max() < 0.5
     assert (pulls.std(axis=0) < 1.4).all()
     assert (pulls.std(axis=0) > 0.6).all()

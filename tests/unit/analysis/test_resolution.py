@@ -73,7 +73,9 @@ def test_ring_correlation_is_what_theory_says(sigma: float) -> None:
     per_site = 40_000 / 400 / 2
     expected = 2 * np.pi * sigma / np.sqrt(np.log(6 * per_site))
     assert resolution == pytest.approx(expected, rel=0.08)
+    assert resolution is not None
     assert limits is not None
+    assert None not in limits
     assert limits[0] <= resolution <= limits[1]
     assert limits[1] - limits[0] < 0.2 * resolution
 

@@ -151,7 +151,8 @@ def test_the_motion_travels_with_the_data_set(beads: BeadSet, tmp_path: Path) ->
 
 def test_stacks_of_one_stage_share_what_they_know() -> None:
     rng = np.random.default_rng(2)
-    stage = [LateralShift(*rng.normal((0.3, -0.2), 0.15), 0.15, 4) for _ in range(10)] + [LateralShift()]
+    drawn = rng.normal((0.3, -0.2), 0.15, (10, 2))
+    stage = [*(LateralShift(x, y, 0.15, 4) for x, y in drawn), LateralShift()]
     shared = share(stage)
     assert all(np.hypot(slide.x - 0.3, slide.y + 0.2) < 0.15 for slide in shared)
     assert all(slide.believed != (0, 0) for slide in shared)

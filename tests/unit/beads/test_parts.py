@@ -80,7 +80,7 @@ def astigmatic(z_nm: np.ndarray, photons: float, rng: np.random.Generator) -> np
     sx, sy = (1.3 * np.sqrt(1 + ((z_nm - side) / 450) ** 2)[:, None, None] for side in (250, -250))
     shape = np.exp(-(offsets[None, None] ** 2) / (2 * sx**2) - offsets[None, :, None] ** 2 / (2 * sy**2))
     image = photons * shape / shape.sum(axis=(1, 2), keepdims=True)
-    return (rng.poisson(image + 20) - 20.0).reshape(len(z_nm), -1).astype(np.float32)
+    return np.asarray((rng.poisson(image + 20) - 20.0).reshape(len(z_nm), -1), np.float32)
 
 
 @pytest.mark.parametrize("step_nm", [10.0, 50.0])

@@ -35,8 +35,8 @@ def record(plane: int, illumination: str | None = "High") -> PlaneRecord:
     return PlaneRecord(50 + plane * 0.05, 50 + plane * 0.05 + 0.003, 10.0, -4.0, 30.0, illumination, 1000.0 + plane)
 
 
-def writer(path: Path, **extra: bool) -> BeadStackWriter:
-    return BeadStackWriter(path, {"name": "t", "camera": CAMERA}, 110.0, 50.0, SHAPE, **extra)
+def writer(path: Path) -> BeadStackWriter:
+    return BeadStackWriter(path, {"name": "t", "camera": CAMERA}, 110.0, 50.0, SHAPE)
 
 
 def fill(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,13 @@ from easyzloc_mm.io.tables.imports import read_table
 from easyzloc_mm.locs.table import export_run
 from tests.helpers.paths import DATA
 
-FACTS = {"pixel_size_nm": 108.3, "width_px": 64, "height_px": 48, "frames": 500, "model": {"digest": "abc"}}
+FACTS: dict[str, Any] = {
+    "pixel_size_nm": 108.3,
+    "width_px": 64,
+    "height_px": 48,
+    "frames": 500,
+    "model": {"digest": "abc"},
+}
 ENDINGS = {"hdf5": "picasso", "csv": "thunderstorm", "parquet": "parquet", "zarr": "zarr"}
 
 
@@ -35,7 +42,7 @@ def assert_same(found: pd.DataFrame, wanted: pd.DataFrame) -> None:
     """Every column of `wanted`, to the last bit of its own type."""
     assert set(wanted.columns) <= set(found.columns)
     for name in wanted:
-        assert np.array_equal(found[name].to_numpy().astype(wanted[name].dtype), wanted[name].to_numpy()), name
+        assert np.array_equal(found[name].astype(wanted[name].dtype).to_numpy(), wanted[name].to_numpy()), name
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

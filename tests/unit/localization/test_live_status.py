@@ -83,8 +83,8 @@ def test_the_stage_follows_the_molecules_within_its_range_and_goes_back(tmp_path
     with connect(profile) as microscope:
         hold = FocusHold(microscope, profile)
         hold.see(dataclasses.replace(drifted, focus_drift_nm=90.0))  # below the limit
-        frames = []
-        z = []
+        frames: list[int] = []
+        z: list[float] = []
         for frame in hold.held(microscope.stream(3 * SETTLE_FRAMES)):
             frames.append(frame.index)
             z.append(microscope.position().z_um if frame.index % 10 == 0 else z[-1])

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -156,7 +157,7 @@ def test_counts_are_counts_in_whatever_type_they_were_saved(
     dtype: str, movie: NDArray[np.uint16], tmp_path: Path
 ) -> None:
     counts = np.minimum(movie, 255 if dtype == "uint8" else 32767)
-    order = ">" if dtype.startswith(">") else "<"
+    order: Literal[">", "<"] = ">" if dtype.startswith(">") else "<"
     tifffile.imwrite(tmp_path / "m.tif", counts.astype(dtype), photometric="minisblack", byteorder=order)
     counts.astype(dtype).tofile(tmp_path / "m.raw")
     info = {"Byte Order": order, "Data Type": np.dtype(dtype).name, "Frames": FRAMES, "Height": SHAPE[0],
@@ -210,7 +211,9 @@ def reference(bundle: ModelBundle, movie: NDArray[np.uint16], tmp_path_factory: 
 def test_the_table_keeps_the_contract(reference: Path, bundle: ModelBundle) -> None:
     table, facts = read_localizations(reference)
     assert list(table.columns) == [*COLUMNS_2D, *COLUMNS_Z]
-    assert {name: table[name].dtype for name in table} == {name: column_dtype(name) for name in table}
+    assert {name: table[name].dtype for name in table.columns} == {
+        name: column_dtype(name) for name in (*COLUMNS_2D, *COLUMNS_Z)
+    }
     assert np.isfinite(table.to_numpy(float)).all()
     assert len(table) > 5 * FRAMES
     assert table["frame"].is_monotonic_increasing
@@ -382,7 +385,7 @@ def test_raw_frames_are_ome_zarr(tmp_path: Path, movie: NDArray[np.uint16]) -> N
 
     path = as_run(tmp_path, movie)
     validate_zarr_store(str(path / "frames"))
-    assert np.array_equal(zarr.open_group(path, mode="r")["frames/0"][:], movie)
+    assert np.array_equal(np.asarray(zarr.open_array(path / "frames/0", mode="r")), movie)
 
 
 def test_lost_frames_read_as_zeros_and_are_named(tmp_path: Path, movie: NDArray[np.uint16]) -> None:

@@ -48,7 +48,7 @@ def write(folder: Path, numbers: list[int], *, pause_s: float = 0.01, torn: bool
                             file.flush()
                             time.sleep(0.002)
 
-                data._index_file = Slow()  # type: ignore[assignment]
+                data._index_file = Slow()
                 data.put_image({"time": number}, frame(number), {})
                 data._index_file = whole
             else:

@@ -49,7 +49,7 @@ def _image(table: SplinePsf, x: float, y: float, z_nm: float) -> np.ndarray:
         knots = np.arange(-2.0, coefficients.shape[axis] + 2)
         design = BSpline.design_matrix(position, knots, 3).toarray()
         coefficients = np.moveaxis(np.tensordot(design, coefficients, axes=(1, axis)), 0, axis)
-    return coefficients[0]
+    return np.asarray(coefficients[0])
 
 
 def test_a_crop_is_the_pixels_in_photons_and_repeats_the_edge() -> None:

@@ -12,7 +12,7 @@ from easyzloc_mm.psf.bead_psf import KNOTS, PADDING, PITCH_PX
 from easyzloc_mm.psf.kernels.point_image import CELLS, LANE, LINE, point_image, workspace
 from easyzloc_mm.psf.kernels.spline import along, lateral, value_at
 from easyzloc_mm.simulator.optics.kernels import emitter_image
-from easyzloc_mm.typing import F32, F64
+from easyzloc_mm.typing import F32, F64, AnyFloat
 
 T = np.linspace(0, 1, 21)
 
@@ -33,8 +33,8 @@ def test_compiled_weights_are_those_of_arrays() -> None:
     assert np.allclose([compiled_slopes(t) for t in T], np.transpose(cubic_slopes(T)), rtol=0, atol=1e-15)
 
 
-def _design(at: F64, knots: int) -> F64:
-    return cubic_b_spline(np.atleast_1d(at)[:, None] - np.arange(knots))
+def _design(at: AnyFloat, knots: int) -> F64:
+    return cubic_b_spline(np.atleast_1d(at).astype(np.float64)[:, None] - np.arange(knots))
 
 
 @pytest.mark.parametrize(("x", "y", "z"), [(0.0, 0.0, 6.0), (0.31, -0.47, 5.2), (-0.5, 0.5, 3.9)])

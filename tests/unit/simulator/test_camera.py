@@ -77,7 +77,9 @@ def test_emitters_give_their_photons_where_they_are(camera: VirtualCamera, profi
     electrons = (lit - dark) * response.electrons_per_adu
     assert 0.93 < electrons.sum() / photons < 0.99  # the rest falls beyond the tabulated patch
     box = electrons[53 - 7 : 53 + 8, 41 - 7 : 41 + 8]
-    exact = embedded_optics(profile).psf_with_derivatives(x, y, x - 41, y - 53, 0.0, size=15)[0][0]
+    at = {"x_px": x, "y_px": y, "dx_px": x - 41, "dy_px": y - 53, "z_nm": 0.0}
+    place = {name: np.array([value]) for name, value in at.items()}
+    exact = embedded_optics(profile).psf_with_derivatives(**place, size=15)[0][0]
     assert box.sum() == pytest.approx(photons * exact.sum(), rel=0.01)
     assert np.abs(box - photons * exact).max() < 0.02 * photons * exact.max() + 5
 

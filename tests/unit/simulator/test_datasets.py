@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,14 +60,18 @@ def test_movie_comes_with_its_truth(profile: Profile, tmp_path: Path) -> None:
         assert tiff.is_ome
         movie = tiff.asarray()
         assert 'PhysicalSizeX="0.11"' in str(tiff.ome_metadata)
-    assert (movie.shape, movie.dtype) == ((12, 160, 200), np.uint16)
+    assert movie.shape == (12, 160, 200)
+    assert movie.dtype == np.uint16
     truth, drift = pd.read_parquet(result["truth"]), pd.read_parquet(result["drift"])
     assert drift["frame"].tolist() == list(range(12))
     assert result["emitters_per_frame"] == pytest.approx(len(truth) / 12)
     bright = truth[(truth["photons"] > 3000) & (truth["z"].abs() < 200)
                    & truth["x"].between(3, 195) & truth["y"].between(3, 155)]  # fmt: skip
-    peaks = [movie[r.frame, round(r.y) - 1 : round(r.y) + 2, round(r.x) - 1 : round(r.x) + 2].max()
-             for r in bright.itertuples()]  # fmt: skip
+    peaks = []
+    row: Any
+    for row in bright.itertuples():
+        x, y = round(row.x), round(row.y)
+        peaks.append(movie[row.frame, y - 1 : y + 2, x - 1 : x + 2].max())
     assert len(peaks) > 5
     assert np.min(peaks) > np.median(movie) + 80
     again = tmp_path / "again.tif"

@@ -10,7 +10,7 @@ from easyzloc_mm.simulator.optics import kernels
 from easyzloc_mm.simulator.optics.objective import FIELD_MARGIN, Aberrations, OpticsModel
 from easyzloc_mm.simulator.optics.psf_table import PsfTable, psf_table
 from easyzloc_mm.simulator.optics.pupil import image_fields, intensity, make_pupil, phase, zernike
-from easyzloc_mm.typing import F64
+from easyzloc_mm.typing import F64, AnyFloat
 
 OIL = Optics(na=1.46, immersion_index=1.518, sample_index=1.518, emission_nm=680.0, pixel_size_nm=110.0)
 PERFECT = Aberrations(0, 0, (0, 0), 0, 0, (0, 0), (0, 0), 0)
@@ -112,7 +112,7 @@ def test_zero_is_the_sharpest_plane_and_the_middle_of_the_image(model: OpticsMod
     images = model.psf_stack(x, y, z, 15)
     sharpest = z[np.argmax((images**2).sum(axis=(1, 2)))]
     assert abs(sharpest) <= 15
-    focus = model.psf_stack(x, y, 0.0, 15)[0]
+    focus = model.psf_stack(x, y, np.zeros(1), 15)[0]
     grid = np.arange(15) - 7
     window = focus * np.exp(-(grid[:, None] ** 2 + grid[None, :] ** 2) / (2 * 1.3**2))
     assert abs((window * grid[None, :]).sum() / window.sum()) < 0.05
@@ -121,19 +121,23 @@ def test_zero_is_the_sharpest_plane_and_the_middle_of_the_image(model: OpticsMod
 
 def test_image_tells_above_from_below(model: OpticsModel) -> None:
     """The sign of z: with the stage above focus this lens shows rings, below focus a core in a wide haze."""
-    below, above = model.psf_stack(255.5, 255.5, [-700.0, 700.0], 15)
+    below, above = model.psf_stack(255.5, 255.5, np.array([-700.0, 700.0]), 15)
     assert below[6:9, 6:9].sum() > 0.25 * below.sum()
     assert above[6:9, 6:9].sum() < 0.06 * above.sum()
 
 
 def test_derivatives_are_those_of_the_images(model: OpticsModel) -> None:
-    at = {"x_px": 100.0, "y_px": 400.0, "dx_px": 0.2, "dy_px": -0.3, "z_nm": 150.0}
+    at = {name: np.array([value]) for name, value in
+          {"x_px": 100.0, "y_px": 400.0, "dx_px": 0.2, "dy_px": -0.3, "z_nm": 150.0}.items()}  # fmt: skip
+
+    def image(**changed: F64) -> AnyFloat:
+        return model.psf_with_derivatives(**(at | changed), size=15)[0]
+
     step_nm = 2.0
     psf, *slopes = model.psf_with_derivatives(**at, size=15)
     assert psf.shape == (1, 15, 15)
     for slope, name, step in zip(slopes, ("dx_px", "dy_px", "z_nm"), (1 / 110, 1 / 110, 1.0), strict=True):
-        up = model.psf_with_derivatives(**{**at, name: at[name] + step_nm * step}, size=15)[0]
-        down = model.psf_with_derivatives(**{**at, name: at[name] - step_nm * step}, size=15)[0]
+        up, down = (image(**{name: at[name] + sign * step_nm * step}) for sign in (1, -1))
         assert np.abs((up - down) / (2 * step_nm) - slope).max() < 1e-3 * np.abs(slope).max()
 
 
@@ -144,7 +148,8 @@ def test_table_is_the_exact_models_twin(model: OpticsModel, table: PsfTable) -> 
         x, y = rng.uniform(0, 511, 2)
         dx, dy = rng.uniform(-0.5, 0.5, 2)
         z = rng.uniform(-1000, 1000)
-        exact = model.psf_with_derivatives(x, y, dx, dy, z, size=15)[0][0]
+        place = [np.array([value]) for value in (x, y, dx, dy, z)]
+        exact = model.psf_with_derivatives(place[0], place[1], place[2], place[3], place[4], 15)[0][0]
         errors.append(np.abs(tabulated(model, table, x, y, dx, dy, z, 7) - exact).max() / exact.max())
     assert np.median(errors) < 0.005
     assert max(errors) < 0.025
@@ -164,18 +169,19 @@ def test_table_carries_the_same_information(model: OpticsModel, table: PsfTable)
     for _ in range(30):
         x, y = rng.uniform(0, 511, 2)
         z = rng.uniform(-700, 700)
-        psf, *slopes = (image[0] for image in model.psf_with_derivatives(x, y, 0.1, -0.2, z, size=15))
         at = np.array([0.1, -0.2, z])
+        psf, *slopes = (image[0] for image in model.psf_with_derivatives(
+            np.array([x]), np.array([y]), at[:1], at[1:2], at[2:], size=15))  # fmt: skip
+
+        def twin_image(place: F64, x: float = x, y: float = y) -> F64:
+            return tabulated(model, table, x, y, float(place[0]), float(place[1]), float(place[2]), radius=7)
+
         steps = np.diag([0.02, 0.02, 5.0])
         images = [
-            (
-                tabulated(model, table, x, y, *(at + step), radius=7)
-                - tabulated(model, table, x, y, *(at - step), radius=7)
-            )
-            / (2 * nm)
+            (twin_image(at + step) - twin_image(at - step)) / (2 * nm)
             for step, nm in zip(steps, (2.2, 2.2, 5.0), strict=True)
         ]
-        twin = z_limit(tabulated(model, table, x, y, *at, radius=7), images, 2500, 40)
+        twin = z_limit(twin_image(at), images, 2500, 40)
         ratios.append(twin / z_limit(psf, slopes, 2500, 40))
     assert np.median(ratios) == pytest.approx(1, abs=0.01)
     assert np.percentile(np.abs(np.array(ratios) - 1), 90) < 0.05

@@ -83,14 +83,15 @@ def test_pores_have_two_rings() -> None:
 
 def test_blinking_is_sparse_and_follows_from_time_alone() -> None:
     sample, twin = BlinkingSample(0), BlinkingSample(0)
-    counts, photons, spans = [], [], {}
+    counts, photons = [], []
+    spans: dict[int, list[int]] = {}
     for frame in range(120):
         at = view(5000.0, 0.0, frame * 0.0306)
         seen = inside(sample.shining(at), 5000.0, 0.0)
         counts.append(len(seen.x_um))
         photons.append(seen.photons)
         for emitter in seen.emitter:
-            spans.setdefault(emitter, []).append(frame)
+            spans.setdefault(int(emitter), []).append(frame)
         assert set(seen.structure) <= {PORE, FILAMENT}
     again = inside(twin.shining(at), 5000.0, 0.0)
     assert np.array_equal(np.sort(again.emitter), np.sort(seen.emitter))

@@ -159,7 +159,7 @@ def test_an_earlier_model_is_trained_further(
         process.submit(trained, stored, tmp_path / name, steps=30, seed=3, start_from=start).result()
         flagged.append(evaluate(ModelBundle.load(tmp_path / name), beads.train)["flagged"])
     assert flagged[1] < flagged[0]
-    with pytest.raises(InputError, match="leave out --settings"):
+    with pytest.raises(InputError, match="leave out `settings`"):
         process.submit(
             trained, stored, tmp_path / "wider", start_from=model, settings=MatchedSettings(width=64)
         ).result()
