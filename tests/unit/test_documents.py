@@ -34,6 +34,13 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert not anchor or anchor in set(anchors(target)), link
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_files_of_code_that_are_named_exist(path: Path) -> None:
+    for name in re.findall(r"`([\w/]+\.py)\b", path.read_text(encoding="utf-8")):
+        below = [ROOT, ROOT / "easyzloc_mm", *(ROOT / "easyzloc_mm").rglob("analysis/drift")]
+        assert any((folder / name).is_file() for folder in below), name
+
+
 def test_every_room_is_on_the_floor_plan() -> None:
     rooms = {init.parent.name for init in (ROOT / "easyzloc_mm").glob("*/__init__.py")}
     plan = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("## Rooms")[1].split("\n## ")[0]
