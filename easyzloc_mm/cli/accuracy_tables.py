@@ -69,14 +69,14 @@ def print_accuracy(result: dict[str, Any]) -> None:
         title="matched by z",
     )  # fmt: skip
     for row in result["bins"]:
-        mine = row["matched"]
-        unflagged = mine["unflagged_rmse_nm"]
+        ours = row["matched"]
+        unflagged = ours["unflagged_rmse_nm"]
         table.add_row(
             f"{row['z_from_nm']:.0f}..{row['z_to_nm']:.0f}",
             f"{row['limit_nm']:.0f}",
-            f"{mine['rmse_nm'] / row['limit_nm']:.2f}",
-            "-" if unflagged is None else f"{unflagged / mine['unflagged_limit_nm']:.2f}",
-            "-" if mine["coverage_68"] is None else f"{mine['coverage_68']:.0%}",
+            f"{ours['rmse_nm'] / row['limit_nm']:.2f}",
+            "-" if unflagged is None else f"{unflagged / ours['unflagged_limit_nm']:.2f}",
+            "-" if ours["coverage_68"] is None else f"{ours['coverage_68']:.0%}",
             f"{row['oracle posterior']['rmse_nm'] / row['limit_nm']:.2f}",
         )
     Console(soft_wrap=True).print(table)

@@ -55,13 +55,13 @@ def progress_display() -> Iterator[Progress]:
             yield on_terminal
         return
 
-    said: dict[str, float] = {}
+    shown: dict[str, float] = {}
 
     def in_lines(message: str, fraction: float) -> None:
         now = time.monotonic()
         stage = message.split(":")[0]
-        if now - said.get(stage, -math.inf) >= PLAIN_INTERVAL_S:
-            said[stage] = now
+        if now - shown.get(stage, -math.inf) >= PLAIN_INTERVAL_S:
+            shown[stage] = now
             print(f"{fraction:4.0%} {message}", file=sys.stderr, flush=True)
 
     yield in_lines

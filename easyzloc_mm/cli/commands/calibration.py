@@ -84,7 +84,7 @@ def calibrate(
 def acquire_beads(
     profile: ProfileOption,
     out: Annotated[Path, typer.Option("--out", "-o", help="Bead stacks to write, NAME.ome.zarr.")],
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted acquisition.")] = False,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -245,7 +245,7 @@ def train(
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Learn z from a bead data set: a model bundle with its report. Interrupted, it goes on where it stopped."""
+    """Learn z from a bead data set: a model bundle with its report. Interrupted, it resumes where it stopped."""
     from easyzloc_mm.api.calibration import train as run
 
     with progress_display() as show:

@@ -123,7 +123,7 @@ def localize(
         typer.Option("--follow", min=0.1, help="The movie is still being written; done when it has not grown so long."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run that was cut off, as it was begun.")
+        bool, typer.Option("--resume", help="Resume a run that was cut off, with the settings that it was begun with.")
     ] = False,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
@@ -200,7 +200,7 @@ def scan(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew instead of resuming.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Live 3D runs at many positions; a killed scan goes on where it stopped."""
+    """Live 3D runs at many positions; a killed scan resumes where it stopped."""
     from easyzloc_mm.acquire.scan import ScanPlan
     from easyzloc_mm.api.imaging import scan as run
     from easyzloc_mm.api.model import Model
