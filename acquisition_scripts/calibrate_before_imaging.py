@@ -32,8 +32,7 @@ def main() -> None:
     print(f"kept {beads.accepted.sum()} of {len(beads)} beads")
 
     model = ez.train(beads, options.out / "model", minutes=options.minutes, progress=say)
-    accuracy = model.evaluate(beads)
-    print(f"z of held-out beads is good to {accuracy['rmse_z_nm']:.0f} nm (RMSE); model: {model.path}")
+    print(model.evaluate(beads).summary, f"Model: {model.path}")
 
 
 def say(message: str, fraction: float) -> None:

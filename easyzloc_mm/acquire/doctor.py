@@ -106,9 +106,9 @@ def _throughput(profile: Profile, model: Path | None) -> Finding:
     if model is None:
         return Finding("localisation speed", "ok", "not measured: give `model` to see if this PC keeps up")
     from easyzloc_mm.localization.throughput import measure_throughput
-    from easyzloc_mm.model.bundle import ModelBundle
+    from easyzloc_mm.model.card import ModelCard
 
-    ModelBundle.load(model, profile)  # refuses a model of another instrument
+    ModelCard.load(model, profile)  # refuses a model of another instrument
     throughput = measure_throughput(profile, model)
     camera = 1000 / profile.imaging.exposure_ms
     text = (

@@ -24,7 +24,7 @@ from easyzloc_mm.typing import IfExists
 if TYPE_CHECKING:
     from easyzloc_mm.localization.live.status import LiveStatus
     from easyzloc_mm.localization.workers.protocol import WorkerPool
-    from easyzloc_mm.model.bundle import ModelBundle
+    from easyzloc_mm.model.card import ModelCard
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class LiveReport:
 def run_live(
     microscope: Microscope,
     profile: Profile,
-    bundle: ModelBundle,
+    card: ModelCard,
     out: Path,
     *,
     frames: int,
@@ -91,7 +91,7 @@ def run_live(
         Connected.
     profile : Profile
         `imaging` says where, how long and how bright; `localize` how spots are found.
-    bundle : ModelBundle
+    card : ModelCard
         Calibration of this instrument.
     out : Path
         ``RUN.zarr``, written in place: whatever ends the run, what was committed stays readable.
@@ -120,7 +120,7 @@ def run_live(
     """
     from easyzloc_mm.localization.live.stream import localize_stream
 
-    out = check_output(Path(out), Kind.RUN, if_exists=if_exists, inputs=[bundle.path], acquires=True)
+    out = check_output(Path(out), Kind.RUN, if_exists=if_exists, inputs=[card.path], acquires=True)
     plan = profile.imaging
     if plan.start_position_um:
         profile.limits.check(x_um=plan.start_position_um[0], y_um=plan.start_position_um[1])
@@ -150,7 +150,7 @@ def run_live(
     try:
         run = localize_stream(
             stream if hold is None else hold.held(stream),
-            bundle,
+            card,
             out,
             profile=profile,
             frames=frames,

@@ -24,7 +24,7 @@ from easyzloc_mm.profile.schema import Position, Profile
 from easyzloc_mm.typing import Progress
 
 if TYPE_CHECKING:
-    from easyzloc_mm.model.bundle import ModelBundle
+    from easyzloc_mm.model.card import ModelCard
 
 SCHEMA = 1
 
@@ -196,7 +196,7 @@ def run_scan(
     microscope: Microscope,
     profile: Profile,
     plan: ScanPlan,
-    bundle: ModelBundle,
+    card: ModelCard,
     out_dir: Path,
     *,
     keep_raw: bool = True,
@@ -233,15 +233,15 @@ def run_scan(
     out_dir = Path(out_dir)
     if out_dir.exists() and not (out_dir / LEDGER).exists():
         raise InputError(f"{out_dir} exists and is no scan: choose another `out`")
-    check_output(out_dir, Kind.SCAN, if_exists=if_exists, inputs=[bundle.path], acquires=True)
+    check_output(out_dir, Kind.SCAN, if_exists=if_exists, inputs=[card.path], acquires=True)
     if if_exists == "overwrite":
         remove(out_dir)
     out_dir.mkdir(exist_ok=True)
-    ledger = Ledger(out_dir, plan, bundle.digest())
+    ledger = Ledger(out_dir, plan, card.digest)
     todo = [place for place in places if ledger.status(place.name) != "done"]
     totals = {"frames": 0, "frames_lost": 0, "localizations": 0}
     failed: list[str] = []
-    with live_pool(profile, bundle) as workers:
+    with live_pool(profile, card) as workers:
         for number, place in enumerate(todo):
 
             def told(message: str, fraction: float, number: int = number, name: str = place.name) -> None:
@@ -265,7 +265,7 @@ def run_scan(
                     report = run_live(
                         microscope,
                         field_profile,
-                        bundle,
+                        card,
                         run,
                         frames=field_profile.imaging.frames,
                         keep_raw=keep_raw,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from easyzloc_mm.acquire.beads.report import AcquisitionReport
 from easyzloc_mm.api.model import Model, as_model
@@ -18,6 +18,7 @@ from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import IfExists, IfExistsResume, Progress
 
 if TYPE_CHECKING:
+    from easyzloc_mm.model.accuracy import EvaluationResult
     from easyzloc_mm.training.train import TrainReport
 
 BEADS_REPORT = "_report"
@@ -40,8 +41,8 @@ class Calibration:
         Model bundle, ``model``.
     training : TrainReport
         How long the training took and what it reached.
-    accuracy : dict
-        On held-out beads, as `Model.evaluate` returns it.
+    accuracy : EvaluationResult
+        On held-out beads.
     """
 
     out: Path
@@ -49,7 +50,7 @@ class Calibration:
     beads: BeadSet
     model: Model
     training: TrainReport
-    accuracy: dict[str, Any]
+    accuracy: EvaluationResult
 
 
 def acquire_beads(
@@ -223,12 +224,12 @@ def train(
         steps=steps,
         seed=seed,
         if_exists=if_exists,
-        domain=None if like is None else emitter_prior(Path(like), data.response),
+        emitters=None if like is None else emitter_prior(Path(like), data.response),
         start_from=earlier,
         settings=matched,
         progress=progress,
     )
-    return Model(out, report)
+    return Model(Model.load(out).card, report)
 
 
 def calibrate(

@@ -21,7 +21,7 @@ from easyzloc_mm.typing import IfExists, IfExistsResume, Progress
 if TYPE_CHECKING:
     from easyzloc_mm.acquire.scan import ScanPlan, ScanReport
     from easyzloc_mm.localization.live.status import LiveStatus
-    from easyzloc_mm.model.bundle import ModelBundle
+    from easyzloc_mm.model.card import ModelCard
 
 
 def live(
@@ -77,7 +77,7 @@ def live(
     report = run_live(
         microscope,
         profile,
-        as_model(model).open(profile),
+        as_model(model, profile).card,
         Path(out),
         frames=frames or profile.imaging.frames,
         keep_raw=keep_raw,
@@ -134,7 +134,7 @@ def scan(
         microscope,
         profile,
         chosen,
-        as_model(model).open(profile),
+        as_model(model, profile).card,
         Path(out),
         keep_raw=keep_raw,
         if_exists=if_exists,
@@ -225,11 +225,11 @@ def localize(
         refine=refine,
         focal_shift_factor=_focal_shift(movie, focal_shift_factor),
     )
-    bundle = as_model(model).open()
-    response, pixels = _camera(movie, bundle, baseline_adu, electrons_per_adu, camera_map)
+    card = as_model(model).card
+    response, pixels = _camera(movie, card, baseline_adu, electrons_per_adu, camera_map)
     report = localize_movie(
         movie,
-        bundle,
+        card,
         Path(out),
         response=response,
         pixel_size_nm=pixel_size_nm,
@@ -283,12 +283,12 @@ def assign_z(
     from easyzloc_mm.localization.assign_z import assign_z as run
 
     movie = Path(movie)
-    bundle = as_model(model).open()
-    response, pixels = _camera(movie, bundle, baseline_adu, electrons_per_adu, camera_map)
+    card = as_model(model).card
+    response, pixels = _camera(movie, card, baseline_adu, electrons_per_adu, camera_map)
     report = run(
         Path(table),
         movie,
-        bundle,
+        card,
         Path(out),
         response=response,
         pixel_size_nm=pixel_size_nm,
@@ -303,7 +303,7 @@ def assign_z(
 
 def _camera(
     movie: Path,
-    bundle: ModelBundle,
+    card: ModelCard,
     baseline_adu: float | None,
     electrons_per_adu: float | None,
     camera_map: str | Path | None,
@@ -312,7 +312,7 @@ def _camera(
 
     if (baseline_adu is not None and baseline_adu < 0) or (electrons_per_adu is not None and electrons_per_adu <= 0):
         raise InputError("`baseline_adu` must be 0 or more, `electrons_per_adu` above 0: take them from the profile")
-    response, pixels = camera_of(movie, bundle, None if camera_map is None else Path(camera_map))
+    response, pixels = camera_of(movie, card, None if camera_map is None else Path(camera_map))
     given = {"baseline_adu": baseline_adu, "electrons_per_adu": electrons_per_adu}
     return response.model_copy(update={key: value for key, value in given.items() if value is not None}), pixels
 

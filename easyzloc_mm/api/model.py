@@ -3,48 +3,56 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from easyzloc_mm.io.beads.dataset import BeadSet, read_bead_set
-from easyzloc_mm.model.bundle import ModelBundle, ZPrediction
+from easyzloc_mm.model.card import ModelCard
+from easyzloc_mm.model.predictor import Predictor, ZPrediction
+from easyzloc_mm.model.uncertainty import MixtureCalibration
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import F32, AnyFloat
 
 if TYPE_CHECKING:
+    from easyzloc_mm.model.accuracy import EvaluationResult
     from easyzloc_mm.training.train import TrainReport
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model bundle: what was learned from beads, with everything that is needed to believe it, or not to.
+    """What was learned from beads: a network, and a card that says how far to believe it.
 
     Attributes
     ----------
-    path : Path
-        The bundle's folder.
+    card : ModelCard
+        Everything about the model but the network itself: calibrated depths and field, camera, accuracy.
     report : TrainReport, optional
         How the training went, where this process trained it.
     """
 
-    path: Path
+    card: ModelCard
     report: TrainReport | None = None
 
     @classmethod
     def load(cls, path: str | Path, profile: Profile | None = None) -> Model:
-        """Open a bundle and hold it against the microscope that will be used.
+        """Return the model in a folder, checked against the microscope that will be used.
 
         Raises
         ------
         InputError
-            There is no bundle, or it was made for another pixel size than that of `profile`.
+            There is no model, or it was made for another pixel size than that of `profile`.
         """
-        ModelBundle.load(Path(path), profile)
-        return cls(Path(path))
+        return cls(ModelCard.load(Path(path), profile))
 
-    def open(self, profile: Profile | None = None) -> ModelBundle:
-        """Load the network for inference in this process."""
-        return ModelBundle.load(self.path, profile)
+    @property
+    def path(self) -> Path:
+        """The model's folder."""
+        return self.card.path
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        return Predictor(self.card)
 
     def predict(self, crops: F32, x: AnyFloat, y: AnyFloat, *, refine: bool = True) -> ZPrediction:
         """Return z of spots, with its uncertainty and flags.
@@ -58,9 +66,9 @@ class Model:
         refine : bool
             Continue from the network's z to the maximum of the likelihood under the measured PSF.
         """
-        return self.open().predict(crops, x, y, refine=refine)
+        return self._predictor.predict(crops, x, y, refine=refine)
 
-    def evaluate(self, beads: BeadSet | str | Path, *, report: str | Path | None = None) -> dict[str, Any]:
+    def evaluate(self, beads: BeadSet | str | Path, *, report: str | Path | None = None) -> EvaluationResult:
         """Return the accuracy on held-out beads by z and photons, beside the information limit.
 
         Parameters
@@ -68,11 +76,16 @@ class Model:
         beads : BeadSet or path of a ``beads.zarr``
         report : path, optional
             Also write an HTML report to this folder.
+
+        Raises
+        ------
+        InputError
+            The beads have another pixel size, or none is accepted.
         """
         from easyzloc_mm.training.evaluation.evaluate import evaluate
 
         data = beads if isinstance(beads, BeadSet) else read_bead_set(Path(beads))
-        return evaluate(self.open(), data, report=None if report is None else Path(report))
+        return evaluate(self._predictor, data, report=None if report is None else Path(report))
 
     def fit_to(self, movie: str | Path) -> dict[str, Any]:
         """Return the molecules that the model was trained for, and how far those of a movie are from them.
@@ -95,15 +108,27 @@ class Model:
         """
         from easyzloc_mm.localization.movie_emitters import domain_gap
 
-        bundle = self.open()
-        domain = bundle.calibration["domain"]
+        gap = domain_gap(Path(movie), self._predictor, self.card.response)
+        if not isinstance(self.card.uncertainty, MixtureCalibration):
+            return {"domain_gap": gap}
+        emitters = self.card.uncertainty.emitters
         return {
-            "photons_range": list(domain["photons"]),
-            "background_range": list(domain["background"]),
-            "domain_gap": domain_gap(Path(movie), bundle, bundle.response),
+            "photons_range": list(emitters.photons),
+            "background_range": list(emitters.background),
+            "domain_gap": gap,
         }
 
 
-def as_model(model: Model | str | Path) -> Model:
-    """Return the model, also where only its folder is given."""
-    return model if isinstance(model, Model) else Model(Path(model))
+def as_model(model: Model | str | Path, profile: Profile | None = None) -> Model:
+    """Return the model, also where only its folder is given, checked against the microscope that will be used.
+
+    Raises
+    ------
+    InputError
+        There is no model, or it was made for another pixel size than that of `profile`.
+    """
+    if not isinstance(model, Model):
+        return Model.load(model, profile)
+    if profile is not None:
+        model.card.check(profile)
+    return model

@@ -93,6 +93,8 @@ def finish(result: Mapping[str, Any], *, as_json: bool, title: str = "") -> None
 
     table = Table(title=title or None, show_header=False, title_justify="left")
     for key, value in result.items():
+        if key == "schema_version":
+            continue
         if not isinstance(value, dict | list):
             table.add_row(key.replace("_", " "), _cell(value))
         elif isinstance(value, dict) and value and not any(isinstance(v, dict | list) for v in value.values()):

@@ -141,10 +141,14 @@ def _calibration_blocks(out: Path, folder: Path, calibration: Calibration) -> li
                     ", ".join(f"{reason} {count}" for reason, count in count_reasons(calibration.beads).items())
                     or "none",
                 ),
-                ("held-out beads, as bright as molecules: RMSE", f"{accuracy['rmse_z_nm']:.1f} nm"),
-                ("their information limit", f"{accuracy['limit_z_nm']:.1f} nm"),
-                ("held-out beads as recorded: RMSE", f"{accuracy['bead_rmse_z_nm']:.1f} nm"),
+                ("held-out beads, as bright as molecules: RMSE", _nm(accuracy.rmse_z_nm)),
+                ("their information limit", _nm(accuracy.limit_z_nm)),
+                ("held-out beads as recorded: RMSE", _nm(accuracy.bead_rmse_z_nm)),
             )
         )
     )
     return blocks
+
+
+def _nm(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f} nm"

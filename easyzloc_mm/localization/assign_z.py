@@ -19,7 +19,7 @@ from easyzloc_mm.io.tables.tables2d import read_2d_table
 from easyzloc_mm.localization.config import LocalizerConfig
 from easyzloc_mm.localization.movie import check_map, pixel_size
 from easyzloc_mm.localization.pipeline import Localizer, run_attributes
-from easyzloc_mm.model.bundle import ModelBundle
+from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.schema import LocalizeSettings
 from easyzloc_mm.typing import IfExists, Progress
 
@@ -43,7 +43,7 @@ class AssignReport:
 def assign_z(
     table: Path,
     movie: Path,
-    bundle: ModelBundle,
+    card: ModelCard,
     out: Path,
     *,
     response: CameraResponse,
@@ -62,7 +62,7 @@ def assign_z(
         Picasso HDF5 or ThunderSTORM CSV, positions in pixels (or nm) of the movie, not corrected for drift.
     movie : Path
         What the table was made from.
-    bundle : ModelBundle
+    card : ModelCard
     out : Path
         ``RUN.zarr``, which appears when it is whole.
     response : CameraResponse
@@ -81,13 +81,13 @@ def assign_z(
         A file cannot be read, or the table does not fit the movie.
     """
     opened = open_movie(movie)
-    pixel = pixel_size(opened, movie, bundle, pixel_size_nm)
+    pixel = pixel_size(opened, movie, card, pixel_size_nm)
     rows = read_2d_table(table, pixel)
     frames, height, width = opened.shape
     _check(rows["frame"].to_numpy() < frames, table, f"lies beyond the {frames} frames of {movie}")
     inside = rows["x"].between(-0.5, width - 0.5) & rows["y"].between(-0.5, height - 0.5)
     _check(inside.to_numpy(), table, f"lies outside the {width} x {height} px of {movie}: correct `pixel_size_nm`")
-    how = LocalizerConfig(bundle.path, response, settings or LocalizeSettings(), origin_px, camera_map)
+    how = LocalizerConfig(card.path, response, settings or LocalizeSettings(), origin_px, camera_map)
     check_map(how, opened)
     localizer = Localizer(how)
     begin = time.monotonic()
@@ -108,10 +108,10 @@ def assign_z(
         if progress:
             progress(f"{last} of {len(rows)} localisations", last / max(len(rows), 1))
     facts = {"movie": Path(movie).name, "table": Path(table).name}
-    attributes = run_attributes(bundle, how, (height, width), pixel, facts)
+    attributes = run_attributes(card, how, (height, width), pixel, facts)
     del attributes["localize"]  # how spots were found and fitted is the other program's knowledge
     with (
-        whole_or_nothing(out, Kind.RUN, if_exists=if_exists, inputs=[table, movie, bundle.path]) as draft,
+        whole_or_nothing(out, Kind.RUN, if_exists=if_exists, inputs=[table, movie, card.path]) as draft,
         LocalizationWriter(draft, attributes) as writer,
     ):
         writer.append(rows.assign(**columns), frames_done=frames)

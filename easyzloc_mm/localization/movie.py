@@ -26,7 +26,7 @@ from easyzloc_mm.localization.table_sink import TableSink
 from easyzloc_mm.localization.workers.local import Workers
 from easyzloc_mm.localization.workers.messages import FindThreshold, LocalizeBlock, Localized, ThresholdFound
 from easyzloc_mm.localization.workers.protocol import WorkerPool
-from easyzloc_mm.model.bundle import PIXEL_SIZE_TOLERANCE, ModelBundle
+from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.schema import LocalizeSettings
 from easyzloc_mm.typing import I64, IfExistsResume, Progress
 
@@ -38,7 +38,7 @@ LOOK_AGAIN_S = 0.5
 
 def localize_movie(
     movie: Path,
-    bundle: ModelBundle,
+    card: ModelCard,
     out: Path,
     *,
     response: CameraResponse,
@@ -61,7 +61,7 @@ def localize_movie(
     ----------
     movie : Path
         Any format of `store.movies.open_movie`.
-    bundle : ModelBundle
+    card : ModelCard
     response : CameraResponse
         Of the camera that recorded it.
     pixel_size_nm : float, optional
@@ -96,17 +96,17 @@ def localize_movie(
             f"{out} already exists: `if_exists='resume'` continues it; or choose another `out`, "
             "or `if_exists='overwrite'`"
         )
-    inputs = [movie, bundle.path, *([camera_map] if camera_map else [])]
+    inputs = [movie, card.path, *([camera_map] if camera_map else [])]
     check_output(out, Kind.RUN, if_exists=if_exists, inputs=inputs)
     if resume and begun is None and out.exists() and not holds_frames(out):
         raise InputError(f"{out} is no run that could be resumed: leave out `if_exists='resume'`")
     opened = _open(movie, follow_s)
-    pixel = pixel_size(opened, movie, bundle, pixel_size_nm)
-    how = LocalizerConfig(bundle.path, response, settings or LocalizeSettings(), origin_px, camera_map)
+    pixel = pixel_size(opened, movie, card, pixel_size_nm)
+    how = LocalizerConfig(card.path, response, settings or LocalizeSettings(), origin_px, camera_map)
     if begun is not None:
-        how = _as_begun(begun, movie, bundle, camera_map)
+        how = _as_begun(begun, movie, card, camera_map)
     check_map(how, opened)
-    attributes = run_attributes(bundle, how, opened.shape[1:], pixel, {"movie": movie.name})
+    attributes = run_attributes(card, how, opened.shape[1:], pixel, {"movie": movie.name})
     with closing(_pool(how, workers, scheduler)) as pool:
         pool.start()  # before an older run is cleared away
         with replaced_stream(out, Kind.RUN, if_exists=if_exists, inputs=inputs, acquires=False) as place:
@@ -131,11 +131,11 @@ def _pool(how: LocalizerConfig, workers: int | None, scheduler: str | None) -> W
     return ClusterWorkers(how, scheduler)
 
 
-def _as_begun(out: Path, movie: Path, bundle: ModelBundle, camera_map: Path | None) -> LocalizerConfig:
+def _as_begun(out: Path, movie: Path, card: ModelCard, camera_map: Path | None) -> LocalizerConfig:
     """Return the settings that a run was begun with, to go on with it."""
     _, facts = read_localizations(out, rows=0)
     for name, old, new in (
-        ("model", facts["model"]["digest"], bundle.digest()),
+        ("model", facts["model"]["digest"], card.digest),
         ("movie", facts.get("movie", out.name), movie.name),
     ):
         if old != new:
@@ -144,7 +144,7 @@ def _as_begun(out: Path, movie: Path, bundle: ModelBundle, camera_map: Path | No
             )
     left, top = facts["origin_px"]
     return LocalizerConfig(
-        bundle.path,
+        card.path,
         CameraResponse.model_validate(facts["camera_units"]),
         LocalizeSettings.model_validate(facts["localize"]),
         (int(left), int(top)),
@@ -158,7 +158,7 @@ def check_map(settings: LocalizerConfig, opened: Movie) -> None:
         read_camera_map(settings.camera_map).part(settings.origin_px, opened.shape[1:])
 
 
-def pixel_size(opened: Movie, movie: Path, bundle: ModelBundle, given_nm: float | None) -> float:
+def pixel_size(opened: Movie, movie: Path, card: ModelCard, given_nm: float | None) -> float:
     """Pixel size of a movie, nm: as given, as it says, or as the model has it.
 
     Raises
@@ -166,11 +166,11 @@ def pixel_size(opened: Movie, movie: Path, bundle: ModelBundle, given_nm: float 
     InputError
         It is not that of the model.
     """
-    pixel = given_nm or opened.pixel_size_nm or bundle.pixel_size_nm
-    if abs(pixel - bundle.pixel_size_nm) > PIXEL_SIZE_TOLERANCE * bundle.pixel_size_nm:
+    pixel = given_nm or opened.pixel_size_nm or card.pixel_size_nm
+    if not card.has_pixel_size(pixel):
         raise InputError(
-            f"movie {movie} has {pixel:g} nm per pixel, but model {bundle.path} was trained at "
-            f"{bundle.pixel_size_nm:g}: use a model of the same microscope, or correct `pixel_size_nm`"
+            f"movie {movie} has {pixel:g} nm per pixel, but model {card.path} was trained at "
+            f"{card.pixel_size_nm:g}: use a model of the same microscope, or correct `pixel_size_nm`"
         )
     return pixel
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,8 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.movies import open_movie
 from easyzloc_mm.localization.detection.gaussian_fit import detect_frames, fit_gaussians
 from easyzloc_mm.localization.detection.threshold import automatic_threshold
-from easyzloc_mm.model.bundle import OUT_OF_DISTRIBUTION, ModelBundle
 from easyzloc_mm.model.emitter_prior import EmitterPrior
+from easyzloc_mm.model.predictor import OUT_OF_DISTRIBUTION, Predictor
 from easyzloc_mm.typing import U16
 
 FRAMES = 200
@@ -56,14 +55,14 @@ def emitter_prior(movie: Path, response: CameraResponse) -> EmitterPrior:
             float(max(low / MARGIN, floor)),
             float(max(high * MARGIN * (1.5 if name == "photons" else 1), 3 * floor)),
         )
-    return replace(default, photons=ranges["photons"], background=ranges["background"])
+    return EmitterPrior(photons=ranges["photons"], background=ranges["background"])
 
 
-def domain_gap(movie: Path, bundle: ModelBundle, response: CameraResponse) -> float:
+def domain_gap(movie: Path, model: Predictor, response: CameraResponse) -> float:
     """Share of a movie's spots that look like no training spot (flag 4); 0.001 where movie and training are alike."""
     frames, table = _some_molecules(movie, response)
     x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
     if not len(x):
         return 0.0
     crops = crop_photons(frames, table["frame"].to_numpy(), x, y, response)
-    return float(np.mean(bundle.predict(crops, x, y).z_flag & OUT_OF_DISTRIBUTION > 0))
+    return float(np.mean(model.predict(crops, x, y).z_flag & OUT_OF_DISTRIBUTION > 0))

@@ -19,7 +19,8 @@ from easyzloc_mm.localization.detection.flatten import flattened
 from easyzloc_mm.localization.detection.gaussian_fit import detect_frames, fit_gaussians
 from easyzloc_mm.localization.detection.threshold import automatic_threshold
 from easyzloc_mm.localization.provenance import map_facts
-from easyzloc_mm.model.bundle import ModelBundle
+from easyzloc_mm.model.card import ModelCard
+from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.typing import U16
 
 PACKAGES = ("easyzloc-mm", "picassosr", "numpy", "onnxruntime", "numba", "zarr")
@@ -78,7 +79,7 @@ class Localizer:
 
     def __init__(self, settings: LocalizerConfig) -> None:
         self.settings = settings
-        self._bundle = ModelBundle.load(settings.model)
+        self._predictor = Predictor.load(settings.model)
         self._map = read_camera_map(settings.camera_map) if settings.camera_map else None
         self._pixels: PixelResponse | None = None
 
@@ -155,7 +156,7 @@ class Localizer:
         x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
         crops = crop_photons(frames, table["frame"].to_numpy(), x, y, response)
         left, top = self.settings.origin_px
-        prediction = self._bundle.predict(crops, x + left, y + top, refine=self.settings.localize.refine)
+        prediction = self._predictor.predict(crops, x + left, y + top, refine=self.settings.localize.refine)
         factor = np.float32(self.settings.localize.focal_shift_factor)
         table["z"], table["lpz"] = factor * prediction.z_nm, factor * prediction.lpz_nm
         table["z_flag"] = prediction.z_flag
@@ -193,7 +194,7 @@ class Localizer:
 
 
 def run_attributes(
-    bundle: ModelBundle,
+    card: ModelCard,
     settings: LocalizerConfig,
     shape_yx: tuple[int, int],
     pixel_size_nm: float,
@@ -208,8 +209,8 @@ def run_attributes(
         "width_px": int(shape_yx[1]) + left,
         "origin_px": [left, top],
         "camera_units": settings.response.model_dump(mode="json"),
-        "model": {"path": str(bundle.path), "digest": bundle.digest(), "recipe": bundle.calibration["recipe"]},
-        "z_range_nm": [factor * depth for depth in bundle.z_range_nm],
+        "model": {"path": str(card.path), "digest": card.digest, "recipe": str(card.recipe)},
+        "z_range_nm": [factor * depth for depth in card.z_range_nm],
         "focal_shift_factor": factor,
         **map_facts(settings.camera_map),
         "localize": settings.localize.model_dump(mode="json"),

@@ -11,7 +11,7 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.camera_map import read_camera_map
 from easyzloc_mm.io.runs.frames import holds_frames
 from easyzloc_mm.io.runs.localizations import GROUP, read_localizations
-from easyzloc_mm.model.bundle import ModelBundle
+from easyzloc_mm.model.card import ModelCard
 
 
 def map_facts(path: Path | None) -> dict[str, Any]:
@@ -40,19 +40,19 @@ def map_of_run(run: Path, facts: Mapping[str, Any], given: Path | None = None) -
     return path
 
 
-def camera_of(movie: Path, bundle: ModelBundle, camera_map: Path | None = None) -> tuple[CameraResponse, Path | None]:
+def camera_of(movie: Path, card: ModelCard, camera_map: Path | None = None) -> tuple[CameraResponse, Path | None]:
     """Units and map of the camera that recorded a movie: a run says them, for other movies they are the model's.
 
     Parameters
     ----------
     movie : Path
-    bundle : ModelBundle
+    card : ModelCard
     camera_map : Path, optional
         Wins over what the run says.
     """
     facts = _facts(movie)
     if facts is None:
-        return bundle.response, camera_map
+        return card.response, camera_map
     return CameraResponse.model_validate(facts["camera_units"]), camera_map or map_of_run(movie, facts)
 
 

@@ -1,63 +1,67 @@
-"""From what the network thinks possible to what the likelihood, under the blur that the beads measured, says of it.
+"""Refinement of the network's z by maximum likelihood under the measured PSF.
 
-A fit from the network's z finds the maximum nearby; fits from the other depths at which a quick look finds a minimum of
-chi squared find the other maxima. Each counts by its height and breadth (Laplace's approximation). Where network and
-likelihood are sure of the same z, the likelihood's is the answer. Elsewhere the two opinions are pooled with equal
-weight: what either holds possible stays possible.
+A fit that starts at the network's z finds the maximum nearby; fits that start at the other depths where a coarse scan
+finds a minimum of chi squared find the other maxima. Each is weighted by its height and breadth (Laplace's
+approximation). Where network and likelihood agree on one sharp z, the likelihood's is returned. Elsewhere the two
+posteriors are pooled with equal weight (a linear opinion pool): a depth that either holds possible stays possible.
+
+References
+----------
+MacKay 2003, Information Theory, Inference, and Learning Algorithms, chapter 27 (Laplace's approximation).
+Stone 1961, The opinion pool, Annals of Mathematical Statistics 32, doi 10.1214/aoms/1177704873.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.model.mixture import OUTLIER_SIGMAS, Mixture, Posterior
-from easyzloc_mm.model.uncertainty import rescale_sigma
+from easyzloc_mm.model.uncertainty import LikelihoodScale
 from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.kernels.levenberg_marquardt import FAILED
 from easyzloc_mm.psf.mle import SpotFits, SpotPrior, fit_psf, likely_depths
 from easyzloc_mm.typing import F32, F64, I64
 
 MAX_SIGMA_NM = 100.0
-"""Where the image says less than this about z, there is no sharp optimum that could stand alone."""
+"""Above this uncertainty of the network there is no sharp optimum that could be returned alone."""
 WITHIN_SIGMAS = 2.5
-"""An optimum farther from the network's answer is another one."""
+"""In units of lpz: an optimum farther from the network's z is another one."""
 SIGMA_RATIO = 1.3
-"""And one that claims to be so much less sure than the network is no trustworthy one."""
+"""An optimum whose uncertainty exceeds the network's by this factor is not trusted."""
 SHARP_NM = 40.0
-"""Above this uncertainty a likelihood may have two maxima within it: there, an optimum stands alone only if the network
-says the same, both of z (`AGREED_SIGMAS`) and of its uncertainty (`AGREED_RATIO`)."""
+"""Above this uncertainty a likelihood may have two maxima within it: there, an optimum is returned alone only if the
+network agrees, both on z (`AGREED_SIGMAS`) and on its uncertainty (`AGREED_RATIO`)."""
 AGREED_SIGMAS, AGREED_RATIO = 1.0, 0.75
 DOUBT = 0.01
-"""Where the network or the likelihood holds another depth possible with more than this, neither stands alone."""
+"""Where network or likelihood gives another depth a probability above this, their posteriors are pooled."""
 STARTS = 4
-"""So many other depths are looked at, at most."""
+"""Fits from other depths, at most."""
 SAME_NM, SAME_SIGMAS = 10.0, 0.5
-"""Fits that end nearer to each other than this have found the same maximum."""
+"""Fits that end nearer to each other than this (nm, or in units of their uncertainty) found the same maximum."""
 MIN_SIGMA_NM = 3.0
 
 
 @dataclass(frozen=True)
 class LikelihoodFit:
-    """Refined answers for n spots, each of shape (n,).
+    """Refined z of n spots, each of shape (n,).
 
     Attributes
     ----------
     z_nm, lpz_nm : ndarray
-    mistaken : ndarray
+    p_outlier : ndarray
         Probability that z is wrong by more than `OUTLIER_SIGMAS` times `lpz_nm`.
     way : ndarray of int
-        What the answer is: `NETWORK`, `FITTED` or `POOLED`.
+        Where z comes from: `NETWORK`, `FITTED` or `POOLED`.
     deviance : ndarray
-        How badly the measured blur explains the spot at its best.
+        Of the spot from the measured PSF, at the best optimum.
     photons : ndarray
         At that optimum.
     xy_px, sigma_xy_px : ndarray, shape (n, 2)
-        Place of the emitter from the middle of the crop, as the beads define it, and its standard deviation; NaN where
-        no optimum stands behind z. A fitted Gaussian follows the coma and astigmatism of a defocused spot instead.
+        Position of the emitter from the centre of the crop, under the measured PSF, and its standard deviation, pixels;
+        NaN where z is not from an optimum. A fitted Gaussian follows the coma and astigmatism of a defocused spot.
     """
 
     z_nm: F64
@@ -81,25 +85,27 @@ def fit_z_likelihood(
     lpz_nm: F64,
     prior: SpotPrior,
     read_noise_e: float,
-    scales: dict[str, Any] | None = None,
+    scale: LikelihoodScale | None = None,
 ) -> LikelihoodFit:
-    """Refine network answers; where that cannot be trusted, they stay as they are.
+    """Refine the network's z; where the fit cannot be trusted, it is returned as it was.
 
     Parameters
     ----------
     crops : ndarray, shape (n, 15, 15)
         Photons.
-    table, place
-        The blur and each spot's place in it.
+    table : SplinePsf
+        The measured PSF over the field.
+    place : ndarray, shape (n,)
+        Index of each spot's PSF in `table`.
     network : Posterior
-        The network's opinion.
+        The network's posterior.
     lpz_nm : ndarray, shape (n,)
         The network's calibrated uncertainty.
     prior : SpotPrior
-        Photons and place that spots may have: a spot of next to no photons would fit everywhere.
+        Of photons and position: a spot of next to no photons would fit everywhere.
     read_noise_e : float
-    scales : dict, optional
-        Calibration of refined uncertainties (`calibrate_output.sigma_scale`): ``refined_scale``, ``pooled_scale``.
+    scale : LikelihoodScale, optional
+        Calibration of the refined uncertainties.
     """
     z, lpz = network.z_nm.copy(), np.array(lpz_nm, float)
     p_outlier = network.p_outlier(lpz)
@@ -117,7 +123,8 @@ def fit_z_likelihood(
     agreed = (lpz < SHARP_NM) | ((away <= AGREED_SIGMAS) & (width > AGREED_RATIO * lpz))
     fitted = plausible & agreed & (lpz < MAX_SIGMA_NM)
     z[fitted], way[fitted] = found[fitted], FITTED
-    lpz[fitted] = _scaled(width[fitted], found[fitted], scales, "refined_scale")
+    scale = scale or LikelihoodScale()
+    lpz[fitted] = scale.fitted.rescale(width[fitted], found[fitted])
     best = np.argmin(fit.deviance, axis=1)
     behind = np.where(fitted, 0, -1)
     pool = (unsure | (plausible & ~fitted)) & (weight > 0).any(axis=1)
@@ -126,7 +133,7 @@ def fit_z_likelihood(
         pooled = network.mixture[pool].pool(likelihood)
         z[pool], sd = pooled.main_mode()
         way[pool] = POOLED
-        lpz[pool] = _scaled(sd, z[pool], scales, "pooled_scale")
+        lpz[pool] = scale.pooled.rescale(sd, z[pool])
         p_outlier[pool] = pooled.beyond(z[pool], OUTLIER_SIGMAS * lpz[pool])
         apart = np.where(likelihood.weight > 0, np.abs(likelihood.mean_nm - z[pool][:, None]), np.inf)
         near = np.argmin(apart, axis=1)
@@ -142,11 +149,11 @@ def fit_z_likelihood(
 
 
 def maxima(fit: SpotFits, low_nm: float, high_nm: float) -> F64:
-    """Probabilities of the maxima of the posterior density that fits have found, shape (n, starts).
+    """Return the probabilities of the maxima of the posterior density that fits have found, shape (n, starts).
 
-    A maximum of density h and covariance C holds about h sqrt(det 2 pi C) (Laplace; MacKay 2003, chapter 27). What
-    ends at the edge of the range or outside has found none; a maximum that was found twice counts once. All 0, where
-    none was found.
+    A maximum of density h and covariance C holds about h sqrt(det 2 pi C) (Laplace; MacKay 2003, chapter 27). A fit
+    that ends at the edge of the range or outside has found none; a maximum that was found twice counts once. All 0,
+    where none was found.
     """
     z, sd, deviance = fit.z_nm, np.maximum(fit.sigma_nm, MIN_SIGMA_NM), fit.deviance
     found = np.zeros(z.shape, bool)
@@ -160,7 +167,3 @@ def maxima(fit: SpotFits, low_nm: float, high_nm: float) -> F64:
     log_mass = np.where(found, fit.volume - 0.5 * deviance, -FAILED)
     mass = np.where(found, np.exp(log_mass - log_mass.max(axis=1, keepdims=True)), 0.0)
     return np.asarray(mass / np.maximum(mass.sum(axis=1, keepdims=True), 1e-300))
-
-
-def _scaled(sigma_nm: F64, z_nm: F64, scales: dict[str, Any] | None, name: str) -> F64:
-    return sigma_nm if scales is None else rescale_sigma(sigma_nm, z_nm, scales[name])

@@ -1,21 +1,24 @@
-"""After training: make the uncertainty mean what it says, and learn what a familiar spot looks like."""
+"""Calibration of uncertainties and of flags on held-out emitters: small frozen models, and the fits that make them."""
 
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Self
 
 import numpy as np
+from pydantic import model_validator
 
+from easyzloc_mm._models import Finite, FrozenModel, Positive
+from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.mixture import OUTLIER_SIGMAS
 from easyzloc_mm.typing import F64, AnyFloat
 
-SURE_BELOW = 0.03
-"""Uncertainties are scaled on spots whose z is mistaken with less than this probability; the others get a flag."""
+MAX_OUTLIER_PROBABILITY = 0.03
+"""Uncertainties are scaled on spots whose outlier probability is below this; the others get a flag."""
 COST_SHARE = 0.035
-"""Of the good spots: so many may be flagged as ambiguous."""
+"""Of the inliers: so many may be flagged as ambiguous."""
 CAUGHT_SHARE = 0.97
-"""Of the mistakes: where so many are flagged for less, less is flagged."""
+"""Of the outliers: where so many are flagged for less, less is flagged."""
 LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.002, 0.2
 SIGMA_BINS = 8
 Z_BINS = 12
@@ -24,85 +27,197 @@ CREDIBLE_SHARE = 0.6827
 IN_DISTRIBUTION_QUANTILE = 0.999
 MIN_EIGENVALUE = 1e-6
 
+Values = tuple[Finite, ...]
 
-def sigma_scale(sigma_nm: F64, predicted_nm: F64, true_nm: F64) -> dict[str, Any]:
-    """Factors on sigma so that 68.3 % of held-out errors lie within one sigma, by sigma and then by predicted z.
 
-    Returns
-    -------
-    dict
-        ``log_sigma`` and ``factor``, ``z_nm`` and ``z_factor``: for linear interpolation.
+class SigmaScale(FrozenModel):
+    """Factors on sigma, linearly interpolated by log(sigma in nm) and then by z; as constructed, no change.
+
+    Attributes
+    ----------
+    log_sigma, factor : tuple of float
+        Natural logarithms of sigma (nm), and the factors there.
+    z_nm, z_factor : tuple of float
+        Predicted depths, and the factors there.
     """
+
+    log_sigma: Values = (0.0,)
+    factor: Values = (1.0,)
+    z_nm: Values = (0.0,)
+    z_factor: Values = (1.0,)
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> Self:
+        if len(self.log_sigma) != len(self.factor) or len(self.z_nm) != len(self.z_factor):
+            raise ValueError("factors and the values that they stand at differ in number")
+        return self
+
+    def rescale(self, sigma_nm: F64, z_nm: F64) -> F64:
+        """Return calibrated uncertainties of n spots, nm."""
+        by_sigma = np.interp(np.log(sigma_nm), self.log_sigma, self.factor)
+        return np.asarray(sigma_nm * by_sigma * np.interp(z_nm, self.z_nm, self.z_factor))
+
+    def adjusted(self, pull: F64) -> SigmaScale:
+        """Return this scale times one factor, by what lies within one and within 1.96 uncertainties.
+
+        Errors have longer tails than a Gaussian: one factor cannot put both 68.3 % and 95 % right, and this is the
+        middle.
+
+        Parameters
+        ----------
+        pull : ndarray
+            Absolute errors over rescaled uncertainties.
+        """
+        if len(pull) < MIN_IN_BIN:
+            return self
+        one, two = np.quantile(pull, [CREDIBLE_SHARE, 0.95])
+        factor = float(np.sqrt(one * two / 1.96))
+        return self.model_copy(update={"factor": tuple(factor * value for value in self.factor)})
+
+
+class LikelihoodScale(FrozenModel):
+    """Scales of what the likelihood fit answers: of its own optimum, and of the pooled posterior."""
+
+    fitted: SigmaScale = SigmaScale()
+    pooled: SigmaScale = SigmaScale()
+
+
+class AmbiguityThreshold(FrozenModel):
+    """Outlier probability above which a spot is flagged as ambiguous, and the trade-off that it makes.
+
+    Attributes
+    ----------
+    threshold : float
+    caught : float, optional
+        Share of the held-out outliers that are flagged; None, if there was none.
+    cost : float, optional
+        Share of the others that are flagged.
+    """
+
+    threshold: Finite
+    caught: Finite | None = None
+    cost: Finite | None = None
+
+
+class ResidualLimit(FrozenModel):
+    """Deviance of the likelihood fit above which a spot is out of distribution, interpolated by log(photons)."""
+
+    log_photons: Values
+    deviance: Values
+
+    def at(self, photons: F64) -> F64:
+        """Return the largest deviance allowed for spots of so many photons."""
+        return np.asarray(np.interp(np.log(photons), self.log_photons, self.deviance))
+
+
+class EmbeddingDistribution(FrozenModel):
+    """Where training spots lie in the network's last hidden layer, as a Gaussian.
+
+    Attributes
+    ----------
+    mean : tuple of float
+        Of length `EMBEDDING`.
+    whitening : tuple of tuple of float
+        Matrix (`EMBEDDING`, k): the whitened embedding has unit covariance.
+    threshold : float
+        Mahalanobis distance above which a spot is out of distribution.
+
+    References
+    ----------
+    Lee et al. 2018, A simple unified framework for detecting out-of-distribution samples and adversarial attacks,
+    NeurIPS 31, doi 10.48550/arXiv.1807.03888.
+    """
+
+    mean: Values
+    whitening: tuple[Values, ...]
+    threshold: Positive
+
+    def ood_score(self, embedding: AnyFloat) -> F64:
+        """Return Mahalanobis distances of embeddings from the training spots', shape (n,)."""
+        return _mahalanobis(embedding, np.array(self.mean), np.array(self.whitening))
+
+
+class MixtureCalibration(FrozenModel):
+    """Calibration of a network whose output is a mixture of Gaussians in z (recipe ``matched``).
+
+    Attributes
+    ----------
+    network_scale : SigmaScale
+        Of the network's own uncertainty.
+    likelihood_scale : LikelihoodScale
+        Of uncertainties after the likelihood fit.
+    network_ambiguity, likelihood_ambiguity : AmbiguityThreshold
+        Before and after the likelihood fit.
+    residual_limit : ResidualLimit
+    embedding : EmbeddingDistribution
+    emitters : EmitterPrior
+        The emitters that the network was trained on and all this was measured for.
+    """
+
+    network_scale: SigmaScale
+    likelihood_scale: LikelihoodScale
+    network_ambiguity: AmbiguityThreshold
+    likelihood_ambiguity: AmbiguityThreshold
+    residual_limit: ResidualLimit
+    embedding: EmbeddingDistribution
+    emitters: EmitterPrior
+
+
+class SigmaByZ(FrozenModel):
+    """Root mean square error by predicted z, for a network that gives no uncertainty (recipe ``paper``)."""
+
+    z_nm: Values
+    sigma_nm: Values
+
+    def at(self, z_nm: AnyFloat) -> F64:
+        """Return the uncertainty of predictions, nm."""
+        return np.asarray(np.interp(z_nm, self.z_nm, self.sigma_nm))
+
+
+def sigma_scale(sigma_nm: F64, predicted_nm: F64, true_nm: F64) -> SigmaScale:
+    """Return factors on sigma so that 68.3 % of held-out errors lie within one sigma, by sigma and then by z."""
     error = np.abs(predicted_nm - true_nm)
-    scale: dict[str, Any] = {"log_sigma": [0.0], "factor": [1.0], "z_nm": [0.0], "z_factor": [1.0]}
+    scale = SigmaScale()
     if len(error) < MIN_IN_BIN:
         return scale
     for position, values, factor, bins in (
         ("log_sigma", np.log(sigma_nm), "factor", SIGMA_BINS),
         ("z_nm", predicted_nm, "z_factor", Z_BINS),
     ):
-        pull = error / rescale_sigma(sigma_nm, predicted_nm, scale)
+        pull = error / scale.rescale(sigma_nm, predicted_nm)
         edges = np.quantile(values, np.linspace(0, 1, bins + 1))
         where = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, bins - 1)
         kept = [b for b in range(bins) if np.sum(where == b) >= MIN_IN_BIN]
         if kept:
-            scale[position] = [float(np.mean(values[where == b])) for b in kept]
-            scale[factor] = [float(np.quantile(pull[where == b], CREDIBLE_SHARE)) for b in kept]
+            middles = tuple(float(np.mean(values[where == b])) for b in kept)
+            factors = tuple(float(np.quantile(pull[where == b], CREDIBLE_SHARE)) for b in kept)
+            scale = scale.model_copy(update={position: middles, factor: factors})
     return scale
 
 
-def rescale_sigma(sigma_nm: F64, z_nm: F64, scale: dict[str, Any]) -> F64:
-    """Apply what `sigma_scale` found."""
-    by_sigma = np.interp(np.log(sigma_nm), scale["log_sigma"], scale["factor"])
-    return np.asarray(sigma_nm * by_sigma * np.interp(z_nm, scale["z_nm"], scale["z_factor"]))
-
-
-def adjusted(scale: dict[str, Any], pull: F64) -> dict[str, Any]:
-    """`scale` times one factor, by what lies within one and within 1.96 uncertainties.
-
-    Errors have longer tails than a Gaussian: one factor cannot put 68.3 % and 95 % right, and this is the middle.
-
-    Parameters
-    ----------
-    scale : dict
-    pull : ndarray
-        Absolute errors over rescaled uncertainties.
-    """
-    if len(pull) < MIN_IN_BIN:
-        return scale
-    one, two = np.quantile(pull, [CREDIBLE_SHARE, 0.95])
-    factor = float(np.sqrt(one * two / 1.96))
-    return scale | {"factor": [factor * value for value in scale["factor"]]}
-
-
-def residual_limit(deviance: F64, photons: F64) -> dict[str, Any]:
-    """Deviance that 99.9 % of held-out spots stay below, by photons: bright ones show what the model lacks."""
+def residual_limit(deviance: F64, photons: F64) -> ResidualLimit:
+    """Return the deviance that 99.9 % of held-out spots stay below, by photons: bright ones show what the PSF lacks."""
     light = np.log(photons)
     finite = np.isfinite(light) & np.isfinite(deviance)
     light, deviance = light[finite], deviance[finite]
     edges = np.quantile(light, np.linspace(0, 1, SIGMA_BINS + 1))
     where = np.clip(np.searchsorted(edges, light, side="right") - 1, 0, SIGMA_BINS - 1)
     kept = [b for b in range(SIGMA_BINS) if np.any(where == b)]
-    return {
-        "log_photons": [float(light[where == b].mean()) for b in kept],
-        "deviance": [float(np.quantile(deviance[where == b], IN_DISTRIBUTION_QUANTILE)) for b in kept],
-    }
+    return ResidualLimit(
+        log_photons=tuple(float(light[where == b].mean()) for b in kept),
+        deviance=tuple(float(np.quantile(deviance[where == b], IN_DISTRIBUTION_QUANTILE)) for b in kept),
+    )
 
 
-def ambiguity(p_outlier: F64, error_nm: F64, lpz_nm: F64) -> dict[str, float | None]:
-    """Find the probability above which a spot is flagged as ambiguous, on held-out spots.
+def ambiguity(p_outlier: F64, error_nm: F64, lpz_nm: F64) -> AmbiguityThreshold:
+    """Return the outlier probability above which a spot is flagged as ambiguous, chosen on held-out spots.
 
     Parameters
     ----------
-    mistaken : ndarray
+    p_outlier : ndarray
         Stated probability that z is wrong by more than `OUTLIER_SIGMAS` times `lpz_nm`.
     error_nm, lpz_nm : ndarray
-
-    Returns
-    -------
-    dict
-        ``threshold``, and the trade-off it makes: ``caught``, share of the mistakes that are flagged (None, if there
-        is none), ``cost``, share of the others that are.
+        Actual error and stated uncertainty.
     """
     outlier = np.abs(error_nm) > OUTLIER_SIGMAS * lpz_nm
     threshold = float(np.quantile(p_outlier[~outlier], 1 - COST_SHARE))
@@ -110,15 +225,15 @@ def ambiguity(p_outlier: F64, error_nm: F64, lpz_nm: F64) -> dict[str, float | N
         threshold = max(threshold, float(np.quantile(p_outlier[outlier], 1 - CAUGHT_SHARE)))
     threshold = min(max(threshold, LOWEST_THRESHOLD), HIGHEST_THRESHOLD)
     flagged = p_outlier > threshold
-    return {
-        "threshold": threshold,
-        "caught": float(flagged[outlier].mean()) if outlier.any() else None,
-        "cost": float(flagged[~outlier].mean()) if (~outlier).any() else None,
-    }
+    return AmbiguityThreshold(
+        threshold=threshold,
+        caught=float(flagged[outlier].mean()) if outlier.any() else None,
+        cost=float(flagged[~outlier].mean()) if (~outlier).any() else None,
+    )
 
 
-def learn_embedding(train: AnyFloat, held_out: AnyFloat) -> dict[str, Any]:
-    """Mean and whitening of training embeddings; threshold at the 99.9th percentile of held-out ones.
+def learn_embedding(train: AnyFloat, held_out: AnyFloat) -> EmbeddingDistribution:
+    """Return mean and whitening of training embeddings; threshold at the 99.9th percentile of held-out ones.
 
     Parameters
     ----------
@@ -129,20 +244,24 @@ def learn_embedding(train: AnyFloat, held_out: AnyFloat) -> dict[str, Any]:
     values, vectors = np.linalg.eigh(np.cov((train - mean).T))
     kept = values > MIN_EIGENVALUE * values.max()
     whitening = vectors[:, kept] / np.sqrt(values[kept])
-    distance = np.linalg.norm((held_out - mean) @ whitening, axis=1)
-    return {
-        "mean": mean.tolist(),
-        "whitening": whitening.tolist(),
-        "threshold": float(np.quantile(distance, IN_DISTRIBUTION_QUANTILE)),
-    }
+    distance = _mahalanobis(held_out, mean, whitening)
+    return EmbeddingDistribution(
+        mean=mean.tolist(),
+        whitening=whitening.tolist(),
+        threshold=float(np.quantile(distance, IN_DISTRIBUTION_QUANTILE)),
+    )
 
 
-def sigma_by_z(predicted_nm: AnyFloat, z_nm: AnyFloat, limit_nm: float) -> dict[str, Any]:
-    """Root mean square error by predicted z, for a network that gives no uncertainty (the paper's)."""
+def sigma_by_z(predicted_nm: AnyFloat, z_nm: AnyFloat, limit_nm: float) -> SigmaByZ:
+    """Return the root mean square error in ten bins of predicted z between -limit_nm and limit_nm."""
     edges = np.linspace(-limit_nm, limit_nm, 11)
     overall = float(np.sqrt(np.mean((predicted_nm - z_nm) ** 2)))
     sigma = []
     for low, high in itertools.pairwise(edges):
         inside = (predicted_nm >= low) & (predicted_nm < high)
         sigma.append(float(np.sqrt(np.mean((predicted_nm - z_nm)[inside] ** 2))) if inside.sum() >= 20 else overall)
-    return {"z_nm": ((edges[:-1] + edges[1:]) / 2).tolist(), "sigma_nm": sigma}
+    return SigmaByZ(z_nm=((edges[:-1] + edges[1:]) / 2).tolist(), sigma_nm=tuple(sigma))
+
+
+def _mahalanobis(embedding: AnyFloat, mean: AnyFloat, whitening: AnyFloat) -> F64:
+    return np.asarray(np.linalg.norm((embedding - mean) @ whitening, axis=1))

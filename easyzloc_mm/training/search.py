@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +13,11 @@ import numpy as np
 from easyzloc_mm._extras import need
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import read_bead_set
+from easyzloc_mm.model.card import MatchedSettings
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.field_psf import FieldPsf, field_source
-from easyzloc_mm.training.recipes.matched import MatchedSettings, fit_matched
+from easyzloc_mm.training.recipes.matched import fit_matched
 from easyzloc_mm.training.split import split_beads
 from easyzloc_mm.typing import Progress
 
@@ -44,7 +44,7 @@ def tune(
     steps: int | None = None,
     workers: int = 1,
     seed: int = 0,
-    domain: EmitterPrior | None = None,
+    emitters: EmitterPrior | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Search until the study has `trials` trials; a study that exists is taken up.
@@ -67,8 +67,8 @@ def tune(
         Processes that train side by side.
     seed : int
         Of the split and the networks.
-    domain : EmitterPrior, optional
-        The molecules that the model shall know; broad defaults without it.
+    emitters : EmitterPrior, optional
+        The emitters that the model is trained for; broad defaults without it.
 
     Returns
     -------
@@ -80,9 +80,9 @@ def tune(
     InputError
         The beads cannot be read, or `out` is no study of these beads and molecules.
     """
-    out, domain = Path(out), domain or EmitterPrior()
+    out, emitters = Path(out), emitters or EmitterPrior()
     need("optuna", extra="tune")
-    subject = {"beads": read_bead_set(beads).digest(), "molecules": json.loads(json.dumps(asdict(domain)))}
+    subject = {"beads": read_bead_set(beads).digest(), "molecules": emitters.model_dump(mode="json")}
     out.mkdir(parents=True, exist_ok=True)
     study = _study(out, seed, create=True)
     for name, value in subject.items():
@@ -90,12 +90,12 @@ def tune(
             raise InputError(f"{out} is a study of other {name}: choose another `out`")
         study.set_user_attr(name, value)
     if workers <= 1:
-        _work(str(beads), str(out), trials, (minutes, steps), seed, domain, progress)
+        _work(str(beads), str(out), trials, (minutes, steps), seed, emitters, progress)
     else:
         context = multiprocessing.get_context("spawn")
         pool = [
             context.Process(
-                target=_work, args=(str(beads), str(out), trials, (minutes, steps), seed + 1000 * i, domain)
+                target=_work, args=(str(beads), str(out), trials, (minutes, steps), seed + 1000 * i, emitters)
             )
             for i in range(workers)
         ]
@@ -106,7 +106,7 @@ def tune(
         if any(process.exitcode for process in pool):
             raise RuntimeError("a worker of the search failed; what was found so far is kept")
     study = _study(out, seed)
-    best = {**asdict(MatchedSettings()), **study.best_params}
+    best = MatchedSettings().model_dump() | study.best_params
     (out / BEST).write_text(json.dumps({"settings": best, "loss": study.best_value}, indent=1), encoding="utf-8")
     return {"best": best, "loss": study.best_value, "trials": len(_finished(study)), "out": out}
 
@@ -150,7 +150,7 @@ def _work(
     trials: int,
     budget: tuple[float, int | None],
     seed: int,
-    domain: EmitterPrior,
+    emitters: EmitterPrior,
     progress: Progress | None = None,
 ) -> None:
     import optuna
@@ -186,7 +186,7 @@ def _work(
                 progress(f"trial {trial.number + 1}: {message}", min((len(_finished(study)) + share) / trials, 1.0))
 
         fit_matched(
-            everywhere, validation, domain,
+            everywhere, validation, emitters,
             minutes=budget[0], steps=budget[1], seed=seed, settings=settings, progress=show, on_check=check,
         )  # fmt: skip
         return float(np.min(losses))

@@ -33,7 +33,7 @@ from easyzloc_mm.localization.live.status import LiveStatus
 from easyzloc_mm.localization.live.stream import live_pool
 from easyzloc_mm.localization.workers.local import Workers
 from easyzloc_mm.microscope.connect import connect
-from easyzloc_mm.model.bundle import ModelBundle
+from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.schema import Profile
 from tests.helpers.localize_bench import embedded_profile, small_bundle
 from tests.helpers.microscope_bench import running_core
@@ -51,14 +51,14 @@ def profile() -> Profile:
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
-    return ModelBundle.load(small_bundle(tmp_path_factory.mktemp("m") / "model", field=SIZE))
+def card(tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
+    return ModelCard.load(small_bundle(tmp_path_factory.mktemp("m") / "model", field=SIZE))
 
 
 @pytest.fixture(scope="module")
-def pool(profile: Profile, bundle: ModelBundle) -> Iterator[Workers]:
+def pool(profile: Profile, card: ModelCard) -> Iterator[Workers]:
     """Localising processes that serve every test, as they serve every field of a scan."""
-    with live_pool(profile, bundle) as workers:
+    with live_pool(profile, card) as workers:
         yield workers
 
 
@@ -152,11 +152,11 @@ def on_frame(number: int, act: Any) -> None:
     real = spoil("pop_next_tagged_image", pop)
 
 
-def test_a_run_without_faults(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+def test_a_run_without_faults(profile: Profile, card: ModelCard, pool: Workers, tmp_path: Path) -> None:
     told: list[LiveStatus] = []
     with session(profile) as (microscope, _):
         report = run_live(
-            microscope, profile, bundle, tmp_path / "run.zarr", frames=120, workers=pool, on_status=told.append
+            microscope, profile, card, tmp_path / "run.zarr", frames=120, workers=pool, on_status=told.append
         )
     assert (report.frames, report.frames_lost) == (120, 0)
     facts = assert_kept(tmp_path / "run.zarr", frames=list(range(120)), complete=True)
@@ -172,11 +172,11 @@ def test_a_run_without_faults(profile: Profile, bundle: ModelBundle, pool: Worke
     assert all(a.frames <= b.frames for a, b in itertools.pairwise(told))
 
 
-def test_a_run_that_keeps_no_frames(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+def test_a_run_that_keeps_no_frames(profile: Profile, card: ModelCard, pool: Workers, tmp_path: Path) -> None:
     out = tmp_path / "run.zarr"
     free = profile.replace(localize={"min_net_gradient": None})
     with session(free) as (microscope, _):
-        report = run_live(microscope, free, bundle, out, frames=80, keep_raw=False, workers=pool)
+        report = run_live(microscope, free, card, out, frames=80, keep_raw=False, workers=pool)
     table, facts = read_localizations(out)
     assert facts["complete"] is True
     assert (facts["frames"], facts["frames_localized"], facts["frames_stored"]) == (80, 80, 0)
@@ -185,7 +185,7 @@ def test_a_run_that_keeps_no_frames(profile: Profile, bundle: ModelBundle, pool:
     assert not (out / "frames").exists()
 
 
-def test_buffer_overflow(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+def test_buffer_overflow(profile: Profile, card: ModelCard, pool: Workers, tmp_path: Path) -> None:
     small = profile.replace(connection={"buffer_size_mb": 16}, imaging={"exposure_ms": 1.0})
     out = tmp_path / "run.zarr"
 
@@ -197,24 +197,24 @@ def test_buffer_overflow(profile: Profile, bundle: ModelBundle, pool: Workers, t
     with pytest.raises(HardwareError, match=r"buffer overflowed after frame \d+.*\(\d+ frames and \d+ localisations"):
         with session(small) as (microscope, _):
             on_frame(10, dawdle)
-            run_live(microscope, small, bundle, out, frames=5000, workers=pool)
+            run_live(microscope, small, card, out, frames=5000, workers=pool)
     count = StoredFrames(out).shape[0]
     assert 200 < count < 5000  # what 16 MB hold, and what had been taken before
     assert_kept(out, frames=list(range(count)), rows_per_frame=0.0)  # there is little light in 1 ms
 
 
-def test_camera_stops_early(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+def test_camera_stops_early(profile: Profile, card: ModelCard, pool: Workers, tmp_path: Path) -> None:
     out = tmp_path / "run.zarr"
     with pytest.raises(HardwareError, match=r"stopped by itself after \d+ of 400 frames \(\d+ frames and"):
         with session(profile) as (microscope, _):
             on_frame(40, lambda: running_core().stop_sequence_acquisition())
-            run_live(microscope, profile, bundle, out, frames=400, workers=pool)
+            run_live(microscope, profile, card, out, frames=400, workers=pool)
     count = StoredFrames(out).shape[0]
     assert 38 <= count < 400  # two of the forty warmed the camera up
     assert_kept(out, frames=list(range(count)))
 
 
-def test_a_frame_is_lost(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+def test_a_frame_is_lost(profile: Profile, card: ModelCard, pool: Workers, tmp_path: Path) -> None:
     out = tmp_path / "run.zarr"
 
     def lose_one() -> None:
@@ -225,12 +225,12 @@ def test_a_frame_is_lost(profile: Profile, bundle: ModelBundle, pool: Workers, t
     with pytest.raises(HardwareError, match=r"1 of 60 frames were lost .*\(frame 27\).*\(59 frames and"):
         with session(profile) as (microscope, _):
             on_frame(2 + 28, lose_one)  # two frames warm the camera up
-            run_live(microscope, profile, bundle, out, frames=60, workers=pool)
+            run_live(microscope, profile, card, out, frames=60, workers=pool)
     facts = assert_kept(out, frames=[*range(27), *range(28, 60)])
     assert facts["frames_lost"] == 1
 
 
-def test_device_error_in_the_middle(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+def test_device_error_in_the_middle(profile: Profile, card: ModelCard, pool: Workers, tmp_path: Path) -> None:
     out = tmp_path / "run.zarr"
 
     def burn() -> None:
@@ -239,12 +239,12 @@ def test_device_error_in_the_middle(profile: Profile, bundle: ModelBundle, pool:
     with pytest.raises(HardwareError, match=r"failed after frame 38: Camera is on fire \(451\) \(38 frames and"):
         with session(profile) as (microscope, _):
             on_frame(2 + 39, burn)
-            run_live(microscope, profile, bundle, out, frames=400, workers=pool)
+            run_live(microscope, profile, card, out, frames=400, workers=pool)
     assert_kept(out, frames=list(range(38)))
 
 
 def test_the_disk_is_full(
-    profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    profile: Profile, card: ModelCard, pool: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run.zarr"
     append = FrameWriter.append
@@ -258,7 +258,7 @@ def test_the_disk_is_full(
     with pytest.raises(HardwareError, match=r"the disk of .*run\.zarr is full.*\(30 frames and \d+ localisations"):
         with session(profile) as (microscope, _):
             start = time.monotonic()
-            run_live(microscope, profile, bundle, out, frames=4000, workers=pool)
+            run_live(microscope, profile, card, out, frames=4000, workers=pool)
     assert time.monotonic() - start < 30  # the camera was stopped, not left to run for 40 s
     assert StoredFrames(out).shape[0] == 30
     table, facts = read_localizations(out)
@@ -268,7 +268,7 @@ def test_the_disk_is_full(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files by RLIMIT_FSIZE")
-def test_a_disk_that_is_really_full(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+def test_a_disk_that_is_really_full(profile: Profile, card: ModelCard, pool: Workers, tmp_path: Path) -> None:
     """Every file that would be larger than a few bytes is refused by the kernel from some moment on."""
     import resource
 
@@ -279,7 +279,7 @@ def test_a_disk_that_is_really_full(profile: Profile, bundle: ModelBundle, pool:
         with pytest.raises(HardwareError, match=r"frames could not be stored") as caught:
             with session(profile) as (microscope, _):
                 on_frame(40, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8, before[1])))
-                run_live(microscope, profile, bundle, out, frames=4000, workers=pool)
+                run_live(microscope, profile, card, out, frames=4000, workers=pool)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
@@ -290,7 +290,7 @@ def test_a_disk_that_is_really_full(profile: Profile, bundle: ModelBundle, pool:
     assert np.isfinite(table.to_numpy(float)).all()
 
 
-def test_a_localising_process_is_killed(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+def test_a_localising_process_is_killed(profile: Profile, card: ModelCard, pool: Workers, tmp_path: Path) -> None:
     out = tmp_path / "run.zarr"
 
     def kill() -> None:
@@ -299,14 +299,14 @@ def test_a_localising_process_is_killed(profile: Profile, bundle: ModelBundle, p
 
     with pytest.warns(UserWarning, match=r"localising process died.*replaced"), session(profile) as (microscope, _):
         on_frame(2 + 30, kill)
-        report = run_live(microscope, profile, bundle, out, frames=150, workers=pool)
+        report = run_live(microscope, profile, card, out, frames=150, workers=pool)
     assert (report.frames, report.workers_replaced) == (150, pool.count)
     assert_kept(out, frames=list(range(150)), complete=True)
 
 
 @pytest.mark.parametrize("keep_raw", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_localiser_fails(profile: Profile, tmp_path: Path, keep_raw: bool) -> None:
-    broken = ModelBundle.load(small_bundle(tmp_path / "model", field=SIZE, broken=True))
+    broken = ModelCard.load(small_bundle(tmp_path / "model", field=SIZE, broken=True))
     out, start = tmp_path / "run.zarr", 0.0
     with pytest.raises(LocalizerError, match=r"the localiser failed at frame \d+") as caught:
         with session(profile) as (microscope, _), pytest.warns() if keep_raw else contextlib.nullcontext():
@@ -324,19 +324,19 @@ def test_the_localiser_fails(profile: Profile, tmp_path: Path, keep_raw: bool) -
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no way to send Ctrl-C to one process")
-def test_ctrl_c(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+def test_ctrl_c(profile: Profile, card: ModelCard, pool: Workers, tmp_path: Path) -> None:
     out = tmp_path / "run.zarr"
     with pytest.raises(KeyboardInterrupt), session(profile) as (microscope, _):
         on_frame(2 + 50, lambda: os.kill(os.getpid(), signal.SIGINT))
-        run_live(microscope, profile, bundle, out, frames=4000, workers=pool)
+        run_live(microscope, profile, card, out, frames=4000, workers=pool)
     count = StoredFrames(out).shape[0]
     assert 50 <= count < 1000
     assert_kept(out, frames=list(range(count)))
 
 
-def test_workers_serve_on_after_all_that(profile: Profile, bundle: ModelBundle, pool: Workers, tmp_path: Path) -> None:
+def test_workers_serve_on_after_all_that(profile: Profile, card: ModelCard, pool: Workers, tmp_path: Path) -> None:
     with session(profile) as (microscope, _):
-        run_live(microscope, profile, bundle, tmp_path / "run.zarr", frames=20, workers=pool)
+        run_live(microscope, profile, card, tmp_path / "run.zarr", frames=20, workers=pool)
     assert_kept(tmp_path / "run.zarr", frames=list(range(20)), complete=True)
 
 
@@ -357,15 +357,15 @@ def _wait_for_rows(out: Path, rows: int) -> None:
 
 
 @pytest.fixture
-def program(bundle: ModelBundle, tmp_path: Path) -> tuple[Path, Path, Path]:
+def program(card: ModelCard, tmp_path: Path) -> tuple[Path, Path, Path]:
     text = DEMO_PROFILE.read_text(encoding="utf-8")
     text = text.replace("width_px = 512", f"width_px = {SIZE[0]}").replace("height_px = 512", f"height_px = {SIZE[1]}")
     profile_file = tmp_path / "small.toml"
     profile_file.write_text(text.replace("exposure_ms = 30.0", "exposure_ms = 10.0"), encoding="utf-8")
-    return profile_file, bundle.path, tmp_path / "run.zarr"
+    return profile_file, card.path, tmp_path / "run.zarr"
 
 
-def test_kill_9_of_the_whole_program_and_going_on(program: tuple[Path, Path, Path], bundle: ModelBundle) -> None:
+def test_kill_9_of_the_whole_program_and_going_on(program: tuple[Path, Path, Path], card: ModelCard) -> None:
     profile_file, model, out = program
     process = _program(profile_file, model, out, "--frames", "6000")
     _wait_for_rows(out, 300)

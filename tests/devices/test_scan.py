@@ -31,13 +31,10 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
 
 
 class Model:
-    """A model bundle as far as a scan looks at it."""
+    """A model card as far as a scan looks at it."""
 
     def __init__(self, name: str = "a") -> None:
-        self.name, self.path = name, Path(name)
-
-    def digest(self) -> str:
-        return self.name
+        self.digest, self.path = name, Path(name)
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +42,7 @@ def visited(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, float, fl
     """Go to the sample and take the frames as `run_live` does, without localising; note where that was."""
     places: list[tuple[str, float, float, float]] = []
 
-    def take(microscope: Any, profile: Profile, _bundle: Any, out: Path, *, frames: int, **_rest: Any) -> LiveReport:
+    def take(microscope: Any, profile: Profile, _card: Any, out: Path, *, frames: int, **_rest: Any) -> LiveReport:
         out.mkdir()
         assert profile.imaging.start_position_um is not None
         assert profile.imaging.focus_um is not None

@@ -20,7 +20,7 @@ from easyzloc_mm.io.beads.stacks import open_bead_stacks
 from easyzloc_mm.io.movies import open_movie
 from easyzloc_mm.io.profiles import shipped_profiles
 from easyzloc_mm.io.runs.localizations import read_localizations
-from easyzloc_mm.model.bundle import ModelBundle
+from easyzloc_mm.model.card import ModelCard
 from tests.helpers.paths import HELPERS, SCRIPTS
 
 SIZE_PX = 192
@@ -94,7 +94,7 @@ def test_calibrate_leaves_beads_model_and_reports(walk: Walk) -> None:
         assert (page / "index.html").stat().st_size > 0
         assert list(page.glob("*.png"))
     calibration = json.loads((walk.model / "calibration.json").read_text(encoding="utf-8"))
-    assert {"schema_version", "roi_px", "z_range_nm", "pixel_size_nm", "field_size_px", "camera_units", "recipe",
+    assert {"schema_version", "roi_px", "z_range_nm", "pixel_size_nm", "field_size_px", "response", "recipe",
             "training_data", "versions", "accuracy"} <= set(calibration)  # fmt: skip
     assert (walk.model / "model.keras").is_file()
 
@@ -107,7 +107,7 @@ def test_the_run_holds_every_frame_and_a_table_without_holes(walk: Walk) -> None
     assert np.isfinite(table.to_numpy(float)).all()
     assert table["frame"].between(0, FRAMES - 1).all()
     assert attributes["complete"] is True
-    assert attributes["model"]["digest"] == ModelBundle.load(walk.model).digest()
+    assert attributes["model"]["digest"] == ModelCard.load(walk.model).digest
 
 
 def test_raw_frames_open_in_stock_readers(walk: Walk) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,24 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from easyzloc_mm.model.bundle import SCHEMA_VERSION
-from easyzloc_mm.model.inputs import AUX_COLUMNS
+from easyzloc_mm.camera.response import CameraResponse
+from easyzloc_mm.model.card import PSF_FILE, BeadCounts, ModelCard, Recipe
+from easyzloc_mm.model.emitter_prior import EmitterPrior
+from easyzloc_mm.model.inputs import AUX_COLUMNS, Normalisation
 from easyzloc_mm.model.mixture import COMPONENTS, EMBEDDING
+from easyzloc_mm.model.uncertainty import (
+    AmbiguityThreshold,
+    EmbeddingDistribution,
+    LikelihoodScale,
+    MixtureCalibration,
+    ResidualLimit,
+    SigmaScale,
+)
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.psf.bead_psf import KNOTS, PITCH_PX, Z_PITCH_NM
 from easyzloc_mm.psf.field_psf import FieldPsf
 
 BASELINE, GAIN = 100.0, 0.5
-UNSCALED = {"log_sigma": [0.0], "factor": [1.0], "z_nm": [0.0], "z_factor": [1.0]}
 
 
 def small_bundle(folder: Path, *, field: tuple[int, int], pixel_nm: float = 110.0, broken: bool = False) -> Path:
@@ -53,25 +61,36 @@ def small_bundle(folder: Path, *, field: tuple[int, int], pixel_nm: float = 110.
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, str(folder / "model.onnx"))
-    calibration = {
-        "schema_version": SCHEMA_VERSION,
-        "recipe": "matched",
-        "normalisation": "spot",
-        "pixel_size_nm": pixel_nm,
-        "field_size_px": list(field),
-        "field_known": True,
-        "camera_units": {"baseline_adu": BASELINE, "electrons_per_adu": GAIN, "read_noise_e": 1.5},
-        "z_range_nm": [-900.0, 900.0],
-        "domain": {},
-        "ambiguity": {"network": {"threshold": 0.05}, "refined": {"threshold": 0.05}},
-        "sigma_scale": UNSCALED,
-        "novelty": {"mean": [0.0] * EMBEDDING, "whitening": np.eye(EMBEDDING).tolist(), "threshold": 50.0},
-        "refined_scale": UNSCALED,
-        "pooled_scale": UNSCALED,
-        "misfit": {"log_photons": [0.0], "deviance": [1e6]},
-    }
-    widening_psf().save(folder / "blur.npz")
-    (folder / "calibration.json").write_text(json.dumps(calibration), encoding="utf-8")
+    scores = EmbeddingDistribution(
+        mean=(0.0,) * EMBEDDING, whitening=tuple(map(tuple, np.eye(EMBEDDING).tolist())), threshold=50.0
+    )
+    card = ModelCard(
+        recipe=Recipe.MATCHED,
+        normalisation=Normalisation.SPOT,
+        seed=0,
+        minutes=0.0,
+        roi_px=15,
+        pixel_size_nm=pixel_nm,
+        field_size_px=field,
+        field_known=True,
+        z_range_nm=(-900.0, 900.0),
+        response=CameraResponse(baseline_adu=BASELINE, electrons_per_adu=GAIN, read_noise_e=1.5),
+        training_data="none",
+        beads=BeadCounts(train=0, validation=0, test=0),
+        keras_backend="none",
+        versions={},
+        uncertainty=MixtureCalibration(
+            network_scale=SigmaScale(),
+            likelihood_scale=LikelihoodScale(),
+            network_ambiguity=AmbiguityThreshold(threshold=0.05),
+            likelihood_ambiguity=AmbiguityThreshold(threshold=0.05),
+            residual_limit=ResidualLimit(log_photons=(0.0,), deviance=(1e6,)),
+            embedding=scores,
+            emitters=EmitterPrior(),
+        ),
+    )
+    widening_psf().save(folder / PSF_FILE)
+    card.write(folder)
     return folder
 
 

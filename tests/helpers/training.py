@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from easyzloc_mm.io.beads.dataset import read_bead_set
-from easyzloc_mm.model.bundle import ModelBundle
 from easyzloc_mm.model.inputs import network_input
+from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.training.train import train
 from easyzloc_mm.typing import F32
 
@@ -34,7 +34,7 @@ def _prepare() -> None:
     from easyzloc_mm.training.recipes import matched
 
     matched.VALIDATION = 2048
-    uncertainty_calibration.MOLECULES = 8192
+    uncertainty_calibration.EMITTERS = 8192
 
 
 def trained(beads: Path, out: Path, **options: Any) -> None:
@@ -72,7 +72,7 @@ def outputs_of_keras_and_onnx(model: Path, crops: F32) -> tuple[F32, F32]:
     import keras
 
     place = np.linspace(0, 511, len(crops))
-    bundle = ModelBundle.load(model)
-    inputs = network_input(crops, place, place, bundle.field_size_px)
+    predictor = Predictor.load(model)
+    inputs = network_input(crops, place, place, predictor.card.field_size_px)
     network = keras.models.load_model(model / "model.keras", compile=False)
-    return np.asarray(network.predict([*inputs], verbose=0)), bundle.raw_output(crops, place, place)
+    return np.asarray(network.predict([*inputs], verbose=0)), predictor.raw_output(crops, place, place)

@@ -19,10 +19,10 @@ from easyzloc_mm.benchmarks.fixtures.embedded import (
     true_table,
 )
 from easyzloc_mm.io.profiles import load_profile
-from easyzloc_mm.model.bundle import ModelBundle
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.likelihood_refinement import MIN_SIGMA_NM, maxima
 from easyzloc_mm.model.mixture import OUTLIER_SIGMAS, Mixture
+from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.mle import fit_psf
 from easyzloc_mm.simulator.optics.objective import embedded_optics
@@ -120,11 +120,11 @@ def _networks(
         for recipe in ("matched", "paper"):
             path = Path(folder) / recipe
             train(data.train, path, recipe=recipe, minutes=minutes, seed=seed, progress=progress)
-            bundle = ModelBundle.load(path)
+            model = Predictor.load(path)
             for name, sample in lit.items():
                 ways = {"matched": True, "matched, network alone": False} if recipe == "matched" else {"paper": False}
                 for method, refine in ways.items():
-                    said = bundle.predict(sample.crops, sample.x, sample.y, refine=refine)
+                    said = model.predict(sample.crops, sample.x, sample.y, refine=refine)
                     answers[name][method] = Answer(said.z_nm.astype(float), said.lpz_nm.astype(float), said.z_flag != 0)
 
 

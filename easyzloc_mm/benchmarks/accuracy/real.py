@@ -11,7 +11,7 @@ import numpy as np
 from easyzloc_mm.beads.sources import beads_from_sources
 from easyzloc_mm.benchmarks.accuracy.rivals import fit_picasso, picasso_spline
 from easyzloc_mm.io.beads.dataset import BeadSet
-from easyzloc_mm.model.bundle import ModelBundle
+from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.training.evaluation.evaluate import evaluate, thinned
 from easyzloc_mm.training.split import split_beads
@@ -59,10 +59,10 @@ def bench_real(
         for recipe in RECIPES:
             with tempfile.TemporaryDirectory() as folder:
                 train(beads, Path(folder) / "model", recipe=recipe, minutes=minutes, seed=seed, progress=progress)
-                bundle = ModelBundle.load(Path(folder) / "model")
-                found["methods"][recipe].append(evaluate(bundle, beads))
-                found["near"][recipe].append(evaluate(bundle, beads, z_limit_nm=NEAR_NM))
-        low, high = bundle.z_range_nm
+                model = Predictor.load(Path(folder) / "model")
+                found["methods"][recipe].append(dict(evaluate(model, beads)))
+                found["near"][recipe].append(dict(evaluate(model, beads, z_limit_nm=NEAR_NM)))
+        low, high = model.card.z_range_nm
         spline = picasso_spline(beads, split_beads(beads, seed).train)
         found["methods"][SPLINE].append(_spline(beads, seed, spline, (low, high)))
         found["near"][SPLINE].append(_spline(beads, seed, spline, (max(low, -NEAR_NM), min(high, NEAR_NM))))

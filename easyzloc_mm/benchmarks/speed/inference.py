@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from easyzloc_mm._extras import need
-from easyzloc_mm.model.bundle import PSF_FILE, ModelBundle
+from easyzloc_mm.model.card import KERAS_FILE, NETWORK_FILE
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.inputs import network_input
 from easyzloc_mm.model.mixture import posterior_of
+from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.training.emitters import simulate_emitters
@@ -29,7 +30,7 @@ PAPER_SPOTS = 1024
 def bench_infer(model: Path) -> dict[str, Any]:
     """Time a bundle's whole way from crops to z, one thread, against `keras.predict` of the same network.
 
-    Spots are molecules of 1000-3000 photons as the model's own blur makes them: how many are ambiguous, and take
+    Spots are molecules of 1000-3000 photons as the model's own PSF makes them: how many are ambiguous, and take
     longer, is part of the speed.
 
     Returns
@@ -42,32 +43,31 @@ def bench_infer(model: Path) -> dict[str, Any]:
     need("threadpoolctl", extra="bench")
     import keras
 
-    bundle = ModelBundle.load(model)
-    psf = FieldPsf.load(model / PSF_FILE)
-    source = BeadPsfs(
-        psf.table(bundle.field_size_px), bundle.field_size_px, bundle.field_known, bundle.response.read_noise_e
-    )
-    drawn = simulate_emitters(source, EmitterPrior().typical(max(map(abs, bundle.z_range_nm))), SPOTS, 0)
+    predictor = Predictor.load(model)
+    card = predictor.card
+    psf = FieldPsf.load(card.psf_file)
+    source = BeadPsfs(psf.table(card.field_size_px), card.field_size_px, card.field_known, card.response.read_noise_e)
+    drawn = simulate_emitters(source, EmitterPrior().typical(max(map(abs, card.z_range_nm))), SPOTS, 0)
     crops, x, y = drawn.crops, drawn.x, drawn.y
-    network = keras.models.load_model(Path(model) / "model.keras", compile=False)
+    network = keras.models.load_model(card.path / KERAS_FILE, compile=False)
 
     def by_keras(part: slice) -> Any:
         inputs = network_input(
-            crops[part], x[part], y[part], bundle.field_size_px,
-            normalisation=bundle.normalisation, response=bundle.response, field_known=bundle.field_known,
+            crops[part], x[part], y[part], card.field_size_px,
+            normalisation=card.normalisation, response=card.response, field_known=card.field_known,
         )  # fmt: skip
         return network.predict([*inputs], batch_size=BLOCK, verbose=0)
 
     rates = {
-        "spots_per_s_per_core": _rate(lambda part: bundle.predict(crops[part], x[part], y[part]), SPOTS),
+        "spots_per_s_per_core": _rate(lambda part: predictor.predict(crops[part], x[part], y[part]), SPOTS),
         "network_spots_per_s_per_core": _rate(
-            lambda part: bundle.predict(crops[part], x[part], y[part], refine=False), SPOTS
+            lambda part: predictor.predict(crops[part], x[part], y[part], refine=False), SPOTS
         ),
         "keras_predict_spots_per_s_per_core": _rate(by_keras, SPOTS),
     }
     rates["paper_spots_per_s_per_core"] = _paper_rate(crops[:PAPER_SPOTS])
     expected = posterior_of(np.asarray(by_keras(slice(None)))).z_nm
-    said = posterior_of(bundle.raw_output(crops, x, y)).z_nm
+    said = posterior_of(predictor.raw_output(crops, x, y)).z_nm
     return {
         **rates,
         "ratio_to_keras_predict": rates["network_spots_per_s_per_core"] / rates["keras_predict_spots_per_s_per_core"],
@@ -103,7 +103,7 @@ def _paper_rate(crops: np.ndarray) -> float:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(
-            str(Path(folder) / "model.onnx"), options, providers=["CPUExecutionProvider"]
+            str(Path(folder) / NETWORK_FILE), options, providers=["CPUExecutionProvider"]
         )
         image, place = crops[..., None] / np.float32(65535), np.full((len(crops), 2), 0.5, np.float32)
         names = [item.name for item in session.get_inputs()]

@@ -19,7 +19,7 @@ from easyzloc_mm.profile.schema import LocalizeSettings, Profile
 from easyzloc_mm.typing import U16, Progress
 
 if TYPE_CHECKING:
-    from easyzloc_mm.model.bundle import ModelBundle
+    from easyzloc_mm.model.card import ModelCard
 
 
 FRAME_PX = 1200
@@ -61,17 +61,17 @@ def bench_live(
     """
     from easyzloc_mm.acquire.live import run_live
     from easyzloc_mm.microscope.connect import connect
-    from easyzloc_mm.model.bundle import ModelBundle
+    from easyzloc_mm.model.card import ModelCard
     from easyzloc_mm.simulator.embedded.replay import render_frames, replayed
 
     profile = bench_profile()
     frames = max(int(1000 * seconds / EXPOSURE_MS), RING)
     with tempfile.TemporaryDirectory(dir=folder, prefix="easyzloc-bench-") as name:
         place = Path(name)
-        bundle = ModelBundle.load(model or quick_model(profile, place, progress), profile)
+        card = ModelCard.load(model or quick_model(profile, place, progress), profile)
         ring = render_frames(profile, emitters, RING)
         with replayed(ring), connect(profile) as microscope:
-            report = run_live(microscope, profile, bundle, place / "run.zarr", frames=frames, progress=progress)
+            report = run_live(microscope, profile, card, place / "run.zarr", frames=frames, progress=progress)
         threshold = _threshold(place / "run.zarr")
         result: dict[str, Any] = {
             "emitters": emitters,
@@ -87,7 +87,7 @@ def bench_live(
         if progress:
             progress("offline twin on the same frames", 1.0)
         linked = linked_run(place / "part.zarr", ring, CAPACITY_FRAMES)
-        result["capacity_frames_per_s"] = _offline(linked, bundle, profile, place / "part_table.zarr", threshold)[
+        result["capacity_frames_per_s"] = _offline(linked, card, profile, place / "part_table.zarr", threshold)[
             "frames_per_s"
         ]
         if progress:
@@ -111,17 +111,17 @@ def bench_localize(
         ``frames``, ``minutes``, ``frames_per_s``, ``localizations``; ``memory_mb`` (largest sum over the processes),
         ``memory_growth_mb`` (mean of the last tenth of the run less that of the second tenth).
     """
-    from easyzloc_mm.model.bundle import ModelBundle
+    from easyzloc_mm.model.card import ModelCard
     from easyzloc_mm.simulator.embedded.replay import render_frames
 
     profile = bench_profile()
     with tempfile.TemporaryDirectory(dir=folder, prefix="easyzloc-bench-") as name:
         place = Path(name)
-        bundle = ModelBundle.load(model or quick_model(profile, place, progress), profile)
+        card = ModelCard.load(model or quick_model(profile, place, progress), profile)
         movie = linked_run(place / "movie.zarr", render_frames(profile, emitters, RING), frames)
         with ProcessWatch() as watch:
             begin = time.monotonic()
-            result = _offline(movie, bundle, profile, place / "run.zarr", None, progress)
+            result = _offline(movie, card, profile, place / "run.zarr", None, progress)
             minutes = (time.monotonic() - begin) / 60
     samples = watch.samples()
     trace = samples["program_mb"] + samples["workers_mb"]
@@ -201,7 +201,7 @@ def picasso_rate(frames: U16, min_net_gradient: float, profile: Profile) -> floa
 
 def _offline(
     movie: Path,
-    bundle: ModelBundle,
+    card: ModelCard,
     profile: Profile,
     out: Path,
     threshold: float | None,
@@ -211,7 +211,7 @@ def _offline(
 
     settings = LocalizeSettings(box_px=profile.localize.box_px, min_net_gradient=threshold)
     return localize_movie(
-        movie, bundle, out, response=profile.camera.response, settings=settings, progress=progress
+        movie, card, out, response=profile.camera.response, settings=settings, progress=progress
     ).as_dict()
 
 

@@ -41,7 +41,7 @@ def bench_soak(minutes: float, model: Path | None, folder: Path, progress: Progr
 
     from easyzloc_mm.acquire.live import run_live
     from easyzloc_mm.microscope.connect import connect
-    from easyzloc_mm.model.bundle import ModelBundle
+    from easyzloc_mm.model.card import ModelCard
     from easyzloc_mm.simulator.embedded.replay import render_frames, replayed
 
     profile = bench_profile().replace(camera={"width_px": FRAME_PX, "height_px": FRAME_PX})
@@ -49,11 +49,11 @@ def bench_soak(minutes: float, model: Path | None, folder: Path, progress: Progr
     told: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory(dir=folder, prefix="easyzloc-bench-") as name:
         place = Path(name)
-        bundle = ModelBundle.load(model or quick_model(profile, place, progress), profile)
+        card = ModelCard.load(model or quick_model(profile, place, progress), profile)
         ring = render_frames(profile, EMITTERS, RING)
         with replayed(ring), connect(profile) as microscope, ProcessWatch(60 * minutes / SAMPLES) as watch:
             report = run_live(
-                microscope, profile, bundle, place / "run.zarr", frames=frames, progress=progress,
+                microscope, profile, card, place / "run.zarr", frames=frames, progress=progress,
                 on_status=lambda status: told.append((status.frames_per_s, float(status.lag_frames))),
             )  # fmt: skip
     samples = watch.samples()

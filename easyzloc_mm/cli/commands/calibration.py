@@ -71,8 +71,8 @@ def calibrate(
             "found": len(done.beads),
             "accepted": int(done.beads.accepted.sum()),
             "rejected": count_reasons(done.beads),
-            **done.training.as_dict(),
-            **done.accuracy,
+            **done.training.model_dump(mode="json", exclude={"schema_version"}),
+            **done.accuracy.model_dump(mode="json", exclude={"schema_version"}),
             "model": done.model.path,
             "report": done.model.path / "report" / "index.html",
         },
@@ -262,7 +262,7 @@ def train(
             if_exists=existing(overwrite),
             progress=show,
         )
-    found: dict[str, object] = model.report.as_dict() if model.report else {}
+    found: dict[str, object] = model.report.model_dump(mode="json") if model.report else {}
     if like is not None:
         found |= model.fit_to(like)
     finish({"out": out, **found}, as_json=as_json, title="trained")
@@ -281,15 +281,15 @@ def tune(
     """Search the network's sizes, rates and training images for this instrument; for `train --settings`."""
     from easyzloc_mm.training.search import tune as run
 
-    domain = None
+    emitters = None
     if like is not None:
         from easyzloc_mm.io.beads.dataset import read_bead_set
         from easyzloc_mm.localization.movie_emitters import emitter_prior
 
-        domain = emitter_prior(like, read_bead_set(beads).response)
+        emitters = emitter_prior(like, read_bead_set(beads).response)
     with progress_display() as show:
         result = run(
-            beads, out, trials=trials, minutes=minutes, workers=workers, seed=seed, domain=domain, progress=show
+            beads, out, trials=trials, minutes=minutes, workers=workers, seed=seed, emitters=emitters, progress=show
         )
     finish(result, as_json=as_json, title="searched")
 
@@ -303,4 +303,5 @@ def evaluate(
     """Accuracy on held-out beads by z and photons, beside the information limit."""
     from easyzloc_mm.api.model import Model
 
-    finish(Model.load(model).evaluate(beads, report=report), as_json=as_json, title="accuracy on held-out beads")
+    result = Model.load(model).evaluate(beads, report=report)
+    finish(result.model_dump(mode="json"), as_json=as_json, title="accuracy on held-out beads")

@@ -25,7 +25,7 @@ from easyzloc_mm.localization.pipeline import LocalizeReport, run_attributes
 from easyzloc_mm.localization.table_sink import TableSink
 from easyzloc_mm.localization.workers.messages import Block, FindThreshold, LocalizeBlock, Localized, ThresholdFound
 from easyzloc_mm.localization.workers.protocol import WorkerPool
-from easyzloc_mm.model.bundle import ModelBundle
+from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import I64, U16, Frame, Progress
 
@@ -65,7 +65,7 @@ class LiveRun:
     def __init__(
         self,
         source: Iterator[Frame],
-        bundle: ModelBundle,
+        card: ModelCard,
         out: Path,
         profile: Profile,
         frames: int,
@@ -83,7 +83,7 @@ class LiveRun:
             _warn_of_a_small_disk(out, 2 * frames * shape[0] * shape[1])
         facts = {"profile": profile.model_dump(mode="json"), **provenance}
         pixel_nm = profile.optics.pixel_size_nm
-        self._table = LocalizationWriter(out, run_attributes(bundle, pool.settings, shape, pixel_nm, facts))
+        self._table = LocalizationWriter(out, run_attributes(card, pool.settings, shape, pixel_nm, facts))
         interval_ms = profile.imaging.exposure_ms
         self._raw = (
             FrameWriter(out, shape, pixel_size_nm=pixel_nm, interval_ms=interval_ms, expected=frames)

@@ -21,20 +21,20 @@ from easyzloc_mm.localization.live.run import LiveRun, OnStatus, Told
 from easyzloc_mm.localization.pipeline import LocalizeReport
 from easyzloc_mm.localization.workers.local import Workers
 from easyzloc_mm.localization.workers.protocol import WorkerPool
-from easyzloc_mm.model.bundle import ModelBundle
+from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import Frame, IfExists, Progress
 
 
-def live_pool(profile: Profile, bundle: ModelBundle) -> Workers:
+def live_pool(profile: Profile, card: ModelCard) -> Workers:
     """Localising processes for live runs with this profile and model; they start when first needed."""
-    settings = LocalizerConfig(bundle.path, profile.camera.response, profile.localize, camera_map=profile.camera.map)
+    settings = LocalizerConfig(card.path, profile.camera.response, profile.localize, camera_map=profile.camera.map)
     return Workers(settings, live_workers())
 
 
 def localize_stream(
     source: Iterator[Frame],
-    bundle: ModelBundle,
+    card: ModelCard,
     out: Path,
     *,
     profile: Profile,
@@ -55,7 +55,7 @@ def localize_stream(
     ----------
     source : iterator of Frame
         Frame numbers rise; a gap counts as lost frames. It is used in a thread of its own.
-    bundle : ModelBundle
+    card : ModelCard
     out : Path
         ``RUN.zarr``, written in place.
     profile : Profile
@@ -87,13 +87,13 @@ def localize_stream(
     if profile.localize.background_frames is not None and not keep_raw:
         raise InputError("localize.background_frames needs the raw frames: set `keep_raw`")
     own = workers is None
-    pool = workers or live_pool(profile, bundle)
+    pool = workers or live_pool(profile, card)
     try:
         # Compiled and warm before the first frame, and before an older run is cleared away.
         pool.start()
-        with replaced_stream(Path(out), Kind.RUN, if_exists=if_exists, inputs=[bundle.path]) as place:
+        with replaced_stream(Path(out), Kind.RUN, if_exists=if_exists, inputs=[card.path]) as place:
             run = LiveRun(
-                source, bundle, place, profile, frames, keep_raw, provenance or {}, Told(progress, on_status),
+                source, card, place, profile, frames, keep_raw, provenance or {}, Told(progress, on_status),
                 stop or threading.Event(), pool,
             )  # fmt: skip
             return run.go()

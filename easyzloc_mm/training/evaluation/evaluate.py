@@ -1,19 +1,19 @@
-"""How good a model is, on beads that it has never seen, beside what their blur allows."""
+"""Accuracy of a model on beads that it was not trained on, beside the CRLB of their measured PSF."""
 
 from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadSet
-from easyzloc_mm.model.bundle import PIXEL_SIZE_TOLERANCE, ModelBundle, ZPrediction
+from easyzloc_mm.model.accuracy import Accuracy, BinAccuracy, DepthBin, EvaluationResult, FieldTile, PhotonBin
 from easyzloc_mm.model.emitter_prior import TYPICAL_BACKGROUND, TYPICAL_PHOTONS, EmitterPrior
 from easyzloc_mm.model.mixture import OUTLIER_SIGMAS
+from easyzloc_mm.model.predictor import Predictor, ZPrediction
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.crlb import EmpiricalPsf, empirical_psf
 from easyzloc_mm.training.emitters import EmitterImages, simulate_emitters
@@ -21,7 +21,7 @@ from easyzloc_mm.training.recipes.published import recorded_planes
 from easyzloc_mm.training.split import split_beads
 from easyzloc_mm.typing import F64
 
-MOLECULES = 10000
+EMITTERS = 10000
 CROP_ERROR_PX = (0.2, 0.2)
 BINS = 10
 PHOTON_EDGES = (500.0, 1000.0, 2000.0, 4000.0, 8000.0, 20000.0)
@@ -30,73 +30,67 @@ SEED = 1234
 
 
 def evaluate(
-    bundle: ModelBundle, beads: BeadSet, *, z_limit_nm: float | None = None, report: Path | None = None
-) -> dict[str, Any]:
-    """Score a model on held-out beads, thinned to molecules and as recorded.
+    model: Predictor, beads: BeadSet, *, z_limit_nm: float | None = None, report: Path | None = None
+) -> EvaluationResult:
+    """Evaluate a model on held-out beads, thinned to the brightness of single molecules and as recorded.
 
     On the data set that the model was trained on, only its test beads are used; on another one, every accepted bead.
-    Figures are over molecules within the calibrated range that carry no flag; `flagged` says how many do.
+    Figures are over emitters within the calibrated range that carry no flag; `flagged` is the share of the others.
 
     Parameters
     ----------
-    bundle : ModelBundle
+    model : Predictor
     beads : BeadSet
     z_limit_nm : float, optional
-        Molecules and planes nearer to focus than this alone are scored.
+        Only emitters and planes nearer to focus than this are evaluated.
     report : Path, optional
         Folder for an HTML report.
-
-    Returns
-    -------
-    dict
-        ``rmse_z_nm``, ``robust_z_nm``, ``limit_z_nm``, ``coverage_68``, ``coverage_95``, ``flagged``,
-        ``mistakes_flagged`` (share of the errors above 4 sigma that carry a flag), ``good_flagged`` (of the others),
-        ``rmse_with_flagged_z_nm`` (of all, flagged or not),
-        ``bead_rmse_z_nm`` (beads as recorded), ``beads``, ``held_out``, and the same figures in ``bins`` (by z),
-        ``by_photons`` and ``by_field`` (3x3 tiles; empty where places are unknown). Each bead's own focus is known to a
-        few nm only: ``rmse_offset_removed_z_nm`` and ``bead_rmse_offset_removed_z_nm`` are after one median per bead.
 
     Raises
     ------
     InputError
         The beads have another pixel size, or none is accepted.
     """
-    if abs(beads.pixel_size_nm - bundle.pixel_size_nm) > PIXEL_SIZE_TOLERANCE * bundle.pixel_size_nm:
+    card = model.card
+    if not card.has_pixel_size(beads.pixel_size_nm):
         raise InputError(
-            f"the beads have {beads.pixel_size_nm:g} nm per pixel, model {bundle.path} was trained at "
-            f"{bundle.pixel_size_nm:g}: give beads of the same microscope"
+            f"the beads have {beads.pixel_size_nm:g} nm per pixel, model {model.path} was trained at "
+            f"{card.pixel_size_nm:g}: give beads of the same microscope"
         )
-    held_out = bundle.calibration["training_data"] == beads.digest()
-    chosen = split_beads(beads, bundle.calibration["seed"]).test if held_out else np.flatnonzero(beads.accepted)
+    held_out = card.training_data == beads.digest()
+    chosen = split_beads(beads, card.seed).test if held_out else np.flatnonzero(beads.accepted)
     if not len(chosen):
         raise InputError("the bead data set has no accepted bead: nothing to evaluate on")
-    limits = empirical_psf(beads)
+    psf = empirical_psf(beads)
     source = BeadPsfs.from_beads(beads, chosen)
-    low, high = bundle.z_range_nm
+    low, high = card.z_range_nm
     z_range = (low, high) if z_limit_nm is None else (max(low, -z_limit_nm), min(high, z_limit_nm))
-    molecules = _score_molecules(bundle, beads, source, limits, z_range, TYPICAL_PHOTONS, SEED)
-    wide = _score_molecules(bundle, beads, source, limits, z_range, (PHOTON_EDGES[0], PHOTON_EDGES[-1]), SEED + 1)
+    emitters = _predict_emitters(model, beads, source, psf, z_range, TYPICAL_PHOTONS, SEED)
+    wide = _predict_emitters(model, beads, source, psf, z_range, (PHOTON_EDGES[0], PHOTON_EDGES[-1]), SEED + 1)
     crops, bead, z_nm = recorded_planes(beads, chosen, z_range)
-    recorded = _table(bundle.predict(crops, beads.x[bead], beads.y[bead]), z_nm)
+    recorded = _table(model.predict(crops, beads.x[bead], beads.y[bead]), z_nm)
     recorded["bead"] = bead
-    trusted = molecules[molecules["flag"] == 0]
-    result: dict[str, Any] = {
-        **_figures(trusted),
-        **_flags(molecules),
-        "rmse_with_flagged_z_nm": _rms(molecules["error"]),
-        "rmse_offset_removed_z_nm": _rms(_without_offsets(trusted)),
-        "bead_rmse_z_nm": _rms(recorded["error"]),
-        "bead_rmse_offset_removed_z_nm": _rms(_without_offsets(recorded)),
-        "beads": len(chosen),
-        "held_out": held_out,
-        "bins": _bins(molecules, z_range),
-        "by_photons": _by_photons(wide),
-        "by_field": _by_field(molecules, bundle.field_size_px) if bundle.field_known else [],
-    }
+    trusted = emitters[emitters["flag"] == 0]
+    flagged, of_outliers, of_inliers = _flagged(emitters)
+    result = EvaluationResult(
+        **dict(_accuracy(trusted)),
+        flagged=flagged,
+        mistakes_flagged=of_outliers,
+        good_flagged=of_inliers,
+        rmse_with_flagged_z_nm=_rms(emitters["error"]),
+        rmse_offset_removed_z_nm=_rms(_without_offsets(trusted)),
+        bead_rmse_z_nm=_rms(recorded["error"]),
+        bead_rmse_offset_removed_z_nm=_rms(_without_offsets(recorded)),
+        beads=len(chosen),
+        held_out=held_out,
+        bins=_by_depth(emitters, z_range),
+        by_photons=_by_photons(wide),
+        by_field=_by_field(emitters, card.field_size_px) if card.field_known else (),
+    )
     if report is not None:
         from easyzloc_mm.training.evaluation.report import write_model_report
 
-        write_model_report(report, bundle.calibration, result, molecules, recorded)
+        write_model_report(report, card, result, emitters, recorded)
     return result
 
 
@@ -105,49 +99,50 @@ def thinned(
     z_range_nm: tuple[float, float],
     photons: tuple[float, float] = TYPICAL_PHOTONS,
     seed: int = SEED,
-    count: int = MOLECULES,
+    count: int = EMITTERS,
 ) -> EmitterImages:
-    """Draw the molecules that models are judged by from held-out beads."""
+    """Return the emitters that models are judged by, drawn from held-out beads."""
     low, high = z_range_nm
-    domain = EmitterPrior(
+    prior = EmitterPrior(
         photons=photons,
         background=TYPICAL_BACKGROUND,
         crop_error_px=CROP_ERROR_PX,
         neighbour_share=0.0,
         z_limit_nm=max(-low, high),
     )
-    return simulate_emitters(source, domain, count, seed)
+    return simulate_emitters(source, prior, count, seed)
 
 
-def _flags(molecules: pd.DataFrame) -> dict[str, float | None]:
-    flagged = molecules["flag"] != 0
-    outlier = molecules["error"].abs() > OUTLIER_SIGMAS * molecules["sigma"]
-    return {
-        "flagged": float(flagged.mean()),
-        "mistakes_flagged": float(flagged[outlier].mean()) if outlier.any() else None,
-        "good_flagged": float(flagged[~outlier].mean()) if (~outlier).any() else None,
-    }
+def _flagged(emitters: pd.DataFrame) -> tuple[float, float | None, float | None]:
+    """Return the share of the emitters that carry a flag: of all, of the outliers, of the others."""
+    flagged = emitters["flag"] != 0
+    outlier = emitters["error"].abs() > OUTLIER_SIGMAS * emitters["sigma"]
+    return (
+        float(flagged.mean()),
+        float(flagged[outlier].mean()) if outlier.any() else None,
+        float(flagged[~outlier].mean()) if (~outlier).any() else None,
+    )
 
 
 def _without_offsets(table: pd.DataFrame) -> pd.Series:
     return table["error"] - table.groupby("bead")["error"].transform("median")
 
 
-def _score_molecules(
-    bundle: ModelBundle,
+def _predict_emitters(
+    model: Predictor,
     beads: BeadSet,
     source: BeadPsfs,
-    limits: EmpiricalPsf,
+    psf: EmpiricalPsf,
     z_range_nm: tuple[float, float],
     photons: tuple[float, float],
     seed: int,
 ) -> pd.DataFrame:
     low, high = z_range_nm
     drawn = thinned(source, z_range_nm, photons, seed)
-    table = _table(bundle.predict(drawn.crops, drawn.x, drawn.y), drawn.z_nm.astype(float))
+    table = _table(model.predict(drawn.crops, drawn.x, drawn.y), drawn.z_nm.astype(float))
     table["photons"], table["background"], table["bead"] = drawn.photons, drawn.background, drawn.place
     table["x"], table["y"] = drawn.x, drawn.y
-    table["limit"] = limits.limit(
+    table["limit"] = psf.limit(
         drawn.x, drawn.y, drawn.z_nm, drawn.photons, drawn.background, beads.response.read_noise_e
     )[2]
     return table[table["z"].between(low, high)].reset_index(drop=True)
@@ -165,56 +160,54 @@ def _table(prediction: ZPrediction, z_nm: F64) -> pd.DataFrame:
     )
 
 
-def _figures(table: pd.DataFrame) -> dict[str, float | None]:
+def _accuracy(table: pd.DataFrame) -> Accuracy:
     if table.empty:
-        return dict.fromkeys(("rmse_z_nm", "robust_z_nm", "limit_z_nm", "coverage_68", "coverage_95"))
+        return Accuracy(rmse_z_nm=None, robust_z_nm=None, limit_z_nm=None, coverage_68=None, coverage_95=None)
     pull = np.abs(table["error"]) / table["sigma"]
-    return {
-        "rmse_z_nm": _rms(table["error"]),
-        "robust_z_nm": float(1.4826 * np.median(np.abs(table["error"]))),
-        "limit_z_nm": _rms(table["limit"]),
-        "coverage_68": float((pull <= 1).mean()),
-        "coverage_95": float((pull <= 1.96).mean()),
-    }
-
-
-def _bins(molecules: pd.DataFrame, z_range: tuple[float, float]) -> list[dict[str, Any]]:
-    edges = np.linspace(*z_range, BINS + 1)
-    return [
-        {"z_from_nm": float(low), "z_to_nm": float(high)}
-        | _row(molecules[molecules["z"].between(low, high, inclusive="left")])
-        for low, high in itertools.pairwise(edges)
-    ]
-
-
-def _by_photons(molecules: pd.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {"photons_from": low, "photons_to": high}
-        | _row(molecules[molecules["photons"].between(low, high, inclusive="left")])
-        for low, high in itertools.pairwise(PHOTON_EDGES)
-    ]
-
-
-def _by_field(molecules: pd.DataFrame, size: tuple[int, int]) -> list[dict[str, Any]]:
-    column, row = (
-        np.clip(molecules[name] * FIELD_TILES // edge, 0, FIELD_TILES - 1)
-        for name, edge in zip("xy", size, strict=True)
+    return Accuracy(
+        rmse_z_nm=_rms(table["error"]),
+        robust_z_nm=float(1.4826 * np.median(np.abs(table["error"]))),
+        limit_z_nm=_rms(table["limit"]),
+        coverage_68=float((pull <= 1).mean()),
+        coverage_95=float((pull <= 1.96).mean()),
     )
-    return [
-        {"column": i, "row": j} | _row(molecules[(column == i) & (row == j)])
+
+
+def _bin_accuracy(inside: pd.DataFrame) -> BinAccuracy:
+    trusted = inside[inside["flag"] == 0]
+    return BinAccuracy(
+        **dict(_accuracy(trusted)),
+        molecules=len(trusted),
+        flagged=float((inside["flag"] != 0).mean()) if len(inside) else 0.0,
+        bias_nm=float(trusted["error"].mean()) if len(trusted) else None,
+    )
+
+
+def _by_depth(emitters: pd.DataFrame, z_range: tuple[float, float]) -> tuple[DepthBin, ...]:
+    bins = []
+    for low, high in itertools.pairwise(np.linspace(*z_range, BINS + 1)):
+        inside = emitters[emitters["z"].between(low, high, inclusive="left")]
+        bins.append(DepthBin(z_from_nm=float(low), z_to_nm=float(high), **dict(_bin_accuracy(inside))))
+    return tuple(bins)
+
+
+def _by_photons(emitters: pd.DataFrame) -> tuple[PhotonBin, ...]:
+    bins = []
+    for low, high in itertools.pairwise(PHOTON_EDGES):
+        inside = emitters[emitters["photons"].between(low, high, inclusive="left")]
+        bins.append(PhotonBin(photons_from=low, photons_to=high, **dict(_bin_accuracy(inside))))
+    return tuple(bins)
+
+
+def _by_field(emitters: pd.DataFrame, size: tuple[int, int]) -> tuple[FieldTile, ...]:
+    column, row = (
+        np.clip(emitters[name] * FIELD_TILES // edge, 0, FIELD_TILES - 1) for name, edge in zip("xy", size, strict=True)
+    )
+    return tuple(
+        FieldTile(column=i, row=j, **dict(_bin_accuracy(emitters[(column == i) & (row == j)])))
         for j in range(FIELD_TILES)
         for i in range(FIELD_TILES)
-    ]
-
-
-def _row(inside: pd.DataFrame) -> dict[str, Any]:
-    trusted = inside[inside["flag"] == 0]
-    return {
-        "molecules": len(trusted),
-        "flagged": float((inside["flag"] != 0).mean()) if len(inside) else 0.0,
-        "bias_nm": float(trusted["error"].mean()) if len(trusted) else None,
-        **_figures(trusted),
-    }
+    )
 
 
 def _rms(values: pd.Series) -> float | None:

@@ -1,13 +1,14 @@
-"""The model's report: what z it gives, how sure it is, and where not to believe it."""
+"""The HTML report of a model: predicted z, its uncertainty, and where to doubt it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from easyzloc_mm.model.accuracy import EvaluationResult
+from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.report.figures import picture
 from easyzloc_mm.report.html import Block, Heading, Paragraph, Picture, Rows, write_page
 
@@ -15,16 +16,15 @@ RECORDED_COLOUR, MOLECULE_COLOUR, LIMIT_COLOUR = "#1c2430", "#0072b2", "#d55e00"
 
 
 def write_model_report(
-    folder: Path, calibration: dict[str, Any], result: dict[str, Any], molecules: pd.DataFrame, recorded: pd.DataFrame
+    folder: Path, card: ModelCard, result: EvaluationResult, molecules: pd.DataFrame, recorded: pd.DataFrame
 ) -> Path:
     """Write ``index.html`` and its pictures into `folder`.
 
     Parameters
     ----------
-    calibration : dict
-        Content of ``calibration.json``.
-    result : dict
-        As `evaluate` returns it.
+    folder : Path
+    card : ModelCard
+    result : EvaluationResult
     molecules, recorded : DataFrame
         Columns ``z``, ``predicted``, ``sigma``, ``flag``, ``error``: held-out beads as molecules, and as recorded.
     """
@@ -32,13 +32,13 @@ def write_model_report(
     _draw_z(molecules, recorded, folder / "z_against_stage.png")
     _draw_error(result, folder / "error_by_z.png")
     rows: list[tuple[str, ...]] = [("z (nm)", "RMSE (nm)", "limit (nm)", "bias (nm)", "within 1 sigma", "flagged")]
-    for item in result["bins"]:
+    for item in result.bins:
         rows.append(
             (
-                f"{item['z_from_nm']:.0f} to {item['z_to_nm']:.0f}",
-                *(_number(item[key]) for key in ("rmse_z_nm", "limit_z_nm", "bias_nm")),
-                "-" if item["coverage_68"] is None else f"{item['coverage_68']:.0%}",
-                f"{item['flagged']:.0%}",
+                f"{item.z_from_nm:.0f} to {item.z_to_nm:.0f}",
+                *(_number(value) for value in (item.rmse_z_nm, item.limit_z_nm, item.bias_nm)),
+                "-" if item.coverage_68 is None else f"{item.coverage_68:.0%}",
+                f"{item.flagged:.0%}",
             )
         )
     blocks: list[Block] = [
@@ -50,25 +50,28 @@ def write_model_report(
         Heading("Accuracy by depth"),
         Paragraph(
             "Molecules of 1000 to 3000 photons on 20 to 100 background photons per pixel, made from held-out beads. "
-            "The information limit is that of the measured blur; flagged molecules are left out."
+            "The information limit is that of the measured PSF; flagged molecules are left out."
         ),
         Picture("error_by_z.png", "Error, stated uncertainty and information limit by depth."),
         Rows(rows, header=True),
         Paragraph(
-            f"Flags are on {_share(result['mistakes_flagged'])} of the molecules whose error is more than 4 times the "
-            f"stated uncertainty, and on {_share(result['good_flagged'])} of the others."
+            f"Flags are on {_share(result.mistakes_flagged)} of the molecules whose error is more than 4 times the "
+            f"stated uncertainty, and on {_share(result.good_flagged)} of the others."
         ),
         Heading("The model"),
         Rows(
             (
-                ("recipe", str(calibration["recipe"])),
-                ("training time", f"{calibration['minutes']:.1f} min"),
-                ("beads: training, validation, test", ", ".join(str(n) for n in calibration["beads"].values())),
-                ("pixel size", f"{calibration['pixel_size_nm']:g} nm"),
-                ("camera units", "guessed" if calibration["camera_units"]["estimated"] else "as given"),
+                ("recipe", str(card.recipe)),
+                ("training time", f"{card.minutes:.1f} min"),
+                (
+                    "beads: training, validation, test",
+                    ", ".join(str(count) for _, count in card.beads),
+                ),
+                ("pixel size", f"{card.pixel_size_nm:g} nm"),
+                ("camera response", "guessed" if card.response.estimated else "as given"),
                 (
                     "place in the field",
-                    "known" if calibration["field_known"] else "unknown: every place is treated alike",
+                    "known" if card.field_known else "unknown: every place is treated alike",
                 ),
             )
         ),
@@ -76,8 +79,7 @@ def write_model_report(
     return write_page(
         folder,
         "Model",
-        f"z of a typical molecule is good to {_number(result['rmse_z_nm'])} nm (RMSE; information limit "
-        f"{_number(result['limit_z_nm'])} nm); {result['flagged']:.0%} carry a flag.",
+        result.summary,
         blocks,
     )
 
@@ -111,22 +113,19 @@ def _draw_z(molecules: pd.DataFrame, recorded: pd.DataFrame, path: Path) -> None
             axes.grid(alpha=0.3)
 
 
-def _draw_error(result: dict[str, Any], path: Path) -> None:
+def _draw_error(result: EvaluationResult, path: Path) -> None:
     with picture(path, 7.5, 4) as figure:
         axes = figure.subplots()
-        bins = [item for item in result["bins"] if item["rmse_z_nm"] is not None]
-        z = [(item["z_from_nm"] + item["z_to_nm"]) / 2 for item in bins]
-        axes.plot(z, [item["rmse_z_nm"] for item in bins], "o-", color=MOLECULE_COLOUR, label="RMSE")
-        axes.plot(
-            z,
-            [item["robust_z_nm"] for item in bins],
-            "o--",
-            color=MOLECULE_COLOUR,
-            alpha=0.6,
-            label="robust (1.48 MAD)",
+        bins = [item for item in result.bins if item.rmse_z_nm is not None]
+        z = [(item.z_from_nm + item.z_to_nm) / 2 for item in bins]
+        rmse, robust, limit = (
+            np.array([getattr(item, name) for item in bins], float)
+            for name in ("rmse_z_nm", "robust_z_nm", "limit_z_nm")
         )
-        axes.plot(z, [item["limit_z_nm"] for item in bins], "-", color=LIMIT_COLOUR, label="information limit")
-        top = max([item["rmse_z_nm"] for item in bins] + [50.0])
+        axes.plot(z, rmse, "o-", color=MOLECULE_COLOUR, label="RMSE")
+        axes.plot(z, robust, "o--", color=MOLECULE_COLOUR, alpha=0.6, label="robust (1.48 MAD)")
+        axes.plot(z, limit, "-", color=LIMIT_COLOUR, label="information limit")
+        top = max([*rmse, 50.0])
         axes.set(xlabel="z (nm)", ylabel="nm", ylim=(0, 1.2 * float(np.ceil(top))))
         axes.grid(alpha=0.3)
         axes.legend()

@@ -1,9 +1,9 @@
-"""After training, on molecules of beads that it has not seen: what the model's uncertainties and flags are worth."""
+"""Calibration of a trained network's uncertainties and flags, on emitters of beads that it was not trained on."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,99 +11,116 @@ from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.likelihood_refinement import FITTED, POOLED, LikelihoodFit, fit_z_likelihood
 from easyzloc_mm.model.mixture import COMPONENTS, Posterior, posterior_of
 from easyzloc_mm.model.uncertainty import (
-    SURE_BELOW,
-    adjusted,
+    MAX_OUTLIER_PROBABILITY,
+    LikelihoodScale,
+    MixtureCalibration,
     ambiguity,
     learn_embedding,
-    rescale_sigma,
     residual_limit,
     sigma_scale,
 )
-from easyzloc_mm.psf.bead_psf import BeadPsfs
+from easyzloc_mm.psf.bead_psf import BeadPsfs, SplinePsf
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.training.emitters import EmitterImages, simulate_emitters
 from easyzloc_mm.training.recipes.matched import predict_raw
-from easyzloc_mm.typing import F64
+from easyzloc_mm.typing import F64, Bool
 
 if TYPE_CHECKING:
     import keras
 
-MOLECULES = 24576
-WAYS = (("refined_scale", FITTED), ("pooled_scale", POOLED))
+EMITTERS = 24576
 
 
 def calibrate(
-    model: keras.Model,
+    network: keras.Model,
     psf: FieldPsf,
     train: BeadPsfs,
     held_out: BeadPsfs,
-    domain: EmitterPrior,
+    emitters: EmitterPrior,
     z_limit_nm: float,
     seed: int,
-) -> dict[str, Any]:
-    """Measure the scales of the uncertainties, the threshold of the ambiguity flag, and what is familiar.
+) -> MixtureCalibration:
+    """Measure the scales of the uncertainties, the thresholds of the flags, and the distribution of embeddings.
+
+    Scales get their shape from all the emitters that the model is trained for, their level from the typical ones. A
+    neighbour's light is an error that no uncertainty can state: scales are of single emitters, and flags deal with
+    the rest.
 
     Parameters
     ----------
-    model : keras.Model
-    blur : FieldPsf
-        The blur under which answers are refined.
+    network : keras.Model
+    psf : FieldPsf
+        The PSF of the likelihood fit.
     train, held_out : BeadPsfs
-        What the model was trained on, and beads that it has not seen.
-    domain : EmitterPrior
-        The molecules that it shall know.
+        What the network was trained on, and beads that it has not seen.
+    emitters : EmitterPrior
+        The emitters that the model is trained for.
     z_limit_nm : float
-        Depths for which the threshold is chosen.
+        Depths for which the thresholds are chosen.
     seed : int
-
-    Returns
-    -------
-    dict
-        ``sigma_scale``, ``refined_scale``, ``pooled_scale`` (`calibrate_output.sigma_scale`), ``ambiguity`` (of
-        ``network`` and ``refined`` answers: `calibrate_output.ambiguity`), ``residual``, ``embedding``.
     """
-    table = psf.table(held_out.field_size_px)
-
-    def refine(drawn: EmitterImages, posterior: Posterior, lpz: F64, scales: dict[str, Any] | None) -> LikelihoodFit:
-        place = psf.place(drawn.x, drawn.y, held_out.field_size_px)
-        prior = domain.prior(drawn.x, drawn.y)
-        return fit_z_likelihood(drawn.crops, table, place, posterior, lpz, prior, held_out.read_noise_e, scales)
-
-    # A neighbour's light is an error that no uncertainty can state: what it does to the fit is a flag's affair.
-    lone = simulate_emitters(held_out, replace(domain, neighbour_share=0.0), MOLECULES, seed + 12)
-    posterior, truth = posterior_of(predict_raw(model, held_out, lone)), lone.z_nm.astype(float)
-    sure = posterior.p_outlier(posterior.sigma_nm) < SURE_BELOW
+    refine = _Refinement(psf, psf.table(held_out.field_size_px), held_out, emitters)
+    single = emitters.model_copy(update={"neighbour_share": 0.0})
+    drawn = simulate_emitters(held_out, single, EMITTERS, seed + 12)
+    posterior, truth = posterior_of(predict_raw(network, held_out, drawn)), drawn.z_nm.astype(float)
+    sure = posterior.p_outlier(posterior.sigma_nm) < MAX_OUTLIER_PROBABILITY
     scale = sigma_scale(posterior.sigma_nm[sure], posterior.z_nm[sure], truth[sure])
-    refined = refine(lone, posterior, rescale_sigma(posterior.sigma_nm, posterior.z_nm, scale), None)
-    scales = {}
-    for name, way in WAYS:
-        these = (refined.way == way) & (refined.p_outlier < SURE_BELOW)
-        scales[name] = sigma_scale(refined.lpz_nm[these], refined.z_nm[these], truth[these])
-    # Scales get their shape from all the molecules that the model shall know, their level from the usual ones.
-    usual = simulate_emitters(held_out, domain.typical(z_limit_nm), MOLECULES, seed + 13)
-    posterior = posterior_of(predict_raw(model, held_out, usual))
-    error = posterior.z_nm - usual.z_nm
-    lpz = rescale_sigma(posterior.sigma_nm, posterior.z_nm, scale)
-    sure = posterior.p_outlier(lpz) < SURE_BELOW
-    scale = adjusted(scale, np.abs(error[sure]) / lpz[sure])
-    lpz = rescale_sigma(posterior.sigma_nm, posterior.z_nm, scale)
-    final = refine(usual, posterior, lpz, scales)
-    for name, way in WAYS:
-        these = (final.way == way) & (final.p_outlier < SURE_BELOW)
-        scales[name] = adjusted(scales[name], np.abs(final.z_nm - usual.z_nm)[these] / final.lpz_nm[these])
-    final = refine(usual, posterior, lpz, scales)
-    return {
-        "sigma_scale": scale,
-        **scales,
-        "ambiguity": {
-            "network": ambiguity(posterior.p_outlier(lpz), error, lpz),
-            "refined": ambiguity(final.p_outlier, final.z_nm - usual.z_nm, final.lpz_nm),
-        },
-        "misfit": residual_limit(refined.deviance, refined.photons),
-        "novelty": learn_embedding(*(_embeddings(model, source, domain, seed) for source in (train, held_out))),
-    }
+    broad = refine(drawn, posterior, scale.rescale(posterior.sigma_nm, posterior.z_nm), None)
+    fitted, pooled = _ways(broad)
+    refined_scale = LikelihoodScale(
+        fitted=sigma_scale(broad.lpz_nm[fitted], broad.z_nm[fitted], truth[fitted]),
+        pooled=sigma_scale(broad.lpz_nm[pooled], broad.z_nm[pooled], truth[pooled]),
+    )
+    drawn = simulate_emitters(held_out, emitters.typical(z_limit_nm), EMITTERS, seed + 13)
+    posterior = posterior_of(predict_raw(network, held_out, drawn))
+    error = posterior.z_nm - drawn.z_nm
+    lpz = scale.rescale(posterior.sigma_nm, posterior.z_nm)
+    sure = posterior.p_outlier(lpz) < MAX_OUTLIER_PROBABILITY
+    scale = scale.adjusted(np.abs(error[sure]) / lpz[sure])
+    lpz = scale.rescale(posterior.sigma_nm, posterior.z_nm)
+    typical = refine(drawn, posterior, lpz, refined_scale)
+    fitted, pooled = _ways(typical)
+    refined_error = np.abs(typical.z_nm - drawn.z_nm)
+    refined_scale = LikelihoodScale(
+        fitted=refined_scale.fitted.adjusted(refined_error[fitted] / typical.lpz_nm[fitted]),
+        pooled=refined_scale.pooled.adjusted(refined_error[pooled] / typical.lpz_nm[pooled]),
+    )
+    typical = refine(drawn, posterior, lpz, refined_scale)
+    return MixtureCalibration(
+        network_scale=scale,
+        likelihood_scale=refined_scale,
+        network_ambiguity=ambiguity(posterior.p_outlier(lpz), error, lpz),
+        likelihood_ambiguity=ambiguity(typical.p_outlier, typical.z_nm - drawn.z_nm, typical.lpz_nm),
+        residual_limit=residual_limit(broad.deviance, broad.photons),
+        embedding=learn_embedding(*(_embeddings(network, source, emitters, seed) for source in (train, held_out))),
+        emitters=emitters,
+    )
 
 
-def _embeddings(model: keras.Model, source: BeadPsfs, domain: EmitterPrior, seed: int) -> F64:
-    drawn = simulate_emitters(source, domain, MOLECULES, seed + 11)
-    return np.asarray(predict_raw(model, source, drawn)[:, 3 * COMPONENTS :], float)
+@dataclass(frozen=True)
+class _Refinement:
+    """The likelihood fit, as the model does it, of emitters drawn from held-out beads."""
+
+    psf: FieldPsf
+    table: SplinePsf
+    source: BeadPsfs
+    emitters: EmitterPrior
+
+    def __call__(
+        self, drawn: EmitterImages, posterior: Posterior, lpz_nm: F64, scale: LikelihoodScale | None
+    ) -> LikelihoodFit:
+        place = self.psf.place(drawn.x, drawn.y, self.source.field_size_px)
+        prior = self.emitters.prior(drawn.x, drawn.y)
+        noise_e = self.source.read_noise_e
+        return fit_z_likelihood(drawn.crops, self.table, place, posterior, lpz_nm, prior, noise_e, scale)
+
+
+def _ways(fit: LikelihoodFit) -> tuple[Bool, Bool]:
+    """Return which spots are fitted, which pooled, of those whose outlier probability is small."""
+    sure = fit.p_outlier < MAX_OUTLIER_PROBABILITY
+    return (fit.way == FITTED) & sure, (fit.way == POOLED) & sure
+
+
+def _embeddings(network: keras.Model, source: BeadPsfs, emitters: EmitterPrior, seed: int) -> F64:
+    drawn = simulate_emitters(source, emitters, EMITTERS, seed + 11)
+    return np.asarray(predict_raw(network, source, drawn)[:, 3 * COMPONENTS :], float)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from easyzloc_mm.model.card import MatchedSettings
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.mixture import Z_UNIT_NM
 from easyzloc_mm.psf.bead_psf import BeadPsfs
@@ -33,43 +33,10 @@ FINE_TUNING_RATE = 0.3
 """Learning rate of a network that starts from an earlier one, relative to a fresh one."""
 
 
-@dataclass(frozen=True)
-class MatchedSettings:
-    """What `tune` searches over.
-
-    Attributes
-    ----------
-    width, blocks : int
-        Of the residual perceptron.
-    learning_rate, weight_decay : float
-        Of AdamW, at their highest.
-    batch : int
-        Molecules per step.
-    bad_fit_share, neighbour_share : float, optional
-        Of the training images, in place of the domain's own; what the network is judged by stays the domain.
-    """
-
-    width: int = 320
-    blocks: int = 3
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
-    batch: int = 512
-    bad_fit_share: float | None = None
-    neighbour_share: float | None = None
-
-    def training_domain(self, domain: EmitterPrior) -> EmitterPrior:
-        """Give the molecules to train on, where `domain` is to be known."""
-        return replace(
-            domain,
-            bad_fit_share=domain.bad_fit_share if self.bad_fit_share is None else self.bad_fit_share,
-            neighbour_share=domain.neighbour_share if self.neighbour_share is None else self.neighbour_share,
-        )
-
-
 def fit_matched(
     train: BeadPsfs,
     validation: BeadPsfs,
-    domain: EmitterPrior,
+    emitters: EmitterPrior,
     *,
     minutes: float,
     seed: int,
@@ -85,9 +52,9 @@ def fit_matched(
     Parameters
     ----------
     train, validation : BeadPsfs
-        The modelled blur, and beads that share no camera pixel with those it was modelled from.
-    domain : EmitterPrior
-        The molecules to be known.
+        The modelled PSF, and beads that share no camera pixel with those it was modelled from.
+    emitters : EmitterPrior
+        The emitters to be localised.
     minutes : float
         Time budget, wall clock.
     seed : int
@@ -115,11 +82,11 @@ def fit_matched(
     model.compile(optimizer=optimizer, loss=mixture_loss)
     optimizer.build(model.trainable_variables)
     done = checkpoint.restore(model) if checkpoint else 0.0
-    held_out = simulate_emitters(validation, domain, VALIDATION, seed + 1)
+    held_out = simulate_emitters(validation, emitters, VALIDATION, seed + 1)
     best, best_loss = model.get_weights(), math.inf
     checks = [check for check in np.linspace(0.5, 1.0, CHECKS) if check > done]
     budget = Budget(minutes, steps)
-    with EmitterStream(train, settings.training_domain(domain), BLOCK, seed + 2 + round(1e6 * done)) as stream:
+    with EmitterStream(train, settings.training_prior(emitters), BLOCK, seed + 2 + round(1e6 * done)) as stream:
         _step(model, stream.next(), 0, settings.batch)  # traces and compiles outside the budget
         budget.start(done)
         while (spent := budget.spent) < 1.0:

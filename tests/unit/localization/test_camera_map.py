@@ -23,7 +23,7 @@ from easyzloc_mm.io.runs.localizations import read_localizations
 from easyzloc_mm.localization.detection.gaussian_fit import fit_gaussians
 from easyzloc_mm.localization.movie import localize_movie
 from easyzloc_mm.microscope.connect import connect
-from easyzloc_mm.model.bundle import ModelBundle
+from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.schema import Fit, LocalizeSettings, Profile
 from tests.helpers.localize_bench import BASELINE, GAIN, embedded_profile, small_bundle
 
@@ -73,8 +73,8 @@ def scene() -> Scene:
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
-    return ModelBundle.load(small_bundle(tmp_path_factory.mktemp("model") / "m", field=(SHAPE[1], SHAPE[0])))
+def card(tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
+    return ModelCard.load(small_bundle(tmp_path_factory.mktemp("model") / "m", field=(SHAPE[1], SHAPE[0])))
 
 
 def stored(path: Path, movie: NDArray[np.uint16]) -> Path:
@@ -87,7 +87,7 @@ def stored(path: Path, movie: NDArray[np.uint16]) -> Path:
 
 def localized(
     movie: NDArray[np.uint16],
-    bundle: ModelBundle,
+    card: ModelCard,
     place: Path,
     chip: PixelResponse | None = None,
     origin: tuple[int, int] = (0, 0),
@@ -97,7 +97,7 @@ def localized(
     if chip is not None:
         write_camera_map(place / "camera.zarr", chip)
     localize_movie(
-        stored(place / "movie.zarr", movie), bundle, place / "run.zarr", response=RESPONSE, settings=settings,
+        stored(place / "movie.zarr", movie), card, place / "run.zarr", response=RESPONSE, settings=settings,
         workers=1, origin_px=origin, camera_map=None if chip is None else place / "camera.zarr",
     )  # fmt: skip
     return read_localizations(place / "run.zarr")[0]
@@ -111,11 +111,11 @@ def matched(table: pd.DataFrame, places: NDArray[np.float64]) -> tuple[NDArray[n
     return apart < 1.5, (found - truth[which])[:, 1:]
 
 
-def test_the_map_brings_molecules_to_where_and_what_they_are(scene: Scene, bundle: ModelBundle, tmp_path: Path) -> None:
+def test_the_map_brings_molecules_to_where_and_what_they_are(scene: Scene, card: ModelCard, tmp_path: Path) -> None:
     tables = {
-        "with": localized(scene.unlike, bundle, tmp_path / "with", scene.chip),
-        "without": localized(scene.unlike, bundle, tmp_path / "without"),
-        "like": localized(scene.like, bundle, tmp_path / "like"),
+        "with": localized(scene.unlike, card, tmp_path / "with", scene.chip),
+        "without": localized(scene.unlike, card, tmp_path / "without"),
+        "like": localized(scene.like, card, tmp_path / "like"),
     }
     thresholds, xy, photons, z = {}, {}, {}, {}
     z_like = tables["like"]
@@ -141,15 +141,15 @@ def test_the_map_brings_molecules_to_where_and_what_they_are(scene: Scene, bundl
     assert thresholds["without"] > 1.5 * thresholds["like"]
 
 
-def test_a_map_of_like_pixels_changes_nothing(scene: Scene, bundle: ModelBundle, tmp_path: Path) -> None:
-    without = localized(scene.like, bundle, tmp_path / "without")
-    assert localized(scene.like, bundle, tmp_path / "with", flat_chip()).equals(without)
+def test_a_map_of_like_pixels_changes_nothing(scene: Scene, card: ModelCard, tmp_path: Path) -> None:
+    without = localized(scene.like, card, tmp_path / "without")
+    assert localized(scene.like, card, tmp_path / "with", flat_chip()).equals(without)
 
 
-def test_a_camera_roi_takes_its_part_of_the_map(scene: Scene, bundle: ModelBundle, tmp_path: Path) -> None:
+def test_a_camera_roi_takes_its_part_of_the_map(scene: Scene, card: ModelCard, tmp_path: Path) -> None:
     left, top = 20, 10
-    whole = localized(scene.unlike, bundle, tmp_path / "whole", scene.chip)
-    part = localized(scene.unlike[:, top:, left:], bundle, tmp_path / "part", scene.chip, (left, top))
+    whole = localized(scene.unlike, card, tmp_path / "whole", scene.chip)
+    part = localized(scene.unlike[:, top:, left:], card, tmp_path / "part", scene.chip, (left, top))
     inside = whole[(whole["x"] > left + 10) & (whole["y"] > top + 10)].reset_index(drop=True)
     same = part[(part["x"] > left + 10) & (part["y"] > top + 10)].reset_index(drop=True)
     assert len(inside) > 50
@@ -213,7 +213,7 @@ def test_a_map_lies_beside_its_profile(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", ["size", "missing", "no map", "not finite"])
 def test_a_map_that_does_not_fit_is_refused_before_anything_moves(
-    fault: str, tmp_path: Path, bundle: ModelBundle, capsys: pytest.CaptureFixture[str]
+    fault: str, tmp_path: Path, card: ModelCard, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = profile_with_map(tmp_path, (160, 191) if fault == "size" else (160, 192))
     camera = tmp_path / "camera.zarr"
@@ -227,7 +227,7 @@ def test_a_map_that_does_not_fit_is_refused_before_anything_moves(
         chip.baseline_adu[3, 3] = np.nan
         write_camera_map(camera, chip, if_exists="overwrite")
     out = tmp_path / "run.zarr"
-    assert main(["live", "-p", str(path), "-m", str(bundle.path), "-o", str(out), "-n", "10"]) == 2
+    assert main(["live", "-p", str(path), "-m", str(card.path), "-o", str(out), "-n", "10"]) == 2
     said = capsys.readouterr().err
     assert "camera.zarr" in said
     assert said.count("\n") == 1
@@ -240,7 +240,7 @@ def test_a_map_of_another_camera_is_said(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_a_movie_beyond_the_map_is_refused(
-    scene: Scene, bundle: ModelBundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    scene: Scene, card: ModelCard, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_camera_map(tmp_path / "camera.zarr", scene.chip)
     movie, out = stored(tmp_path / "movie.zarr", scene.unlike[:2]), tmp_path / "run.zarr"
@@ -248,7 +248,7 @@ def test_a_movie_beyond_the_map_is_refused(
         "localize",
         str(movie),
         "-m",
-        str(bundle.path),
+        str(card.path),
         "-o",
         str(out),
         "--camera-map",
@@ -268,12 +268,12 @@ def test_live_offline_and_resumed_use_the_same_map(tmp_path: Path) -> None:
     )
     write_camera_map(tmp_path / "camera.zarr", chip)
     profile = embedded_profile(load_profile("demo")).replace(camera={"map": tmp_path / "camera.zarr"})
-    bundle = ModelBundle.load(small_bundle(tmp_path / "model", field=(192, 160)))
+    card = ModelCard.load(small_bundle(tmp_path / "model", field=(192, 160)))
     with connect(profile) as microscope:
-        run_live(microscope, profile, bundle, tmp_path / "live.zarr", frames=48)
+        run_live(microscope, profile, card, tmp_path / "live.zarr", frames=48)
     live, facts = read_localizations(tmp_path / "live.zarr")
     assert len(live) > 50
-    common = ["-m", str(bundle.path), "--min-net-gradient", repr(facts["min_net_gradient"]), "--workers", "1"]
+    common = ["-m", str(card.path), "--min-net-gradient", repr(facts["min_net_gradient"]), "--workers", "1"]
     # The run says which map it was recorded with.
     again = tmp_path / "again.zarr"
     assert main(["localize", str(tmp_path / "live.zarr"), "-o", str(again), *common]) == 0
@@ -281,7 +281,7 @@ def test_live_offline_and_resumed_use_the_same_map(tmp_path: Path) -> None:
     write_camera_map(tmp_path / "camera.zarr", flat_like(chip), if_exists="overwrite")
     assert main(["localize", str(tmp_path / "live.zarr"), "-o", str(again), *common, "--resume"]) == 2
     with pytest.raises(InputError, match="is not the camera map"):
-        localize_movie(tmp_path / "live.zarr", bundle, again, response=RESPONSE, if_exists="resume")
+        localize_movie(tmp_path / "live.zarr", card, again, response=RESPONSE, if_exists="resume")
 
 
 def flat_like(chip: PixelResponse) -> PixelResponse:

@@ -24,7 +24,7 @@ from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, column_dtype, read_localizations
 from easyzloc_mm.localization.movie import localize_movie
 from easyzloc_mm.microscope.connect import connect
-from easyzloc_mm.model.bundle import ModelBundle
+from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.schema import LocalizeSettings
 from tests.helpers.localize_bench import embedded_profile, small_bundle, spots_movie
 
@@ -36,8 +36,8 @@ SETTINGS = LocalizeSettings(min_net_gradient=1200.0)
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
-    return ModelBundle.load(small_bundle(tmp_path_factory.mktemp("m") / "model", field=(SHAPE[1], SHAPE[0])))
+def card(tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
+    return ModelCard.load(small_bundle(tmp_path_factory.mktemp("m") / "model", field=(SHAPE[1], SHAPE[0])))
 
 
 @pytest.fixture(scope="module")
@@ -171,12 +171,12 @@ def test_counts_are_counts_in_whatever_type_they_were_saved(
 
 @pytest.mark.parametrize("spoiled", [0.5, -1.0, 70000.0, np.nan])
 def test_what_are_no_counts_is_refused(
-    spoiled: float, bundle: ModelBundle, movie: NDArray[np.uint16], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    spoiled: float, card: ModelCard, movie: NDArray[np.uint16], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frames = movie.astype(np.float32)
     frames[0, 5, 5] = spoiled
     path, out = as_tiff(tmp_path, frames), tmp_path / "run.zarr"  # type: ignore[arg-type]
-    assert main(["localize", str(path), "--model", str(bundle.path), "--out", str(out)]) == 2
+    assert main(["localize", str(path), "--model", str(card.path), "--out", str(out)]) == 2
     assert "no counts from 0 to 65535" in capsys.readouterr().err
     assert not out.exists()
 
@@ -184,31 +184,31 @@ def test_what_are_no_counts_is_refused(
 @pytest.mark.parametrize("write", [as_tiff, as_raw], ids=lambda write: write.__name__)
 def test_a_movie_that_was_cut_off_is_refused(
     write: Callable[[Path, NDArray[np.uint16]], Path],
-    bundle: ModelBundle,
+    card: ModelCard,
     movie: NDArray[np.uint16],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     path, out = write(tmp_path, movie), tmp_path / "run.zarr"
     path.write_bytes(path.read_bytes()[: movie.nbytes // 2])
-    assert main(["localize", str(path), "--model", str(bundle.path), "--out", str(out)]) == 2
+    assert main(["localize", str(path), "--model", str(card.path), "--out", str(out)]) == 2
     assert "was cut off" in capsys.readouterr().err.splitlines()[-1]
     assert not out.exists()
 
 
-def run(movie: Path, bundle: ModelBundle, out: Path, **options: object) -> None:
+def run(movie: Path, card: ModelCard, out: Path, **options: object) -> None:
     chosen = {"settings": SETTINGS, "workers": 1, **options}
-    localize_movie(movie, bundle, out, response=bundle.response, **chosen)  # type: ignore[arg-type]
+    localize_movie(movie, card, out, response=card.response, **chosen)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def reference(bundle: ModelBundle, movie: NDArray[np.uint16], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def reference(card: ModelCard, movie: NDArray[np.uint16], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reference")
-    run(as_raw(folder, movie), bundle, folder / "run.zarr")
+    run(as_raw(folder, movie), card, folder / "run.zarr")
     return folder / "run.zarr"
 
 
-def test_the_table_keeps_the_contract(reference: Path, bundle: ModelBundle) -> None:
+def test_the_table_keeps_the_contract(reference: Path, card: ModelCard) -> None:
     table, facts = read_localizations(reference)
     assert list(table.columns) == [*COLUMNS_2D, *COLUMNS_Z]
     assert {name: table[name].dtype for name in table.columns} == {
@@ -222,24 +222,24 @@ def test_the_table_keeps_the_contract(reference: Path, bundle: ModelBundle) -> N
     assert table["y"].between(0, SHAPE[0] - 1).all()
     assert facts["complete"] is True
     assert (facts["frames"], facts["frames_localized"], facts["frames_lost"]) == (FRAMES, FRAMES, 0)
-    assert facts["model"]["digest"] == bundle.digest()
+    assert facts["model"]["digest"] == card.digest
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("write", [as_ome_tiff_files, as_ndtiff], ids=lambda write: write.__name__)
 def test_two_processes_and_another_format_give_the_same_rows(
     write: Callable[[Path, NDArray[np.uint16]], Path],
-    bundle: ModelBundle,
+    card: ModelCard,
     movie: NDArray[np.uint16],
     reference: Path,
     tmp_path: Path,
 ) -> None:
-    run(write(tmp_path, movie), bundle, tmp_path / "run.zarr", workers=2)
+    run(write(tmp_path, movie), card, tmp_path / "run.zarr", workers=2)
     assert read_localizations(tmp_path / "run.zarr")[0].equals(read_localizations(reference)[0])
 
 
 def test_a_run_that_was_cut_off_is_gone_on_with(
-    bundle: ModelBundle, movie: NDArray[np.uint16], reference: Path, tmp_path: Path
+    card: ModelCard, movie: NDArray[np.uint16], reference: Path, tmp_path: Path
 ) -> None:
     source, out = as_raw(tmp_path, movie), tmp_path / "run.zarr"
 
@@ -251,31 +251,31 @@ def test_a_run_that_was_cut_off_is_gone_on_with(
             raise CutError
 
     with pytest.raises(CutError):
-        run(source, bundle, out, progress=cut)
+        run(source, card, out, progress=cut)
     part, facts = read_localizations(out)
     assert facts["complete"] is False
     assert 0 < part["frame"].max() < FRAMES - 1
     with pytest.raises(InputError, match="if_exists='resume'"):
-        run(source, bundle, out)
-    run(source, bundle, out, if_exists="resume")
+        run(source, card, out)
+    run(source, card, out, if_exists="resume")
     table, facts = read_localizations(out)
     assert facts["complete"] is True
     assert table.equals(read_localizations(reference)[0])
     assert facts["fits_rejected"] == read_localizations(reference)[1]["fits_rejected"]
-    other = ModelBundle.load(small_bundle(tmp_path / "other", field=(64, 64)))
+    other = ModelCard.load(small_bundle(tmp_path / "other", field=(64, 64)))
     with pytest.raises(InputError, match="another model"):
         run(source, other, out, if_exists="resume")
     with pytest.raises(InputError, match="another movie"):
-        run(as_tiff(tmp_path, movie), bundle, out, if_exists="resume")
+        run(as_tiff(tmp_path, movie), card, out, if_exists="resume")
     with pytest.raises(InputError, match="no run that could be gone on with"):
-        run(source, bundle, tmp_path / "other", if_exists="resume")
+        run(source, card, tmp_path / "other", if_exists="resume")
     with pytest.raises(InputError, match="does not exist"):
-        run(source, bundle, tmp_path / "nowhere" / "run.zarr", if_exists="resume")
+        run(source, card, tmp_path / "nowhere" / "run.zarr", if_exists="resume")
 
 
 @pytest.mark.parametrize("kind", ["ndtiff", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("tiff", "run"))])
 def test_a_movie_that_is_still_being_written_is_followed(
-    kind: str, bundle: ModelBundle, movie: NDArray[np.uint16], reference: Path, tmp_path: Path
+    kind: str, card: ModelCard, movie: NDArray[np.uint16], reference: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / {"ndtiff": "nd", "tiff": "m.tif", "run": "r.zarr"}[kind]
     seen_early: list[int] = []
@@ -291,7 +291,7 @@ def test_a_movie_that_is_still_being_written_is_followed(
 
     writer = threading.Thread(target=write, daemon=True)
     writer.start()
-    run(path, bundle, tmp_path / "run.zarr", follow_s=3.0)
+    run(path, card, tmp_path / "run.zarr", follow_s=3.0)
     writer.join(30)
     assert seen_early
     assert seen_early[0] > 0
@@ -332,13 +332,13 @@ def grower(kind: str, path: Path) -> tuple[Callable[[int, NDArray[np.uint16]], o
 
 
 def test_a_camera_roi_moves_the_localisations_to_the_sensor(
-    bundle: ModelBundle, movie: NDArray[np.uint16], tmp_path: Path
+    card: ModelCard, movie: NDArray[np.uint16], tmp_path: Path
 ) -> None:
     # Without refinement: its optimum may be another one when z, which depends on the place, starts elsewhere.
     settings = SETTINGS.model_copy(update={"refine": False})
     source = as_raw(tmp_path, movie)
-    run(source, bundle, tmp_path / "plain.zarr", settings=settings)
-    run(source, bundle, tmp_path / "run.zarr", settings=settings, origin_px=(200, 100))
+    run(source, card, tmp_path / "plain.zarr", settings=settings)
+    run(source, card, tmp_path / "run.zarr", settings=settings, origin_px=(200, 100))
     table, facts = read_localizations(tmp_path / "run.zarr")
     plain, _ = read_localizations(tmp_path / "plain.zarr")
     assert np.allclose(table["x"], plain["x"] + 200, atol=1e-4)
@@ -352,12 +352,12 @@ def test_a_camera_roi_moves_the_localisations_to_the_sensor(
 
 @pytest.mark.slow
 def test_the_running_background_is_the_same_in_one_go_and_resumed(
-    bundle: ModelBundle, movie: NDArray[np.uint16], tmp_path: Path
+    card: ModelCard, movie: NDArray[np.uint16], tmp_path: Path
 ) -> None:
     settings = LocalizeSettings(min_net_gradient=1200.0, background_frames=20)
     source = as_raw(tmp_path, movie)
-    run(source, bundle, tmp_path / "whole.zarr", settings=settings)
-    run(source, bundle, tmp_path / "two.zarr", settings=settings, workers=2)
+    run(source, card, tmp_path / "whole.zarr", settings=settings)
+    run(source, card, tmp_path / "two.zarr", settings=settings, workers=2)
     whole = read_localizations(tmp_path / "whole.zarr")[0]
     assert len(whole) > 4 * FRAMES
     assert read_localizations(tmp_path / "two.zarr")[0].equals(whole)
@@ -366,15 +366,13 @@ def test_the_running_background_is_the_same_in_one_go_and_resumed(
 @pytest.mark.parametrize("background", [pytest.param(None, marks=pytest.mark.slow), 30])
 def test_live_and_its_offline_twin_give_the_same_rows(background: int | None, tmp_path: Path) -> None:
     profile = embedded_profile(load_profile("demo")).replace(localize={"background_frames": background})
-    bundle = ModelBundle.load(small_bundle(tmp_path / "model", field=(192, 160)))
+    card = ModelCard.load(small_bundle(tmp_path / "model", field=(192, 160)))
     with connect(profile) as microscope:
-        run_live(microscope, profile, bundle, tmp_path / "live.zarr", frames=100)
+        run_live(microscope, profile, card, tmp_path / "live.zarr", frames=100)
     live, facts = read_localizations(tmp_path / "live.zarr")
     again = tmp_path / "again.zarr"
     settings = LocalizeSettings(min_net_gradient=facts["min_net_gradient"], background_frames=background)
-    localize_movie(
-        tmp_path / "live.zarr", bundle, again, response=profile.camera.response, settings=settings, workers=1
-    )
+    localize_movie(tmp_path / "live.zarr", card, again, response=profile.camera.response, settings=settings, workers=1)
     assert len(live) > 100
     assert read_localizations(again)[0].equals(live)
 
@@ -417,21 +415,21 @@ def test_lost_frames_read_as_zeros_and_are_named(tmp_path: Path, movie: NDArray[
 def test_wrong_options_are_named(
     options: list[str],
     named: str,
-    bundle: ModelBundle,
+    card: ModelCard,
     movie: NDArray[np.uint16],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     path, out = as_raw(tmp_path, movie[:2]), tmp_path / "out.zarr"
-    assert main(["localize", str(path), "--model", str(bundle.path), "--out", str(out), *options]) == 2
+    assert main(["localize", str(path), "--model", str(card.path), "--out", str(out), *options]) == 2
     assert named in capsys.readouterr().err
     assert not out.exists()
 
 
 def test_the_movie_itself_is_never_overwritten(
-    bundle: ModelBundle, movie: NDArray[np.uint16], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    card: ModelCard, movie: NDArray[np.uint16], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = as_run(tmp_path, movie)
-    assert main(["localize", str(path), "--model", str(bundle.path), "--out", str(path), "--overwrite"]) == 2
+    assert main(["localize", str(path), "--model", str(card.path), "--out", str(path), "--overwrite"]) == 2
     assert "is what this command reads" in capsys.readouterr().err
     assert StoredFrames(path).shape[0] == FRAMES

@@ -32,7 +32,8 @@ from easyzloc_mm.localization.detection.gaussian_fit import detect_frames, fit_g
 from easyzloc_mm.localization.provenance import focal_shift_of
 from easyzloc_mm.localization.table_sink import TableSink
 from easyzloc_mm.localization.workers.messages import LocalizeBlock, Localized
-from easyzloc_mm.model.bundle import ModelBundle
+from easyzloc_mm.model.card import ModelCard
+from easyzloc_mm.model.predictor import Predictor
 from tests.helpers.localize_bench import small_bundle, spots_movie
 
 pytestmark = pytest.mark.timeout(120)
@@ -122,8 +123,8 @@ def test_rows_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
-    return ModelBundle.load(small_bundle(tmp_path_factory.mktemp("m") / "model", field=(SHAPE[1], SHAPE[0])))
+def card(tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
+    return ModelCard.load(small_bundle(tmp_path_factory.mktemp("m") / "model", field=(SHAPE[1], SHAPE[0])))
 
 
 @pytest.fixture(scope="module")
@@ -141,15 +142,15 @@ def movie_file(movie: NDArray[np.uint16], tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def shuffled(movie: NDArray[np.uint16], bundle: ModelBundle) -> pd.DataFrame:
+def shuffled(movie: NDArray[np.uint16], card: ModelCard) -> pd.DataFrame:
     """A 2D table in an order of its own."""
-    table, _ = fit_gaussians(movie, detect_frames(movie, 1200.0, 7), 7, bundle.response)
+    table, _ = fit_gaussians(movie, detect_frames(movie, 1200.0, 7), 7, card.response)
     return table.sample(frac=1.0, random_state=3).reset_index(drop=True)
 
 
-def expected_z(movie: NDArray[np.uint16], table: pd.DataFrame, bundle: ModelBundle) -> Any:
+def expected_z(movie: NDArray[np.uint16], table: pd.DataFrame, card: ModelCard) -> Any:
     x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
-    return bundle.predict(crop_photons(movie, table["frame"].to_numpy(), x, y, bundle.response), x, y)
+    return Predictor(card).predict(crop_photons(movie, table["frame"].to_numpy(), x, y, card.response), x, y)
 
 
 def picasso_file(folder: Path, table: pd.DataFrame) -> Path:
@@ -159,45 +160,43 @@ def picasso_file(folder: Path, table: pd.DataFrame) -> Path:
 
 
 def test_a_picasso_table_gets_its_z_row_by_row(
-    movie: NDArray[np.uint16], movie_file: Path, shuffled: pd.DataFrame, bundle: ModelBundle, tmp_path: Path
+    movie: NDArray[np.uint16], movie_file: Path, shuffled: pd.DataFrame, card: ModelCard, tmp_path: Path
 ) -> None:
     source = picasso_file(tmp_path, shuffled)
-    report = assign_z(source, movie_file, bundle, tmp_path / "run.zarr", response=bundle.response)
+    report = assign_z(source, movie_file, card, tmp_path / "run.zarr", response=card.response)
     table, facts = read_localizations(tmp_path / "run.zarr")
     assert report.localizations == len(table) == len(shuffled) > 100
     for name in COLUMNS_2D:
         assert np.array_equal(table[name], shuffled[name].astype(table[name].dtype)), name
-    wanted = expected_z(movie, shuffled, bundle)
+    wanted = expected_z(movie, shuffled, card)
     assert np.allclose(table["z"], wanted.z_nm, atol=0.01)
     assert np.allclose(table["lpz"], wanted.lpz_nm, atol=0.01)
     assert np.array_equal(table["z_flag"], wanted.z_flag)
     assert facts["table"] == "locs.hdf5"
 
 
-def test_picassos_own_file_is_read(
-    movie_file: Path, shuffled: pd.DataFrame, bundle: ModelBundle, tmp_path: Path
-) -> None:
+def test_picassos_own_file_is_read(movie_file: Path, shuffled: pd.DataFrame, card: ModelCard, tmp_path: Path) -> None:
     attributes = {"pixel_size_nm": PIXEL_NM, "height_px": SHAPE[0], "width_px": SHAPE[1], "frames": FRAMES}
     export_picasso(tmp_path / "own.hdf5", shuffled, attributes)
     read = read_2d_table(tmp_path / "own.hdf5", PIXEL_NM)
     assert len(read) == len(shuffled)
-    assert main(["assign-z", str(tmp_path / "own.hdf5"), str(movie_file), "--model", str(bundle.path), "--out",
+    assert main(["assign-z", str(tmp_path / "own.hdf5"), str(movie_file), "--model", str(card.path), "--out",
                  str(tmp_path / "run.zarr")]) == 0  # fmt: skip
     assert len(read_localizations(tmp_path / "run.zarr")[0]) == len(shuffled)
 
 
 def test_depth_in_the_sample_is_the_stages_times_a_factor(
-    movie: NDArray[np.uint16], movie_file: Path, shuffled: pd.DataFrame, bundle: ModelBundle, tmp_path: Path
+    movie: NDArray[np.uint16], movie_file: Path, shuffled: pd.DataFrame, card: ModelCard, tmp_path: Path
 ) -> None:
     run = tmp_path / "run.zarr"
-    assert main(["assign-z", str(picasso_file(tmp_path, shuffled)), str(movie_file), "--model", str(bundle.path),
+    assert main(["assign-z", str(picasso_file(tmp_path, shuffled)), str(movie_file), "--model", str(card.path),
                  "--out", str(run), "--focal-shift-factor", "0.8"]) == 0  # fmt: skip
     table, facts = read_localizations(run)
-    wanted = expected_z(movie, shuffled, bundle)
+    wanted = expected_z(movie, shuffled, card)
     assert np.allclose(table["z"], 0.8 * wanted.z_nm, atol=0.01)
     assert np.allclose(table["lpz"], 0.8 * wanted.lpz_nm, atol=0.01)
     assert np.array_equal(table["z_flag"], wanted.z_flag)
-    assert facts["z_range_nm"] == pytest.approx([0.8 * depth for depth in bundle.z_range_nm])
+    assert facts["z_range_nm"] == pytest.approx([0.8 * depth for depth in card.z_range_nm])
     # A run that is localised again is by its own factor, where no other one is given.
     assert focal_shift_of(movie_file) == 1.0
     frames = FrameWriter(run, SHAPE, pixel_size_nm=PIXEL_NM, expected=1)
@@ -207,7 +206,7 @@ def test_depth_in_the_sample_is_the_stages_times_a_factor(
 
 
 def test_thunderstorms_frames_nanometres_and_corners(
-    movie: NDArray[np.uint16], movie_file: Path, shuffled: pd.DataFrame, bundle: ModelBundle, tmp_path: Path
+    movie: NDArray[np.uint16], movie_file: Path, shuffled: pd.DataFrame, card: ModelCard, tmp_path: Path
 ) -> None:
     # As ThunderSTORM writes it: frames from 1, nm from the corner of the first pixel, one sigma.
     text = pd.DataFrame(
@@ -223,7 +222,7 @@ def test_thunderstorms_frames_nanometres_and_corners(
         }
     )
     text.to_csv(tmp_path / "ts.csv", index=False, quoting=2)
-    assign_z(tmp_path / "ts.csv", movie_file, bundle, tmp_path / "run.zarr", response=bundle.response)
+    assign_z(tmp_path / "ts.csv", movie_file, card, tmp_path / "run.zarr", response=card.response)
     table, _ = read_localizations(tmp_path / "run.zarr")
     assert np.array_equal(table["frame"], shuffled["frame"])
     for axis in "xy":
@@ -232,7 +231,7 @@ def test_thunderstorms_frames_nanometres_and_corners(
         assert np.allclose(table[f"lp{axis}"], 0.1)
     assert np.allclose(table["photons"], shuffled["photons"])
     assert np.allclose(table["ellipticity"], 0)
-    assert np.allclose(table["z"], expected_z(movie, shuffled, bundle).z_nm, atol=1.0)
+    assert np.allclose(table["z"], expected_z(movie, shuffled, card).z_nm, atol=1.0)
     # What `export` writes comes back.
     facts = {"pixel_size_nm": PIXEL_NM}
     export_thunderstorm(tmp_path / "again.csv", shuffled, facts)
@@ -271,7 +270,7 @@ def test_a_table_that_does_not_fit_its_movie_is_refused(
     named: str,
     movie_file: Path,
     shuffled: pd.DataFrame,
-    bundle: ModelBundle,
+    card: ModelCard,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -279,7 +278,7 @@ def test_a_table_that_does_not_fit_its_movie_is_refused(
     for name, value in change.items():
         table.loc[2, name] = value
     source, out = picasso_file(tmp_path, table), tmp_path / "run.zarr"
-    arguments = ["assign-z", str(source), str(movie_file), "--model", str(bundle.path), "--out", str(out)]
+    arguments = ["assign-z", str(source), str(movie_file), "--model", str(card.path), "--out", str(out)]
     assert main(arguments) == 2
     assert named in capsys.readouterr().err
     assert not out.exists()
@@ -301,10 +300,10 @@ def test_what_is_no_table_is_named(name: str, content: str, named: str, tmp_path
 
 
 def test_an_empty_table_gives_an_empty_run(
-    movie_file: Path, shuffled: pd.DataFrame, bundle: ModelBundle, tmp_path: Path
+    movie_file: Path, shuffled: pd.DataFrame, card: ModelCard, tmp_path: Path
 ) -> None:
     source = picasso_file(tmp_path, shuffled.iloc[:0])
-    report = assign_z(source, movie_file, bundle, tmp_path / "run.zarr", response=bundle.response)
+    report = assign_z(source, movie_file, card, tmp_path / "run.zarr", response=card.response)
     assert report.localizations == 0
     assert len(read_localizations(tmp_path / "run.zarr")[0]) == 0
 

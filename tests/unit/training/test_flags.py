@@ -104,22 +104,22 @@ def test_the_threshold_makes_the_trade_off_that_it_states() -> None:
     p_outlier = rng.beta(0.08, 4, 40000)
     error = np.where(rng.random(40000) < p_outlier, 900.0, rng.normal(0, 20, 40000))
     measured = ambiguity(p_outlier, error, np.full(40000, 30.0))
-    assert measured["threshold"] is not None
-    assert measured["cost"] is not None
-    assert measured["caught"] is not None
-    flagged, outlier = p_outlier > measured["threshold"], np.abs(error) > 120
-    assert flagged[~outlier].mean() == pytest.approx(measured["cost"], abs=1e-9)
-    assert flagged[outlier].mean() == pytest.approx(measured["caught"], abs=1e-9)
-    assert measured["cost"] <= COST_SHARE + 1e-3
-    assert measured["caught"] > 0.5
+    assert measured.threshold is not None
+    assert measured.cost is not None
+    assert measured.caught is not None
+    flagged, outlier = p_outlier > measured.threshold, np.abs(error) > 120
+    assert flagged[~outlier].mean() == pytest.approx(measured.cost, abs=1e-9)
+    assert flagged[outlier].mean() == pytest.approx(measured.caught, abs=1e-9)
+    assert measured.cost <= COST_SHARE + 1e-3
+    assert measured.caught > 0.5
     # Where mistakes stand out, little is paid for them.
     clear = np.where(np.arange(40000) % 100 == 0, rng.uniform(0.1, 0.5, 40000), rng.uniform(0, 0.01, 40000))
     error = np.where(np.arange(40000) % 100 == 0, 900.0, 0.0)
     cheap = ambiguity(clear, error, np.full(40000, 30.0))
-    assert cheap["cost"] == 0
-    assert cheap["caught"] is not None
-    assert cheap["caught"] > 0.95
-    assert ambiguity(np.zeros(100), np.zeros(100), np.ones(100))["caught"] is None
+    assert cheap.cost == 0
+    assert cheap.caught is not None
+    assert cheap.caught > 0.95
+    assert ambiguity(np.zeros(100), np.zeros(100), np.ones(100)).caught is None
 
 
 def test_a_bleaching_bead_does_not_tell_its_z_by_its_brightness() -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,12 @@ from easyzloc_mm.benchmarks.fixtures.embedded import EmbeddedBeads, EmitterMaker
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import write_bead_set
 from easyzloc_mm.io.profiles import load_profile
-from easyzloc_mm.model.bundle import ModelBundle
+from easyzloc_mm.model.card import MatchedSettings, ModelCard
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.mixture import posterior_of
+from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.training.evaluation.evaluate import evaluate
 from easyzloc_mm.training.recipes.budget import Budget
-from easyzloc_mm.training.recipes.matched import MatchedSettings
 from easyzloc_mm.training.search import read_settings, tune
 from easyzloc_mm.training.split import split_beads
 from easyzloc_mm.training.train import train
@@ -74,7 +74,7 @@ def test_split_shares_no_region(beads: EmbeddedBeads) -> None:
 def _check_on_the_exact_optics(beads: EmbeddedBeads, model: Path) -> None:
     maker = EmitterMaker(load_profile("demo"), beads.true_x, beads.true_y, 600, 600.0, 2)
     molecules = maker.light((4000, 6000), (10, 30), 1)
-    said = ModelBundle.load(model).predict(molecules.crops, molecules.x, molecules.y)
+    said = Predictor.load(model).predict(molecules.crops, molecules.x, molecules.y)
     error = said.z_nm - molecules.z_nm
     good = said.z_flag == 0
     # The training was short; always answering 0 would give 300 nm.
@@ -103,12 +103,12 @@ def test_other_backends_train_the_same_network(
 
 
 def test_strange_spots_are_flagged(model: Path) -> None:
-    bundle = ModelBundle.load(model)
+    predictor = Predictor.load(model)
     rng = np.random.default_rng(0)
     stripes = rng.poisson(np.where(np.arange(15) % 2, 400.0, 10.0) * np.ones((50, 15, 15))).astype(np.float32)
     place = np.full(50, 256.0)
-    assert np.mean(bundle.predict(stripes, place, place).z_flag & 4 > 0) > 0.9
-    outside = bundle.predict(stripes, place + 1000, place)
+    assert np.mean(predictor.predict(stripes, place, place).z_flag & 4 > 0) > 0.9
+    outside = predictor.predict(stripes, place + 1000, place)
     assert np.all(outside.z_flag & 8)
     assert np.isfinite(outside.z_nm).all()
     assert np.isfinite(outside.lpz_nm).all()
@@ -137,18 +137,23 @@ def test_onnx_says_what_keras_says_on_real_beads(
 
 
 def test_evaluation_uses_held_out_beads_and_stands_in_the_bundle(beads: EmbeddedBeads, model: Path) -> None:
-    result = evaluate(ModelBundle.load(model), beads.train)
-    stored = json.loads((model / "calibration.json").read_text(encoding="utf-8"))["accuracy"]
-    assert result["held_out"]
-    assert result["beads"] == len(split_beads(beads.train, 3).test)
-    assert result["rmse_z_nm"] == pytest.approx(stored["rmse_z_nm"], rel=1e-6)
-    assert result["rmse_z_nm"] > 0.8 * result["limit_z_nm"]
+    result = evaluate(Predictor.load(model), beads.train)
+    stored = ModelCard.load(model).accuracy
+    assert stored is not None
+    assert result.held_out
+    assert result.beads == len(split_beads(beads.train, 3).test)
+    assert result.rmse_z_nm == pytest.approx(stored.rmse_z_nm, rel=1e-6)
+    assert result.rmse_z_nm is not None
+    assert result.limit_z_nm is not None
+    assert result.rmse_z_nm > 0.8 * result.limit_z_nm
     # What carries a flag is wrong far more often than what does not; few of the good ones carry one.
-    assert result["mistakes_flagged"] > 3 * result["good_flagged"]
-    assert result["good_flagged"] < 0.15
+    assert result.mistakes_flagged is not None
+    assert result.good_flagged is not None
+    assert result.mistakes_flagged > 3 * result.good_flagged
+    assert result.good_flagged < 0.15
     assert (model / "report" / "index.html").is_file()
     with pytest.raises(InputError, match="nm per pixel"):
-        evaluate(ModelBundle.load(model), replace(beads.train, pixel_size_nm=65.0))
+        evaluate(Predictor.load(model), replace(beads.train, pixel_size_nm=65.0))
 
 
 def test_an_earlier_model_is_trained_further(
@@ -157,7 +162,7 @@ def test_an_earlier_model_is_trained_further(
     flagged = []
     for name, start in (("fresh", None), ("further", model)):
         process.submit(trained, stored, tmp_path / name, steps=30, seed=3, start_from=start).result()
-        flagged.append(evaluate(ModelBundle.load(tmp_path / name), beads.train)["flagged"])
+        flagged.append(evaluate(Predictor.load(tmp_path / name), beads.train).flagged)
     assert flagged[1] < flagged[0]
     with pytest.raises(InputError, match="leave out `settings`"):
         process.submit(
@@ -188,18 +193,18 @@ def test_a_wrong_recipe_is_refused(beads: EmbeddedBeads, tmp_path: Path) -> None
 
 
 def test_a_search_is_taken_up_where_it_stopped(process: ProcessPoolExecutor, stored: Path, tmp_path: Path) -> None:
-    def search(trials: int, domain: EmitterPrior | None = None) -> dict[str, Any]:
+    def search(trials: int, emitters: EmitterPrior | None = None) -> dict[str, Any]:
         study = tmp_path / "study"
-        return process.submit(tune, stored, study, trials=trials, steps=10, domain=domain).result()
+        return process.submit(tune, stored, study, trials=trials, steps=10, emitters=emitters).result()
 
     assert search(1)["trials"] == 1
     result = search(2)
     assert result["trials"] == 2
     settings = read_settings(tmp_path / "study")
-    assert asdict(settings) == result["best"]
-    domain = settings.training_domain(EmitterPrior())
-    assert (domain.bad_fit_share, domain.neighbour_share) == (settings.bad_fit_share, settings.neighbour_share)
+    assert settings.model_dump() == result["best"]
+    prior = settings.training_prior(EmitterPrior())
+    assert (prior.bad_fit_share, prior.neighbour_share) == (settings.bad_fit_share, settings.neighbour_share)
     with pytest.raises(InputError, match="study of other molecules"):
-        search(3, EmitterPrior((500.0, 900.0)))
+        search(3, EmitterPrior(photons=(500.0, 900.0)))
     with pytest.raises(InputError, match="no finished search"):
         read_settings(tmp_path)

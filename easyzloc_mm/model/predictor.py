@@ -1,0 +1,211 @@
+"""A trained model at work: crops of spots in, z with an uncertainty and flags out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from easyzloc_mm.camera.crops import ROI_PX
+from easyzloc_mm.model.card import NETWORK_FILE, ModelCard
+from easyzloc_mm.model.inputs import network_input
+from easyzloc_mm.model.likelihood_refinement import LikelihoodFit, fit_z_likelihood
+from easyzloc_mm.model.mixture import COMPONENTS, Z_UNIT_NM, Posterior, posterior_of
+from easyzloc_mm.model.uncertainty import MixtureCalibration, SigmaByZ
+from easyzloc_mm.profile.schema import Profile
+from easyzloc_mm.psf.bead_psf import SplinePsf
+from easyzloc_mm.psf.field_psf import FieldPsf
+from easyzloc_mm.typing import F32, F64, AnyFloat, Bool
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+MAX_LPZ_NM = 250.0
+"""A spot whose z is not known better than to a gross error is ambiguous, however honest its uncertainty."""
+BATCH = 256
+OUT_OF_RANGE, AMBIGUOUS, OUT_OF_DISTRIBUTION, OUTSIDE_FIELD = 1, 2, 4, 8
+"""Bits of `z_flag` (docs/formats/model_bundle.md)."""
+
+Flags = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class ZPrediction:
+    """z of n spots.
+
+    Attributes
+    ----------
+    z_nm, lpz_nm : ndarray, shape (n,), float32
+        Value and standard deviation; always finite.
+    z_flag : ndarray, shape (n,), uint8
+        Bit field: 1 outside the calibrated z range, 2 sign-ambiguous, 4 out of distribution (unlike any training
+        spot), 8 outside the calibrated field of view. 0: to be believed.
+    xy_px, lpxy_px : ndarray, shape (n, 2), float32
+        Position of the emitter from the centre of the crop under the measured PSF, and its standard deviation, pixels;
+        NaN where it was not fitted.
+    """
+
+    z_nm: F32
+    lpz_nm: F32
+    z_flag: Flags
+    xy_px: F32
+    lpxy_px: F32
+
+
+class Predictor:
+    """Network, measured PSF and card of a model. ONNX Runtime opens at first use; TensorFlow is never imported.
+
+    Parameters
+    ----------
+    card : ModelCard
+        As loaded from the model's folder.
+    threads : int
+        Of ONNX Runtime.
+    """
+
+    def __init__(self, card: ModelCard, *, threads: int = 1) -> None:
+        self.card = card
+        self._threads = threads
+
+    @classmethod
+    def load(cls, path: Path, profile: Profile | None = None, *, threads: int = 1) -> Predictor:
+        """Return the predictor of the model in a folder, checked against the microscope in use.
+
+        Parameters
+        ----------
+        path : Path
+            Folder that training wrote.
+        profile : Profile, optional
+            The microscope that the model will be used on.
+        threads : int
+            Of ONNX Runtime.
+
+        Raises
+        ------
+        InputError
+            No model there, or it was made for another pixel size.
+        """
+        return cls(ModelCard.load(path, profile), threads=threads)
+
+    @property
+    def path(self) -> Path:
+        """The model's folder."""
+        return self.card.path
+
+    @cached_property
+    def _session(self) -> onnxruntime.InferenceSession:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        providers = _providers(onnxruntime.get_available_providers())
+        return onnxruntime.InferenceSession(str(self.path / NETWORK_FILE), options, providers=providers)
+
+    @cached_property
+    def _psf(self) -> tuple[FieldPsf, SplinePsf]:
+        psf = FieldPsf.load(self.card.psf_file)
+        return psf, psf.table(self.card.field_size_px)
+
+    def raw_output(self, crops: F32, x: AnyFloat, y: AnyFloat) -> F32:
+        """Return the network's output before it is interpreted, shape (n, outputs); parameters as of `predict`."""
+        card = self.card
+        image, aux = network_input(
+            crops,
+            x,
+            y,
+            card.field_size_px,
+            normalisation=card.normalisation,
+            response=card.response,
+            field_known=card.field_known,
+        )
+        names = [item.name for item in self._session.get_inputs()]
+        parts = [
+            self._session.run(None, dict(zip(names, (image[i : i + BATCH], aux[i : i + BATCH]), strict=True)))[0]
+            for i in range(0, len(crops), BATCH)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, 1), np.float32)
+
+    def predict(self, crops: F32, x: AnyFloat, y: AnyFloat, *, refine: bool = True) -> ZPrediction:
+        """Predict z of spots.
+
+        Parameters
+        ----------
+        crops : ndarray, shape (n, 15, 15), float32
+            Photons, from `crop_photons`.
+        x, y : ndarray, shape (n,)
+            Sensor position in pixels, never drift-corrected.
+        refine : bool
+            Go on from the network's z to the maximum of the likelihood under the measured PSF (`fit_z_likelihood`):
+            closer to the CRLB for bright spots, at a few thousand spots a second.
+        """
+        xy = sigma_xy = np.full((len(crops), 2), np.nan, np.float32)
+        if not len(crops):
+            nothing = np.empty(0, np.float32)
+            return ZPrediction(nothing, nothing, np.empty(0, np.uint8), xy, sigma_xy)
+        raw = self.raw_output(crops, x, y)
+        flag = np.zeros(len(crops), np.uint8)
+        calibration = self.card.uncertainty
+        if isinstance(calibration, SigmaByZ):
+            z = raw[:, 0] * Z_UNIT_NM
+            lpz = calibration.at(z)
+        else:
+            posterior = posterior_of(raw)
+            z = posterior.z_nm
+            lpz = calibration.network_scale.rescale(posterior.sigma_nm, z)
+            p_outlier, threshold = posterior.p_outlier(lpz), calibration.network_ambiguity.threshold
+            if refine:
+                fit = self._fit(crops, x, y, posterior, lpz, calibration)
+                z, lpz, p_outlier = fit.z_nm, fit.lpz_nm, fit.p_outlier
+                threshold = calibration.likelihood_ambiguity.threshold
+                xy, sigma_xy = fit.xy_px.astype(np.float32), fit.sigma_xy_px.astype(np.float32)
+                flag |= _where(fit.deviance > calibration.residual_limit.at(fit.photons), OUT_OF_DISTRIBUTION)
+            flag |= _where((p_outlier > threshold) | (lpz > MAX_LPZ_NM), AMBIGUOUS)
+            distance = calibration.embedding.ood_score(raw[:, 3 * COMPONENTS :])
+            flag |= _where(distance > calibration.embedding.threshold, OUT_OF_DISTRIBUTION)
+        flag |= self._outside(x, y, z)
+        return ZPrediction(z.astype(np.float32), lpz.astype(np.float32), flag, xy, sigma_xy)
+
+    def _outside(self, x: AnyFloat, y: AnyFloat, z: AnyFloat) -> Flags:
+        """Return the flags of spots outside the calibrated range of z or field of view."""
+        low, high = self.card.z_range_nm
+        flag = _where((z < low) | (z > high), OUT_OF_RANGE)
+        if self.card.field_known:
+            width, height = self.card.field_size_px
+            flag |= _where((x < -0.5) | (y < -0.5) | (x > width - 0.5) | (y > height - 0.5), OUTSIDE_FIELD)
+        return flag
+
+    def _fit(
+        self,
+        crops: F32,
+        x: AnyFloat,
+        y: AnyFloat,
+        posterior: Posterior,
+        lpz_nm: F64,
+        calibration: MixtureCalibration,
+    ) -> LikelihoodFit:
+        card = self.card
+        psf, table = self._psf
+        place = psf.place(np.asarray(x, float), np.asarray(y, float), card.field_size_px)
+        prior = calibration.emitters.prior(x, y)
+        noise_e, scale = card.response.read_noise_e, calibration.likelihood_scale
+        return fit_z_likelihood(crops, table, place, posterior, lpz_nm, prior, noise_e, scale)
+
+    def warm_up(self) -> None:
+        """Compile and run everything once on an empty crop, so that no camera frame has to wait for it."""
+        self.predict(np.ones((1, ROI_PX, ROI_PX), np.float32), np.zeros(1), np.zeros(1))
+
+
+def _where(condition: Bool, bit: int) -> Flags:
+    return np.where(condition, bit, 0).astype(np.uint8)
+
+
+def _providers(available: list[str]) -> list[str]:
+    """Return CUDA and DirectML where installed, then the CPU; engines that round to half precision are left out."""
+    wanted = ("CUDAExecutionProvider", "DmlExecutionProvider", "CPUExecutionProvider")
+    return [name for name in wanted if name in available]
