@@ -6,28 +6,40 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, TypeVarTuple
 
 from easyzloc_mm.errors import HardwareError
 
-LONGEST_WORDS = 400
+CALL_S = 15.0
+"""Deadline of one command to a device, s."""
+LONGEST_TEXT = 400
 
 Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
 
 POLL_S = 0.1
-"""How soon Ctrl-C is seen; on Windows a lock that is waited for cannot be interrupted at all."""
+"""How soon Ctrl-C takes effect, s; on Windows a wait for a lock cannot be interrupted at all."""
 
 
 def within(seconds: float, what: str, call: Callable[[], Result]) -> Result:
-    """Run a device call in a thread of its own and wait for it at most `seconds`.
+    """Return the result of a device call that runs in a thread of its own, waiting for it at most `seconds`.
 
     A C++ call cannot be cancelled: when it is late its thread is left behind (it does not keep the process
     alive) and the caller gets the error at once.
 
+    Parameters
+    ----------
+    seconds : float
+        Deadline.
+    what : str
+        What is being done, for the error message: "moving z to 3.000 um".
+    call : callable
+        Makes the call.
+
     Raises
     ------
     HardwareError
-        The call failed, with the device's own words, or is late.
+        The call failed, with the device's own error text, or is late.
     """
     outcome: list[Result] = []
     failure: list[BaseException] = []
@@ -49,21 +61,28 @@ def within(seconds: float, what: str, call: Callable[[], Result]) -> Result:
     if failure:
         error = failure[0]
         if from_device(error):
-            raise HardwareError(f"{what}: {device_words(error)}") from error
+            raise HardwareError(f"{what}: {error_text(error)}") from error
         raise error
     return outcome[0]
 
 
+def command(
+    what: str, function: Callable[[*Arguments], Result], *arguments: *Arguments, seconds: float = CALL_S
+) -> Result:
+    """Return ``function(*arguments)``, called under a deadline; see `within`."""
+    return within(seconds, what, lambda: function(*arguments))
+
+
 def from_device(error: BaseException) -> bool:
-    """Whether an exception is a device's: pymmcore raises RuntimeError, the Java bridge plain Exception."""
+    """Return whether an exception is a device's: pymmcore raises RuntimeError, the Java bridge plain Exception."""
     return isinstance(error, RuntimeError | OSError) or type(error) is Exception
 
 
-def device_words(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Return a device's error text in one line, without the stack trace that the Java bridge appends."""
     lines = [line.strip() for line in str(error).splitlines()]
-    spoken = itertools.takewhile(lambda line: not line.startswith("at "), filter(None, lines))
-    return "; ".join(spoken)[:LONGEST_WORDS] or type(error).__name__
+    message = itertools.takewhile(lambda line: not line.startswith("at "), filter(None, lines))
+    return "; ".join(message)[:LONGEST_TEXT] or type(error).__name__
 
 
 def wait_until(seconds: float, what: str, arrived: Callable[[], bool], *, poll_s: float = 0.002) -> None:
@@ -72,7 +91,7 @@ def wait_until(seconds: float, what: str, arrived: Callable[[], bool], *, poll_s
     Raises
     ------
     HardwareError
-        It was not within `seconds`.
+        It was not true within `seconds`; `what` begins the message.
     """
     end = time.monotonic() + seconds
     while not arrived():

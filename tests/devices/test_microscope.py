@@ -10,16 +10,18 @@ import itertools
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
 from easyzloc_mm.io.profiles import load_profile
-from easyzloc_mm.microscope import adapter as core_microscope
-from easyzloc_mm.microscope import connect as backends
+from easyzloc_mm.microscope import camera, stages
+from easyzloc_mm.microscope.adapter import CoreMicroscope, made_safe
+from easyzloc_mm.microscope.backends import embedded as embedded_backend
 from easyzloc_mm.microscope.connect import connect
+from easyzloc_mm.microscope.mmcore import MMCore
 from easyzloc_mm.microscope.setup.checks import check_profile
 from easyzloc_mm.microscope.streaming import core_buffer as frame_stream
 from easyzloc_mm.profile.schema import Profile
@@ -221,7 +223,7 @@ def test_a_failing_camera_is_an_error_in_its_own_words(profile: Profile) -> None
 
 def test_a_hanging_camera_does_not_hang_us(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(core_microscope, "CALL_S", 0.3)
+    monkeypatch.setattr(camera, "CALL_S", 0.3)
     with pytest.raises(HardwareError, match=r"no answer within 0\.3"), connect(profile) as microscope:
         state = LastState()
         microscope.move_z(5.0)
@@ -265,7 +267,7 @@ def test_a_stage_that_refuses_is_an_error_and_the_rest_is_restored(profile: Prof
 
 
 def test_a_stage_that_never_arrives_is_an_error(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core_microscope, "MOVE_S", 0.3)
+    monkeypatch.setattr(stages, "MOVE_S", 0.3)
     with connect(profile) as microscope:
         core = running_core()
         real = core.set_position
@@ -368,7 +370,7 @@ def test_one_microscope_at_a_time(profile: Profile) -> None:
 
 def test_adapters_of_another_device_interface_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {"pymmcore": "12.5.1.75.0", "mm-test-adapters": "74.20260101"}
-    monkeypatch.setattr(backends, "version", versions.__getitem__)
+    monkeypatch.setattr(embedded_backend, "version", versions.__getitem__)
     from easyzloc_mm.io.profiles import load_profile
 
     with pytest.raises(InputError, match=r"install mm-test-adapters 75\.\*"), connect(load_profile("demo")):
@@ -399,21 +401,8 @@ def test_describe_is_plain_and_complete(profile: Profile) -> None:
     assert (facts["camera_width_px"], facts["camera_height_px"]) == (WIDTH, HEIGHT)
 
 
-class _Vector:
-    """A Java vector as the bridge shows it."""
-
-    def __init__(self, items: Any) -> None:
-        self._items = list(items)
-
-    def size(self) -> int:
-        return len(self._items)
-
-    def get(self, index: int) -> Any:
-        return self._items[index]
-
-
 class _OverTheBridge:
-    """The real core with what the Java bridge gives differently: vectors, flat pixels, integer tags."""
+    """The real core with what `BridgeCore` gives differently: lists, flat pixels, integer tags."""
 
     def __init__(self, core: Any) -> None:
         self._core = core
@@ -424,7 +413,7 @@ class _OverTheBridge:
         def call(*arguments: Any) -> Any:
             result = method(*arguments)
             if isinstance(result, tuple):
-                return _Vector(result)
+                return list(result)
             if isinstance(result, np.ndarray):
                 return result.ravel()
             return result
@@ -440,13 +429,13 @@ class _OverTheBridge:
 
 def test_what_the_java_bridge_gives_differently_is_understood(profile: Profile) -> None:
     with connect(profile):
-        microscope = core_microscope.CoreMicroscope(_OverTheBridge(running_core()), profile)
-        with core_microscope.made_safe(microscope):
+        microscope = CoreMicroscope(cast(MMCore, _OverTheBridge(running_core())), profile)
+        with made_safe(microscope):
             assert microscope.expose().shape == (HEIGHT, WIDTH)
             assert [frame.pixels.shape for frame in microscope.stream(3)] == [(HEIGHT, WIDTH)] * 3
             microscope.set_illumination("Low")
     with pytest.raises(InputError, match="it has: Z"), connect(profile):
-        core_microscope.CoreMicroscope(_OverTheBridge(running_core()), profile.replace(devices={"z_stage": "PIZ"}))
+        CoreMicroscope(cast(MMCore, _OverTheBridge(running_core())), profile.replace(devices={"z_stage": "PIZ"}))
 
 
 def test_no_micro_manager_on_the_port_is_said(profile: Profile) -> None:

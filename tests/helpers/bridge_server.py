@@ -144,7 +144,8 @@ class Server:
 
 
 def main(port: str, folder: str, version: str) -> None:
-    with open_core(bench_profile(Path(folder)).connection) as core, zmq.Context() as context:
+    with open_core(bench_profile(Path(folder)).connection) as opened, zmq.Context() as context:
+        core: Any = opened
         server, sockets = Server(core), context.socket(zmq.REP)
         sockets.bind(f"tcp://127.0.0.1:{port}")
         print("ready", flush=True)

@@ -9,7 +9,7 @@ from easyzloc_mm.microscope.adapter import CoreMicroscope
 
 
 def stand(microscope: CoreMicroscope) -> dict[str, Any]:
-    core = microscope._core
+    core: Any = microscope._core
     at = microscope.position()
     return {
         "position": [at.x_um, at.y_um, at.z_um],

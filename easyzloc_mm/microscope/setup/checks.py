@@ -4,46 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
+from easyzloc_mm.microscope.mmcore import MMCore
 from easyzloc_mm.profile.schema import Profile
 
 DEVICE_KINDS = {"camera": 2, "shutter": 3, "z_stage": 5, "xy_stage": 6}
-"""MMCore's device type numbers."""
+"""MMCore's numbers of device types, by field of the profile's ``[devices]``."""
 LEAST_BUFFER_S = 2.0
 """A shorter image buffer overflows at the first hiccup of the disk."""
 
 
 @dataclass(frozen=True)
-class DeviceFinding:
+class Finding:
     """One checked thing: ``ok``, ``warn`` or ``fail``, and what it means."""
 
     subject: str
-    status: str
+    status: Literal["ok", "warn", "fail"]
     text: str
 
 
-def strings(vector: Any) -> list[str]:
-    """Text of an MMCore string vector; a Java one has no length and is asked item by item."""
-    if hasattr(vector, "size") and hasattr(vector, "get"):
-        return [str(vector.get(index)) for index in range(vector.size())]
-    return [str(item) for item in vector]
-
-
-def check_profile(profile: Profile, core: Any) -> list[DeviceFinding]:
-    """Check every device label, preset and camera property that `profile` names. Moves and opens nothing.
+def check_profile(profile: Profile, core: MMCore) -> list[Finding]:
+    """Return how every device label, preset and camera property that `profile` names fits. Moves and opens nothing.
 
     Parameters
     ----------
     profile : Profile
         What the instrument should be.
-    core : MMCore-like
+    core : MMCore
         With the configuration loaded.
 
     Returns
     -------
-    list of DeviceFinding
-        ``fail`` where the profile cannot be used with these devices.
+    list of Finding
+        With ``fail`` where the profile cannot be used with these devices.
     """
     findings = [*_labels(profile, core)]
     if any(finding.status == "fail" for finding in findings):
@@ -51,46 +45,39 @@ def check_profile(profile: Profile, core: Any) -> list[DeviceFinding]:
     return [*findings, *_presets(profile, core), *_camera(profile, core), *_positions(profile, core)]
 
 
-def _labels(profile: Profile, core: Any) -> Iterator[DeviceFinding]:
-    loaded = strings(core.get_loaded_devices())
+def _labels(profile: Profile, core: MMCore) -> Iterator[Finding]:
+    loaded = core.get_loaded_devices()
     for field, kind in DEVICE_KINDS.items():
         label = getattr(profile.devices, field)
         if label is None:
-            yield DeviceFinding(field, "warn", "no shutter in the profile: the program cannot switch the light off")
+            yield Finding(field, "warn", "no shutter in the profile: the program cannot switch the light off")
             continue
         fitting = fitting_devices(core, kind)
         if label in fitting:
-            yield DeviceFinding(field, "ok", label)
+            yield Finding(field, "ok", label)
         else:
             what = "is another kind of device" if label in loaded else "is not in the Micro-Manager configuration"
-            yield DeviceFinding(
-                field, "fail", f"devices.{field} = '{label}' {what}; it has: {', '.join(fitting) or 'none'}"
-            )
+            yield Finding(field, "fail", f"devices.{field} = '{label}' {what}; it has: {', '.join(fitting) or 'none'}")
 
 
-def fitting_devices(core: Any, kind: int) -> list[str]:
-    """Labels of the loaded devices of a kind (`DEVICE_KINDS`)."""
-    return [name for name in strings(core.get_loaded_devices()) if _kind(core, name) == kind]
+def fitting_devices(core: MMCore, kind: int) -> list[str]:
+    """Return the labels of the loaded devices of a kind (`DEVICE_KINDS`)."""
+    return [name for name in core.get_loaded_devices() if int(core.get_device_type(name)) == kind]
 
 
-def _kind(core: Any, label: str) -> int:
-    kind = core.get_device_type(label)
-    return int(kind.swig_value() if hasattr(kind, "swig_value") else kind)
-
-
-def _presets(profile: Profile, core: Any) -> Iterator[DeviceFinding]:
+def _presets(profile: Profile, core: MMCore) -> Iterator[Finding]:
     group = profile.devices.illumination_group
     if group is None:
         return
-    groups = strings(core.get_available_config_groups())
+    groups = core.get_available_config_groups()
     if group not in groups:
-        yield DeviceFinding(
+        yield Finding(
             "illumination_group",
             "fail",
             f"devices.illumination_group = '{group}' is not in the configuration; it has: " + ", ".join(groups),
         )
         return
-    known = strings(core.get_available_configs(group))
+    known = core.get_available_configs(group)
     named = {
         *profile.beads.illuminations,
         *((profile.imaging.illumination,) if profile.imaging.illumination else ()),
@@ -98,17 +85,17 @@ def _presets(profile: Profile, core: Any) -> Iterator[DeviceFinding]:
     missing = sorted(named - set(known))
     if missing:
         text = f"group '{group}' has no preset {', '.join(missing)}; it has: {', '.join(known)}"
-        yield DeviceFinding("illumination presets", "fail", text)
+        yield Finding("illumination presets", "fail", text)
     else:
-        yield DeviceFinding("illumination presets", "ok", f"{group}: {', '.join(known)}")
+        yield Finding("illumination presets", "ok", f"{group}: {', '.join(known)}")
 
 
-def _camera(profile: Profile, core: Any) -> Iterator[DeviceFinding]:
+def _camera(profile: Profile, core: MMCore) -> Iterator[Finding]:
     core.set_camera_device(profile.devices.camera)
     width, height = int(core.get_image_width()), int(core.get_image_height())
     wanted = profile.camera
     same = (width, height) == (wanted.width_px, wanted.height_px)
-    yield DeviceFinding(
+    yield Finding(
         "camera size",
         "ok" if same else "fail",
         f"{width} x {height} px"
@@ -121,26 +108,24 @@ def _camera(profile: Profile, core: Any) -> Iterator[DeviceFinding]:
     )
     depth, channels = int(core.get_bytes_per_pixel()), int(core.get_number_of_components())
     fits = depth in (1, 2) and channels == 1
-    yield DeviceFinding(
+    yield Finding(
         "pixel type",
         "ok" if fits else "fail",
         f"{8 * depth} bit, {channels} channel(s)" + ("" if fits else ": set the camera to 16 bit grey"),
     )
     bits = int(core.get_image_bit_depth())
     if bits != wanted.bit_depth:
-        yield DeviceFinding(
-            "bit depth", "warn", f"the camera says {bits} bit, camera.bit_depth says {wanted.bit_depth}"
-        )
+        yield Finding("bit depth", "warn", f"the camera has {bits} bit, camera.bit_depth is {wanted.bit_depth}")
     pixel_nm = float(core.get_pixel_size_um()) * 1000
     if pixel_nm > 0 and abs(pixel_nm / profile.optics.pixel_size_nm - 1) > 0.02:
-        yield DeviceFinding(
+        yield Finding(
             "pixel size",
             "warn",
-            f"Micro-Manager says {pixel_nm:.4g} nm, optics.pixel_size_nm {profile.optics.pixel_size_nm:.4g}",
+            f"{pixel_nm:.4g} nm in Micro-Manager, optics.pixel_size_nm is {profile.optics.pixel_size_nm:.4g}",
         )
     frame_mb = width * height * depth / 2**20
     seconds = profile.connection.buffer_size_mb / frame_mb * profile.imaging.exposure_ms / 1000
-    yield DeviceFinding(
+    yield Finding(
         "image buffer",
         "ok" if seconds >= LEAST_BUFFER_S else "warn",
         f"holds {seconds:.1f} s at {profile.imaging.exposure_ms:g} ms"
@@ -148,13 +133,13 @@ def _camera(profile: Profile, core: Any) -> Iterator[DeviceFinding]:
     )
 
 
-def _positions(profile: Profile, core: Any) -> Iterator[DeviceFinding]:
+def _positions(profile: Profile, core: MMCore) -> Iterator[Finding]:
     devices, limits = profile.devices, profile.limits
     xy = (float(core.get_x_position(devices.xy_stage)), float(core.get_y_position(devices.xy_stage)))
     for axis, value in zip("xyz", (*xy, float(core.get_position(devices.z_stage))), strict=True):
         low, high = getattr(limits, f"{axis}_min_um"), getattr(limits, f"{axis}_max_um")
         inside = low <= value <= high
-        yield DeviceFinding(
+        yield Finding(
             f"{axis} position",
             "ok" if inside else "warn",
             f"{value:.3f} um, limits {low:g}..{high:g}"

@@ -1,14 +1,14 @@
-"""What a connected microscope says of itself, for a profile that nobody has written yet."""
+"""What a connected microscope consists of, for a profile that nobody has written yet."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.microscope.connect import open_core
 from easyzloc_mm.microscope.deadlines import within
-from easyzloc_mm.microscope.setup.checks import DEVICE_KINDS, fitting_devices, strings
+from easyzloc_mm.microscope.mmcore import MMCore
+from easyzloc_mm.microscope.setup.checks import DEVICE_KINDS, fitting_devices
 from easyzloc_mm.profile.schema import Connection
 from easyzloc_mm.typing import StagePosition
 
@@ -46,7 +46,7 @@ class Discovered:
 
 
 def discover(connection: Connection) -> Discovered:
-    """Ask the microscope behind `connection` what it consists of. Moves no stage, opens no shutter.
+    """Return what the microscope behind `connection` consists of. Moves no stage, opens no shutter.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def discover(connection: Connection) -> Discovered:
         return within(READ_S, "reading the devices", lambda: _read(core))
 
 
-def _read(core: Any) -> Discovered:
+def _read(core: MMCore) -> Discovered:
     choices = {field: tuple(fitting_devices(core, kind)) for field, kind in DEVICE_KINDS.items()}
     chosen = {
         "camera": str(core.get_camera_device()),
@@ -85,10 +85,7 @@ def _read(core: Any) -> Discovered:
     return Discovered(
         devices=devices,
         choices=choices,
-        groups={
-            group: tuple(strings(core.get_available_configs(group)))
-            for group in strings(core.get_available_config_groups())
-        },
+        groups={group: tuple(core.get_available_configs(group)) for group in core.get_available_config_groups()},
         width_px=int(core.get_image_width()),
         height_px=int(core.get_image_height()),
         bit_depth=int(core.get_image_bit_depth()),

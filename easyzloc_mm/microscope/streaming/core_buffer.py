@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from numpy.typing import NDArray
+
 from easyzloc_mm.errors import HardwareError
-from easyzloc_mm.microscope.deadlines import device_words, from_device, within
+from easyzloc_mm.microscope.deadlines import error_text, from_device, within
+from easyzloc_mm.microscope.mmcore import MMCore
 from easyzloc_mm.typing import U16, Frame
 
 BLOCK_FRAMES = 10_000
@@ -22,15 +25,31 @@ STOP_S = 10.0
 CREDIBLE_LAG_S = 600.0
 """A frame that seems to have waited longer in the buffer met a clock change."""
 
-Pixels = Callable[[Any], U16]
+Pixels = Callable[[NDArray[Any]], U16]
+"""Checks an image and makes it uint16, shape (height, width)."""
 
 
-def stream_frames(core: Any, frames: int, exposure_ms: float, stop: threading.Event, pixels: Pixels) -> Iterator[Frame]:
+def stream_frames(
+    core: MMCore, frames: int, exposure_ms: float, stop: threading.Event, pixels: Pixels
+) -> Iterator[Frame]:
     """Run the camera for `frames` frames and yield them.
 
     The buffer is never allowed to overwrite itself (``stop_on_overflow``): when the consumer is too slow for
     too long the camera stops, what is in the buffer is still yielded, and then the error is raised. Frames
     that MMCore's ``ImageNumber`` shows to be missing leave a gap in `Frame.index`, reported at the end.
+
+    Parameters
+    ----------
+    core : MMCore
+        With its default camera idle.
+    frames : int
+        How many; more than `BLOCK_FRAMES` are made of several sequences.
+    exposure_ms : float
+        Decides how long to wait for one, ms.
+    stop : threading.Event
+        Ends the stream after the frames that are in the buffer.
+    pixels : callable
+        Checks an image and makes it uint16.
 
     Raises
     ------
@@ -52,7 +71,7 @@ def stream_frames(core: Any, frames: int, exposure_ms: float, stop: threading.Ev
 
 
 def _sequence(
-    core: Any,
+    core: MMCore,
     frames: int,
     first: int,
     exposure_ms: float,
@@ -94,7 +113,7 @@ def _sequence(
     except Exception as error:
         if not from_device(error):
             raise
-        raise HardwareError(f"the camera failed after frame {first + expected}: {device_words(error)}") from error
+        raise HardwareError(f"the camera failed after frame {first + expected}: {error_text(error)}") from error
     finally:
         if core.is_sequence_running():
             within(STOP_S, "stopping the camera", core.stop_sequence_acquisition)
@@ -108,8 +127,8 @@ def _sequence(
     raise HardwareError(f"the camera stopped by itself after {first + expected} of {first + frames} frames")
 
 
-def _waited_s(tags: Any) -> float:
-    """How long a frame lay in MMCore's buffer, from its own time stamp; 0 when that does not tell."""
+def _waited_s(tags: Mapping[str, str | int | float]) -> float:
+    """Return how long a frame lay in MMCore's buffer, s, from its own time stamp; 0 when that is not usable."""
     try:
         lag = (datetime.now() - datetime.fromisoformat(str(tags["TimeReceivedByCore"]))).total_seconds()
     except (KeyError, ValueError):

@@ -11,18 +11,19 @@ import struct
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
 from easyzloc_mm.errors import HardwareError
+from easyzloc_mm.microscope.streaming.core_buffer import Pixels
 from easyzloc_mm.profile.schema import Backend, Profile
 from easyzloc_mm.typing import U16, Frame
 
 BRIDGE_MB_S = 80.0
-"""What the bridge takes for hours with something in hand; beyond it frames go over the disk."""
+"""Data rate that the bridge sustains for hours with a reserve; beyond it frames go over the disk."""
 POLL_S = 0.02
 FIRST_FRAME_S = 60.0
 FRAME_S = 5.0
@@ -32,11 +33,31 @@ COUNTS = {0: np.uint8, 1: np.uint16, 3: np.uint16, 4: np.uint16, 5: np.uint16, 6
 AXIS = "time"
 INDEX = "NDTiff.index"
 
-Pixels = Callable[[Any], U16]
+
+class IndexEntry(Protocol):
+    """Where one image of an NDTiff data set lies, as ndstorage reads it from the index."""
+
+    filename: str
+    pixel_type: int
+    pix_offset: int
+    image_width: int
+    image_height: int
+
+
+class Acquisition(Protocol):
+    """The part of pycromanager's acquisition that ends it."""
+
+    def abort(self) -> None:
+        """Stop taking images."""
+        ...
+
+    def await_completion(self) -> None:
+        """Wait until everything is written."""
+        ...
 
 
 def frames_go_over_disk(profile: Profile) -> bool:
-    """Whether this camera is too fast for the bridge and the profile says where frames may be written instead."""
+    """Return whether this camera is too fast for the bridge and the profile has a folder for frames instead."""
     return (
         profile.connection.backend is Backend.JAVA
         and profile.connection.java_stream_dir is not None
@@ -45,7 +66,7 @@ def frames_go_over_disk(profile: Profile) -> bool:
 
 
 def way_of_frames(profile: Profile) -> str:
-    """Say how frames come from the camera, and what to do where that may be too slow."""
+    """Return how frames come from the camera, in words, and what to do where that may be too slow."""
     if profile.connection.backend is not Backend.JAVA:
         return "MMCore's buffer"
     rate = _rate_mb_s(profile)
@@ -96,8 +117,8 @@ def stream_over_disk(profile: Profile, frames: int, stop: threading.Event, pixel
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _end(acquisition: Any) -> None:
-    """Stop Micro-Manager's acquisition and wait for it, but not for ever."""
+def _end(acquisition: Acquisition) -> None:
+    """Stop Micro-Manager's acquisition and wait for that, at most `FINISH_S`."""
 
     def end() -> None:
         acquisition.abort()
@@ -132,13 +153,13 @@ def follow_ndtiff(
         Frames are missing at the end, or none comes for too long.
     """
     index = _Index(folder)
-    waiting: dict[int, Any] = {}
+    waiting: dict[int, IndexEntry] = {}
     expected, lost = 0, 0
     patience = max(FRAME_S, 5 * exposure_ms / 1000)
     deadline = time.monotonic() + FIRST_FRAME_S
     while expected < frames:
         ending = stop.is_set()
-        for number, entry in index.news():
+        for number, entry in index.new_entries():
             waiting[number] = entry
             deadline = time.monotonic() + patience
         if waiting:
@@ -162,15 +183,15 @@ def follow_ndtiff(
 
 
 class _Index:
-    """NDTiff's index file, read from where the last look ended."""
+    """NDTiff's index file, read from where the last reading ended."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._position = 0
         self._rest = b""
 
-    def news(self) -> Iterator[tuple[int, Any]]:
-        """Yield the records since the last look: frame number and where its pixels are."""
+    def new_entries(self) -> Iterator[tuple[int, IndexEntry]]:
+        """Yield the records since the last call: frame number and where its pixels are."""
         from ndstorage.ndtiff_index import NDTiffIndexEntry
 
         path = self._folder / INDEX
@@ -196,8 +217,8 @@ class _Index:
             yield int(axes.get(AXIS, 0)), entry
         self._rest = data[place:]
 
-    def read(self, entry: Any) -> U16:
-        """Read an image from its file."""
+    def read(self, entry: IndexEntry) -> U16:
+        """Return an image from its file, ADU, shape (height, width)."""
         dtype = COUNTS.get(int(entry.pixel_type))
         if dtype is None:
             raise HardwareError("Micro-Manager writes colour images: set the camera to 16 bit grey")

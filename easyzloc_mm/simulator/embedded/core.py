@@ -5,10 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.simulator.embedded.configuration import configuration_text
+from easyzloc_mm.simulator.embedded.demo_core import DemoCore
 from easyzloc_mm.simulator.embedded.patched_camera import SubstitutedCamera
 from easyzloc_mm.simulator.embedded.truth import CAMERA_ATTRIBUTE
 from easyzloc_mm.simulator.scene import Scene
@@ -18,7 +19,7 @@ SCENE: Callable[[Profile, int], Scene] = Scene
 """What makes the images; `replay` puts ready-made ones in its place."""
 
 
-def start_embedded_core(profile: Profile) -> Any:
+def start_embedded_core(profile: Profile) -> DemoCore:
     """Start MMCore on the demo devices of mm-test-adapters and give its camera our optics.
 
     Devices, image buffer, timing, tags, overflow and errors are MMCore's own; only pixels are replaced. A
@@ -31,8 +32,8 @@ def start_embedded_core(profile: Profile) -> Any:
 
     Returns
     -------
-    mmpycorex Core
-        With snake_case and camelCase calls, as `mmpycorex.Core()` gives it.
+    DemoCore
+        The core of this process, with snake_case and camelCase calls, as `mmpycorex.Core()` gives it.
 
     Raises
     ------
@@ -52,6 +53,6 @@ def start_embedded_core(profile: Profile) -> Any:
             python_backend=True,
             buffer_size_mb=profile.connection.buffer_size_mb,
         )
-    core = Core()
+    core = cast(DemoCore, Core())
     setattr(core, CAMERA_ATTRIBUTE, SubstitutedCamera(core, profile, scene))
     return core

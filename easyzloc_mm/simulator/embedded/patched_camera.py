@@ -14,13 +14,14 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar, cast
 
 import numpy as np
 import pandas as pd
 
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.simulator.embedded.configuration import LIGHT_DEVICE
+from easyzloc_mm.simulator.embedded.demo_core import DemoCore, Metadata
 from easyzloc_mm.simulator.scene import POWERS, Scene, Setting, Truth
 from easyzloc_mm.typing import U16
 
@@ -31,6 +32,9 @@ CHANGING_CALLS = (
 )  # fmt: skip
 """Calls after which stage, light or exposure may be another."""
 HISTORY = 4096
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 class State(NamedTuple):
@@ -57,7 +61,7 @@ class SubstitutedCamera:
         Makes the images.
     """
 
-    def __init__(self, core: Any, profile: Profile, scene: Scene) -> None:
+    def __init__(self, core: DemoCore, profile: Profile, scene: Scene) -> None:
         self._core, self._devices, self._scene = core, profile.devices, scene
         self._shape = (profile.camera.height_px, profile.camera.width_px)
         self._lock = threading.RLock()
@@ -86,8 +90,6 @@ class SubstitutedCamera:
                 "drift": self._scene.drift_table(self._frames, self._frame_times),
             }
 
-    # --- wrapping -----------------------------------------------------------------------------------------
-
     def _wrap(self) -> None:
         core = self._core
         self._real_pop = core.pop_next_image_md
@@ -107,23 +109,21 @@ class SubstitutedCamera:
         self._replace("get_last_image", self._last)
         self._replace("get_last_image_md", self._last_md)
 
-    def _replace(self, name: str, function: Callable[..., Any]) -> None:
+    def _replace(self, name: str, function: Callable[..., object]) -> None:
         setattr(self._core, name, function)
         camel = re.sub(r"_(\w)", lambda match: match.group(1).upper(), name).replace("Xy", "XY")
         for known in (camel, camel.replace("Md", "MD")):
             if hasattr(self._core, known):
                 setattr(self._core, known, function)
 
-    def _noting(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
+    def _noting(self, real: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+        def call(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
             try:
-                return real(*arguments)
+                return real(*arguments, **named)
             finally:
                 self._note()
 
         return call
-
-    # --- what held when -----------------------------------------------------------------------------------
 
     def _read(self) -> State:
         core, devices = self._core, self._devices
@@ -151,8 +151,6 @@ class SubstitutedCamera:
         with self._lock:
             return self._states[max(0, bisect_right(self._times, at_s) - 1)]
 
-    # --- single images ------------------------------------------------------------------------------------
-
     def _snap(self) -> None:
         state = self._note()
         if self._core.get_auto_shutter():
@@ -164,24 +162,22 @@ class SubstitutedCamera:
 
     def _get_image(self, *channel: int) -> U16:
         if self._snapped is None:
-            # MMCore itself says what is wrong.
+            # MMCore raises its own error.
             return np.asarray(type(self._core).get_image(self._core, *channel))
         with self._lock:
             if self._snap_image is None:
                 self._snap_image = self._render(*self._snapped)[0]
             return self._snap_image.copy()
 
-    # --- sequences ----------------------------------------------------------------------------------------
-
-    def _start_sequence(self, *arguments: Any) -> None:
+    def _start_sequence(self, *arguments: str | float | bool) -> None:
         # (frames, interval, stop on overflow), or the same after a camera label.
         frames = next(value for value in arguments if not isinstance(value, str))
         self._start("start_sequence_acquisition", arguments, int(frames))
 
-    def _start_continuous(self, *arguments: Any) -> None:
+    def _start_continuous(self, *arguments: str | float | bool) -> None:
         self._start("start_continuous_sequence_acquisition", arguments, None)
 
-    def _start(self, name: str, arguments: tuple[Any, ...], frames: int | None) -> None:
+    def _start(self, name: str, arguments: tuple[object, ...], frames: int | None) -> None:
         self._note()
         before = time.time()
         same_light = self._changes == self._run_changes
@@ -203,9 +199,9 @@ class SubstitutedCamera:
 
         return self._pop_md(0, 0, pymmcore.Metadata())
 
-    def _pop_md(self, *arguments: Any) -> U16:
+    def _pop_md(self, *arguments: int | Metadata) -> U16:
         # (metadata), or (channel, slice, metadata); MMCore fills the metadata in place.
-        metadata = arguments[-1]
+        metadata = cast(Metadata, arguments[-1])
         self._real_pop(*arguments)
         self._note()
         number, received_s = _number_and_time(metadata)
@@ -224,15 +220,13 @@ class SubstitutedCamera:
 
         return self._last_md(pymmcore.Metadata())
 
-    def _last_md(self, *arguments: Any) -> U16:
+    def _last_md(self, *arguments: int | Metadata) -> U16:
         real = type(self._core).get_last_image_md
         real(self._core, *arguments)
-        _, received_s = _number_and_time(arguments[-1])
+        _, received_s = _number_and_time(cast(Metadata, arguments[-1]))
         state = self._held(received_s - self._core.get_exposure() / 2000)
         with self._lock:
             return self._render(state, received_s - state.exposure_s / 2)[0]
-
-    # --- rendering ----------------------------------------------------------------------------------------
 
     def _render(self, state: State, middle: float) -> tuple[U16, Truth, float]:
         self._images += 1
@@ -258,7 +252,8 @@ class SubstitutedCamera:
         return np.ascontiguousarray(frame[y : y + height, x : x + width])
 
 
-def _number_and_time(metadata: Any) -> tuple[int, float]:
+def _number_and_time(metadata: Metadata) -> tuple[int, float]:
+    """Return an image's number within its sequence, and when MMCore received it, s since the epoch."""
     number = int(metadata.GetSingleTag("ImageNumber").GetValue())
     received = datetime.fromisoformat(metadata.GetSingleTag("TimeReceivedByCore").GetValue())
     return number, received.timestamp()

@@ -13,7 +13,7 @@ import numpy as np
 
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.simulator.camera import Points, VirtualCamera
-from easyzloc_mm.simulator.embedded import core
+from easyzloc_mm.simulator.embedded import core as embedded_core
 from easyzloc_mm.simulator.optics.objective import embedded_optics
 from easyzloc_mm.simulator.optics.psf_table import psf_table
 from easyzloc_mm.simulator.samples.samples import Emitters
@@ -74,13 +74,13 @@ class _Replay(Scene):
 @contextmanager
 def replayed(frames: U16) -> Iterator[None]:
     """Let the embedded microscopes that are started inside show `frames` in turn; they keep no truth."""
-    before = core.SCENE
+    before = embedded_core.SCENE
 
     def scene(profile: Profile, seed: int) -> Scene:
         return _Replay(profile, seed, frames)
 
-    core.SCENE = scene
+    embedded_core.SCENE = scene
     try:
         yield
     finally:
-        core.SCENE = before
+        embedded_core.SCENE = before

@@ -1,0 +1,1 @@
+"""How a microscope is reached: one module for each `Backend` of the profile."""

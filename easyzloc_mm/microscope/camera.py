@@ -1,0 +1,92 @@
+"""The camera: exposure, single images, streams."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from easyzloc_mm.errors import HardwareError
+from easyzloc_mm.microscope.deadlines import CALL_S, command
+from easyzloc_mm.microscope.mmcore import MMCore
+from easyzloc_mm.microscope.streaming.core_buffer import stream_frames
+from easyzloc_mm.microscope.streaming.ndtiff import frames_go_over_disk, stream_over_disk
+from easyzloc_mm.profile.schema import Profile
+from easyzloc_mm.typing import U16, Frame
+
+WARM_UP_FRAMES = 2
+
+
+class CoreCamera:
+    """The camera of one connection; the shutter is not its business.
+
+    Parameters
+    ----------
+    core : MMCore
+        With the profile's camera as its default one.
+    profile : Profile
+        Camera size, and how frames travel.
+
+    Raises
+    ------
+    HardwareError
+        The camera does not answer.
+    """
+
+    def __init__(self, core: MMCore, profile: Profile) -> None:
+        self._core = core
+        self._profile = profile
+        self._exposure_before_ms = self.exposure_ms()
+        self._warm_for: tuple[int, int] | None = None
+
+    def exposure_ms(self) -> float:
+        """Return the exposure that the camera reports, ms."""
+        return float(self._core.get_exposure())
+
+    def set_exposure(self, ms: float) -> float:
+        """Set the exposure, and return what the camera took, ms."""
+        command(f"setting the exposure to {ms:g} ms", self._core.set_exposure, float(ms))
+        return self.exposure_ms()
+
+    def snap(self, exposure_ms: float) -> U16:
+        """Return one image, ADU, shape (height, width); waits for several exposures at most."""
+        patience = CALL_S + 5 * exposure_ms / 1000
+        command("taking an image", self._core.snap_image, seconds=patience)
+        return self._pixels(command("reading an image", self._core.get_image, seconds=patience))
+
+    def warm_up(self, exposure_ms: float) -> None:
+        """Run a short sequence, unlit, where the image size is new: allocating the buffer takes longer than frames."""
+        size = (int(self._core.get_image_width()), int(self._core.get_image_height()))
+        if size == self._warm_for:
+            return
+        for _ in stream_frames(self._core, WARM_UP_FRAMES, exposure_ms, threading.Event(), self._pixels):
+            pass
+        self._warm_for = size
+
+    def stream(self, frames: int, exposure_ms: float, stop: threading.Event) -> Iterator[Frame]:
+        """Yield `frames` frames as they come, or fewer once `stop` is set; errors as in `Microscope.stream`."""
+        if frames_go_over_disk(self._profile):
+            return stream_over_disk(self._profile, frames, stop, self._pixels)
+        return stream_frames(self._core, frames, exposure_ms, stop, self._pixels)
+
+    def stop(self) -> None:
+        """Stop a sequence that is running."""
+        if self._core.is_sequence_running():
+            command("stopping the camera", self._core.stop_sequence_acquisition)
+
+    def restore_exposure(self) -> None:
+        """Set the exposure that held before."""
+        command("restoring the exposure", self._core.set_exposure, self._exposure_before_ms)
+
+    def _pixels(self, image: NDArray[Any]) -> U16:
+        """Check an image's size, and give it its shape: the Java bridge sends a flat array."""
+        camera = self._profile.camera
+        if image.size != camera.width_px * camera.height_px:
+            raise HardwareError(
+                f"the camera sent {image.size} pixels instead of {camera.width_px} x {camera.height_px}: "
+                "its ROI or binning was changed"
+            )
+        return image.reshape(camera.height_px, camera.width_px).astype(np.uint16, copy=False)
