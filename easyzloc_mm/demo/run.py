@@ -45,7 +45,7 @@ def run_demo(
     from easyzloc_mm.api.imaging import live
     from easyzloc_mm.demo.report import write_demo_report
     from easyzloc_mm.demo.score import score_run
-    from easyzloc_mm.locs.table import export_run
+    from easyzloc_mm.locs.export import export_run
     from easyzloc_mm.microscope.connect import connect
     from easyzloc_mm.simulator.embedded.truth import truth_beside
 

@@ -15,10 +15,10 @@ from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.movies import open_movie
 from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.io.runs.localizations import COLUMNS_Z, LocalizationWriter, column_dtype
-from easyzloc_mm.io.tables.tables2d import read_2d_table
+from easyzloc_mm.io.tables.complete import read_2d_table
 from easyzloc_mm.localization.config import LocalizerConfig
 from easyzloc_mm.localization.movie import check_map, pixel_size
-from easyzloc_mm.localization.pipeline import Localizer, run_attributes
+from easyzloc_mm.localization.pipeline import Localizer, run_metadata
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.schema import LocalizeSettings
 from easyzloc_mm.typing import IfExists, Progress
@@ -107,15 +107,15 @@ def assign_z(
             values[chosen] = part[name].to_numpy()
         if progress:
             progress(f"{last} of {len(rows)} localisations", last / max(len(rows), 1))
-    facts = {"movie": Path(movie).name, "table": Path(table).name}
-    attributes = run_attributes(card, how, (height, width), pixel, facts)
-    del attributes["localize"]  # how spots were found and fitted is the other program's knowledge
+    names = {"movie": Path(movie).name, "table": Path(table).name}
+    # How spots were found and fitted is the other program's knowledge.
+    metadata = run_metadata(card, how, (height, width), pixel, localize=None, **names)
     with (
         whole_or_nothing(out, Kind.RUN, if_exists=if_exists, inputs=[table, movie, card.path]) as draft,
-        LocalizationWriter(draft, attributes) as writer,
+        LocalizationWriter.create(draft, metadata) as writer,
     ):
         writer.append(rows.assign(**columns), frames_done=frames)
-        writer.update_attributes(
+        writer.update(
             complete=True,
             frames=frames,
             frames_localized=len(looked_at),

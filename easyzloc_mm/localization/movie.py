@@ -17,10 +17,10 @@ from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.movies import Movie, open_movie
 from easyzloc_mm.io.output import check_output, replaced_stream
 from easyzloc_mm.io.runs.frames import holds_frames
-from easyzloc_mm.io.runs.localizations import GROUP, LocalizationWriter, read_localizations
+from easyzloc_mm.io.runs.localizations import LocalizationWriter, holds_localizations, read_metadata
 from easyzloc_mm.localization.config import LocalizerConfig, offline_workers
 from easyzloc_mm.localization.detection.threshold import FRAMES
-from easyzloc_mm.localization.pipeline import LocalizeReport, run_attributes
+from easyzloc_mm.localization.pipeline import LocalizeReport, run_metadata
 from easyzloc_mm.localization.provenance import map_of_run
 from easyzloc_mm.localization.table_sink import TableSink
 from easyzloc_mm.localization.workers.local import Workers
@@ -90,8 +90,8 @@ def localize_movie(
     """
     movie, out = Path(movie), Path(out)
     resume = if_exists == "resume"
-    begun = out if resume and (out / GROUP / "zarr.json").is_file() else None
-    if if_exists == "error" and (out / GROUP / "zarr.json").is_file():
+    begun = out if resume and holds_localizations(out) else None
+    if if_exists == "error" and holds_localizations(out):
         raise InputError(
             f"{out} already exists: `if_exists='resume'` continues it; or choose another `out`, "
             "or `if_exists='overwrite'`"
@@ -106,11 +106,11 @@ def localize_movie(
     if begun is not None:
         how = _as_begun(begun, movie, card, camera_map)
     check_map(how, opened)
-    attributes = run_attributes(card, how, opened.shape[1:], pixel, {"movie": movie.name})
+    metadata = run_metadata(card, how, opened.shape[1:], pixel, movie=movie.name)
     with closing(_pool(how, workers, scheduler)) as pool:
         pool.start()  # before an older run is cleared away
         with replaced_stream(out, Kind.RUN, if_exists=if_exists, inputs=inputs, acquires=False) as place:
-            table = LocalizationWriter(place, attributes) if begun is None else LocalizationWriter.resume(begun)
+            table = LocalizationWriter.create(place, metadata) if begun is None else LocalizationWriter.resume(begun)
             report = _Job(movie, opened, table, pool, follow_s, progress).go()
     if report.fits_rejected > report.localizations:
         warnings.warn(
@@ -133,22 +133,23 @@ def _pool(how: LocalizerConfig, workers: int | None, scheduler: str | None) -> W
 
 def _as_begun(out: Path, movie: Path, card: ModelCard, camera_map: Path | None) -> LocalizerConfig:
     """Return the settings that a run was begun with, to go on with it."""
-    _, facts = read_localizations(out, rows=0)
+    metadata = read_metadata(out)
+    if metadata.model is None or metadata.camera_response is None or metadata.localize is None:
+        raise InputError(f"{out} was not localised from a movie: leave out `if_exists='resume'`")
     for name, old, new in (
-        ("model", facts["model"]["digest"], card.digest),
-        ("movie", facts.get("movie", out.name), movie.name),
+        ("model", metadata.model.digest, card.digest),
+        ("movie", metadata.movie or out.name, movie.name),
     ):
         if old != new:
             raise InputError(
                 f"{out} was begun with another {name} ({old}): give that one, or leave out `if_exists='resume'`"
             )
-    left, top = facts["origin_px"]
     return LocalizerConfig(
         card.path,
-        CameraResponse.model_validate(facts["camera_units"]),
-        LocalizeSettings.model_validate(facts["localize"]),
-        (int(left), int(top)),
-        map_of_run(out, facts, camera_map),
+        metadata.camera_response,
+        metadata.localize,
+        metadata.origin_px,
+        map_of_run(out, metadata, camera_map),
     )
 
 
@@ -203,13 +204,13 @@ class _Job:
         self._follow_s, self._progress = follow_s, progress
         self._sink = TableSink(table)
         self._begin_frame = table.frames_committed
-        self._rejected_before = int(table.attributes.get("fits_rejected", 0)) if self._begin_frame else 0
+        self._rejected_before = table.metadata.fits_rejected if self._begin_frame else 0
 
     def go(self) -> LocalizeReport:
         begin = time.monotonic()
         try:
             threshold = self._find_threshold()
-            self._table.update_attributes(min_net_gradient=threshold)
+            self._table.update(min_net_gradient=threshold)
             for number, frames in enumerate(self._blocks()):
                 while self._pool.free <= 0:
                     self._collect()
@@ -235,7 +236,7 @@ class _Job:
 
     def _find_threshold(self) -> float:
         """As set, as found before, or from frames spread over the whole movie: its beginning is often brighter."""
-        known = self._pool.settings.localize.min_net_gradient or self._table.attributes.get("min_net_gradient")
+        known = self._pool.settings.localize.min_net_gradient or self._table.metadata.min_net_gradient
         if known is not None:
             return float(known)
         chosen = np.unique(np.linspace(0, self._movie.shape[0] - 1, FRAMES).astype(np.int64))
@@ -281,7 +282,7 @@ class _Job:
         return max(1, (self._pool.settings.localize.background_frames or 0) - position)
 
     def _note(self, *, complete: bool) -> None:
-        self._table.update_attributes(
+        self._table.update(
             complete=complete,
             frames=self._movie.shape[0],
             frames_localized=self._begin_frame + self._sink.frames,

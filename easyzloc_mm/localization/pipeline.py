@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,11 +13,12 @@ from easyzloc_mm._versions import installed
 from easyzloc_mm.camera.crops import crop_photons
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.camera_map import read_camera_map
+from easyzloc_mm.io.runs.metadata import ModelReference, RunMetadata
 from easyzloc_mm.localization.config import LocalizerConfig
 from easyzloc_mm.localization.detection.flatten import flattened
 from easyzloc_mm.localization.detection.gaussian_fit import detect_frames, fit_gaussians
 from easyzloc_mm.localization.detection.threshold import automatic_threshold
-from easyzloc_mm.localization.provenance import map_facts
+from easyzloc_mm.localization.provenance import map_reference
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.typing import U16
@@ -193,29 +193,28 @@ class Localizer:
         self._assign_z(frames, table, response, move_xy=True)
 
 
-def run_attributes(
+def run_metadata(
     card: ModelCard,
     settings: LocalizerConfig,
     shape_yx: tuple[int, int],
     pixel_size_nm: float,
-    provenance: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Provenance that is stored with a run."""
+    **known: object,
+) -> RunMetadata:
+    """Return the metadata of a run before its first frame; `known` are further fields (`RunMetadata`)."""
     left, top = settings.origin_px
     factor = settings.localize.focal_shift_factor
-    return {
-        "pixel_size_nm": float(pixel_size_nm),
-        "height_px": int(shape_yx[0]) + top,
-        "width_px": int(shape_yx[1]) + left,
-        "origin_px": [left, top],
-        "camera_units": settings.response.model_dump(mode="json"),
-        "model": {"path": str(card.path), "digest": card.digest, "recipe": str(card.recipe)},
-        "z_range_nm": [factor * depth for depth in card.z_range_nm],
-        "focal_shift_factor": factor,
-        **map_facts(settings.camera_map),
-        "localize": settings.localize.model_dump(mode="json"),
-        "versions": installed(PACKAGES),
-        "units": {"x": "px", "y": "px", "sx": "px", "sy": "px", "lpx": "px", "lpy": "px", "z": "nm", "lpz": "nm"},
-        "complete": False,
-        **provenance,
-    }
+    low, high = card.z_range_nm
+    return RunMetadata(
+        pixel_size_nm=pixel_size_nm,
+        height_px=int(shape_yx[0]) + top,
+        width_px=int(shape_yx[1]) + left,
+        origin_px=(left, top),
+        camera_response=settings.response,
+        model=ModelReference(path=str(card.path), digest=card.digest, recipe=str(card.recipe)),
+        z_range_nm=(factor * low, factor * high),
+        focal_shift_factor=factor,
+        camera_map=map_reference(settings.camera_map),
+        localize=settings.localize,
+        versions=installed(PACKAGES),
+        complete=False,
+    ).changed(**known)

@@ -11,8 +11,7 @@ import pandas as pd
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.drift import Drift, holds_drift, read_drift
 from easyzloc_mm.io.runs.metadata import RunMetadata
-from easyzloc_mm.io.tables.exports import export_table, export_zarr, format_of
-from easyzloc_mm.io.tables.imports import read_table
+from easyzloc_mm.io.tables.registry import read_table, write_table
 from easyzloc_mm.locs.query import select
 from easyzloc_mm.locs.table import in_nm
 from easyzloc_mm.typing import IfExists
@@ -64,9 +63,9 @@ class Locs:
         --------
         >>> Locs.load("run.zarr", where="lpz < 40")  # doctest: +SKIP
         """
-        table, facts = read_table(Path(path), pixel_size_nm=pixel_size_nm)
-        drift = read_drift(Path(path)) if holds_drift(Path(path)) else None
-        locs = cls(table, RunMetadata.from_stored(facts, path), Path(path), drift)
+        path = Path(path)
+        table, metadata = read_table(path, pixel_size_nm=pixel_size_nm)
+        locs = cls(table, metadata, path, read_drift(path) if holds_drift(path) else None)
         return locs if where is None else locs.where(where)
 
     def save(self, path: Path | str, if_exists: IfExists = "error") -> int:
@@ -82,11 +81,7 @@ class Locs:
         InputError
             The ending names no format, or `path` exists.
         """
-        path, stored = Path(path), self.metadata.stored()
-        file_format = format_of(path)
-        if file_format == "zarr":
-            return export_zarr(path, self.table, stored, drift=self.drift, if_exists=if_exists)
-        return export_table(path, file_format, self.table, stored, if_exists=if_exists)
+        return write_table(Path(path), self.table, self.metadata, drift=self.drift, if_exists=if_exists)
 
     def where(self, condition: str) -> Self:
         """Return the rows for which `condition` holds (`easyzloc_mm.locs.query.select`).

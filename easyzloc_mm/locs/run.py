@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.frames import StoredFrames, holds_frames
-from easyzloc_mm.io.runs.localizations import holds_localizations, read_localizations
+from easyzloc_mm.io.runs.localizations import holds_localizations, read_metadata
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.runs.status import read_status
 from easyzloc_mm.locs.locs import Locs
@@ -43,7 +43,7 @@ class Run:
     @property
     def metadata(self) -> RunMetadata:
         """Provenance, as it is on disk now."""
-        return RunMetadata.from_stored(read_localizations(self.path, rows=0)[1], self.path)
+        return read_metadata(self.path)
 
     @property
     def complete(self) -> bool:

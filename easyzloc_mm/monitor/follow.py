@@ -12,6 +12,7 @@ import pandas as pd
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.frames import StoredFrames
 from easyzloc_mm.io.runs.localizations import read_localizations
+from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.runs.status import read_status
 from easyzloc_mm.locs.table import in_nm
 from easyzloc_mm.rendering.canvas import VIEW_AXES, Canvas, Extent
@@ -62,7 +63,7 @@ class Follower:
 
     def __init__(self, run: Path) -> None:
         self.run = Path(run)
-        self.facts: dict[str, Any] = {}
+        self.metadata: RunMetadata | None = None
         self.rows = 0
         self.z_range_nm = (-1000.0, 1000.0)
         self._near: list[pd.DataFrame] = []
@@ -79,12 +80,12 @@ class Follower:
     def poll(self) -> bool:
         """Read what has been written since the last time; True if there was something new."""
         try:
-            rows, facts = read_localizations(self.run, first_row=self.rows)
+            rows, metadata = read_localizations(self.run, first_row=self.rows)
         except InputError:  # not begun
             return False
         if not len(rows) or "z" not in rows:
             return False
-        self.facts = facts
+        self.metadata = metadata
         if not self.started:
             self._begin()
         self.rows += len(rows)
@@ -106,19 +107,22 @@ class Follower:
 
     @property
     def pixel_size_nm(self) -> float:
-        """Camera pixel."""
-        return float(self.facts["pixel_size_nm"])
+        """Camera pixel; 0 before there is a run."""
+        return self.metadata.pixel_size_nm if self.metadata is not None else 0.0
 
     @property
     def field_nm(self) -> Extent:
         """Left, right, top and bottom of the camera's field."""
-        width, height = (float(self.facts[f"{side}_px"]) for side in ("width", "height"))
+        if self.metadata is None:
+            return 0.0, 0.0, 0.0, 0.0
+        width, height = self.metadata.width_px, self.metadata.height_px
         pixel = self.pixel_size_nm
         return -0.5 * pixel, (width - 0.5) * pixel, -0.5 * pixel, (height - 0.5) * pixel
 
     def _begin(self) -> None:
-        low, high = self.facts.get("z_range_nm", self.z_range_nm)
-        self.z_range_nm = (float(low), float(high))
+        if self.metadata is not None and self.metadata.z_range_nm is not None:
+            self.z_range_nm = self.metadata.z_range_nm
+        low, high = self.z_range_nm
         self._edges = np.arange(low, high + Z_BIN_NM, Z_BIN_NM)
         self._histogram = np.zeros(len(self._edges) - 1)
         self._overview = self._drawn(self.field_nm)

@@ -190,7 +190,7 @@ def heading(follower: Follower) -> str:
     if status is None:
         state = "recorded" if follower.started else "waiting for the first localisations"
         return f'<div class="run"><h1>{name}: {state}</h1>{_figures({"localisations": f"{follower.rows:,}"})}</div>'
-    finished = bool(follower.facts.get("complete"))
+    finished = follower.metadata is not None and bool(follower.metadata.complete)
     state = "imaging" if status["camera_running"] else "finished" if finished else "catching up with the camera"
     figures = {
         "frames": f"{status['frames']:,} of {status['frames_expected']:,}",

@@ -86,8 +86,8 @@ class RunSource(Source):
     """
 
     def __init__(self, path: Path, where: str | None = None) -> None:
-        first, stored = read_localizations(path, rows=1)
-        super().__init__(str(path), RunMetadata.from_stored(stored, path))
+        first, metadata = read_localizations(path, rows=1)
+        super().__init__(str(path), metadata)
         if "z" not in first:
             raise InputError(f"{path} has no z: localise it with a model")
         select(first, where)  # a condition that is not understood is refused before any work

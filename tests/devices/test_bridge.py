@@ -89,7 +89,7 @@ def test_a_live_run_over_the_bridge(served: Served, tmp_path: Path) -> None:
     stored = StoredFrames(tmp_path / "run.zarr")
     assert stored.shape == (120, HEIGHT, WIDTH)
     assert not stored.missing
-    assert read_localizations(tmp_path / "run.zarr")[1]["complete"] is True
+    assert read_localizations(tmp_path / "run.zarr")[1].complete is True
     after = served.state()
     assert after == {**before, "shutter_open": False, "running": False, "buffer_mb": 64}
 
@@ -112,8 +112,8 @@ def test_micro_manager_ends_in_the_middle(served: Served, tmp_path: Path) -> Non
     stored = StoredFrames(tmp_path / "run.zarr")
     assert stored.shape[0] > 60
     facts = read_localizations(tmp_path / "run.zarr")[1]
-    assert facts["frames"] == facts["frames_localized"] == stored.shape[0]
-    assert facts["complete"] is False
+    assert facts.frames == facts.frames_localized == stored.shape[0]
+    assert facts.complete is False
 
 
 def test_a_server_of_another_version_is_said(tmp_path: Path) -> None:

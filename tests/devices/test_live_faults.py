@@ -29,6 +29,7 @@ from easyzloc_mm.errors import HardwareError, LocalizerError
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
 from easyzloc_mm.io.runs.localizations import read_localizations
+from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.localization.live.status import LiveStatus
 from easyzloc_mm.localization.live.stream import live_pool
 from easyzloc_mm.localization.workers.local import Workers
@@ -112,12 +113,12 @@ def _our_threads() -> list[str]:
 
 def assert_kept(
     out: Path, *, frames: list[int], complete: bool = False, rows_per_frame: float | None = 1.0
-) -> dict[str, Any]:
+) -> RunMetadata:
     """Check that the store holds these frames with their pixels, rows of no other, and says so."""
     table, facts = read_localizations(out)
-    assert facts["complete"] is complete
-    assert facts["frames"] == len(frames)
-    assert facts["frames_lost"] == (frames[-1] + 1 - len(frames) if frames else 0)
+    assert facts.complete is complete
+    assert facts.frames == len(frames)
+    assert facts.frames_lost == (frames[-1] + 1 - len(frames) if frames else 0)
     stored = StoredFrames(out)
     assert stored.shape[0] == (frames[-1] + 1 if frames else 0)
     assert sorted(stored.missing) == sorted(set(range(stored.shape[0])) - set(frames))
@@ -126,7 +127,7 @@ def assert_kept(
     assert np.isfinite(table.to_numpy(float)).all()
     assert set(table["frame"]) <= set(frames)
     if rows_per_frame is not None:
-        assert facts["frames_localized"] == len(frames)
+        assert facts.frames_localized == len(frames)
         assert len(table) >= rows_per_frame * len(frames)
         assert table["frame"].is_monotonic_increasing
     return facts
@@ -161,7 +162,7 @@ def test_a_run_without_faults(profile: Profile, card: ModelCard, pool: Workers, 
     assert (report.frames, report.frames_lost) == (120, 0)
     facts = assert_kept(tmp_path / "run.zarr", frames=list(range(120)), complete=True)
     assert len(read_localizations(tmp_path / "run.zarr")[0]) == report.localizations
-    assert facts["min_net_gradient"] == THRESHOLD
+    assert facts.min_net_gradient == THRESHOLD
     assert 0 < report.p95_latency_s < 5
     assert len(told) >= 2
     assert told[-1].frames == told[-1].localized == 120
@@ -178,10 +179,10 @@ def test_a_run_that_keeps_no_frames(profile: Profile, card: ModelCard, pool: Wor
     with session(free) as (microscope, _):
         report = run_live(microscope, free, card, out, frames=80, keep_raw=False, workers=pool)
     table, facts = read_localizations(out)
-    assert facts["complete"] is True
-    assert (facts["frames"], facts["frames_localized"], facts["frames_stored"]) == (80, 80, 0)
+    assert facts.complete is True
+    assert (facts.frames, facts.frames_localized, facts.frames_stored) == (80, 80, 0)
     assert len(table) == report.localizations > 80
-    assert facts["min_net_gradient"] > 0
+    assert (facts.min_net_gradient or 0) > 0
     assert not (out / "frames").exists()
 
 
@@ -227,7 +228,7 @@ def test_a_frame_is_lost(profile: Profile, card: ModelCard, pool: Workers, tmp_p
             on_frame(2 + 28, lose_one)  # two frames warm the camera up
             run_live(microscope, profile, card, out, frames=60, workers=pool)
     facts = assert_kept(out, frames=[*range(27), *range(28, 60)])
-    assert facts["frames_lost"] == 1
+    assert facts.frames_lost == 1
 
 
 def test_device_error_in_the_middle(profile: Profile, card: ModelCard, pool: Workers, tmp_path: Path) -> None:
@@ -262,8 +263,8 @@ def test_the_disk_is_full(
     assert time.monotonic() - start < 30  # the camera was stopped, not left to run for 40 s
     assert StoredFrames(out).shape[0] == 30
     table, facts = read_localizations(out)
-    assert facts["frames_stored"] == 30 < facts["frames"]
-    assert facts["frames_localized"] == 30
+    assert facts.frames_stored == 30 < facts.frames
+    assert facts.frames_localized == 30
     assert len(table)
 
 
@@ -314,12 +315,12 @@ def test_the_localiser_fails(profile: Profile, tmp_path: Path, keep_raw: bool) -
             run_live(microscope, profile, broken, out, frames=150, keep_raw=keep_raw)
     table, facts = read_localizations(out)
     # Blocks of just two spots, or none, pass; the first with more does not.
-    assert facts["frames_localized"] < 100
-    assert f"({facts['frames']} frames and {len(table)} localisations are kept in {out})" in str(caught.value)
+    assert facts.frames_localized < 100
+    assert f"({facts.frames} frames and {len(table)} localisations are kept in {out})" in str(caught.value)
     if keep_raw:
         assert_kept(out, frames=list(range(150)), rows_per_frame=None)
     else:
-        assert facts["frames"] < 150  # there was nothing left to record
+        assert facts.frames < 150  # there was nothing left to record
         assert time.monotonic() - start < 60
 
 
@@ -376,7 +377,7 @@ def test_kill_9_of_the_whole_program_and_going_on(program: tuple[Path, Path, Pat
     _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive, "a localising process outlived the program"
     table, facts = read_localizations(out)
-    assert facts["complete"] is False
+    assert facts.complete is False
     assert len(table) >= 300
     frames = StoredFrames(out)
     assert frames.shape[0] > int(table["frame"].max())
@@ -384,13 +385,13 @@ def test_kill_9_of_the_whole_program_and_going_on(program: tuple[Path, Path, Pat
     # The same store, gone on with: first rows stay, the rest is added from the raw frames.
     assert main(["localize", str(out), "--model", str(model), "--out", str(out), "--workers", "1", "--resume"]) == 0
     whole, facts = read_localizations(out)
-    assert facts["complete"] is True
-    assert facts["frames"] == frames.shape[0]
+    assert facts.complete is True
+    assert facts.frames == frames.shape[0]
     assert whole.iloc[: len(table)].equals(table)
     assert whole["frame"].max() >= frames.shape[0] - 3
     assert whole["frame"].is_monotonic_increasing
     again = out.with_name("again.zarr")
-    threshold = str(facts["min_net_gradient"])
+    threshold = str(facts.min_net_gradient)
     assert main(["localize", str(out), "--model", str(model), "--out", str(again), "--min-net-gradient", threshold,
                  "--electrons-per-adu", "0.45", "--workers", "1"]) == 0  # fmt: skip
     assert read_localizations(again)[0].equals(whole)
@@ -408,8 +409,8 @@ def test_an_interrupted_program_says_so(program: tuple[Path, Path, Path], number
     assert "interrupted" in err.splitlines()[-1]
     assert "Traceback" not in err
     _, facts = read_localizations(out)
-    assert facts["complete"] is False
-    assert facts["frames"] == facts["frames_localized"] == StoredFrames(out).shape[0] > 10
+    assert facts.complete is False
+    assert facts.frames == facts.frames_localized == StoredFrames(out).shape[0] > 10
 
 
 def test_a_program_that_loses_its_camera_says_so(program: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -423,5 +424,5 @@ def test_a_program_that_loses_its_camera_says_so(program: tuple[Path, Path, Path
     assert "overflowed" in err.splitlines()[-1]
     assert not stdout.strip()
     table, facts = read_localizations(out)
-    assert f"{facts['frames']} frames and {len(table)} localisations are kept in {out}" in err.splitlines()[-1]
+    assert f"{facts.frames} frames and {len(table)} localisations are kept in {out}" in err.splitlines()[-1]
     assert json.dumps(facts)

@@ -106,8 +106,9 @@ def test_the_run_holds_every_frame_and_a_table_without_holes(walk: Walk) -> None
     assert set(COLUMNS) <= set(table.columns)
     assert np.isfinite(table.to_numpy(float)).all()
     assert table["frame"].between(0, FRAMES - 1).all()
-    assert attributes["complete"] is True
-    assert attributes["model"]["digest"] == ModelCard.load(walk.model).digest
+    assert attributes.complete is True
+    assert attributes.model is not None
+    assert attributes.model.digest == ModelCard.load(walk.model).digest
 
 
 def test_raw_frames_open_in_stock_readers(walk: Walk) -> None:
@@ -125,7 +126,7 @@ def test_a_movie_file_gives_what_the_camera_gave(walk: Walk) -> None:
     """The offline twin on a TIFF of the same frames: the same molecules, row by row."""
     movie = walk.folder / "cell.tif"
     tifffile.imwrite(movie, open_movie(walk.run).read(0, FRAMES))
-    threshold = read_localizations(walk.run)[1]["min_net_gradient"]
+    threshold = read_localizations(walk.run)[1].min_net_gradient
     said = command(
         "localize", movie, "--model", walk.model, "--out", walk.folder / "offline.zarr",
         "--min-net-gradient", str(threshold),
@@ -275,7 +276,7 @@ def test_ctrl_c_leaves_a_safe_microscope_and_a_readable_store(walk: Walk, tmp_pa
         table, attributes = read_localizations(out)
         frames = open_movie(out).shape[0]
         assert 10 < frames < 5000
-        assert attributes["complete"] is False
+        assert attributes.complete is False
         assert len(table) > 0
         assert table["frame"].max() < frames
 
@@ -283,7 +284,7 @@ def test_ctrl_c_leaves_a_safe_microscope_and_a_readable_store(walk: Walk, tmp_pa
 def test_the_network_alone_leaves_x_and_y_to_the_gaussian_fit(walk: Walk) -> None:
     out = walk.folder / "network_alone.zarr"
     # The live run found its threshold from its first frames; a file's is found from all of it.
-    threshold = read_localizations(walk.run)[1]["min_net_gradient"]
+    threshold = read_localizations(walk.run)[1].min_net_gradient
     command(
         "localize", walk.run, "--model", walk.model, "--out", out, "--no-refine", "--min-net-gradient", str(threshold)
     )

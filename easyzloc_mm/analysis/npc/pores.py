@@ -14,7 +14,7 @@ from easyzloc_mm.analysis.npc.find import RING_RADIUS_NM, Pores, find_pores, por
 from easyzloc_mm.analysis.npc.population import PoreData, Verdicts, judge_pores, measure_rings, pore_data
 from easyzloc_mm.analysis.npc.published import PaperCount, count_by_paper, paper_peaks
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.locs.table import in_nm, load
+from easyzloc_mm.locs.locs import Locs
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,9 @@ def pores_of(
     """
     if not 20 <= diameter_nm <= 1000:
         raise InputError(f"`diameter_nm` {diameter_nm:g}: rings are 20 to 1000 nm wide")
-    table, facts = load(run, where=where, pixel_size_nm=pixel_size_nm)
-    if "z" not in table:
-        raise InputError(f"{run} has no z: localise it with a model")
-    pixel = float(facts["pixel_size_nm"])
-    kept = in_nm(table, pixel)
-    if kept.empty:
-        raise InputError(f"{run} has no localisation whose z can be believed: nothing to show")
+    locs = Locs.load(run, where=where, pixel_size_nm=pixel_size_nm)
+    table, pixel = locs.table, locs.pixel_size_nm
+    kept = locs.nm_3d
     if "lpz" not in table:
         kept["lpz"] = 0.0  # not known: all width is the rings' own
     radius = diameter_nm / 2

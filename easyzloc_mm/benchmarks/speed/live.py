@@ -216,9 +216,9 @@ def _offline(
 
 
 def _threshold(run: Path) -> float:
-    from easyzloc_mm.io.runs.localizations import read_localizations
+    from easyzloc_mm.io.runs.localizations import read_metadata
 
-    return float(read_localizations(run)[1]["min_net_gradient"])
+    return read_metadata(run).min_net_gradient or 0.0
 
 
 def _shown_in_order(run: Path, ring: U16, frames: int) -> bool:

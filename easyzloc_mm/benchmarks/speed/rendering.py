@@ -90,14 +90,15 @@ def bench_render(*, localizations: int = 10_000_000) -> dict[str, Any]:
         ``correlation`` (of the grey images), ``cases``.
     """
     from easyzloc_mm.io.runs.localizations import LocalizationWriter
+    from easyzloc_mm.io.runs.metadata import RunMetadata
 
     cases: dict[str, Any] = {}
     images = {}
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "many.zarr"
-        facts = {"pixel_size_nm": PIXEL_SIZE_NM, "width_px": EDGE_PX, "height_px": EDGE_PX, "frames": 100_000}
+        metadata = RunMetadata(pixel_size_nm=PIXEL_SIZE_NM, width_px=EDGE_PX, height_px=EDGE_PX, frames=100_000)
         rng = np.random.default_rng(SEED)
-        with LocalizationWriter(run, facts) as writer:
+        with LocalizationWriter.create(run, metadata) as writer:
             for first in range(0, localizations, 1_000_000):
                 writer.append(many(min(1_000_000, localizations - first), rng))
         for name, target, argument in (

@@ -218,10 +218,9 @@ def export(
     as_json: JsonFlag = False,
 ) -> None:
     """Write the table for Picasso, ThunderSTORM, as Parquet, or as RUN.zarr."""
-    from easyzloc_mm.io.tables.exports import format_of
-    from easyzloc_mm.locs.table import export_run
+    from easyzloc_mm.locs.export import export_run
 
-    chosen = file_format.value if file_format else format_of(out)
+    chosen = file_format.value if file_format else None
     result = export_run(run, out, chosen, where=where, pixel_size_nm=pixel_size_nm, if_exists=existing(overwrite))
     finish({"out": out, **result}, as_json=as_json, title="exported")
 

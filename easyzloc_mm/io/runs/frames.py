@@ -76,7 +76,7 @@ class FrameWriter:
                 frames_missing_count=0,
             ),
         )
-        self._image = ChunkedArray(
+        self._image = ChunkedArray.create(
             group,
             "0",
             shape=(max(int(expected), 1), *self.shape_yx),

@@ -13,14 +13,18 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.zarr.chunks import ChunkedArray, update_node
+
+if TYPE_CHECKING:
+    import zarr
 
 COLUMNS_2D = (
     "frame", "x", "y", "photons", "sx", "sy", "bg", "lpx", "lpy", "ellipticity", "net_gradient",
@@ -49,41 +53,93 @@ def column_dtype(name: str, given: np.dtype[Any] | None = None) -> np.dtype[Any]
 class LocalizationWriter:
     """Appends rows to the table of a run; use it from one thread.
 
+    Make one with `create`, or continue a table that was cut off with `resume`.
+
     Parameters
     ----------
     path : Path
-        ``RUN.zarr``; made if it is not there, and it may already hold the run's frames.
-    attributes : mapping
-        Provenance: pixel size, sensor size, camera units, model, versions. Plain JSON values.
-    columns : sequence of str
-        Columns of the table; those of the first `append` if not given.
-
-    Raises
-    ------
-    InputError
-        The store already holds a table.
+        ``RUN.zarr``.
+    metadata : RunMetadata
+        As stored.
+    group : zarr.Group
+        The table's group.
     """
 
-    def __init__(self, path: Path, attributes: Mapping[str, Any], *, columns: Sequence[str] | None = None) -> None:
-        import zarr
-
-        self.path = Path(path)
-        root = zarr.open_group(self.path, mode="a")
-        if GROUP in root:
-            raise InputError(
-                f"{path} already holds localisations: choose another `out`, or add `if_exists='overwrite'`"
-            )
-        found: Any = root.attrs.get(FACTS, {})
-        self._facts: dict[str, Any] = {**found, "kind": "run", **attributes}
-        update_node(self.path, {FACTS: self._facts})
-        self._group = root.create_group(GROUP, attributes={"n_committed": 0, "frames_committed": 0, "columns": []})
+    def __init__(self, path: Path, metadata: RunMetadata, group: zarr.Group) -> None:
+        self.path = path
+        self._metadata, self._group = metadata, group
         self._columns: dict[str, ChunkedArray] = {}
         self._tail: dict[str, NDArray[Any]] = {}
         self._rows = self._committed = 0
         self._frames = self._frames_committed = 0
         self._flushed_s = time.monotonic()
+
+    @classmethod
+    def create(cls, path: Path, metadata: RunMetadata, *, columns: Sequence[str] | None = None) -> Self:
+        """Begin a table.
+
+        Parameters
+        ----------
+        path : Path
+            ``RUN.zarr``; made if it is not there, and it may already hold the run's frames.
+        metadata : RunMetadata
+            Provenance.
+        columns : sequence of str
+            Columns of the table; those of the first `append` if not given.
+
+        Raises
+        ------
+        InputError
+            The store already holds a table.
+        """
+        import zarr
+
+        path = Path(path)
+        root = zarr.open_group(path, mode="a")
+        if GROUP in root:
+            raise InputError(
+                f"{path} already holds localisations: choose another `out`, or add `if_exists='overwrite'`"
+            )
+        update_node(path, {FACTS: metadata.stored()})
+        group = root.create_group(GROUP, attributes={"n_committed": 0, "frames_committed": 0, "columns": []})
+        writer = cls(path, metadata, group)
         if columns is not None:
-            self._make_columns(columns)
+            writer._make_columns(columns)
+        return writer
+
+    @classmethod
+    def resume(cls, path: Path) -> Self:
+        """Continue a table that was cut off: after its last committed row, from frame `frames_committed`.
+
+        Raises
+        ------
+        InputError
+            There is no table.
+        """
+        import zarr
+
+        path = Path(path)
+        try:
+            root = zarr.open_group(path, mode="r+")
+            group: Any = root[GROUP]
+            rows, frames = int(group.attrs["n_committed"]), int(group.attrs["frames_committed"])
+            names = list(group.attrs["columns"])
+        except (KeyError, ValueError, OSError, TypeError) as error:
+            raise InputError(
+                f"{path} holds no table that could be continued: leave out `if_exists='resume'` ({error})"
+            ) from None
+        stored: Any = root.attrs.get(FACTS, {})
+        writer = cls(path, RunMetadata.from_stored(stored, path), group)
+        writer._rows = writer._committed = rows
+        writer._frames = writer._frames_committed = frames
+        for name in names:
+            column = ChunkedArray.open(path / GROUP / name)
+            if column.shape[0] < FIRST_CAPACITY:
+                column.resize((FIRST_CAPACITY,))
+            writer._columns[name] = column
+            last = rows // CHUNK_ROWS
+            writer._tail[name] = column.read((last,)) if rows % CHUNK_ROWS else np.zeros(CHUNK_ROWS, column_dtype(name))
+        return writer
 
     @property
     def rows(self) -> int:
@@ -95,47 +151,10 @@ class LocalizationWriter:
         """Rows that a reader sees."""
         return self._committed
 
-    @classmethod
-    def resume(cls, path: Path) -> LocalizationWriter:
-        """Go on with a table that was cut off: after its last committed row, from frame `frames_committed`.
-
-        Raises
-        ------
-        InputError
-            There is no table.
-        """
-        import zarr
-
-        writer = cls.__new__(cls)
-        writer.path = Path(path)
-        try:
-            root = zarr.open_group(writer.path, mode="r+")
-            group: Any = root[GROUP]
-            rows, frames = int(group.attrs["n_committed"]), int(group.attrs["frames_committed"])
-            names = list(group.attrs["columns"])
-        except (KeyError, ValueError, OSError, TypeError) as error:
-            raise InputError(
-                f"{path} holds no table that could be gone on with: leave out `if_exists='resume'` ({error})"
-            ) from None
-        facts: Any = root.attrs.get(FACTS, {})
-        writer._facts, writer._group = dict(facts), group
-        writer._rows = writer._committed = rows
-        writer._frames = writer._frames_committed = frames
-        writer._flushed_s = time.monotonic()
-        writer._columns, writer._tail = {}, {}
-        for name in names:
-            column = ChunkedArray.open(writer.path / GROUP / name)
-            if column.shape[0] < FIRST_CAPACITY:
-                column.resize((FIRST_CAPACITY,))
-            writer._columns[name] = column
-            last = rows // CHUNK_ROWS
-            writer._tail[name] = column.read((last,)) if rows % CHUNK_ROWS else np.zeros(CHUNK_ROWS, column_dtype(name))
-        return writer
-
     @property
-    def attributes(self) -> dict[str, Any]:
+    def metadata(self) -> RunMetadata:
         """Provenance so far."""
-        return dict(self._facts)
+        return self._metadata
 
     @property
     def everything_committed(self) -> bool:
@@ -200,10 +219,10 @@ class LocalizationWriter:
         update_node(self.path / GROUP, {"n_committed": self._rows, "frames_committed": self._frames})
         self._committed, self._frames_committed = self._rows, self._frames
 
-    def update_attributes(self, **attributes: object) -> None:
-        """Change provenance, for instance the number of frames once it is known."""
-        self._facts.update(attributes)
-        update_node(self.path, {FACTS: self._facts})
+    def update(self, **changes: object) -> None:
+        """Change metadata (`RunMetadata`), for instance the number of frames once it is known."""
+        self._metadata = self._metadata.changed(**changes)
+        update_node(self.path, {FACTS: self._metadata.stored()})
 
     def close(self) -> None:
         """Commit the rest and cut the arrays to their rows, so that every Zarr reader sees only real ones."""
@@ -216,7 +235,7 @@ class LocalizationWriter:
     def _make_columns(self, names: Sequence[str], given: Mapping[str, Any] | None = None) -> None:
         for name in names:
             dtype = column_dtype(name, (given or {}).get(name))
-            self._columns[name] = ChunkedArray(
+            self._columns[name] = ChunkedArray.create(
                 self._group,
                 name,
                 shape=(FIRST_CAPACITY,),
@@ -249,7 +268,7 @@ def holds_localizations(path: Path) -> bool:
 
 def read_localizations(
     path: Path, *, first_row: int = 0, rows: int | None = None, columns: Sequence[str] | None = None
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+) -> tuple[pd.DataFrame, RunMetadata]:
     """Read the committed rows of a run, also while it is being written or after its writer was killed.
 
     Parameters
@@ -267,8 +286,8 @@ def read_localizations(
     -------
     table : DataFrame
         Columns `COLUMNS_2D`, and `COLUMNS_Z` where the run is 3D.
-    attributes : dict
-        Provenance as `LocalizationWriter` was given it.
+    metadata : RunMetadata
+        Provenance.
 
     Raises
     ------
@@ -295,11 +314,17 @@ def read_localizations(
     values = {name: group[name][first_row:last_row] for name in wanted}
     if not names:
         values = {name: np.empty(0, column_dtype(name)) for name in COLUMNS_2D}
-    facts: Any = root.attrs.get(FACTS, {})
-    return pd.DataFrame(values), dict(facts)
+    stored: Any = root.attrs.get(FACTS, {})
+    return pd.DataFrame(values), RunMetadata.from_stored(stored, path)
 
 
-def update_run(path: Path, **attributes: object) -> None:
-    """Change provenance of a run whose writer is closed."""
-    found = json.loads((Path(path) / "zarr.json").read_text(encoding="utf-8"))["attributes"].get(FACTS, {})
-    update_node(Path(path), {FACTS: {**found, **attributes}})
+def read_metadata(path: Path) -> RunMetadata:
+    """Read the provenance of a run (`read_localizations`)."""
+    return read_localizations(path, rows=0)[1]
+
+
+def update_run(path: Path, **changes: object) -> None:
+    """Change metadata of a run whose writer is closed."""
+    path = Path(path)
+    stored = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"].get(FACTS, {})
+    update_node(path, {FACTS: RunMetadata.from_stored(stored, path).changed(**changes).stored()})

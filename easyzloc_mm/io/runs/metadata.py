@@ -18,7 +18,7 @@ UNITS = {"x": "px", "y": "px", "sx": "px", "sy": "px", "lpx": "px", "lpy": "px",
 class ModelReference(FrozenModel):
     """The model bundle that a run was localised with."""
 
-    path: str
+    path: str = ""
     digest: str
     recipe: str = ""
 

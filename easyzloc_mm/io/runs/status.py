@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from easyzloc_mm.io.zarr.chunks import put_file
+from easyzloc_mm.io.atomic import put_file
 
 FILE = "status.json"
 

@@ -7,40 +7,17 @@ own path costs 6-10 ms of CPU per 1200x1200 frame, this one 2.4 ms, and the file
 from __future__ import annotations
 
 import json
-import os
-import time
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from easyzloc_mm.io.atomic import put_file
+
 if TYPE_CHECKING:
     import zarr
-
-REPLACE_S = 2.0
-"""Windows refuses to replace a file that someone is reading at that moment; readers are quick."""
-
-
-def put_file(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash, sees the old content or the new one and nothing between."""
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        draft.write_bytes(content)
-        deadline = time.monotonic() + REPLACE_S
-        while True:
-            try:
-                draft.replace(path)
-                return
-            except PermissionError:
-                if os.name != "nt" or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.005)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 def update_node(node: Path, attributes: Mapping[str, Any], *, shape: Sequence[int] | None = None) -> None:
@@ -56,22 +33,29 @@ def update_node(node: Path, attributes: Mapping[str, Any], *, shape: Sequence[in
 class ChunkedArray:
     """One array of a local Zarr v3 store, written chunk by chunk, little-endian, Blosc-LZ4 with byte shuffle.
 
+    Make one with `create`, or open one with `open`.
+
     Parameters
     ----------
-    group : zarr.Group
-        Where the array is made; a local folder.
-    name : str
-        Name inside `group`.
+    path : Path
+        Folder of the array.
     shape, chunks : sequence of int
         Length of the axes, and of a chunk along them.
     dtype : dtype
         Of the elements.
-    dimension_names : sequence of str, optional
-        Names of the axes.
     """
 
-    def __init__(
-        self,
+    def __init__(self, path: Path, shape: Sequence[int], chunks: Sequence[int], dtype: DTypeLike) -> None:
+        from numcodecs import Blosc
+
+        self.path, self.shape, self._chunks = path, tuple(shape), tuple(chunks)
+        self._dtype = np.dtype(dtype).newbyteorder("<")
+        self._codec = Blosc(cname="lz4", clevel=1, shuffle=Blosc.SHUFFLE)
+        self._folders: set[Path] = set()
+
+    @classmethod
+    def create(
+        cls,
         group: zarr.Group,
         name: str,
         *,
@@ -79,7 +63,8 @@ class ChunkedArray:
         chunks: Sequence[int],
         dtype: DTypeLike,
         dimension_names: Sequence[str] | None = None,
-    ) -> None:
+    ) -> Self:
+        """Make an array `name` in `group`, which lies in a local folder; `dimension_names` name the axes."""
         from zarr.codecs import BloscCodec, BloscShuffle
 
         array = group.create_array(
@@ -91,24 +76,15 @@ class ChunkedArray:
             dimension_names=dimension_names,
         )
         path = Path(str(group.store_path.store.root)) / array.path  # type: ignore[attr-defined]
-        self._describe(path, tuple(shape), tuple(chunks), np.dtype(dtype))
+        return cls(path, shape, chunks, dtype)
 
     @classmethod
-    def open(cls, path: Path) -> ChunkedArray:
-        """Open an array that a `ChunkedArray` made, to read it or to go on writing."""
+    def open(cls, path: Path) -> Self:
+        """Open an array that `create` made, to read it or to continue writing."""
         document = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
-        chunks = document["chunk_grid"]["configuration"]["chunk_shape"]
-        array = cls.__new__(cls)
-        array._describe(path, tuple(document["shape"]), tuple(chunks), np.dtype(document["data_type"]))
-        return array
-
-    def _describe(self, path: Path, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        from numcodecs import Blosc
-
-        self.path, self.shape, self._chunks = path, shape, chunks
-        self._dtype = dtype.newbyteorder("<")
-        self._codec = Blosc(cname="lz4", clevel=1, shuffle=Blosc.SHUFFLE)
-        self._folders: set[Path] = set()
+        return cls(
+            path, document["shape"], document["chunk_grid"]["configuration"]["chunk_shape"], document["data_type"]
+        )
 
     def write(self, index: Sequence[int], chunk: NDArray[Any]) -> None:
         """Put the chunk with grid position `index` in place; `chunk` has the chunk's full shape."""

@@ -21,7 +21,7 @@ from easyzloc_mm.io.runs.localizations import LocalizationWriter
 from easyzloc_mm.localization.detection.threshold import FRAMES as THRESHOLD_FRAMES
 from easyzloc_mm.localization.live.intake import Intake
 from easyzloc_mm.localization.live.status import LiveStatus, StatusMeter
-from easyzloc_mm.localization.pipeline import LocalizeReport, run_attributes
+from easyzloc_mm.localization.pipeline import LocalizeReport, run_metadata
 from easyzloc_mm.localization.table_sink import TableSink
 from easyzloc_mm.localization.workers.messages import Block, FindThreshold, LocalizeBlock, Localized, ThresholdFound
 from easyzloc_mm.localization.workers.protocol import WorkerPool
@@ -81,9 +81,10 @@ class LiveRun:
         shape = (profile.camera.height_px, profile.camera.width_px)
         if keep_raw:
             _warn_of_a_small_disk(out, 2 * frames * shape[0] * shape[1])
-        facts = {"profile": profile.model_dump(mode="json"), **provenance}
         pixel_nm = profile.optics.pixel_size_nm
-        self._table = LocalizationWriter(out, run_attributes(card, pool.settings, shape, pixel_nm, facts))
+        known = {"profile": profile.model_dump(mode="json"), **provenance}
+        metadata = run_metadata(card, pool.settings, shape, pixel_nm, **known)
+        self._table = LocalizationWriter.create(out, metadata)
         interval_ms = profile.imaging.exposure_ms
         self._raw = (
             FrameWriter(out, shape, pixel_size_nm=pixel_nm, interval_ms=interval_ms, expected=frames)
@@ -142,7 +143,7 @@ class LiveRun:
                     match outcome.answer:
                         case ThresholdFound(threshold):
                             self._threshold = threshold
-                            self._table.update_attributes(min_net_gradient=threshold)
+                            self._table.update(min_net_gradient=threshold)
                             self._submit(outcome.block.frames, outcome.block.source)
                         case Localized() as localized:
                             self._sink.take(outcome.block, localized, self._received)
@@ -236,7 +237,7 @@ class LiveRun:
         intake, closing = self._intake, []
         whole = completed and not (intake.fault or intake.disk_fault or self._localizer_fault)
         steps: list[Callable[[], object]] = [
-            lambda: self._table.update_attributes(
+            lambda: self._table.update(
                 complete=whole and intake.frames + intake.lost >= self._frames,
                 frames=intake.frames,
                 frames_stored=intake.stored if self._raw is not None else 0,

@@ -65,7 +65,7 @@ def localize_stream(
     keep_raw : bool
         Store the frames too.
     provenance : mapping, optional
-        More attributes for the run.
+        More metadata of the run (`RunMetadata`).
     progress : callable, optional
         Given a line for the terminal and the fraction done.
     on_status : callable, optional

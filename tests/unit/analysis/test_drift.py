@@ -17,8 +17,8 @@ from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_SIZE_NM, KnownTable, dr
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.drift import Drift, read_drift
-from easyzloc_mm.io.tables.exports import export_table
-from easyzloc_mm.io.tables.imports import read_table
+from easyzloc_mm.io.runs.metadata import RunMetadata
+from easyzloc_mm.io.tables.registry import read_table, write_table
 
 SMALL: dict[str, Any] = {"frames": 4000, "per_frame": 12.0, "edge_px": 150}
 
@@ -33,10 +33,9 @@ def plain() -> KnownTable:
     return drifting_table(seed=2, **SMALL)
 
 
-def facts_of(known: KnownTable) -> dict[str, object]:
-    return {
-        "pixel_size_nm": PIXEL_SIZE_NM, "width_px": known.edge_px, "height_px": known.edge_px, "frames": known.frames,
-    }  # fmt: skip
+def facts_of(known: KnownTable) -> RunMetadata:
+    edge = known.edge_px
+    return RunMetadata(pixel_size_nm=PIXEL_SIZE_NM, width_px=edge, height_px=edge, frames=known.frames)
 
 
 def estimate(known: KnownTable, **options: Any) -> Drift:
@@ -86,7 +85,7 @@ def test_a_marker_that_moves_on_its_own_is_left_out() -> None:
 def test_chosen_markers_and_picasso_picks(marked: KnownTable, tmp_path: Path) -> None:
     bright = marked.table[marked.table["photons"] > 15_000]
     first = bright[bright["frame"] == 0][["x", "y"]].to_numpy(float)[:2]
-    export_table(tmp_path / "r.zarr", "zarr", marked.table, facts_of(marked))
+    write_table(tmp_path / "r.zarr", marked.table, facts_of(marked))
     picks = tmp_path / "picks.yaml"
     centres = "".join(f"- - {x}\n  - {y}\n" for x, y in first)
     picks.write_text(f"Centers:\n{centres}Diameter: 8\nShape: Circle\n", encoding="utf-8")
@@ -139,22 +138,22 @@ def test_the_papers_rule_recovers_a_ramp_and_keeps_the_mean() -> None:
 def test_the_original_stays_and_the_way_back_is_exact(plain: KnownTable, tmp_path: Path) -> None:
     run, out, back = tmp_path / "r.zarr", tmp_path / "r.undrifted.zarr", tmp_path / "back.zarr"
     table = plain.table.assign(group=np.arange(len(plain.table), dtype=np.int32))
-    export_table(run, "zarr", table, facts_of(plain))
+    write_table(run, table, facts_of(plain))
     result = undrift_run(run, out, method_xy="aim", method_z="aim")
     assert result["localizations"] == len(table)
     assert result["reason_xy"]
     pd.testing.assert_frame_equal(read_table(run)[0], table, check_exact=True)
     drift = read_drift(out)
     corrected, facts = read_table(out)
-    assert facts["drift_corrected"] is True
+    assert facts.drift_corrected is True
     assert drift.record.method_z == result["method_z"]
     number = table["frame"].to_numpy(int)
     moved = table["x"].to_numpy(float) - corrected["x"].to_numpy(float)
     np.testing.assert_allclose(moved, drift.table["x"].to_numpy()[number], atol=1e-5)
     undo_run(out, back)
     restored, facts = read_table(back)
-    assert not facts["drift_corrected"]
-    assert "corrected_from" not in facts
+    assert not facts.drift_corrected
+    assert facts.corrected_from is None
     for name in map(str, table.columns):
         if name in "xyz":
             step = np.spacing(np.abs(table[name].to_numpy())) + np.spacing(np.abs(corrected[name].to_numpy()))
@@ -170,7 +169,7 @@ def test_the_original_stays_and_the_way_back_is_exact(plain: KnownTable, tmp_pat
 
 
 def test_undrift_from_the_command_line(plain: KnownTable, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    export_table(tmp_path / "t.hdf5", "picasso", plain.table, facts_of(plain))
+    write_table(tmp_path / "t.hdf5", plain.table, facts_of(plain))
     assert (
         main(
             [

@@ -16,11 +16,11 @@ from easyzloc_mm.analysis.npc.published import count_by_paper, kernel_density, p
 from easyzloc_mm.analysis.npc.rings import fit_pore
 from easyzloc_mm.benchmarks.npc import CONTROLS, judge_field, pore_field
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.tables.exports import export_table
-from easyzloc_mm.io.tables.imports import read_table
+from easyzloc_mm.io.runs.metadata import RunMetadata
+from easyzloc_mm.io.tables.registry import read_table, write_table
 
 PIXEL = 110.0
-FACTS = {"pixel_size_nm": PIXEL, "width_px": 90, "height_px": 90, "frames": 10_000}
+FACTS = RunMetadata(pixel_size_nm=PIXEL, width_px=90, height_px=90, frames=10_000)
 
 
 def as_table(field: pd.DataFrame) -> pd.DataFrame:
@@ -177,7 +177,7 @@ def test_a_single_pore_with_errors() -> None:
 @pytest.fixture(scope="module")
 def run(field: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("npc") / "r.zarr"
-    export_table(path, "zarr", as_table(field), FACTS)
+    write_table(path, as_table(field), FACTS)
     return path
 
 
@@ -214,7 +214,7 @@ def test_picks_and_groups(run: Path, tmp_path: Path, field: pd.DataFrame) -> Non
     place = table[["x", "y"]].to_numpy(float)
     for number, centre in enumerate(centres):
         group[np.hypot(*(place - centre).T) < 0.9] = number
-    export_table(tmp_path / "g.hdf5", "picasso", table.assign(group=group)[group >= 0], facts)
+    write_table(tmp_path / "g.hdf5", table.assign(group=group)[group >= 0], facts)
     grouped = npc_run(tmp_path / "g.hdf5", tmp_path / "grouped", by_group=True)
     assert grouped["pores_found"] == 30
     assert grouped["ring_spacing_nm"] == pytest.approx(picked["ring_spacing_nm"], abs=0.5)
@@ -227,7 +227,7 @@ def test_nothing_to_find_is_no_error(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     scatter = pd.DataFrame({"frame": 0, "x_nm": rng.uniform(0, 5000, 500), "y_nm": rng.uniform(0, 5000, 500), "z": 0.0,
                             "lpx_nm": 8.0, "lpy_nm": 8.0, "lpz": 20.0})  # fmt: skip
-    export_table(tmp_path / "r.zarr", "zarr", as_table(scatter), FACTS)
+    write_table(tmp_path / "r.zarr", as_table(scatter), FACTS)
     result = npc_run(tmp_path / "r.zarr", tmp_path / "npc")
     assert result["pores"] == 0
     assert result["ring_spacing_nm"] is None

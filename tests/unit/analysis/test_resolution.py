@@ -14,7 +14,7 @@ from easyzloc_mm.analysis.resolution import alternating_halves, measure_resoluti
 from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_SIZE_NM, drifting_table
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.metadata import RunMetadata
-from easyzloc_mm.io.tables.exports import export_table
+from easyzloc_mm.io.tables.registry import write_table
 from easyzloc_mm.locs.locs import Locs
 
 
@@ -130,6 +130,10 @@ def test_resolution_run_on_real_tables(shared_data: Path, tmp_path: Path) -> Non
 
 def test_too_few_rows(tmp_path: Path) -> None:
     table = drifting_table(frames=30, per_frame=5).table
-    export_table(tmp_path / "r.zarr", "zarr", table, {"pixel_size_nm": 110, "width_px": 200, "height_px": 200})
+    write_table(
+        tmp_path / "r.zarr",
+        table,
+        RunMetadata(pixel_size_nm=110, width_px=200, height_px=200),
+    )
     with pytest.raises(InputError, match="1000 or more"):
         resolution_run(tmp_path / "r.zarr")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,18 +11,14 @@ import pytest
 from easyzloc_mm._picasso import picasso
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, LocalizationWriter, read_localizations
-from easyzloc_mm.io.tables.exports import export_table
-from easyzloc_mm.io.tables.imports import read_table
-from easyzloc_mm.locs.table import export_run
+from easyzloc_mm.io.runs.metadata import RunMetadata
+from easyzloc_mm.io.tables.registry import read_table, write_table
+from easyzloc_mm.locs.export import export_run
 from tests.helpers.paths import DATA
 
-FACTS: dict[str, Any] = {
-    "pixel_size_nm": 108.3,
-    "width_px": 64,
-    "height_px": 48,
-    "frames": 500,
-    "model": {"digest": "abc"},
-}
+FACTS = RunMetadata.model_validate(
+    {"pixel_size_nm": 108.3, "width_px": 64, "height_px": 48, "frames": 500, "model": {"digest": "abc"}}
+)
 ENDINGS = {"hdf5": "picasso", "csv": "thunderstorm", "parquet": "parquet", "zarr": "zarr"}
 
 
@@ -49,21 +44,21 @@ def assert_same(found: pd.DataFrame, wanted: pd.DataFrame) -> None:
 def test_every_format_comes_back_unchanged(tmp_path: Path, ending: str) -> None:
     table = some_table()
     path = tmp_path / f"t.{ending}"
-    assert export_table(path, ENDINGS[ending], table, FACTS) == len(table)
-    again, facts = read_table(path, pixel_size_nm=FACTS["pixel_size_nm"])
+    assert write_table(path, table, FACTS) == len(table)
+    again, facts = read_table(path, pixel_size_nm=FACTS.pixel_size_nm)
     assert_same(again, table)
-    assert facts["pixel_size_nm"] == FACTS["pixel_size_nm"]
+    assert facts.pixel_size_nm == FACTS.pixel_size_nm
     if ending != "csv":
-        assert (facts["width_px"], facts["height_px"], facts["frames"]) == (64, 48, 500)
+        assert (facts.width_px, facts.height_px, facts.frames) == (64, 48, 500)
         assert dict(again.dtypes) == dict(table.dtypes)
 
 
 def test_formats_in_a_circle(tmp_path: Path) -> None:
     table, previous = some_table(500), tmp_path / "t.zarr"
-    export_table(previous, "zarr", table, FACTS)
+    write_table(previous, table, FACTS)
     for ending in ("csv", "parquet", "hdf5"):
         target = tmp_path / f"t.{ending}"
-        pixel = FACTS["pixel_size_nm"] if previous.suffix == ".csv" else None
+        pixel = FACTS.pixel_size_nm if previous.suffix == ".csv" else None
         export_run(previous, target, ENDINGS[ending], pixel_size_nm=pixel)
         previous = target
     assert_same(read_table(previous)[0], table)
@@ -71,19 +66,19 @@ def test_formats_in_a_circle(tmp_path: Path) -> None:
 
 def test_picasso_opens_what_was_written(tmp_path: Path) -> None:
     table = some_table()
-    export_table(tmp_path / "t.hdf5", "picasso", table, FACTS)
+    write_table(tmp_path / "t.hdf5", table, FACTS)
     locs, info = picasso("io").load_locs(str(tmp_path / "t.hdf5"))
     assert len(locs) == len(table)
     assert_same(locs, table)
     assert (info[0]["Width"], info[0]["Height"], info[0]["Frames"]) == (64, 48, 500)
-    assert picasso("lib").get_from_metadata(info, "Pixelsize") == FACTS["pixel_size_nm"]
+    assert picasso("lib").get_from_metadata(info, "Pixelsize") == FACTS.pixel_size_nm
 
 
 def test_rows_that_picasso_would_drop_are_counted(tmp_path: Path) -> None:
     table = some_table(100)
     table.loc[3, "x"] = 64.0
     table.loc[4, "y"] = -0.2
-    export_table(tmp_path / "t.zarr", "zarr", table, FACTS)
+    write_table(tmp_path / "t.zarr", table, FACTS)
     result = export_run(tmp_path / "t.zarr", tmp_path / "t.hdf5", "picasso")
     assert (result["rows"], result["rows_in_run"]) == (98, 100)
     assert len(picasso("io").load_locs(str(tmp_path / "t.hdf5"))[0]) == 98
@@ -91,7 +86,7 @@ def test_rows_that_picasso_would_drop_are_counted(tmp_path: Path) -> None:
 
 def test_thunderstorm_units(tmp_path: Path) -> None:
     table = some_table(10)
-    export_table(tmp_path / "t.csv", "thunderstorm", table, FACTS)
+    write_table(tmp_path / "t.csv", table, FACTS)
     csv = pd.read_csv(tmp_path / "t.csv")
     np.testing.assert_array_equal(csv["frame"], table["frame"].astype(int) + 1)
     np.testing.assert_allclose(csv["x [nm]"], (table["x"].astype(float) + 0.5) * 108.3, rtol=1e-9)
@@ -117,7 +112,7 @@ def test_the_real_picasso_table(tmp_path: Path, picasso_table: Path) -> None:
     for ending in ("csv", "parquet", "zarr"):
         export_run(source, tmp_path / f"t.{ending}", ENDINGS[ending])
         assert_same(read_table(tmp_path / f"t.{ending}", pixel_size_nm=117.0)[0], table)
-    assert facts["frames"] == 43_510
+    assert facts.frames == 43_510
 
 
 def test_the_real_thunderstorm_table(tmp_path: Path, thunderstorm_table: Path) -> None:
@@ -139,7 +134,7 @@ def test_the_real_thunderstorm_table(tmp_path: Path, thunderstorm_table: Path) -
 def test_columns_of_other_programs_survive_in_a_run(tmp_path: Path) -> None:
     table = some_table(200)
     table["detections"] = np.arange(200, dtype=np.int64) * 10**12
-    with LocalizationWriter(tmp_path / "r.zarr", FACTS) as writer:
+    with LocalizationWriter.create(tmp_path / "r.zarr", FACTS) as writer:
         writer.append(table)
     again, _ = read_localizations(tmp_path / "r.zarr")
     pd.testing.assert_frame_equal(again, table, check_exact=True)
@@ -187,13 +182,13 @@ def test_rows_that_are_not_finite_are_left_out_aloud(tmp_path: Path) -> None:
 
 
 def test_a_pixel_size_that_contradicts_the_file_is_refused(tmp_path: Path) -> None:
-    export_table(tmp_path / "t.hdf5", "picasso", some_table(10), FACTS)
+    write_table(tmp_path / "t.hdf5", some_table(10), FACTS)
     with pytest.raises(InputError, match=r"108\.3"):
         read_table(tmp_path / "t.hdf5", pixel_size_nm=65.0)
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    export_table(tmp_path / "t.hdf5", "picasso", some_table(10), FACTS)
+    write_table(tmp_path / "t.hdf5", some_table(10), FACTS)
     before = (tmp_path / "t.hdf5").read_bytes()
     with pytest.raises(InputError, match="if_exists='overwrite'"):
         export_run(tmp_path / "t.hdf5", tmp_path / "t.hdf5", "picasso")

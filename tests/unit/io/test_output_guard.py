@@ -19,6 +19,7 @@ from easyzloc_mm.io.kinds import Kind, kind_of
 from easyzloc_mm.io.output import check_output, replaced_stream, whole_or_nothing
 from easyzloc_mm.io.runs.frames import FrameWriter
 from easyzloc_mm.io.runs.localizations import LocalizationWriter
+from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.report.figures import picture
 from tests.helpers.localize_bench import small_bundle, spots_movie
 
@@ -29,8 +30,10 @@ def run(path: Path) -> None:
     rows = {name: np.ones(3, np.float32) for name in ("x", "y", "z", "lpz", "lpx", "lpy", "photons", "sx", "sy", "bg")}
     rows |= {"ellipticity": np.zeros(3, np.float32), "net_gradient": np.ones(3, np.float32)}
     table = pd.DataFrame({"frame": np.arange(3), **rows, "z_flag": np.zeros(3, np.uint8)})
-    facts = {"pixel_size_nm": 110.0, "height_px": 32, "width_px": 32, "frames": 3, "z_range_nm": [-900.0, 900.0]}
-    with LocalizationWriter(path, facts) as writer:
+    facts = RunMetadata.model_validate(
+        {"pixel_size_nm": 110.0, "height_px": 32, "width_px": 32, "frames": 3, "z_range_nm": (-900.0, 900.0)}
+    )
+    with LocalizationWriter.create(path, facts) as writer:
         writer.append(table)
 
 

@@ -123,7 +123,7 @@ def test_the_map_brings_molecules_to_where_and_what_they_are(scene: Scene, card:
         true, error = matched(table, scene.places)
         assert true.sum() >= 0.98 * FRAMES * SPOTS
         assert (~true).sum() <= 2
-        thresholds[name] = read_localizations(tmp_path / name / "run.zarr")[1]["min_net_gradient"]
+        thresholds[name] = read_localizations(tmp_path / name / "run.zarr")[1].min_net_gradient or 0.0
         xy[name] = float(np.sqrt(np.mean(error[true] ** 2)))
         photons[name] = float(np.std(table["photons"][true]) / np.mean(table["photons"][true]))
         pairs = cKDTree(np.column_stack([1e4 * z_like["frame"], z_like["x"], z_like["y"]]))
@@ -273,7 +273,7 @@ def test_live_offline_and_resumed_use_the_same_map(tmp_path: Path) -> None:
         run_live(microscope, profile, card, tmp_path / "live.zarr", frames=48)
     live, facts = read_localizations(tmp_path / "live.zarr")
     assert len(live) > 50
-    common = ["-m", str(card.path), "--min-net-gradient", repr(facts["min_net_gradient"]), "--workers", "1"]
+    common = ["-m", str(card.path), "--min-net-gradient", repr(facts.min_net_gradient), "--workers", "1"]
     # The run says which map it was recorded with.
     again = tmp_path / "again.zarr"
     assert main(["localize", str(tmp_path / "live.zarr"), "-o", str(again), *common]) == 0

@@ -55,7 +55,7 @@ def test_the_rows_are_the_same_bit_for_bit(
     expected, _ = read_localizations(here)
     assert len(expected) > 4 * FRAMES
     assert table.equals(expected)
-    assert facts["complete"] is True
+    assert facts.complete is True
 
 
 def test_a_localiser_that_fails_there_is_said(
@@ -67,7 +67,7 @@ def test_a_localiser_that_fails_there_is_said(
     assert code not in (0, 1)
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert "the localiser failed at frame" in said
-    assert read_localizations(out)[1]["complete"] is False
+    assert read_localizations(out)[1].complete is False
 
 
 def test_no_scheduler_is_one_clear_sentence(

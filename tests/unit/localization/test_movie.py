@@ -220,9 +220,10 @@ def test_the_table_keeps_the_contract(reference: Path, card: ModelCard) -> None:
     assert (table["lpz"] > 0).all()
     assert table["x"].between(0, SHAPE[1] - 1).all()
     assert table["y"].between(0, SHAPE[0] - 1).all()
-    assert facts["complete"] is True
-    assert (facts["frames"], facts["frames_localized"], facts["frames_lost"]) == (FRAMES, FRAMES, 0)
-    assert facts["model"]["digest"] == card.digest
+    assert facts.complete is True
+    assert (facts.frames, facts.frames_localized, facts.frames_lost) == (FRAMES, FRAMES, 0)
+    assert facts.model is not None
+    assert facts.model.digest == card.digest
 
 
 @pytest.mark.slow
@@ -253,15 +254,15 @@ def test_a_run_that_was_cut_off_is_gone_on_with(
     with pytest.raises(CutError):
         run(source, card, out, progress=cut)
     part, facts = read_localizations(out)
-    assert facts["complete"] is False
+    assert facts.complete is False
     assert 0 < part["frame"].max() < FRAMES - 1
     with pytest.raises(InputError, match="if_exists='resume'"):
         run(source, card, out)
     run(source, card, out, if_exists="resume")
     table, facts = read_localizations(out)
-    assert facts["complete"] is True
+    assert facts.complete is True
     assert table.equals(read_localizations(reference)[0])
-    assert facts["fits_rejected"] == read_localizations(reference)[1]["fits_rejected"]
+    assert facts.fits_rejected == read_localizations(reference)[1].fits_rejected
     other = ModelCard.load(small_bundle(tmp_path / "other", field=(64, 64)))
     with pytest.raises(InputError, match="another model"):
         run(source, other, out, if_exists="resume")
@@ -347,7 +348,7 @@ def test_a_camera_roi_moves_the_localisations_to_the_sensor(
     assert (table["z_flag"] & 8).all()
     assert not (plain["z_flag"] & 8).any()
     assert not np.allclose(table["z"], plain["z"])
-    assert (facts["width_px"], facts["height_px"]) == (SHAPE[1] + 200, SHAPE[0] + 100)
+    assert (facts.width_px, facts.height_px) == (SHAPE[1] + 200, SHAPE[0] + 100)
 
 
 @pytest.mark.slow
@@ -371,7 +372,7 @@ def test_live_and_its_offline_twin_give_the_same_rows(background: int | None, tm
         run_live(microscope, profile, card, tmp_path / "live.zarr", frames=100)
     live, facts = read_localizations(tmp_path / "live.zarr")
     again = tmp_path / "again.zarr"
-    settings = LocalizeSettings(min_net_gradient=facts["min_net_gradient"], background_frames=background)
+    settings = LocalizeSettings(min_net_gradient=facts.min_net_gradient, background_frames=background)
     localize_movie(tmp_path / "live.zarr", card, again, response=profile.camera.response, settings=settings, workers=1)
     assert len(live) > 100
     assert read_localizations(again)[0].equals(live)

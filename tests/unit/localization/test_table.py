@@ -25,8 +25,9 @@ from easyzloc_mm.io.runs.localizations import (
     read_localizations,
     update_run,
 )
-from easyzloc_mm.io.tables.exports import export_picasso, export_thunderstorm
-from easyzloc_mm.io.tables.tables2d import read_2d_table
+from easyzloc_mm.io.runs.metadata import RunMetadata
+from easyzloc_mm.io.tables.complete import read_2d_table
+from easyzloc_mm.io.tables.registry import write_table
 from easyzloc_mm.localization.assign_z import assign_z
 from easyzloc_mm.localization.detection.gaussian_fit import detect_frames, fit_gaussians
 from easyzloc_mm.localization.provenance import focal_shift_of
@@ -41,6 +42,7 @@ pytestmark = pytest.mark.timeout(120)
 SHAPE = (96, 128)
 FRAMES = 30
 PIXEL_NM = 110.0
+METADATA = RunMetadata(pixel_size_nm=PIXEL_NM, height_px=SHAPE[0], width_px=SHAPE[1], frames=FRAMES)
 
 
 def rows(first: int, count: int) -> pd.DataFrame:
@@ -57,7 +59,7 @@ def assert_whole(table: pd.DataFrame) -> None:
 
 def write_in_bursts(path: Path, total: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    with LocalizationWriter(path, {"pixel_size_nm": PIXEL_NM}) as writer:
+    with LocalizationWriter.create(path, METADATA) as writer:
         done = 0
         while done < total:
             count = min(int(rng.integers(0, 3000)), total - done)
@@ -96,23 +98,23 @@ def test_a_reader_never_sees_a_torn_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize("before", [0, 1, CHUNK_ROWS - 1, CHUNK_ROWS, CHUNK_ROWS + 5])
 def test_a_table_is_gone_on_with_at_any_row(tmp_path: Path, before: int) -> None:
     path = tmp_path / "run.zarr"
-    writer = LocalizationWriter(path, {"who": "me"}, columns=[*COLUMNS_2D, *COLUMNS_Z])
+    writer = LocalizationWriter.create(path, METADATA.changed(who="me"), columns=[*COLUMNS_2D, *COLUMNS_Z])
     writer.append(rows(0, before), frames_done=7)
     writer.flush()
     writer.append(rows(before, 40), frames_done=8)  # never committed: as if killed here
     again = LocalizationWriter.resume(path)
-    assert (again.rows, again.frames_committed, again.attributes["who"]) == (before, 7, "me")
+    assert (again.rows, again.frames_committed, again.metadata.extra["who"]) == (before, 7, "me")
     again.append(rows(before, CHUNK_ROWS + 3), frames_done=9)
     again.close()
     table, _ = read_localizations(path)
     assert len(table) == before + CHUNK_ROWS + 3
     assert_whole(table)
     update_run(path, note="late")
-    assert read_localizations(path)[1]["note"] == "late"
+    assert read_localizations(path)[1].extra["note"] == "late"
 
 
 def test_rows_that_are_not_finite_are_refused(tmp_path: Path) -> None:
-    with LocalizationWriter(tmp_path / "run.zarr", {}) as writer:
+    with LocalizationWriter.create(tmp_path / "run.zarr", METADATA) as writer:
         writer.append(rows(0, 5))
         with pytest.raises(ValueError, match="lpx"):
             writer.append(rows(5, 5).assign(lpx=np.nan))
@@ -172,12 +174,11 @@ def test_a_picasso_table_gets_its_z_row_by_row(
     assert np.allclose(table["z"], wanted.z_nm, atol=0.01)
     assert np.allclose(table["lpz"], wanted.lpz_nm, atol=0.01)
     assert np.array_equal(table["z_flag"], wanted.z_flag)
-    assert facts["table"] == "locs.hdf5"
+    assert facts.table == "locs.hdf5"
 
 
 def test_picassos_own_file_is_read(movie_file: Path, shuffled: pd.DataFrame, card: ModelCard, tmp_path: Path) -> None:
-    attributes = {"pixel_size_nm": PIXEL_NM, "height_px": SHAPE[0], "width_px": SHAPE[1], "frames": FRAMES}
-    export_picasso(tmp_path / "own.hdf5", shuffled, attributes)
+    write_table(tmp_path / "own.hdf5", shuffled, METADATA)
     read = read_2d_table(tmp_path / "own.hdf5", PIXEL_NM)
     assert len(read) == len(shuffled)
     assert main(["assign-z", str(tmp_path / "own.hdf5"), str(movie_file), "--model", str(card.path), "--out",
@@ -196,13 +197,13 @@ def test_depth_in_the_sample_is_the_stages_times_a_factor(
     assert np.allclose(table["z"], 0.8 * wanted.z_nm, atol=0.01)
     assert np.allclose(table["lpz"], 0.8 * wanted.lpz_nm, atol=0.01)
     assert np.array_equal(table["z_flag"], wanted.z_flag)
-    assert facts["z_range_nm"] == pytest.approx([0.8 * depth for depth in card.z_range_nm])
+    assert facts.z_range_nm == pytest.approx([0.8 * depth for depth in card.z_range_nm])
     # A run that is localised again is by its own factor, where no other one is given.
     assert focal_shift_of(movie_file) == 1.0
     frames = FrameWriter(run, SHAPE, pixel_size_nm=PIXEL_NM, expected=1)
     frames.append(0, movie[0])
     frames.close()
-    assert focal_shift_of(run) == facts["focal_shift_factor"] == 0.8
+    assert focal_shift_of(run) == facts.focal_shift_factor == 0.8
 
 
 def test_thunderstorms_frames_nanometres_and_corners(
@@ -233,8 +234,7 @@ def test_thunderstorms_frames_nanometres_and_corners(
     assert np.allclose(table["ellipticity"], 0)
     assert np.allclose(table["z"], expected_z(movie, shuffled, card).z_nm, atol=1.0)
     # What `export` writes comes back.
-    facts = {"pixel_size_nm": PIXEL_NM}
-    export_thunderstorm(tmp_path / "again.csv", shuffled, facts)
+    write_table(tmp_path / "again.csv", shuffled, METADATA)
     again = read_2d_table(tmp_path / "again.csv", PIXEL_NM)
     for name in ("frame", "x", "y", "photons", "sx", "sy"):
         assert np.allclose(again[name], shuffled[name], rtol=1e-5, atol=1e-4), name
@@ -312,7 +312,7 @@ def test_blocks_are_written_in_order_however_the_workers_finish_them(tmp_path: P
     """With two workers the later block is often done first, and when its frames came is then forgotten."""
     blocks = [LocalizeBlock(number, np.arange(4 * number, 4 * number + 4), Path("m"), 12, 1.0) for number in range(3)]
     came = {frame: time.monotonic() - 5.0 for frame in range(12)}
-    with LocalizationWriter(tmp_path / "r.zarr", {"pixel_size_nm": PIXEL_NM}) as writer:
+    with LocalizationWriter.create(tmp_path / "r.zarr", METADATA) as writer:
         sink = TableSink(writer)
         for number in (2, 0, 1):
             sink.take(blocks[number], Localized(rows(10 * number, 10), 1), came)

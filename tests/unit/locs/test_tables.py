@@ -12,8 +12,8 @@ from easyzloc_mm._picasso import picasso
 from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_SIZE_NM, drifting_table
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.tables.exports import export_table
-from easyzloc_mm.io.tables.imports import read_table
+from easyzloc_mm.io.runs.metadata import RunMetadata
+from easyzloc_mm.io.tables.registry import read_table, write_table
 from easyzloc_mm.locs.linking import link, link_run
 from easyzloc_mm.locs.query import select
 
@@ -60,7 +60,11 @@ def test_conditions_that_are_none_are_refused_in_one_line(table: pd.DataFrame, c
 def test_a_bad_condition_ends_with_code_2(
     table: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    export_table(tmp_path / "r.zarr", "zarr", table, {"pixel_size_nm": 110, "width_px": 120, "height_px": 120})
+    write_table(
+        tmp_path / "r.zarr",
+        table,
+        RunMetadata(pixel_size_nm=110, width_px=120, height_px=120),
+    )
     for command in (["render", "--out", "p.png"], ["export", "--out", "t.csv"], ["npc", "--out", "n"],
                     ["link", "--out", "l.csv"], ["resolution"]):  # fmt: skip
         arguments = [command[0], str(tmp_path / "r.zarr"), "--where", "wrong < 3"]
@@ -100,10 +104,14 @@ def test_a_flagged_depth_does_not_spoil_an_event() -> None:
 
 
 def test_link_writes_any_format(table: pd.DataFrame, tmp_path: Path) -> None:
-    export_table(tmp_path / "r.zarr", "zarr", table, {"pixel_size_nm": 110, "width_px": 120, "height_px": 120})
+    write_table(
+        tmp_path / "r.zarr",
+        table,
+        RunMetadata(pixel_size_nm=110, width_px=120, height_px=120),
+    )
     result = link_run(tmp_path / "r.zarr", tmp_path / "l.hdf5", where="z_flag == 0")
     linked, facts = read_table(tmp_path / "l.hdf5")
     assert result["rows_in"] == int((table["z_flag"] == 0).sum())
     assert len(linked) == result["rows"]
     assert linked["n"].sum() == result["rows_in"]
-    assert facts["pixel_size_nm"] == 110
+    assert facts.pixel_size_nm == 110

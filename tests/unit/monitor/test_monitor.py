@@ -15,17 +15,20 @@ import pandas as pd
 import pytest
 
 from easyzloc_mm.io.runs.localizations import LocalizationWriter
+from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.runs.status import read_status, write_status
 from easyzloc_mm.monitor.follow import BLOCK_FRAMES, Follower
 
 PIXEL_SIZE_NM = 100.0
-FACTS = {
-    "pixel_size_nm": PIXEL_SIZE_NM,
-    "width_px": 64,
-    "height_px": 48,
-    "z_range_nm": [-1000.0, 1000.0],
-    "complete": False,
-}
+FACTS = RunMetadata.model_validate(
+    {
+        "pixel_size_nm": PIXEL_SIZE_NM,
+        "width_px": 64,
+        "height_px": 48,
+        "z_range_nm": [-1000.0, 1000.0],
+        "complete": False,
+    }
+)
 
 
 def molecules(frames: range, *, z_nm: float = 100.0, per_frame: int = 20, seed: int = 0) -> pd.DataFrame:
@@ -51,7 +54,7 @@ def molecules(frames: range, *, z_nm: float = 100.0, per_frame: int = 20, seed: 
 
 @pytest.fixture
 def writer(tmp_path: Path) -> Iterator[LocalizationWriter]:
-    with LocalizationWriter(tmp_path / "run.zarr", FACTS) as made:
+    with LocalizationWriter.create(tmp_path / "run.zarr", FACTS) as made:
         yield made
 
 

@@ -13,7 +13,8 @@ from easyzloc_mm._picasso import picasso
 from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_SIZE_NM, drifting_table
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.tables.exports import export_table
+from easyzloc_mm.io.runs.metadata import RunMetadata
+from easyzloc_mm.io.tables.registry import write_table
 from easyzloc_mm.rendering.canvas import VIEW_AXES, Canvas, view_axes
 from easyzloc_mm.rendering.colormap import color_table
 from easyzloc_mm.rendering.napari_view import layer_of, view_run
@@ -22,7 +23,7 @@ from easyzloc_mm.rendering.source import BATCH_ROWS, RunSource
 from easyzloc_mm.rendering.splat import MAX_RADIUS_PX, splat
 
 EDGE = 130
-FACTS = {"pixel_size_nm": PIXEL_SIZE_NM, "width_px": EDGE, "height_px": EDGE, "frames": 600}
+FACTS = RunMetadata(pixel_size_nm=PIXEL_SIZE_NM, width_px=EDGE, height_px=EDGE, frames=600)
 ONE = np.ones((1, 1), np.float32)
 
 
@@ -30,7 +31,7 @@ ONE = np.ones((1, 1), np.float32)
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("render") / "r.zarr"
     table = drifting_table(frames=600, per_frame=30, edge_px=EDGE, drift_nm=(1.0, 1.0, 1.0)).table
-    export_table(path, "zarr", table, FACTS)
+    write_table(path, table, FACTS)
     return path
 
 
@@ -245,7 +246,7 @@ def test_render_refuses_with_one_sentence(run: Path, tmp_path: Path, capsys: pyt
 
 def test_two_dimensional_tables_say_so(tmp_path: Path) -> None:
     flat = drifting_table(frames=50, edge_px=EDGE).table.drop(columns=["z", "lpz", "z_flag"])
-    export_table(tmp_path / "f.zarr", "zarr", flat, FACTS)
+    write_table(tmp_path / "f.zarr", flat, FACTS)
     with pytest.raises(InputError, match="has no z"):
         write_rendering(tmp_path / "f.zarr", tmp_path / "p.png")
 
