@@ -133,12 +133,7 @@ def _instrument(profile: Profile) -> list[Finding]:
         return [Finding("microscope", "fail", str(error))]
     findings = [Finding(f"microscope {key}", "ok", str(value)) for key, value in facts.items()]
     findings.append(Finding("stages", "ok", f"x {position.x_um:.2f}, y {position.y_um:.2f}, z {position.z_um:.3f} um"))
-    limits = profile.limits
-    inside = (
-        limits.x_min_um <= position.x_um <= limits.x_max_um
-        and limits.y_min_um <= position.y_um <= limits.y_max_um
-        and limits.z_min_um <= position.z_um <= limits.z_max_um
-    )
+    inside = profile.limits.contains(x_um=position.x_um, y_um=position.y_um, z_um=position.z_um)
     findings.append(
         Finding(
             "limits",

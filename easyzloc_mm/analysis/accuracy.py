@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from easyzloc_mm._statistics import robust_sd
+
 MATCH_NM = 250.0
 """Lateral distance within which a localisation can be that of an emitter (SMLM Challenge 2016)."""
 FAINTEST_PHOTONS = 150.0
@@ -82,7 +84,7 @@ def summarize_matches(matches: pd.DataFrame) -> dict[str, Any]:
         result[f"rmse_{axis}_nm"] = float(np.sqrt(np.mean((error - offset) ** 2)))
     error = np.abs(matches["error_z"].to_numpy(float) - result["offset_z_nm"])
     sigma = matches["lpz"].to_numpy(float)
-    result["robust_z_nm"] = float(1.4826 * np.median(error))
+    result["robust_z_nm"] = robust_sd(error, about=0.0)
     result["coverage_68"] = float((error <= sigma).mean())
     result["coverage_95"] = float((error <= 1.96 * sigma).mean())
     return result

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.typing import U16
 
@@ -80,7 +81,7 @@ def estimate_response(
         inside = (mean >= low) & (mean < high)
         if inside.sum() >= 50:
             level.append(float(mean[inside].mean()))
-            variance.append(float((1.4826 * np.median(np.abs(curve[inside]))) ** 2 / 6))
+            variance.append(robust_sd(curve[inside], about=0.0) ** 2 / 6)
     gain = electrons_per_adu
     if gain is None:
         slope = np.polyfit(level, variance, 1)[0] if len(level) > 2 and np.ptp(level) > 0 else 0.0

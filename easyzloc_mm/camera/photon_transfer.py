@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.typing import F32, F64, U16
@@ -195,7 +196,7 @@ def _pixel_gain(signals: list[F64], variances: list[F64], slope: float, frames: 
         [variance / np.maximum(signal, 1.0) for signal, variance in zip(signals, variances, strict=True)], 0
     )
     middle = float(np.median(ratio))
-    spread = (1.4826 * float(np.median(np.abs(ratio - middle))) / middle) ** 2
+    spread = (robust_sd(ratio, about=middle) / middle) ** 2
     # A variance from successive differences of n values scatters by sqrt(3 / n) of itself (von Neumann 1941).
     sampling = float(np.sum(3 / np.asarray(frames))) / len(frames) ** 2
     ratio = slope + max(1 - sampling / max(spread, 1e-12), 0.0) * (ratio - middle)

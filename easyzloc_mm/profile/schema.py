@@ -107,18 +107,26 @@ class Limits(FrozenModel):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         for axis in "xyz":
-            low, high = getattr(self, f"{axis}_min_um"), getattr(self, f"{axis}_max_um")
+            low, high = self.range_um(axis)
             if low >= high:
                 raise ValueError(f"{axis}_min_um ({low}) must be smaller than {axis}_max_um ({high})")
         return self
 
+    def range_um(self, axis: str) -> tuple[float, float]:
+        """Return the lower and the upper limit of axis "x", "y" or "z"."""
+        return getattr(self, f"{axis}_min_um"), getattr(self, f"{axis}_max_um")
+
+    def contains(self, *, x_um: float | None = None, y_um: float | None = None, z_um: float | None = None) -> bool:
+        """Return whether a position lies inside the limits; axes that are not given do not count."""
+        position = (("x", x_um), ("y", y_um), ("z", z_um))
+        ranges = [(value, *self.range_um(axis)) for axis, value in position if value is not None]
+        return all(low <= value <= high for value, low, high in ranges)
+
     def check(self, *, x_um: float | None = None, y_um: float | None = None, z_um: float | None = None) -> None:
         """Raise `InputError` naming the limit that a position would leave."""
         for axis, value in (("x", x_um), ("y", y_um), ("z", z_um)):
-            if value is None:
-                continue
-            low, high = getattr(self, f"{axis}_min_um"), getattr(self, f"{axis}_max_um")
-            if not low <= value <= high:
+            if value is not None and not self.contains(**{f"{axis}_um": value}):
+                low, high = self.range_um(axis)
                 raise InputError(
                     f"{axis} = {value:.3f} um is outside the profile's limits {low:g}..{high:g} um: "
                     f"move the stage, shorten the plan, or correct limits.{axis}_min_um / {axis}_max_um"
@@ -248,8 +256,8 @@ class Profile(FrozenModel):
             low, high = (
                 (self.beads.z_start_nm / 1000, self.beads.z_stop_nm / 1000) if section == "beads" else (0.0, 0.0)
             )
-            if plan.focus_um is not None and not (
-                self.limits.z_min_um <= plan.focus_um + low and plan.focus_um + high <= self.limits.z_max_um
+            if plan.focus_um is not None and not all(
+                self.limits.contains(z_um=plan.focus_um + end) for end in (low, high)
             ):
                 raise ValueError(
                     f"{section}.focus_um ({plan.focus_um:g}) would take z to {plan.focus_um + low:g}.."
@@ -257,10 +265,7 @@ class Profile(FrozenModel):
                 )
             if plan.start_position_um is not None:
                 x, y = plan.start_position_um
-                if not (
-                    self.limits.x_min_um <= x <= self.limits.x_max_um
-                    and self.limits.y_min_um <= y <= self.limits.y_max_um
-                ):
+                if not self.limits.contains(x_um=x, y_um=y):
                     raise ValueError(f"{section}.start_position_um ({x:g}, {y:g}) is outside limits")
         if (self.beads.illuminations or self.imaging.illumination) and not self.devices.illumination_group:
             raise ValueError("an illumination preset is named but devices.illumination_group is not")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.typing import F64, Bool
 
 MAX_DEGREE = 4
@@ -84,7 +85,7 @@ def robust_fit(basis: F64, values: F64, kept: Bool, *, floor: float = 1e-9) -> t
     for _ in range(4):
         fit = np.asarray(np.linalg.lstsq(basis[used], values[used], rcond=None)[0], np.float64)
         residual = np.abs(values - basis @ fit)
-        scatter = 1.4826 * float(np.median(residual[inside]))
+        scatter = robust_sd(residual[inside], about=0.0)
         with np.errstate(invalid="ignore"):
             used = inside & (residual <= OUTLIER_MADS * max(scatter, floor))
     return fit, scatter, used

@@ -10,7 +10,6 @@ import pytest
 
 from easyzloc_mm.acquire.beads.acquire import acquire_bead_stacks
 from easyzloc_mm.acquire.beads.autofocus import NoFocusError, find_focus
-from easyzloc_mm.acquire.beads.count import coverage
 from easyzloc_mm.acquire.beads.plan import BACKLASH_UM, plan_fields
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
@@ -154,9 +153,3 @@ def test_a_grid_is_compact_and_starts_where_told(profile: Profile) -> None:
     places = [(f.x_um / 80, f.y_um / 80) for f in plan_fields(grid, StagePosition(0, 0, 50))]
     assert places[0] == (0, 0)
     assert set(places) == {(column, row) for column in range(3) for row in range(3)}
-
-
-def test_coverage_counts_cells_with_three_beads() -> None:
-    corner = np.array([[10.0, 10.0]] * 3)
-    assert coverage(corner, 100, 100) == pytest.approx(1 / 25)
-    assert coverage(corner[:2], 100, 100) == 0

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from easyzloc_mm.acquire.beads.autofocus import FINE_REACH_UM, Focus, NoFocusError, find_focus
-from easyzloc_mm.acquire.beads.count import coverage, crowded, good_spots
+from easyzloc_mm.acquire.beads.count import crowded, good_spots
 from easyzloc_mm.acquire.beads.plan import FieldPlan, exposure_and_preset, plan_fields, warn_of_overlap
 from easyzloc_mm.acquire.beads.report import AcquisitionReport
 from easyzloc_mm.acquire.beads.stack import StackCamera
 from easyzloc_mm.beads.bleaching import bleaching_per_um, brightness_ratio
+from easyzloc_mm.beads.quality.coverage import field_coverage
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
 from easyzloc_mm.io.beads.writer import BeadStackWriter, PlaneRecord
 from easyzloc_mm.io.kinds import Kind
@@ -196,7 +197,8 @@ class _Run:
         return np.array([spot for place in self._visited for spot in place["spots"]], float).reshape(-1, 2)
 
     def _coverage(self) -> float:
-        return coverage(self._spots, self._profile.camera.width_px, self._profile.camera.height_px)
+        camera = self._profile.camera
+        return field_coverage(self._spots[:, 0], self._spots[:, 1], (camera.width_px, camera.height_px))
 
     def _enough(self) -> bool:
         return len(self._spots) >= self._plan.enough_beads and self._coverage() == 1.0

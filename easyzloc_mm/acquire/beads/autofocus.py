@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
+from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.acquire.beads.plan import BACKLASH_UM
+from easyzloc_mm.beads.detection.detail import spot_contrast
 from easyzloc_mm.errors import EasyZlocError
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile.schema import Limits
@@ -23,7 +24,7 @@ SHIFTS = 3
 DISTINCT = 6.0
 """By so many times the scatter of its neighbours the maximum must stand out."""
 NOISE_SCATTER = 9.0
-"""Relative standard deviation of `sharpness` in images of noise alone, times the root of their pixels (measured)."""
+"""Relative standard deviation of `spot_contrast` in images of noise, times the root of their pixels (measured)."""
 
 
 class NoFocusError(EasyZlocError):
@@ -44,17 +45,6 @@ class Focus:
 
     z_um: float
     image: U16
-
-
-def sharpness(image: U16) -> float:
-    """Contrast of spot-sized details; the sharper the beads, the higher.
-
-    The fourth power of a difference of Gaussians: beads count, the background does not, and a hot pixel counts
-    the same at every z.
-    """
-    values = image.astype(np.float32)
-    detail = ndimage.gaussian_filter(values, 1.0, truncate=3.0) - ndimage.gaussian_filter(values, 3.0, truncate=3.0)
-    return float(np.sum(np.maximum(detail, 0.0) ** 4, dtype=np.float64))
 
 
 def find_focus(
@@ -104,7 +94,7 @@ def find_focus(
             time.sleep(settle_s)
             where.append(microscope.position().z_um)
             images.append(microscope.expose())
-        return np.array(where), np.array([sharpness(image) for image in images]), images
+        return np.array(where), np.array([spot_contrast(image) for image in images]), images
 
     with microscope.hold_shutter_open():
         middle = around_um
@@ -134,7 +124,7 @@ def find_focus(
 def _distinct(values: F64, pixels: int) -> bool:
     """Whether the maximum stands out of the scatter between neighbouring planes, and of that of noise alone."""
     middle = float(np.median(values))
-    scatter = 1.4826 * float(np.median(np.abs(np.diff(np.sort(values)[: max(3, len(values) // 2)]))))
+    scatter = robust_sd(np.diff(np.sort(values)[: max(3, len(values) // 2)]), about=0.0)
     return float(values.max()) - middle > DISTINCT * max(scatter, middle * NOISE_SCATTER / math.sqrt(pixels))
 
 

@@ -1,7 +1,7 @@
-"""How many good beads there are so far, and whether they cover the field.
+"""Beads of an image that stand alone, and whether there are too many.
 
-That decides which fields are taken and when it is enough. A quick count in the image in focus; the careful verdict is
-that of `easyzloc_mm.beads`.
+Their number and their coverage of the field (`beads.quality.coverage`) decide which fields are taken and when it is
+enough. A quick count in the image in focus; the careful verdict is that of `easyzloc_mm.beads`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ from easyzloc_mm.beads.detection.find import count_spots
 from easyzloc_mm.beads.quality.judge import MIN_NEIGHBOUR_PX
 from easyzloc_mm.typing import F64, U16
 
-CELLS = 5
-PER_CELL = 3
-"""A cell of the 5x5 field counts as covered from this many beads on."""
 CROWDED_PX = 30.0
 """Mean distance of beads below which most of them lie in each other's way."""
 
@@ -47,19 +44,3 @@ def good_spots(image: U16, full_scale_adu: int) -> F64:
 def crowded(width_px: int, height_px: int) -> int:
     """Count of spots above which a field is too crowded."""
     return int(width_px * height_px / CROWDED_PX**2)
-
-
-def coverage(places: F64, width_px: int, height_px: int) -> float:
-    """Part of the field's 5x5 cells that hold enough beads.
-
-    Parameters
-    ----------
-    places : ndarray, shape (n, 2)
-        Of all fields together: every field has the same lens.
-    """
-    if not len(places):
-        return 0.0
-    counts, _, _ = np.histogram2d(
-        places[:, 1], places[:, 0], bins=CELLS, range=((-0.5, height_px - 0.5), (-0.5, width_px - 0.5))
-    )
-    return float((counts >= PER_CELL).mean())

@@ -123,7 +123,7 @@ def _spiral(limits: Limits, x0: float, y0: float, spacing_um: float) -> Iterator
         for axis, direction in ((0, 1), (1, 1)) if step % 2 else ((0, -1), (1, -1)):
             for _ in range(step):
                 x, y = x0 + column * spacing_um, y0 + row * spacing_um
-                if _inside(limits, x, y):
+                if limits.contains(x_um=x, y_um=y):
                     yield x, y
                 column, row = (column + direction, row) if axis == 0 else (column, row + direction)
         step += 1
@@ -138,9 +138,5 @@ def _grid(limits: Limits, x0: float, y0: float, spacing_um: float) -> Iterator[t
         edge = [(size - 1, row) for row in range(size)] + [(column, size - 1) for column in range(size - 2, -1, -1)]
         for column, row in edge if size % 2 else reversed(edge):
             x, y = x0 + column * spacing_um, y0 + row * spacing_um
-            if _inside(limits, x, y):
+            if limits.contains(x_um=x, y_um=y):
                 yield x, y
-
-
-def _inside(limits: Limits, x: float, y: float) -> bool:
-    return limits.x_min_um <= x <= limits.x_max_um and limits.y_min_um <= y <= limits.y_max_um

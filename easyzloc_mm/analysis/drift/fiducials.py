@@ -11,6 +11,7 @@ from scipy.interpolate import make_smoothing_spline
 from scipy.ndimage import median_filter, uniform_filter
 from scipy.spatial import cKDTree
 
+from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.typing import F64
 
@@ -150,7 +151,7 @@ def _fault(track: pd.DataFrame, frames: int, pixel_size_nm: float, chosen: bool)
     for axis in "xy":
         step = np.diff(track[axis].to_numpy(float)) * pixel_size_nm
         # Half of all steps decide: a neighbour that takes a marker's place now and then does no harm.
-        if 1.4826 * float(np.median(np.abs(step))) / np.sqrt(2) > MAX_JITTER_NM:
+        if robust_sd(step, about=0.0) / np.sqrt(2) > MAX_JITTER_NM:
             return "jumps: structure, not a marker"
     return None
 
@@ -165,7 +166,7 @@ def _cleaned(track: pd.DataFrame) -> pd.DataFrame:
     for axis in [name for name in "xy" if name in track]:
         value = track[axis].to_numpy(float)
         off = value - median_filter(value, size=min(51, 2 * (len(value) // 2) - 1), mode="nearest")
-        spread = 1.4826 * float(np.median(np.abs(off)))
+        spread = robust_sd(off, about=0.0)
         keep &= np.abs(off) <= 5 * max(spread, 1e-6)
     return track[keep]
 
@@ -237,7 +238,7 @@ def _binned(tracks: list[pd.DataFrame], frames: int, axis: str, scale: float, bi
         index = np.minimum(track["frame"].to_numpy(np.int64) * bins // frames, bins - 1)
         count = np.bincount(index, minlength=bins)
         means[number] = np.bincount(index, value, bins) / np.maximum(count, 1)
-        scatter = max(1.4826 * float(np.median(np.abs(np.diff(value)))) / np.sqrt(2), 0.1)
+        scatter = max(robust_sd(np.diff(value), about=0.0) / np.sqrt(2), 0.1)
         weights[number] = count / scatter**2
     return means, weights
 

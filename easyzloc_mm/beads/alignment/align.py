@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.beads.alignment.registered import Alignment, RegisteredStack, planes_averaged
 from easyzloc_mm.beads.alignment.sharpness import spacing_of
 from easyzloc_mm.psf.field_polynomial import largest_degree, polynomial, robust_surface, weighted_slope
@@ -228,7 +229,7 @@ class _Work:
         if not len(known):
             return
         middle = float(np.median(known))
-        limit = max(2 * RESIDUAL_FLOOR, middle + OUTLIER_MADS * 1.4826 * float(np.median(np.abs(known - middle))))
+        limit = max(2 * RESIDUAL_FLOOR, middle + OUTLIER_MADS * robust_sd(known, about=middle))
         with np.errstate(invalid="ignore"):
             kept = self.trusted & (self.residual <= limit)
         if kept.sum() >= MIN_BEADS:

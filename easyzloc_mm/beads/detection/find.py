@@ -10,6 +10,8 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from easyzloc_mm._picasso import picasso
+from easyzloc_mm._statistics import robust_sd
+from easyzloc_mm.beads.detection.detail import spot_contrast
 from easyzloc_mm.beads.detection.lateral_shift import LateralShift, common_lateral_shift
 from easyzloc_mm.beads.detection.rois import SAME_PX, SLAB_NM, THRESHOLD_MADS, blocks
 from easyzloc_mm.io.beads.stack import StackPixels
@@ -112,10 +114,7 @@ def look_through(pixels: StackPixels, order: I64, z_nm: F64) -> Overview:
     contrast, brightest = np.zeros((2, len(chosen)))
     for place, plane in blocks(pixels, order[chosen]):
         image = plane.astype(np.float32)
-        detail = ndimage.gaussian_filter(image, 1.0, truncate=3.0) - ndimage.gaussian_filter(image, 3.0, truncate=3.0)
-        np.maximum(detail, 0.0, out=detail)
-        detail *= detail
-        contrast[place] = float(np.vdot(detail, detail))
+        contrast[place] = spot_contrast(image)
         brightest[place] = float(image.max())
         slabs[slab_of[place]] += image
     slabs /= np.bincount(slab_of)[:, None, None].astype(np.float32)
@@ -193,7 +192,7 @@ def _identify(image: F32) -> tuple[I64, I64, F32, float]:
 
 def _above_bulk(gradient: F32) -> float:
     middle = float(np.median(gradient))
-    return middle + THRESHOLD_MADS * 1.4826 * float(np.median(np.abs(gradient - middle)))
+    return middle + THRESHOLD_MADS * robust_sd(gradient, about=middle)
 
 
 @cache
@@ -207,7 +206,7 @@ def _noise_of(image: F32) -> float:
     """Noise of a pixel in the darker half of an image, from second differences along its rows."""
     curve = image[:, :-2] - 2 * image[:, 1:-1] + image[:, 2:]
     dark = image[:, 1:-1] <= np.median(image)
-    return float(1.4826 * np.median(np.abs(curve[dark])) / np.sqrt(6))
+    return robust_sd(curve[dark], about=0.0) / float(np.sqrt(6))
 
 
 def count_spots(image: U16) -> tuple[I64, I64]:

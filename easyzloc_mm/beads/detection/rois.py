@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import ndimage
 
+from easyzloc_mm._statistics import robust_sd
+from easyzloc_mm.beads.detection.detail import difference_of_gaussians
 from easyzloc_mm.io.beads.stack import StackPixels
 from easyzloc_mm.typing import F64, I64, U16
 
@@ -49,13 +51,13 @@ def other_in_roi(roi: U16, centre: tuple[float, float], z_step_nm: float) -> tup
     # Picasso's identification leaves out the rim of an image, which in a ROI is most of it.
     per_slab = max(1, round(SLAB_NM / z_step_nm))
     slabs = np.stack([roi[at : at + per_slab].mean(axis=0, dtype=np.float32) for at in range(0, len(roi), per_slab)])
-    detail = ndimage.gaussian_filter(slabs, (0, 1.0, 1.0)) - ndimage.gaussian_filter(slabs, (0, 3.0, 3.0))
+    detail = difference_of_gaussians(slabs, truncate=4.0)
     away = np.maximum(
         *np.abs(np.mgrid[: roi.shape[1], : roi.shape[2]] - np.array([centre[1], centre[0]])[:, None, None])
     )
     own = np.where(away <= SAME_PX, detail, -np.inf)
     best = np.unravel_index(int(np.argmax(own)), own.shape)
-    noise = 1.4826 * np.median(np.abs(detail - np.median(detail, axis=(1, 2), keepdims=True)), axis=(1, 2))
+    noise = np.array([robust_sd(image) for image in detail])
     limit = np.maximum(ROI_NEIGHBOUR_PART * detail[best], THRESHOLD_MADS * noise)[:, None, None]
     peaks = (detail == ndimage.maximum_filter(detail, (1, 3, 3))) & (detail > limit) & (away > OWN_LOBES_PX)
     if not peaks.any():

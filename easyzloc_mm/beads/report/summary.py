@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.beads.alignment.align import align
 from easyzloc_mm.beads.camera_response import of_averaged
+from easyzloc_mm.beads.quality.coverage import field_coverage
 from easyzloc_mm.beads.quality.measure import measure_bead
 from easyzloc_mm.io.beads.dataset import BeadSet
 from easyzloc_mm.psf.field_polynomial import polynomial, robust_fit
 from easyzloc_mm.typing import F64, I64
 
-COVERAGE_CELLS, PER_CELL = 5, 3
 MIN_FOR_SHAPE = 12
 CONSISTENCY_BEADS = 200
 
@@ -37,7 +38,9 @@ class Summary:
 
 def summarize_beads(beads: BeadSet) -> Summary:
     """Measure everything that is said of a bead data set as a whole."""
-    return Summary(fit_foci(beads), coverage(beads), label_consistency(beads))
+    kept = beads.accepted
+    coverage = field_coverage(beads.x[kept], beads.y[kept], beads.field_size_px) if beads.field_known else None
+    return Summary(fit_foci(beads), coverage, label_consistency(beads))
 
 
 def summary_figures(beads: BeadSet, summary: Summary) -> dict[str, Any]:
@@ -193,20 +196,6 @@ def lateral_shift_nm_per_um(beads: BeadSet) -> tuple[float, float]:
     return float(speed.max()) * beads.pixel_size_nm, float(np.degrees(np.arctan2(y, x)))
 
 
-def coverage(beads: BeadSet) -> float | None:
-    """Part of the field's 5x5 cells that hold three accepted beads or more; None where places are unknown."""
-    if not beads.field_known:
-        return None
-    width, height = beads.field_size_px
-    counts, _, _ = np.histogram2d(
-        beads.y[beads.accepted],
-        beads.x[beads.accepted],
-        bins=COVERAGE_CELLS,
-        range=((-0.5, height - 0.5), (-0.5, width - 0.5)),
-    )
-    return float((counts >= PER_CELL).mean())
-
-
 def label_consistency(beads: BeadSet) -> tuple[float, float] | None:
     """Say how well labels repeat: focus from every second plane against that from the others, one bead, SD in nm.
 
@@ -247,4 +236,4 @@ def _half_spread(difference: F64) -> float:
     known = difference[np.isfinite(difference)]
     if not len(known):
         return float("nan")
-    return float(1.4826 * np.median(np.abs(known - np.median(known))) / np.sqrt(2))
+    return robust_sd(known) / float(np.sqrt(2))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.benchmarks.accuracy.rivals import TILES, fit_picasso, picasso_spline, tile_of
 from easyzloc_mm.benchmarks.fixtures.embedded import (
     EmbeddedBeads,
@@ -164,7 +165,7 @@ def _score(answer: Answer, sample: EmbeddedEmitters) -> dict[str, float | None]:
     outlier = error > OUTLIER_SIGMAS * answer.sigma_nm
     return {
         "rmse_nm": _rms(error),
-        "robust_nm": float(1.4826 * np.median(error)),
+        "robust_nm": robust_sd(error, about=0.0),
         "gross": float(np.mean(error > GROSS_NM)),
         "coverage_68": float(np.mean(error[kept] <= answer.sigma_nm[kept])) if kept.any() else None,
         "coverage_95": float(np.mean(error[kept] <= 1.96 * answer.sigma_nm[kept])) if kept.any() else None,

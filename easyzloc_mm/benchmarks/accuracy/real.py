@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.beads.sources import beads_from_sources
 from easyzloc_mm.benchmarks.accuracy.rivals import fit_picasso, picasso_spline
 from easyzloc_mm.io.beads.dataset import BeadSet
@@ -96,7 +97,7 @@ def _spline(beads: BeadSet, seed: int, spline: dict[str, Any], z_range_nm: tuple
     pull = error / sigma[inside]
     return {
         "rmse_with_flagged_z_nm": float(np.sqrt(np.mean(error**2))),
-        "robust_z_nm": float(1.4826 * np.median(error)),
+        "robust_z_nm": robust_sd(error, about=0.0),
         "coverage_68": float(np.mean(pull <= 1)),
         "coverage_95": float(np.mean(pull <= 1.96)),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.localization.detection.detect import detect
 from easyzloc_mm.typing import U16
 
@@ -29,4 +30,4 @@ def automatic_threshold(frames: U16, box: int) -> float:
     if not len(gradient):
         return 1.0
     middle = float(np.median(gradient))
-    return max(1.0, middle + NOISE_MADS * 1.4826 * float(np.median(np.abs(gradient - middle))))
+    return max(1.0, middle + NOISE_MADS * robust_sd(gradient, about=middle))

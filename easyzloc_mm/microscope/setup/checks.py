@@ -137,8 +137,7 @@ def _positions(profile: Profile, core: MMCore) -> Iterator[Finding]:
     devices, limits = profile.devices, profile.limits
     xy = (float(core.get_x_position(devices.xy_stage)), float(core.get_y_position(devices.xy_stage)))
     for axis, value in zip("xyz", (*xy, float(core.get_position(devices.z_stage))), strict=True):
-        low, high = getattr(limits, f"{axis}_min_um"), getattr(limits, f"{axis}_max_um")
-        inside = low <= value <= high
+        (low, high), inside = limits.range_um(axis), limits.contains(**{f"{axis}_um": value})
         yield Finding(
             f"{axis} position",
             "ok" if inside else "warn",

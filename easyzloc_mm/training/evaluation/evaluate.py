@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadSet
 from easyzloc_mm.model.accuracy import Accuracy, BinAccuracy, DepthBin, EvaluationResult, FieldTile, PhotonBin
@@ -166,7 +167,7 @@ def _accuracy(table: pd.DataFrame) -> Accuracy:
     pull = np.abs(table["error"]) / table["sigma"]
     return Accuracy(
         rmse_z_nm=_rms(table["error"]),
-        robust_z_nm=float(1.4826 * np.median(np.abs(table["error"]))),
+        robust_z_nm=robust_sd(table["error"].to_numpy(float), about=0.0),
         limit_z_nm=_rms(table["limit"]),
         coverage_68=float((pull <= 1).mean()),
         coverage_95=float((pull <= 1.96).mean()),

@@ -12,6 +12,7 @@ from easyzloc_mm.beads.alignment.registered import RegisteredStack
 from easyzloc_mm.beads.alignment.sharpness import sharpness_focus
 from easyzloc_mm.beads.bleaching import bleaching_per_um, brightness_ratio
 from easyzloc_mm.beads.quality.checks import DEPTHS_NM, check_directions
+from easyzloc_mm.beads.quality.coverage import field_coverage
 from easyzloc_mm.beads.quality.profiles import fit_axial, fit_lateral
 from easyzloc_mm.psf.field_polynomial import polynomial, robust_surface
 from easyzloc_mm.psf.registration import register, weighted_centre
@@ -136,3 +137,9 @@ def test_one_dirty_bead_does_not_turn_its_stack_upside_down() -> None:
     profiles = psf + 0.05 * random.standard_normal((20, *psf.shape))
     profiles[3] = 1e4 * psf[::-1]  # so faint that its brightness is a guess, and its shape the wrong way round
     check_directions([None, None], np.repeat([0, 1], 10), profiles)  # type: ignore[list-item]
+
+
+def test_coverage_counts_cells_with_three_beads() -> None:
+    corner = np.array([[10.0, 10.0]] * 3)
+    assert field_coverage(corner[:, 0], corner[:, 1], (100, 100)) == pytest.approx(1 / 25)
+    assert field_coverage(corner[:2, 0], corner[:2, 1], (100, 100)) == 0
