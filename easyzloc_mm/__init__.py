@@ -22,7 +22,7 @@ from easyzloc_mm.errors import EasyZlocError, EasyZlocWarning, HardwareError, In
 
 if TYPE_CHECKING:
     from easyzloc_mm.acquire.scan import Grid, ScanPlan
-    from easyzloc_mm.api.analysis import load_locs
+    from easyzloc_mm.api.analysis import link, load_locs, render, resolution, undrift
     from easyzloc_mm.api.calibration import Calibration, acquire_beads, build_beads, calibrate, train
     from easyzloc_mm.api.imaging import assign_z, live, localize, scan
     from easyzloc_mm.api.model import Model
@@ -53,12 +53,16 @@ __all__ = [
     "build_beads",
     "calibrate",
     "connect",
+    "link",
     "live",
     "load_locs",
     "load_profile",
     "localize",
+    "render",
+    "resolution",
     "scan",
     "train",
+    "undrift",
 ]
 
 _HOMES = {
@@ -75,12 +79,16 @@ _HOMES = {
     "build_beads": "api.calibration",
     "calibrate": "api.calibration",
     "connect": "microscope.connect",
+    "link": "api.analysis",
     "live": "api.imaging",
     "load_locs": "api.analysis",
     "load_profile": "io.profiles",
     "localize": "api.imaging",
+    "render": "api.analysis",
+    "resolution": "api.analysis",
     "scan": "api.imaging",
     "train": "api.calibration",
+    "undrift": "api.analysis",
 }
 """Where each public name is defined, for loading it when it is first used (PEP 562)."""
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.locs.run import Run
+
+if TYPE_CHECKING:
+    from easyzloc_mm.analysis.resolution import ResolutionResult
+    from easyzloc_mm.rendering.views import RenderedImage
 
 
 def load_locs(run: Run | str | Path, *, where: str | None = None, pixel_size_nm: float | None = None) -> Locs:
@@ -28,6 +33,129 @@ def load_locs(run: Run | str | Path, *, where: str | None = None, pixel_size_nm:
     return Locs.load(run.path if isinstance(run, Run) else Path(run), where=where, pixel_size_nm=pixel_size_nm)
 
 
-def as_locs(source: Locs | Run | str | Path) -> Locs:
-    """Return a table, also where only its run or its file is given."""
+def undrift(
+    locs: Locs | Run | str | Path,
+    *,
+    method: str = "auto",
+    z_method: str = "auto",
+    fiducials: str | None = None,
+) -> Locs:
+    """Return the localisations with drift taken out; the drift goes with them, as ``.drift``.
+
+    Parameters
+    ----------
+    locs : Locs, Run or path
+        As they were recorded.
+    method : {'auto', 'fiducials', 'rcc', 'aim', 'overlap', 'none'}
+        Of x and y.
+    z_method : {'auto', 'fiducials', 'paper', 'aim', 'overlap', 'none'}
+        Of z.
+    fiducials : str, optional
+        Markers: a picks file of Picasso (.yaml), or pixels as ``x,y;x,y``.
+
+    Raises
+    ------
+    InputError
+        The table is corrected already, or a method that was asked for cannot work on it.
+    """
+    from easyzloc_mm.analysis.drift import apply
+    from easyzloc_mm.analysis.drift.estimate import estimate
+
+    recorded = _as_locs(locs)
+    return apply.undrift(recorded, estimate(recorded, method_xy=method, method_z=z_method, fiducials=fiducials))
+
+
+def link(locs: Locs | Run | str | Path, *, max_distance_nm: float | None = None, max_dark_frames: int = 1) -> Locs:
+    """Return one row for each time an emitter was on, instead of one for each frame.
+
+    Parameters
+    ----------
+    locs : Locs, Run or path
+        With localisation precisions ``lpx``, ``lpy``.
+    max_distance_nm : float, optional
+        From one row of an event to the next; by the precision if not given.
+    max_dark_frames : int
+        Frames that an emitter may be missing in between.
+
+    Raises
+    ------
+    InputError
+        The table has no precisions, or a limit is impossible.
+    """
+    from easyzloc_mm.locs.linking import link_locs
+
+    return link_locs(_as_locs(locs), max_distance_nm=max_distance_nm, max_dark_frames=max_dark_frames).locs
+
+
+def render(
+    locs: Locs | Run | str | Path,
+    *,
+    view: str = "xy",
+    z_range_nm: tuple[float, float] | None = None,
+    region_um: tuple[float, float, float, float] | None = None,
+    render_pixel_nm: float | None = None,
+    thickness_nm: float = 400.0,
+    style: str = "gaussian",
+    colormap: str = "depth",
+) -> RenderedImage:
+    """Return an image of the localisations, each as wide as it is uncertain, depth as colour.
+
+    Parameters
+    ----------
+    locs : Locs, Run or path
+        3D; rows with a `z_flag` are left out.
+    view : {'xy', 'xz', 'yz', 'isometric'}
+        From above, a slice, or in space.
+    z_range_nm : (float, float), optional
+        Depths that the colours span; those of all but a few localisations if not given.
+    region_um : (float, float, float, float), optional
+        Left, right, top, bottom in x and y; the whole field, or its densest part for a slice, if not given.
+    render_pixel_nm : float, optional
+        Pixel of the image; about 1600 px along the longer edge if not given.
+    thickness_nm : float
+        Of a slice.
+    style : {'gaussian', 'histogram'}
+        How a localisation is drawn.
+    colormap : str
+        ``depth`` (equal lightness), or a map of matplotlib.
+
+    Raises
+    ------
+    InputError
+        The table is 2D or empty, or something of this cannot be drawn.
+    """
+    from easyzloc_mm.rendering.views import render_image
+
+    return render_image(
+        _as_locs(locs),
+        view=view,
+        z_range_nm=z_range_nm,
+        region_um=region_um,
+        render_pixel_nm=render_pixel_nm,
+        thickness_nm=thickness_nm,
+        style=style,
+        colormap=colormap,
+    )
+
+
+def resolution(locs: Locs | Run | str | Path, *, seed: int = 0) -> ResolutionResult:
+    """Return precision per axis (NeNA), Fourier ring and shell correlation with their intervals, and density.
+
+    Parameters
+    ----------
+    locs : Locs, Run or path
+    seed : int
+        Of the resampling that gives the intervals.
+
+    Raises
+    ------
+    InputError
+        The table has too few localisations.
+    """
+    from easyzloc_mm.analysis.resolution import measure_resolution
+
+    return measure_resolution(_as_locs(locs), seed=seed)
+
+
+def _as_locs(source: Locs | Run | str | Path) -> Locs:
     return source if isinstance(source, Locs) else load_locs(source)
