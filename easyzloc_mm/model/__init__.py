@@ -1,1 +1,1 @@
-"""A trained model, ready to be believed or not."""
+"""A trained model: its card, its predictions, their uncertainties and flags."""

@@ -9,7 +9,7 @@ from easyzloc_mm.psf.mle import SpotPrior
 from easyzloc_mm.typing import AnyFloat
 
 TYPICAL_PHOTONS, TYPICAL_BACKGROUND = (1000.0, 3000.0), (20.0, 100.0)
-"""Emitters by which models are judged: photons, and background photons per pixel."""
+"""Emitters that models are evaluated on: photons, and background photons per pixel."""
 MIN_PLACE_SD_PX, MIN_LOG_PHOTONS_SD = 0.3, 0.5
 
 
@@ -21,7 +21,7 @@ class EmitterPrior(FrozenModel):
     photons, background : (float, float)
         Range of photons per emitter and of background photons per pixel, drawn log-uniformly.
     crop_error_px : (float, float)
-        Standard deviation of the fitted place against the true one: of ordinary fits, and of bad ones.
+        Standard deviation of the fitted position from the true one: of ordinary fits, and of bad ones.
     bad_fit_share : float
         Share of bad fits.
     neighbour_share : float

@@ -1,4 +1,10 @@
-"""The one way from raw pixels around (x, y) to network input. Training, evaluation, live and offline all come here."""
+"""From crops in photons to network input: the one function that training, evaluation, live and offline runs call.
+
+References
+----------
+Anscombe 1948, The transformation of Poisson, binomial and negative-binomial data, Biometrika 35,
+doi 10.1093/biomet/35.3-4.246.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +27,10 @@ PAPER_FULL_SCALE_ADU = 65535.0
 
 
 class Normalisation(StrEnum):
-    """How a crop becomes an input."""
+    """How a crop becomes network input."""
 
     SPOT = "spot"
-    """Variance-stabilised, zero mean and unit variance per crop: brightness enters through its logarithm alone."""
+    """Variance-stabilised (Anscombe), zero mean and unit variance per crop: brightness enters as a logarithm alone."""
     PAPER = "paper"
     """ADU over 65535, position over sensor size (the published scripts)."""
 
@@ -39,14 +45,14 @@ def network_input(
     response: CameraResponse | None = None,
     field_known: bool = True,
 ) -> tuple[F32, F32]:
-    """Normalise crops for the network. Every crop is treated alone: neighbours in the batch do not matter.
+    """Return network input of crops. Every crop is normalised alone: others in the batch do not matter.
 
     Parameters
     ----------
     crops : ndarray, shape (n, 15, 15), float32
         Photons.
     x, y : ndarray, shape (n,)
-        Sensor position, pixels; the crop's middle is the nearest pixel.
+        Sensor position, pixels; the crop's centre is the nearest pixel.
     field_size_px : (int, int)
         Width and height of the calibrated field.
     normalisation : Normalisation
@@ -64,7 +70,7 @@ def network_input(
     width, height = field_size_px
     if normalisation is Normalisation.PAPER:
         if response is None:
-            raise ValueError("the paper's normalisation works on ADU and needs the camera units")
+            raise ValueError("the paper's normalisation works on ADU and needs the camera response")
         adu = crops / np.float32(response.electrons_per_adu) + np.float32(response.baseline_adu)
         position = np.full((len(crops), 2), 0.5, np.float32)
         if field_known:
@@ -94,7 +100,7 @@ def _normalise(crops, image, aux):  # type: ignore[no-untyped-def]
         for a in range(size):
             for b in range(size):
                 total += crops[i, a, b]
-                # Anscombe: shot noise becomes the same at every brightness.
+                # Anscombe transform: shot noise becomes the same at every brightness.
                 root = np.sqrt(max(crops[i, a, b], 0.0) + 0.375)
                 image[i, a, b] = root
                 mean += root

@@ -1,4 +1,9 @@
-"""What a mixture of Gaussians says about z: a value, an uncertainty, and whether there is a second opinion."""
+"""Posterior of z as a mixture of Gaussians: its main mode, that mode's width, and the probability of an outlier.
+
+References
+----------
+Bishop 1994, Mixture density networks, report NCRG/94/004, Aston University.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +22,14 @@ Z_UNIT_NM = 1000.0
 """The network works in micrometres."""
 MIN_WIDTH_UM = 0.003
 CENTRES_UM = np.linspace(-1.0, 1.0, COMPONENTS)
-"""Where the components stand before training: spread out, so that each can take a part of the range."""
+"""Means of the components before training: spread out, so that each can take a part of the range."""
 MODE_SIGMAS = 3.0
-"""What lies within so many standard deviations belongs to a mode."""
+"""A mode reaches this many standard deviations from its mean."""
 MODE_START_NM = 40.0
 MODE_MIN_NM = 50.0
 ROUNDS = 5
 MAIN_SHARE = 0.9
-"""Of the probability: a peak that holds so much is the main one, whatever else there is."""
+"""A peak that holds this share of the probability is the main one, whatever else there is."""
 TINY = 1e-30
 OUTLIER_SIGMAS = 4.0
 """An error larger than this many times the stated uncertainty contradicts it."""
@@ -45,7 +50,7 @@ class Mixture:
 
     @classmethod
     def of_network(cls, raw: AnyFloat) -> Self:
-        """Read network outputs."""
+        """Return the mixtures that a network's raw outputs stand for."""
         weights, means, widths = read_mixture(raw)
         return cls(weights, means * Z_UNIT_NM, widths * Z_UNIT_NM)
 
@@ -53,7 +58,7 @@ class Mixture:
         return Mixture(self.weight[chosen], self.mean_nm[chosen], self.sd_nm[chosen])
 
     def pool(self, other: Mixture) -> Mixture:
-        """Give either opinion the same weight: whatever one of two experts holds possible stays possible."""
+        """Return the mean of two posteriors (a linear opinion pool): a depth that either holds possible stays so."""
         return Mixture(
             np.concatenate([self.weight, other.weight], axis=1) / 2,
             np.concatenate([self.mean_nm, other.mean_nm], axis=1),
@@ -61,10 +66,10 @@ class Mixture:
         )
 
     def main_mode(self) -> tuple[F64, F64]:
-        """Mean and standard deviation of the peak that holds most probability, within `MODE_SIGMAS` of it.
+        """Return mean and standard deviation (nm) of the peak that holds most probability, within `MODE_SIGMAS`.
 
-        That is the highest peak, unless it holds less than `MAIN_SHARE` and another one more: of two depths the more
-        probable one is not the one that could be told more sharply.
+        That is the highest peak, unless it holds less than `MAIN_SHARE` and another one more: a sharper peak is not
+        the more probable one.
         """
         distance = (self.mean_nm[:, :, None] - self.mean_nm[:, None, :]) / self.sd_nm[:, None, :]
         height = np.sum((self.weight / self.sd_nm)[:, None, :] * np.exp(-0.5 * distance**2), axis=2)
@@ -81,7 +86,7 @@ class Mixture:
         return z, sd
 
     def _settled(self, z_nm: F64) -> tuple[F64, F64, F64]:
-        """Mean, standard deviation and probability of the peaks at `z_nm`."""
+        """Return mean, standard deviation and probability of the peaks at `z_nm`."""
         z, sd = z_nm, np.full(len(z_nm), MODE_START_NM)
         for _ in range(ROUNDS):
             reach = np.maximum(MODE_SIGMAS * sd, MODE_MIN_NM)[:, None]
@@ -100,14 +105,14 @@ class Mixture:
         return z, sd, share
 
     def beyond(self, z_nm: F64, distance_nm: F64) -> F64:
-        """Probability that the molecule lies farther than `distance_nm` from `z_nm`."""
+        """Return the probability that the emitter is farther than `distance_nm` from `z_nm`."""
         low, high = (((z_nm + side * distance_nm)[:, None] - self.mean_nm) / self.sd_nm for side in (-1, 1))
         return np.asarray(1.0 - np.sum(self.weight * (ndtr(high) - ndtr(low)), axis=1))
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """Reading of n mixtures.
+    """Posteriors of n spots, and their main modes.
 
     Attributes
     ----------
@@ -121,12 +126,12 @@ class Posterior:
     mixture: Mixture
 
     def p_outlier(self, lpz_nm: F64) -> F64:
-        """Probability that z is wrong by more than `OUTLIER_SIGMAS` times the stated uncertainty."""
+        """Return the probability that z is wrong by more than `OUTLIER_SIGMAS` times the stated uncertainty."""
         return self.mixture.beyond(self.z_nm, OUTLIER_SIGMAS * lpz_nm)
 
 
 def read_mixture(raw: AnyFloat) -> tuple[F64, F64, F64]:
-    """Weights, means (um) and widths (um), each (n, COMPONENTS), from raw network outputs."""
+    """Return weights, means (um) and widths (um), each (n, COMPONENTS), from raw network outputs."""
     raw = np.asarray(raw, np.float64)
     logits, means, widths = (raw[:, i * COMPONENTS : (i + 1) * COMPONENTS] for i in range(3))
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -135,6 +140,6 @@ def read_mixture(raw: AnyFloat) -> tuple[F64, F64, F64]:
 
 
 def posterior_of(raw: AnyFloat) -> Posterior:
-    """Find the main peak of each mixture that a network put out."""
+    """Return the posteriors that a network's raw outputs stand for."""
     mixture = Mixture.of_network(raw[:, : 3 * COMPONENTS])
     return Posterior(*mixture.main_mode(), mixture)

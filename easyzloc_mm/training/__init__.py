@@ -1,1 +1,1 @@
-"""From labelled beads to a model."""
+"""Training: from labelled beads to a model."""

@@ -1,9 +1,8 @@
-"""Turn bead stacks into what the camera would have recorded of a molecule: the ``matched`` training images.
+"""Simulated camera images of single emitters, drawn from measured PSFs: the training images of recipe ``matched``.
 
-What the beads together say about the blur (`psf_field`), scaled to a molecule's photons and laid over a molecule's
-background, is an expectation without noise: the camera's noise is then drawn, exactly Poisson, and read noise. Every
-image is drawn once and never again: place in the field, depth between the planes, brightness, background, sub-pixel
-place, error of the crop, and sometimes a neighbour.
+The measured PSF, scaled to an emitter's photons and added to its background, is the expectation without noise; shot
+noise (Poisson) and read noise (Gaussian) are then drawn. No image is used twice: position in the field, depth between
+the planes, brightness, background, sub-pixel position, error of the crop and sometimes a neighbour are drawn anew.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import queue
 import threading
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import numba
 import numpy as np
@@ -22,21 +21,64 @@ from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.inputs import network_input
 from easyzloc_mm.psf.bead_psf import PITCH_PX, BeadPsfs
 from easyzloc_mm.psf.kernels.spline import along, lateral, value_at
-from easyzloc_mm.typing import F32, F64, I64
+from easyzloc_mm.typing import F32, F64, I64, AnyFloat
+
+TRUTH = np.dtype(
+    [
+        ("place", np.int64),
+        ("spread_x", np.float64),
+        ("spread_y", np.float64),
+        ("sub_pixel_x", np.float64),
+        ("sub_pixel_y", np.float64),
+        ("z_nm", np.float64),
+        ("photons", np.float64),
+        ("background", np.float64),
+    ]
+)
+"""What is drawn of an emitter: index of its PSF, position within the PSF's part of the field (-0.5 to 0.5) and within
+its pixel, depth, photons, background photons per pixel."""
+
+
+class _Psf(NamedTuple):
+    """The fields of `SplinePsf` that the kernel uses."""
+
+    coefficients: F32
+    z_start_nm: float
+    z_pitch_nm: float
+    pitch_px: float
+    low_nm: AnyFloat
+    high_nm: AnyFloat
+
+
+class _Ranges(NamedTuple):
+    """The fields of `EmitterPrior`, as the kernel draws them."""
+
+    z_low_nm: float
+    z_high_nm: float
+    log_photons_low: float
+    log_photons_high: float
+    log_background_low: float
+    log_background_high: float
+    crop_error_px: float
+    bad_crop_error_px: float
+    bad_fit_share: float
+    neighbour_share: float
+    neighbour_near_px: float
+    neighbour_far_px: float
 
 
 @dataclass(frozen=True)
 class EmitterImages:
-    """Drawn molecules: crops and the truth about them.
+    """Simulated emitters: crops and the truth about them.
 
     Attributes
     ----------
     crops : ndarray, shape (n, 15, 15), float32
         Photons.
     z_nm, photons, background, x, y : ndarray, shape (n,)
-        Truth; but x, y are the sensor position as the fit gives it: the crop's middle is the nearest pixel.
+        Truth; but x, y are the sensor position (pixels) as a fit gives it: the crop's centre is the nearest pixel.
     place : ndarray, shape (n,)
-        Index into the source's table.
+        Index of the PSF in the source's table.
     """
 
     crops: F32
@@ -48,48 +90,56 @@ class EmitterImages:
     place: I64
 
     def network_input(self, source: BeadPsfs) -> tuple[F32, F32]:
-        """Image and aux for the ``matched`` network."""
+        """Return image and aux for the ``matched`` network."""
         return network_input(self.crops, self.x, self.y, source.field_size_px, field_known=source.field_known)
 
 
-def simulate_emitters(source: BeadPsfs, domain: EmitterPrior, count: int, seed: int) -> EmitterImages:
-    """Draw `count` molecules; the same seed gives the same ones."""
+def simulate_emitters(source: BeadPsfs, emitters: EmitterPrior, count: int, seed: int) -> EmitterImages:
+    """Return `count` simulated emitters; the same seed gives the same ones.
+
+    Parameters
+    ----------
+    source : BeadPsfs
+        Measured PSFs, and the camera's read noise.
+    emitters : EmitterPrior
+        What brightness, background, depth and crop errors are drawn from.
+    count, seed : int
+    """
     table = source.table
     crops = np.empty((count, ROI_PX, ROI_PX), np.float32)
-    truth = np.empty((count, 8))
-    low, high = table.z_range_nm
-    _draw(
-        table.coefficients,
-        table.z_start_nm,
-        table.z_pitch_nm,
-        PITCH_PX,
-        table.low_nm,
-        table.high_nm,
-        np.array([max(low, -domain.z_limit_nm), min(high, domain.z_limit_nm)]),
-        np.log(np.array(domain.photons)),
-        np.log(np.array(domain.background)),
-        np.array([*domain.crop_error_px, domain.bad_fit_share, domain.neighbour_share, *domain.neighbour_px]),
-        source.read_noise_e,
-        seed,
-        crops,
-        truth,
+    truth = np.empty(count, TRUTH)
+    psf = _Psf(table.coefficients, table.z_start_nm, table.z_pitch_nm, PITCH_PX, table.low_nm, table.high_nm)
+    _simulate(psf, _ranges(source, emitters), source.read_noise_e, seed, crops, truth)
+    place = truth["place"]
+    x = np.rint(table.x[place] + source.spread_px[0] * truth["spread_x"]) + truth["sub_pixel_x"]
+    y = np.rint(table.y[place] + source.spread_px[1] * truth["spread_y"]) + truth["sub_pixel_y"]
+    z_nm, photons, background = (truth[name].astype(np.float32) for name in ("z_nm", "photons", "background"))
+    return EmitterImages(crops, z_nm, photons, background, x, y, place.copy())
+
+
+def _ranges(source: BeadPsfs, emitters: EmitterPrior) -> _Ranges:
+    low, high = source.table.z_range_nm
+    photons, background = np.log(np.array(emitters.photons)), np.log(np.array(emitters.background))
+    return _Ranges(
+        z_low_nm=float(max(low, -emitters.z_limit_nm)),
+        z_high_nm=float(min(high, emitters.z_limit_nm)),
+        log_photons_low=float(photons[0]),
+        log_photons_high=float(photons[1]),
+        log_background_low=float(background[0]),
+        log_background_high=float(background[1]),
+        crop_error_px=emitters.crop_error_px[0],
+        bad_crop_error_px=emitters.crop_error_px[1],
+        bad_fit_share=emitters.bad_fit_share,
+        neighbour_share=emitters.neighbour_share,
+        neighbour_near_px=emitters.neighbour_px[0],
+        neighbour_far_px=emitters.neighbour_px[1],
     )
-    place = truth[:, 0].astype(np.int64)
-    x, y = (
-        np.rint(at[place] + spread * truth[:, column]) + truth[:, column + 2]
-        for at, spread, column in ((table.x, source.spread_px[0], 1), (table.y, source.spread_px[1], 2))
-    )
-    z_nm, photons, background = truth[:, 5:].T.astype(np.float32)
-    return EmitterImages(crops, z_nm, photons, background, x, y, place)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _draw(  # type: ignore[no-untyped-def]
-    tables, z_start, z_pitch, pitch, low_nm, high_nm, z_range, photons, background, geometry, read_noise, seed, crops,
-    truth,
-):  # fmt: skip
+def _simulate(psf, ranges, read_noise_e, seed, crops, truth):  # type: ignore[no-untyped-def]
     np.random.seed(seed)
-    size, knots = crops.shape[1], tables.shape[2]
+    size, knots = crops.shape[1], psf.coefficients.shape[2]
     plane = np.empty((knots, knots), np.float32)
     columns = np.empty((knots, size), np.float32)
     base_x, base_y = np.empty(size, np.int64), np.empty(size, np.int64)
@@ -97,48 +147,50 @@ def _draw(  # type: ignore[no-untyped-def]
     image = np.empty((size, size), np.float32)
     expected = np.empty((size, size), np.float32)
     for i in range(len(crops)):
-        level = np.exp(np.random.uniform(background[0], background[1]))
-        expected[:] = level
-        spots = 2 if np.random.random() < geometry[3] else 1
-        j = np.random.randint(len(tables))
+        background = np.exp(np.random.uniform(ranges.log_background_low, ranges.log_background_high))
+        expected[:] = background
+        spots = 2 if np.random.random() < ranges.neighbour_share else 1
+        j = np.random.randint(len(psf.coefficients))
         for spot in range(spots):
-            depth = np.random.uniform(z_range[0], z_range[1])
+            z_nm = np.random.uniform(ranges.z_low_nm, ranges.z_high_nm)
             # Few beads miss the ends of the range; try another bead rather than bend the distribution of depths.
             for _ in range(50):
-                if low_nm[j] <= depth <= high_nm[j]:
+                if psf.low_nm[j] <= z_nm <= psf.high_nm[j]:
                     break
-                j = np.random.randint(len(tables))
-            count = np.exp(np.random.uniform(photons[0], photons[1]))
+                j = np.random.randint(len(psf.coefficients))
+            photons = np.exp(np.random.uniform(ranges.log_photons_low, ranges.log_photons_high))
             if spot == 0:
                 fx, fy = np.random.uniform(-0.5, 0.5), np.random.uniform(-0.5, 0.5)
-                error = geometry[1] if np.random.random() < geometry[2] else geometry[0]
+                bad = np.random.random() < ranges.bad_fit_share
+                error = ranges.bad_crop_error_px if bad else ranges.crop_error_px
                 dx = fx + np.random.normal() * error
                 dy = fy + np.random.normal() * error
-                truth[i, 0] = j
-                truth[i, 1] = np.random.uniform(-0.5, 0.5)
-                truth[i, 2] = np.random.uniform(-0.5, 0.5)
-                truth[i, 3] = fx
-                truth[i, 4] = fy
-                truth[i, 5] = depth
-                truth[i, 6] = count
-                truth[i, 7] = level
+                drawn = truth[i]
+                drawn.place = j
+                drawn.spread_x = np.random.uniform(-0.5, 0.5)
+                drawn.spread_y = np.random.uniform(-0.5, 0.5)
+                drawn.sub_pixel_x = fx
+                drawn.sub_pixel_y = fy
+                drawn.z_nm = z_nm
+                drawn.photons = photons
+                drawn.background = background
             else:
                 angle = np.random.uniform(0, 2 * np.pi)
-                distance = np.random.uniform(geometry[4], geometry[5])
+                distance = np.random.uniform(ranges.neighbour_near_px, ranges.neighbour_far_px)
                 dx = distance * np.cos(angle)
                 dy = distance * np.sin(angle)
-            value_at(tables[j], (depth - z_start) / z_pitch, plane)
-            lateral(dx, pitch, knots, base_x, wx)
-            lateral(dy, pitch, knots, base_y, wy)
+            value_at(psf.coefficients[j], (z_nm - psf.z_start_nm) / psf.z_pitch_nm, plane)
+            lateral(dx, psf.pitch_px, knots, base_x, wx)
+            lateral(dy, psf.pitch_px, knots, base_y, wy)
             along(plane, base_y, wy, columns)
             along(columns, base_x, wx, image)
             for a in range(size):
                 for b in range(size):
-                    expected[a, b] += count * image[a, b]
+                    expected[a, b] += photons * image[a, b]
         for a in range(size):
             for b in range(size):
                 mean = max(expected[a, b], 1e-3)
-                crops[i, a, b] = np.random.poisson(mean) + np.random.normal() * read_noise
+                crops[i, a, b] = np.random.poisson(mean) + np.random.normal() * read_noise_e
 
 
 class EmitterStream:
@@ -147,24 +199,24 @@ class EmitterStream:
     Parameters
     ----------
     source : BeadPsfs
-    domain : EmitterPrior
+    emitters : EmitterPrior
     batch : int
-        Molecules per block.
+        Emitters per block.
     seed : int
     """
 
-    def __init__(self, source: BeadPsfs, domain: EmitterPrior, batch: int, seed: int) -> None:
-        self._source, self._domain, self._batch = source, domain, batch
+    def __init__(self, source: BeadPsfs, emitters: EmitterPrior, batch: int, seed: int) -> None:
+        self._source, self._emitters, self._batch = source, emitters, batch
         self._seeds = np.random.default_rng(seed)
         self._queue: queue.Queue[tuple[F32, F32, F32] | BaseException] = queue.Queue(maxsize=4)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="molecule stream", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="emitter stream", daemon=True)
 
     def _run(self) -> None:
         while not self._stop.is_set():
             item: tuple[F32, F32, F32] | BaseException
             try:
-                drawn = simulate_emitters(self._source, self._domain, self._batch, int(self._seeds.integers(2**31)))
+                drawn = simulate_emitters(self._source, self._emitters, self._batch, int(self._seeds.integers(2**31)))
                 image, aux = drawn.network_input(self._source)
                 item = (image, aux, drawn.z_nm)
             except BaseException as error:

@@ -1,4 +1,10 @@
-"""Bayesian search of the network's sizes, rates and training images: Optuna on a SQLite file, so that it goes on."""
+"""Bayesian search of the network's sizes, rates and training images, by Optuna; resumable, its state is a SQLite file.
+
+References
+----------
+Akiba et al. 2019, Optuna: a next-generation hyperparameter optimization framework, KDD,
+doi 10.1145/3292500.3330701.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +38,7 @@ WIDTHS = (128, 192, 256, 320, 448)
 BATCHES = (256, 512, 1024)
 BAD_FIT_SHARES, NEIGHBOUR_SHARES = (0.1, 0.8), (0.0, 0.3)
 NOT_BEFORE = 0.6
-"""Share of a trial's budget before which it is not given up."""
+"""Share of a trial's budget before which it is not pruned."""
 
 
 def tune(
@@ -47,9 +53,9 @@ def tune(
     emitters: EmitterPrior | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Search until the study has `trials` trials; a study that exists is taken up.
+    """Search until the study has `trials` trials; an existing study is continued.
 
-    Objective: negative log likelihood of held-out beads thinned to molecules, which no bright bead can flatter.
+    Objective: negative log likelihood of held-out beads thinned to the brightness of single molecules.
 
     Parameters
     ----------
@@ -58,13 +64,13 @@ def tune(
     out : Path
         Folder of the study: ``study.db`` and ``best.json``.
     trials : int
-        Finished or given-up ones, over all calls.
+        Finished or pruned ones, over all calls.
     minutes : float
         Training time of a trial.
     steps : int, optional
         Steps of a trial in place of `minutes`.
     workers : int
-        Processes that train side by side.
+        Processes that train at the same time.
     seed : int
         Of the split and the networks.
     emitters : EmitterPrior, optional
@@ -78,7 +84,7 @@ def tune(
     Raises
     ------
     InputError
-        The beads cannot be read, or `out` is no study of these beads and molecules.
+        The beads cannot be read, or `out` is no study of these beads and emitters.
     """
     out, emitters = Path(out), emitters or EmitterPrior()
     need("optuna", extra="tune")
@@ -112,7 +118,7 @@ def tune(
 
 
 def read_settings(study: Path) -> MatchedSettings:
-    """Read the settings that `tune` found.
+    """Return the settings that `tune` found.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which beads train, which choose, which judge: whole regions of whole stacks, so that no pixel is on two sides."""
+"""Split of beads into training, validation and test: whole regions of whole stacks, so that no pixel is in two."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Split:
 
 
 def split_beads(beads: BeadSet, seed: int) -> Split:
-    """Split accepted beads by (stack, region) groups.
+    """Return accepted beads, split by (stack, region) groups.
 
     Raises
     ------

@@ -172,7 +172,7 @@ class _Job:
     weights: list[F32] | None
     progress: Progress | None
 
-    def tell(self, message: str, share: float) -> None:
+    def show(self, message: str, share: float) -> None:
         if self.progress:
             self.progress(message, share)
 
@@ -220,7 +220,7 @@ def _matched(job: _Job, split: Split, source: BeadPsfs, folder: Path, checkpoint
     from easyzloc_mm.training.evaluation.uncertainty_calibration import calibrate
     from easyzloc_mm.training.recipes.matched import fit_matched
 
-    job.tell("modelling the PSF over the field", 0.0)
+    job.show("modelling the PSF over the field", 0.0)
     psf = FieldPsf.measure(source)
     psf.save(folder / PSF_FILE)
     everywhere = field_source(source, psf)
@@ -283,12 +283,12 @@ def _card(
 
 def _export(job: _Job, network: keras.Model, card: ModelCard, source: BeadPsfs, folder: Path) -> EvaluationResult:
     """Write network and card, check what was written, evaluate it, and write the card with its accuracy."""
-    job.tell("exporting", 1.0)
+    job.show("exporting", 1.0)
     export_network(network, folder)
     card.write(folder)
     model = Predictor.load(folder)
     _check_export(network, model, source, job.seed)
-    job.tell("measuring accuracy on held-out beads", 1.0)
+    job.show("measuring accuracy on held-out beads", 1.0)
     accuracy = evaluate(model, job.beads, report=folder / "report")
     card.model_copy(update={"accuracy": accuracy}).write(folder)
     return accuracy

@@ -1,1 +1,1 @@
-"""How good a model is, on beads that it has never seen."""
+"""Evaluation: accuracy on beads that a model was not trained on, and calibration of its uncertainties."""

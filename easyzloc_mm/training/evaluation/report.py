@@ -16,7 +16,7 @@ RECORDED_COLOUR, MOLECULE_COLOUR, LIMIT_COLOUR = "#1c2430", "#0072b2", "#d55e00"
 
 
 def write_model_report(
-    folder: Path, card: ModelCard, result: EvaluationResult, molecules: pd.DataFrame, recorded: pd.DataFrame
+    folder: Path, card: ModelCard, result: EvaluationResult, emitters: pd.DataFrame, recorded: pd.DataFrame
 ) -> Path:
     """Write ``index.html`` and its pictures into `folder`.
 
@@ -25,11 +25,12 @@ def write_model_report(
     folder : Path
     card : ModelCard
     result : EvaluationResult
-    molecules, recorded : DataFrame
-        Columns ``z``, ``predicted``, ``sigma``, ``flag``, ``error``: held-out beads as molecules, and as recorded.
+    emitters, recorded : DataFrame
+        Columns ``z``, ``predicted``, ``sigma``, ``flag``, ``error``: held-out beads thinned to the brightness of single
+        molecules, and as recorded.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _draw_z(molecules, recorded, folder / "z_against_stage.png")
+    _draw_z(emitters, recorded, folder / "z_against_stage.png")
     _draw_error(result, folder / "error_by_z.png")
     rows: list[tuple[str, ...]] = [("z (nm)", "RMSE (nm)", "limit (nm)", "bias (nm)", "within 1 sigma", "flagged")]
     for item in result.bins:
@@ -92,12 +93,12 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f}"
 
 
-def _draw_z(molecules: pd.DataFrame, recorded: pd.DataFrame, path: Path) -> None:
+def _draw_z(emitters: pd.DataFrame, recorded: pd.DataFrame, path: Path) -> None:
     with picture(path, 9.5, 4.6) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
         left.plot(recorded["z"], recorded["predicted"], ".", color=RECORDED_COLOUR, markersize=2, alpha=0.4)
         left.set(title="held-out beads as recorded", xlabel="stage z (nm)", ylabel="predicted z (nm)")
-        some = molecules.iloc[:3000]
+        some = emitters.iloc[:3000]
         flagged = some["flag"] != 0
         right.plot(some["z"][flagged], some["predicted"][flagged], ".", color="0.7", markersize=2, label="flagged")
         right.plot(
@@ -107,7 +108,7 @@ def _draw_z(molecules: pd.DataFrame, recorded: pd.DataFrame, path: Path) -> None
         right.set(title="the same, as faint as molecules", xlabel="stage z (nm)")
         right.legend(loc="upper left", markerscale=4)
         for axes in (left, right):
-            span = [float(molecules["z"].min()), float(molecules["z"].max())]
+            span = [float(emitters["z"].min()), float(emitters["z"].max())]
             axes.plot(span, span, color=LIMIT_COLOUR, linewidth=1)
             axes.set(xlim=span, ylim=[1.25 * span[0], 1.25 * span[1]])
             axes.grid(alpha=0.3)

@@ -1,1 +1,1 @@
-"""How networks are built and trained: ours, and the paper's."""
+"""Recipes: how networks are built and trained; ours, and the published one."""

@@ -1,4 +1,12 @@
-"""The networks, in backend-agnostic Keras 3."""
+"""The networks, in backend-agnostic Keras 3.
+
+References
+----------
+Bishop 1994, Mixture density networks, report NCRG/94/004, Aston University.
+Howard et al. 2019, Searching for MobileNetV3, ICCV, doi 10.1109/ICCV.2019.00140.
+Keys 1981, Cubic convolution interpolation for digital image processing, IEEE Transactions on Acoustics, Speech, and
+Signal Processing 29, doi 10.1109/TASSP.1981.1163711.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +37,7 @@ def mixture_network(width: int = 320, blocks: int = 3) -> keras.Model:
     -------
     keras.Model
         Inputs ``image`` (n, 15, 15, 1) and ``aux`` (n, 6); output (n, 3 * COMPONENTS + EMBEDDING): logits, means,
-        raw widths (`posterior.read_mixture`), then the embedding that tells familiar spots from strange ones.
+        raw widths (`read_mixture`), then the embedding by which spots are recognised as out of distribution.
     """
     import keras
     from keras import layers

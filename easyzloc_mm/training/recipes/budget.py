@@ -1,4 +1,4 @@
-"""How long a training lasts: by the clock, or by a number of steps."""
+"""Budget of a training: wall clock, or a number of steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Budget:
     Raises
     ------
     InputError
-        There is nothing to spend.
+        The budget is not above 0.
     """
 
     def __init__(self, minutes: float, limit: int | None = None) -> None:
@@ -30,7 +30,7 @@ class Budget:
         self.start()
 
     def start(self, spent: float = 0.0) -> None:
-        """Begin to count, with the share `spent` behind."""
+        """Start to count, with the share `spent` used before."""
         self.steps, self._before = 0, spent
         self._begin = time.monotonic()
 

@@ -1,4 +1,4 @@
-"""The state of an unfinished training, so that a crash costs a minute and not the night."""
+"""State of an unfinished training on disk, from which it continues after a crash."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ INTERVAL_S = 30.0
 
 
 class Checkpoint:
-    """A file beside the bundle to be.
+    """A file beside the model that is being trained.
 
     Parameters
     ----------
     path : Path
     identity : str
-        Of data, settings and budget: a checkpoint of another training is not taken up.
+        Of data, settings and budget: a checkpoint of another training is ignored.
     """
 
     def __init__(self, path: Path, identity: str) -> None:
@@ -33,7 +33,7 @@ class Checkpoint:
         self._last = time.monotonic()
 
     def restore(self, model: keras.Model) -> float:
-        """Load weights and optimiser into a compiled `model`; give the share of the budget spent (fresh: 0)."""
+        """Load weights and optimiser into a compiled `model`; return the share of the budget spent (0, if none)."""
         try:
             with np.load(self.path, allow_pickle=False) as stored:
                 facts = json.loads(str(stored["facts"]))
@@ -50,7 +50,7 @@ class Checkpoint:
         return float(facts["spent"])
 
     def save(self, model: keras.Model, spent: float) -> None:
-        """Write the state if the last one is old enough; a reader never sees half a file."""
+        """Write the state, at most every `INTERVAL_S`; a reader never sees half a file."""
         import keras
 
         if time.monotonic() - self._last < INTERVAL_S:

@@ -1,4 +1,10 @@
-"""The default recipe: beads thinned to molecules, drawn anew for every step; a mixture density as output."""
+"""The default recipe: emitters simulated from measured PSFs, new ones at every step; a mixture density as output.
+
+References
+----------
+Bishop 1994, Mixture density networks, report NCRG/94/004, Aston University.
+Loshchilov and Hutter 2019, Decoupled weight decay regularization, ICLR, doi 10.48550/arXiv.1711.05101.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +29,12 @@ if TYPE_CHECKING:
 
 
 BLOCK = 8192
-"""Molecules that the drawing thread hands over at once."""
+"""Emitters that the simulating thread hands over at once."""
 WARM_UP = 0.03
 """Share of the budget in which the learning rate rises."""
 VALIDATION = 8192
 CHECKS = 10
-"""So often the model is validated; the best one is kept. Checks are rare early on, when none can be the last."""
+"""Validations in the second half of the budget; the best state is kept."""
 FINE_TUNING_RATE = 0.3
 """Learning rate of a network that starts from an earlier one, relative to a fresh one."""
 
@@ -47,7 +53,7 @@ def fit_matched(
     progress: Progress | None = None,
     on_check: Callable[[float, float], None] | None = None,
 ) -> keras.Model:
-    """Train until the budget is spent; the learning rate follows it, so that any budget ends on a settled model.
+    """Return a network trained until the budget is spent; the learning rate follows the budget, whatever its length.
 
     Parameters
     ----------
@@ -58,17 +64,17 @@ def fit_matched(
     minutes : float
         Time budget, wall clock.
     seed : int
-        Of the weights and of every molecule. How many steps fit into `minutes` depends on the machine, so two runs
+        Of the weights and of every emitter. How many steps fit into `minutes` depends on the machine, so two runs
         differ.
     steps : int, optional
         Number of steps in place of `minutes`.
     settings : MatchedSettings, optional
     start : list of ndarray, optional
-        Weights of an earlier network to go on from.
+        Weights of an earlier network to start from.
     checkpoint : Checkpoint, optional
-        Where to save the state of training, and to find it again after a crash.
+        Where the state of training is saved, and found again after a crash.
     on_check : callable, optional
-        Given (share of the budget, validation loss) whenever the model is validated.
+        Called with (share of the budget, validation loss) at every validation.
     """
     import keras
 
@@ -110,14 +116,14 @@ def fit_matched(
                 if progress:
                     progress(f"{budget.steps} steps, validation loss {loss:.3f}", min(spent, 1.0))
             elif progress:
-                progress(f"{budget.steps} steps of {settings.batch} molecules", min(spent, 1.0))
+                progress(f"{budget.steps} steps of {settings.batch} emitters", min(spent, 1.0))
     if validation_loss(model, validation, held_out) > best_loss:
         model.set_weights(best)
     return model
 
 
 def rate(spent: float) -> float:
-    """Learning rate relative to its maximum: a rise, then half a cosine; `spent` is the share of the budget."""
+    """Return the learning rate relative to its maximum: a rise, then half a cosine, over the share of the budget."""
     if spent < WARM_UP:
         return max(spent / WARM_UP, 0.01)
     return 0.005 + 0.995 * 0.5 * (1 + math.cos(math.pi * min((spent - WARM_UP) / (1 - WARM_UP), 1.0)))
@@ -128,13 +134,13 @@ def _step(model: keras.Model, block: tuple[F32, ...], batch: int, size: int) -> 
     return model.train_on_batch([image, aux], z_nm / np.float32(Z_UNIT_NM))
 
 
-def predict_raw(model: keras.Model, source: BeadPsfs, molecules: EmitterImages) -> F32:
-    """Network output for molecules, shape (n, outputs)."""
-    return np.asarray(model.predict([*molecules.network_input(source)], batch_size=4096, verbose=0))
+def predict_raw(model: keras.Model, source: BeadPsfs, emitters: EmitterImages) -> F32:
+    """Return the network's output for simulated emitters, shape (n, outputs)."""
+    return np.asarray(model.predict([*emitters.network_input(source)], batch_size=4096, verbose=0))
 
 
 def validation_loss(model: keras.Model, source: BeadPsfs, held_out: EmitterImages) -> float:
-    """Mean negative log likelihood of held-out molecules."""
+    """Return the mean negative log likelihood of held-out emitters."""
     import keras
 
     raw = predict_raw(model, source, held_out)

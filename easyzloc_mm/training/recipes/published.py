@@ -1,4 +1,9 @@
-"""The paper's recipe (Boland et al. 2025, section 2.3, and its published scripts), for comparison."""
+"""The published recipe, for comparison (section 2.3 of the paper, and its scripts).
+
+References
+----------
+Boland et al. 2025, easyZloc, Journal of Microscopy, doi 10.1111/jmi.13420.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +36,7 @@ PATIENCE = 20
 def recorded_planes(
     beads: BeadSet, chosen: NDArray[np.integer], z_range_nm: tuple[float, float]
 ) -> tuple[F32, I64, F64]:
-    """Crops (photons), bead index and z (nm) of every plane of the beads `chosen` within a range of z."""
+    """Return crops (photons), bead index and z (nm) of every plane of the beads `chosen` within a range of z."""
     crops, bead, z_nm = [], [], []
     for index in chosen:
         labels = beads.z_nm[index]
