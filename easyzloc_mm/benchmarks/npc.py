@@ -75,9 +75,9 @@ def judge_field(table: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:
     return {
         "pores_found": len(found.centres),
         "pores": len(data),
-        "spacing_nm": rings["ring_spacing_nm"],
-        "spacing_ci_nm": rings["ring_spacing_ci_nm"],
-        "rings_resolved": rings["rings_resolved"],
+        "spacing_nm": rings.spacing_nm,
+        "spacing_ci_nm": rings.ci_nm,
+        "rings_resolved": rings.resolved,
         "two_ring_share": float(verdicts.two_rings.mean()) if len(data) else None,
         "paper_share": paper.successes / pores,
         "paper_null_share": paper.null_mean / pores,

@@ -40,7 +40,7 @@ def run_demo(
         `FULL` or `QUICK`.
     """
     from easyzloc_mm.analysis.drift.apply import undrift_run
-    from easyzloc_mm.analysis.npc.analyse import npc_run
+    from easyzloc_mm.analysis.npc.outputs import npc_run
     from easyzloc_mm.api.calibration import calibrate
     from easyzloc_mm.api.imaging import live
     from easyzloc_mm.demo.report import write_demo_report

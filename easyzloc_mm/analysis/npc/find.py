@@ -1,6 +1,11 @@
 """Find nuclear pores from above: rings of known size, empty inside, closed all around.
 
-Nothing of z enters, so that which pores are found cannot decide what their depths show.
+z does not enter, so that the selection of pores cannot bias what their depths show.
+
+References
+----------
+.. [1] J. V. Thevathasan et al., "Nuclear pores as versatile reference standards for quantitative superresolution
+   microscopy", Nature Methods 16 (2019) 1045, doi:10.1038/s41592-019-0574-9.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ from scipy.spatial import cKDTree
 from easyzloc_mm.typing import F32, F64, I64
 
 RING_RADIUS_NM = 53.5
-"""Of Nup96 (Thevathasan et al. 2019); the lengths below go with it."""
+"""Of Nup96 [1]_; the lengths below go with it."""
 REACH = 1.78
 """Localisations within so many radii of the middle belong to the pore."""
 EMPTY = 0.52
@@ -56,7 +61,7 @@ class Pores:
 
 
 def find_pores(table: pd.DataFrame, *, radius_nm: float = RING_RADIUS_NM) -> Pores:
-    """Find rings seen from above, by a template and then by what each place holds.
+    """Find rings seen from above: candidates by a template, then tests of each candidate's localisations.
 
     Parameters
     ----------
@@ -148,7 +153,7 @@ def _gathered(
 
 
 def _candidates(place: F64, radius_nm: float) -> F64:
-    """Places where a ring-shaped template fits best, best first."""
+    """Positions where a ring-shaped template fits best, best first."""
     low = place.min(axis=0) - 2 * radius_nm
     span = place.max(axis=0) + 2 * radius_nm - low
     pixel = max(MAP_PIXEL_NM * radius_nm / RING_RADIUS_NM, float(span.max()) / MAX_MAP_PX)
@@ -156,19 +161,19 @@ def _candidates(place: F64, radius_nm: float) -> F64:
     index = ((place - low) / pixel).astype(int)
     counts = np.bincount(index[:, 0] * shape[1] + index[:, 1], minlength=int(shape.prod())).reshape(shape)
     template = _template(radius_nm, pixel)
-    score = oaconvolve(counts.astype(np.float32), template, mode="same")
+    response = oaconvolve(counts.astype(np.float32), template, mode="same")
     reach = max(1, int(REACH * radius_nm / pixel))
-    peaks = score == maximum_filter(score, 2 * reach + 1)
-    # What a whole ring of the least number of localisations would score.
+    peaks = response == maximum_filter(response, 2 * reach + 1)
+    # What a whole ring of the least number of localisations would give.
     ring = template[template > 0]
-    peaks &= score > 0.5 * MIN_LOCALIZATIONS * float((ring**2).sum() / ring.sum())
+    peaks &= response > 0.5 * MIN_LOCALIZATIONS * float((ring**2).sum() / ring.sum())
     found = np.argwhere(peaks)
-    order = np.argsort(score[peaks])[::-1]
+    order = np.argsort(response[peaks])[::-1]
     return np.asarray((found[order] + 0.5) * pixel + low)
 
 
 def _template(radius_nm: float, pixel: float) -> F32:
-    """Ring of weight 1, emptied in the middle and around, so that an even crowd scores 0."""
+    """Ring of weight 1, emptied in the middle and around, so that an even density gives 0."""
     half = int(np.ceil(REACH * radius_nm / pixel))
     axis = np.arange(-half, half + 1) * pixel
     distance = np.hypot(axis[:, None], axis)
@@ -179,26 +184,26 @@ def _template(radius_nm: float, pixel: float) -> F32:
 
 
 def centre_ring(place: F64, tree: cKDTree, start: F64, radius_nm: float) -> F64:
-    """Middle of the circle of known radius through the localisations around `start`, deaf to outliers."""
+    """Centre of the circle of known radius through the localisations around `start`, by a robust (Cauchy) fit."""
     centre = np.array(start, float)
     scale = radius_nm / RING_RADIUS_NM
     for _ in range(15):
         near = place[tree.query_ball_point(centre, REACH * radius_nm)]
         if len(near) < 3:
             break
-        direction, miss, weight = _misses(near - centre, radius_nm)
+        direction, residual, weight = _residuals(near - centre, radius_nm)
         normal = (direction * weight[:, None]).T @ direction + 1e-9 * np.eye(2)
-        step = np.linalg.solve(normal, (direction * (weight * miss)[:, None]).sum(axis=0))
+        step = np.linalg.solve(normal, (direction * (weight * residual)[:, None]).sum(axis=0))
         centre += np.clip(step, -20 * scale, 20 * scale)
         if np.hypot(*step) < 0.1 * scale:
             break
     return centre
 
 
-def _misses(offset: F64, radius_nm: float) -> tuple[F64, F64, F64]:
+def _residuals(offset: F64, radius_nm: float) -> tuple[F64, F64, F64]:
     distance = np.maximum(np.hypot(*offset.T), 1e-6)
-    miss = distance - radius_nm
-    return offset / distance[:, None], miss, 1 / (1 + (miss / (20 * radius_nm / RING_RADIUS_NM)) ** 2)
+    residual = distance - radius_nm
+    return offset / distance[:, None], residual, 1 / (1 + (residual / (20 * radius_nm / RING_RADIUS_NM)) ** 2)
 
 
 def ring_sizes(pores: Pores) -> pd.DataFrame:
@@ -214,12 +219,12 @@ def ring_sizes(pores: Pores) -> pd.DataFrame:
         offset, size, error = group[["dx", "dy"]].to_numpy(), pores.radius_nm, np.nan
         shift = np.zeros(2)
         for _ in range(15):
-            direction, miss, weight = _misses(offset - shift, size)
-            design = np.column_stack([direction, np.ones(len(miss))])
+            direction, residual, weight = _residuals(offset - shift, size)
+            design = np.column_stack([direction, np.ones(len(residual))])
             normal = (design * weight[:, None]).T @ design + 1e-9 * np.eye(3)
-            step = np.linalg.solve(normal, (design * (weight * miss)[:, None]).sum(axis=0))
+            step = np.linalg.solve(normal, (design * (weight * residual)[:, None]).sum(axis=0))
             shift, size = shift + step[:2], float(np.clip(size + step[2], 0.3 * pores.radius_nm, 3 * pores.radius_nm))
-            error = float(np.sqrt(np.linalg.inv(normal)[2, 2] * np.average(miss**2, weights=weight)))
+            error = float(np.sqrt(np.linalg.inv(normal)[2, 2] * np.average(residual**2, weights=weight)))
         rows.append((number, 2 * size, 2 * error))
     return pd.DataFrame(rows, columns=["pore", "diameter_nm", "diameter_error_nm"]).astype({"pore": int})
 

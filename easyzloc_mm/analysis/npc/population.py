@@ -1,8 +1,9 @@
-"""What all pores say together: one ring spacing, and which pores show two rings, beside pores without rings."""
+"""One ring spacing for all pores, and which pores show two rings, both against pores without rings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
@@ -23,7 +24,7 @@ from easyzloc_mm.analysis.npc.rings import (
 from easyzloc_mm.typing import F64, I64, Bool
 
 USUAL_SIGMA_Z_NM = 40.0
-"""Localisations less certain than this, and than half of all, tell little of the rings and are left out."""
+"""Localisations less certain than this, and than half of all, carry little information on the rings: left out."""
 MIN_LOCALIZATIONS = 15
 MIN_PORES = 20
 GROUPS = 10
@@ -37,9 +38,9 @@ MIN_STRATUM = 150
 AIMED_FALSE_POSITIVES = 0.03
 """So that the threshold's own uncertainty, drawn as it is from some hundred pores, stays within 5 %."""
 SHARED_TILT_PRIOR = np.tan(np.radians(0.5))
-"""Pores are taken as lying flat for the common spacing. Where only some labels took, a tilt of its own in each pore
-would swallow part of the distance of its rings (2 nm and more); left out, it shows as a wider ring instead, and the
-spacing is that along z.
+"""Slope. Pores are taken as lying flat for the common spacing. Where only some sites are labelled, a tilt of its own
+in each pore would absorb part of the distance of its rings (2 nm and more); left out, it shows as a wider ring instead,
+and the spacing is that along z.
 """
 SHARED_ITERATIONS = 300
 SHARED_TOLERANCE = 1e-7
@@ -199,7 +200,7 @@ def fit_shared(data: PoreData, layers: F64 = RINGS, *, start: tuple[float, float
     return SharedFit(float(abs(spacing)), width, nuisance, float(reached))
 
 
-def imagine(
+def simulate_pores(
     data: PoreData, fit: SharedFit, layers: F64, rng: np.random.Generator, shares: F64 | None = None
 ) -> PoreData:
     """Return the same pores with depths drawn from a fitted model.
@@ -223,7 +224,7 @@ def imagine(
 
 def _true_shares(data: PoreData, two: SharedFit, rng: np.random.Generator) -> F64:
     """Balance of the rings in each pore, less the part of its variation that is the fit's own noise."""
-    again = fit_shared(imagine(data, two, RINGS, rng), start=(two.spacing_nm, two.width_nm))
+    again = fit_shared(simulate_pores(data, two, RINGS, rng), start=(two.spacing_nm, two.width_nm))
     found = two.nuisance[:, 3]
     real = max(0.0, float(found.var() - again.nuisance[:, 3].var()))
     return np.asarray(found.mean() + np.sqrt(real / max(float(found.var()), 1e-12)) * (found - found.mean()))
@@ -234,50 +235,89 @@ def _evidence(data: PoreData) -> tuple[SharedFit, SharedFit, float]:
     return two, slab, 2 * (two.log_likelihood - slab.log_likelihood)
 
 
-def measure_rings(data: PoreData, *, seed: int = 0) -> dict[str, object]:
-    """Ring spacing with its 95 % interval, beside pores without rings.
+@dataclass(frozen=True)
+class RingSpacing:
+    """Distance of the two rings, common to all pores; None where there are too few pores.
 
-    The bias that is left by fitting every pore's own place and balance is found by imagining the fitted pores again,
-    and is taken out.
-
-    Returns
-    -------
-    dict
-        ``pores``, ``ring_spacing_nm``, ``ring_spacing_ci_nm``, ``ring_spread_nm``, ``evidence`` (twice the logarithm
-        of the likelihood ratio in favour of two rings), ``null_evidence`` (the largest among surrogates without rings),
-        ``null_spacing_nm`` (what those surrogates would be said to have), ``rings_resolved``. None where there are too
-        few pores.
+    Attributes
+    ----------
+    pores : int
+        Pores that it is measured on.
+    spacing_nm, ci_nm : float, list of float
+        With its 95 % interval.
+    spread_nm : float
+        Standard deviation of a ring beyond the uncertainty of z.
+    evidence : float
+        Twice the logarithm of the likelihood ratio in favour of two rings.
+    null_evidence : float
+        Largest evidence among surrogates without rings.
+    null_spacing_nm : float
+        Spacing that those surrogates would be given.
+    resolved : bool
+        Whether the evidence exceeds that of the surrogates.
     """
-    result: dict[str, object] = {
-        "pores": len(data),
-        **dict.fromkeys(
-            ("ring_spacing_nm", "ring_spacing_ci_nm", "ring_spread_nm", "evidence", "null_evidence", "null_spacing_nm")
-        ),
-        "rings_resolved": False,
-    }
+
+    pores: int
+    spacing_nm: float | None = None
+    ci_nm: list[float] | None = None
+    spread_nm: float | None = None
+    evidence: float | None = None
+    null_evidence: float | None = None
+    null_spacing_nm: float | None = None
+    resolved: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Figures for printing."""
+        return {
+            "pores": self.pores,
+            "ring_spacing_nm": self.spacing_nm,
+            "ring_spacing_ci_nm": self.ci_nm,
+            "ring_spread_nm": self.spread_nm,
+            "evidence": self.evidence,
+            "null_evidence": self.null_evidence,
+            "null_spacing_nm": self.null_spacing_nm,
+            "rings_resolved": self.resolved,
+        }
+
+
+def measure_rings(data: PoreData, *, seed: int = 0) -> RingSpacing:
+    """Measure the ring spacing with its 95 % interval, beside pores without rings.
+
+    The bias that is left by fitting every pore's own position and balance is estimated by simulating the fitted pores,
+    and is subtracted.
+
+    Parameters
+    ----------
+    data : PoreData
+    seed : int
+        Of the simulations.
+    """
     if len(data) < MIN_PORES:
-        return result
+        return RingSpacing(len(data))
     rng = np.random.default_rng(seed)
     two, slab, evidence = _evidence(data)
     start = (two.spacing_nm, two.width_nm)
     shares = _true_shares(data, two, rng)
-    again = [fit_shared(imagine(data, two, RINGS, rng, shares), start=start).spacing_nm for _ in range(BIAS_DRAWS)]
+    again = [
+        fit_shared(simulate_pores(data, two, RINGS, rng, shares), start=start).spacing_nm for _ in range(BIAS_DRAWS)
+    ]
     spacing = two.spacing_nm - (float(np.mean(again)) - two.spacing_nm)
-    surrogates = [_evidence(imagine(data, slab, SLAB, rng)) for _ in range(SURROGATES)]
+    surrogates = [_evidence(simulate_pores(data, slab, SLAB, rng)) for _ in range(SURROGATES)]
     group = rng.permutation(len(data)) % GROUPS
     parts = [fit_shared(data.subset(group == k), start=start).spacing_nm for k in range(GROUPS)]
     margin = float(student.ppf(0.975, GROUPS - 1) * np.std(parts, ddof=1) / np.sqrt(GROUPS))
     null = np.array([item[2] for item in surrogates])
     needed = max(LEAST_EVIDENCE, float(null.mean() + NULL_SIGMAS * null.std(ddof=1)))
-    return result | {
-        "ring_spacing_nm": spacing,
-        "ring_spacing_ci_nm": [spacing - margin, spacing + margin],
-        "ring_spread_nm": two.width_nm,
-        "evidence": evidence,
-        "null_evidence": float(null.max()),
-        "null_spacing_nm": float(np.mean([item[0].spacing_nm for item in surrogates])),
-        "rings_resolved": bool(evidence > needed),
-    }
+    return RingSpacing(
+        pores=len(data),
+        spacing_nm=spacing,
+        ci_nm=[spacing - margin, spacing + margin],
+        spread_nm=two.width_nm,
+        evidence=evidence,
+        null_evidence=float(null.max()),
+        null_spacing_nm=float(np.mean([item[0].spacing_nm for item in surrogates])),
+        resolved=bool(evidence > needed),
+    )
 
 
 @dataclass(frozen=True)

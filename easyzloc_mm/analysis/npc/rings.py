@@ -77,57 +77,67 @@ class RingFit:
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
+def _expect(
+    z: F64, lpz: F64, dx: F64, dy: F64, layers: F64, shares: F64, model: F64, normal: F64, right: F64, mass: F64
+) -> tuple[float, float, float]:
+    """Fill the expectation step's sums for the weighted least squares of depth on (1, dx, dy, layer).
+
+    Returns
+    -------
+    float, float, float
+        Log-likelihood, and numerator and denominator of the squared width.
+    """
+    middle, slope_x, slope_y, thickness, width = model[0], model[1], model[2], model[3], model[4]
+    m = len(layers)
+    flat = OUTLIERS / OUTLIER_SPAN_NM
+    density, row = np.empty(m), np.empty(4)
+    normal[:], right[:], mass[:] = 0.0, 0.0, 0.0
+    likelihood = width_up = width_down = 0.0
+    for i in range(len(z)):
+        variance = width * width + lpz[i] * lpz[i]
+        base = middle + slope_x * dx[i] + slope_y * dy[i]
+        scale = (1.0 - OUTLIERS) / np.sqrt(2.0 * np.pi * variance)
+        total = flat
+        for k in range(m):
+            off = z[i] - base - thickness * layers[k]
+            density[k] = shares[k] * scale * np.exp(-0.5 * off * off / variance)
+            total += density[k]
+        likelihood += np.log(total)
+        for k in range(m):
+            part = density[k] / total
+            mass[k] += part
+            weight = part / variance
+            off = z[i] - base - thickness * layers[k]
+            width_up += part / (variance * variance) * (off * off - lpz[i] * lpz[i])
+            width_down += part / (variance * variance)
+            row[0], row[1], row[2], row[3] = 1.0, dx[i], dy[i], layers[k]
+            for a in range(4):
+                right[a] += weight * row[a] * z[i]
+                for b in range(a + 1):
+                    normal[a, b] += weight * row[a] * row[b]
+    return likelihood, width_up, width_down
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
 def _fit(
     z: F64, lpz: F64, dx: F64, dy: F64, layers: F64, free_share: bool, thickness: float, width: float, out: F64
 ) -> float:
     """Fit one model; `out` is middle, slope x, slope y, thickness, width, share of the last layer. Log posterior."""
-    n, m = len(z), len(layers)
-    middle = np.median(z)
-    slope_x = slope_y = 0.0
+    m = len(layers)
+    model = np.array([np.median(z), 0.0, 0.0, thickness, width])
     shares = np.full(m, 1.0 / m)
-    before = -1e300
-    reached = before
-    density = np.empty(m)
-    flat = OUTLIERS / OUTLIER_SPAN_NM
+    normal, right, mass = np.empty((4, 4)), np.empty(4), np.empty(m)
+    before = reached = -1e300
     for _ in range(ITERATIONS):
-        likelihood = 0.0
-        # Sums for the weighted least squares of depth on (1, dx, dy, layer), and for the width.
-        normal = np.zeros((4, 4))
-        right = np.zeros(4)
-        width_up = width_down = 0.0
-        mass = np.zeros(m)
-        row = np.empty(4)
-        for i in range(n):
-            variance = width * width + lpz[i] * lpz[i]
-            base = middle + slope_x * dx[i] + slope_y * dy[i]
-            scale = (1.0 - OUTLIERS) / np.sqrt(2.0 * np.pi * variance)
-            total = flat
-            for k in range(m):
-                off = z[i] - base - thickness * layers[k]
-                density[k] = shares[k] * scale * np.exp(-0.5 * off * off / variance)
-                total += density[k]
-            likelihood += np.log(total)
-            for k in range(m):
-                part = density[k] / total
-                mass[k] += part
-                weight = part / variance
-                off = z[i] - base - thickness * layers[k]
-                width_up += part / (variance * variance) * (off * off - lpz[i] * lpz[i])
-                width_down += part / (variance * variance)
-                row[0], row[1], row[2], row[3] = 1.0, dx[i], dy[i], layers[k]
-                for a in range(4):
-                    right[a] += weight * row[a] * z[i]
-                    for b in range(a + 1):
-                        normal[a, b] += weight * row[a] * row[b]
-        posterior = likelihood - 0.5 * (slope_x * slope_x + slope_y * slope_y) / (TILT_PRIOR * TILT_PRIOR)
+        likelihood, width_up, width_down = _expect(z, lpz, dx, dy, layers, shares, model, normal, right, mass)
+        reached = likelihood - 0.5 * (model[1] * model[1] + model[2] * model[2]) / (TILT_PRIOR * TILT_PRIOR)
         if free_share:
             for k in range(m):
-                posterior += BALANCE_PRIOR * np.log(m * shares[k])
-        reached = posterior
-        out[0], out[1], out[2], out[3], out[4], out[5] = middle, slope_x, slope_y, thickness, width, shares[m - 1]
-        if posterior - before < TOLERANCE and posterior >= before - 1e-9:
+                reached += BALANCE_PRIOR * np.log(m * shares[k])
+        out[:5], out[5] = model, shares[m - 1]
+        if reached - before < TOLERANCE and reached >= before - 1e-9:
             break
-        before = posterior
+        before = reached
         normal[1, 1] += 1.0 / (TILT_PRIOR * TILT_PRIOR)
         normal[2, 2] += 1.0 / (TILT_PRIOR * TILT_PRIOR)
         for a in range(4):
@@ -136,16 +146,12 @@ def _fit(
                 normal[b, a] = normal[a, b]
         if m == 1:
             normal[3, 3] += 1.0
-        solved = np.linalg.solve(normal, right)
-        middle, slope_x, slope_y, thickness = solved[0], solved[1], solved[2], abs(solved[3])
+        model[:4] = np.linalg.solve(normal, right)
+        model[3] = abs(model[3])
         if width_down > 0.0:
-            width = np.sqrt(min(max(width_up / width_down, MIN_WIDTH_NM**2), MAX_WIDTH_NM**2))
+            model[4] = np.sqrt(min(max(width_up / width_down, MIN_WIDTH_NM**2), MAX_WIDTH_NM**2))
         if free_share:
-            all_mass = 0.0
-            for k in range(m):
-                all_mass += mass[k] + BALANCE_PRIOR
-            for k in range(m):
-                shares[k] = (mass[k] + BALANCE_PRIOR) / all_mass
+            shares[:] = (mass + BALANCE_PRIOR) / (mass.sum() + m * BALANCE_PRIOR)
     return reached
 
 

@@ -154,7 +154,7 @@ def npc(
     as_json: JsonFlag = False,
 ) -> None:
     """Find nuclear pores and measure the distance between their two rings, beside a null."""
-    from easyzloc_mm.analysis.npc.analyse import figure_run, npc_run
+    from easyzloc_mm.analysis.npc.outputs import figure_run, npc_run
 
     common: dict[str, Any] = {
         "picks": picks, "by_group": by_group, "diameter_nm": diameter_nm, "where": where,

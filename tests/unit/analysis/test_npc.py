@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from scipy.stats import gaussian_kde
 
-from easyzloc_mm.analysis.npc.analyse import figure_run, npc_run
 from easyzloc_mm.analysis.npc.find import find_pores, pores_at, ring_sizes
+from easyzloc_mm.analysis.npc.outputs import figure_run, npc_run
 from easyzloc_mm.analysis.npc.population import pore_data
 from easyzloc_mm.analysis.npc.published import count_by_paper, kernel_density, paper_peaks, scan_bandwidths
 from easyzloc_mm.analysis.npc.rings import fit_pore

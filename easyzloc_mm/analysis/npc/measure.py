@@ -1,4 +1,10 @@
-"""Nuclear pores of one table: found, measured, judged, and counted by the paper's rule."""
+"""Nuclear pores of one table: found, measured, judged, and counted by the paper's rule.
+
+References
+----------
+.. [1] J. V. Thevathasan et al., "Nuclear pores as versatile reference standards for quantitative superresolution
+   microscopy", Nature Methods 16 (2019) 1045, doi:10.1038/s41592-019-0574-9.
+"""
 
 from __future__ import annotations
 
@@ -11,46 +17,87 @@ import pandas as pd
 
 from easyzloc_mm.analysis.drift.fiducials import read_picks
 from easyzloc_mm.analysis.npc.find import RING_RADIUS_NM, Pores, find_pores, pores_at, ring_sizes
-from easyzloc_mm.analysis.npc.population import PoreData, Verdicts, judge_pores, measure_rings, pore_data
+from easyzloc_mm.analysis.npc.population import PoreData, RingSpacing, Verdicts, judge_pores, measure_rings, pore_data
 from easyzloc_mm.analysis.npc.published import PaperCount, count_by_paper, paper_peaks
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.locs.locs import Locs
 
 
 @dataclass(frozen=True)
-class Analysis:
-    """Pores of one table, and all that is known of them."""
+class PoreResult:
+    """Pores of one table, and what is known of them.
+
+    Attributes
+    ----------
+    found : Pores
+        Their localisations and centres.
+    data : PoreData
+        Localisations of those with enough of them to be measured.
+    rings : RingSpacing
+        Common to all.
+    verdicts : Verdicts
+        Fit and judgement of each.
+    paper : PaperCount
+        Successes by the paper's rule.
+    """
 
     found: Pores
     data: PoreData
-    rings: dict[str, object]
+    rings: RingSpacing
     verdicts: Verdicts
     paper: PaperCount
 
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per pore (`pore_table`)."""
+        return pore_table(self)
 
-def pores_of(
-    run: Path,
+    def as_dict(self) -> dict[str, Any]:
+        """Figures for printing.
+
+        Returns
+        -------
+        dict
+            `RingSpacing.as_dict`, and ``pores_found``, ``two_ring_pores``, ``two_ring_share``, ``paper_successes``,
+            ``paper_null_successes``, ``paper_p_value``, ``candidates_rejected``, ...
+        """
+        verdicts, paper, pores = self.verdicts, self.paper, len(self.data)
+        spacings = [fit.spacing_nm for fit, two in zip(verdicts.fits, verdicts.two_rings, strict=True) if two]
+        return {
+            **self.rings.as_dict(),
+            "pores_found": len(self.found.centres),
+            "two_ring_pores": int(verdicts.two_rings.sum()),
+            "two_ring_share": float(verdicts.two_rings.mean()) if pores else None,
+            "two_ring_share_by_chance": 0.05,
+            "median_spacing_of_those_nm": float(np.median(spacings)) if spacings else None,
+            "paper_successes": paper.successes,
+            "paper_share": paper.successes / pores if pores else None,
+            "paper_null_successes": paper.null_mean,
+            "paper_null_interval": list(paper.null_interval),
+            "paper_p_value": paper.p_value,
+            "candidates_rejected": self.found.rejected,
+        }
+
+
+def find_in_locs(
+    locs: Locs,
     *,
     picks: Path | None = None,
     by_group: bool = False,
     diameter_nm: float = 2 * RING_RADIUS_NM,
-    where: str | None = None,
-    pixel_size_nm: float | None = None,
 ) -> Pores:
     """Find the pores of a table, or take those that a person picked.
 
     Parameters
     ----------
-    run : Path
-        ``RUN.zarr``, or a table of another program.
+    locs : Locs
+        3D; rows with a `z_flag` are left out.
     picks : Path, optional
-        Picks file of Picasso (.yaml).
+        Picks file of Picasso (.yaml) instead of searching.
     by_group : bool
-        The table's column ``group`` says which localisations belong together (Picasso's picked localisations).
+        The table's column ``group`` assigns localisations to pores (Picasso's picked localisations).
     diameter_nm : float
         Of the rings.
-    where : str, optional
-        Condition on the rows.
 
     Raises
     ------
@@ -59,15 +106,15 @@ def pores_of(
     """
     if not 20 <= diameter_nm <= 1000:
         raise InputError(f"`diameter_nm` {diameter_nm:g}: rings are 20 to 1000 nm wide")
-    locs = Locs.load(run, where=where, pixel_size_nm=pixel_size_nm)
-    table, pixel = locs.table, locs.pixel_size_nm
-    kept = locs.nm_3d
+    kept, table, pixel = locs.nm_3d, locs.table, locs.pixel_size_nm
     if "lpz" not in table:
         kept["lpz"] = 0.0  # not known: all width is the rings' own
     radius = diameter_nm / 2
     if by_group:
         if "group" not in table:
-            raise InputError(f"{run} has no column 'group': pick regions in Picasso Render, or leave out `by_group`")
+            raise InputError(
+                f"{locs.name} has no column 'group': pick regions in Picasso Render, or leave out `by_group`"
+            )
         trusted = table["z_flag"] == 0 if "z_flag" in table else pd.Series(True, table.index)
         return pores_at(kept, groups=table.loc[trusted, "group"].to_numpy(np.int64), radius_nm=radius)
     if picks is not None:
@@ -77,38 +124,25 @@ def pores_of(
     return find_pores(kept, radius_nm=radius)
 
 
-def analyse_pores(found: Pores, *, seed: int = 0) -> Analysis:
-    """Measure the rings, judge every pore, and count by the paper's rule."""
+def measure_pores(found: Pores, *, seed: int = 0) -> PoreResult:
+    """Measure the rings, judge every pore, and count by the paper's rule.
+
+    Parameters
+    ----------
+    found : Pores
+        As `find_in_locs` or `find_pores` gives them.
+    seed : int
+        Of the simulated pores without rings.
+    """
     data = pore_data(found.table)
     groups = data.groups()
     paper = count_by_paper(groups, seed=seed) if groups else PaperCount(0, 0, 0.0, (0.0, 0.0), 1.0)
-    return Analysis(found, data, measure_rings(data, seed=seed), judge_pores(data, seed=seed), paper)
+    return PoreResult(found, data, measure_rings(data, seed=seed), judge_pores(data, seed=seed), paper)
 
 
-def summarize_pores(analysis: Analysis) -> dict[str, Any]:
-    """Figures of an analysis, as `npc.npc_run` returns them."""
-    verdicts, paper = analysis.verdicts, analysis.paper
-    pores = len(analysis.data)
-    fits = [fit for fit, two in zip(verdicts.fits, verdicts.two_rings, strict=True) if two]
-    return {
-        **analysis.rings,
-        "pores_found": len(analysis.found.centres),
-        "two_ring_pores": int(verdicts.two_rings.sum()),
-        "two_ring_share": float(verdicts.two_rings.mean()) if pores else None,
-        "two_ring_share_by_chance": 0.05,
-        "median_spacing_of_those_nm": float(np.median([fit.spacing_nm for fit in fits])) if fits else None,
-        "paper_successes": paper.successes,
-        "paper_share": paper.successes / pores if pores else None,
-        "paper_null_successes": paper.null_mean,
-        "paper_null_interval": list(paper.null_interval),
-        "paper_p_value": paper.p_value,
-        "candidates_rejected": analysis.found.rejected,
-    }
-
-
-def pore_table(analysis: Analysis) -> pd.DataFrame:
+def pore_table(result: PoreResult) -> pd.DataFrame:
     """One row per pore that was found, also those with too few believable localisations to be judged."""
-    found, data, verdicts = analysis.found, analysis.data, analysis.verdicts
+    found, data, verdicts = result.found, result.data, result.verdicts
     groups = found.table.groupby("pore")
     sizes = groups.size().reindex(range(len(found.centres)), fill_value=0)
     table = pd.DataFrame(

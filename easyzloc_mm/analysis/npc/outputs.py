@@ -1,0 +1,152 @@
+"""Files of a pore analysis: tables, and the paper's figures 4, 5 and 6."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from easyzloc_mm.analysis.npc.measure import PoreResult, find_in_locs, measure_pores
+from easyzloc_mm.analysis.npc.population import pore_data
+from easyzloc_mm.analysis.npc.published import scan_bandwidths
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.kinds import Kind
+from easyzloc_mm.io.output import check_output, whole_or_nothing
+from easyzloc_mm.locs.locs import Locs
+from easyzloc_mm.typing import IfExists
+
+FIGURES = (4, 5, 6)
+
+
+def npc_run(
+    run: Path,
+    folder: Path,
+    *,
+    where: str | None = None,
+    pixel_size_nm: float | None = None,
+    if_exists: IfExists = "error",
+    **options: Any,
+) -> dict[str, Any]:
+    """Find nuclear pores, measure their rings, draw them.
+
+    Parameters
+    ----------
+    run : Path
+        ``RUN.zarr``, or a table of another program.
+    folder : Path
+        Receives what `write_pores` writes.
+    where : str, optional
+        Condition on the rows.
+    pixel_size_nm : float, optional
+        Camera pixel, for tables that do not say.
+    if_exists : {'error', 'overwrite'}
+        What becomes of a `folder` that is there already.
+    options
+        As for `find_in_locs`.
+
+    Returns
+    -------
+    dict
+        `PoreResult.as_dict`.
+
+    Raises
+    ------
+    InputError
+        As `find_in_locs`.
+    """
+    folder = check_output(Path(folder), Kind.PORES, if_exists=if_exists, inputs=[run])
+    result = measure_pores(find_in_locs(Locs.load(run, where=where, pixel_size_nm=pixel_size_nm), **options))
+    write_pores(result, folder, if_exists=if_exists)
+    return result.as_dict()
+
+
+def write_pores(result: PoreResult, folder: Path, *, if_exists: IfExists = "error") -> None:
+    """Write ``pores.csv`` (one row per pore), ``bandwidths.csv`` and the figures.
+
+    The figures are ``average_pore.png``, ``single_pore.png`` and the paper's ``figure_4.png``, ``figure_5.png``,
+    ``figure_6.png``.
+    """
+    from easyzloc_mm.analysis.npc.figures import (
+        draw_average,
+        draw_bandwidths,
+        draw_gallery,
+        draw_profiles,
+        draw_single,
+    )
+
+    with whole_or_nothing(folder, Kind.PORES, if_exists=if_exists) as draft:
+        draft.mkdir()
+        result.table.to_csv(draft / "pores.csv", index=False, float_format="%.4g")
+        if len(result.found.centres):
+            draw_average(result.found, draft / "average_pore.png")
+            draw_single(result.found, draft / "single_pore.png")
+        if len(result.data):
+            scan = scan_bandwidths(result.data.groups())
+            scan.to_csv(draft / "bandwidths.csv", index=False, float_format="%.3f")
+            draw_profiles(result.data, draft / "figure_4.png")
+            draw_bandwidths(scan, draft / "figure_5.png")
+            draw_gallery(result, draft / "figure_6.png")
+
+
+def figure_run(
+    run: Path,
+    out: Path,
+    figure: int,
+    *,
+    where: str | None = None,
+    pixel_size_nm: float | None = None,
+    if_exists: IfExists = "error",
+    **options: Any,
+) -> dict[str, Any]:
+    """Draw one of the paper's figures from a table.
+
+    Parameters
+    ----------
+    figure : {4, 5, 6}
+        4: density along z of single pores, their two most prominent peaks and the threshold. 5: successes against the
+        bandwidth of the kernel, beside structureless pores. 6: a gallery of pores, and their average.
+    options
+        As for `find_in_locs`.
+
+    Returns
+    -------
+    dict
+        ``out``, ``figure``, ``pores``, and the figures that the drawing shows.
+
+    Raises
+    ------
+    InputError
+        There is no such figure, or no pore to draw.
+    """
+    from easyzloc_mm.analysis.npc.figures import draw_bandwidths, draw_gallery, draw_profiles
+
+    if figure not in FIGURES:
+        raise InputError(f"`figure` {figure} is unknown: use {', '.join(map(str, FIGURES))}")
+    out = check_output(Path(out), Kind.PICTURE, if_exists=if_exists, inputs=[run])
+    if out.suffix.lower() != ".png":
+        raise InputError(f"{out}: name the figure .png")
+    found = find_in_locs(Locs.load(run, where=where, pixel_size_nm=pixel_size_nm), **options)
+    data = pore_data(found.table)
+    if not len(data):
+        raise InputError(f"{run}: no pore was found to draw ({found.rejected or 'no candidates'})")
+    shown: dict[str, Any] = {"out": out, "figure": figure, "pores": len(data)}
+    with whole_or_nothing(out, Kind.PICTURE, if_exists=if_exists, inputs=[run]) as draft:
+        if figure == 4:
+            shown |= draw_profiles(data, draft)
+        elif figure == 5:
+            scan = scan_bandwidths(data.groups())
+            draw_bandwidths(scan, draft)
+            at_paper = int(np.argmin(np.abs(scan["bandwidth_nm"] - 15)))
+            best = scan.iloc[int(np.argmax(scan["successes"]))]
+            shown |= {
+                "successes_at_15_nm": int(scan["successes"].iloc[at_paper]),
+                "null_successes_at_15_nm": float(scan["null_successes"].iloc[at_paper]),
+                "most_successes": int(best["successes"]),
+                "at_bandwidth_nm": float(best["bandwidth_nm"]),
+            }
+        else:
+            result = measure_pores(found)
+            draw_gallery(result, draft)
+            shown |= {"ring_spacing_nm": result.rings.spacing_nm, "ring_spacing_ci_nm": result.rings.ci_nm}
+    return shown
