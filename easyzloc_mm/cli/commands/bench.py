@@ -2,15 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from easyzloc_mm.cli.accuracy_tables import print_accuracy, print_real
-from easyzloc_mm.cli.output import JsonFlag, finish, progress_display
+from easyzloc_mm.cli.output import JsonFlag, finish, plain, progress_display
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure this machine, side by side with the stock alternatives.")
+RecordOption = Annotated[
+    str | None,
+    typer.Option(
+        "--record",
+        metavar="[FILE]",
+        help="Append the result, with the machine, to benchmarks/history/NAME.jsonl of the source tree, or to FILE.",
+    ),
+]
+
+
+class BenchCommand(TyperCommand):
+    """A command whose ``--record`` may stand alone: typer knows no options with an optional value."""
+
+    # typer brings its own copy of click, and types its base class by that.
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Give a bare ``--record`` an empty value."""
+        following = [*args[1:], "--"]
+        bare = [arg == "--record" and after.startswith("-") for arg, after in zip(args, following, strict=False)]
+        return super().parse_args(ctx, [f"{arg}=" if alone else arg for arg, alone in zip(args, bare, strict=True)])
+
+
+def _report(ctx: typer.Context, result: Mapping[str, Any], *, title: str) -> None:
+    """Print a result, and append it to the history where that is asked for."""
+    record = ctx.params["record"]
+    if record is not None:
+        from easyzloc_mm.benchmarks.history import append_record
+
+        arguments = {
+            name: value.name if isinstance(value, Path) else plain(value)
+            for name, value in ctx.params.items()
+            if name not in ("record", "as_json")
+        }
+        kept = {name: value for name, value in plain(result).items() if not isinstance(result[name], Path)}
+        append_record(str(ctx.info_name), arguments, kept, Path(record) if record else None)
+    finish(result, as_json=ctx.params["as_json"], title=title)
 
 
 def register(app: typer.Typer) -> None:
@@ -18,20 +55,20 @@ def register(app: typer.Typer) -> None:
     app.add_typer(bench_app, name="bench")
 
 
-@bench_app.command("detect")
-def detect(as_json: JsonFlag = False) -> None:
+@bench_app.command("detect", cls=BenchCommand)
+def detect(ctx: typer.Context, record: RecordOption = None, as_json: JsonFlag = False) -> None:
     """Spot detection against Picasso's, on the same frames."""
     from easyzloc_mm.benchmarks.speed.detection import bench_detect
 
-    finish(bench_detect(), as_json=as_json, title="detection, one core")
+    _report(ctx, bench_detect(), title="detection, one core")
 
 
-@bench_app.command("fit")
-def fit(as_json: JsonFlag = False) -> None:
+@bench_app.command("fit", cls=BenchCommand)
+def fit(ctx: typer.Context, record: RecordOption = None, as_json: JsonFlag = False) -> None:
     """Fits per second on one core, beside Picasso's own way from frames to table."""
     from easyzloc_mm.benchmarks.speed.detection import bench_fit
 
-    finish(bench_fit(), as_json=as_json, title="fit, one core")
+    _report(ctx, bench_fit(), title="fit, one core")
 
 
 EmittersOption = Annotated[int, typer.Option("--emitters", min=1, help="Molecules per frame.")]
@@ -41,12 +78,14 @@ BenchModelOption = Annotated[
 FolderOption = Annotated[Path, typer.Option("--folder", help="Where to write: its disk is measured too.")]
 
 
-@bench_app.command("live")
+@bench_app.command("live", cls=BenchCommand)
 def live(
+    ctx: typer.Context,
     seconds: Annotated[float, typer.Option("--seconds", min=2.0, help="How long the camera runs.")] = 120.0,
     emitters: EmittersOption = 200,
     model: BenchModelOption = None,
     folder: FolderOption = Path(),
+    record: RecordOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Run live on the embedded microscope, 1200x1200 px at 30 ms, raw saved, with stock Picasso beside it."""
@@ -54,15 +93,17 @@ def live(
 
     with progress_display() as show:
         result = bench_live(seconds, emitters, model, folder, show)
-    finish(result, as_json=as_json, title="live")
+    _report(ctx, result, title="live")
 
 
-@bench_app.command("localize")
+@bench_app.command("localize", cls=BenchCommand)
 def localize(
+    ctx: typer.Context,
     frames: Annotated[int, typer.Option("--frames", "-n", min=64, help="Length of the movie.")] = 20000,
     emitters: EmittersOption = 100,
     model: BenchModelOption = None,
     folder: FolderOption = Path(),
+    record: RecordOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Localise a long movie, 1200x1200 px, on all cores, and watch the memory."""
@@ -70,14 +111,16 @@ def localize(
 
     with progress_display() as show:
         result = bench_localize(frames, emitters, model, folder, show)
-    finish(result, as_json=as_json, title="offline")
+    _report(ctx, result, title="offline")
 
 
-@bench_app.command("soak")
+@bench_app.command("soak", cls=BenchCommand)
 def soak(
+    ctx: typer.Context,
     minutes: Annotated[float, typer.Option("--minutes", min=0.5, help="How long the camera runs.")] = 60.0,
     model: BenchModelOption = None,
     folder: FolderOption = Path(),
+    record: RecordOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Run live for long at 256x256 px, 15 GB an hour: memory, threads, files, rate and lag at its beginning and end."""
@@ -85,11 +128,12 @@ def soak(
 
     with progress_display() as show:
         result = bench_soak(minutes, model, folder, show)
-    finish(result, as_json=as_json, title="soak")
+    _report(ctx, result, title="soak")
 
 
-@bench_app.command("accuracy")
+@bench_app.command("accuracy", cls=BenchCommand)
 def accuracy(
+    ctx: typer.Context,
     beads: Annotated[int, typer.Option("--beads", min=60, help="Training beads, roughly.")] = 400,
     minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Training time of each network.")] = 4.0,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer molecules, 1 minute of training.")] = False,
@@ -99,6 +143,7 @@ def accuracy(
     pixel_size_nm: Annotated[float, typer.Option("--pixel-size-nm", help="With --real.")] = 122.0,
     z_step_nm: Annotated[float, typer.Option("--z-step-nm", help="With --real.")] = 50.0,
     electrons_per_adu: Annotated[float, typer.Option("--electrons-per-adu", help="With --real.")] = 0.45,
+    record: RecordOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Score z of molecules on the embedded optics: every method beside the information limit."""
@@ -119,7 +164,7 @@ def accuracy(
             )
         if not as_json:
             print_real(result)
-        finish(result, as_json=as_json, title="accuracy of z on real beads")
+        _report(ctx, result, title="accuracy of z on real beads")
         return
     with progress_display() as show:
         result = bench_accuracy(
@@ -132,26 +177,31 @@ def accuracy(
         )
     if not as_json:
         print_accuracy(result)
-    finish(result, as_json=as_json, title="accuracy of z, 1000-3000 photons")
+    _report(ctx, result, title="accuracy of z, 1000-3000 photons")
 
 
-@bench_app.command("infer")
+@bench_app.command("infer", cls=BenchCommand)
 def infer(
-    model: Annotated[Path, typer.Argument(help="Model bundle of the matched recipe.")], as_json: JsonFlag = False
+    ctx: typer.Context,
+    model: Annotated[Path, typer.Argument(help="Model bundle of the matched recipe.")],
+    record: RecordOption = None,
+    as_json: JsonFlag = False,
 ) -> None:
     """Spots per second of one core, beside `keras.predict` and the paper's network."""
     from easyzloc_mm.benchmarks.speed.inference import bench_infer
 
-    finish(bench_infer(model), as_json=as_json, title="inference, one core")
+    _report(ctx, bench_infer(model), title="inference, one core")
 
 
-@bench_app.command("train")
+@bench_app.command("train", cls=BenchCommand)
 def training(
+    ctx: typer.Context,
     beads: Annotated[int, typer.Option("--beads", min=60, help="Training beads, roughly.")] = 400,
     minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Budget; twice that is tried too.")] = 10,
     z_step_nm: Annotated[
         float, typer.Option("--z-step-nm", min=5, max=100, help="Of the stacks: 10 makes 601 planes of each bead.")
     ] = 50,
+    record: RecordOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Accuracy reached in a time budget, and in twice that."""
@@ -159,50 +209,58 @@ def training(
 
     with progress_display() as show:
         result = bench_train(beads=beads, minutes=minutes, z_step_nm=z_step_nm, progress=show)
-    finish(result, as_json=as_json, title="training")
+    _report(ctx, result, title="training")
 
 
-@bench_app.command("render")
+@bench_app.command("render", cls=BenchCommand)
 def render(
+    ctx: typer.Context,
     localizations: Annotated[int, typer.Option("--localizations", min=1000, help="How many are drawn.")] = 10_000_000,
+    record: RecordOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Draw the same localisations here and with Picasso: time and memory."""
     from easyzloc_mm.benchmarks.speed.rendering import bench_render
 
-    finish(bench_render(localizations=localizations), as_json=as_json, title="rendering at 10 nm")
+    _report(ctx, bench_render(localizations=localizations), title="rendering at 10 nm")
 
 
-@bench_app.command("drift")
+@bench_app.command("drift", cls=BenchCommand)
 def drift(
+    ctx: typer.Context,
     frames: Annotated[int, typer.Option("--frames", min=2000, help="Of the simulated runs.")] = 20_000,
     seed: Annotated[int, typer.Option("--seed")] = 0,
+    record: RecordOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Tell what is left of a known drift, by every way of finding it."""
     from easyzloc_mm.benchmarks.drift import bench_drift
 
     result = bench_drift(frames=frames, seed=seed)
-    finish(result, as_json=as_json, title="residual drift, root mean square")
+    _report(ctx, result, title="residual drift, root mean square")
 
 
-@bench_app.command("npc")
+@bench_app.command("npc", cls=BenchCommand)
 def npc(
+    ctx: typer.Context,
     pores: Annotated[int, typer.Option("--pores", min=40, help="In every simulated field.")] = 300,
     seed: Annotated[int, typer.Option("--seed")] = 0,
+    record: RecordOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Ring spacing against the truth, and false two-ring pores, ours beside the paper's rule."""
     from easyzloc_mm.benchmarks.npc import bench_npc
 
-    finish(bench_npc(pores=pores, seed=seed), as_json=as_json, title="nuclear pores")
+    _report(ctx, bench_npc(pores=pores, seed=seed), title="nuclear pores")
 
 
-@bench_app.command("beads")
+@bench_app.command("beads", cls=BenchCommand)
 def beads(
+    ctx: typer.Context,
     quick: Annotated[bool, typer.Option("--quick", help="2 fields of 301 planes instead of 14 of 601.")] = False,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 1,
     keep: Annotated[Path | None, typer.Option("--keep", help="Keep stacks, truth and data sets here (4 GB).")] = None,
+    record: RecordOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Bead labels and verdicts against known truth, ours and the paper's rules, with time and memory."""
@@ -210,4 +268,4 @@ def beads(
 
     with progress_display() as show:
         result = bench_beads(quick=quick, seed=seed, keep=keep, progress=show)
-    finish(result, as_json=as_json, title="bead calibration against the truth")
+    _report(ctx, result, title="bead calibration against the truth")
