@@ -22,7 +22,7 @@ from easyzloc_mm.errors import EasyZlocError, EasyZlocWarning, HardwareError, In
 
 if TYPE_CHECKING:
     from easyzloc_mm.acquire.scan import Grid, ScanPlan
-    from easyzloc_mm.api.analysis import link, load_locs, render, resolution, undrift
+    from easyzloc_mm.api.analysis import find_pores, link, load_locs, render, resolution, undrift
     from easyzloc_mm.api.calibration import Calibration, acquire_beads, build_beads, calibrate, train
     from easyzloc_mm.api.imaging import assign_z, live, localize, scan
     from easyzloc_mm.api.model import Model
@@ -53,6 +53,7 @@ __all__ = [
     "build_beads",
     "calibrate",
     "connect",
+    "find_pores",
     "link",
     "live",
     "load_locs",
@@ -79,6 +80,7 @@ _HOMES = {
     "build_beads": "api.calibration",
     "calibrate": "api.calibration",
     "connect": "microscope.connect",
+    "find_pores": "api.analysis",
     "link": "api.analysis",
     "live": "api.imaging",
     "load_locs": "api.analysis",

@@ -9,6 +9,7 @@ from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.locs.run import Run
 
 if TYPE_CHECKING:
+    from easyzloc_mm.analysis.npc.measure import PoreResult
     from easyzloc_mm.analysis.resolution import ResolutionResult
     from easyzloc_mm.rendering.views import RenderedImage
 
@@ -155,6 +156,46 @@ def resolution(locs: Locs | Run | str | Path, *, seed: int = 0) -> ResolutionRes
     from easyzloc_mm.analysis.resolution import measure_resolution
 
     return measure_resolution(_as_locs(locs), seed=seed)
+
+
+def find_pores(
+    locs: Locs | Run | str | Path,
+    *,
+    picks: str | Path | None = None,
+    by_group: bool = False,
+    diameter_nm: float = 107.0,
+    seed: int = 0,
+) -> PoreResult:
+    """Return the nuclear pores, and the distance between their two rings beside pores without rings.
+
+    Parameters
+    ----------
+    locs : Locs, Run or path
+        3D; rows with a `z_flag` are left out.
+    picks : path, optional
+        Picks file of Picasso instead of searching.
+    by_group : bool
+        The column ``group`` assigns localisations to pores.
+    diameter_nm : float
+        Of the rings that are searched.
+    seed : int
+        Of the simulated pores without rings.
+
+    Returns
+    -------
+    PoreResult
+        ``rings.spacing_nm`` with its interval, ``table`` with one row per pore.
+
+    Raises
+    ------
+    InputError
+        The table has no z, or not the column, or the picks cannot be read.
+    """
+    from easyzloc_mm.analysis.npc.measure import find_in_locs, measure_pores
+
+    chosen = None if picks is None else Path(picks)
+    found = find_in_locs(_as_locs(locs), picks=chosen, by_group=by_group, diameter_nm=diameter_nm)
+    return measure_pores(found, seed=seed)
 
 
 def _as_locs(source: Locs | Run | str | Path) -> Locs:
