@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from easyzloc_mm.typing import Frame
 
 if TYPE_CHECKING:
     from easyzloc_mm.localization.live.status import LiveStatus
+
+logger = logging.getLogger(__name__)
 
 SETTLE_FRAMES = 150
 """After a move, so many frames pass before the next: the running mean must have forgotten the old focus."""
@@ -32,7 +35,8 @@ class FocusHold:
     """
 
     def __init__(self, microscope: Microscope, profile: Profile) -> None:
-        assert profile.imaging.hold_focus_nm is not None
+        if profile.imaging.hold_focus_nm is None:
+            raise ValueError("imaging.hold_focus_nm is not set: there is no drift at which the focus would be moved")
         self._microscope, self._limits = microscope, profile.limits
         self._limit_nm, self._range_um = profile.imaging.hold_focus_nm, profile.imaging.hold_focus_range_um
         self._um_per_nm = 1e-3 / profile.localize.focal_shift_factor
@@ -72,4 +76,6 @@ class FocusHold:
         if target == self._target_um:
             return
         self._target_um = target
-        self.moves.append({"frame": frame, "drift_nm": drift, "z_um": self._microscope.move_z(target)})
+        move = {"frame": frame, "drift_nm": drift, "z_um": self._microscope.move_z(target)}
+        logger.info("focus moved: %s", move)
+        self.moves.append(move)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from easyzloc_mm._log import run_log
 from easyzloc_mm.acquire.focus_hold import FocusHold
 from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.io.camera_map import check_camera_map
@@ -23,50 +24,11 @@ from easyzloc_mm.typing import IfExists
 
 if TYPE_CHECKING:
     from easyzloc_mm.localization.live.status import LiveStatus
+    from easyzloc_mm.localization.run_report import RunReport
     from easyzloc_mm.localization.workers.protocol import WorkerPool
     from easyzloc_mm.model.card import ModelCard
 
-
-@dataclass(frozen=True)
-class LiveReport:
-    """What a live run did.
-
-    Attributes
-    ----------
-    out : Path
-        The run, ``RUN.zarr``.
-    frames, frames_lost : int
-        Frames received, and frames that were asked for but did not come.
-    frames_per_s : float
-        Over the whole run, until the last localisation was written.
-    localizations : int
-        Rows in the table.
-    p95_latency_s : float
-        From a frame's arrival in MMCore's buffer to its localisations being committed, 95th percentile.
-    most_waiting : int
-        Frames that waited for localisation when most did.
-    catch_up_s : float
-        How long localisation went on after the camera had stopped.
-    workers_replaced : int
-        Localising processes that died and were replaced.
-    focus_moves : int
-        Times that z was moved back to hold the focus.
-    """
-
-    out: Path
-    frames: int
-    frames_lost: int
-    frames_per_s: float
-    localizations: int
-    p95_latency_s: float
-    most_waiting: int = 0
-    catch_up_s: float = 0.0
-    workers_replaced: int = 0
-    focus_moves: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for printing."""
-        return asdict(self)
+logger = logging.getLogger(__name__)
 
 
 def run_live(
@@ -82,7 +44,7 @@ def run_live(
     on_status: Callable[[LiveStatus], None] | None = None,
     stop: threading.Event | None = None,
     workers: WorkerPool | None = None,
-) -> LiveReport:
+) -> RunReport:
     """Go to the sample, stream from the camera and localise in 3D while it runs.
 
     Parameters
@@ -108,7 +70,7 @@ def run_live(
     stop : threading.Event, optional
         Ends the run early and cleanly.
     workers : WorkerPool, optional
-        Localising processes (`localize.live_pool`) that are to serve several runs.
+        Localising processes (`localization.live.stream.live_pool`) that serve several runs.
 
     Raises
     ------
@@ -118,65 +80,83 @@ def run_live(
     HardwareError
         The camera or a stage failed; the frames that were got are localised and kept.
     """
+    from easyzloc_mm.localization.live.run import LiveOptions
     from easyzloc_mm.localization.live.stream import localize_stream
 
     out = check_output(Path(out), Kind.RUN, if_exists=if_exists, inputs=[card.path], acquires=True)
+    _check_plan(profile)
+    settings = {
+        "model": {"path": card.path, "digest": card.digest},
+        "options": {"out": out, "frames": frames, "keep_raw": keep_raw, "if_exists": if_exists},
+        "profile": profile.model_dump(mode="json"),
+    }
+    with run_log("live run", settings) as log:
+        facts = _go_to_sample(microscope, profile)
+        if progress and profile.connection.backend is Backend.JAVA:  # which has more than one way
+            progress(f"frames come over {facts['frames_come_over']}", 0.0)
+        hold = FocusHold(microscope, profile) if profile.imaging.hold_focus_nm else None
+        stop = stop or threading.Event()
+        options = LiveOptions(
+            frames, keep_raw, if_exists, progress, _status_callback(out, hold, on_status), stop, workers
+        )
+        stream = microscope.stream(frames, stop)
+        source = stream if hold is None else hold.held(stream)
+        try:
+            report = localize_stream(source, card, out, profile, options, log, {"microscope": facts})
+        finally:
+            _store_focus_moves(out, hold)
+        report = report.model_copy(update={"focus_moves": len(hold.moves) if hold is not None else 0})
+        logger.info("live run: %s", report.model_dump_json(exclude_none=True))
+    return report
+
+
+def _check_plan(profile: Profile) -> None:
+    """Raise `InputError` where the sample's place leaves the limits or the camera map does not fit."""
     plan = profile.imaging
     if plan.start_position_um:
         profile.limits.check(x_um=plan.start_position_um[0], y_um=plan.start_position_um[1])
     profile.limits.check(z_um=plan.focus_um)
     check_camera_map(profile.camera)
+
+
+def _go_to_sample(microscope: Microscope, profile: Profile) -> dict[str, object]:
+    """Move to where `imaging` says, set exposure and light, and return what the microscope reports of itself."""
+    plan = profile.imaging
     if plan.start_position_um:
         microscope.move_xy(*plan.start_position_um)
     if plan.focus_um is not None:
         microscope.move_z(plan.focus_um)
-    microscope.set_exposure(plan.exposure_ms)
+    exposure_ms = microscope.set_exposure(plan.exposure_ms)
     microscope.set_illumination(plan.illumination)
     facts = microscope.describe()
-    if progress and profile.connection.backend is Backend.JAVA:  # which has more than one way
-        progress(f"frames come over {facts['frames_come_over']}", 0.0)
-    stop = stop or threading.Event()
-    hold = FocusHold(microscope, profile) if plan.hold_focus_nm else None
+    logger.info("exposure %g ms, illumination %s, stages at %s", exposure_ms, plan.illumination, microscope.position())
+    logger.info("microscope: %s", facts)
+    return facts
 
-    def told(status: LiveStatus) -> None:
+
+def _status_callback(
+    out: Path, hold: FocusHold | None, on_status: Callable[[LiveStatus], None] | None
+) -> Callable[[LiveStatus], None]:
+    """Return what a run calls with its state: stores it, lets the focus follow, and hands it to the caller."""
+    alarms: set[str] = set()
+
+    def report_status(status: LiveStatus) -> None:
         with suppress(OSError):  # a full disk is the writers' to report
             write_status(out, status.as_dict())
         if hold is not None:
             hold.see(status)
+        for alarm in set(status.alarms) - alarms:
+            logger.warning("%s (%s)", alarm, status.line())
+        alarms.update(status.alarms)
         if on_status is not None:
             on_status(status)
 
-    stream = microscope.stream(frames, stop)
+    return report_status
+
+
+def _store_focus_moves(out: Path, hold: FocusHold | None) -> None:
     try:
-        run = localize_stream(
-            stream if hold is None else hold.held(stream),
-            card,
-            out,
-            profile=profile,
-            frames=frames,
-            keep_raw=keep_raw,
-            if_exists=if_exists,
-            provenance={"microscope": facts},
-            progress=progress,
-            on_status=told,
-            stop=stop,
-            workers=workers,
-        )
-    finally:
-        try:
-            if hold is not None and hold.moves and out.exists():
-                update_run(out, focus_moves=hold.moves)
-        except OSError as error:  # a full disk must not hide what ended the run
-            warnings.warn(f"the run's focus moves could not be written: {error}", EasyZlocWarning, stacklevel=2)
-    return LiveReport(
-        out=out,
-        frames=run.frames,
-        frames_lost=run.frames_lost,
-        frames_per_s=run.frames_per_s,
-        localizations=run.localizations,
-        p95_latency_s=run.p95_latency_s,
-        most_waiting=run.most_waiting,
-        catch_up_s=run.catch_up_s,
-        workers_replaced=run.workers_replaced,
-        focus_moves=len(hold.moves) if hold is not None else 0,
-    )
+        if hold is not None and hold.moves and out.exists():
+            update_run(out, focus_moves=hold.moves)
+    except OSError as error:  # a full disk must not hide what ended the run
+        warnings.warn(f"the run's focus moves could not be written: {error}", EasyZlocWarning, stacklevel=3)

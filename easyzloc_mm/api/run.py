@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 from easyzloc_mm.locs.run import Run as StoredRun
 
 if TYPE_CHECKING:
-    from easyzloc_mm.acquire.live import LiveReport
-    from easyzloc_mm.localization.assign_z import AssignReport
-    from easyzloc_mm.localization.pipeline import LocalizeReport
+    from easyzloc_mm.localization.run_report import RunReport
 
 
 @dataclass(frozen=True)
@@ -21,11 +19,11 @@ class Run(StoredRun):
     ----------
     path : Path
         The store.
-    report : LiveReport, LocalizeReport or AssignReport, optional
+    report : RunReport, optional
         Frames, losses and rates, where this process made the run.
     """
 
-    report: LiveReport | LocalizeReport | AssignReport | None = None
+    report: RunReport | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for printing."""

@@ -9,6 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from easyzloc_mm._log import FILE as LOG
+
 
 class Kind(StrEnum):
     """Results that commands write; the value is what a person reads."""
@@ -32,9 +34,9 @@ class Kind(StrEnum):
 
 
 STORES = (Kind.RUN, Kind.BEAD_STACKS, Kind.BEAD_SET, Kind.CAMERA_MAP, Kind.PYRAMID)
-BESIDE_ARRAYS = {"zarr.json", "status.json", "log.txt"}
+BESIDE_ARRAYS = {"zarr.json", "status.json", LOG}
 """Files of a store that are no chunks."""
-MODEL_FILES = {"model.onnx", "model.keras", "calibration.json", "blur.npz", "psf.npz", "log.txt"}
+MODEL_FILES = {"model.onnx", "model.keras", "calibration.json", "blur.npz", "psf.npz", LOG}
 REPORT_ENDINGS = {".png", ".svg", ".html", ".json"}
 PORE_FILES = {"pores.csv", "bandwidths.csv"}
 PORE_ENDINGS = {".png", ".csv", ".json"}
@@ -45,7 +47,6 @@ PARTS = {
 }
 """Kinds that a folder of several results is made of."""
 LEDGER = "scan.json"
-LOG = "log.txt"
 PARTNERS = {".hdf5": ".yaml"}
 """A second file that belongs to a table, by the ending of the first."""
 SIGNATURES = {

@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
+from easyzloc_mm._log import FILE as LOG
+from easyzloc_mm._log import run_log
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.movies import open_movie
+from easyzloc_mm.io.movies import Movie, open_movie
 from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.io.runs.localizations import COLUMNS_Z, LocalizationWriter, column_dtype
 from easyzloc_mm.io.tables.complete import read_2d_table
 from easyzloc_mm.localization.config import LocalizerConfig
 from easyzloc_mm.localization.movie import check_map, pixel_size
 from easyzloc_mm.localization.pipeline import Localizer, run_metadata
+from easyzloc_mm.localization.run_report import RunReport
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.schema import LocalizeSettings
 from easyzloc_mm.typing import IfExists, Progress
 
+logger = logging.getLogger(__name__)
+
 BLOCK_FRAMES = 16
-
-
-@dataclass(frozen=True)
-class AssignReport:
-    """What `assign_z` did: frames of the movie, lost ones, frames worked on per second, rows."""
-
-    frames: int
-    frames_lost: int
-    frames_per_s: float
-    localizations: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for printing."""
-        return asdict(self)
 
 
 def assign_z(
@@ -53,7 +46,7 @@ def assign_z(
     settings: LocalizeSettings | None = None,
     if_exists: IfExists = "error",
     progress: Progress | None = None,
-) -> AssignReport:
+) -> RunReport:
     """Give every row of a 2D table its z, lpz and z_flag; rows keep their order.
 
     Parameters
@@ -89,14 +82,47 @@ def assign_z(
     _check(inside.to_numpy(), table, f"lies outside the {width} x {height} px of {movie}: correct `pixel_size_nm`")
     how = LocalizerConfig(card.path, response, settings or LocalizeSettings(), origin_px, camera_map)
     check_map(how, opened)
-    localizer = Localizer(how)
+    names = {"movie": Path(movie).name, "table": Path(table).name}
+    # How spots were found and fitted is the other program's knowledge.
+    metadata = run_metadata(card, how, (height, width), pixel, localize=None, **names)
     begin = time.monotonic()
+    with (
+        run_log("z for a 2D table", {"out": out, "table": table, "movie": movie, "run": metadata.stored()}) as log,
+        whole_or_nothing(out, Kind.RUN, if_exists=if_exists, inputs=[table, movie, card.path]) as draft,
+    ):
+        columns = _columns(Localizer(how), rows, opened, progress)
+        worked_on = rows["frame"].nunique()
+        with LocalizationWriter.create(draft, metadata) as writer:
+            writer.append(rows.assign(**columns), frames_done=frames)
+            writer.update(
+                complete=True,
+                frames=frames,
+                frames_localized=worked_on,
+                frames_lost=opened.frames_missing,
+            )
+        report = RunReport(
+            out=out,
+            frames=frames,
+            frames_lost=opened.frames_missing,
+            frames_per_s=worked_on / max(time.monotonic() - begin, 1e-9),
+            localizations=len(rows),
+        )
+        logger.info("z assigned: %s", report.model_dump_json(exclude_none=True))
+        log.write_to(draft / LOG)
+        log.close()  # Windows renames no folder with an open file
+    return report
+
+
+def _columns(
+    localizer: Localizer, rows: pd.DataFrame, opened: Movie, progress: Progress | None
+) -> dict[str, NDArray[Any]]:
+    """Return x, y, z, lpz and z_flag of the rows, in their order; the movie is read in the order of its frames."""
     order = np.argsort(rows["frame"].to_numpy(), kind="stable")
     sorted_frames = rows["frame"].to_numpy()[order]
     columns = {name: np.empty(len(rows), column_dtype(name)) for name in ("x", "y", *COLUMNS_Z)}
-    looked_at = np.unique(sorted_frames)
-    for i in range(0, len(looked_at), BLOCK_FRAMES):
-        numbers = looked_at[i : i + BLOCK_FRAMES]
+    frames = np.unique(sorted_frames)
+    for i in range(0, len(frames), BLOCK_FRAMES):
+        numbers = frames[i : i + BLOCK_FRAMES]
         first, last = np.searchsorted(sorted_frames, [numbers[0], numbers[-1] + 1])
         chosen = order[first:last]
         part = rows.iloc[chosen].reset_index(drop=True)
@@ -107,22 +133,7 @@ def assign_z(
             values[chosen] = part[name].to_numpy()
         if progress:
             progress(f"{last} of {len(rows)} localisations", last / max(len(rows), 1))
-    names = {"movie": Path(movie).name, "table": Path(table).name}
-    # How spots were found and fitted is the other program's knowledge.
-    metadata = run_metadata(card, how, (height, width), pixel, localize=None, **names)
-    with (
-        whole_or_nothing(out, Kind.RUN, if_exists=if_exists, inputs=[table, movie, card.path]) as draft,
-        LocalizationWriter.create(draft, metadata) as writer,
-    ):
-        writer.append(rows.assign(**columns), frames_done=frames)
-        writer.update(
-            complete=True,
-            frames=frames,
-            frames_localized=len(looked_at),
-            frames_lost=opened.frames_missing,
-        )
-    spent = max(time.monotonic() - begin, 1e-9)
-    return AssignReport(frames, opened.frames_missing, len(looked_at) / spent, len(rows))
+    return columns
 
 
 def _check(good: Any, table: Path, what: str) -> None:

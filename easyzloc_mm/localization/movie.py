@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from easyzloc_mm._log import FILE as LOG
+from easyzloc_mm._log import run_log
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.camera_map import read_camera_map
@@ -20,8 +23,9 @@ from easyzloc_mm.io.runs.frames import holds_frames
 from easyzloc_mm.io.runs.localizations import LocalizationWriter, holds_localizations, read_metadata
 from easyzloc_mm.localization.config import LocalizerConfig, offline_workers
 from easyzloc_mm.localization.detection.threshold import FRAMES
-from easyzloc_mm.localization.pipeline import LocalizeReport, run_metadata
+from easyzloc_mm.localization.pipeline import run_metadata
 from easyzloc_mm.localization.provenance import map_of_run
+from easyzloc_mm.localization.run_report import RunReport
 from easyzloc_mm.localization.table_sink import TableSink
 from easyzloc_mm.localization.workers.local import Workers
 from easyzloc_mm.localization.workers.messages import FindThreshold, LocalizeBlock, Localized, ThresholdFound
@@ -29,6 +33,8 @@ from easyzloc_mm.localization.workers.protocol import WorkerPool
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.schema import LocalizeSettings
 from easyzloc_mm.typing import I64, IfExistsResume, Progress
+
+logger = logging.getLogger(__name__)
 
 BLOCK_FRAMES = 16
 PATIENCE_S = 0.2
@@ -51,7 +57,7 @@ def localize_movie(
     follow_s: float | None = None,
     if_exists: IfExistsResume = "error",
     progress: Progress | None = None,
-) -> LocalizeReport:
+) -> RunReport:
     """Localise a movie in 3D into ``RUN.zarr``.
 
     The run grows in place and can be resumed after whatever cut it off; until it is whole its attribute
@@ -107,20 +113,30 @@ def localize_movie(
         how = _as_begun(begun, movie, card, camera_map)
     check_map(how, opened)
     metadata = run_metadata(card, how, opened.shape[1:], pixel, movie=movie.name)
-    with closing(_pool(how, workers, scheduler)) as pool:
+    options = {"out": out, "if_exists": if_exists, "workers": workers, "scheduler": scheduler, "follow_s": follow_s}
+    with (
+        run_log("localisation of a movie", {"movie": movie, "options": options, "run": metadata.stored()}) as log,
+        closing(_pool(how, workers, scheduler)) as pool,
+    ):
         pool.start()  # before an older run is cleared away
         with replaced_stream(out, Kind.RUN, if_exists=if_exists, inputs=inputs, acquires=False) as place:
             table = LocalizationWriter.create(place, metadata) if begun is None else LocalizationWriter.resume(begun)
+            log.write_to(place / LOG)
             report = _Job(movie, opened, table, pool, follow_s, progress).go()
-    if report.fits_rejected > report.localizations:
-        warnings.warn(
-            f"{report.fits_rejected} of {report.fits_rejected + report.localizations} spots of {movie} had no credible "
-            f"fit: check the camera's baseline ({how.response.baseline_adu:g} ADU) and gain, and the "
-            "detection threshold",
-            EasyZlocWarning,
-            stacklevel=2,
-        )
+        _warn_of_rejected_fits(report, movie, how)
+        logger.info("localised: %s", report.model_dump_json(exclude_none=True))
     return report
+
+
+def _warn_of_rejected_fits(report: RunReport, movie: Path, how: LocalizerConfig) -> None:
+    rejected = report.fits_rejected or 0
+    if rejected > report.localizations:
+        warnings.warn(
+            f"{rejected} of {rejected + report.localizations} spots of {movie} had no credible fit: check the camera's "
+            f"baseline ({how.response.baseline_adu:g} ADU) and gain, and the detection threshold",
+            EasyZlocWarning,
+            stacklevel=3,
+        )
 
 
 def _pool(how: LocalizerConfig, workers: int | None, scheduler: str | None) -> WorkerPool:
@@ -206,7 +222,7 @@ class _Job:
         self._begin_frame = table.frames_committed
         self._rejected_before = table.metadata.fits_rejected if self._begin_frame else 0
 
-    def go(self) -> LocalizeReport:
+    def go(self) -> RunReport:
         begin = time.monotonic()
         try:
             threshold = self._find_threshold()
@@ -223,13 +239,16 @@ class _Job:
             raise
         finally:
             self._table.close()
-        return LocalizeReport(
+        return RunReport(
+            out=self._table.path,
             frames=self._movie.shape[0],
             frames_lost=self._movie.frames_missing,
             frames_per_s=self._sink.frames / max(time.monotonic() - begin, 1e-9),
             localizations=self._table.rows,
             fits_rejected=self._rejected_before + self._sink.rejected,
             p95_latency_s=0.0,
+            most_waiting=0,
+            catch_up_s=0.0,
             min_net_gradient=threshold,
             workers_replaced=len(self._pool.replaced),
         )

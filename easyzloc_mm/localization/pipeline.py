@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -24,48 +21,6 @@ from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.typing import U16
 
 PACKAGES = ("easyzloc-mm", "picassosr", "numpy", "onnxruntime", "numba", "zarr")
-
-
-@dataclass(frozen=True)
-class LocalizeReport:
-    """What a run gave.
-
-    Attributes
-    ----------
-    frames, frames_lost : int
-        Frames that came, and frames that were lost on the way from the camera.
-    frames_per_s : float
-        Over the whole run, until the last row was written.
-    localizations : int
-        Rows in the table.
-    fits_rejected : int
-        Spots whose 2D fit failed.
-    p95_latency_s : float
-        From a frame's arrival to its rows being committed, 95th percentile; 0 for files.
-    min_net_gradient : float
-        Threshold of detection, as set or found.
-    most_waiting : int
-        Frames that waited for localisation when most did.
-    catch_up_s : float
-        How long localisation went on after the camera had stopped; 0 for files.
-    workers_replaced : int
-        Localising processes that died and were replaced.
-    """
-
-    frames: int
-    frames_lost: int
-    frames_per_s: float
-    localizations: int
-    fits_rejected: int
-    p95_latency_s: float
-    min_net_gradient: float
-    most_waiting: int = 0
-    catch_up_s: float = 0.0
-    workers_replaced: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for printing."""
-        return asdict(self)
 
 
 class Localizer:

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from easyzloc_mm.acquire import scan
-from easyzloc_mm.acquire.live import LiveReport
 from easyzloc_mm.acquire.scan import Grid, ScanPlan, run_scan
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
 from easyzloc_mm.io.kinds import LEDGER
+from easyzloc_mm.localization.run_report import RunReport
 from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.profile.schema import Profile
 from tests.helpers.microscope_bench import SAFE, LastState, bench_profile, running_core
@@ -42,7 +42,7 @@ def visited(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, float, fl
     """Go to the sample and take the frames as `run_live` does, without localising; note where that was."""
     places: list[tuple[str, float, float, float]] = []
 
-    def take(microscope: Any, profile: Profile, _card: Any, out: Path, *, frames: int, **_rest: Any) -> LiveReport:
+    def take(microscope: Any, profile: Profile, _card: Any, out: Path, *, frames: int, **_rest: Any) -> RunReport:
         out.mkdir()
         assert profile.imaging.start_position_um is not None
         assert profile.imaging.focus_um is not None
@@ -51,7 +51,9 @@ def visited(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, float, fl
         here = microscope.position()
         places.append((out.stem, round(here.x_um), round(here.y_um), round(here.z_um, 3)))
         got = sum(1 for _ in microscope.stream(frames))
-        return LiveReport(out, got, frames - got, 1.0, 10 * got, 0.1)
+        return RunReport(
+            out=out, frames=got, frames_lost=frames - got, frames_per_s=1.0, localizations=10 * got, p95_latency_s=0.1
+        )
 
     monkeypatch.setattr(scan, "run_live", take)
     return places
@@ -98,9 +100,9 @@ def test_a_cut_off_scan_goes_on_where_it_stopped(
     profile: Profile, tmp_path: Path, visited: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "scan"
-    take: Callable[..., LiveReport] = vars(scan)["run_live"]
+    take: Callable[..., RunReport] = vars(scan)["run_live"]
 
-    def interrupted(*arguments: Any, **options: Any) -> LiveReport:
+    def interrupted(*arguments: Any, **options: Any) -> RunReport:
         report = take(*arguments, **options)
         if len(visited) == 3:
             raise KeyboardInterrupt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ import numpy as np
 
 from easyzloc_mm.io.runs.frames import FrameWriter
 from easyzloc_mm.typing import U16, Frame
+
+logger = logging.getLogger(__name__)
 
 MEMORY_BYTES = 512 * 2**20
 """Frames that may wait in memory for the disk, or where none are stored, for localisation. Beyond that it is the
@@ -31,14 +34,10 @@ class Intake:
         Where frames are stored before anything else happens to them.
     stop : threading.Event
         Set from outside to end the run; set here when frames cannot be stored.
-    arrived : callable
-        Told about each frame, in the thread that takes it.
     """
 
-    def __init__(
-        self, source: Iterator[Frame], raw: FrameWriter | None, stop: threading.Event, arrived: Arrived
-    ) -> None:
-        self._source, self._raw, self._stop, self._arrived = source, raw, stop, arrived
+    def __init__(self, source: Iterator[Frame], raw: FrameWriter | None, stop: threading.Event) -> None:
+        self._source, self._raw, self._stop = source, raw, stop
         self._changed = threading.Condition()
         self._unstored: deque[Frame] = deque()
         self._ready: deque[Frame] = deque()
@@ -50,9 +49,21 @@ class Intake:
         self.fault: BaseException | None = None
         """Why no more frames come."""
         self.disk_fault: BaseException | None = None
-        self._threads = [threading.Thread(target=self._take, name="camera", daemon=True)]
-        if raw is not None:
-            self._threads.append(threading.Thread(target=self._store, name="raw frames", daemon=True))
+        self._threads: list[threading.Thread] = []
+
+    def start(self, arrived: Arrived) -> None:
+        """Start taking frames, and storing them.
+
+        Parameters
+        ----------
+        arrived : callable
+            Called with each frame, in the thread that takes it.
+        """
+        self._threads = [threading.Thread(target=self._take, args=(arrived,), name="camera", daemon=True)]
+        if self._raw is not None:
+            self._threads.append(
+                threading.Thread(target=self._store, args=(self._raw,), name="raw frames", daemon=True)
+            )
         for thread in self._threads:
             thread.start()
 
@@ -100,7 +111,7 @@ class Intake:
             self._changed.notify_all()
 
     def abandon(self) -> None:
-        """Take no more account of localisation: it has failed."""
+        """Give out no more frames and hold none back: localisation has failed."""
         with self._changed:
             self._abandoned = True
             self._ready.clear()
@@ -110,9 +121,9 @@ class Intake:
         """Wait until the camera has stopped and everything that came is stored; every step has its own deadline."""
         for thread in self._threads:
             while thread.is_alive():
-                thread.join(IDLE_S)  # returns now and then, so that Ctrl-C is heard on Windows too
+                thread.join(IDLE_S)  # returns now and then: on Windows a thread that waits for ever gets no Ctrl-C
 
-    def _take(self) -> None:
+    def _take(self, arrived: Arrived) -> None:
         try:
             for frame in self._source:
                 with self._changed:
@@ -124,21 +135,28 @@ class Intake:
                     if not (self._raw is None and self._abandoned):
                         (self._ready if self._raw is None else self._unstored).append(frame)
                     self._changed.notify_all()
-                self._arrived(frame)
+                arrived(frame)
         except BaseException as error:  # handed to the thread that supervises the run
+            logger.error("no more frames come: %s", type(error).__name__, exc_info=True)
             self.fault = error
         finally:
-            with suppress(Exception):
-                self._source.close()  # type: ignore[attr-defined]
+            self._close_source()
             with self._changed:
                 self._taking = False
                 self._changed.notify_all()
 
+    def _close_source(self) -> None:
+        try:
+            self._source.close()  # type: ignore[attr-defined]
+        except (
+            Exception
+        ):  # whatever it is, the camera's own fault was noted before, and the microscope is made safe later
+            logger.exception("the stream of frames could not be closed")
+
     def _must_not_wait(self) -> bool:
         return self._stop.is_set() or self.disk_fault is not None or (self._raw is None and self._abandoned)
 
-    def _store(self) -> None:
-        assert self._raw is not None
+    def _store(self, raw: FrameWriter) -> None:
         try:
             while True:
                 with self._changed:
@@ -147,7 +165,7 @@ class Intake:
                     if not self._unstored:
                         return
                     frame = self._unstored[0]
-                self._raw.append(frame.index, frame.pixels)
+                raw.append(frame.index, frame.pixels)
                 with self._changed:
                     self._unstored.popleft()
                     self._held -= frame.pixels.nbytes
@@ -155,6 +173,7 @@ class Intake:
                         self._ready.append(Frame(frame.index, np.empty((0, 0), np.uint16), frame.received_s))
                     self._changed.notify_all()
         except BaseException as error:  # handed to the thread that supervises the run
+            logger.error("frames cannot be stored: %s", type(error).__name__, exc_info=True)
             self.disk_fault = error
             self._stop.set()
         finally:

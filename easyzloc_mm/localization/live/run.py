@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import errno
+import logging
 import shutil
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,37 +21,70 @@ from easyzloc_mm.io.runs.localizations import LocalizationWriter
 from easyzloc_mm.localization.detection.threshold import FRAMES as THRESHOLD_FRAMES
 from easyzloc_mm.localization.live.intake import Intake
 from easyzloc_mm.localization.live.status import LiveStatus, StatusMeter
-from easyzloc_mm.localization.pipeline import LocalizeReport, run_metadata
+from easyzloc_mm.localization.run_report import RunReport
 from easyzloc_mm.localization.table_sink import TableSink
 from easyzloc_mm.localization.workers.messages import Block, FindThreshold, LocalizeBlock, Localized, ThresholdFound
 from easyzloc_mm.localization.workers.protocol import WorkerPool
-from easyzloc_mm.model.card import ModelCard
-from easyzloc_mm.profile.schema import Profile
-from easyzloc_mm.typing import I64, U16, Frame, Progress
+from easyzloc_mm.profile.schema import LocalizeSettings
+from easyzloc_mm.typing import I64, U16, IfExists, Progress
 
-OnStatus = Callable[[LiveStatus], None]
+logger = logging.getLogger(__name__)
+
+StatusCallback = Callable[[LiveStatus], None]
 
 BLOCK_FRAMES = 16
 PATIENCE_S = 0.02
 STATUS_S = 0.5
 INTERRUPTED_DRAIN_S = 10.0
-"""After Ctrl-C, so long is spent on frames that have come but are not localised.
-A second Ctrl-C ends that."""
+"""Longest time after Ctrl-C for localising the frames that were received; a second Ctrl-C ends it."""
 
 
-class Told:
-    """Passes the status on to whoever wants it, about twice a second."""
+@dataclass(frozen=True)
+class LiveOptions:
+    """How a live run is done.
 
-    def __init__(self, progress: Progress | None, on_status: OnStatus | None) -> None:
-        self._progress, self._on_status = progress, on_status
+    Attributes
+    ----------
+    frames : int
+        Frames that are expected.
+    keep_raw : bool
+        Store the frames too.
+    if_exists : {'error', 'overwrite'}
+        What becomes of a run that is there already.
+    progress : callable, optional
+        Given a line for the terminal and the fraction done.
+    on_status : callable, optional
+        Given a `LiveStatus` about twice a second.
+    stop : threading.Event
+        Ends the stream of frames early and cleanly; set on Ctrl-C.
+    workers : WorkerPool, optional
+        From `stream.live_pool`, to be used for several runs; without it the run has a pool of its own.
+    """
+
+    frames: int
+    keep_raw: bool = True
+    if_exists: IfExists = "error"
+    progress: Progress | None = None
+    on_status: StatusCallback | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+    workers: WorkerPool | None = None
+
+
+class StatusReporter:
+    """Calls `LiveOptions.progress` and `on_status` with the state of the run, about twice a second."""
+
+    def __init__(self, options: LiveOptions) -> None:
+        self._progress, self._on_status = options.progress, options.on_status
         self._next_s = 0.0
 
-    def tell(self, look: Callable[[], LiveStatus], *, now: bool = False) -> None:
-        """Look and tell, if it is time or `now` is."""
-        if (self._progress is None and self._on_status is None) or (time.monotonic() < self._next_s and not now):
+    def report(self, status_now: Callable[[], LiveStatus], *, at_once: bool = False) -> None:
+        """Report, if it is time or `at_once` is set."""
+        if self._progress is None and self._on_status is None:
+            return
+        if time.monotonic() < self._next_s and not at_once:
             return
         self._next_s = time.monotonic() + STATUS_S
-        status = look()
+        status = status_now()
         if self._on_status:
             self._on_status(status)
         if self._progress:
@@ -60,39 +93,39 @@ class Told:
 
 
 class LiveRun:
-    """One live run, from the first frame to the closed store."""
+    """One live run, from the first frame to the closed store.
+
+    Parameters
+    ----------
+    intake : Intake
+        Frames as they come, not started yet.
+    table : LocalizationWriter
+        Where localisations go.
+    raw : FrameWriter or None
+        Where `intake` stores frames.
+    localize : LocalizeSettings
+        Threshold and running background of detection.
+    options : LiveOptions
+    pool : WorkerPool
+        Started.
+    """
 
     def __init__(
         self,
-        source: Iterator[Frame],
-        card: ModelCard,
-        out: Path,
-        profile: Profile,
-        frames: int,
-        keep_raw: bool,
-        provenance: Mapping[str, Any],
-        told: Told,
-        stop: threading.Event,
+        intake: Intake,
+        table: LocalizationWriter,
+        raw: FrameWriter | None,
+        localize: LocalizeSettings,
+        options: LiveOptions,
         pool: WorkerPool,
     ) -> None:
-        self._out, self._frames, self._told, self._stop, self._pool = out, frames, told, stop, pool
-        self._window = profile.localize.background_frames or 0
-        self._threshold = profile.localize.min_net_gradient
-        shape = (profile.camera.height_px, profile.camera.width_px)
-        if keep_raw:
-            _warn_of_a_small_disk(out, 2 * frames * shape[0] * shape[1])
-        pixel_nm = profile.optics.pixel_size_nm
-        known = {"profile": profile.model_dump(mode="json"), **provenance}
-        metadata = run_metadata(card, pool.settings, shape, pixel_nm, **known)
-        self._table = LocalizationWriter.create(out, metadata)
-        interval_ms = profile.imaging.exposure_ms
-        self._raw = (
-            FrameWriter(out, shape, pixel_size_nm=pixel_nm, interval_ms=interval_ms, expected=frames)
-            if keep_raw
-            else None
-        )
-        self._meter = StatusMeter(frames)
-        self._sink = TableSink(self._table, self._meter.see)
+        self._intake, self._table, self._raw, self._pool = intake, table, raw, pool
+        self._out, self._frames, self._stop = table.path, options.frames, options.stop
+        self._window = localize.background_frames or 0
+        self._threshold = localize.min_net_gradient
+        self._reporter = StatusReporter(options)
+        self._meter = StatusMeter(options.frames)
+        self._sink = TableSink(table, self._meter.see)
         self._interrupts: list[int] = []
         self._received: dict[int, float] = {}
         self._started = False
@@ -101,13 +134,21 @@ class LiveRun:
         self._replaced_before = len(pool.replaced)
         self._lost_workers = 0
         self._localizer_fault: LocalizerError | None = None
-        self._begin = time.monotonic()
-        self._camera_end = self._begin
-        self._intake = Intake(source, self._raw, stop, lambda frame: self._meter.arrived(frame.received_s))
+        self._begin = self._camera_end = time.monotonic()
 
-    def go(self) -> LocalizeReport:
-        """Run to the end, close the store, raise what went wrong, or report."""
+    def run(self) -> RunReport:
+        """Take frames to the last one, localise them, close the store, and return the report.
+
+        Raises
+        ------
+        HardwareError
+            The camera failed or the disk is full; what was acquired is kept.
+        LocalizerError
+            Localisation failed; what was acquired is kept.
+        """
         completed = False
+        self._begin = self._camera_end = time.monotonic()
+        self._intake.start(lambda frame: self._meter.arrived(frame.received_s))
         with interrupts_noted() as self._interrupts:
             try:
                 self._work(None)
@@ -117,12 +158,11 @@ class LiveRun:
                 self._intake.join()
                 self._intake.disk_fault = self._intake.disk_fault or error
             except BaseException:
-                # Ctrl-C, or a mistake of ours: let the camera come to its end, and use what has come.
+                # Ctrl-C, or a mistake of ours: let the camera come to its end, localise what has come, and raise it.
                 self._interrupts.clear()
                 self._stop.set()
                 self._intake.join()
-                with suppress(Exception, KeyboardInterrupt):
-                    self._work(time.monotonic() + INTERRUPTED_DRAIN_S)
+                self._drain()
                 raise
             finally:
                 self._stop.set()
@@ -131,7 +171,11 @@ class LiveRun:
         self._raise_faults()
         return self._report()
 
-    # --- while it runs --------------------------------------------------------------------------------------
+    def _drain(self) -> None:
+        try:
+            self._work(time.monotonic() + INTERRUPTED_DRAIN_S)
+        except (Exception, KeyboardInterrupt) as error:  # what ended the run counts, and is raised by the caller
+            logger.warning("localising the rest ended with %s", type(error).__name__, exc_info=True)
 
     def _work(self, until_s: float | None) -> None:
         """Hand out frames and take localisations until there are no more, or until the time is up."""
@@ -156,13 +200,13 @@ class LiveRun:
             if self._intake.camera_running:
                 self._camera_end = time.monotonic()
             self._most_waiting = max(self._most_waiting, self._waiting)
-            self._told.tell(self._status)
+            self._reporter.report(self._status)
             if self._localizer_fault is not None:
                 time.sleep(PATIENCE_S)
             if self._intake.over and not self._intake.waiting and not self._pool.busy:
                 break
         self._sink.flush()
-        self._told.tell(self._status, now=True)
+        self._reporter.report(self._status, at_once=True)
 
     def _hand_out(self) -> None:
         while self._localizer_fault is None and self._pool.free > 0:
@@ -231,8 +275,6 @@ class LiveRun:
             camera_running=self._intake.camera_running,
         )
 
-    # --- at the end -----------------------------------------------------------------------------------------
-
     def _close(self, completed: bool) -> None:
         intake, closing = self._intake, []
         whole = completed and not (intake.fault or intake.disk_fault or self._localizer_fault)
@@ -266,7 +308,7 @@ class LiveRun:
             f"{self._table.n_committed} localisations are kept in {self._out})"
         )
         if intake.disk_fault is not None:
-            raise HardwareError(f"{_disk_words(intake.disk_fault, self._out)} {kept}") from intake.disk_fault
+            raise HardwareError(f"{_describe_disk_fault(intake.disk_fault, self._out)} {kept}") from intake.disk_fault
         if isinstance(intake.fault, HardwareError):
             raise HardwareError(f"{intake.fault} {kept}") from intake.fault
         if intake.fault is not None:
@@ -275,9 +317,10 @@ class LiveRun:
             later = "; `easyzloc-mm localize` can localise the raw frames" if self._raw is not None else ""
             raise LocalizerError(f"{self._localizer_fault} {kept}{later}") from self._localizer_fault
 
-    def _report(self) -> LocalizeReport:
+    def _report(self) -> RunReport:
         end = time.monotonic()
-        return LocalizeReport(
+        return RunReport(
+            out=self._out,
             frames=self._intake.frames,
             frames_lost=self._intake.lost,
             frames_per_s=self._intake.frames / max(end - self._begin, 1e-9),
@@ -291,7 +334,8 @@ class LiveRun:
         )
 
 
-def _warn_of_a_small_disk(out: Path, needed: int) -> None:
+def warn_of_a_small_disk(out: Path, needed: int) -> None:
+    """Warn where the disk of `out` has less than `needed` bytes free."""
     free = shutil.disk_usage(out.absolute().parent).free
     if free < needed:
         warnings.warn(
@@ -302,7 +346,7 @@ def _warn_of_a_small_disk(out: Path, needed: int) -> None:
         )
 
 
-def _disk_words(error: BaseException, out: Path) -> str:
+def _describe_disk_fault(error: BaseException, out: Path) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         return f"the disk of {out} is full: free some space, or write elsewhere with `out`"
     return f"frames could not be stored in {out}: {error}"

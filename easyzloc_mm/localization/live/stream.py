@@ -8,22 +8,27 @@ then catches up after the camera has stopped.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from easyzloc_mm._log import FILE as LOG
+from easyzloc_mm._log import RunLog
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import replaced_stream
+from easyzloc_mm.io.runs.frames import FrameWriter
+from easyzloc_mm.io.runs.localizations import LocalizationWriter
 from easyzloc_mm.localization.config import LocalizerConfig, live_workers
-from easyzloc_mm.localization.live.run import LiveRun, OnStatus, Told
-from easyzloc_mm.localization.pipeline import LocalizeReport
+from easyzloc_mm.localization.live.intake import Intake
+from easyzloc_mm.localization.live.run import LiveOptions, LiveRun, warn_of_a_small_disk
+from easyzloc_mm.localization.pipeline import run_metadata
+from easyzloc_mm.localization.run_report import RunReport
 from easyzloc_mm.localization.workers.local import Workers
 from easyzloc_mm.localization.workers.protocol import WorkerPool
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.schema import Profile
-from easyzloc_mm.typing import Frame, IfExists, Progress
+from easyzloc_mm.typing import Frame
 
 
 def live_pool(profile: Profile, card: ModelCard) -> Workers:
@@ -36,17 +41,11 @@ def localize_stream(
     source: Iterator[Frame],
     card: ModelCard,
     out: Path,
-    *,
     profile: Profile,
-    frames: int,
-    keep_raw: bool = True,
-    if_exists: IfExists = "error",
-    provenance: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
-    on_status: OnStatus | None = None,
-    stop: threading.Event | None = None,
-    workers: WorkerPool | None = None,
-) -> LocalizeReport:
+    options: LiveOptions,
+    log: RunLog,
+    provenance: Mapping[str, Any],
+) -> RunReport:
     """Localise frames while they come, into ``RUN.zarr``.
 
     Whatever ends the run - the last frame, an error, Ctrl-C - what has come is stored and the store is closed.
@@ -54,26 +53,18 @@ def localize_stream(
     Parameters
     ----------
     source : iterator of Frame
-        Frame numbers rise; a gap counts as lost frames. It is used in a thread of its own.
+        Frame numbers rise; a gap counts as lost frames. It is used in a thread of its own, and ends early when
+        `options.stop` is set.
     card : ModelCard
     out : Path
         ``RUN.zarr``, written in place.
     profile : Profile
-        Camera units, pixel size and `localize`.
-    frames : int
-        How many frames are expected.
-    keep_raw : bool
-        Store the frames too.
-    provenance : mapping, optional
+        Camera response, pixel size and `localize`.
+    options : LiveOptions
+    log : RunLog
+        Of this run; written into the store from its first moment on.
+    provenance : mapping
         More metadata of the run (`RunMetadata`).
-    progress : callable, optional
-        Given a line for the terminal and the fraction done.
-    on_status : callable, optional
-        Given a `LiveStatus` about twice a second.
-    stop : threading.Event, optional
-        What ends `source` early and cleanly; set on Ctrl-C.
-    workers : WorkerPool, optional
-        From `live_pool`, to be used for several runs.
 
     Raises
     ------
@@ -84,21 +75,46 @@ def localize_stream(
     LocalizerError
         Localisation failed; what was acquired is kept.
     """
-    if profile.localize.background_frames is not None and not keep_raw:
+    if profile.localize.background_frames is not None and not options.keep_raw:
         raise InputError("localize.background_frames needs the raw frames: set `keep_raw`")
-    own = workers is None
-    pool = workers or live_pool(profile, card)
+    pool = options.workers or live_pool(profile, card)
     try:
         # Compiled and warm before the first frame, and before an older run is cleared away.
         pool.start()
-        with replaced_stream(Path(out), Kind.RUN, if_exists=if_exists, inputs=[card.path]) as place:
-            run = LiveRun(
-                source, card, place, profile, frames, keep_raw, provenance or {}, Told(progress, on_status),
-                stop or threading.Event(), pool,
-            )  # fmt: skip
-            return run.go()
+        with replaced_stream(Path(out), Kind.RUN, if_exists=options.if_exists, inputs=[card.path]) as place:
+            facts = {"profile": profile.model_dump(mode="json"), **provenance}
+            return _live_run(source, card, place, profile, options, pool, log, facts).run()
     finally:
-        if own:
+        if options.workers is None:
             pool.close()
         else:
             pool.drop()
+
+
+def _live_run(
+    source: Iterator[Frame],
+    card: ModelCard,
+    out: Path,
+    profile: Profile,
+    options: LiveOptions,
+    pool: WorkerPool,
+    log: RunLog,
+    facts: Mapping[str, Any],
+) -> LiveRun:
+    """Create the store, and what writes to it."""
+    shape = (profile.camera.height_px, profile.camera.width_px)
+    pixel_nm = profile.optics.pixel_size_nm
+    if options.keep_raw:
+        warn_of_a_small_disk(out, 2 * options.frames * shape[0] * shape[1])
+    table = LocalizationWriter.create(out, run_metadata(card, pool.settings, shape, pixel_nm, **facts))
+    log.write_to(out / LOG)
+    raw = None
+    if options.keep_raw:
+        raw = FrameWriter(
+            out,
+            shape,
+            pixel_size_nm=pixel_nm,
+            interval_ms=profile.imaging.exposure_ms,
+            expected=options.frames,
+        )
+    return LiveRun(Intake(source, raw, options.stop), table, raw, profile.localize, options, pool)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import logging.handlers
 import multiprocessing
 import os
 import signal
@@ -22,6 +21,7 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Self
 
+from easyzloc_mm._log import send_records
 from easyzloc_mm.errors import LocalizerError
 from easyzloc_mm.localization.config import LocalizerConfig
 from easyzloc_mm.localization.workers.messages import (
@@ -255,24 +255,10 @@ def _give_way() -> None:
         psutil.Process().nice(getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", NICENESS))
 
 
-class _SendRecords(logging.handlers.QueueHandler):
-    """Sends log records to the parent process, formatted, through the pipe that the answers take."""
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection)  # type: ignore[arg-type]
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        """Send one record; one that the parent is no longer there to take is dropped."""
-        with contextlib.suppress(OSError):
-            self.queue.send(Logged(record))  # type: ignore[attr-defined]
-
-
 def _serve(connection: Connection, settings: LocalizerConfig) -> None:
     """Body of a worker process; it ends when the other end of the pipe is closed, however that came about."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.getLogger().addHandler(_SendRecords(connection))
-    logging.getLogger("easyzloc_mm").setLevel(logging.INFO)
-    logging.captureWarnings(True)
+    send_records(lambda record: connection.send(Logged(record)))
     try:
         start = time.monotonic()
         localizer = BlockLocalizer(settings)

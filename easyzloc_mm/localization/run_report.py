@@ -1,0 +1,58 @@
+"""What a run gave, for whoever called for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from easyzloc_mm._models import FrozenModel
+
+
+class RunReport(FrozenModel):
+    """Frames, losses, rates and rows of a run.
+
+    What does not apply is None: `fits_rejected` and `min_net_gradient` where another program found the spots.
+
+    Attributes
+    ----------
+    out : Path
+        The run, ``RUN.zarr``.
+    frames, frames_lost : int
+        Frames that were received, or that the movie has; and frames that were lost on the way from the camera.
+    frames_per_s : float
+        Over the whole run, until the last row was written.
+    localizations : int
+        Rows in the table.
+    fits_rejected : int or None
+        Spots whose 2D fit failed.
+    min_net_gradient : float or None
+        Threshold of detection, ADU, as set or found.
+    p95_latency_s : float or None
+        From a frame's arrival in MMCore's buffer to its rows being committed, 95th percentile; 0 for movies.
+    most_waiting : int or None
+        Largest number of frames that waited for localisation; 0 for movies.
+    catch_up_s : float or None
+        How long localisation went on after the camera had stopped; 0 for movies.
+    workers_replaced : int or None
+        Localising processes that died and were replaced.
+    focus_moves : int or None
+        Times that z was moved back to hold the focus; None for movies.
+    """
+
+    schema_version: Literal[1] = 1
+    out: Path
+    frames: int
+    frames_lost: int
+    frames_per_s: float
+    localizations: int
+    fits_rejected: int | None = None
+    min_net_gradient: float | None = None
+    p95_latency_s: float | None = None
+    most_waiting: int | None = None
+    catch_up_s: float | None = None
+    workers_replaced: int | None = None
+    focus_moves: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, without those that do not apply."""
+        return self.model_dump(exclude_none=True)
