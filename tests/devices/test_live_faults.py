@@ -163,7 +163,7 @@ def test_a_run_without_faults(profile: Profile, card: ModelCard, pool: Workers, 
     facts = assert_kept(tmp_path / "run.zarr", frames=list(range(120)), complete=True)
     assert len(read_localizations(tmp_path / "run.zarr")[0]) == report.localizations
     assert facts.min_net_gradient == THRESHOLD
-    assert 0 < report.p95_latency_s < 5
+    assert 0 < (report.p95_latency_s or 0.0) < 5
     assert len(told) >= 2
     assert told[-1].frames == told[-1].localized == 120
     assert told[-1].localizations == report.localizations
