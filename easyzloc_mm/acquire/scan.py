@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 import tomllib
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from easyzloc_mm._models import Finite, Positive
 from easyzloc_mm.acquire.live import run_live
 from easyzloc_mm.errors import HardwareError, InputError, LocalizerError
+from easyzloc_mm.io.atomic import put_file
 from easyzloc_mm.io.kinds import LEDGER, Kind
 from easyzloc_mm.io.output import check_output, remove
 from easyzloc_mm.microscope.protocol import Microscope
@@ -184,12 +184,7 @@ class Ledger:
         self._write()
 
     def _write(self) -> None:
-        draft = self._path.with_suffix(".json.new")
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(self._data, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._path)
+        put_file(self._path, json.dumps(self._data, indent=1).encode(), durable=True)
 
 
 def run_scan(

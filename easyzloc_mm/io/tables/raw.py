@@ -11,6 +11,9 @@ import pandas as pd
 
 from easyzloc_mm.errors import InputError
 
+LARGEST_FRAME = 2**31 - 1
+"""A number above it is no frame, but a mistake of the file."""
+
 
 @dataclass(frozen=True)
 class RawTable:
@@ -45,7 +48,7 @@ def seen_size(table: pd.DataFrame) -> dict[str, int]:
 
     def last(name: str) -> float:
         values = table[name].to_numpy(float)
-        values = values[np.isfinite(values)]
+        values = values[np.isfinite(values) & (values <= LARGEST_FRAME)]
         return float(values.max()) if len(values) else 0.0
 
     return {

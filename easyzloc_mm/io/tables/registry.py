@@ -19,11 +19,10 @@ from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, Localizatio
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.tables.parquet import read_parquet, write_parquet
 from easyzloc_mm.io.tables.picasso import read_picasso, write_picasso
-from easyzloc_mm.io.tables.raw import RawTable
+from easyzloc_mm.io.tables.raw import LARGEST_FRAME, RawTable
 from easyzloc_mm.io.tables.thunderstorm import read_thunderstorm, write_thunderstorm
 from easyzloc_mm.typing import Bool, IfExists
 
-LARGEST_FRAME = 2**31 - 1
 NAMED_ROWS = 5
 
 

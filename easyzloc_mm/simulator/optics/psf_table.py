@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import uuid
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from easyzloc_mm.io.atomic import replacing
 from easyzloc_mm.simulator.optics.objective import FIELD_MARGIN, OpticsModel
 from easyzloc_mm.simulator.optics.pupil import image_fields, intensity
 from easyzloc_mm.typing import F32, AnyFloat
@@ -104,15 +104,11 @@ def _from_cache(key: str) -> PsfTable | None:
 
 def _keep(key: str, table: PsfTable) -> PsfTable:
     path = _cache_file(key)
-    draft = path.with_name(f"{uuid.uuid4().hex[:8]}.npz")
     # Without a writable cache the table lives in memory only, and the next start takes seconds longer.
     with contextlib.suppress(OSError):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(draft, **vars(table))
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as draft, draft.open("wb") as file:
+            np.savez(file, **vars(table))
     return table
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from easyzloc_mm.io.atomic import replacing
 from easyzloc_mm.io.output import remove
 
 if TYPE_CHECKING:
@@ -57,9 +58,8 @@ class Checkpoint:
             return
         variables = [keras.ops.convert_to_numpy(v) for v in (*model.variables, *model.optimizer.variables)]
         facts = json.dumps({"identity": self.identity, "spent": spent, "variables": len(variables)})
-        draft = self.path.with_name(f"{self.path.name}.draft.npz")
-        np.savez(draft, facts=facts, **{f"v{i}": value for i, value in enumerate(variables)})
-        draft.replace(self.path)
+        with replacing(self.path) as draft, draft.open("wb") as file:
+            np.savez(file, facts=facts, **{f"v{i}": value for i, value in enumerate(variables)})
         self._last = time.monotonic()
 
     def discard(self) -> None:

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from easyzloc_mm.acquire.scan import Grid, Ledger, ScanPlan
 from easyzloc_mm.beads.quality.judge import Reason
+from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import read_bead_set, write_bead_set
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
 from easyzloc_mm.io.beads.writer import BeadStackWriter
@@ -127,3 +129,14 @@ def test_a_camera_map() -> None:
     assert pixels.shape == (10, 12)
     # A run that was made with it is continued only with the same one.
     assert pixels.digest() == "36bdd5c7e7a7126d27d504468d0d94cc1f521d26655facccd8703c918ee26d21"
+
+
+def test_the_ledger_of_a_scan(tmp_path: Path) -> None:
+    shutil.copytree(V1 / "scan", tmp_path / "scan")
+    plan = ScanPlan(name="t", grid=Grid(first_um=(100, 200), columns=2, rows=2, spacing_um=50))
+    ledger = Ledger(tmp_path / "scan", plan, "ab")
+    assert [ledger.status(f"f00{number}") for number in range(3)] == ["done", "failed", "pending"]
+    ledger.note("f002", "running")
+    assert Ledger(tmp_path / "scan", plan, "ab").status("f002") == "running"
+    with pytest.raises(InputError, match="belongs to another model"):
+        Ledger(tmp_path / "scan", plan, "another")
