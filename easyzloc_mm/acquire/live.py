@@ -106,7 +106,7 @@ def run_live(
         finally:
             _store_focus_moves(out, hold)
         report = report.model_copy(update={"focus_moves": len(hold.moves) if hold is not None else 0})
-        logger.info("live run: %s", report.model_dump_json(exclude_none=True))
+        logger.debug("live run: %s", report.model_dump_json(exclude_none=True))
     return report
 
 
@@ -130,7 +130,7 @@ def _go_to_sample(microscope: Microscope, profile: Profile) -> dict[str, object]
     microscope.set_illumination(plan.illumination)
     facts = microscope.describe()
     logger.info("exposure %g ms, illumination %s, stages at %s", exposure_ms, plan.illumination, microscope.position())
-    logger.info("microscope: %s", facts)
+    logger.debug("microscope: %s", facts)
     return facts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from easyzloc_mm._log import ROOT, console_handler
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.typing import IfExists, IfExistsResume, Progress
 
@@ -46,7 +48,8 @@ def progress_display() -> Iterator[Progress]:
         from rich.progress import Progress as Bars
 
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-        with Bars(*columns, console=Console(stderr=True)) as bars:
+        # The bar redirects standard error: lines of the log are printed above it.
+        with Bars(*columns, console=Console(stderr=True)) as bars, _log_shown():
             task = bars.add_task("starting", total=1.0)
 
             def on_terminal(message: str, fraction: float) -> None:
@@ -64,7 +67,22 @@ def progress_display() -> Iterator[Progress]:
             shown[stage] = now
             print(f"{fraction:4.0%} {message}", file=sys.stderr, flush=True)
 
-    yield in_lines
+    with _log_shown():
+        yield in_lines
+
+
+@contextmanager
+def _log_shown() -> Iterator[None]:
+    """Show what the package logs at INFO, as long as a command works."""
+    package = logging.getLogger(ROOT)
+    level = package.level
+    handler = console_handler()
+    package.addHandler(handler)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(level)
 
 
 def plain(value: Any) -> Any:

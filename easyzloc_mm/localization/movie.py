@@ -124,7 +124,7 @@ def localize_movie(
             log.write_to(place / LOG)
             report = _Job(movie, opened, table, pool, follow_s, progress).go()
         _warn_of_rejected_fits(report, movie, how)
-        logger.info("localised: %s", report.model_dump_json(exclude_none=True))
+        logger.debug("localised: %s", report.model_dump_json(exclude_none=True))
     return report
 
 
