@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from easyzloc_mm.psf.registration import rim_background
 from easyzloc_mm.typing import F32, F64, U16
 
 HALF_PX, RIM_PX = 5, 8
@@ -30,9 +31,8 @@ def brightness_ratio(before: U16, after: U16, places: F64) -> float:
             continue
         for which, image in enumerate((before, after)):
             patch = image[y - RIM_PX : y + RIM_PX + 1, x - RIM_PX : x + RIM_PX + 1].astype(float)
-            rim = np.concatenate([patch[0], patch[-1], patch[1:-1, 0], patch[1:-1, -1]])
             inner = slice(RIM_PX - HALF_PX, RIM_PX + HALF_PX + 1)
-            totals[which] += float((patch[inner, inner] - np.median(rim)).sum())
+            totals[which] += float((patch[inner, inner] - rim_background(patch)).sum())
     return float(totals[1] / totals[0]) if totals[0] > 0 and totals[1] > 0 else float("nan")
 
 

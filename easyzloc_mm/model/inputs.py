@@ -15,6 +15,7 @@ import numpy as np
 
 from easyzloc_mm.camera.crops import sorted_border
 from easyzloc_mm.camera.response import CameraResponse
+from easyzloc_mm.psf.field_polynomial import field_coordinates
 from easyzloc_mm.typing import F32, AnyFloat
 
 AUX_COLUMNS = ("field_u", "field_v", "log_photons", "log_background", "sub_pixel_x", "sub_pixel_y")
@@ -78,8 +79,8 @@ def network_input(
         return (adu / np.float32(PAPER_FULL_SCALE_ADU))[..., None].astype(np.float32), position
     image = np.empty(crops.shape, np.float32)
     aux = np.empty((len(crops), len(AUX_COLUMNS)), np.float32)
-    for column, at, size in ((0, np.asarray(x), width), (1, np.asarray(y), height)):
-        aux[:, column] = 2 * at / max(size - 1, 1) - 1 if field_known else 0.0
+    aux[:, :2] = field_coordinates(np.asarray(x), np.asarray(y), field_size_px) if field_known else 0.0
+    for column, at in enumerate((np.asarray(x), np.asarray(y))):
         aux[:, column + 4] = at - np.rint(at)
     if len(crops):
         _normalise(np.ascontiguousarray(crops, np.float32), image, aux)

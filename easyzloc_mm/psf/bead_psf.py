@@ -16,6 +16,7 @@ from scipy import ndimage
 from easyzloc_mm._spline import cubic_b_spline
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.psf.registration import rim_background
 from easyzloc_mm.typing import F32, F64
 
 IN_FOCUS_NM = 200.0
@@ -129,21 +130,9 @@ class BeadPsfs:
         start = (low + high) / 2 - (knots - 1) / 2 * pitch
         coefficients = np.empty((len(chosen), knots, KNOTS, KNOTS), np.float32)
         for row, bead in enumerate(chosen):
-            z_nm = labels[row][finite[row]]
-            planes = beads.rois[bead][finite[row]].astype(np.float32)
-            photons = (planes - np.float32(beads.response.baseline_adu)) * np.float32(beads.response.electrons_per_adu)
-            near = np.abs(z_nm) <= max(IN_FOCUS_NM, 1.01 * float(np.abs(z_nm).min(initial=np.inf)))
-            if not near.any() or float(np.abs(z_nm).min()) > IN_FOCUS_NM:
-                raise InputError("a bead has no plane near its focus: build the bead data set again from whole stacks")
-            rim = np.concatenate([photons[near, 0], photons[near, -1], photons[near, 1:-1, 0], photons[near, 1:-1, -1]],
-                                 axis=1)  # fmt: skip
-            # The rim of the ROI is darkest where the bead is sharp: that is the background of the whole stack.
-            photons -= np.float32(np.median(rim))
-            # A bead that bleaches along the scan would otherwise tell its z by its brightness.
-            photons /= beads.light[bead][finite[row]][:, None, None]
-            scale = float(photons[near].sum(axis=(1, 2)).mean())
+            z_nm, photons, brightness = bead_photons(beads, int(bead))
             inside = (z_nm > start + pitch) & (z_nm < start + (knots - 2) * pitch)
-            along_z = _z_fit(z_nm[inside], start, pitch, knots) / scale
+            along_z = _z_fit(z_nm[inside], start, pitch, knots) / brightness
             # The stage's sideways motion is taken out knot by knot: within one it is a few nanometres.
             path = beads.centres(bead, start + pitch * np.arange(knots))
             columns, rows = (np.stack([_registration(photons.shape[2], at) for at in axis]) for axis in path)
@@ -159,6 +148,46 @@ class BeadPsfs:
             y=beads.y[chosen],
         )
         return cls(table, beads.field_size_px, beads.field_known, beads.response.read_noise_e)
+
+
+def bead_photons(beads: BeadSet, bead: int) -> tuple[F64, F32, float]:
+    """Return the images of a bead through focus, free of background and bleaching.
+
+    Divided by the brightness they are the images of one photon.
+
+    Parameters
+    ----------
+    beads : BeadSet
+    bead : int
+        Its number in the data set.
+
+    Returns
+    -------
+    z_nm : ndarray, shape (P,)
+        Labels of the planes.
+    photons : ndarray, shape (P, R, R)
+        Photons above background, as bright in every plane as in focus (`beads.light`).
+    brightness : float
+        Photons of the bead in one plane in focus.
+
+    Raises
+    ------
+    InputError
+        The bead has no plane near its focus.
+    """
+    known = np.isfinite(beads.z_nm[bead])
+    z_nm = beads.z_nm[bead, known].astype(float)
+    nearest = float(np.abs(z_nm).min(initial=np.inf))
+    if nearest > IN_FOCUS_NM:
+        raise InputError("a bead has no plane near its focus: build the bead data set again from whole stacks")
+    near = np.abs(z_nm) <= max(IN_FOCUS_NM, 1.01 * nearest)
+    planes = beads.rois[bead][known].astype(np.float32)
+    photons = (planes - np.float32(beads.response.baseline_adu)) * np.float32(beads.response.electrons_per_adu)
+    # The rim of the ROI is darkest where the bead is sharp: that is the background of the whole stack.
+    photons -= np.float32(rim_background(photons[near], together=True))
+    # A bead that bleaches along the scan would otherwise give away its z by its brightness.
+    photons /= beads.light[bead][known][:, None, None]
+    return z_nm, photons, float(photons[near].sum(axis=(1, 2)).mean())
 
 
 def _z_fit(z_nm: F64, start: float, pitch: float, knots: int) -> F64:

@@ -14,6 +14,7 @@ from scipy.interpolate import make_lsq_spline
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.psf.bead_psf import bead_photons
 from easyzloc_mm.psf.registration import PATCH_PX, register
 from easyzloc_mm.typing import F64
 
@@ -24,7 +25,6 @@ Z_STEP_NM = 20.0
 Z_RANGE_NM = 1000.0
 BEADS_PER_PLACE = 16
 GRID = 5
-IN_FOCUS_NM = 200.0
 
 
 def crlb(
@@ -141,7 +141,7 @@ def empirical_psf(beads: BeadSet) -> EmpiricalPsf:
     low = max(-Z_RANGE_NM, float(np.nanmax(np.nanmin(beads.z_nm[chosen], axis=1))))
     high = min(Z_RANGE_NM, float(np.nanmin(np.nanmax(beads.z_nm[chosen], axis=1))))
     z_nm = np.arange(np.ceil(low / Z_STEP_NM), np.floor(high / Z_STEP_NM) + 1) * Z_STEP_NM
-    stacks = [_one_photon(beads, int(bead)) for bead in chosen]
+    stacks = [_registered(beads, int(bead)) for bead in chosen]
     place = np.stack([beads.x[chosen], beads.y[chosen]], axis=1)
     if beads.field_known:
         ticks = [(np.arange(GRID) + 0.5) / GRID * size for size in beads.field_size_px]
@@ -158,18 +158,10 @@ def empirical_psf(beads: BeadSet) -> EmpiricalPsf:
     return EmpiricalPsf(halves, places, z_nm, beads.pixel_size_nm)
 
 
-def _one_photon(beads: BeadSet, bead: int) -> tuple[F64, F64]:
-    """Labels and registered images (P, 225) of one bead, its focused photons scaled to 1."""
-    known = np.isfinite(beads.z_nm[bead])
-    z_nm = beads.z_nm[bead, known].astype(float)
-    photons = (
-        beads.rois[bead, known].astype(np.float32) - beads.response.baseline_adu
-    ) * beads.response.electrons_per_adu
-    near = np.abs(z_nm) <= max(IN_FOCUS_NM, 1.01 * float(np.abs(z_nm).min()))
-    rim = np.concatenate([photons[near, 0].ravel(), photons[near, -1].ravel()])
-    signal = (photons - np.median(rim)).astype(np.float32)
-    total = float(signal[near].sum(axis=(1, 2)).mean())
-    return z_nm, register(signal, *beads.centres(bead, z_nm)).astype(float) / total
+def _registered(beads: BeadSet, bead: int) -> tuple[F64, F64]:
+    """Return labels and registered images (P, 225) of one bead, for one photon of its focused spot."""
+    z_nm, photons, brightness = bead_photons(beads, bead)
+    return z_nm, register(photons, *beads.centres(bead, z_nm)).astype(float) / brightness
 
 
 def _smooth(members: list[tuple[F64, F64]], z_nm: F64) -> F64:

@@ -1,11 +1,11 @@
-"""What changes smoothly over the field of view: polynomials in the field coordinates, deaf to outliers."""
+"""Polynomials of the place in the field of view, fitted robustly: what changes smoothly over the field."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from easyzloc_mm._statistics import robust_sd
-from easyzloc_mm.typing import F64, Bool
+from easyzloc_mm.typing import F64, AnyFloat, Bool
 
 MAX_DEGREE = 4
 BEADS_PER_TERM = 4
@@ -13,35 +13,62 @@ BEADS_PER_TERM = 4
 OUTLIER_MADS = 3.0
 
 
-def terms(degree: int) -> int:
-    """Count the terms of a polynomial of that degree in two variables."""
+def number_of_terms(degree: int) -> int:
+    """Return the number of terms of a polynomial of that degree in two variables."""
     return (degree + 1) * (degree + 2) // 2
 
 
 def largest_degree(beads: int) -> int:
-    """Highest degree that so many beads can carry."""
-    return max(degree for degree in range(MAX_DEGREE + 1) if degree == 0 or BEADS_PER_TERM * terms(degree) <= beads)
+    """Return the highest degree that so many beads can determine."""
+    degrees = range(1, MAX_DEGREE + 1)
+    return max((degree for degree in degrees if BEADS_PER_TERM * number_of_terms(degree) <= beads), default=0)
 
 
-def polynomial(place: F64, degree: int) -> F64:
-    """Powers of the field coordinates.
+def field_coordinates(x: AnyFloat, y: AnyFloat, field_size_px: tuple[int, int]) -> AnyFloat:
+    """Return places in the field: -1 at the centre of the first pixel of an axis, 1 at that of the last.
+
+    Parameters
+    ----------
+    x, y : ndarray, shape (n,)
+        Sensor pixels.
+    field_size_px : (int, int)
+        Width and height of the field.
+
+    Returns
+    -------
+    ndarray, shape (n, 2)
+        u and v.
+    """
+    return np.stack([2 * at / max(size - 1, 1) - 1 for at, size in zip((x, y), field_size_px, strict=True)], axis=-1)
+
+
+def powers(degree: int) -> list[tuple[int, int]]:
+    """Return the powers (of u, of v) of the terms of a polynomial: constant, v, v^2, ..., u, uv, ...
+
+    In this order coefficients are stored with a model.
+    """
+    return [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
+
+
+def polynomial(place: AnyFloat, degree: int) -> F64:
+    """Return the terms of a polynomial of the field coordinates.
 
     Parameters
     ----------
     place : ndarray, shape (n, 2)
-        x and y, -1..1 over the field.
+        u and v, from `field_coordinates`.
+    degree : int
 
     Returns
     -------
     ndarray, shape (n, terms)
-        Constant first, then by total degree: x, y, x^2, xy, y^2, ...
+        In the order of `powers`: the constant first.
     """
-    powers = [(total - j, j) for total in range(degree + 1) for j in range(total + 1)]
-    return np.stack([place[:, 0] ** i * place[:, 1] ** j for i, j in powers], axis=1)
+    return np.stack([place[:, 0] ** i * place[:, 1] ** j for i, j in powers(degree)], axis=1).astype(np.float64)
 
 
 def robust_surface(values: F64, place: F64, kept: Bool, degree: int, *, floor: float = 1e-9) -> tuple[F64, F64, float]:
-    """Fit a polynomial surface, leaving out what lies `OUTLIER_MADS` robust deviations off.
+    """Fit a polynomial surface without the outliers: what lies `OUTLIER_MADS` robust standard deviations off.
 
     Parameters
     ----------
@@ -51,7 +78,7 @@ def robust_surface(values: F64, place: F64, kept: Bool, degree: int, *, floor: f
         Which values may take part; those that are not finite never do.
     degree : int
     floor : float
-        Smallest robust deviation that is believed.
+        Smallest robust standard deviation by which outliers are found.
 
     Returns
     -------
@@ -92,7 +119,7 @@ def robust_fit(basis: F64, values: F64, kept: Bool, *, floor: float = 1e-9) -> t
 
 
 def weighted_slope(x: F64, values: F64, weight: F64) -> F64:
-    """Slope of weighted straight lines, one per row of `values`; shape (n,).
+    """Return the slopes of weighted straight lines, one per row of `values`; shape (n,).
 
     Parameters
     ----------

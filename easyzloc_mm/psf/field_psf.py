@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.psf.bead_psf import BeadPsfs, SplinePsf
-from easyzloc_mm.typing import F32, F64, I64
+from easyzloc_mm.psf.field_polynomial import field_coordinates, number_of_terms, polynomial
+from easyzloc_mm.typing import F32, F64, I64, AnyFloat
 
 GRID = 17
 """Places per axis at which the field's blur is tabulated; from one to the next it changes by less than its noise."""
@@ -48,19 +49,20 @@ class FieldPsf:
     def measure(cls, source: BeadPsfs) -> FieldPsf:
         """Fit the beads of `source`; the degree is the one that predicts left-out beads best."""
         table = source.table
-        u, v = _field(table.x, table.y, source.field_size_px)
-        degree = _best_degree(table, u, v) if source.field_known else 0
+        place = field_coordinates(table.x, table.y, source.field_size_px)
+        degree = _best_degree(table, place) if source.field_known else 0
         low, high = table.z_range_nm
-        coefficients = _fit(table, u, v, np.arange(len(table)), degree)
+        coefficients = _fit(table, place, np.arange(len(table)), degree)
         return cls(coefficients, degree, table.z_start_nm, table.z_pitch_nm, low, high)
 
     def table(self, field_size_px: tuple[int, int]) -> SplinePsf:
         """Tabulate over the field, row by row of `GRID` x `GRID` places (one place, if all are alike)."""
         ticks = np.linspace(-1, 1, GRID) if self.degree else np.zeros(1)
         u, v = (grid.ravel() for grid in np.meshgrid(ticks, ticks))
+        terms = polynomial(np.stack([u, v], axis=1), self.degree)
         width, height = field_size_px
         return SplinePsf(
-            coefficients=np.tensordot(_terms(u, v, self.degree).astype(np.float32), self.coefficients, axes=1),
+            coefficients=np.tensordot(terms.astype(np.float32), self.coefficients, axes=1),
             z_start_nm=self.z_start_nm,
             z_pitch_nm=self.z_pitch_nm,
             low_nm=np.full(len(u), self.low_nm, np.float32),
@@ -73,10 +75,8 @@ class FieldPsf:
         """Nearest place of `table` for sensor positions."""
         if not self.degree:
             return np.zeros(len(x), np.int64)
-        column, row = (
-            np.clip(np.rint((at + 1) / 2 * (GRID - 1)), 0, GRID - 1).astype(np.int64)
-            for at in _field(x, y, field_size_px)
-        )
+        place = field_coordinates(np.asarray(x), np.asarray(y), field_size_px)
+        column, row = np.clip(np.rint((place + 1) / 2 * (GRID - 1)), 0, GRID - 1).astype(np.int64).T
         return np.asarray(row * GRID + column)
 
     def save(self, path: Path) -> None:
@@ -108,27 +108,19 @@ def field_source(source: BeadPsfs, psf: FieldPsf) -> BeadPsfs:
     return replace(source, table=psf.table(source.field_size_px), spread_px=spread)
 
 
-def _field(x: F64, y: F64, size: tuple[int, int]) -> tuple[F64, F64]:
-    return 2 * np.asarray(x) / max(size[0] - 1, 1) - 1, 2 * np.asarray(y) / max(size[1] - 1, 1) - 1
-
-
-def _terms(u: F64, v: F64, degree: int) -> F64:
-    return np.stack([u**i * v**j for i in range(degree + 1) for j in range(degree + 1 - i)], axis=1)
-
-
-def _best_degree(table: SplinePsf, u: F64, v: F64) -> int:
+def _best_degree(table: SplinePsf, place: AnyFloat) -> int:
     fold = np.arange(len(table)) % FOLDS
     best, lowest = 0, np.inf
     for degree in range(MAX_DEGREE + 1):
-        if len(table) * (1 - 1 / FOLDS) < BEADS_PER_TERM * (degree + 1) * (degree + 2) / 2 and degree:
+        if len(table) * (1 - 1 / FOLDS) < BEADS_PER_TERM * number_of_terms(degree) and degree:
             break
         error = 0.0
         for out in range(min(FOLDS, len(table))):
             test = fold == out
             if test.all():
                 continue
-            fitted = _fit(table, u, v, np.flatnonzero(~test), degree)
-            predicted = np.tensordot(_terms(u[test], v[test], degree).astype(np.float32), fitted, axes=1)
+            fitted = _fit(table, place, np.flatnonzero(~test), degree)
+            predicted = np.tensordot(polynomial(place[test], degree).astype(np.float32), fitted, axes=1)
             middle = slice(predicted.shape[1] // 4, -(predicted.shape[1] // 4) or None)
             error += float(np.sum((predicted - table.coefficients[test])[:, middle] ** 2))
         if error < lowest:
@@ -136,9 +128,9 @@ def _best_degree(table: SplinePsf, u: F64, v: F64) -> int:
     return best
 
 
-def _fit(table: SplinePsf, u: F64, v: F64, chosen: NDArray[np.integer], degree: int) -> F32:
+def _fit(table: SplinePsf, place: AnyFloat, chosen: NDArray[np.integer], degree: int) -> F32:
     """Polynomial coefficients, by least squares over the beads `chosen` that cover each z knot."""
-    terms = _terms(u[chosen], v[chosen], degree)
+    terms = polynomial(place[chosen], degree)
     penalty = RIDGE * np.eye(terms.shape[1])
     penalty[0, 0] = 0.0
     knots = table.coefficients.shape[1]

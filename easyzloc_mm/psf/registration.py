@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from easyzloc_mm._spline import cubic_weights
-from easyzloc_mm.typing import F32, F64
+from easyzloc_mm.typing import F32, F64, AnyFloat
 
 PATCH_PX = 15
 CENTRE_SIGMA_PX = 1.3
@@ -36,6 +36,25 @@ def register(photons: F32, x: ArrayLike, y: ArrayLike, *, even: bool = False) ->
     rows, columns = (_shift_matrix(size, at, even) for size, at in ((photons.shape[1], y), (photons.shape[2], x)))
     patches = rows @ photons @ columns.swapaxes(-1, -2)
     return np.ascontiguousarray(patches.reshape(len(photons), -1), np.float32)
+
+
+def rim_background(images: AnyFloat, *, together: bool = False) -> AnyFloat:
+    """Return the background of images of a spot: the median of their outermost pixels, on all four sides.
+
+    Parameters
+    ----------
+    images : ndarray, shape (..., a, b)
+    together : bool
+        One background for all images, from the pixels of all of them.
+
+    Returns
+    -------
+    ndarray, shape (...) or ()
+    """
+    rows, columns = images[..., [0, -1], :], images[..., 1:-1, [0, -1]]
+    each = images.shape[:-2]
+    rim = np.concatenate([rows.reshape(*each, -1), columns.reshape(*each, -1)], axis=-1)
+    return np.asarray(np.median(rim, axis=None if together else -1))
 
 
 def noise_kept(x: ArrayLike, y: ArrayLike) -> float:

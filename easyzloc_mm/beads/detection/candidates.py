@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from easyzloc_mm.camera.response import CameraResponse
+from easyzloc_mm.psf.field_polynomial import field_coordinates
 from easyzloc_mm.typing import F64, I64, U16, Bool
 
 
@@ -63,6 +64,5 @@ class Candidates:
 
     @property
     def place(self) -> F64:
-        """Places in the field, -1..1, shape (n, 2)."""
-        width, height = self.field_size_px
-        return np.stack([2 * self.x / max(width, 2) - 1, 2 * self.y / max(height, 2) - 1], axis=1)
+        """Places in the field (`field_coordinates`), shape (n, 2)."""
+        return np.asarray(field_coordinates(self.x, self.y, self.field_size_px), np.float64)

@@ -15,6 +15,7 @@ from easyzloc_mm.beads.detection.detail import spot_contrast
 from easyzloc_mm.beads.detection.lateral_shift import LateralShift, common_lateral_shift
 from easyzloc_mm.beads.detection.rois import SAME_PX, SLAB_NM, THRESHOLD_MADS, blocks
 from easyzloc_mm.io.beads.stack import StackPixels
+from easyzloc_mm.psf.field_polynomial import field_coordinates
 from easyzloc_mm.psf.registration import weighted_centre
 from easyzloc_mm.typing import F32, F64, I64, U16, Bool
 
@@ -177,7 +178,7 @@ def _lateral_shift(overview: Overview, focus_nm: float, x: I64, y: I64, gradient
     rows, columns = places[:, 1, None] + span, places[:, 0, None] + span
     images = overview.slabs[:, rows[:, :, None], columns[:, None, :]].transpose(1, 0, 2, 3)
     middle = np.full(len(places), float(half))
-    field = 2 * places / np.array([width, height]) - 1
+    field = np.asarray(field_coordinates(places[:, 0], places[:, 1], (width, height)), np.float64)
     return common_lateral_shift(images, overview.slab_nm - focus_nm, middle, middle, field)
 
 

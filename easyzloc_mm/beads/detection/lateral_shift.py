@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from easyzloc_mm.psf.field_polynomial import robust_surface, weighted_slope
+from easyzloc_mm.psf.registration import rim_background
 from easyzloc_mm.typing import F32, F64
 
 REACH_NM = 900.0
@@ -80,8 +81,7 @@ def common_lateral_shift(images: F32, z_nm: F64, x: F64, y: F64, place: F64) -> 
     near = np.abs(z_um) <= REACH_NM / 1000
     if count < MIN_BEADS or near.sum(axis=1).max(initial=0) < MIN_DEPTHS:
         return LateralShift()
-    rim = np.concatenate([images[:, :, 0], images[:, :, -1], images[:, :, 1:-1, 0], images[:, :, 1:-1, -1]], axis=2)
-    light = images - np.median(rim, axis=2)[:, :, None, None]
+    light = images - rim_background(images)[:, :, None, None]
     pixels = np.arange(size, dtype=float)
     degree = int(np.ptp(place) > 0 and count >= MIN_FOR_FIELD)
     line = np.zeros(2)

@@ -11,7 +11,14 @@ from easyzloc_mm.beads.alignment.registered import RegisteredStack
 from easyzloc_mm.beads.alignment.sharpness import sharpness_focus, spacing_of
 from easyzloc_mm.beads.quality.profiles import fit_axial, fit_lateral
 from easyzloc_mm.camera.response import CameraResponse
-from easyzloc_mm.psf.registration import CENTRE_SIGMA_PX, PATCH_PX, noise_kept, register, weighted_centre
+from easyzloc_mm.psf.registration import (
+    CENTRE_SIGMA_PX,
+    PATCH_PX,
+    noise_kept,
+    register,
+    rim_background,
+    weighted_centre,
+)
 from easyzloc_mm.typing import F64, U16
 
 IN_FOCUS_NM = 60.0
@@ -86,8 +93,7 @@ def measure_bead(
     sharp = int(np.argmax(ndimage.gaussian_filter1d(energy, max(0.7, 40.0 / step))))
     near = np.abs(stage_nm - stage_nm[sharp]) <= max(IN_FOCUS_NM, 1.01 * step)
     image = photons[near].mean(axis=0)
-    rim = np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
-    background = float(np.median(rim))
+    background = float(rim_background(image))
     spot = (image - background).astype(np.float64)
     x, y = weighted_centre(spot, *centre)
     peak = float(spot[row - 4 : row + 5, column - 4 : column + 5].max())

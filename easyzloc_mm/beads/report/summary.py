@@ -13,7 +13,7 @@ from easyzloc_mm.beads.camera_response import of_averaged
 from easyzloc_mm.beads.quality.coverage import field_coverage
 from easyzloc_mm.beads.quality.measure import measure_bead
 from easyzloc_mm.io.beads.dataset import BeadSet
-from easyzloc_mm.psf.field_polynomial import polynomial, robust_fit
+from easyzloc_mm.psf.field_polynomial import field_coordinates, polynomial, powers, robust_fit
 from easyzloc_mm.typing import F64, I64
 
 MIN_FOR_SHAPE = 12
@@ -150,8 +150,7 @@ def fit_foci(beads: BeadSet) -> Foci:
     counts = np.bincount(beads.stack[beads.accepted], minlength=stacks)
     filled = np.flatnonzero(counts)
     middle = float(np.median(focus[beads.accepted])) if beads.accepted.any() else 0.0
-    width, height = beads.field_size_px
-    place = np.stack([2 * beads.x / width - 1, 2 * beads.y / height - 1], axis=1)
+    place = field_coordinates(beads.x, beads.y, beads.field_size_px)
     known = beads.field_known and beads.accepted.sum() >= MIN_FOR_SHAPE + len(filled)
     bend = polynomial(place, 2 if known else 0)[:, 1:]
     basis = np.hstack([beads.stack[:, None] == filled, bend]).astype(float)
@@ -170,10 +169,12 @@ def fit_foci(beads: BeadSet) -> Foci:
 def _field_shape(beads: BeadSet, bend: F64, fit: F64, scatter: float) -> FieldShape | None:
     if not len(fit):
         return None
-    half_nm = np.array(beads.field_size_px) / 2 * beads.pixel_size_nm
+    half_nm = (np.array(beads.field_size_px) - 1) / 2 * beads.pixel_size_nm
+    term = dict(zip(powers(2)[1:], fit, strict=True))
+    tilt = np.array([term[1, 0], term[0, 1]]) / half_nm
     return FieldShape(
-        tilt_mrad=float(1000 * np.hypot(*(fit[:2] / half_nm))),
-        curvature_nm=float(fit[2] + fit[4]),
+        tilt_mrad=float(1000 * np.hypot(*tilt)),
+        curvature_nm=float(term[2, 0] + term[0, 2]),
         scatter_nm=scatter,
         surface_nm=bend @ fit,
     )
@@ -207,7 +208,7 @@ def label_consistency(beads: BeadSet) -> tuple[float, float] | None:
     chosen = np.flatnonzero(beads.accepted)[:CONSISTENCY_BEADS]
     if len(chosen) < 8 or beads.rois.shape[1] < 12:
         return None
-    width, height = beads.field_size_px
+    place = field_coordinates(beads.x, beads.y, beads.field_size_px)
     found = []
     for first in (0, 1):
         measured = []
@@ -218,7 +219,7 @@ def label_consistency(beads: BeadSet) -> tuple[float, float] | None:
                     beads.rois[index, known],
                     beads.z_nm[index, known].astype(float),
                     (float(beads.x[index] - beads.roi_x0[index]), float(beads.y[index] - beads.roi_y0[index])),
-                    (2 * beads.x[index] / width - 1, 2 * beads.y[index] / height - 1),
+                    (float(place[index, 0]), float(place[index, 1])),
                     of_averaged(beads.response, beads.frames_per_plane(int(index))),
                     np.iinfo(np.uint16).max,
                     (float(beads.lateral_shift_px_per_um[index, 0]), float(beads.lateral_shift_px_per_um[index, 1])),

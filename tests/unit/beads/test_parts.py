@@ -67,7 +67,7 @@ def test_registration_centres_on_any_fraction_of_a_pixel() -> None:
 def test_a_surface_ignores_outliers() -> None:
     rng = np.random.default_rng(1)
     place = rng.uniform(-1, 1, (200, 2))
-    truth = polynomial(place, 2) @ np.array([5.0, 40, -20, 10, 0, 15])
+    truth = polynomial(place, 2) @ np.array([5.0, -20, 15, 40, 0, 10])  # 1, v, v^2, u, u v, u^2
     values = truth + rng.normal(0, 2, 200)
     values[::10] += 400
     surface, _, scatter = robust_surface(values, place, np.ones(200, bool), 2)
