@@ -21,7 +21,7 @@ from easyzloc_mm._version import __version__
 from easyzloc_mm.errors import EasyZlocError, EasyZlocWarning, HardwareError, InputError, LocalizerError
 
 if TYPE_CHECKING:
-    from easyzloc_mm.acquire.scan import Grid, ScanPlan
+    from easyzloc_mm.acquire.scan_plan import Grid, ScanPlan
     from easyzloc_mm.api.analysis import find_pores, link, load_locs, render, resolution, undrift
     from easyzloc_mm.api.calibration import Calibration, acquire_beads, build_beads, calibrate, train
     from easyzloc_mm.api.imaging import assign_z, live, localize, scan
@@ -68,13 +68,13 @@ __all__ = [
 
 _HOMES = {
     "Calibration": "api.calibration",
-    "Grid": "acquire.scan",
+    "Grid": "acquire.scan_plan",
     "Locs": "locs.locs",
     "Microscope": "microscope.protocol",
     "Model": "api.model",
     "Profile": "profile.schema",
     "Run": "api.run",
-    "ScanPlan": "acquire.scan",
+    "ScanPlan": "acquire.scan_plan",
     "acquire_beads": "api.calibration",
     "assign_z": "api.imaging",
     "build_beads": "api.calibration",

@@ -8,25 +8,16 @@ import shutil
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from easyzloc_mm.errors import EasyZlocError
+from easyzloc_mm.microscope.setup.checks import Finding, Status
 from easyzloc_mm.profile.schema import Backend, Profile
 
 PACKAGES = ("easyzloc-mm", "pycromanager", "pymmcore", "picassosr", "keras", "tensorflow",
             "onnxruntime", "numba", "numpy", "zarr")  # fmt: skip
 DISK_PROBE_BYTES = 128 * 2**20
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One checked thing: ``ok``, ``warn`` or ``fail``, and what it means."""
-
-    subject: str
-    status: str
-    text: str
 
 
 def examine(profile: Profile, folder: Path | None = None, model: Path | None = None) -> list[Finding]:
@@ -59,19 +50,19 @@ def _software(profile: Profile) -> list[Finding]:
     findings = [
         Finding(
             "python",
-            "ok" if supported else "warn",
+            Status.OK if supported else Status.WARN,
             f"{platform.python_version()} on {platform.system()}" + ("" if supported else "; 3.11 or 3.12 is tested"),
         ),
-        Finding("processors", "ok", f"{os.cpu_count()} logical"),
+        Finding("processors", Status.OK, f"{os.cpu_count()} logical"),
     ]
     remedies = dict.fromkeys(PACKAGES, "install easyzloc-mm again with pip")
     if profile.connection.backend is Backend.EMBEDDED:
         remedies["mm-test-adapters"] = 'pip install "easyzloc-mm[demo]"'
     for name, remedy in remedies.items():
         try:
-            findings.append(Finding(name, "ok", version(name)))
+            findings.append(Finding(name, Status.OK, version(name)))
         except PackageNotFoundError:
-            findings.append(Finding(name, "fail", f"not installed: {remedy}"))
+            findings.append(Finding(name, Status.FAIL, f"not installed: {remedy}"))
     return findings
 
 
@@ -91,12 +82,12 @@ def _disk(profile: Profile, folder: Path) -> list[Finding]:
     return [
         Finding(
             "disk space",
-            "ok" if free_gb > run_gb else "warn",
+            Status.OK if free_gb > run_gb else Status.WARN,
             f"{free_gb:.0f} GB free; one run of {profile.imaging.frames} raw frames takes up to {run_gb:.1f} GB",
         ),
         Finding(
             "disk speed",
-            "ok" if speed > needed else "warn",
+            Status.OK if speed > needed else Status.WARN,
             f"writes {speed:.0f} MB/s; this camera at {profile.imaging.exposure_ms:g} ms gives {needed:.0f} MB/s",
         ),
     ]
@@ -104,7 +95,7 @@ def _disk(profile: Profile, folder: Path) -> list[Finding]:
 
 def _throughput(profile: Profile, model: Path | None) -> Finding:
     if model is None:
-        return Finding("localisation speed", "ok", "not measured: give `model` to see if this PC keeps up")
+        return Finding("localisation speed", Status.OK, "not measured: give `model` to see if this PC keeps up")
     from easyzloc_mm.localization.throughput import measure_throughput
     from easyzloc_mm.model.card import ModelCard
 
@@ -116,10 +107,10 @@ def _throughput(profile: Profile, model: Path | None) -> Finding:
         f"by {throughput.workers} process(es); this camera gives {camera:.0f} at {profile.imaging.exposure_ms:g} ms"
     )
     if throughput.frames_per_s > camera:
-        return Finding("localisation speed", "ok", text)
+        return Finding("localisation speed", Status.OK, text)
     slow = "no frame will be lost, but localisation will lag and catch up after the camera stops"
     remedy = "; localize.refine = false in the profile is faster" if profile.localize.refine else ""
-    return Finding("localisation speed", "warn", f"{text}: {slow}{remedy}")
+    return Finding("localisation speed", Status.WARN, f"{text}: {slow}{remedy}")
 
 
 def _instrument(profile: Profile) -> list[Finding]:
@@ -130,14 +121,16 @@ def _instrument(profile: Profile) -> list[Finding]:
             facts = microscope.describe()
             position = microscope.position()
     except EasyZlocError as error:
-        return [Finding("microscope", "fail", str(error))]
-    findings = [Finding(f"microscope {key}", "ok", str(value)) for key, value in facts.items()]
-    findings.append(Finding("stages", "ok", f"x {position.x_um:.2f}, y {position.y_um:.2f}, z {position.z_um:.3f} um"))
+        return [Finding("microscope", Status.FAIL, str(error))]
+    findings = [Finding(f"microscope {key}", Status.OK, str(value)) for key, value in facts.items()]
+    findings.append(
+        Finding("stages", Status.OK, f"x {position.x_um:.2f}, y {position.y_um:.2f}, z {position.z_um:.3f} um")
+    )
     inside = profile.limits.contains(x_um=position.x_um, y_um=position.y_um, z_um=position.z_um)
     findings.append(
         Finding(
             "limits",
-            "ok" if inside else "warn",
+            Status.OK if inside else Status.WARN,
             "the stages stand inside the profile's limits"
             if inside
             else "the stages stand outside the profile's limits: move them, or correct the profile's [limits]",

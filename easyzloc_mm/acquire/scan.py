@@ -2,119 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import time
-import tomllib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from easyzloc_mm._models import Finite, Positive
+from easyzloc_mm._log import FILE as LOG
+from easyzloc_mm._log import run_log
 from easyzloc_mm.acquire.live import run_live
+from easyzloc_mm.acquire.scan_ledger import FieldStatus, Ledger
+from easyzloc_mm.acquire.scan_plan import ScanPlan
 from easyzloc_mm.errors import HardwareError, InputError, LocalizerError
-from easyzloc_mm.io.atomic import put_file
 from easyzloc_mm.io.kinds import LEDGER, Kind
-from easyzloc_mm.io.output import check_output, remove
+from easyzloc_mm.io.output import check_output, free_name, remove
 from easyzloc_mm.microscope.protocol import Microscope
-from easyzloc_mm.profile.schema import Position, Profile
+from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import Progress
 
 if TYPE_CHECKING:
+    from easyzloc_mm.localization.run_report import RunReport
     from easyzloc_mm.model.card import ModelCard
-
-SCHEMA = 1
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Grid(_Strict):
-    """Fields on a grid; `first_um` is the corner with the smallest x and y."""
-
-    first_um: Position
-    columns: Annotated[int, Field(ge=1)]
-    rows: Annotated[int, Field(ge=1)]
-    spacing_um: Positive
-
-
-class ScanField(_Strict):
-    """One named place, for wells and hand-picked cells."""
-
-    name: str
-    position_um: Position
-    z_offset_um: Finite = 0.0
-    """Added to the focus: wells are rarely level."""
-
-
-class ScanPlan(_Strict):
-    """What to image, from a TOML file.
-
-    Exactly one of `positions_um`, `grid` and ``[[fields]]`` is given. x, y and z are stage positions, um.
-    """
-
-    name: str
-    frames: Annotated[int, Field(ge=1)] | None = None
-    """Per field; the profile's imaging.frames when absent."""
-    focus_um: Finite | None = None
-    """Stage z of the sample; the profile's imaging.focus_um, or where the stage stands, when absent."""
-    safe_z_um: Finite | None = None
-    """Where z waits while xy moves; without it z stays in focus."""
-    positions_um: tuple[Position, ...] = ()
-    grid: Grid | None = None
-    fields: tuple[ScanField, ...] = ()
-
-    @model_validator(mode="after")
-    def _one_kind_of_place(self) -> Self:
-        if bool(self.positions_um) + (self.grid is not None) + bool(self.fields) != 1:
-            raise ValueError("give exactly one of positions_um, [grid] and [[fields]]")
-        names = [field.name for field in self.fields]
-        if len(set(names)) != len(names):
-            raise ValueError("two [[fields]] have the same name")
-        for name in names:
-            if not name or not all(letter.isalnum() or letter in "-_" for letter in name):
-                raise ValueError(f"fields.name '{name}': use letters, digits, - and _, since it names the run's folder")
-        return self
-
-    @classmethod
-    def from_file(cls, path: Path) -> ScanPlan:
-        """Read and validate a plan.
-
-        Raises
-        ------
-        InputError
-            The file is missing, is no TOML, or a key is unknown or impossible; the message names it.
-        """
-        try:
-            return cls.model_validate(tomllib.loads(Path(path).read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise InputError(f"scan plan {path} does not exist: give the path of a .toml file") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-            raise InputError(f"scan plan {path} cannot be read as TOML: {error}") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            what = first["msg"].removeprefix("Value error, ")
-            raise InputError(f"scan plan {path}: {where + ': ' if where else ''}{what}") from None
-
-    def places(self) -> list[ScanField]:
-        """Every field in the order it is visited; grid rows alternate in direction to save travel."""
-        if self.fields:
-            return list(self.fields)
-        if self.grid is None:
-            return [ScanField(name=f"field_{i:03d}", position_um=at) for i, at in enumerate(self.positions_um)]
-        grid, (x0, y0) = self.grid, self.grid.first_um
-        places = []
-        for row in range(grid.rows):
-            columns = range(grid.columns) if row % 2 == 0 else reversed(range(grid.columns))
-            for column in columns:
-                at = (x0 + column * grid.spacing_um, y0 + row * grid.spacing_um)
-                places.append(ScanField(name=f"row{row:02d}_col{column:02d}", position_um=at))
-        return places
 
 
 @dataclass(frozen=True)
@@ -145,46 +54,6 @@ class ScanReport:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for printing."""
         return asdict(self)
-
-
-class Ledger:
-    """The state of every field, on disk after every change; replaced as a whole, so it is never torn."""
-
-    def __init__(self, folder: Path, plan: ScanPlan, model: str) -> None:
-        self._path = folder / LEDGER
-        identity = {"schema": SCHEMA, "plan": plan.model_dump(mode="json"), "model": model}
-        if self._path.exists():
-            self._data = self._read()
-            for key, value in identity.items():
-                if self._data.get(key) != value:
-                    raise InputError(
-                        f"{self._path} belongs to another {key}: choose another `out`, or "
-                        "`if_exists='overwrite'` to start anew"
-                    )
-        else:
-            self._data = {**identity, "fields": {}}
-            self._write()
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            data = json.loads(self._path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"{self._path} cannot be read ({error}): repair it, or `if_exists='overwrite'` to start anew"
-            ) from None
-        return data if isinstance(data, dict) else {}
-
-    def status(self, name: str) -> str:
-        """``pending``, ``running``, ``done`` or ``failed``."""
-        return str(self._data["fields"].get(name, {}).get("status", "pending"))
-
-    def note(self, name: str, status: str, **facts: object) -> None:
-        """Write down a field's new state."""
-        self._data["fields"][name] = {"status": status, "time_s": time.time(), **facts}
-        self._write()
-
-    def _write(self) -> None:
-        put_file(self._path, json.dumps(self._data, indent=1).encode(), durable=True)
 
 
 def run_scan(
@@ -220,11 +89,7 @@ def run_scan(
     from easyzloc_mm.localization.live.stream import live_pool
 
     start = time.monotonic()
-    here, places = microscope.position(), plan.places()
-    focus_um = next(z for z in (plan.focus_um, profile.imaging.focus_um, here.z_um) if z is not None)
-    for place in places:
-        profile.limits.check(x_um=place.position_um[0], y_um=place.position_um[1], z_um=focus_um + place.z_offset_um)
-    profile.limits.check(z_um=plan.safe_z_um)
+    fields = _field_profiles(microscope, profile, plan)
     out_dir = Path(out_dir)
     if out_dir.exists() and not (out_dir / LEDGER).exists():
         raise InputError(f"{out_dir} exists and is no scan: choose another `out`")
@@ -233,72 +98,100 @@ def run_scan(
         remove(out_dir)
     out_dir.mkdir(exist_ok=True)
     ledger = Ledger(out_dir, plan, card.digest)
-    todo = [place for place in places if ledger.status(place.name) != "done"]
-    totals = {"frames": 0, "frames_lost": 0, "localizations": 0}
+    todo = [name for name in fields if ledger.status(name) is not FieldStatus.DONE]
+    settings = {"plan": plan.model_dump(mode="json"), "model": card.path, "profile": profile.model_dump(mode="json")}
+    reports: list[RunReport] = []
     failed: list[str] = []
-    with live_pool(profile, card) as workers:
-        for number, place in enumerate(todo):
+    with run_log("scan", settings, out_dir / LOG), live_pool(profile, card) as workers:
+        for number, name in enumerate(todo):
 
-            def told(message: str, fraction: float, number: int = number, name: str = place.name) -> None:
-                if progress:
-                    progress(f"{name}: {message}", (number + fraction) / len(todo))
+            def image(run: Path, number: int = number, name: str = name) -> RunReport:
+                def in_field(message: str, fraction: float) -> None:
+                    if progress:
+                        progress(f"{name}: {message}", (number + fraction) / len(todo))
 
-            run = out_dir / f"{place.name}.zarr"
-            _set_aside(run)
-            ledger.note(place.name, "running", run=run.name)
-            field_profile = profile.replace(
-                imaging={
-                    "frames": plan.frames or profile.imaging.frames,
-                    "start_position_um": place.position_um,
-                    "focus_um": focus_um + place.z_offset_um,
-                }
-            )
-            try:
                 if plan.safe_z_um is not None:
                     microscope.move_z(plan.safe_z_um)
                 with around_run(run):
-                    report = run_live(
+                    return run_live(
                         microscope,
-                        field_profile,
+                        fields[name],
                         card,
                         run,
-                        frames=field_profile.imaging.frames,
+                        frames=fields[name].imaging.frames,
                         keep_raw=keep_raw,
-                        progress=told,
+                        progress=in_field,
                         workers=workers,
                     )
+
+            try:
+                reports.append(_image_field(name, out_dir / f"{name}.zarr", ledger, image))
             except (HardwareError, LocalizerError) as error:
-                ledger.note(place.name, "failed", run=run.name, error=str(error))
-                failed.append(f"{place.name}: {error}")
+                failed.append(f"{name}: {error}")
                 # Raises when the instrument is gone: then there is no point in going on.
                 microscope.position()
-                continue
-            except BaseException:
-                ledger.note(place.name, "interrupted", run=run.name)
-                raise
-            facts = {key: getattr(report, key) for key in totals}
-            totals = {key: totals[key] + facts[key] for key in totals}
-            ledger.note(place.name, "done", run=run.name, **facts)
     if failed:
         raise HardwareError(
-            f"{len(failed)} of {len(places)} fields failed ({failed[0]}); the others are kept in {out_dir}. "
+            f"{len(failed)} of {len(fields)} fields failed ({failed[0]}); the others are kept in {out_dir}. "
             "Run the same scan again to repeat only what is missing"
         )
     return ScanReport(
         out=out_dir,
-        fields=len(places),
+        fields=len(fields),
         done=len(todo),
-        already_done=len(places) - len(todo),
+        already_done=len(fields) - len(todo),
+        frames=sum(report.frames for report in reports),
+        frames_lost=sum(report.frames_lost for report in reports),
+        localizations=sum(report.localizations for report in reports),
         seconds=time.monotonic() - start,
-        **totals,
     )
 
 
-def _set_aside(run: Path) -> None:
-    """Keep what an unfinished run had written, under another name."""
-    if not run.exists():
-        return
-    number = 1
-    while (partial := run.with_name(f"{run.stem}.partial-{number}.zarr")).exists():
-        number += 1
-    run.rename(partial)
+def _field_profiles(microscope: Microscope, profile: Profile, plan: ScanPlan) -> dict[str, Profile]:
+    """Return the profile of each field, by its name and in the order of visits.
+
+    Raises
+    ------
+    InputError
+        A place leaves the limits.
+    """
+    here, limits = microscope.position(), profile.limits
+    focus_um = next(z for z in (plan.focus_um, profile.imaging.focus_um, here.z_um) if z is not None)
+    places = plan.places()
+    for place in places:
+        limits.check(x_um=place.position_um[0], y_um=place.position_um[1], z_um=focus_um + place.z_offset_um)
+    limits.check(z_um=plan.safe_z_um)
+    return {
+        place.name: profile.replace(
+            imaging={
+                "frames": plan.frames or profile.imaging.frames,
+                "start_position_um": place.position_um,
+                "focus_um": focus_um + place.z_offset_um,
+            }
+        )
+        for place in places
+    }
+
+
+def _image_field(name: str, run: Path, ledger: Ledger, image: Callable[[Path], RunReport]) -> RunReport:
+    """Image one field, and write down what became of it."""
+    if run.exists():  # what an unfinished run had written is kept
+        run.rename(free_name(run, "partial"))
+    ledger.note(name, FieldStatus.RUNNING, run)
+    try:
+        report = image(run)
+    except (HardwareError, LocalizerError) as error:
+        ledger.note(name, FieldStatus.FAILED, run, error=str(error))
+        raise
+    except BaseException:  # Ctrl-C above all
+        ledger.note(name, FieldStatus.INTERRUPTED, run)
+        raise
+    ledger.note(
+        name,
+        FieldStatus.DONE,
+        run,
+        frames=report.frames,
+        frames_lost=report.frames_lost,
+        localizations=report.localizations,
+    )
+    return report

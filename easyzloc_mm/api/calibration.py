@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from easyzloc_mm._log import FILE as LOG
+from easyzloc_mm._log import run_log
 from easyzloc_mm.acquire.beads.report import AcquisitionReport
 from easyzloc_mm.api.model import Model, as_model
 from easyzloc_mm.io.beads.dataset import BeadSet, read_bead_set, write_bead_set
@@ -275,14 +277,22 @@ def calibrate(
     out = check_output(Path(out), Kind.CALIBRATION, if_exists=if_exists, acquires=True)
     remove(out)
     out.mkdir()
-    with connect(loaded) as microscope:
-        acquired = acquire_beads(microscope, out / "stacks.ome.zarr", progress=step("photographing beads"))
-    beads = build_beads(acquired, out / "beads.zarr", progress=step("judging and aligning beads"))
-    training = run(
-        beads, out / "model", recipe=recipe, minutes=minutes, steps=steps, seed=seed, progress=step("training")
-    )
-    model = Model.load(out / "model", loaded)
-    return Calibration(out, acquired, beads, model, training, model.evaluate(beads))
+    settings = {
+        "recipe": recipe,
+        "minutes": minutes,
+        "steps": steps,
+        "seed": seed,
+        "profile": loaded.model_dump(mode="json"),
+    }
+    with run_log("calibration", settings, out / LOG):
+        with connect(loaded) as microscope:
+            acquired = acquire_beads(microscope, out / "stacks.ome.zarr", progress=step("photographing beads"))
+        beads = build_beads(acquired, out / "beads.zarr", progress=step("judging and aligning beads"))
+        training = run(
+            beads, out / "model", recipe=recipe, minutes=minutes, steps=steps, seed=seed, progress=step("training")
+        )
+        model = Model.load(out / "model", loaded)
+        return Calibration(out, acquired, beads, model, training, model.evaluate(beads))
 
 
 def _paths(sources: AcquisitionReport | str | Path | Sequence[str | Path]) -> list[Path]:

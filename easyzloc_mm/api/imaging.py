@@ -19,7 +19,8 @@ from easyzloc_mm.profile.schema import LocalizeSettings
 from easyzloc_mm.typing import IfExists, IfExistsResume, Progress
 
 if TYPE_CHECKING:
-    from easyzloc_mm.acquire.scan import ScanPlan, ScanReport
+    from easyzloc_mm.acquire.scan import ScanReport
+    from easyzloc_mm.acquire.scan_plan import ScanPlan
     from easyzloc_mm.localization.live.status import LiveStatus
     from easyzloc_mm.model.card import ModelCard
 
@@ -126,7 +127,8 @@ def scan(
     HardwareError
         The microscope is gone, or (at the end) some fields failed; finished fields are kept.
     """
-    from easyzloc_mm.acquire.scan import ScanPlan, run_scan
+    from easyzloc_mm.acquire.scan import run_scan
+    from easyzloc_mm.acquire.scan_plan import ScanPlan
 
     profile = microscope.profile
     chosen = plan if isinstance(plan, ScanPlan) else ScanPlan.from_file(Path(plan))

@@ -89,13 +89,15 @@ class Series:
     @property
     def mean(self) -> F64:
         """Mean of every pixel, ADU."""
-        assert self._sum is not None
+        if self._sum is None:
+            raise InputError("a series holds no frames: record or give at least two")
         return self._sum / self.frames
 
     @property
     def variance(self) -> F64:
         """Variance of every pixel, ADU^2."""
-        assert self._squares is not None
+        if self._squares is None:
+            raise InputError("a series holds no frames: record or give at least two")
         return self._squares / (2 * (self.frames - 1))
 
 

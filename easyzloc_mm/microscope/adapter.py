@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,11 +14,13 @@ from easyzloc_mm.microscope.camera import CoreCamera
 from easyzloc_mm.microscope.deadlines import CALL_S, within
 from easyzloc_mm.microscope.light import CoreLight
 from easyzloc_mm.microscope.mmcore import MMCore
-from easyzloc_mm.microscope.setup.checks import check_profile
+from easyzloc_mm.microscope.setup.checks import Status, check_profile
 from easyzloc_mm.microscope.stages import CoreStages
 from easyzloc_mm.microscope.streaming.ndtiff import way_of_frames
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import U16, Frame, StagePosition
+
+logger = logging.getLogger(__name__)
 
 
 class CoreMicroscope:
@@ -42,7 +45,7 @@ class CoreMicroscope:
         failed = [
             finding
             for finding in within(CALL_S, "reading the devices", lambda: check_profile(profile, core))
-            if finding.status == "fail"
+            if finding.status is Status.FAIL
         ]
         if failed:
             raise InputError(
@@ -154,8 +157,10 @@ def _problems_of(step: Callable[[], None]) -> list[str]:
     try:
         step()
     except (HardwareError, InputError) as error:
+        logger.error("while making the microscope safe: %s", error)
         return [str(error)]
-    except Exception as error:
+    except Exception as error:  # of whatever kind: the other steps must be taken all the same
+        logger.exception("while making the microscope safe")
         return [f"{type(error).__name__}: {error}"]
     return []
 
@@ -175,6 +180,7 @@ def made_safe(microscope: CoreMicroscope) -> Iterator[CoreMicroscope]:
 
     What could not be made safe is a `HardwareError` after success, and a warning beside any other error.
     """
+    logger.info("connected")
     try:
         yield microscope
     except BaseException:
@@ -182,5 +188,6 @@ def made_safe(microscope: CoreMicroscope) -> Iterator[CoreMicroscope]:
             warnings.warn(f"while making the microscope safe: {problem}", EasyZlocWarning, stacklevel=2)
         raise
     problems = microscope.close()
+    logger.info("disconnected: camera stopped, shutter closed, stages back" if not problems else "disconnected")
     if problems:
         raise HardwareError("the microscope could not be made safe: " + "; ".join(problems))

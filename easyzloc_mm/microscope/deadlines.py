@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
 
 from easyzloc_mm.errors import HardwareError
+
+logger = logging.getLogger(__name__)
 
 CALL_S = 15.0
 """Deadline of one command to a device, s."""
@@ -54,15 +57,19 @@ def within(seconds: float, what: str, call: Callable[[], Result]) -> Result:
             finished.set()
 
     threading.Thread(target=run, name=f"device: {what}", daemon=True).start()
-    end = time.monotonic() + seconds
+    begin = time.monotonic()
+    end = begin + seconds
     while not finished.wait(min(POLL_S, max(end - time.monotonic(), 0.0))):
         if time.monotonic() >= end:
+            logger.error("%s: no answer within %.1f s", what, seconds)
             raise HardwareError(f"{what}: no answer within {seconds:.1f} s; check the device, its cable and its power")
     if failure:
         error = failure[0]
+        logger.error("%s: %s: %s", what, type(error).__name__, error)
         if from_device(error):
             raise HardwareError(f"{what}: {error_text(error)}") from error
         raise error
+    logger.debug("%s: %.1f ms", what, 1000 * (time.monotonic() - begin))
     return outcome[0]
 
 

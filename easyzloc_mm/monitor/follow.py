@@ -152,7 +152,8 @@ class Follower:
     def picture(self) -> tuple[F32, Extent]:
         """RGB, 0 to 1, shape (rows, columns, 3), of the part that is looked at, and which part that is (nm)."""
         canvas = self._view or self._overview
-        assert canvas is not None
+        if canvas is None:
+            raise RuntimeError("the run has no localisations yet: look at `started` first")
         return canvas.picture(), canvas.extent_nm
 
     def last_frame(self) -> tuple[F64, tuple[float, float]] | None:

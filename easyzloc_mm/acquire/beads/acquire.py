@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from easyzloc_mm._log import FILE as LOG
+from easyzloc_mm._log import RunLog, run_log
 from easyzloc_mm.acquire.beads.autofocus import FINE_REACH_UM, Focus, NoFocusError, find_focus
 from easyzloc_mm.acquire.beads.count import crowded, good_spots
 from easyzloc_mm.acquire.beads.plan import FieldPlan, exposure_and_preset, plan_fields, warn_of_overlap
@@ -23,6 +26,8 @@ from easyzloc_mm.io.output import check_output, remove, replaced_stream
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import F64, U16, IfExistsResume, Progress, StagePosition
+
+logger = logging.getLogger(__name__)
 
 
 def acquire_bead_stacks(
@@ -66,16 +71,22 @@ def acquire_bead_stacks(
     here = microscope.position()
     plan_fields(profile, here, spare=False)
     warn_of_overlap(profile)
-    with replaced_stream(Path(out), Kind.BEAD_STACKS, if_exists=if_exists):
-        run = _photograph(microscope, profile, Path(out), here, if_exists == "resume", progress)
-    if run.saturated:
-        warnings.warn(
-            f"{run.saturated} of {run.planes} planes reach the camera's maximum: lower beads.exposures_ms, "
-            "or the light",
-            EasyZlocWarning,
-            stacklevel=2,
-        )
-    return run.report(Path(out))
+    settings = {"out": out, "if_exists": if_exists, "profile": profile.model_dump(mode="json")}
+    with (
+        run_log("acquisition of bead stacks", settings) as log,
+        replaced_stream(Path(out), Kind.BEAD_STACKS, if_exists=if_exists),
+    ):
+        run = _photograph(microscope, profile, Path(out), here, if_exists == "resume", progress, log)
+        if run.saturated:
+            warnings.warn(
+                f"{run.saturated} of {run.planes} planes reach the camera's maximum: lower beads.exposures_ms, "
+                "or the light",
+                EasyZlocWarning,
+                stacklevel=2,
+            )
+        report = run.report(Path(out))
+        logger.info("bead stacks: %s", report)
+    return report
 
 
 def _photograph(
@@ -85,6 +96,7 @@ def _photograph(
     here: StagePosition,
     resume: bool,
     progress: Progress | None,
+    log: RunLog,
 ) -> _Run:
     """Write the stacks; what was begun without a single plane is removed again."""
     camera = profile.camera
@@ -98,6 +110,7 @@ def _photograph(
         provenance=microscope.describe(),
         planned_planes=profile.beads.planes,
     )
+    log.write_to(out / LOG)
     run = _Run(microscope, profile, writer, here, progress)
     try:
         with writer:
@@ -109,6 +122,7 @@ def _photograph(
         raise type(error)(f"{error} ({kept})") from error
     finally:
         if run.planes == 0:
+            log.close()
             remove(Path(out))
     return run
 
@@ -148,8 +162,6 @@ class _Run:
         self._taken_now = 0
         self.saturated = 0
         self.z_error_um = 0.0
-
-    # --- the way over the slide ------------------------------------------------------------------------------
 
     def take_all(self) -> None:
         """Go from place to place until there are enough stacks, or enough beads."""
@@ -222,23 +234,25 @@ class _Run:
                 nominal if focus_um is None else focus_um,
                 reach_um=reach,
                 settle_s=self._plan.settle_ms / 1000,
-                progress=lambda message: self._tell(f"place {number}: {message}"),
+                progress=lambda message: self._report_progress(f"place {number}: {message}"),
             )
         except NoFocusError as error:
-            self._tell(f"place {number}: skipped, {error}")
+            logger.info("place %d: skipped, %s", number, error)
+            self._report_progress(f"place {number}: skipped, {error}")
             return None, None
         spots = good_spots(focus.image, self._maximum)
         camera = self._profile.camera
         most = self._plan.max_beads or crowded(camera.width_px, camera.height_px)
         if not self._plan.min_beads <= len(spots) <= most:
-            self._tell(f"place {number}: skipped, {len(spots)} good beads")
+            logger.info(
+                "place %d: skipped, %d good beads, wanted %d to %d", number, len(spots), self._plan.min_beads, most
+            )
+            self._report_progress(f"place {number}: skipped, {len(spots)} good beads")
             return None, focus
         return spots, focus
 
-    # --- one stack -------------------------------------------------------------------------------------------
-
     def _look_again(self, index: int, field: FieldPlan, before: U16, spots: F64) -> None:
-        """Take the plane in focus once more: what the beads have lost since tells how they bleach along the scan."""
+        """Take the plane in focus once more, for photobleaching: brightness that the beads have lost along the scan."""
         travelled_um = field.z_um[-1] - field.z_um[self._camera.nominal]
         ratio = brightness_ratio(before, self._camera.take_again(field), spots)
         self._writer.note_bleaching(index, bleaching_per_um(ratio, travelled_um))
@@ -248,6 +262,7 @@ class _Run:
         if self._plan.autofocus:
             self._microscope.move_z(field.approach_z_um)
         self._writer.add_fov(index, len(field.z_um))
+        logger.info("field %d: %s", index, field)
 
         def keep(plane: int, image: U16, record: PlaneRecord) -> None:
             self._writer.write_plane(index, plane, image, record)
@@ -260,9 +275,11 @@ class _Run:
         self._taken_now += 1
         self.saturated += bool(image.max() >= self._maximum)
         self.z_error_um = max(self.z_error_um, abs(record.measured_z_um - record.requested_z_um))
-        self._tell(f"beads: field {index + 1} of {self._plan.fovs}, plane {plane + 1} of {self._plan.planes}")
+        self._report_progress(
+            f"beads: field {index + 1} of {self._plan.fovs}, plane {plane + 1} of {self._plan.planes}"
+        )
 
-    def _tell(self, message: str) -> None:
+    def _report_progress(self, message: str) -> None:
         if not self._progress:
             return
         planned = self._plan.fovs * self._plan.planes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from easyzloc_mm.errors import EasyZlocError
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile.schema import Limits
 from easyzloc_mm.typing import F64, U16
+
+logger = logging.getLogger(__name__)
 
 COARSE_STEP_UM, FINE_STEP_UM = 0.4, 0.1
 FINE_REACH_UM = 0.6
@@ -75,7 +78,7 @@ def find_focus(
     settle_s : float
         Wait after each move.
     progress : callable, optional
-        Told what is going on.
+        Called with a line on what is going on.
 
     Raises
     ------
@@ -118,7 +121,9 @@ def find_focus(
                 break
         if not _distinct(values, images[0].size):
             raise NoFocusError(f"no plane between {z_um[0]:.1f} and {z_um[-1]:.1f} um is sharper than the others")
-    return Focus(_vertex(z_um, values), images[best])
+    focus = Focus(_vertex(z_um, values), images[best])
+    logger.info("focus at %.3f um", focus.z_um)
+    return focus
 
 
 def _distinct(values: F64, pixels: int) -> bool:

@@ -201,7 +201,7 @@ def scan(
     as_json: JsonFlag = False,
 ) -> None:
     """Live 3D runs at many positions; a killed scan resumes where it stopped."""
-    from easyzloc_mm.acquire.scan import ScanPlan
+    from easyzloc_mm.acquire.scan_plan import ScanPlan
     from easyzloc_mm.api.imaging import scan as run
     from easyzloc_mm.api.model import Model
     from easyzloc_mm.io.profiles import load_profile

@@ -14,6 +14,7 @@ from easyzloc_mm.io.beads.folders import TIFF, is_tiff_folder, open_other_stacks
 from easyzloc_mm.io.beads.metadata import BeadStackMetadata, StackMetadata
 from easyzloc_mm.io.beads.stack import COLUMNS, NUMBERS, BeadStack, StackPixels
 from easyzloc_mm.io.beads.tiff import open_tiff_stacks
+from easyzloc_mm.io.zarr.ome import numbered_images
 
 
 def open_bead_stacks(
@@ -66,7 +67,7 @@ def _open_store(path: Path, z_step_nm: float | None, pixel_size_nm: float | None
 
     root = zarr.open_group(path, mode="r")
     stored: Any = root.attrs["easyzloc"]
-    names = sorted((name for name in root.group_keys() if name.isdigit()), key=int)
+    names = numbered_images(path)
     if stored.get("kind") != BeadStackMetadata.KIND:
         raise InputError(
             f"{path} holds {stored.get('kind', 'no bead stacks')}: give what acquire-beads or simulate beads wrote"

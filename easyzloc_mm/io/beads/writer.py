@@ -22,7 +22,7 @@ from easyzloc_mm.io.beads.metadata import BeadStackMetadata, StackMetadata
 from easyzloc_mm.io.beads.stack import NUMBERS
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import check_output
-from easyzloc_mm.io.zarr.ome import collection_attributes, image_attributes, series_attributes
+from easyzloc_mm.io.zarr.ome import collection_attributes, image_attributes, numbered_images, series_attributes
 from easyzloc_mm.typing import U16
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class BeadStackWriter:
         planned = self._metadata.planned_planes
         if not planned:
             raise InputError(f"{self.path} does not say how many planes a complete stack has: it cannot be resumed")
-        for name in sorted((name for name in root.group_keys() if name.isdigit()), key=int):
+        for name in numbered_images(self.path):
             rows = np.asarray(plane_group[name][:]) if name in plane_group else np.empty((0, 1))
             done = int(np.isfinite(rows[:, -1]).sum())
             if done < planned:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 AXIS_KINDS = {"t": ("time", "millisecond"), "z": ("space", "micrometer")} | {
@@ -49,3 +50,11 @@ def collection_attributes(**extra: object) -> dict[str, Any]:
 def series_attributes(paths: Sequence[str]) -> dict[str, Any]:
     """Attributes of the ``OME`` group of a collection: the images in order."""
     return {"ome": {"version": "0.5", "series": list(paths)}}
+
+
+def numbered_images(path: Path) -> list[str]:
+    """Return the names of the images of a collection, ``0``, ``1``, ..., by the folders that are there.
+
+    Asking Zarr for its members would warn of every file beside them that is no part of the hierarchy, such as a log.
+    """
+    return sorted((node.parent.name for node in Path(path).glob("*/zarr.json") if node.parent.name.isdigit()), key=int)

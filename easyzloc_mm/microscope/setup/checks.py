@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 
 from easyzloc_mm.microscope.mmcore import MMCore
 from easyzloc_mm.profile.schema import Profile
@@ -15,12 +15,22 @@ LEAST_BUFFER_S = 2.0
 """A shorter image buffer overflows at the first hiccup of the disk."""
 
 
+class Status(StrEnum):
+    """What a checked thing is."""
+
+    OK = "ok"
+    WARN = "warn"
+    """Usable, but it should be looked at."""
+    FAIL = "fail"
+    """Not usable."""
+
+
 @dataclass(frozen=True)
 class Finding:
-    """One checked thing: ``ok``, ``warn`` or ``fail``, and what it means."""
+    """One checked thing, and what its status means for the person at the microscope."""
 
     subject: str
-    status: Literal["ok", "warn", "fail"]
+    status: Status
     text: str
 
 
@@ -40,7 +50,7 @@ def check_profile(profile: Profile, core: MMCore) -> list[Finding]:
         With ``fail`` where the profile cannot be used with these devices.
     """
     findings = [*_labels(profile, core)]
-    if any(finding.status == "fail" for finding in findings):
+    if any(finding.status == Status.FAIL for finding in findings):
         return findings
     return [*findings, *_presets(profile, core), *_camera(profile, core), *_positions(profile, core)]
 
@@ -50,14 +60,16 @@ def _labels(profile: Profile, core: MMCore) -> Iterator[Finding]:
     for field, kind in DEVICE_KINDS.items():
         label = getattr(profile.devices, field)
         if label is None:
-            yield Finding(field, "warn", "no shutter in the profile: the program cannot switch the light off")
+            yield Finding(field, Status.WARN, "no shutter in the profile: the program cannot switch the light off")
             continue
         fitting = fitting_devices(core, kind)
         if label in fitting:
-            yield Finding(field, "ok", label)
+            yield Finding(field, Status.OK, label)
         else:
             what = "is another kind of device" if label in loaded else "is not in the Micro-Manager configuration"
-            yield Finding(field, "fail", f"devices.{field} = '{label}' {what}; it has: {', '.join(fitting) or 'none'}")
+            yield Finding(
+                field, Status.FAIL, f"devices.{field} = '{label}' {what}; it has: {', '.join(fitting) or 'none'}"
+            )
 
 
 def fitting_devices(core: MMCore, kind: int) -> list[str]:
@@ -73,7 +85,7 @@ def _presets(profile: Profile, core: MMCore) -> Iterator[Finding]:
     if group not in groups:
         yield Finding(
             "illumination_group",
-            "fail",
+            Status.FAIL,
             f"devices.illumination_group = '{group}' is not in the configuration; it has: " + ", ".join(groups),
         )
         return
@@ -85,9 +97,9 @@ def _presets(profile: Profile, core: MMCore) -> Iterator[Finding]:
     missing = sorted(named - set(known))
     if missing:
         text = f"group '{group}' has no preset {', '.join(missing)}; it has: {', '.join(known)}"
-        yield Finding("illumination presets", "fail", text)
+        yield Finding("illumination presets", Status.FAIL, text)
     else:
-        yield Finding("illumination presets", "ok", f"{group}: {', '.join(known)}")
+        yield Finding("illumination presets", Status.OK, f"{group}: {', '.join(known)}")
 
 
 def _camera(profile: Profile, core: MMCore) -> Iterator[Finding]:
@@ -97,7 +109,7 @@ def _camera(profile: Profile, core: MMCore) -> Iterator[Finding]:
     same = (width, height) == (wanted.width_px, wanted.height_px)
     yield Finding(
         "camera size",
-        "ok" if same else "fail",
+        Status.OK if same else Status.FAIL,
         f"{width} x {height} px"
         + (
             ""
@@ -110,24 +122,24 @@ def _camera(profile: Profile, core: MMCore) -> Iterator[Finding]:
     fits = depth in (1, 2) and channels == 1
     yield Finding(
         "pixel type",
-        "ok" if fits else "fail",
+        Status.OK if fits else Status.FAIL,
         f"{8 * depth} bit, {channels} channel(s)" + ("" if fits else ": set the camera to 16 bit grey"),
     )
     bits = int(core.get_image_bit_depth())
     if bits != wanted.bit_depth:
-        yield Finding("bit depth", "warn", f"the camera has {bits} bit, camera.bit_depth is {wanted.bit_depth}")
+        yield Finding("bit depth", Status.WARN, f"the camera has {bits} bit, camera.bit_depth is {wanted.bit_depth}")
     pixel_nm = float(core.get_pixel_size_um()) * 1000
     if pixel_nm > 0 and abs(pixel_nm / profile.optics.pixel_size_nm - 1) > 0.02:
         yield Finding(
             "pixel size",
-            "warn",
+            Status.WARN,
             f"{pixel_nm:.4g} nm in Micro-Manager, optics.pixel_size_nm is {profile.optics.pixel_size_nm:.4g}",
         )
     frame_mb = width * height * depth / 2**20
     seconds = profile.connection.buffer_size_mb / frame_mb * profile.imaging.exposure_ms / 1000
     yield Finding(
         "image buffer",
-        "ok" if seconds >= LEAST_BUFFER_S else "warn",
+        Status.OK if seconds >= LEAST_BUFFER_S else Status.WARN,
         f"holds {seconds:.1f} s at {profile.imaging.exposure_ms:g} ms"
         + ("" if seconds >= LEAST_BUFFER_S else "; raise connection.buffer_size_mb"),
     )
@@ -140,7 +152,7 @@ def _positions(profile: Profile, core: MMCore) -> Iterator[Finding]:
         (low, high), inside = limits.range_um(axis), limits.contains(**{f"{axis}_um": value})
         yield Finding(
             f"{axis} position",
-            "ok" if inside else "warn",
+            Status.OK if inside else Status.WARN,
             f"{value:.3f} um, limits {low:g}..{high:g}"
             + ("" if inside else ": move the stage inside before a run, or correct the profile's [limits]"),
         )

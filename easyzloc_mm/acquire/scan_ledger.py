@@ -1,0 +1,123 @@
+"""The ledger of a scan, ``scan.json``: which fields are done, so that a scan that was cut off can continue."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from easyzloc_mm._models import FrozenModel
+from easyzloc_mm.acquire.scan_plan import ScanPlan
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.atomic import put_file
+from easyzloc_mm.io.kinds import LEDGER
+from easyzloc_mm.io.stored import StoredModel
+
+logger = logging.getLogger(__name__)
+
+
+class FieldStatus(StrEnum):
+    """How far a field of a scan is."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    """Also: the program was killed meanwhile."""
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+    DONE = "done"
+
+
+class FieldState(FrozenModel):
+    """What became of a field."""
+
+    status: FieldStatus
+    time_s: float
+    """When that was, seconds since 1970."""
+    run: str | None = None
+    """Name of the run's store in the scan's folder."""
+    error: str | None = None
+    frames: int | None = None
+    frames_lost: int | None = None
+    localizations: int | None = None
+
+
+class LedgerContent(StoredModel):
+    """What the ledger of a scan holds."""
+
+    KIND: ClassVar[str] = "scan"
+    SCHEMA_VERSION: ClassVar[int] = 2
+
+    plan: ScanPlan
+    model: str
+    """Digest of the model bundle."""
+    fields: dict[str, FieldState] = Field(default_factory=dict)
+
+
+class Ledger:
+    """State of every field of a scan, on disk after every change.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the scan.
+    plan : ScanPlan
+    model : str
+        Digest of the model bundle.
+
+    Raises
+    ------
+    InputError
+        The folder has the ledger of another plan or model, or it cannot be read.
+    """
+
+    def __init__(self, folder: Path, plan: ScanPlan, model: str) -> None:
+        self._path = folder / LEDGER
+        self._content = self._read() if self._path.exists() else LedgerContent(plan=plan, model=model)
+        for key, found, wanted in (("plan", self._content.plan, plan), ("model", self._content.model, model)):
+            if found != wanted:
+                raise InputError(
+                    f"{self._path} belongs to another {key}: choose another `out`, or "
+                    "`if_exists='overwrite'` to start anew"
+                )
+        self._write()
+
+    def _read(self) -> LedgerContent:
+        try:
+            stored = json.loads(self._path.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{self._path} cannot be read ({error}): repair it, or `if_exists='overwrite'` to start anew"
+            ) from None
+        stored = stored if isinstance(stored, dict) else {}
+        # Version 1 called its schema version so.
+        return LedgerContent.from_stored({key: stored[key] for key in stored if key != "schema"}, self._path)
+
+    def status(self, name: str) -> FieldStatus:
+        """Return how far a field is."""
+        state = self._content.fields.get(name)
+        return FieldStatus.PENDING if state is None else state.status
+
+    def note(self, name: str, status: FieldStatus, run: Path, *, error: str | None = None, **counts: int) -> None:
+        """Write down the new state of a field: the error that ended its run, or `frames` and other counts."""
+        logger.info("field %s: %s", name, status)
+        state = FieldState(
+            status=status,
+            time_s=time.time(),
+            run=run.name,
+            error=error,
+            **counts,
+        )
+        self._content = self._content.changed(fields={**self._content.fields, name: state})
+        self._write()
+
+    def _write(self) -> None:
+        content = self._content.stored()
+        fields = {
+            name: state.model_dump(mode="json", exclude_none=True) for name, state in self._content.fields.items()
+        }
+        put_file(self._path, json.dumps({**content, "fields": fields}, indent=1).encode(), durable=True)

@@ -1,0 +1,97 @@
+"""What a scan images: fields on a grid, a list of positions, or named places."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from easyzloc_mm._models import Finite, FrozenModel, Positive
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.profile.schema import Position
+
+
+class Grid(FrozenModel):
+    """Fields on a grid; `first_um` is the corner with the smallest x and y."""
+
+    first_um: Position
+    columns: Annotated[int, Field(ge=1)]
+    rows: Annotated[int, Field(ge=1)]
+    spacing_um: Positive
+
+
+class ScanField(FrozenModel):
+    """One named place, for wells and hand-picked cells."""
+
+    name: str
+    position_um: Position
+    z_offset_um: Finite = 0.0
+    """Added to the focus: wells are rarely level."""
+
+
+class ScanPlan(FrozenModel):
+    """What to image, from a TOML file.
+
+    Exactly one of `positions_um`, `grid` and ``[[fields]]`` is given. x, y and z are stage positions, um.
+    """
+
+    name: str
+    frames: Annotated[int, Field(ge=1)] | None = None
+    """Per field; the profile's imaging.frames when absent."""
+    focus_um: Finite | None = None
+    """Stage z of the sample; the profile's imaging.focus_um, or where the stage stands, when absent."""
+    safe_z_um: Finite | None = None
+    """Where z waits while xy moves; without it z stays in focus."""
+    positions_um: tuple[Position, ...] = ()
+    grid: Grid | None = None
+    fields: tuple[ScanField, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_kind_of_place(self) -> Self:
+        if bool(self.positions_um) + (self.grid is not None) + bool(self.fields) != 1:
+            raise ValueError("give exactly one of positions_um, [grid] and [[fields]]")
+        names = [field.name for field in self.fields]
+        if len(set(names)) != len(names):
+            raise ValueError("two [[fields]] have the same name")
+        for name in names:
+            if not name or not all(letter.isalnum() or letter in "-_" for letter in name):
+                raise ValueError(f"fields.name '{name}': use letters, digits, - and _, since it names the run's folder")
+        return self
+
+    @classmethod
+    def from_file(cls, path: Path) -> ScanPlan:
+        """Read and validate a plan.
+
+        Raises
+        ------
+        InputError
+            The file is missing, is no TOML, or a key is unknown or impossible; the message names it.
+        """
+        try:
+            return cls.model_validate(tomllib.loads(Path(path).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise InputError(f"scan plan {path} does not exist: give the path of a .toml file") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise InputError(f"scan plan {path} cannot be read as TOML: {error}") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            what = first["msg"].removeprefix("Value error, ")
+            raise InputError(f"scan plan {path}: {where + ': ' if where else ''}{what}") from None
+
+    def places(self) -> list[ScanField]:
+        """Every field in the order it is visited; grid rows alternate in direction to save travel."""
+        if self.fields:
+            return list(self.fields)
+        if self.grid is None:
+            return [ScanField(name=f"field_{i:03d}", position_um=at) for i, at in enumerate(self.positions_um)]
+        grid, (x0, y0) = self.grid, self.grid.first_um
+        places = []
+        for row in range(grid.rows):
+            columns = range(grid.columns) if row % 2 == 0 else reversed(range(grid.columns))
+            for column in columns:
+                at = (x0 + column * grid.spacing_um, y0 + row * grid.spacing_um)
+                places.append(ScanField(name=f"row{row:02d}_col{column:02d}", position_um=at))
+        return places
