@@ -9,7 +9,6 @@ camera and ledger are the real ones.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ import pytest
 from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm.acquire import scan
 from easyzloc_mm.acquire.scan import run_scan
-from easyzloc_mm.acquire.scan_ledger import FieldStatus, Ledger
 from easyzloc_mm.acquire.scan_plan import Grid, ScanPlan
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
 from easyzloc_mm.io.kinds import LEDGER
@@ -225,15 +223,6 @@ def test_another_scan_or_folder_is_never_touched(profile: Profile, tmp_path: Pat
         run_scan(microscope, profile, one, Model("b"), out, if_exists="overwrite")  # type: ignore[arg-type]
     assert len(visited) == 2
     assert (tmp_path / "thesis" / "chapter1.txt").exists()
-
-
-def test_the_ledger_of_version_1_is_continued(tmp_path: Path) -> None:
-    shutil.copytree(Path(__file__).parents[1] / "data" / "stores" / "v1" / "scan", tmp_path / "scan")
-    plan = ScanPlan(name="t", grid=Grid(first_um=(100, 200), columns=2, rows=2, spacing_um=50))
-    ledger = Ledger(tmp_path / "scan", plan, "ab")
-    assert [ledger.status(name) for name in ("f000", "f001", "f002")] == ["done", "failed", "pending"]
-    ledger.note("f001", FieldStatus.DONE, tmp_path / "f001.zarr", frames=8)
-    assert Ledger(tmp_path / "scan", plan, "ab").status("f001") is FieldStatus.DONE
 
 
 @pytest.mark.parametrize(

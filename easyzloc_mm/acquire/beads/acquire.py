@@ -85,7 +85,7 @@ def acquire_bead_stacks(
                 stacklevel=2,
             )
         report = run.report(Path(out))
-        logger.info("bead stacks: %s", report)
+        logger.debug("bead stacks: %s", report)
     return report
 
 
@@ -262,7 +262,8 @@ class _Run:
         if self._plan.autofocus:
             self._microscope.move_z(field.approach_z_um)
         self._writer.add_fov(index, len(field.z_um))
-        logger.info("field %d: %s", index, field)
+        where = f"x, y = {field.x_um:.1f}, {field.y_um:.1f} um"
+        logger.info("field %d at %s, %g ms, light %s", index + 1, where, field.exposure_ms, field.illumination)
 
         def keep(plane: int, image: U16, record: PlaneRecord) -> None:
             self._writer.write_plane(index, plane, image, record)

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from easyzloc_mm.acquire.scan import Grid, Ledger, ScanPlan
+from easyzloc_mm.acquire.scan_ledger import FieldStatus, Ledger
+from easyzloc_mm.acquire.scan_plan import Grid, ScanPlan
 from easyzloc_mm.beads.quality.judge import Reason
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import read_bead_set, write_bead_set
@@ -136,7 +137,7 @@ def test_the_ledger_of_a_scan(tmp_path: Path) -> None:
     plan = ScanPlan(name="t", grid=Grid(first_um=(100, 200), columns=2, rows=2, spacing_um=50))
     ledger = Ledger(tmp_path / "scan", plan, "ab")
     assert [ledger.status(f"f00{number}") for number in range(3)] == ["done", "failed", "pending"]
-    ledger.note("f002", "running")
-    assert Ledger(tmp_path / "scan", plan, "ab").status("f002") == "running"
+    ledger.note("f002", FieldStatus.RUNNING, tmp_path / "f002.zarr")
+    assert Ledger(tmp_path / "scan", plan, "ab").status("f002") is FieldStatus.RUNNING
     with pytest.raises(InputError, match="belongs to another model"):
         Ledger(tmp_path / "scan", plan, "another")
