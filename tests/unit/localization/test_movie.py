@@ -268,7 +268,7 @@ def test_a_run_that_was_cut_off_is_gone_on_with(
         run(source, other, out, if_exists="resume")
     with pytest.raises(InputError, match="another movie"):
         run(as_tiff(tmp_path, movie), card, out, if_exists="resume")
-    with pytest.raises(InputError, match="no run that could be gone on with"):
+    with pytest.raises(InputError, match="no run that could be resumed"):
         run(source, card, tmp_path / "other", if_exists="resume")
     with pytest.raises(InputError, match="does not exist"):
         run(source, card, tmp_path / "nowhere" / "run.zarr", if_exists="resume")
