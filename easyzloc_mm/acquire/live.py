@@ -17,7 +17,7 @@ from easyzloc_mm.io.camera_map import check_camera_map
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import check_output
 from easyzloc_mm.io.runs.localizations import update_run
-from easyzloc_mm.io.runs.status import write_status
+from easyzloc_mm.io.runs.status import RunStatus, write_status
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile.schema import Backend, Profile
 from easyzloc_mm.typing import IfExists
@@ -142,7 +142,7 @@ def _status_callback(
 
     def report_status(status: LiveStatus) -> None:
         with suppress(OSError):  # a full disk is the writers' to report
-            write_status(out, status.as_dict())
+            write_status(out, RunStatus.model_validate(status.as_dict()))
         if hold is not None:
             hold.see(status)
         for alarm in set(status.alarms) - alarms:

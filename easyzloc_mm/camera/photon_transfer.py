@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -52,14 +51,6 @@ class CameraMap(PixelResponse):
     flat_frames: int
     linearity: float
     noisy_pixels: int
-
-    def facts(self) -> dict[str, Any]:
-        """Return what the maps were measured from, to be stored with them."""
-        return {
-            "camera_units": self.response.model_dump(mode="json"),
-            "dark_frames": self.dark_frames,
-            "flat_frames": self.flat_frames,
-        }
 
 
 class Series:

@@ -5,27 +5,40 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from easyzloc_mm.camera.response import MAPS, PixelResponse
+from easyzloc_mm.camera.response import MAPS, CameraResponse, PixelResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import whole_or_nothing
+from easyzloc_mm.io.stored import StoredModel
 from easyzloc_mm.profile.schema import Camera
 from easyzloc_mm.typing import IfExists
 
-KIND = "camera map"
-SCHEMA_VERSION = 1
 ALIKE = 1.25
 """A map and the profile's own gain that differ by more are not of the same camera."""
 
 
+class CameraMapMetadata(StoredModel):
+    """Root attributes of a camera map."""
+
+    KIND: ClassVar[str] = "camera map"
+    SCHEMA_VERSION: ClassVar[int] = 2
+    RENAMED: ClassVar[Mapping[str, str]] = {"camera_units": "camera_response"}
+
+    camera_response: CameraResponse | None = None
+    """Of the whole chip: medians of baseline and read noise, gain of the common line."""
+    dark_frames: int = 0
+    flat_frames: int = 0
+    """Frames that the maps were measured from."""
+
+
 def write_camera_map(
-    path: Path, maps: PixelResponse, facts: Mapping[str, Any] | None = None, *, if_exists: IfExists = "error"
+    path: Path, maps: PixelResponse, metadata: CameraMapMetadata | None = None, *, if_exists: IfExists = "error"
 ) -> None:
-    """Write maps (Zarr v3, an array each of `MAPS`), with `facts` as attributes.
+    """Write maps (Zarr v3, an array each of `MAPS`) and what they were measured from.
 
     Raises
     ------
@@ -35,8 +48,8 @@ def write_camera_map(
     import zarr
 
     with whole_or_nothing(Path(path), Kind.CAMERA_MAP, if_exists=if_exists) as draft:
-        attributes = {"kind": KIND, "schema_version": SCHEMA_VERSION, **(facts or {})}
-        root = zarr.create_group(draft, attributes={"easyzloc": attributes})
+        stored = (metadata or CameraMapMetadata()).stored()
+        root = zarr.create_group(draft, attributes={"easyzloc": stored})
         for name in MAPS:
             values = getattr(maps, name)
             root.create_array(name, shape=values.shape, chunks=values.shape, dtype=values.dtype)[...] = values
@@ -57,9 +70,10 @@ def read_camera_map(path: Path) -> PixelResponse:
         raise InputError(f"camera map {path} does not exist: write one with `camera-calibrate`, or leave it out")
     try:
         root: Any = zarr.open_group(path, mode="r")
-        facts: Any = root.attrs["easyzloc"]
-        if (facts["kind"], facts["schema_version"]) != (KIND, SCHEMA_VERSION):
-            raise ValueError(f"it is a {facts['kind']} of schema version {facts['schema_version']}")
+        stored: Any = root.attrs["easyzloc"]
+        if stored["kind"] != CameraMapMetadata.KIND:
+            raise ValueError(f"it is a {stored['kind']}")
+        CameraMapMetadata.from_stored(stored, path)
         maps = {name: np.asarray(root[name][...], np.float32) for name in MAPS}
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise InputError(f"{path} is no camera map ({error}): give the `out` of `camera-calibrate`") from None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.frames import StoredFrames, holds_frames
 from easyzloc_mm.io.runs.localizations import holds_localizations, read_metadata
 from easyzloc_mm.io.runs.metadata import RunMetadata
-from easyzloc_mm.io.runs.status import read_status
+from easyzloc_mm.io.runs.status import RunStatus, read_status
 from easyzloc_mm.locs.locs import Locs
 
 
@@ -56,7 +56,7 @@ class Run:
         return holds_frames(self.path)
 
     @property
-    def status(self) -> dict[str, Any] | None:
+    def status(self) -> RunStatus | None:
         """Last state of a live run; None for a run that was never live."""
         return read_status(self.path)
 

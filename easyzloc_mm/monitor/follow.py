@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.frames import StoredFrames
 from easyzloc_mm.io.runs.localizations import read_localizations
 from easyzloc_mm.io.runs.metadata import RunMetadata
-from easyzloc_mm.io.runs.status import read_status
+from easyzloc_mm.io.runs.status import RunStatus, read_status
 from easyzloc_mm.locs.table import in_nm
 from easyzloc_mm.rendering.canvas import VIEW_AXES, Canvas, Extent
 from easyzloc_mm.typing import F32, F64
@@ -202,6 +201,6 @@ class Follower:
         """Edges (nm) and counts of the histogram of z."""
         return self._edges, self._histogram
 
-    def status(self) -> dict[str, Any] | None:
+    def status(self) -> RunStatus | None:
         """Say what the live loop says of itself; None for a run that was not live."""
         return read_status(self.run)

@@ -191,22 +191,22 @@ def heading(follower: Follower) -> str:
         state = "recorded" if follower.started else "waiting for the first localisations"
         return f'<div class="run"><h1>{name}: {state}</h1>{_figures({"localisations": f"{follower.rows:,}"})}</div>'
     finished = follower.metadata is not None and bool(follower.metadata.complete)
-    state = "imaging" if status["camera_running"] else "finished" if finished else "catching up with the camera"
+    state = "imaging" if status.camera_running else "finished" if finished else "catching up with the camera"
     figures = {
-        "frames": f"{status['frames']:,} of {status['frames_expected']:,}",
-        "frames/s": f"{status['frames_per_s']:.1f}",
-        "frames lost": f"{status['frames_lost']}",
-        "behind": f"{status['lag_s']:.1f} s",
-        "localisations": f"{status['localizations']:,}",
-        "per frame": f"{status['spots_per_frame']:.0f}",
-        "photons": f"{status['photons']:,.0f}",
-        "background": f"{status['background']:.0f}",
-        "z uncertainty": f"{status['lpz_nm']:.0f} nm",
-        "flagged": f"{status['flagged']:.0%}",
+        "frames": f"{status.frames:,} of {status.frames_expected:,}",
+        "frames/s": f"{status.frames_per_s:.1f}",
+        "frames lost": f"{status.frames_lost}",
+        "behind": f"{status.lag_s:.1f} s",
+        "localisations": f"{status.localizations:,}",
+        "per frame": f"{status.spots_per_frame:.0f}",
+        "photons": f"{status.photons:,.0f}",
+        "background": f"{status.background:.0f}",
+        "z uncertainty": f"{status.lpz_nm:.0f} nm",
+        "flagged": f"{status.flagged:.0%}",
     }
-    if status["focus_drift_nm"] is not None:
-        figures["focus"] = f"{status['focus_drift_nm']:+.0f} nm"
-    alarms = "".join(f'<span class="alarm">{escape(alarm)}</span>' for alarm in status["alarms"])
+    if status.focus_drift_nm is not None:
+        figures["focus"] = f"{status.focus_drift_nm:+.0f} nm"
+    alarms = "".join(f'<span class="alarm">{escape(alarm)}</span>' for alarm in status.alarms)
     return f'<div class="run"><h1>{name}: {state} {alarms}</h1>{_figures(figures)}</div>'
 
 

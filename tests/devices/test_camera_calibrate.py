@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from easyzloc_mm.acquire.camera import calibrate_from_files, calibrate_on_microscope
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.camera_map import read_camera_map, write_camera_map
+from easyzloc_mm.io.camera_map import CameraMapMetadata, read_camera_map, write_camera_map
 from easyzloc_mm.io.profiles import load_profile
 
 SHAPE = (48, 64)
@@ -51,7 +51,7 @@ def test_units_and_maps_are_those_of_the_chip(gain: float, tmp_path: Path) -> No
     assert np.abs(camera.baseline_adu - chip.baseline).max() < 5 * 30 / gain / np.sqrt(250)
     assert np.corrcoef(camera.read_noise_e.ravel(), chip.read_noise.ravel())[0, 1] > 0.95
     assert camera.noisy_pixels == 1
-    write_camera_map(tmp_path / "camera.zarr", camera, camera.facts())
+    write_camera_map(tmp_path / "camera.zarr", camera, CameraMapMetadata(camera_response=camera.response))
     assert np.array_equal(read_camera_map(tmp_path / "camera.zarr").baseline_adu, camera.baseline_adu)
 
 

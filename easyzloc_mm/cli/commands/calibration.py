@@ -191,7 +191,7 @@ def camera_calibrate(
     """Measure the camera's baseline, gain and read noise by photon transfer, for each pixel too."""
     from easyzloc_mm.acquire.camera import calibrate_from_files, calibrate_on_microscope
     from easyzloc_mm.errors import InputError
-    from easyzloc_mm.io.camera_map import write_camera_map
+    from easyzloc_mm.io.camera_map import CameraMapMetadata, write_camera_map
     from easyzloc_mm.io.output import check_output
     from easyzloc_mm.io.profiles import load_profile
 
@@ -213,7 +213,10 @@ def camera_calibrate(
                 frames=frames,
                 progress=show,
             )
-    write_camera_map(out, camera, camera.facts(), if_exists=existing(overwrite))
+    metadata = CameraMapMetadata(
+        camera_response=camera.response, dark_frames=camera.dark_frames, flat_frames=camera.flat_frames
+    )
+    write_camera_map(out, camera, metadata, if_exists=existing(overwrite))
     finish(
         {
             "out": out,

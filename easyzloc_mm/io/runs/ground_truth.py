@@ -10,6 +10,8 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import remove, whole_or_nothing
 
+SCHEMA_VERSION = 1
+
 
 def records_folder(run: Path) -> Path:
     """Folder of the ground truth of ``RUN.zarr``."""
@@ -25,7 +27,10 @@ def write_records(run: Path, tables: dict[str, pd.DataFrame]) -> None:
     with whole_or_nothing(folder, Kind.RECORDS, if_exists="overwrite") as draft:
         draft.mkdir()
         for name, table in tables.items():
-            table.to_parquet(draft / f"{name}.parquet", index=False)
+            # pandas keeps `attrs` in the file.
+            marked = table.copy(deep=False)
+            marked.attrs = {"easyzloc": {"kind": "ground truth", "schema_version": SCHEMA_VERSION}}
+            marked.to_parquet(draft / f"{name}.parquet", index=False)
 
 
 def read_record(run: Path, name: str) -> pd.DataFrame:
@@ -39,4 +44,9 @@ def read_record(run: Path, name: str) -> pd.DataFrame:
     path = records_folder(run) / f"{name}.parquet"
     if not path.is_file():
         raise InputError(f"{path} is missing: only runs on the embedded microscope have such a record")
-    return pd.read_parquet(path)
+    table = pd.read_parquet(path)
+    version = table.attrs.get("easyzloc", {}).get("schema_version", 1)
+    if version > SCHEMA_VERSION:
+        raise InputError(f"{path} has schema version {version}, not up to {SCHEMA_VERSION}: update easyzloc_mm")
+    table.attrs = {}
+    return table

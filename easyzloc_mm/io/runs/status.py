@@ -3,24 +3,59 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
+from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.atomic import put_file
+from easyzloc_mm.io.stored import StoredModel
 
 FILE = "status.json"
 
 
-def write_status(run: Path, status: Mapping[str, Any]) -> None:
+class RunStatus(StoredModel):
+    """State of a live run; figures of spots are those of the last frames."""
+
+    KIND: ClassVar[str] = "run status"
+    SCHEMA_VERSION: ClassVar[int] = 1
+
+    frames: int = 0
+    """Frames that came."""
+    frames_expected: int = 0
+    frames_lost: int = 0
+    frames_per_s: float = 0.0
+    localized: int = 0
+    """Frames that are localised."""
+    lag_frames: int = 0
+    """Frames that wait for it."""
+    lag_s: float = 0.0
+    localizations: int = 0
+    spots_per_frame: float = 0.0
+    photons: float = 0.0
+    """Median."""
+    background: float = 0.0
+    """Median, photons per pixel."""
+    lpz_nm: float = 0.0
+    """Median."""
+    flagged: float = 0.0
+    """Share of spots with a flag."""
+    focus_drift_nm: float | None = None
+    """Running mean of z against the run's beginning; None until enough emitters were seen."""
+    camera_running: bool = False
+    alarms: tuple[str, ...] = ()
+    """What calls for attention, one phrase each."""
+
+
+def write_status(run: Path, status: RunStatus) -> None:
     """Put the state of `run` in place; does nothing where there is no run yet."""
     if Path(run).is_dir():
-        put_file(Path(run) / FILE, json.dumps(status).encode())
+        put_file(Path(run) / FILE, json.dumps(status.stored()).encode())
 
 
-def read_status(run: Path) -> dict[str, Any] | None:
-    """Give the last state of `run`; None for one that was never live."""
+def read_status(run: Path) -> RunStatus | None:
+    """Return the last state of `run`; None for one that was never live, or whose state cannot be read."""
+    path = Path(run) / FILE
     try:
-        return dict(json.loads((Path(run) / FILE).read_text(encoding="utf-8")))
-    except (FileNotFoundError, PermissionError, ValueError):  # not there, or just being replaced
+        return RunStatus.from_stored(dict(json.loads(path.read_text(encoding="utf-8"))), path)
+    except (FileNotFoundError, PermissionError, ValueError, InputError):  # not there, or just being replaced
         return None

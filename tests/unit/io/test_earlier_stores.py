@@ -54,7 +54,7 @@ def test_a_live_run_with_its_frames() -> None:
     assert open_movie(V1 / "run.zarr").pixel_size_nm == pytest.approx(110)
     status = run.status
     assert status is not None
-    assert (status["frames"], status["localizations"]) == (8, 3)
+    assert (status.frames, status.localizations) == (8, 3)
 
 
 def test_the_records_of_the_simulator() -> None:

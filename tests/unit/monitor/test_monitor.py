@@ -16,7 +16,7 @@ import pytest
 
 from easyzloc_mm.io.runs.localizations import LocalizationWriter
 from easyzloc_mm.io.runs.metadata import RunMetadata
-from easyzloc_mm.io.runs.status import read_status, write_status
+from easyzloc_mm.io.runs.status import RunStatus, read_status, write_status
 from easyzloc_mm.monitor.follow import BLOCK_FRAMES, Follower
 
 PIXEL_SIZE_NM = 100.0
@@ -125,11 +125,11 @@ def test_curves_are_means_over_whole_blocks(writer: LocalizationWriter) -> None:
 
 
 def test_the_state_is_replaced_as_a_whole(writer: LocalizationWriter, tmp_path: Path) -> None:
-    write_status(tmp_path / "none.zarr", {"frames": 1})
+    write_status(tmp_path / "none.zarr", RunStatus(frames=1))
     assert not (tmp_path / "none.zarr").exists()
-    write_status(writer.path, {"frames": 1})
-    write_status(writer.path, {"frames": 2})
-    assert read_status(writer.path) == {"frames": 2}
+    write_status(writer.path, RunStatus(frames=1))
+    write_status(writer.path, RunStatus(frames=2))
+    assert read_status(writer.path) == RunStatus(frames=2)
 
 
 def test_the_page_is_served_and_follows_the_run(writer: LocalizationWriter) -> None:
