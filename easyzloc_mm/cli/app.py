@@ -13,7 +13,7 @@ import typer
 import typer.exceptions
 
 from easyzloc_mm._version import __version__
-from easyzloc_mm.cli.commands import analysis, bench, calibration, demo, imaging, instrument, monitor, simulate
+from easyzloc_mm.cli.commands import analysis, bench, calibration, demo, imaging, instrument, monitor, simulate, support
 from easyzloc_mm.cli.flags import in_flags
 from easyzloc_mm.errors import EasyZlocError, EasyZlocWarning
 
@@ -39,7 +39,7 @@ def _root(
         raise typer.Exit
 
 
-for room in (demo, instrument, calibration, imaging, monitor, analysis, simulate, bench):
+for room in (demo, instrument, calibration, imaging, monitor, analysis, simulate, bench, support):
     room.register(app)
 
 

@@ -13,8 +13,6 @@ from easyzloc_mm import __version__
 from easyzloc_mm.cli.app import app
 
 ROOT = Path(__file__).parents[2]
-PLANNED = {"report-bug"}
-"""Commands that documents name before they exist."""
 DOCUMENTS = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "hardware_profiles").glob("*.md")})
 
 
@@ -57,11 +55,10 @@ def test_every_decision_is_listed() -> None:
 
 def test_every_command_that_is_named_exists() -> None:
     known = set(typer.main.get_group(app).commands)
-    assert not PLANNED & known, "no longer planned: take it out of PLANNED"
     files = [*DOCUMENTS, *(ROOT / ".github").rglob("*.yml"), *(ROOT / ".github").rglob("*.md")]
     for path in files:
         for name in re.findall(r"easyzloc-mm ([a-z][a-z-]*)", path.read_text(encoding="utf-8")):
-            assert name in known or name in PLANNED, f"{path.relative_to(ROOT)} names {name}"
+            assert name in known, f"{path.relative_to(ROOT)} names {name}"
 
 
 def test_one_version() -> None:
