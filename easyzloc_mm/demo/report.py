@@ -6,40 +6,73 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from easyzloc_mm.analysis.npc.measure import PoreResult
 from easyzloc_mm.api.calibration import Calibration
 from easyzloc_mm.beads.build import count_reasons
+from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.report.html import Block, Heading, Links, Paragraph, Picture, Rows, write_page
+
+FILES = {
+    "localisations (Zarr)": "../run.zarr",
+    "drift-corrected localisations (Zarr)": "../run.undrifted.zarr",
+    "for Picasso": "../run_picasso.hdf5",
+    "for ThunderSTORM": "../run_thunderstorm.csv",
+    "Parquet": "../run_table.parquet",
+    "model and its report": "../calibration/model/report/index.html",
+    "beads and their report": "../calibration/beads_report/index.html",
+}
+"""Label to path, as the page lists them."""
 
 
 def write_demo_report(
-    out: Path, result: dict[str, Any], *, calibration: Calibration, drift: dict[str, Any], pores: dict[str, Any]
+    out: Path, result: dict[str, Any], *, calibration: Calibration, locs: Locs, pores: PoreResult
 ) -> Path:
-    """Write ``report/index.html`` of a demonstration.
+    """Write ``report/index.html`` of a demonstration and return its path.
 
     Parameters
     ----------
     out : Path
-        The demonstration's folder, with run, calibration and ``npc/`` inside.
-    result, drift, pores : dict
-        Figures as `run_demo`, `undrift_run` and `npc_run` give them.
+        The demonstration's folder, with calibration, runs and ``npc/`` inside.
+    result : dict
+        Figures as `run_demo` returns them.
+    calibration : Calibration
+    locs : Locs
+        Drift-corrected.
+    pores : PoreResult
     """
-    from easyzloc_mm.analysis.drift.apply import draw_drift
-    from easyzloc_mm.locs.locs import Locs
-    from easyzloc_mm.rendering.outputs import write_rendering
-
     folder = out / "report"
     folder.mkdir(exist_ok=True)
-    corrected = out / "run.undrifted.zarr"
-    write_rendering(corrected, folder / "depth.png")
-    write_rendering(corrected, folder / "slice.png", view="xz")
-    locs = Locs.load(corrected)
-    if locs.drift is not None:
-        draw_drift(locs.drift, locs.pixel_size_nm, folder / "drift.png")
-    blocks: list[Block] = [
+    blocks = _picture_blocks(folder, locs)
+    blocks += _accuracy_blocks(result)
+    blocks += _pore_blocks(out, folder, pores)
+    blocks += _calibration_blocks(out, folder, calibration)
+    blocks += _run_blocks(folder, result, locs)
+    blocks += [Heading("Files"), Links(FILES)]
+    return write_page(
+        folder,
+        "easyZloc on the embedded microscope",
+        f"{result['beads_accepted']} of {result['beads_found']} beads, {result['training_s']:.0f} s of training, "
+        f"{result['localizations']:,} localisations in 3D from {result['frames']:,} frames, "
+        f"z known to {result['rmse_z_nm']:.0f} nm (limit {result['limit_z_nm']:.0f} nm).",
+        blocks,
+    )
+
+
+def _picture_blocks(folder: Path, locs: Locs) -> list[Block]:
+    from easyzloc_mm.rendering.outputs import write_rendering
+
+    write_rendering(locs, folder / "depth.png")
+    write_rendering(locs, folder / "slice.png", view="xz")
+    return [
         Picture("depth.png", "Every localisation that can be believed, drift-corrected; colour is depth."),
         Picture(
             "slice.png", "The same picture from the side: a slice through its densest part, depth in true proportion."
         ),
+    ]
+
+
+def _accuracy_blocks(result: dict[str, Any]) -> list[Block]:
+    return [
         Heading("How close to the truth"),
         Paragraph(
             "Only a simulation knows where each molecule was. Errors are of single localisations, before drift "
@@ -61,9 +94,12 @@ def write_demo_report(
             )
         ),
     ]
-    blocks += _pore_blocks(out, folder, result, pores)
-    blocks += _calibration_blocks(out, folder, calibration)
-    blocks += [
+
+
+def _run_blocks(folder: Path, result: dict[str, Any], locs: Locs) -> list[Block]:
+    from easyzloc_mm.analysis.drift.apply import draw_drift
+
+    blocks: list[Block] = [
         Heading("The live run"),
         Rows(
             (
@@ -73,53 +109,37 @@ def write_demo_report(
                 ("from frame to stored row, 95th percentile", f"{result['p95_latency_s']:.2f} s"),
             )
         ),
-        Picture(
-            "drift.png", f"Drift as estimated and removed ({drift['method_xy']} in x and y, {drift['method_z']} in z)."
-        ),
-        Heading("Files"),
-        Links(
-            {
-                "localisations (Zarr)": "../run.zarr",
-                "drift-corrected localisations (Zarr)": "../run.undrifted.zarr",
-                "for Picasso": "../run_picasso.hdf5",
-                "for ThunderSTORM": "../run_thunderstorm.csv",
-                "Parquet": "../run_table.parquet",
-                "model and its report": "../calibration/model/report/index.html",
-                "beads and their report": "../calibration/beads_report/index.html",
-            }
-        ),
     ]
-    return write_page(
-        folder,
-        "easyZloc on the embedded microscope",
-        f"{result['beads_accepted']} of {result['beads_found']} beads, {result['training_s']:.0f} s of training, "
-        f"{result['localizations']:,} localisations in 3D from {result['frames']:,} frames, "
-        f"z known to {result['rmse_z_nm']:.0f} nm (limit {result['limit_z_nm']:.0f} nm).",
-        blocks,
-    )
+    if locs.drift is None:
+        return blocks
+    draw_drift(locs.drift, locs.pixel_size_nm, folder / "drift.png")
+    record = locs.drift.record
+    caption = f"Drift as estimated and removed ({record.method_xy} in x and y, {record.method_z} in z)."
+    return [*blocks, Picture("drift.png", caption)]
 
 
 def _figures(rmse: float, limit: float) -> tuple[str, str, str]:
     return f"{rmse:.1f}", f"{limit:.1f}", f"{rmse / limit:.2f}"
 
 
-def _pore_blocks(out: Path, folder: Path, result: dict[str, Any], pores: dict[str, Any]) -> list[Block]:
+def _pore_blocks(out: Path, folder: Path, pores: PoreResult) -> list[Block]:
     blocks: list[Block] = [Heading("Nuclear pores")]
-    spacing = result["ring_spacing_nm"]
-    if spacing is None or not pores["pores"]:
+    rings = pores.rings
+    if rings.spacing_nm is None or rings.ci_nm is None:
         return [*blocks, Paragraph("Too few pores were found to measure their rings: a longer run shows them.")]
     for name, caption in (
-        ("average_pore.png", f"The average of {pores['pores']} pores: from above, from the side, and along z."),
+        ("average_pore.png", f"The average of {rings.pores} pores: from above, from the side, and along z."),
         ("figure_6.png", "Single pores from above and from the side, and their average."),
     ):
         source = out / "npc" / name
         if source.exists():
             shutil.copyfile(source, folder / name)
             blocks.append(Picture(name, caption))
-    low, high = pores["ring_spacing_ci_nm"]
+    low, high = rings.ci_nm
     blocks.append(
         Paragraph(
-            f"The two rings lie {spacing:.1f} nm apart (95 % interval {low:.1f} to {high:.1f}); the truth is 50 nm."
+            f"The two rings lie {rings.spacing_nm:.1f} nm apart (95 % interval {low:.1f} to {high:.1f}); the truth is "
+            "50 nm."
         )
     )
     return blocks

@@ -25,12 +25,14 @@ class DemoScale:
 
 FULL = DemoScale(bead_fovs=6, bead_z_step_nm=25.0, training_minutes=5.0, frames=6000)
 QUICK = DemoScale(bead_fovs=3, bead_z_step_nm=50.0, training_minutes=1.0, frames=1000)
+CORRECTED = ("run.undrifted.zarr", "run_picasso.hdf5", "run_thunderstorm.csv", "run_table.parquet")
+"""Drift-corrected localisations, in every format."""
 
 
 def run_demo(
     out: Path, scale: DemoScale, *, if_exists: IfExists = "error", progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Walk the whole way and return the figures (keys: DESIGN, section 5).
+    """Run the whole workflow and return its figures.
 
     Parameters
     ----------
@@ -38,14 +40,29 @@ def run_demo(
         Folder for calibration, run, exports and report.
     scale : DemoScale
         `FULL` or `QUICK`.
+    if_exists : {'error', 'overwrite'}
+        What becomes of a demonstration that is there already.
+    progress : callable, optional
+        Given (message, fraction).
+
+    Returns
+    -------
+    dict
+        ``beads_found``, ``beads_accepted``, ``training_s``, ``frames``, ``frames_lost``, ``frames_per_s``,
+        ``p95_latency_s``, ``localizations``, the figures of `score_run`, ``ring_spacing_nm``, ``pores``, ``out``,
+        ``report``.
+
+    Raises
+    ------
+    InputError
+        The demo devices are not installed, or `out` cannot be written.
     """
-    from easyzloc_mm.analysis.drift.apply import undrift_run
-    from easyzloc_mm.analysis.npc.outputs import npc_run
+    from easyzloc_mm.analysis.npc.outputs import write_pores
+    from easyzloc_mm.api.analysis import find_pores, undrift
     from easyzloc_mm.api.calibration import calibrate
     from easyzloc_mm.api.imaging import live
     from easyzloc_mm.demo.report import write_demo_report
     from easyzloc_mm.demo.score import score_run
-    from easyzloc_mm.locs.export import export_run
     from easyzloc_mm.microscope.connect import connect
     from easyzloc_mm.simulator.embedded.truth import truth_beside
 
@@ -62,18 +79,18 @@ def run_demo(
     )
     calibration = calibrate(profile, out / "calibration", minutes=scale.training_minutes, progress=progress)
 
-    run, corrected = out / "run.zarr", out / "run.undrifted.zarr"
-    with connect(profile) as microscope, truth_beside(run):
-        imaged = live(microscope, calibration.model, run, progress=step("imaging molecules live")).as_dict()
+    with connect(profile) as microscope, truth_beside(out / "run.zarr"):
+        run = live(microscope, calibration.model, out / "run.zarr", progress=step("imaging molecules live"))
+    imaged = run.as_dict()
     step("correcting drift")("estimating", 0.0)
-    drift = undrift_run(run, corrected)
+    locs = undrift(run)
+    for name in CORRECTED:
+        locs.save(out / name)
     step("nuclear pores")("searching", 0.0)
-    pores = npc_run(corrected, out / "npc")
-    for name, file_format in (("picasso.hdf5", "picasso"), ("thunderstorm.csv", "thunderstorm"),
-                              ("table.parquet", "parquet")):  # fmt: skip
-        export_run(corrected, out / f"run_{name}", file_format)
+    pores = find_pores(locs)
+    write_pores(pores, out / "npc")
     step("scoring")("against the truth", 0.0)
-    score = score_run(run, profile)
+    score = score_run(run.path, profile)
     result: dict[str, Any] = {
         "beads_found": len(calibration.beads),
         "beads_accepted": int(calibration.beads.accepted.sum()),
@@ -84,11 +101,11 @@ def run_demo(
         "p95_latency_s": imaged["p95_latency_s"],
         "localizations": imaged["localizations"],
         **score,
-        "ring_spacing_nm": pores["ring_spacing_nm"],
-        "pores": pores["pores"],
+        "ring_spacing_nm": pores.rings.spacing_nm,
+        "pores": pores.rings.pores,
         "out": out,
         "report": out / "report" / "index.html",
     }
     step("report")("drawing", 0.0)
-    write_demo_report(out, result, calibration=calibration, drift=drift, pores=pores)
+    write_demo_report(out, result, calibration=calibration, locs=locs, pores=pores)
     return result

@@ -158,12 +158,11 @@ def quick_model(profile: Profile, folder: Path, progress: Progress | None) -> Pa
 
 
 def _train_quickly(profile: Profile, folder: Path) -> None:
-    from easyzloc_mm.beads.sources import beads_from_sources
+    from easyzloc_mm.api.calibration import build_beads, train
     from easyzloc_mm.simulator.datasets import simulate_beads
-    from easyzloc_mm.training.train import train
 
     simulate_beads(profile, folder / "stacks.ome.zarr")
-    train(beads_from_sources([folder / "stacks.ome.zarr"]), folder / "model", minutes=TRAIN_MINUTES)
+    train(build_beads(folder / "stacks.ome.zarr"), folder / "model", minutes=TRAIN_MINUTES)
 
 
 def linked_run(out: Path, ring: U16, frames: int) -> Path:
