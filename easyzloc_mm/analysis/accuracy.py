@@ -42,15 +42,15 @@ def match_to_truth(table: pd.DataFrame, truth: pd.DataFrame, *, pixel_size_nm: f
         else 1.0
     )
 
-    def places(rows: pd.DataFrame) -> np.ndarray:
+    def positions(rows: pd.DataFrame) -> np.ndarray:
         return np.stack([rows["x"].to_numpy(float), rows["y"].to_numpy(float) + gap * rows["frame"].to_numpy(float)], 1)
 
     if not len(table) or not len(truth):
         pairs_table, pairs_truth = np.empty(0, int), np.empty(0, int)
     else:
-        ours, theirs = places(table), places(truth)
-        distance, nearest = cKDTree(theirs).query(ours, distance_upper_bound=MATCH_NM / pixel_size_nm)
-        _, back = cKDTree(ours).query(theirs)
+        found_at, true_at = positions(table), positions(truth)
+        distance, nearest = cKDTree(true_at).query(found_at, distance_upper_bound=MATCH_NM / pixel_size_nm)
+        _, back = cKDTree(found_at).query(true_at)
         found = np.isfinite(distance)
         found[found] = back[nearest[found]] == np.flatnonzero(found)
         pairs_table, pairs_truth = np.flatnonzero(found), nearest[found]

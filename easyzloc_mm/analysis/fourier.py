@@ -147,7 +147,7 @@ def fourier_correlation(
         return np.asarray(np.bincount(ring, values.ravel(), rings + 1)[:rings], float)
 
     count = np.bincount(ring, minlength=rings + 1)[:rings].astype(float) * len(places)
-    # Zeros around the image and soft edges make neighbouring frequencies say the same.
+    # Zeros around the image and soft edges correlate neighbouring frequencies.
     independent = count * float(np.prod([w.mean() for w in windows]) * np.prod(shape / np.array(padded)))
     solid = len(shape) == 3
     return Correlation(

@@ -1,15 +1,14 @@
 """Resolution of a table: Fourier ring and shell correlation, nearest neighbours in adjacent frames, density.
 
 The halves that a correlation compares are alternating blocks of frames, not random rows: the rows of one on-time of a
-molecule would sit in both halves and feign a resolution that is not there. A fluorophore that comes back much later
+molecule would be in both halves and simulate a resolution that is not there. A fluorophore that blinks again much later
 still does; no correction is made for that.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,14 +17,8 @@ from scipy.spatial import cKDTree
 from easyzloc_mm._picasso import picasso
 from easyzloc_mm.analysis.fourier import UNKNOWN, Correlation, Crossing, crossing, fourier_correlation
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.output import check_output, whole_or_nothing
 from easyzloc_mm.locs.locs import Locs
-from easyzloc_mm.report.figures import picture
-from easyzloc_mm.typing import F64, I64, Bool, IfExists
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from easyzloc_mm.typing import F64, I64, Bool
 
 MIN_ROWS = 1000
 FRC_EDGE_NM, FRC_MAX_PX, FRC_WINDOWS = 10_000.0, 2048, 6
@@ -43,7 +36,6 @@ CONE_DEGREES = 45.0
 """Half angle around an axis within which a shell counts for it."""
 SIGMA_COLUMNS = {"x": "lpx_nm", "y": "lpy_nm", "z": "lpz"}
 FRC, FSC, CONE = "FRC, xy", "FSC, all directions", "FSC around"
-COLORS = {FRC: "#000000", FSC: "#767676", f"{CONE} x": "#0072b2", f"{CONE} y": "#d55e00", f"{CONE} z": "#009e73"}
 
 
 def alternating_halves(frame: I64, frames: int) -> tuple[Bool, int]:
@@ -317,39 +309,6 @@ def _density(table: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def resolution_run(
-    run: Path,
-    out: Path | None = None,
-    *,
-    where: str | None = None,
-    pixel_size_nm: float | None = None,
-    if_exists: IfExists = "error",
-) -> dict[str, Any]:
-    """Determine the resolution of a table; `out` (.png) shows the curves and distributions.
-
-    Returns
-    -------
-    dict
-        `ResolutionResult.as_dict`, and ``out`` where a figure was drawn.
-
-    Raises
-    ------
-    InputError
-        There is no such table, or it has too few localisations.
-    """
-    if out is not None:
-        out = check_output(Path(out), Kind.PICTURE, if_exists=if_exists, inputs=[run])
-        if out.suffix.lower() != ".png":
-            raise InputError(f"{out}: name the figure .png")
-    locs = Locs.load(run, where=where, pixel_size_nm=pixel_size_nm)
-    result = measure_resolution(locs)
-    if out is None:
-        return result.as_dict()
-    with whole_or_nothing(out, Kind.PICTURE, if_exists=if_exists) as draft:
-        draw_resolution(draft, locs.nm, result)
-    return {**result.as_dict(), "out": out}
-
-
 def _picasso_nena(locs: Locs) -> float | None:
     """NeNA of x and y together as Picasso computes it: the figure that other laboratories quote."""
     if not {"lpx", "lpy"} <= set(locs.table.columns):
@@ -363,56 +322,3 @@ def _picasso_nena(locs: Locs) -> float | None:
         return float(found) * locs.pixel_size_nm
     except (RuntimeError, ValueError, IndexError):
         return None
-
-
-def draw_resolution(path: Path, table: pd.DataFrame, result: ResolutionResult) -> None:
-    """Draw the correlation curves with their 95 % limits, and the distributions of precision.
-
-    Parameters
-    ----------
-    path : Path
-        A .png.
-    table : DataFrame
-        `Locs.nm` of the localisations.
-    result : ResolutionResult
-        Of the same.
-    """
-    with picture(path, 11.5, 4.2) as figure:
-        left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
-        _draw_curves(left, result)
-        _draw_precision(right, table, result)
-
-
-def _draw_curves(axes: Axes, result: ResolutionResult) -> None:
-    crossings = {FRC: result.frc, FSC: result.fsc, **{f"{CONE} {a}": c for a, c in result.fsc_axes.items()}}
-    for name, curve in result.curves.items():
-        smooth, sigma = curve.smooth()
-        value = crossings[name].nm
-        label = f"{name}: {value:.0f} nm" if value else f"{name}: not reached"
-        per_um, band = 1000 * curve.frequency, 1.96 * sigma
-        axes.plot(per_um, smooth, color=COLORS[name], label=label, lw=1.4)
-        axes.fill_between(per_um, smooth - band, smooth + band, color=COLORS[name], alpha=0.12, lw=0)
-    axes.axhline(1 / 7, color="#999999", ls="--", lw=0.9)
-    axes.set(xlabel="spatial frequency (per µm)", ylabel="correlation of the halves", ylim=(-0.15, 1.05))
-    axes.set_xlim(0, None)
-    axes.legend(frameon=False, fontsize=8.5)
-    axes.set_title("dashed: 1/7; bands: 95 %", fontsize=9.5)
-
-
-def _draw_precision(axes: Axes, table: pd.DataFrame, result: ResolutionResult) -> None:
-    columns = {axis: SIGMA_COLUMNS[axis] for axis in result.axes}
-    top = float(np.percentile(table[list(columns.values())], 98))
-    for axis, column in columns.items():
-        nena = result.axes[axis].nena_nm
-        axes.hist(
-            table[column],
-            bins=list(np.linspace(0, top, 70)),
-            histtype="step",
-            lw=1.5,
-            density=True,
-            label=f"{axis}: median {table[column].median():.1f} nm" + (f", NeNA {nena:.1f}" if nena else ""),
-            color=COLORS[f"{CONE} {axis}"],
-        )
-    axes.set(xlabel="uncertainty of a localisation (nm)", yticks=[], ylabel="density")
-    axes.legend(frameon=False, fontsize=8.5)
-    axes.set_title(f"{result.local_density_per_um2:,.0f} localisations per µm² where there are any", fontsize=9.5)

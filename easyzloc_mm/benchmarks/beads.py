@@ -1,4 +1,4 @@
-"""Bead calibration on simulated slides with known truth: ours and the paper's rules side by side, time and memory."""
+"""Bead calibration on simulated slides with known truth: default and published rules side by side, time and memory."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def bench_beads(
     from easyzloc_mm.benchmarks.fixtures.bead_fields import photograph_slides
     from easyzloc_mm.io.profiles import load_profile
 
-    tell = progress or (lambda _message, _fraction: None)
+    report = progress or (lambda _message, _fraction: None)
     fovs, span = (QUICK_FOVS, QUICK_SPAN_NM) if quick else (FOVS, SPAN_NM)
     profile = load_profile("demo").replace(
         beads={"z_start_nm": -span, "z_stop_nm": span, "z_step_nm": STEP_NM, "fovs": fovs}
@@ -64,12 +64,12 @@ def bench_beads(
         folder.mkdir(exist_ok=True)
         stacks = folder / "slides.ome.zarr"
         truth = photograph_slides(
-            profile, stacks, fovs=fovs, seed=seed, progress=lambda message, part: tell(message, 0.5 * part)
+            profile, stacks, fovs=fovs, seed=seed, progress=lambda message, part: report(message, 0.5 * part)
         )
         truth.to_parquet(folder / "truth.parquet")
         result: dict[str, Any] = {"things": len(truth), "good": int((truth["verdict"] == "good").sum())}
         for share, rules in ((0.5, Rules.DEFAULT), (0.75, Rules.PAPER)):
-            tell(f"building: {rules} rules", share)
+            report(f"building: {rules} rules", share)
             out = folder / f"{rules}.zarr"
             built = in_fresh_process(build, stacks, out, str(rules))
             beads = read_bead_set(out)
@@ -81,7 +81,7 @@ def bench_beads(
             prefix = "" if rules is Rules.DEFAULT else f"{rules}_"
             result.update({prefix + key: value for key, value in figures.items()})
             if rules is Rules.DEFAULT:
-                tell("information limit: measured and true", 0.95)
+                report("information limit: measured and true", 0.95)
                 result.update(compare_crlb(beads, profile))
     return result
 

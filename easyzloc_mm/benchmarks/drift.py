@@ -1,4 +1,4 @@
-"""`bench drift`: what is left of a known drift, by every way of finding it, on simulated tables."""
+"""`bench drift`: residual of a known drift after every method, on simulated tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from easyzloc_mm.analysis.drift.estimate import estimate_drift
 from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_SIZE_NM, KnownTable, drifting_table
 from easyzloc_mm.errors import InputError
 
-WAYS = (("auto", "auto"), ("fiducials", "fiducials"), ("rcc", "paper"), ("aim", "aim"), ("overlap", "overlap"))
+METHODS = (("auto", "auto"), ("fiducials", "fiducials"), ("rcc", "paper"), ("aim", "aim"), ("overlap", "overlap"))
 
 
 def residual_nm(known: KnownTable, method_xy: str, method_z: str) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def bench_drift(*, frames: int = 20_000, seed: int = 0) -> dict[str, Any]:
     -------
     dict
         ``fiducials_xy_nm``, ``fiducials_z_nm``, ``structure_xy_nm``, ``structure_z_nm`` (what ``auto`` leaves), and
-        ``cases``: sample to way to residuals.
+        ``cases``: sample to method to residuals.
     """
     samples = {
         "five markers": drifting_table(seed=seed, frames=frames, markers=5),
@@ -52,7 +52,7 @@ def bench_drift(*, frames: int = 20_000, seed: int = 0) -> dict[str, Any]:
     cases: dict[str, dict[str, Any]] = {}
     for name, known in samples.items():
         cases[name] = {}
-        for method_xy, method_z in WAYS:
+        for method_xy, method_z in METHODS:
             try:
                 found = residual_nm(known, method_xy, method_z)
             except InputError as error:

@@ -64,7 +64,7 @@ def this_machine() -> Machine:
 
 
 def _cpu_name() -> str:
-    """Name of the processor as its maker calls it, where the system says so."""
+    """Model name of the processor where the system knows it, otherwise its architecture."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():

@@ -24,14 +24,14 @@ PITCH_NM = 500.0
 def pore_field(
     sample: str, *, pores: int, per_pore: float, sigma_z_nm: float, spacing_nm: float = PORE_SPACING_NM, seed: int = 0
 ) -> pd.DataFrame:
-    """Localisations of a field of pores as `tables.in_nm` gives them.
+    """Localisations of a field of pores with the columns of `Locs.nm`.
 
     Parameters
     ----------
     sample : str
         ``two rings``, or one of `CONTROLS`: the same pores from above, with depths that have no gap.
     per_pore : float
-        Localisations, on average, shared by the labels that took (3 of 5).
+        Localisations, on average, shared by the sites that carry a label (3 of 5).
     sigma_z_nm : float
         Median uncertainty of z.
     """
@@ -91,8 +91,8 @@ def bench_npc(*, pores: int = 300, per_pore: float = 100.0, seed: int = 0) -> di
     Returns
     -------
     dict
-        ``worst_spacing_error_nm``, ``worst_false_positive_share`` (ours), ``paper_worst_false_positive_share``, and
-        ``cases``: sample and sigma_z to figures.
+        ``worst_spacing_error_nm``, ``worst_false_positive_share`` (by `judge_pores`),
+        ``paper_worst_false_positive_share``, and ``cases``: sample and sigma_z to figures.
     """
     cases: dict[str, dict[str, Any]] = {}
     errors, false, paper_false = [], [], []

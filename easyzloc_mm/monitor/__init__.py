@@ -1,1 +1,1 @@
-"""The live page: what a run looks like while it is being made. Reads the store and nothing else."""
+"""The live page of a run while it is being recorded; it reads the store only."""

@@ -18,14 +18,14 @@ from easyzloc_mm.rendering.canvas import VIEW_AXES, Canvas, Extent
 from easyzloc_mm.typing import F32, F64
 
 MOST_ROWS = 5_000_000
-"""Older localisations stay in the overview but can no longer be looked at from nearby."""
+"""Older localisations stay in the overview but are not drawn when it is enlarged."""
 OVERVIEW_PX = 900
 BLOCK_FRAMES = 50
 """The curves have a point for so many frames."""
 Z_BIN_NM = 20.0
 COLOR_PART = 0.99
 COLOR_SLACK_NM = 60.0
-"""The colours span where this part of the molecules lies; they are spread anew when it has moved by more."""
+"""Share of the emitters whose depths the colours span, and how far that span may move before it is set again."""
 FRAME_PX = 480
 
 
@@ -73,7 +73,7 @@ class Follower:
 
     @property
     def started(self) -> bool:
-        """Whether there is something to look at."""
+        """Whether there are localisations to draw."""
         return self._overview is not None
 
     def poll(self) -> bool:
@@ -140,8 +140,6 @@ class Follower:
             canvas.add(cloud)
         return canvas
 
-    # --- pictures -------------------------------------------------------------------------------------------
-
     def look_at(self, extent: Extent | None) -> None:
         """Draw another part of the field from now on; None for all of it."""
         self._view = None
@@ -172,8 +170,6 @@ class Follower:
         dark, bright = np.percentile(image, [5, 99.8])
         return np.clip((image - dark) / max(bright - dark, 1.0), 0, 1), size
 
-    # --- curves ---------------------------------------------------------------------------------------------
-
     def _count(self, rows: pd.DataFrame) -> None:
         block = rows["frame"].to_numpy(np.int64) // BLOCK_FRAMES
         missing = max(int(block.max()) + 1 - len(self._blocks), 0)
@@ -185,7 +181,7 @@ class Follower:
         self._histogram += np.histogram(z[trusted], self._edges)[0]
 
     def curves(self) -> Curves:
-        """How the run has gone."""
+        """Means over the run so far."""
         filled = self._blocks[:, 2] > 0
         filled[-1:] = False  # not all of its frames have come
         spots, photons, trusted, z = self._blocks[filled].T
@@ -202,5 +198,5 @@ class Follower:
         return self._edges, self._histogram
 
     def status(self) -> RunStatus | None:
-        """Say what the live loop says of itself; None for a run that was not live."""
+        """Last state that the live loop reported; None for a run that was not live."""
         return read_status(self.run)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 POLL_MS = 1000
 VIEW_MS = 250
-"""So soon after the last movement of the mouse a nearer look is drawn."""
+"""Delay after the last movement of the mouse before the enlarged view is drawn."""
 INK, PAPER, QUIET, LINE, WARN = "#e8eaf0", "#11141c", "#8d95a8", "#5aa9e6", "#ff6b6b"
 TEMPLATE = f"{{% block preamble %}}<style>body {{ background: {PAPER}; margin: 16px; }}</style>{{% endblock %}}"
 """Bokeh puts it into its own page."""
@@ -137,7 +137,7 @@ class _Page:
         }  # fmt: skip
 
     def _moved(self, _name: str, _old: object, _new: object) -> None:
-        # Four numbers change at every step of the mouse wheel; look once, when they have come to rest.
+        # Four numbers change at every step of the mouse wheel: draw once, after the last change.
         if self._waiting is not None:
             self._document.remove_timeout_callback(self._waiting)
         self._waiting = self._document.add_timeout_callback(self._look, VIEW_MS)

@@ -1,8 +1,8 @@
-"""Colours of depth: equal steps of depth look equally different, and none looks brighter than another.
+"""Colours of depth: perceptually uniform steps of constant lightness.
 
-In a localisation image brightness says how many molecules there are. So depth has only hue to itself: a path of
+In a localisation image brightness says how many molecules there are. So depth is coded by hue alone: a path of
 constant lightness from blue to red through OKLab (Ottosson 2020), as colourful as a screen can show, cut into steps
-of equal length. People who cannot tell hues apart may take any map of matplotlib instead (`cividis`, `viridis`).
+of equal length. With a colour vision deficiency any map of matplotlib serves instead (`cividis`, `viridis`).
 """
 
 from __future__ import annotations

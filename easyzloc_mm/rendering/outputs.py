@@ -97,7 +97,7 @@ def write_rendering(
     found = field_overview(source)
     look = Style(z_range_nm or found.z_range_nm, colormap, style)
     with whole_or_nothing(out, kind, if_exists=if_exists, inputs=inputs) as draft:
-        # Writers tell the format by the ending, which a draft's name lacks.
+        # Writers choose the format by the ending, which a draft's name lacks.
         target = draft.with_name(draft.name + out.suffix)
         try:
             more = _draw(target, ending, source, found, look, view, region, render_pixel_nm, plane_nm, thickness_nm)

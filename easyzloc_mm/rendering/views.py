@@ -210,7 +210,7 @@ def draw_region(
 
 
 def fitting_render_pixel_nm(extent_nm: Extent, edge_px: int = OVERVIEW_EDGE_PX) -> float:
-    """Pixel with which a picture has `edge_px` along its longer edge, and never less than `MIN_RENDER_PIXEL_NM`."""
+    """Return the pixel that gives `edge_px` along the longer edge, at least `MIN_RENDER_PIXEL_NM`."""
     left, right, top, bottom = extent_nm
     return max(MIN_RENDER_PIXEL_NM, max(right - left, bottom - top) / edge_px)
 
@@ -218,7 +218,7 @@ def fitting_render_pixel_nm(extent_nm: Extent, edge_px: int = OVERVIEW_EDGE_PX) 
 def checked_render_pixel_nm(
     render_pixel_nm: float | None, extent_nm: Extent, *, edge_px: int = OVERVIEW_EDGE_PX
 ) -> float:
-    """Pixel that a person asked for, or the fitting one.
+    """Return the requested pixel, or a suitable one.
 
     Raises
     ------

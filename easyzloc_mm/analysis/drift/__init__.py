@@ -1,1 +1,1 @@
-"""How the sample moved, and the way back."""
+"""Drift of the sample: estimated, taken out, put back."""

@@ -1,4 +1,4 @@
-"""Drift from fiducial markers: bright points that shine in almost every frame."""
+"""Drift from fiducial markers: bright points that are visible in almost every frame."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ SEEN_PART = 0.5
 MAX_JITTER_NM = 60.0
 """Scatter from one frame to the next (one standard deviation): a dense structure jumps farther than a marker."""
 AGREE_NM = 25.0
-"""Root mean square by which a marker's path may differ from what the others say."""
+"""Root mean square by which a marker's path may differ from that of the others."""
 MAX_BINS = 400
 MIN_SEEN = 20
 
 
 @dataclass(frozen=True)
 class Markers:
-    """Markers and what they say.
+    """Markers and their tracks.
 
     Attributes
     ----------
     tracks : list of DataFrame
-        One per marker that is believed: its rows of the table, one per frame at most.
+        One per accepted marker: its rows of the table, one per frame at most.
     rejected : dict of str to int
         Candidates, by reason.
     """
@@ -123,7 +123,7 @@ def find_markers(table: pd.DataFrame, frames: int, pixel_size_nm: float, chosen:
 
 
 def _crowded(place: F64, frames: int, reach: float) -> F64:
-    """Places with so many localisations around them that one could be seen in every other frame."""
+    """Positions with enough localisations around them for a marker that is seen in every other frame."""
     low = np.floor(place.min(axis=0))
     shape = np.floor(place.max(axis=0) - low).astype(int) + 1
     cell = (place - low).astype(int)
@@ -172,7 +172,7 @@ def _cleaned(track: pd.DataFrame) -> pd.DataFrame:
 
 
 def marker_path(markers: Markers, frames: int, axis: str, scale: float) -> tuple[F64 | None, int, str]:
-    """Path of the sample along one axis: what the markers agree upon, smoothed.
+    """Estimate the path of the sample along one axis: the common motion of the markers, smoothed.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def marker_path(markers: Markers, frames: int, axis: str, scale: float) -> tuple
     Returns
     -------
     path : ndarray, shape (frames,), or None
-        nm, mean 0; None if no marker can tell.
+        nm, mean 0; None if there is no usable marker.
     used : int
         Markers that agree.
     fault : str
@@ -204,7 +204,7 @@ def marker_path(markers: Markers, frames: int, axis: str, scale: float) -> tuple
         path, offsets = _common(means[used], weights[used])
         off = np.where(weights[used] > 0, means[used] - offsets[:, None] - path, 0)
         noise = np.divide(1, weights[used], out=np.zeros_like(off), where=weights[used] > 0)
-        # Beyond what its own localisations scatter.
+        # Beyond the scatter of its own localisations.
         seen = np.maximum((weights[used] > 0).sum(axis=1), 1)
         wandering = np.sqrt(np.maximum(((off**2).sum(axis=1) - noise.sum(axis=1)) / seen, 0))
         worst = int(np.argmax(wandering))
@@ -214,12 +214,12 @@ def marker_path(markers: Markers, frames: int, axis: str, scale: float) -> tuple
             return None, 2, f"two markers disagree by {2 * wandering[worst]:.0f} nm"
         fault = "markers that moved on their own were left out"
         del used[worst]
-    told = weights[used].sum(axis=0) > 0
+    seen_bins = weights[used].sum(axis=0) > 0
     middle = (np.arange(bins) + 0.5) * frames / bins
-    if told.sum() < 5:
+    if seen_bins.sum() < 5:
         return None, len(used), "markers were seen too rarely"
-    spline = make_smoothing_spline(middle[told], path[told], w=weights[used].sum(axis=0)[told])
-    ends = middle[told][[0, -1]]
+    spline = make_smoothing_spline(middle[seen_bins], path[seen_bins], w=weights[used].sum(axis=0)[seen_bins])
+    ends = middle[seen_bins][[0, -1]]
     time = np.arange(frames) + 0.5
     inside = np.clip(time, *ends)
     out = spline(inside) + spline.derivative()(inside) * (time - inside)
@@ -244,7 +244,7 @@ def _binned(tracks: list[pd.DataFrame], frames: int, axis: str, scale: float, bi
 
 
 def _common(means: F64, weights: F64) -> tuple[F64, F64]:
-    """Least squares: one path, and one resting place per marker."""
+    """Least squares: one path, and one rest position per marker."""
     offsets = (means * weights).sum(axis=1) / weights.sum(axis=1)
     path = np.zeros(means.shape[1])
     for _ in range(50):

@@ -2,9 +2,16 @@
 
 Every pair of neighbours from different times votes for how the sample moved between the two. Votes count by a
 Gaussian of their disagreement with the current path, so that the result is the maximum of the cross-correlation of
-all times with all others (as in redundant cross-correlation, Wang et al. 2014, and in drift at minimum entropy,
-Cnossen et al. 2021), without pixels and with every localisation's own uncertainty. Nothing has to stand still but
-the structure: where in it molecules blink, and how deep, may change with time.
+all times with all others (as in redundant cross-correlation [1]_ and in drift at minimum entropy [2]_), without pixels
+and with every localisation's own uncertainty. Only the structure has to stand still: where in it molecules blink, and
+how deep, may change with time.
+
+References
+----------
+.. [1] Y. Wang et al., "Localization events-based sample drift correction for localization microscopy with redundant
+   cross-correlation algorithm", Optics Express 22 (2014) 15982, doi:10.1364/OE.22.015982.
+.. [2] J. Cnossen et al., "Drift correction in localization microscopy using entropy minimization", Optics Express 29
+   (2021) 27961, doi:10.1364/OE.426620.
 """
 
 from __future__ import annotations
@@ -22,7 +29,7 @@ FIRST_DEPTH_NM = 400.0
 """Spread in z of a round before the first, for depths that nothing has aligned yet."""
 STEPS = 25
 KNOT_WALK_NM = 10.0
-"""How far the second difference of neighbouring knots may wander without cause; votes of more than a few pairs win."""
+"""Standard deviation of the second difference of neighbouring knots a priori; a few pairs outweigh it."""
 LOCALIZATIONS_PER_KNOT = 300
 MAX_KNOTS, MIN_KNOTS, MIN_KNOT_FRAMES = 120, 4, 20
 
@@ -110,7 +117,7 @@ def _vote(
 
 def _stiffness(knots: int) -> F64:
     second = np.diff(np.eye(knots), 2, axis=0)
-    # A path has no absolute place: its mean is held, too.
+    # A path has no absolute position: its mean is fixed, too.
     return np.asarray(second.T @ second / KNOT_WALK_NM**2 + np.ones((knots, knots)) / (knots * 1.0**2))
 
 
@@ -131,12 +138,12 @@ def overlap_path(
     start : ndarray, shape (frames, 2 or 3)
         Path to begin with, nm; right within some 100 nm in x and y.
     depth_known : bool
-        False if `start` says nothing of z.
+        False if `start` does not know z.
 
     Returns
     -------
     ndarray, shape (frames, 2 or 3), or None
-        Displacement of the sample in every frame, nm, mean 0; None where there are too few pairs to tell.
+        Displacement of the sample in every frame, nm, mean 0; None where there are too few pairs.
     """
     knots = knot_count(len(place), frames)
     if not knots:
@@ -175,21 +182,21 @@ def overlap_path(
 
 
 def _between_knots(path: F64, middle: F64, frames: int) -> F64:
-    """Smooth cubic through the knots, as smooth as they allow (cross-validated); beyond the ends, straight on."""
+    """Smoothing spline through the knots (cross-validated), extrapolated linearly beyond the ends."""
     from scipy.interpolate import CubicSpline, make_smoothing_spline
 
     time = np.arange(frames) + 0.5
     inside = np.clip(time, middle[0], middle[-1])
     out = np.empty((frames, path.shape[1]))
     for axis, knots in enumerate(path.T):
-        # Every knot is measured by itself, and its noise is no drift.
+        # Every knot is measured separately, and its noise is not drift.
         spline = make_smoothing_spline(middle, knots) if len(middle) >= 5 else CubicSpline(middle, knots)
         out[:, axis] = spline(inside) + spline.derivative()(inside) * (time - inside)
     return np.asarray(out - out.mean(axis=0))
 
 
 def sharpness(place: F64, sigma: F64, frame: I64, frames: int, path: F64, *, seed: int = 0) -> float:
-    """How well localisations of different times overlap after a path is taken out.
+    """Measure how well localisations of different times overlap after a path is taken out.
 
     Returns
     -------

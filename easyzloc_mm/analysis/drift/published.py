@@ -1,4 +1,10 @@
-"""Drift from the structure by published rules: cross-correlation and AIM (Picasso), and the paper's rule for z."""
+"""Drift from the structure by published rules: cross-correlation and AIM (Picasso), and the paper's rule for z.
+
+References
+----------
+.. [1] J. Schnitzbauer et al., "Super-resolution microscopy with DNA-PAINT", Nature Protocols 12 (2017) 1198,
+   doi:10.1038/nprot.2017.024 (Picasso).
+"""
 
 from __future__ import annotations
 
@@ -25,14 +31,18 @@ def _info(frames: int, shape_yx: tuple[int, int], pixel_size_nm: float) -> list[
 def rcc_path(
     table: pd.DataFrame, frames: int, shape_yx: tuple[int, int], pixel_size_nm: float
 ) -> tuple[F64 | None, str]:
-    """X and y by redundant cross-correlation (Wang et al. 2014), as Picasso does it.
+    """Estimate x and y by redundant cross-correlation [1]_ as Picasso implements it.
 
     Returns
     -------
     path : ndarray, shape (frames, 2), or None
         nm, mean 0.
-    said : str
-        What was done, or why nothing.
+    method : str
+        What was done, or why nothing was.
+
+    References
+    ----------
+    .. [1] Y. Wang et al., Optics Express 22 (2014) 15982, doi:10.1364/OE.22.015982.
     """
     segment = max(RCC_MIN_FRAMES, frames // RCC_SEGMENTS)
     segments = frames // segment
@@ -44,26 +54,30 @@ def rcc_path(
             _info(frames, shape_yx, pixel_size_nm),
             segment,
             display=False,
-            segmentation_callback=_unheard,
-            rcc_callback=_unheard,
+            segmentation_callback=_ignored,
+            rcc_callback=_ignored,
         )
     except (ValueError, RuntimeError, IndexError, KeyError, np.linalg.LinAlgError) as error:
         return None, f"cross-correlation failed ({error})"
-    path = np.stack([_straight_on(drift[axis].to_numpy(float), segment) for axis in "xy"], 1) * pixel_size_nm
+    path = np.stack([_extrapolated(drift[axis].to_numpy(float), segment) for axis in "xy"], 1) * pixel_size_nm
     return path - path.mean(axis=0), f"redundant cross-correlation of {segments} segments (Picasso)"
 
 
 def aim_path(
     table: pd.DataFrame, frames: int, shape_yx: tuple[int, int], pixel_size_nm: float
 ) -> tuple[F64 | None, str]:
-    """x, y and, where the table has it, z by adaptive intersection maximisation (Ma et al. 2024), as in Picasso.
+    """Estimate x, y and, in 3D, z by adaptive intersection maximisation [1]_ as Picasso implements it.
 
     Returns
     -------
     path : ndarray, shape (frames, 2 or 3), or None
         nm, mean 0.
-    said : str
-        What was done, or why nothing.
+    method : str
+        What was done, or why nothing was.
+
+    References
+    ----------
+    .. [1] H. Ma et al., Science Advances 10 (2024) eadm7765, doi:10.1126/sciadv.adm7765.
     """
     per_frame = len(table) / max(frames, 1)
     segment = int(max(AIM_FRAMES, np.ceil(AIM_MIN_LOCALIZATIONS / max(per_frame, 1e-9))))
@@ -84,17 +98,17 @@ def aim_path(
 
 
 def paper_z_path(table: pd.DataFrame, frames: int) -> tuple[F64 | None, str]:
-    """Z by the paper's rule: mean z of 500 frames, smoothed by a cubic spline, relative to the overall mean.
+    """Estimate z by the paper's rule: mean z of 500 frames, smoothed by a cubic spline, relative to the overall mean.
 
-    It holds only where the depths at which molecules blink stay the same through the run. Runs shorter than five times
-    500 frames have five shorter bins.
+    It is valid only where the depths at which molecules blink stay the same through the run. Runs shorter than
+    five times 500 frames have five shorter bins.
 
     Returns
     -------
     path : ndarray, shape (frames,), or None
         nm.
-    said : str
-        What was done, or why nothing.
+    method : str
+        What was done, or why nothing was.
     """
     from scipy.interpolate import UnivariateSpline
 
@@ -105,23 +119,23 @@ def paper_z_path(table: pd.DataFrame, frames: int) -> tuple[F64 | None, str]:
     index = table["frame"].to_numpy(np.int64) // size
     count = np.bincount(index, minlength=bins)
     mean = np.bincount(index, table["z"].to_numpy(float), bins) / np.maximum(count, 1)
-    told = np.flatnonzero(count)
-    if len(told) < PAPER_MIN_BINS:
+    seen = np.flatnonzero(count)
+    if len(seen) < PAPER_MIN_BINS:
         return None, "too few frames with localisations"
-    middle = np.minimum((told + 0.5) * size, (told * size + frames) / 2)
-    spline = UnivariateSpline(middle, mean[told], k=3, s=PAPER_SMOOTHING_NM2 * len(told))
+    middle = np.minimum((seen + 0.5) * size, (seen * size + frames) / 2)
+    spline = UnivariateSpline(middle, mean[seen], k=3, s=PAPER_SMOOTHING_NM2 * len(seen))
     path = spline(np.clip(np.arange(frames) + 0.5, middle[0], middle[-1]))
     # Relative to the mean over all localisations, so that correcting does not move the table as a whole.
     path = path - float(np.average(path[table["frame"].to_numpy(np.int64)]))
     return np.asarray(path), f"the paper's rule: mean z of {size} frames, smoothed cubic spline"
 
 
-def _unheard(_done: int) -> None:
-    """Take Picasso's progress, which it prints otherwise."""
+def _ignored(_done: int) -> None:
+    """Ignore Picasso's progress, which it prints otherwise."""
 
 
-def _straight_on(path: F64, segment: int) -> F64:
-    """Beyond the middle of the first and last segment the spline only guesses: go straight on from there."""
+def _extrapolated(path: F64, segment: int) -> F64:
+    """Extrapolate linearly beyond the middle of the first and last segment, where the spline has no data."""
     half, frames = segment // 2, len(path)
     frame = np.arange(frames, dtype=float)
     first, last = half, frames - 1 - half

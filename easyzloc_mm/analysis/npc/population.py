@@ -346,7 +346,7 @@ def judge_pores(data: PoreData, *, seed: int = 0) -> Verdicts:
 
     Those have every pore's own place, number and certainty of localisations, and all their spread is that of a slab
     with sharp faces: of all that has no gap, that looks most like two rings. Slabs as thick as each pore's own best
-    model says, and as the mean of all says, are both drawn; the stricter of the two decides. They are pooled among
+    model is, and as the mean over all is, are both drawn; the stricter of the two decides. They are pooled among
     pores of similar number.
     """
     rng = np.random.default_rng(seed)

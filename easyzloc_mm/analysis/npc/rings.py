@@ -22,7 +22,7 @@ ITERATIONS, TOLERANCE = 400, 1e-4
 TILT_PRIOR = np.tan(np.radians(6.0))
 """Standard deviation of the slope of a pore against the focal plane, before its localisations are seen."""
 BALANCE_PRIOR = 8.0
-"""Localisations that each ring is credited with beforehand: labels are many, and none of the rings is empty."""
+"""Pseudo-counts of each ring (a Beta prior): there are many labels, and neither ring is empty."""
 STARTS = ((30.0, 8.0), (60.0, 12.0), (90.0, 20.0))
 """Thickness and width (nm) to begin with; the best end counts."""
 RINGS = np.array([-0.5, 0.5])
@@ -46,7 +46,7 @@ class RingFit:
     lower_width_nm, upper_width_nm : float
         Standard deviation of each ring taken alone.
     errors : dict of str to float
-        One standard deviation of each of `PARAMETERS`; not a number where the data do not tell.
+        One standard deviation of each of `PARAMETERS`; NaN where the data do not determine it.
     log_likelihood, slab_log_likelihood : float
         Of the two rings, and of the best model without a gap.
     slab : (float, float, float)

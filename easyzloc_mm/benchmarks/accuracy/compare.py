@@ -40,7 +40,7 @@ FLAG_COST = 0.05
 
 @dataclass(frozen=True)
 class Answer:
-    """What one method says of n molecules: z, its uncertainty, and whether it stands by it."""
+    """Result of one method for n emitters: z, its uncertainty, and whether it is flagged as unreliable."""
 
     z_nm: F64
     sigma_nm: F64
@@ -61,31 +61,31 @@ def bench_accuracy(
         what carries no flag ``unflagged_rmse_nm``, ``unflagged_limit_nm``; ``flagged``, ``mistakes_flagged``,
         ``good_flagged``), ``levels`` (the same by photons), ``bins`` (by z), ``label_sd_nm``.
     """
-    say = progress or (lambda message, fraction: None)
+    report = progress or (lambda message, fraction: None)
     profile = load_profile("demo")
     data = embedded_beads(profile, beads, seed, progress)
     maker = EmitterMaker(profile, data.true_x, data.true_y, molecules, Z_LIMIT_NM, seed)
-    say("tabulating the true blur", 0.0)
+    report("tabulating the true PSF", 0.0)
     truth = true_table(embedded_optics(profile), data.true_x, data.true_y, Z_LIMIT_NM + 150)
-    lit = {"typical": maker.light(*TYPICAL, 1)}
-    lit |= {name: maker.light((n, n), (b, b), 2 + i) for i, (name, (n, b)) in enumerate(LEVELS.items())}
-    answers: dict[str, dict[str, Answer]] = {name: {} for name in lit}
+    samples = {"typical": maker.light(*TYPICAL, 1)}
+    samples |= {name: maker.light((n, n), (b, b), 2 + i) for i, (name, (n, b)) in enumerate(LEVELS.items())}
+    answers: dict[str, dict[str, Answer]] = {name: {} for name in samples}
     starts = np.linspace(-Z_LIMIT_NM - 100, Z_LIMIT_NM + 100, 20)
-    for name, sample in lit.items():
-        say(f"oracle, {name}", 0.0)
+    for name, sample in samples.items():
+        report(f"oracle, {name}", 0.0)
         fits = fit_psf(sample.crops, truth, sample.bead, starts, profile.camera.read_noise_e)
         rows, best = np.arange(molecules), np.argmin(fits.deviance, axis=1)
         answers[name]["oracle MLE"] = _unflagged(fits.z_nm[rows, best], fits.sigma_nm[rows, best])
         answers[name]["oracle posterior"] = _oracle_posterior(sample, truth, starts, profile.camera.read_noise_e)
-    _networks(data, lit, answers, minutes, seed, progress)
-    _splines(data, lit, answers, spline_beads, seed, say)
-    typical = lit["typical"]
+    _networks(data, samples, answers, minutes, seed, progress)
+    _splines(data, samples, answers, spline_beads, seed, report)
+    typical = samples["typical"]
     return {
         "limit_nm": _rms(typical.limit_nm),
         "methods": {method: _score(answer, typical) for method, answer in answers["typical"].items()},
         "levels": {
             name: {"limit_nm": _rms(sample.limit_nm)} | {m: _score(a, sample) for m, a in answers[name].items()}
-            for name, sample in lit.items()
+            for name, sample in samples.items()
             if name != "typical"
         },
         "bins": _bins(answers["typical"], typical),
@@ -98,7 +98,7 @@ def bench_accuracy(
 
 
 def _oracle_posterior(sample: EmbeddedEmitters, truth: SplinePsf, starts: F64, read_noise_e: float) -> Answer:
-    """Read the true blur's posterior as ours is, with the best flags for `FLAG_COST`: so much could be known."""
+    """Return the posterior under the true PSF, flagged as well as `FLAG_COST` allows: the best that is possible."""
     prior = EmitterPrior().prior(sample.x, sample.y)
     fits = fit_psf(sample.crops, truth, sample.bead, starts, read_noise_e, prior)
     posterior = Mixture(maxima(fits, *truth.z_range_nm), fits.z_nm, np.maximum(fits.sigma_nm, MIN_SIGMA_NM))
@@ -114,7 +114,7 @@ def _unflagged(z_nm: F64, sigma_nm: F64) -> Answer:
 
 
 def _networks(
-    data: EmbeddedBeads, lit: dict[str, EmbeddedEmitters], answers: dict[str, dict[str, Answer]], minutes: float,
+    data: EmbeddedBeads, samples: dict[str, EmbeddedEmitters], answers: dict[str, dict[str, Answer]], minutes: float,
     seed: int, progress: Progress | None,
 ) -> None:  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
@@ -122,32 +122,36 @@ def _networks(
             path = Path(folder) / recipe
             train(data.train, path, recipe=recipe, minutes=minutes, seed=seed, progress=progress)
             model = Predictor.load(path)
-            for name, sample in lit.items():
-                ways = {"matched": True, "matched, network alone": False} if recipe == "matched" else {"paper": False}
-                for method, refine in ways.items():
-                    said = model.predict(sample.crops, sample.x, sample.y, refine=refine)
-                    answers[name][method] = Answer(said.z_nm.astype(float), said.lpz_nm.astype(float), said.z_flag != 0)
+            for name, sample in samples.items():
+                variants = (
+                    {"matched": True, "matched, network alone": False} if recipe == "matched" else {"paper": False}
+                )
+                for method, refine in variants.items():
+                    predicted = model.predict(sample.crops, sample.x, sample.y, refine=refine)
+                    answers[name][method] = Answer(
+                        predicted.z_nm.astype(float), predicted.lpz_nm.astype(float), predicted.z_flag != 0
+                    )
 
 
 def _splines(
     data: EmbeddedBeads,
-    lit: dict[str, EmbeddedEmitters],
+    samples: dict[str, EmbeddedEmitters],
     answers: dict[str, dict[str, Answer]],
     beads: int,
     seed: int,
-    say: Progress,
+    report: Progress,
 ) -> None:
     pool = np.random.default_rng(seed).permutation(len(data.train))
     size = data.train.field_size_px
     tiles = tile_of(data.train.x, data.train.y, size)
-    say("Picasso: calibrating one spline for the field", 0.0)
+    report("Picasso: calibrating one spline for the field", 0.0)
     whole = picasso_spline(data.train, pool[:beads])
     tiled = []
     for tile in range(TILES * TILES):
-        say(f"Picasso: calibrating tile {tile + 1} of {TILES * TILES}", tile / TILES**2)
+        report(f"Picasso: calibrating tile {tile + 1} of {TILES * TILES}", tile / TILES**2)
         tiled.append(picasso_spline(data.train, pool[tiles[pool] == tile][:beads]))
-    for name, sample in lit.items():
-        say(f"Picasso: fitting, {name}", 0.0)
+    for name, sample in samples.items():
+        report(f"Picasso: fitting, {name}", 0.0)
         answers[name]["spline MLE, whole field"] = _unflagged(*fit_picasso(sample.crops, whole))
         z, sigma = np.empty(len(sample.crops)), np.empty(len(sample.crops))
         where = tile_of(sample.x, sample.y, size)

@@ -42,7 +42,7 @@ def bench_real(
     """Train and score on ready-cut ROIs with several splits; figures are over what carries no flag.
 
     Where a bead lay in the field is not known of such ROIs: Picasso's spline MLE gets one spline, and there is no
-    oracle, for nobody knows the true blur. It states no flags, so ``rmse_with_flagged_z_nm`` is what compares to it.
+    oracle, since the true PSF is unknown. It states no flags, so ``rmse_with_flagged_z_nm`` is what compares to it.
 
     Returns
     -------

@@ -25,7 +25,7 @@ def picasso_spline(beads: BeadSet, chosen: NDArray[np.integer]) -> dict[str, Any
     """Calibrate Picasso's spline on the mean of some beads, z = 0 in the middle plane of its movie.
 
     Picasso registers beads by interpolating their cross-correlation twentyfold, which takes 6 s a bead. Their centres
-    and labels are known here, so they are registered beforehand, and Picasso is given their mean: as many beads as
+    and labels are known here, so they are registered first, and Picasso is given their mean: as many beads as
     there are cost no more than one, and the rival gets the best template that they can give.
     """
     mean = mean_bead(beads, chosen)

@@ -1,4 +1,4 @@
-"""Figures of this room on this machine, beside Picasso's on the same frames in the same run."""
+"""`bench detect`, `bench fit`: detection and 2D fits beside Picasso's, on the same frames in the same run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MIN_NET_GRADIENT = 1500.0
 
 
 def bench_detect() -> dict[str, Any]:
-    """Detect spots of 1200x1200 frames with 200 emitters, one thread, ours and Picasso's by turns.
+    """Detect spots of 1200x1200 frames with 200 emitters, one thread, this package and Picasso by turns.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def bench_detect() -> dict[str, Any]:
     identify_in_frame = picasso("localize").identify_in_frame
     frames = _frames()
     methods: dict[str, Callable[[U16], Any]] = {
-        "ours": lambda frame: detect(frame, MIN_NET_GRADIENT, BOX_PX),
+        "easyzloc": lambda frame: detect(frame, MIN_NET_GRADIENT, BOX_PX),
         "picasso": lambda frame: identify_in_frame(frame, MIN_NET_GRADIENT, BOX_PX),
     }
     spent: dict[str, list[float]] = {name: [] for name in methods}
@@ -49,13 +49,13 @@ def bench_detect() -> dict[str, Any]:
             start = time.process_time()
             found[name] = method(frame)
             spent[name].append(1000 * (time.process_time() - start))
-        spots += len(found["ours"][0])
-        identical &= all(np.array_equal(a, b) for a, b in zip(found["ours"], found["picasso"], strict=True))
-    ours, theirs = (statistics.median(spent[name]) for name in methods)
+        spots += len(found["easyzloc"][0])
+        identical &= all(np.array_equal(a, b) for a, b in zip(found["easyzloc"], found["picasso"], strict=True))
+    own, stock = (statistics.median(spent[name]) for name in methods)
     return {
-        "ms_per_frame": ours,
-        "picasso_ms_per_frame": theirs,
-        "ratio": theirs / ours,
+        "ms_per_frame": own,
+        "picasso_ms_per_frame": stock,
+        "ratio": stock / own,
         "identical": int(identical),
         "spots": spots,
     }
@@ -77,14 +77,14 @@ def bench_fit() -> dict[str, Any]:
     spots = detect_frames(frames, MIN_NET_GRADIENT, BOX_PX)
     info = {"Baseline": response.baseline_adu, "Sensitivity": response.electrons_per_adu, "Gain": 1, "Pixelsize": 110}
 
-    def theirs() -> Any:
+    def by_picasso() -> Any:
         cut = localize.get_spots(frames, spots, BOX_PX, dict(info))
         return localize.locs_from_fits_gauss(spots, localize.fit_spots_gauss(cut), BOX_PX, em=False)
 
     methods: dict[str, Callable[[], Any]] = {
         "lq": lambda: fit_gaussians(frames, spots, BOX_PX, response, Fit.LQ)[0],
         "mle": lambda: fit_gaussians(frames, spots, BOX_PX, response, Fit.MLE)[0],
-        "picasso": theirs,
+        "picasso": by_picasso,
     }
     found = {name: method() for name, method in methods.items()}  # compiles
     spent: dict[str, list[float]] = {name: [] for name in methods}

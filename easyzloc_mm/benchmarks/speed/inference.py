@@ -28,7 +28,7 @@ PAPER_SPOTS = 1024
 
 
 def bench_infer(model: Path) -> dict[str, Any]:
-    """Time a bundle's whole way from crops to z, one thread, against `keras.predict` of the same network.
+    """Time the prediction of a model from crops to z, one thread, against `keras.predict` of the same network.
 
     Spots are molecules of 1000-3000 photons as the model's own PSF makes them: how many are ambiguous, and take
     longer, is part of the speed.
@@ -67,12 +67,12 @@ def bench_infer(model: Path) -> dict[str, Any]:
     }
     rates["paper_spots_per_s_per_core"] = _paper_rate(crops[:PAPER_SPOTS])
     expected = posterior_of(np.asarray(by_keras(slice(None)))).z_nm
-    said = posterior_of(predictor.raw_output(crops, x, y)).z_nm
+    predicted = posterior_of(predictor.raw_output(crops, x, y)).z_nm
     return {
         **rates,
         "ratio_to_keras_predict": rates["network_spots_per_s_per_core"] / rates["keras_predict_spots_per_s_per_core"],
         "ratio_to_paper": rates["network_spots_per_s_per_core"] / rates["paper_spots_per_s_per_core"],
-        "max_abs_diff_nm": float(np.max(np.abs(said - expected))),
+        "max_abs_diff_nm": float(np.max(np.abs(predicted - expected))),
     }
 
 

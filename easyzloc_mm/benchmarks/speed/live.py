@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FRAME_PX = 1200
 RING = 64
-"""Frames that are rendered beforehand and shown in turn."""
+"""Frames that are rendered before the run and shown in turn."""
 EXPOSURE_MS = 30.0
 PICASSO_FRAMES = 24
 CAPACITY_FRAMES = 1024
@@ -37,7 +37,7 @@ def bench_live(
 ) -> dict[str, Any]:
     """Run live on the embedded microscope: 1200x1200 px, 30 ms, raw frames saved.
 
-    Camera, buffer, timing and tags are MMCore's; images are rendered beforehand (`simulator.replay`).
+    Camera, buffer, timing and tags are MMCore's; images are rendered before the run (`simulator.embedded.replay`).
 
     Parameters
     ----------
@@ -147,9 +147,9 @@ def bench_profile() -> Profile:
 
 
 def quick_model(profile: Profile, folder: Path, progress: Progress | None) -> Path:
-    """Train a throw-away model of the right size and cost; its z is good for nothing else.
+    """Train a model of the right size and cost for timing; its z is not accurate.
 
-    In a process of its own: what training leaves in memory is no part of what is measured.
+    In a process of its own, so that the memory of the training is not measured.
     """
     if progress:
         progress("training a model for this", 0.0)

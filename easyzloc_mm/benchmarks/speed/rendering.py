@@ -35,7 +35,7 @@ def many(localizations: int, rng: np.random.Generator) -> pd.DataFrame:
     return table.astype({name: np.float32 for name in table if name not in ("frame", "z_flag")})
 
 
-def _ours(run: str, colormap: str) -> tuple[dict[str, float], AnyFloat]:
+def _own(run: str, colormap: str) -> tuple[dict[str, float], AnyFloat]:
     from easyzloc_mm.rendering.canvas import VIEW_AXES, Canvas
     from easyzloc_mm.rendering.source import RunSource
 
@@ -79,14 +79,14 @@ def _picasso(run: str, method: str) -> tuple[dict[str, float], AnyFloat]:
 
 
 def bench_render(*, localizations: int = 10_000_000) -> dict[str, Any]:
-    """Draw the same table of a ``RUN.zarr`` at 10 nm, Gaussians by ``lpx``, ``lpy``: ours, and Picasso's.
+    """Draw the same table of a ``RUN.zarr`` at 10 nm, Gaussians by ``lpx``, ``lpy``: this package, and Picasso.
 
     Times begin with the table on disk and end with the image in memory; kernels are compiled before.
 
     Returns
     -------
     dict
-        ``seconds``, ``picasso_seconds``, ``ratio`` (Picasso's over ours), ``peak_gb``, ``picasso_peak_gb``,
+        ``seconds``, ``picasso_seconds``, ``ratio`` (Picasso's over this package's), ``peak_gb``, ``picasso_peak_gb``,
         ``correlation`` (of the grey images), ``cases``.
     """
     from easyzloc_mm.io.runs.localizations import LocalizationWriter
@@ -102,22 +102,22 @@ def bench_render(*, localizations: int = 10_000_000) -> dict[str, Any]:
             for first in range(0, localizations, 1_000_000):
                 writer.append(many(min(1_000_000, localizations - first), rng))
         for name, target, argument in (
-            ("ours, color", _ours, "depth"),
-            ("ours, grey", _ours, "grey"),
+            ("easyzloc, color", _own, "depth"),
+            ("easyzloc, grey", _own, "grey"),
             ("Picasso gaussian", _picasso, "gaussian"),
         ):
             cases[name], images[name] = in_fresh_process(target, str(run), argument).value
-    grey, theirs = images["ours, grey"], images["Picasso gaussian"]
-    ours, other = cases["ours, color"], cases["Picasso gaussian"]
+    grey, stock = images["easyzloc, grey"], images["Picasso gaussian"]
+    own, other = cases["easyzloc, color"], cases["Picasso gaussian"]
     return {
         "localizations": localizations,
-        "seconds": ours["seconds"],
-        "grey_seconds": cases["ours, grey"]["seconds"],
+        "seconds": own["seconds"],
+        "grey_seconds": cases["easyzloc, grey"]["seconds"],
         "picasso_seconds": other["seconds"],
-        "ratio": other["seconds"] / ours["seconds"],
-        "peak_gb": ours["peak_bytes"] / 1e9,
-        "grey_peak_gb": cases["ours, grey"]["peak_bytes"] / 1e9,
+        "ratio": other["seconds"] / own["seconds"],
+        "peak_gb": own["peak_bytes"] / 1e9,
+        "grey_peak_gb": cases["easyzloc, grey"]["peak_bytes"] / 1e9,
         "picasso_peak_gb": other["peak_bytes"] / 1e9,
-        "correlation": float(np.corrcoef(grey.ravel(), theirs.ravel())[0, 1]),
+        "correlation": float(np.corrcoef(grey.ravel(), stock.ravel())[0, 1]),
         "cases": cases,
     }

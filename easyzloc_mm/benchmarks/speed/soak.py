@@ -46,7 +46,7 @@ def bench_soak(minutes: float, model: Path | None, folder: Path, progress: Progr
 
     profile = bench_profile().replace(camera={"width_px": FRAME_PX, "height_px": FRAME_PX})
     frames = max(int(60_000 * minutes / EXPOSURE_MS), RING)
-    told: list[tuple[float, float]] = []
+    reported: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory(dir=folder, prefix="easyzloc-bench-") as name:
         place = Path(name)
         card = ModelCard.load(model or quick_model(profile, place, progress), profile)
@@ -54,10 +54,10 @@ def bench_soak(minutes: float, model: Path | None, folder: Path, progress: Progr
         with replayed(ring), connect(profile) as microscope, ProcessWatch(60 * minutes / SAMPLES) as watch:
             report = run_live(
                 microscope, profile, card, place / "run.zarr", frames=frames, progress=progress,
-                on_status=lambda status: told.append((status.frames_per_s, float(status.lag_frames))),
+                on_status=lambda status: reported.append((status.frames_per_s, float(status.lag_frames))),
             )  # fmt: skip
     samples = watch.samples()
-    rate, lag = np.array(told).T
+    rate, lag = np.array(reported).T
     result: dict[str, Any] = {
         "frames": report.frames,
         "frames_lost": report.frames_lost,

@@ -26,7 +26,7 @@ def bench_train(
         after the optimisation, imports included) and ``peak_memory_gb`` of the first training; ``longer_minutes``,
         ``longer_rmse_z_nm`` of the second; ``ratio_to_longer``.
     """
-    tell = progress or (lambda _message, _fraction: None)
+    report = progress or (lambda _message, _fraction: None)
     with tempfile.TemporaryDirectory(prefix="easyzloc-train-") as name:
         folder = Path(name)
         data = embedded_beads(load_profile("demo").replace(beads={"z_step_nm": z_step_nm}), beads, seed, progress).train
@@ -38,7 +38,7 @@ def bench_train(
             budget, out = factor * minutes, folder / f"model{factor}"
 
             def show(seconds: float, budget: float = budget) -> None:
-                tell(f"training for {budget:g} min", min(seconds / 60 / budget, 1.0))
+                report(f"training for {budget:g} min", min(seconds / 60 / budget, 1.0))
 
             runs.append(in_fresh_process(_train, folder / "beads.zarr", out, budget, seed, waiting=show))
     first, second = (run.value for run in runs)

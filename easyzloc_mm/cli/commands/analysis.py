@@ -101,7 +101,7 @@ def render(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", help="Figure .png; 16-bit stack along z .tif or .ome.zarr (pyramid); turning .gif or .mp4."
+            "--out", "-o", help="Figure .png; 16-bit stack along z .tif or .ome.zarr (pyramid); turntable .gif or .mp4."
         ),
     ],
     view: Annotated[str, typer.Option("--view", help="Of a .png: xy, xz, yz or isometric.")] = "xy",
@@ -121,7 +121,7 @@ def render(
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Draw the depth-coloured image, slices, views in space, stacks and turning blocks."""
+    """Draw the depth-coloured image, slices, views in space, stacks and turntables."""
     from easyzloc_mm.rendering.outputs import write_rendering
 
     result = write_rendering(
@@ -145,7 +145,7 @@ def npc(
     ] = None,
     picks: Annotated[Path | None, typer.Option("--picks", help="Picks file of Picasso instead of searching.")] = None,
     by_group: Annotated[
-        bool, typer.Option("--by-group", help="The column `group` says which localisations form a pore.")
+        bool, typer.Option("--by-group", help="The column `group` assigns localisations to pores.")
     ] = False,
     diameter_nm: Annotated[float, typer.Option("--diameter-nm", help="Of the rings that are searched.")] = 107.0,
     where: WhereOption = None,
@@ -175,7 +175,7 @@ def resolution(
     as_json: JsonFlag = False,
 ) -> None:
     """Tell precision (NeNA) per axis, Fourier ring and shell correlation with 95 % limits, and density."""
-    from easyzloc_mm.analysis.resolution import resolution_run
+    from easyzloc_mm.analysis.resolution_output import resolution_run
 
     result = resolution_run(run, out, where=where, pixel_size_nm=pixel_size_nm, if_exists=existing(overwrite))
     finish(result, as_json=as_json, title="resolution")

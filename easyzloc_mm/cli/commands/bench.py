@@ -65,7 +65,7 @@ def detect(ctx: typer.Context, record: RecordOption = None, as_json: JsonFlag = 
 
 @bench_app.command("fit", cls=BenchCommand)
 def fit(ctx: typer.Context, record: RecordOption = None, as_json: JsonFlag = False) -> None:
-    """Fits per second on one core, beside Picasso's own way from frames to table."""
+    """Fits per second on one core, beside Picasso's own chain from frames to table."""
     from easyzloc_mm.benchmarks.speed.detection import bench_fit
 
     _report(ctx, bench_fit(), title="fit, one core")
@@ -233,7 +233,7 @@ def drift(
     record: RecordOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Tell what is left of a known drift, by every way of finding it."""
+    """Residual of a known drift after every method of estimating it."""
     from easyzloc_mm.benchmarks.drift import bench_drift
 
     result = bench_drift(frames=frames, seed=seed)
@@ -248,7 +248,7 @@ def npc(
     record: RecordOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Ring spacing against the truth, and false two-ring pores, ours beside the paper's rule."""
+    """Ring spacing against the truth, and false two-ring pores, beside the paper's rule."""
     from easyzloc_mm.benchmarks.npc import bench_npc
 
     _report(ctx, bench_npc(pores=pores, seed=seed), title="nuclear pores")
@@ -263,7 +263,7 @@ def beads(
     record: RecordOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Bead labels and verdicts against known truth, ours and the paper's rules, with time and memory."""
+    """Bead labels and verdicts against known truth, by the default and the published rules, with time and memory."""
     from easyzloc_mm.benchmarks.beads import bench_beads
 
     with progress_display() as show:

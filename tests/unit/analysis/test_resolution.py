@@ -10,7 +10,8 @@ import pytest
 
 from easyzloc_mm._picasso import picasso
 from easyzloc_mm.analysis.fourier import crossing, fourier_correlation
-from easyzloc_mm.analysis.resolution import alternating_halves, measure_resolution, nena_axis, resolution_run
+from easyzloc_mm.analysis.resolution import alternating_halves, measure_resolution, nena_axis
+from easyzloc_mm.analysis.resolution_output import resolution_run
 from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_SIZE_NM, drifting_table
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.metadata import RunMetadata
