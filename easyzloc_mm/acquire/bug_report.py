@@ -117,7 +117,7 @@ def _facts(source: Path) -> dict[str, Any]:
 
 
 def _metadata(store: Path) -> dict[str, Any]:
-    """Return what the root of a store says of it; empty where it is no store, or is broken."""
+    """Return the metadata at the root of a store; empty where it is no store, or is broken."""
     try:
         attributes = json.loads((store / "zarr.json").read_text(encoding="utf-8"))["attributes"]
         return dict(attributes.get("easyzloc", {}))

@@ -48,14 +48,14 @@ class FocusHold:
         """Frame after which z was moved, the drift that was seen (nm), and where z went (um)."""
 
     def see(self, status: LiveStatus) -> None:
-        """Take note of how the run goes."""
+        """Take the focus drift of the run's status."""
         drift = status.focus_drift_nm
         with self._lock:
             usable = drift is not None and status.localized >= self._not_before and status.camera_running
             self._drift_nm = drift if usable and drift is not None and abs(drift) > self._limit_nm else None
 
     def held(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        """Pass frames on, and move z between them where it is due."""
+        """Yield the frames, and move z between two of them where it is due."""
         try:
             for frame in frames:
                 self._correct(frame.index)
@@ -71,7 +71,7 @@ class FocusHold:
             self._not_before = frame + SETTLE_FRAMES
         low = max(self._start_um - self._range_um, self._limits.z_min_um)
         high = min(self._start_um + self._range_um, self._limits.z_max_um)
-        # z rises with the stage: molecules that seem to have risen are met by a lower stage.
+        # z rises with the stage: an apparent rise of the molecules is corrected by lowering the stage.
         target = min(max(self._target_um - drift * self._um_per_nm, low), high)
         if target == self._target_um:
             return

@@ -52,7 +52,7 @@ def run_live(
     microscope : Microscope
         Connected.
     profile : Profile
-        `imaging` says where, how long and how bright; `localize` how spots are found.
+        `imaging` gives position, exposure and light; `localize` the detection.
     card : ModelCard
         Calibration of this instrument.
     out : Path
@@ -78,7 +78,7 @@ def run_live(
         The sample's place leaves the limits, the camera map does not fit, or the output cannot be written; nothing has
         moved.
     HardwareError
-        The camera or a stage failed; the frames that were got are localised and kept.
+        The camera or a stage failed; the frames that were received are localised and kept.
     """
     from easyzloc_mm.localization.live.run import LiveOptions
     from easyzloc_mm.localization.live.stream import localize_stream
@@ -120,7 +120,7 @@ def _check_plan(profile: Profile) -> None:
 
 
 def _go_to_sample(microscope: Microscope, profile: Profile) -> dict[str, object]:
-    """Move to where `imaging` says, set exposure and light, and return what the microscope reports of itself."""
+    """Move to the position of `imaging`, set exposure and light, and return the microscope's description of itself."""
     plan = profile.imaging
     if plan.start_position_um:
         microscope.move_xy(*plan.start_position_um)

@@ -1,4 +1,4 @@
-"""Live 3D runs at many fields of view; a scan that was cut off goes on where it stopped."""
+"""Live 3D runs at many fields of view; a scan that was cut off continues where it stopped."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from easyzloc_mm.typing import IfExists, IfExistsResume, Progress
 if TYPE_CHECKING:
     from easyzloc_mm.model.accuracy import EvaluationResult
     from easyzloc_mm.training.train import TrainReport
+
+logger = logging.getLogger(__name__)
 
 BEADS_REPORT = "_report"
 """What the bead report's folder is called, after the name of the data set that it lies beside."""
@@ -150,6 +153,8 @@ def build_beads(
         rules=Rules(rules),
         progress=progress,
     )
+    accepted = int(beads.accepted.sum())
+    logger.info("beads: %d of %d accepted", accepted, len(beads.accepted))
     if out is not None and page is not None:
         write_bead_set(out, beads, if_exists=if_exists)
         write_bead_report(beads, page)

@@ -60,7 +60,7 @@ def assign_z(
         ``RUN.zarr``, which appears when it is whole.
     response : CameraResponse
     pixel_size_nm : float, optional
-        Where the movie does not say.
+        Overrides the movie's metadata, which may lack it.
     origin_px : tuple of int
         Sensor column and row of the movie's first pixel.
     camera_map : Path, optional

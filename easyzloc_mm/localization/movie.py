@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 BLOCK_FRAMES = 16
 PATIENCE_S = 0.2
 LOOK_AGAIN_S = 0.5
-"""How often a movie that is being written is looked at."""
+"""Interval at which a movie that is being written is opened again."""
 
 
 def localize_movie(
@@ -71,7 +71,7 @@ def localize_movie(
     response : CameraResponse
         Of the camera that recorded it.
     pixel_size_nm : float, optional
-        Where the movie does not say; it wins over what the movie says.
+        Overrides the movie's metadata, which may lack it.
     origin_px : tuple of int
         Sensor column and row of the movie's first pixel.
     camera_map : Path, optional
@@ -148,7 +148,7 @@ def _pool(how: LocalizerConfig, workers: int | None, scheduler: str | None) -> W
 
 
 def _as_begun(out: Path, movie: Path, card: ModelCard, camera_map: Path | None) -> LocalizerConfig:
-    """Return the settings that a run was begun with, to go on with it."""
+    """Return the settings that a run was begun with, to resume it."""
     metadata = read_metadata(out)
     if metadata.model is None or metadata.camera_response is None or metadata.localize is None:
         raise InputError(f"{out} was not localised from a movie: leave out `if_exists='resume'`")
@@ -176,7 +176,7 @@ def check_map(settings: LocalizerConfig, opened: Movie) -> None:
 
 
 def pixel_size(opened: Movie, movie: Path, card: ModelCard, given_nm: float | None) -> float:
-    """Pixel size of a movie, nm: as given, as it says, or as the model has it.
+    """Return the pixel size of a movie, nm: as given, from its metadata, or that of the model.
 
     Raises
     ------
@@ -234,7 +234,7 @@ class _Job:
             while self._pool.busy:
                 self._collect()
             self._note(complete=True)
-        except BaseException:
+        except BaseException:  # whatever ended it, the store records how far it came
             self._note(complete=False)
             raise
         finally:

@@ -40,7 +40,7 @@ def emitter_prior(movie: Path, response: CameraResponse) -> EmitterPrior:
     Raises
     ------
     InputError
-        The movie cannot be read, or shows too few molecules to tell.
+        The movie cannot be read, or shows too few molecules for a statistic.
     """
     frames, table = _some_molecules(movie, response)
     if len(table) < MIN_SPOTS:

@@ -100,8 +100,8 @@ class Localizer:
         table : DataFrame
             `frame` counts within `frames`; x, y in their pixels.
         move_xy : bool
-            Also put x, y where the blur that the beads measured says the emitter is. A Gaussian fit follows the skewed
-            image of a defocused emitter, by tens of nanometres.
+            Also correct x, y by the likelihood fit of the measured PSF: a Gaussian fit is biased by the skewed image of
+            a defocused emitter, by tens of nanometres.
         """
         self._assign_z(frames, table, self._response(frames), move_xy)
 

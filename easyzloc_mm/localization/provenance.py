@@ -33,7 +33,7 @@ def map_of_run(run: Path, metadata: RunMetadata, given: Path | None = None) -> P
         return None
     path = given or Path(was.path)
     if not path.exists():
-        raise InputError(f"camera map {path}, with which {run} was made, is gone: say with `camera_map` where it is")
+        raise InputError(f"camera map {path}, with which {run} was made, is gone: give its path as `camera_map`")
     if read_camera_map(path).digest() != was.digest:
         raise InputError(f"{path} is not the camera map that {run} was made with: give that one as `camera_map`")
     return path

@@ -1,4 +1,4 @@
-"""Made-up frames of Gaussian spots: enough to measure speed, where no depth is asked for."""
+"""Synthetic frames of Gaussian spots, for measuring speed: their shape holds no depth."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def gaussian_frames(
     baseline_adu: float,
     electrons_per_adu: float = 1.0,
 ) -> U16:
-    """Make frames with as many spots each at places of their own, the same every time.
+    """Return frames with Gaussian spots at random pixels; the same for the same arguments.
 
     Parameters
     ----------
     shape_yx : tuple of int
-        Pixels.
+        Height and width, pixels.
     frames, spots : int
-        How many, and how many in each.
+        Number of frames, and of spots in each.
     light, background : float
         Photons of a spot, and per pixel.
     sigma_px : float
-        Width of the spots.
+        Standard deviation of the spots, pixels.
     baseline_adu, electrons_per_adu : float
-        Of the camera; every photon of light gives an electron.
+        Of the camera; the quantum efficiency is 1.
     """
     rng = np.random.default_rng(0)
     made = np.empty((frames, *shape_yx), np.uint16)

@@ -1,4 +1,4 @@
-"""How many frames a second this computer localises: known before the camera runs, not after."""
+"""Frame rate that this computer localises at, measured before the camera runs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from easyzloc_mm.localization.synthetic import gaussian_frames
 from easyzloc_mm.profile.schema import Profile
 
 EMITTERS_PER_MPX = 140
-"""200 in a field of 1200x1200 px: as dense as single molecules can be told apart well."""
+"""200 in a field of 1200x1200 px: about as dense as single molecules can be resolved."""
 PHOTONS, BACKGROUND, SIGMA_PX = 2000.0, 40.0, 1.4
 FRAMES = 4
 MEASURED_S = 2.0
 CAMERA_CORES = 0.4
-"""What reading, showing and storing the camera's frames takes."""
+"""Processor cores that reading, showing and storing the camera's frames take."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ class Throughput:
 
 
 def measure_throughput(profile: Profile, model: Path) -> Throughput:
-    """Localise made-up frames of the profile's camera, dense with molecules, for about two seconds.
+    """Return the frame rate at which this computer localises frames of the profile's camera, dense with molecules.
+
+    Takes about two seconds.
 
     Parameters
     ----------

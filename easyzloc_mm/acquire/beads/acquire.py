@@ -65,7 +65,7 @@ def acquire_bead_stacks(
         The plan leaves the limits or the output cannot be written, and nothing has moved; or there are no beads to
         focus on.
     HardwareError
-        A device failed; the message says how many planes are kept.
+        A device failed; the message gives the number of planes that are kept.
     """
     check_output(out, Kind.BEAD_STACKS, if_exists=if_exists, acquires=True)
     here = microscope.position()
@@ -184,7 +184,7 @@ class _Run:
             if focus is not None:
                 self._look_again(self._next, field, middle, spots)
             else:
-                # Nobody counted before: count in the plane that was meant to be in focus.
+                # Without autofocus beads are counted here, in the plane of nominal focus.
                 self._visited.pop()
                 self._remember(field, self._next, good_spots(middle, self._maximum))
             self._next += 1

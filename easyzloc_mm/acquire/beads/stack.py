@@ -20,7 +20,7 @@ FIRST_PLANE_TRIES = 5
 CREEP_UM = 0.01
 """A stage whose reading moves less than this between two images has settled."""
 FIRST_PLANE_UM = 0.1
-"""So far from its target the first plane may lie; every other plane is where its own reading says."""
+"""Largest distance of the first plane from its target; of every plane the stage's own reading is stored."""
 
 
 class StackCamera:

@@ -1,1 +1,1 @@
-"""Spots in frames, and what a Gaussian fit says of them."""
+"""Spots in frames, and their Gaussian fits."""

@@ -1,6 +1,6 @@
 """Static background for detection: each pixel's median over earlier frames.
 
-Frames are grouped in windows of W; those of a window are held against the median of the window before (the first
+Frames are grouped in windows of W; those of a window are compared with the median of the window before (the first
 window against its own). It depends on frame numbers alone, so a live run and its repetition from disk agree.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from easyzloc_mm.typing import I64, U16
 
 SAMPLES = 21
-"""Frames of a window that its median is taken of; more would not steady it where molecules are rare."""
+"""Frames of a window that its median is taken of; more would hardly reduce its noise where molecules are rare."""
 PEDESTAL_ADU = 2000
 """Added after the subtraction, so that counts stay positive; the net gradient does not see it."""
 
@@ -29,7 +29,7 @@ class RunningBackground:
     window : int
         Frames per window, W.
     frames : int
-        Frames of the movie that are there, which counts only while they are fewer than W.
+        Frames of the movie so far; matters only while there are fewer than W.
     read : callable
         Gives frames by their numbers.
     """
@@ -39,7 +39,7 @@ class RunningBackground:
         self._known: dict[int, U16] = {}
 
     def subtract(self, frames: U16, numbers: I64) -> U16:
-        """Frames without their background, on a pedestal."""
+        """Return frames without their background, on a pedestal of `PEDESTAL_ADU`."""
         out = np.empty_like(frames)
         for i, number in enumerate(numbers):
             _subtract(frames[i], self._median(max(int(number) // self._window - 1, 0)), PEDESTAL_ADU, out[i])
@@ -48,7 +48,7 @@ class RunningBackground:
     def _median(self, window: int) -> U16:
         if window not in self._known:
             first = window * self._window
-            # A window that is looked back at is whole, unless the movie is shorter than one.
+            # An earlier window is complete, unless the movie is shorter than one.
             last = first + min(self._window, self._frames) - 1
             chosen = np.unique(np.linspace(first, last, SAMPLES).astype(np.int64))
             for old in [key for key in self._known if key < window - 1]:

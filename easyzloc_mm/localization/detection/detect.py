@@ -5,7 +5,7 @@ and whose net gradient (Schnitzbauer et al. 2017, doi 10.1038/nprot.2017.024) ex
 an argmax over the box at every pixel. Here
 
 1. the box maximum is separable: running maxima along rows, then along columns, on the camera's own uint16, in
-   loops that compile to vector instructions; a pixel that equals it is a candidate, and the row maxima also tell
+   loops that compile to vector instructions; a pixel that equals it is a candidate, and the row maxima also show
    whether an equal pixel comes earlier;
 2. the net gradient is linear in the pixels, so a candidate's is first estimated by one weighted sum in any
    order; only where it comes within the rounding error of the threshold, or above, it is summed in Picasso's

@@ -1,4 +1,4 @@
-"""Frames as a camera would give them whose pixels were all alike: spots are detected on these where there is a map.
+"""Frames as a camera of uniform pixels would record them; with a camera map, spots are detected on these.
 
 Detection looks at differences between neighbouring pixels, and the fixed pattern of an sCMOS chip has those too.
 """
@@ -13,7 +13,7 @@ from easyzloc_mm.typing import U16
 
 
 def flattened(frames: U16, pixels: PixelResponse, response: CameraResponse) -> U16:
-    """Give the counts of a camera with `response` everywhere for the same light, rounded to whole counts.
+    """Return the counts of a camera with `response` at every pixel for the same light, rounded to whole counts.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from easyzloc_mm.profile.schema import Fit
 from easyzloc_mm.typing import U16
 
 MAX_PRECISION_PX = 2.0
-"""A fit that says so little about its place is no localisation."""
+"""Fits with a larger uncertainty of x or y are rejected, pixels."""
 
 
 def detect_frames(frames: U16, min_net_gradient: float, box: int) -> pd.DataFrame:

@@ -10,14 +10,14 @@ from easyzloc_mm.typing import U16
 
 NOISE_MADS = 6.0
 FRAMES = 20
-"""So many frames, spread over those given, tell what noise looks like."""
+"""Frames, spread over those given, from which the noise is measured."""
 
 
 def automatic_threshold(frames: U16, box: int) -> float:
-    """Net gradient (ADU) that noise hardly ever reaches.
+    """Return the net gradient (ADU) that noise hardly ever reaches.
 
     Every frame has thousands of maxima that are only noise and a few that are molecules. The noise maxima's median and
-    robust deviation say how far noise reaches; molecules, being few, do not move them.
+    robust deviation give the range of noise; molecules, being few, do not shift them.
 
     Parameters
     ----------

@@ -141,6 +141,7 @@ class Intake:
             self.fault = error
         finally:
             self._close_source()
+            logger.info("the camera has stopped: %d frames received, %d lost", self.frames, self.lost)
             with self._changed:
                 self._taking = False
                 self._changed.notify_all()

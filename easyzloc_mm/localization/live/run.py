@@ -158,7 +158,7 @@ class LiveRun:
                 self._intake.join()
                 self._intake.disk_fault = self._intake.disk_fault or error
             except BaseException:
-                # Ctrl-C, or a mistake of ours: let the camera come to its end, localise what has come, and raise it.
+                # Ctrl-C or a defect: let the camera come to its end, localise what was received, and raise.
                 self._interrupts.clear()
                 self._stop.set()
                 self._intake.join()
@@ -257,7 +257,7 @@ class LiveRun:
         if self._raw is None:
             self._stop.set()  # without raw frames there is nothing left to record
         else:
-            warnings.warn(f"{error}; raw frames go on being stored", EasyZlocWarning, stacklevel=2)
+            warnings.warn(f"{error}; raw frames are still being stored", EasyZlocWarning, stacklevel=2)
 
     @property
     def _waiting(self) -> int:

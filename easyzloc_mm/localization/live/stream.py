@@ -1,8 +1,8 @@
 """The live loop: frames are stored as they come and localised beside it, by other processes.
 
 Four parties, none of which waits for the next: the camera's thread, the thread that stores (`intake`), the localising
-processes (`workers`), and the caller's thread, which hands out blocks, writes the table and says how it goes
-(`live_run`). Stored frames are localised from disk, so raw data never waits for the network: localisation may lag, and
+processes (`workers`), and the caller's thread, which hands out blocks, writes the table and reports the status
+(`run`). Stored frames are localised from disk, so raw data never waits for the network: localisation may lag, and
 then catches up after the camera has stopped.
 """
 

@@ -35,7 +35,7 @@ CONNECT_S = 20.0
 START_S = 180.0
 BLOCK_S = 600.0
 """Deadline of the next block: a worker that is lost is replaced by the scheduler long before."""
-LOOK_S = 5.0
+COUNT_S = 5.0
 """How often the scheduler is asked how many threads there are."""
 AHEAD = 2
 """Blocks in hand per thread, so that none waits for its next one."""
@@ -69,7 +69,7 @@ class ClusterWorkers:
         self._client: Any = None
         self._blocks: dict[Any, Block] = {}
         self._threads = 0
-        self._looked_s = self._heard_s = 0.0
+        self._counted_s = self._answered_s = 0.0
         self.replaced: tuple[str, ...] = ()
         """Always empty: the scheduler replaces workers by itself."""
 
@@ -96,14 +96,14 @@ class ClusterWorkers:
                 "one with `dask scheduler`, and give its address as `scheduler`"
             ) from None
         deadline = time.monotonic() + START_S
-        while not self._look():
+        while not self._count_threads():
             if time.monotonic() > deadline:
                 raise InputError(f"the scheduler {self._address} has no workers: start some with `dask worker`")
             time.sleep(0.2)
         self._check_versions()
 
-    def _look(self) -> int:
-        self._looked_s = time.monotonic()
+    def _count_threads(self) -> int:
+        self._counted_s = time.monotonic()
         self._threads = sum(self._client.nthreads().values())
         return self._threads
 
@@ -139,7 +139,7 @@ class ClusterWorkers:
     def submit(self, block: Block) -> None:
         """Submit a block; its outcome comes from `outcomes`."""
         if not self._blocks:
-            self._heard_s = time.monotonic()
+            self._answered_s = time.monotonic()
         # A worker was started in another folder. Not pure: an answer is never that of an earlier run.
         sent = replace(block, source=block.source.absolute()) if isinstance(block.source, Path) else block
         self._blocks[self._client.submit(_answer, self._sent, sent, pure=False, retries=1)] = block
@@ -160,8 +160,8 @@ class ClusterWorkers:
         try:
             with self._client.as_current():
                 done, _ = wait(list(self._blocks), timeout=patience_s, return_when="FIRST_COMPLETED")
-            if time.monotonic() - self._looked_s > LOOK_S:
-                self._look()
+            if time.monotonic() - self._counted_s > COUNT_S:
+                self._count_threads()
         except TimeoutError:
             done = set()
         except Exception as error:  # a lost scheduler raises exceptions of many kinds
@@ -169,7 +169,7 @@ class ClusterWorkers:
             raise LocalizerError(f"the scheduler {self._address} is gone ({summarize_error(error)})") from None
         for future in done:
             block = self._blocks.pop(future)
-            self._heard_s = time.monotonic()
+            self._answered_s = time.monotonic()
             if future.status == "error":
                 failed = Failed.of(future.exception().with_traceback(future.traceback()))
                 logger.error("a worker failed at frame %d\n%s", block.frames[0], failed.traceback)
@@ -179,7 +179,7 @@ class ClusterWorkers:
             if future.status != "finished":
                 raise LocalizerError(f"the localiser failed at frame {block.frames[0]}: it was {future.status}")
             yield Outcome(block, future.result())
-        if time.monotonic() - self._heard_s > BLOCK_S:
+        if time.monotonic() - self._answered_s > BLOCK_S:
             raise LocalizerError(f"no worker of {self._address} has finished a block for {BLOCK_S:.0f} s")
 
     def drop(self) -> None:

@@ -269,6 +269,6 @@ def _serve(connection: Connection, settings: LocalizerConfig) -> None:
             connection.send(localizer.answer(connection.recv()))
     except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         return
-    except Exception as error:  # whatever it is, the parent raises it: this process has nobody to report to
+    except Exception as error:  # of any kind: the parent logs and raises it
         with contextlib.suppress(OSError):
             connection.send(Failed.of(error))

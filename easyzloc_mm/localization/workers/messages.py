@@ -17,7 +17,7 @@ LONGEST_SUMMARY = 300
 
 @dataclass(frozen=True)
 class Block:
-    """Frames for a worker; `LocalizeBlock` and `FindThreshold` say what is to be done with them.
+    """Frames for a worker, as a `LocalizeBlock` or a `FindThreshold`.
 
     Attributes
     ----------

@@ -23,7 +23,7 @@ class WorkerPool(Protocol):
 
     @property
     def replaced(self) -> Sequence[str]:
-        """How each worker died that had to be replaced; empty where that is somebody else's business."""
+        """How each worker died that had to be replaced; empty where the pool does not replace workers itself."""
         ...
 
     @property
