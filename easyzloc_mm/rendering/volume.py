@@ -6,7 +6,6 @@ same in every file, so that pictures can be compared.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.kinds import MARK, Kind
+from easyzloc_mm.io import volumes
 from easyzloc_mm.rendering.canvas import VISIBLE_PX, Extent
 from easyzloc_mm.rendering.source import Source
 from easyzloc_mm.rendering.splat import MAX_RADIUS_PX, canvas_pixels, splat
@@ -26,9 +25,6 @@ SCALE = 1000.0
 FULL = 65535
 TILE_PX = 512
 MAX_PLANES = 200
-SMALLEST_LEVEL_PX = 256
-IMAGEJ_BYTES = 3_900_000_000
-"""Beyond this an ImageJ file cannot be; a plain BigTIFF is written instead."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +56,12 @@ class Grid:
             canvas_pixels(bottom - top, self.render_pixel_nm),
             canvas_pixels(right - left, self.render_pixel_nm),
         )
+
+    @property
+    def voxels(self) -> volumes.Voxels:
+        """Place and size of the voxels, as files state them."""
+        left, _, top, _ = self.extent_nm
+        return volumes.Voxels(self.shape, self.plane_nm, self.render_pixel_nm, (self.z_range_nm[0], top, left))
 
 
 def tiles(source: Source, grid: Grid, style: str) -> Iterator[tuple[slice, slice, U16]]:
@@ -125,26 +127,9 @@ def write_tiff(path: Path, source: Source, grid: Grid, style: str) -> dict[str, 
     dict
         ``planes``, ``saturated_voxels``.
     """
-    import tifffile
-
-    shape = grid.shape
-    small = 2 * int(np.prod(shape)) < IMAGEJ_BYTES
-    kind: dict[str, Any] = (
-        {"imagej": True, "metadata": {"axes": "ZYX", "spacing": grid.plane_nm / 1000, "unit": "micron",
-                                      "info": f"{SCALE:g} x localisations per voxel"}}
-        if small
-        else {"bigtiff": True, "metadata": {"axes": "ZYX"}, "resolutionunit": "CENTIMETER"}
-    )  # fmt: skip
-    # ImageJ counts pixels per micrometre, others per centimetre.
-    kind["software"] = MARK.decode()
-    kind["resolution"] = ((1000 if small else 1e7) / grid.render_pixel_nm,) * 2
-    stack = tifffile.memmap(path, shape=shape, dtype=np.uint16, photometric="minisblack", **kind)
-    saturated = 0
-    for rows, columns, voxels in tiles(source, grid, style):
-        stack[:, rows, columns] = voxels
-        saturated += int((voxels == FULL).sum())
-    stack.flush()
-    return {"planes": shape[0], "saturated_voxels": saturated}
+    counted = _Counted(tiles(source, grid, style))
+    volumes.write_tiff_stack(path, grid.voxels, counted, info=f"{SCALE:g} x localisations per voxel")
+    return {"planes": grid.shape[0], "saturated_voxels": counted.saturated}
 
 
 def write_pyramid(path: Path, source: Source, grid: Grid, style: str) -> dict[str, Any]:
@@ -155,60 +140,22 @@ def write_pyramid(path: Path, source: Source, grid: Grid, style: str) -> dict[st
     dict
         ``planes``, ``levels``, ``saturated_voxels``.
     """
-    import zarr
-
-    from easyzloc_mm.io.zarr.ome import image_attributes
-
-    shapes = [grid.shape]
-    while max(shapes[-1][1:]) > SMALLEST_LEVEL_PX:
-        planes, height, width = shapes[-1]
-        shapes.append((planes, -(-height // 2), -(-width // 2)))
-    root = zarr.open_group(path, mode="w", zarr_format=3)
-    levels = [
-        root.create_array(
-            str(level), shape=shape, chunks=(1, min(TILE_PX, shape[1]), min(TILE_PX, shape[2])), dtype="uint16",
-            dimension_names=("z", "y", "x"),
-        )
-        for level, shape in enumerate(shapes)
-    ]  # fmt: skip
-    saturated = 0
-    for rows, columns, voxels in tiles(source, grid, style):
-        levels[0][:, rows, columns] = voxels
-        saturated += int((voxels == FULL).sum())
-    for fine, coarse in itertools.pairwise(levels):
-        _halve(fine, coarse)
-    attributes = image_attributes(
-        path.name, "zyx", dict(zip("zyx", (grid.plane_nm / 1000, *(grid.render_pixel_nm / 1000,) * 2), strict=True)),
-        easyzloc={"kind": Kind.PYRAMID, "scale": SCALE, "unit": "localisations per voxel of level 0",
-                  "z_from_nm": grid.z_range_nm[0]},
-    )  # fmt: skip
-    multiscale = attributes["ome"]["multiscales"][0]
-    multiscale["type"] = "mean"
-    multiscale["datasets"] = [
-        {
-            "path": str(level),
-            "coordinateTransformations": [
-                {"type": "scale", "scale": [grid.plane_nm / 1000, *(2**level * grid.render_pixel_nm / 1000,) * 2]},
-                {
-                    "type": "translation",
-                    "translation": [
-                        (grid.z_range_nm[0] + grid.plane_nm / 2) / 1000,
-                        (grid.extent_nm[2] + 2**level * grid.render_pixel_nm / 2) / 1000,
-                        (grid.extent_nm[0] + 2**level * grid.render_pixel_nm / 2) / 1000,
-                    ],
-                },
-            ],
-        }
-        for level in range(len(levels))
-    ]
-    root.attrs.update(attributes)
-    return {"planes": shapes[0][0], "levels": len(levels), "saturated_voxels": saturated}
+    counted = _Counted(tiles(source, grid, style))
+    about = {
+        "scale": SCALE, "unit": "localisations per voxel of level 0", "z_from_nm": grid.z_range_nm[0],
+    }  # fmt: skip
+    levels = volumes.write_pyramid(path, grid.voxels, counted, tile_px=TILE_PX, about=about)
+    return {"planes": grid.shape[0], "levels": levels, "saturated_voxels": counted.saturated}
 
 
-def _halve(fine: Any, coarse: Any) -> None:
-    _, height, width = coarse.shape
-    for plane in range(fine.shape[0]):
-        image = fine[plane].astype(np.float32)
-        image = np.pad(image, ((0, 2 * height - image.shape[0]), (0, 2 * width - image.shape[1])), mode="edge")
-        mean = image.reshape(height, 2, width, 2).mean(axis=(1, 3))
-        coarse[plane] = np.rint(mean).astype(np.uint16)
+class _Counted:
+    """Tiles as they are, and how many of their voxels are saturated."""
+
+    def __init__(self, parts: Iterator[tuple[slice, slice, U16]]) -> None:
+        self._parts = parts
+        self.saturated = 0
+
+    def __iter__(self) -> Iterator[tuple[slice, slice, U16]]:
+        for rows, columns, voxels in self._parts:
+            self.saturated += int((voxels == FULL).sum())
+            yield rows, columns, voxels

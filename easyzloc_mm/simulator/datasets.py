@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.kinds import MARK, Kind
+from easyzloc_mm.io.kinds import Kind
+from easyzloc_mm.io.movie_writer import write_ome_tiff_movie
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.simulator.scene import POWERS, Scene, Setting, Truth
-from easyzloc_mm.typing import IfExists, Progress
+from easyzloc_mm.typing import U16, IfExists, Progress
 
 DEAD_TIME_S = 0.0006
 """Between two frames of a sequence, as the demo camera has it."""
@@ -141,8 +142,6 @@ def simulate_movie(
     InputError
         The output exists, its folder does not, it is no TIFF name, or the preset is unknown.
     """
-    import tifffile
-
     from easyzloc_mm.io.output import check_output, whole_or_nothing
 
     out = Path(out)
@@ -161,35 +160,23 @@ def simulate_movie(
         whole_or_nothing(truth_path, Kind.TABLE, if_exists=if_exists) as truth_draft,
         whole_or_nothing(drift_path, Kind.TABLE, if_exists=if_exists) as drift_draft,
     ):
-        pixel_um = profile.optics.pixel_size_nm / 1000
-        bytes_needed = 2 * frames * profile.camera.width_px * profile.camera.height_px
-        with tifffile.TiffWriter(draft, ome=True, bigtiff=bytes_needed > 2**31) as tiff:
 
-            def images() -> Any:
-                for frame in range(frames):
-                    times.append((frame + 0.5) * (exposure_s + DEAD_TIME_S))
-                    image, truth = scene.expose(Setting(x, y, scene.focus_um, power, exposure_s, times[-1]), frame)
-                    truths.append(truth)
-                    if progress is not None:
-                        progress(f"frame {frame + 1} of {frames}", (frame + 1) / frames)
-                    yield image
+        def images() -> Iterator[U16]:
+            for frame in range(frames):
+                times.append((frame + 0.5) * (exposure_s + DEAD_TIME_S))
+                image, truth = scene.expose(Setting(x, y, scene.focus_um, power, exposure_s, times[-1]), frame)
+                truths.append(truth)
+                if progress is not None:
+                    progress(f"frame {frame + 1} of {frames}", (frame + 1) / frames)
+                yield image
 
-            tiff.write(
-                images(),
-                shape=(frames, profile.camera.height_px, profile.camera.width_px),
-                dtype=np.uint16,
-                photometric="minisblack",
-                software=MARK.decode(),
-                metadata={
-                    "axes": "TYX",
-                    "PhysicalSizeX": pixel_um,
-                    "PhysicalSizeXUnit": "µm",
-                    "PhysicalSizeY": pixel_um,
-                    "PhysicalSizeYUnit": "µm",
-                    "TimeIncrement": 1000 * (exposure_s + DEAD_TIME_S),
-                    "TimeIncrementUnit": "ms",
-                },
-            )
+        write_ome_tiff_movie(
+            draft,
+            images(),
+            (frames, profile.camera.height_px, profile.camera.width_px),
+            pixel_size_nm=profile.optics.pixel_size_nm,
+            interval_ms=1000 * (exposure_s + DEAD_TIME_S),
+        )
         numbers = list(range(frames))
         table = scene.table(numbers, truths)
         _marked(table).to_parquet(truth_draft)

@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 
 from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.tables.picks import read_picks
 from easyzloc_mm.typing import F64
 
 REACH_NM = 450.0
@@ -62,28 +63,6 @@ def parse_fiducials(text: str | None) -> F64 | None:
     if places.ndim != 2 or places.shape[1] != 2 or not np.isfinite(places).all():
         raise InputError(f"`fiducials` {text}: give a picks file of Picasso (.yaml), or pixels as x,y;x,y")
     return places
-
-
-def read_picks(path: Path) -> tuple[F64, float | None]:
-    """Read the middles (px), and the diameter (px) if there is one, of a picks file of Picasso.
-
-    Raises
-    ------
-    InputError
-        The file is none, or its picks are not round or square.
-    """
-    import yaml
-
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        centres = content.get("Centers", content.get("Center Axis Points"))
-        shape = content.get("Shape", "Circle")
-        if shape not in ("Circle", "Square") or centres is None:
-            raise InputError(f"{path}: picks of shape '{shape}' are not supported; save round ones in Picasso Render")
-        size = content.get("Diameter", content.get("Diameter (nm)", content.get("Side Length")))
-        return np.array(centres, float).reshape(-1, 2), None if size is None else float(size)
-    except (OSError, yaml.YAMLError, AttributeError, ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no picks file of Picasso ({error}): save the picks in Picasso Render") from None
 
 
 def find_markers(table: pd.DataFrame, frames: int, pixel_size_nm: float, chosen: F64 | None = None) -> Markers:

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from easyzloc_mm.analysis.drift.fiducials import read_picks
 from easyzloc_mm.analysis.npc.find import RING_RADIUS_NM, Pores, find_pores, pores_at, ring_sizes
 from easyzloc_mm.analysis.npc.population import PoreData, RingSpacing, Verdicts, judge_pores, measure_rings, pore_data
 from easyzloc_mm.analysis.npc.published import PaperCount, count_by_paper, paper_peaks
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.tables.picks import read_picks
 from easyzloc_mm.locs.locs import Locs
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -14,7 +13,7 @@ from easyzloc_mm._picasso import picasso
 from easyzloc_mm._processes import in_fresh_process
 from easyzloc_mm.benchmarks.fixtures.resources import ProcessWatch
 from easyzloc_mm.io.profiles import load_profile
-from easyzloc_mm.io.runs.frames import GROUP, FrameWriter, StoredFrames
+from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
 from easyzloc_mm.profile.schema import LocalizeSettings, Profile
 from easyzloc_mm.typing import U16, Progress
 
@@ -170,11 +169,8 @@ def linked_run(out: Path, ring: U16, frames: int) -> Path:
     writer = FrameWriter(out, ring.shape[1:], pixel_size_nm=bench_profile().optics.pixel_size_nm, expected=frames)
     for number, frame in enumerate(ring[:frames]):
         writer.append(number, frame)
-    chunks = out / GROUP / "0" / "c"
     for number in range(len(ring), frames):
-        target = chunks / str(number) / "0" / "0"
-        target.parent.mkdir(parents=True)
-        os.link(chunks / str(number % len(ring)) / "0" / "0", target)
+        writer.append_link(number, number % len(ring))
     writer.close()
     return out
 

@@ -110,6 +110,15 @@ class FrameWriter:
         if time.monotonic() - self._committed_s >= COMMIT_S:
             self.flush()
 
+    def append_link(self, index: int, source: int) -> None:
+        """Write frame number `index` as a hard link to the earlier frame `source`: long runs that take no disk."""
+        if index != self._next or not self._image.has((source, 0, 0)):
+            raise ValueError(f"frame {source} is not there, or frame {index} does not follow frame {self._next - 1}")
+        if index >= self._image.shape[0]:
+            self._image.resize((2 * (index + 1), *self.shape_yx))
+        self._image.link((index, 0, 0), (source, 0, 0))
+        self._next = index + 1
+
     def flush(self) -> None:
         """Tell readers how many frames there are."""
         self._committed_s = time.monotonic()

@@ -104,6 +104,12 @@ class ChunkedArray:
         self._codec.decode(self._file(index).read_bytes(), out=out)
         return out
 
+    def link(self, index: Sequence[int], source: Sequence[int]) -> None:
+        """Put a hard link to the chunk `source` in place of the chunk `index`, which is not there yet."""
+        target = self._file(index)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.hardlink_to(self._file(source))
+
     def has(self, index: Sequence[int]) -> bool:
         """Whether a chunk was written; chunk files appear whole."""
         return self._file(index).is_file()
