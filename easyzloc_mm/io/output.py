@@ -148,7 +148,7 @@ def replaced_stream(
         path.rename(aside)
     try:
         yield path
-    except BaseException:
+    except BaseException:  # Ctrl-C too: what was there before is never lost
         if aside is not None and not path.exists():
             aside.rename(path)
         elif aside is not None:

@@ -7,6 +7,7 @@ the planes, brightness, background, sub-pixel position, error of the crop and so
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from easyzloc_mm.model.inputs import network_input
 from easyzloc_mm.psf.bead_psf import PITCH_PX, BeadPsfs
 from easyzloc_mm.psf.kernels.spline import along, lateral, value_at
 from easyzloc_mm.typing import F32, F64, I64, AnyFloat
+
+logger = logging.getLogger(__name__)
 
 TRUTH = np.dtype(
     [
@@ -219,7 +222,8 @@ class EmitterStream:
                 drawn = simulate_emitters(self._source, self._emitters, self._batch, int(self._seeds.integers(2**31)))
                 image, aux = drawn.network_input(self._source)
                 item = (image, aux, drawn.z_nm)
-            except BaseException as error:
+            except BaseException as error:  # raised again in the thread that takes the batches
+                logger.exception("no more training images")
                 item = error
             while not self._stop.is_set():
                 try:

@@ -51,7 +51,7 @@ def local_core(connection: Connection) -> Iterator[MMCore]:
         core = active_core()
         try:
             core.load_system_configuration(str(configuration))
-        except Exception as error:
+        except Exception as error:  # pymmcore raises RuntimeError with MMCore's text
             raise _load_error(error, folder, configuration) from error
 
     with only_core():

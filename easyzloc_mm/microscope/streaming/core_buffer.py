@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -15,6 +16,8 @@ from easyzloc_mm.errors import HardwareError
 from easyzloc_mm.microscope.deadlines import error_text, from_device, within
 from easyzloc_mm.microscope.mmcore import MMCore
 from easyzloc_mm.typing import U16, Frame
+
+logger = logging.getLogger(__name__)
 
 BLOCK_FRAMES = 10_000
 """A longer run is made of several sequences."""
@@ -110,9 +113,10 @@ def _sequence(
             else:
                 time.sleep(POLL_S)
         overflowed = core.is_buffer_overflowed()
-    except Exception as error:
+    except Exception as error:  # pymmcore raises RuntimeError, the bridge plain Exception
         if not from_device(error):
             raise
+        logger.exception("the camera failed after frame %d", first + expected)
         raise HardwareError(f"the camera failed after frame {first + expected}: {error_text(error)}") from error
     finally:
         if core.is_sequence_running():
