@@ -1,7 +1,7 @@
-"""How the light changes along a scan: a bleaching bead would tell its z by its brightness.
+"""Photobleaching of beads along a scan: uncorrected, it would give away z by brightness.
 
-A stack alone cannot say: what defocus takes out of a ROI looks like bleaching. Two images of the same plane can, one
-from the stack and one taken after it; the acquisition takes that second one.
+A stack alone does not show it: what defocus takes out of a ROI looks like bleaching. Two images of the same plane do,
+one from the stack and one taken after it; the acquisition takes that second one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LARGEST_CHANGE = 3.0
 
 
 def brightness_ratio(before: U16, after: U16, places: F64) -> float:
-    """Light of spots in a second image of the same plane, relative to the first; NaN without spots.
+    """Return the brightness of spots in a second image of the same plane, relative to the first; NaN without spots.
 
     Parameters
     ----------
@@ -37,18 +37,18 @@ def brightness_ratio(before: U16, after: U16, places: F64) -> float:
 
 
 def bleaching_per_um(ratio: float, travelled_um: float) -> float:
-    """Relative change of light per um of rising z, from a `brightness_ratio` over a known part of the scan."""
+    """Return the relative change of brightness per um of rising z, from a `brightness_ratio` over part of the scan."""
     return float(np.log(ratio) / travelled_um) if ratio > 0 and travelled_um else float("nan")
 
 
-def relative_light(z_nm: F32, bleaching: F64) -> F32:
-    """Light of each plane relative to the one in focus; 1 where nobody measured it, and where there is no plane.
+def relative_brightness(z_nm: F32, bleaching: F64) -> F32:
+    """Return the brightness of each plane relative to the one in focus; 1 where unmeasured or without a plane.
 
     Parameters
     ----------
     z_nm : ndarray, shape (n, P)
         Labels.
-    fading : ndarray, shape (n,)
+    bleaching : ndarray, shape (n,)
         Relative change per um; NaN where it is not known.
     """
     change = np.exp(np.nan_to_num(z_nm.astype(float)) / 1000 * np.nan_to_num(bleaching)[:, None])

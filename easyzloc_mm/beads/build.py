@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from easyzloc_mm.beads.bleaching import relative_light
+from easyzloc_mm.beads.bleaching import relative_brightness
 from easyzloc_mm.beads.detection.candidates import Candidates
 from easyzloc_mm.beads.detection.inspect_stack import ROI_PX, full_scale_of, inspect_stack
-from easyzloc_mm.beads.detection.lateral_shift import LateralShift, common_lateral_shift, share
+from easyzloc_mm.beads.detection.lateral_shift import LateralShift, common_lateral_shift, pooled
 from easyzloc_mm.beads.detection.rois import SLAB_NM, other_in_roi
 from easyzloc_mm.beads.label import Labelled, depth_profiles, label, measure
 from easyzloc_mm.beads.quality.checks import check_directions, check_stacks, check_verdict
@@ -30,7 +30,7 @@ from easyzloc_mm.typing import F64, I64, U16, Bool, Progress
 
 MIN_ROI_PX = 17
 MOST_SIDE_BY_SIDE = 4
-"""Stacks surveyed at a time: each holds its slabs in memory."""
+"""Stacks inspected at a time: each holds its slabs in memory."""
 
 
 def build_bead_set(
@@ -52,7 +52,7 @@ def build_bead_set(
     pixel_size_nm : float
         Sample-plane pixel size.
     rules : Rules
-        Whose rules decide and label.
+        By which beads are judged and labelled.
     progress : callable, optional
         Given (message, fraction).
 
@@ -63,13 +63,13 @@ def build_bead_set(
     """
     check_stacks(stacks)
     height, width = stacks[0].pixels.shape[1:]
-    tell = progress or (lambda _message, _fraction: None)
+    report = progress or (lambda _message, _fraction: None)
     parts: list[pd.DataFrame] = []
     rois, stage, facts = [], [], []
-    # Reading, filtering and cutting leave the interpreter free: stacks are surveyed side by side.
+    # Reading, filtering and cutting leave the interpreter free: stacks are inspected side by side.
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_SIDE_BY_SIDE)) as pool:
         for index, (cut, z_nm, part, fact) in enumerate(pool.map(inspect_stack, stacks)):
-            tell(f"finding beads: field {index + 1} of {len(stacks)}", 0.5 * (index + 1) / len(stacks))
+            report(f"finding beads: field {index + 1} of {len(stacks)}", 0.5 * (index + 1) / len(stacks))
             rois.append(cut)
             stage += [z_nm] * len(cut)
             parts.append(part.assign(stack=index))
@@ -77,33 +77,33 @@ def build_bead_set(
     table = pd.concat(parts, ignore_index=True)
     if table.empty:
         raise InputError("no bead was found in any stack: check focus, illumination and the bead slide")
-    shared = share([fact.pop("slide") for fact in facts])
+    shared = pooled([fact.pop("lateral_shift") for fact in facts])
     for fact, one in zip(facts, shared, strict=True):
         fact["lateral_shift_x_nm_per_um"], fact["lateral_shift_y_nm_per_um"] = (
             one.x * pixel_size_nm,
             one.y * pixel_size_nm,
         )
         fact["lateral_shift_uncertainty_nm_per_um"] = one.uncertainty * pixel_size_nm
-    slide = np.array([one.believed for one in shared])[table["stack"]]
+    shift = np.array([one.significant for one in shared])[table["stack"]]
     candidates = Candidates(
         rois=_same_length(rois),
         stage_nm=stage,
         **{name: table[name].to_numpy() for name in table.columns},
-        slide=slide,
+        lateral_shift_px_per_um=shift,
         field_size_px=(width, height),
         field_known=True,
         response=response,
         full_scale_adu=max(fact["full_scale_adu"] for fact in facts),
     )
     del rois
-    beads = measure(candidates, lambda message, part: tell(message, 0.5 + 0.2 * part))
+    beads = measure(candidates, lambda message, part: report(message, 0.5 + 0.2 * part))
     plain = (candidates.neighbour_px > ROI_PX / 2) & ~candidates.edge
     profiles = (
         depth_profiles([bead for bead, alone in zip(beads, plain, strict=True) if alone]) if plain.any() else None
     )
     if profiles is not None:
         check_directions(stacks, candidates.stack[plain], profiles)
-    labelled = label(candidates, beads, rules=rules, progress=lambda message, part: tell(message, 0.7 + 0.3 * part))
+    labelled = label(candidates, beads, rules=rules, progress=lambda message, part: report(message, 0.7 + 0.3 * part))
     check_verdict(labelled.reason)
     return _bead_set(
         candidates,
@@ -145,14 +145,14 @@ def bead_set_from_rois(
         raise InputError(f"the ROIs are {rows} x {columns} px: square ones of {MIN_ROI_PX} px or more are needed")
     if z_step_nm < 0:
         rois, z_step_nm = rois[:, ::-1], -z_step_nm
-    tell = progress or (lambda _message, _fraction: None)
+    report = progress or (lambda _message, _fraction: None)
     middle = (rows - 1) / 2
     centres, neighbour = np.empty((count, 2)), np.empty((count, 2))
     for index, roi in enumerate(rois):
-        tell(f"finding neighbours: {index + 1} of {count}", 0.3 * index / count)
+        report(f"finding neighbours: {index + 1} of {count}", 0.3 * index / count)
         centres[index] = _roi_centre(roi, middle)
         neighbour[index] = other_in_roi(roi, centres[index], z_step_nm)
-    slide = _lateral_shift_of_rois(rois, z_step_nm, centres[np.isinf(neighbour[:, 0])], np.isinf(neighbour[:, 0]))
+    shift = _lateral_shift_of_rois(rois, z_step_nm, centres[np.isinf(neighbour[:, 0])], np.isinf(neighbour[:, 0]))
     candidates = Candidates(
         rois=rois,
         stage_nm=[z_step_nm * np.arange(planes, dtype=float)] * count,
@@ -169,10 +169,10 @@ def bead_set_from_rois(
         response=response,
         full_scale_adu=full_scale_of(float(rois.max(initial=0))),
         frames=np.ones(count, np.int64),
-        slide=np.tile(slide.believed, (count, 1)),
+        lateral_shift_px_per_um=np.tile(shift.significant, (count, 1)),
     )
-    beads = measure(candidates, lambda message, part: tell(message, 0.3 + 0.3 * part))
-    labelled = label(candidates, beads, rules=rules, progress=lambda message, part: tell(message, 0.6 + 0.4 * part))
+    beads = measure(candidates, lambda message, part: report(message, 0.3 + 0.3 * part))
+    labelled = label(candidates, beads, rules=rules, progress=lambda message, part: report(message, 0.6 + 0.4 * part))
     check_verdict(labelled.reason)
     return _bead_set(
         candidates, beads, labelled, regions_by_pixels(rois), pixel_size_nm, (source,) if source else (), []
@@ -180,7 +180,7 @@ def bead_set_from_rois(
 
 
 def count_reasons(beads: BeadSet) -> dict[str, int]:
-    """Reason to count of the rejected beads, the most frequent first."""
+    """Return reason to count of the rejected beads, the most frequent first."""
     return dict(Counter(reason for reason in beads.reason if reason).most_common())
 
 
@@ -191,7 +191,7 @@ def _roi_centre(roi: U16, middle: float) -> tuple[float, float]:
 
 
 def _lateral_shift_of_rois(rois: U16, z_step_nm: float, centres: F64, lone: Bool) -> LateralShift:
-    """Measure the common sideways motion of the ROIs of lone beads, each around its own brightest plane."""
+    """Measure the common lateral shift of the ROIs of lone beads, each around its own brightest plane."""
     per_slab = max(1, round(SLAB_NM / z_step_nm))
     starts = np.arange(0, rois.shape[1], per_slab)
     sizes = np.diff(np.append(starts, rois.shape[1]))
@@ -251,7 +251,7 @@ def _bead_set(
         field_known=candidates.field_known,
         sources=sources,
         measures=labelled.measures,
-        light=relative_light(z_nm, bleaching),
+        light=relative_brightness(z_nm, bleaching),
         stacks=stacks,
-        lateral_shift_px_per_um=candidates.slide,
+        lateral_shift_px_per_um=candidates.lateral_shift_px_per_um,
     )

@@ -39,7 +39,7 @@ class Labelled:
     measures : DataFrame
         Everything measured, one row per candidate.
     degree : int
-        Of the polynomial that describes the blur over the field; -1 under the paper's rules.
+        Of the polynomial that describes the PSF over the field; -1 under the paper's rules.
     """
 
     focus_nm: F64
@@ -63,7 +63,7 @@ def measure(candidates: Candidates, progress: Progress | None = None) -> list[Be
             (float(place[index, 0]), float(place[index, 1])),
             of_averaged(candidates.response, int(candidates.frames[index])),
             candidates.full_scale_adu,
-            (float(candidates.slide[index, 0]), float(candidates.slide[index, 1])),
+            (float(candidates.lateral_shift_px_per_um[index, 0]), float(candidates.lateral_shift_px_per_um[index, 1])),
         )
 
     beads = []
@@ -91,7 +91,7 @@ def label(
         Given (message, fraction).
     """
 
-    def tell(message: str, fraction: float) -> None:
+    def report(message: str, fraction: float) -> None:
         if progress:
             progress(message, fraction)
 
@@ -110,10 +110,10 @@ def label(
     x = candidates.x0 + np.array([bead.x for bead in beads])
     y = candidates.y0 + np.array([bead.y for bead in beads])
     table["focus_um"] = sharpness / 1000
-    tell("fitting profiles", 0.0)
+    report("fitting profiles", 0.0)
     table = table.assign(**fit_profiles(beads, sharpness))
     if rules is Rules.PAPER:
-        tell("the paper's rules", 0.3)
+        report("the paper's rules", 0.3)
         focus, reason, measured = paper_rules(candidates, np.array([bead.sharpness_nm for bead in beads]))
         table = table.assign(focus_um=focus / 1000, **measured)
         return Labelled(focus, reason, x, y, table, -1)
@@ -121,7 +121,7 @@ def label(
     stacks: list[RegisteredStack] = [bead.stack for bead in beads]
     reason = judge(table, place, field_known=known, final=False)
     for round_number in range(ROUNDS):
-        tell("aligning beads", 0.3 + 0.35 * round_number)
+        report("aligning beads", 0.3 + 0.35 * round_number)
         aligned = align(stacks, sharpness, field_known=known, suspects=np.array([bool(why) for why in reason]))
         table["focus_um"], table["residual"] = aligned.focus_nm / 1000, aligned.residual
         table["bleaching_per_um"], table["lateral_scatter_px"] = aligned.bleaching_per_um, aligned.lateral_scatter_px

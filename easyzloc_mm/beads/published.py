@@ -101,12 +101,12 @@ def _distances(candidates: Candidates) -> F64:
     if not candidates.field_known:
         return distance
     for stack in np.unique(candidates.stack):
-        mine = np.flatnonzero(candidates.stack == stack)
+        own = np.flatnonzero(candidates.stack == stack)
         gap = np.hypot(
-            candidates.x[mine, None] - candidates.x[None, mine], candidates.y[mine, None] - candidates.y[None, mine]
+            candidates.x[own, None] - candidates.x[None, own], candidates.y[own, None] - candidates.y[None, own]
         )
         np.fill_diagonal(gap, np.inf)
-        distance[mine] = gap.min(axis=1, initial=np.inf)
+        distance[own] = gap.min(axis=1, initial=np.inf)
     return distance
 
 
@@ -114,8 +114,8 @@ def _align(candidates: Candidates, crops: list[F32], accepted: Bool, sharpness_n
     focus = np.full(len(crops), np.nan)
     middle = np.array(candidates.field_size_px) / 2
     for stack in np.unique(candidates.stack):
-        mine = np.flatnonzero(candidates.stack == stack)
-        usable = mine[accepted[mine]]
+        own = np.flatnonzero(candidates.stack == stack)
+        usable = own[accepted[own]]
         if not len(usable):
             continue
         away = np.hypot(candidates.x[usable] - middle[0], candidates.y[usable] - middle[1])
@@ -125,7 +125,7 @@ def _align(candidates: Candidates, crops: list[F32], accepted: Bool, sharpness_n
         planes = len(stage)
         step = float(np.ptp(stage)) / (planes - 1)
         shifts = np.arange(-(planes // SHIFT_PART), planes // SHIFT_PART + 1)
-        for index in mine:
+        for index in own:
             if len(crops[index]) != planes:
                 continue
             # The mean squared difference is least where the circular correlation is greatest.

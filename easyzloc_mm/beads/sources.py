@@ -1,4 +1,4 @@
-"""A bead data set from files: what the files say, what the caller says, and what has to be guessed."""
+"""A bead data set from files: camera response and sampling come from the caller, else the files, else an estimate."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def beads_from_sources(
 ) -> BeadSet:
     """Build a bead data set from files: bead stacks, or one file of ready-cut ROIs.
 
-    Camera units come from the arguments, else from the files; what neither says is estimated, with a warning.
+    Camera units come from the arguments, else from the files; what neither holds is estimated, with a warning.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def beads_from_sources(
         if len(sources) != 1:
             raise InputError("`rois` takes one file of ROI stacks (n,z,y,x): give one source")
         if pixel_size_nm is None or z_step_nm is None:
-            raise InputError("ready-cut ROIs do not say their sampling: give `pixel_size_nm` and `z_step_nm`")
+            raise InputError("ready-cut ROIs carry no sampling: give `pixel_size_nm` and `z_step_nm`")
         cut = read_roi_stacks(sources[0])
         response = _response(None, cut, baseline_adu, electrons_per_adu)
         name = Path(sources[0]).name

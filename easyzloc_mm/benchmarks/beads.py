@@ -141,7 +141,7 @@ def compare_crlb(beads: BeadSet, profile: Any) -> dict[str, float]:
     read_noise = beads.response.read_noise_e
     mean, by_x, by_y, by_z = (image / scale for image in images)
     true = crlb(mean, by_x, by_y, by_z, LIMIT_PHOTONS, LIMIT_BACKGROUND, read_noise)[2]
-    measured = psf.limit(x, y, z, LIMIT_PHOTONS, LIMIT_BACKGROUND, read_noise)[2]
+    measured = psf.crlb(x, y, z, LIMIT_PHOTONS, LIMIT_BACKGROUND, read_noise)[2]
     low, middle, high = np.percentile(measured / true, [10, 50, 90])
     return {"limit_ratio": float(middle), "limit_ratio_low": float(low), "limit_ratio_high": float(high)}
 

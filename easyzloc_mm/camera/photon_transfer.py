@@ -20,7 +20,7 @@ from easyzloc_mm.typing import F32, F64, U16
 
 MIN_FRAMES = 10
 MIN_SIGNAL_ADU = 20.0
-"""Light that raises the mean by less tells no slope."""
+"""Light that raises the mean by less gives no slope."""
 LEVELS = 40
 ROUNDING = 1 / 12
 """Variance that rounding to whole counts adds."""
@@ -164,7 +164,7 @@ def photon_transfer(dark: Series, flats: Sequence[Series]) -> CameraMap:
 
 
 def _common_slope(signal: F64, variance: F64) -> tuple[float, float]:
-    """Fit variance against signal over levels of equal population; return the slope and the worst relative misfit."""
+    """Fit variance against signal over levels of equal population; return the slope and the worst relative residual."""
     order = np.argsort(signal)
     levels = [part for part in np.array_split(order, LEVELS) if len(part)]
     x = np.array([_trimmed(signal[part]) for part in levels])

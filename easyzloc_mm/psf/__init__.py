@@ -1,1 +1,1 @@
-"""A measured PSF, whatever it is used for: model, likelihood fit, information limit."""
+"""A measured PSF: spline model over the field, likelihood fit, CRLB."""

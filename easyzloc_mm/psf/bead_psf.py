@@ -1,7 +1,12 @@
-"""What beads say about the blur, one by one: free of camera noise, and on a fine grid.
+"""The PSF of single beads: free of most camera noise, and on a fine grid.
 
 Each bead is fitted along z by a cubic B-spline, which takes most of its noise out, and registered to its centre: no
-optical model enters. `field_blur` then joins what all beads know.
+optical model enters. `field_psf` then joins all beads of a field. Cubic splines as a PSF model are those of [1]_.
+
+References
+----------
+.. [1] Li et al., Real-time 3D single-molecule localization using experimental point spread functions, Nature Methods
+   15, 367 (2018), https://doi.org/10.1038/nmeth.4661
 """
 
 from __future__ import annotations
@@ -20,13 +25,13 @@ from easyzloc_mm.psf.registration import rim_background
 from easyzloc_mm.typing import F32, F64
 
 IN_FOCUS_NM = 200.0
-"""Planes nearer to focus than this tell a bead's brightness and background."""
+"""Planes nearer to focus than this give a bead's brightness and background."""
 PITCH_PX = 2 / 3
-"""Distance of the lateral B-spline knots: finer than the pixels, so that nothing is blurred a second time."""
+"""Distance of the lateral B-spline knots: finer than the pixels, so that sampling does not broaden the image."""
 KNOTS = 29
 """Per lateral axis: 9 px to either side of the emitter, as far as a 15 px crop with its errors reaches."""
 PADDING = 3
-"""Knots by which `SplinePsf.padded` goes on at its edges: there the blur has faded."""
+"""Knots by which `SplinePsf.padded` extends the edges, where the PSF has faded out."""
 PADDED_KNOTS = KNOTS + 2 * PADDING
 Z_PITCH_NM = 80.0
 """Distance of the axial knots; the axial period of a high-NA image is 600 nm and more."""
@@ -73,7 +78,7 @@ class SplinePsf:
 
     @property
     def z_range_nm(self) -> tuple[float, float]:
-        """Depths that nine in ten places cover."""
+        """Return the depths (nm) that nine in ten places cover."""
         low = float(np.quantile(self.low_nm, COVERING_SHARE))
         high = float(np.quantile(self.high_nm, 1 - COVERING_SHARE))
         return low, high
@@ -81,18 +86,18 @@ class SplinePsf:
 
 @dataclass(frozen=True)
 class BeadPsfs:
-    """What is needed to make molecules: the blur at places, be they beads or a grid over the field, and the camera.
+    """PSFs at places, be they beads or a grid over the field, and the camera: all that simulated emitters need.
 
     Attributes
     ----------
     table : SplinePsf
-        Where it was made of beads, one place per bead.
+        Of beads: one place per bead.
     field_size_px : (int, int)
     field_known : bool
         Whether places in the field mean anything.
     read_noise_e : float
     spread_px : (float, float)
-        Molecules lie up to half of this away from their place in x and y: the distance of the table's places.
+        Emitters lie up to half of this away from their place in x and y: the distance of the table's places.
     """
 
     table: SplinePsf
@@ -106,7 +111,7 @@ class BeadPsfs:
 
     @property
     def z_range_nm(self) -> tuple[float, float]:
-        """Depths that nine in ten beads cover."""
+        """Return the depths (nm) that nine in ten beads cover."""
         return self.table.z_range_nm
 
     @classmethod
@@ -133,7 +138,7 @@ class BeadPsfs:
             z_nm, photons, brightness = bead_photons(beads, int(bead))
             inside = (z_nm > start + pitch) & (z_nm < start + (knots - 2) * pitch)
             along_z = _z_fit(z_nm[inside], start, pitch, knots) / brightness
-            # The stage's sideways motion is taken out knot by knot: within one it is a few nanometres.
+            # The lateral shift of the stage is taken out knot by knot: within one it is a few nanometres.
             path = beads.centres(bead, start + pitch * np.arange(knots))
             columns, rows = (np.stack([_registration(photons.shape[2], at) for at in axis]) for axis in path)
             smooth = np.tensordot(along_z, photons[inside], axes=1)
@@ -191,7 +196,7 @@ def bead_photons(beads: BeadSet, bead: int) -> tuple[F64, F32, float]:
 
 
 def _z_fit(z_nm: F64, start: float, pitch: float, knots: int) -> F64:
-    """Least squares along z as a matrix (knots, planes); where there is no plane, the spline runs on straight."""
+    """Return least squares along z as a matrix (knots, planes); without planes the spline goes on straight."""
     design = cubic_b_spline((z_nm[:, None] - start) / pitch - np.arange(knots))
     bend = np.diff(np.eye(knots), 2, axis=0)
     normal = design.T @ design + Z_ROUGHNESS * len(z_nm) / knots * bend.T @ bend + 1e-9 * np.eye(knots)
@@ -199,7 +204,7 @@ def _z_fit(z_nm: F64, start: float, pitch: float, knots: int) -> F64:
 
 
 def _registration(size: int, centre: float) -> F32:
-    """Matrix (KNOTS, size): pixels of a ROI to B-spline coefficients around `centre`."""
+    """Return a matrix (KNOTS, size): pixels of a ROI to B-spline coefficients around `centre`."""
     at = np.clip(centre + (np.arange(KNOTS) - KNOTS // 2) * PITCH_PX, 0, size - 1)
     pixels = np.asarray(ndimage.spline_filter1d(np.eye(size), 3, axis=0, mode="mirror"))
     index = np.arange(-2, size + 2)

@@ -1,7 +1,14 @@
-"""How well z can be known at all: the Cramer-Rao bound of a PSF, a true one or one measured from beads.
+"""Cramer-Rao lower bound (CRLB) of x, y and z for a PSF, a true one or one measured from beads.
 
 mu_k = N PSF_k(x, y, z) + b;  I_ij = sum_k (dmu_k/dtheta_i) (dmu_k/dtheta_j) / (mu_k + sigma_read^2);  theta = x, y, z,
-N, b;  limit = sqrt(diag(I^-1)).
+N, b;  CRLB = sqrt(diag(I^-1)) [1]_ [2]_.
+
+References
+----------
+.. [1] Ober, Ram and Ward, Localization accuracy in single-molecule microscopy, Biophysical Journal 86, 1185 (2004),
+   https://doi.org/10.1016/S0006-3495(04)74193-4
+.. [2] Smith et al., Fast, single-molecule localization that achieves theoretically minimum uncertainty, Nature Methods
+   7, 373 (2010), https://doi.org/10.1038/nmeth.1449
 """
 
 from __future__ import annotations
@@ -19,7 +26,7 @@ from easyzloc_mm.psf.registration import PATCH_PX, register
 from easyzloc_mm.typing import F64
 
 NO_CRLB_NM = 5000.0
-"""What is reported where an image says nothing about z."""
+"""CRLB reported where an image holds no information on z."""
 KNOT_NM = 120.0
 Z_STEP_NM = 20.0
 Z_RANGE_NM = 1000.0
@@ -36,7 +43,7 @@ def crlb(
     background: ArrayLike,
     read_noise_e: float,
 ) -> tuple[F64, F64, F64]:
-    """Limits of x, y, z (nm) for n molecules.
+    """Return the CRLB of x, y, z (nm, standard deviations) of n emitters.
 
     Parameters
     ----------
@@ -45,7 +52,7 @@ def crlb(
     by_x, by_y, by_z : array_like, shape (n, a, b)
         Its derivatives per nm.
     photons, background : array_like, shape (n,)
-        Photons per molecule, background photons per pixel.
+        Photons per emitter, background photons per pixel.
     read_noise_e : float
         Camera read noise.
 
@@ -60,7 +67,7 @@ def crlb(
 def _bound(
     first: list[F64], second: list[F64], photons: ArrayLike, background: ArrayLike, read_noise_e: float
 ) -> tuple[F64, F64, F64]:
-    """Bound from two independent estimates of the same images: their noise does not pass for information."""
+    """Return the CRLB from two independent estimates of the same images: their noise does not pass for information."""
     count = len(first[0])
     n = np.broadcast_to(np.asarray(photons, float), count)[:, None]
     b = np.broadcast_to(np.asarray(background, float), count)[:, None]
@@ -76,9 +83,9 @@ def _bound(
     normal = information / (scale[:, :, None] * scale[:, None, :])
     covariance = np.linalg.pinv(normal, rcond=1e-9, hermitian=True)
     variances = np.einsum("nii->ni", covariance)[:, :3] / scale[:, :3] ** 2
-    # Where two noisy halves do not even agree on the sign, the image says nothing.
-    limit = np.where(variances > 0, np.sqrt(np.abs(variances)), NO_CRLB_NM)
-    sx, sy, sz = np.minimum(limit, NO_CRLB_NM).T
+    # Where two noisy halves do not even agree on the sign, the image holds no information.
+    bound = np.where(variances > 0, np.sqrt(np.abs(variances)), NO_CRLB_NM)
+    sx, sy, sz = np.minimum(bound, NO_CRLB_NM).T
     return sx, sy, sz
 
 
@@ -101,7 +108,7 @@ class EmpiricalPsf:
     z_nm: F64
     pixel_size_nm: float
 
-    def limit(
+    def crlb(
         self,
         x: ArrayLike,
         y: ArrayLike,
@@ -110,7 +117,7 @@ class EmpiricalPsf:
         background: ArrayLike,
         read_noise_e: float,
     ) -> tuple[F64, F64, F64]:
-        """Limits of x, y, z (nm) of molecules at sensor positions `x`, `y` and depths `z_nm`."""
+        """Return the CRLB of x, y, z (nm) of emitters at sensor positions `x`, `y` and depths `z_nm`."""
         place = np.stack([np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))], axis=1)
         nearest = np.argmin(np.sum((place[:, None] - self.places[None]) ** 2, axis=2), axis=1)
         depth = np.clip(
@@ -133,7 +140,7 @@ def empirical_psf(beads: BeadSet) -> EmpiricalPsf:
     Raises
     ------
     InputError
-        Fewer than four accepted beads.
+        Fewer than four accepted beads, or one without a plane near its focus.
     """
     chosen = np.flatnonzero(beads.accepted)
     if len(chosen) < 4:
@@ -165,7 +172,7 @@ def _registered(beads: BeadSet, bead: int) -> tuple[F64, F64]:
 
 
 def _smooth(members: list[tuple[F64, F64]], z_nm: F64) -> F64:
-    """Least-squares cubic spline along z through all planes of several beads, at `z_nm`."""
+    """Return a least-squares cubic spline along z through all planes of several beads, at `z_nm`."""
     z = np.concatenate([member[0] for member in members])
     values = np.concatenate([member[1] for member in members])
     order = np.argsort(z, kind="stable")

@@ -1,7 +1,12 @@
-"""What all beads of a field say together about the blur, at every place in it.
+"""The PSF at every place in the field, from all beads together.
 
-Over the field the spline coefficients of `psf_field` are a polynomial of the place, so that what all beads know stands
-in for any one of them: no optical model enters.
+Over the field the spline coefficients of the beads (`bead_psf`) are a polynomial of the place: no optical model enters.
+That the PSF of a whole field is best measured from many beads jointly is shown in [1]_.
+
+References
+----------
+.. [1] Li et al., Real-time 3D single-molecule localization using experimental point spread functions, Nature Methods
+   15, 367 (2018), https://doi.org/10.1038/nmeth.4661
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from easyzloc_mm.psf.field_polynomial import field_coordinates, number_of_terms,
 from easyzloc_mm.typing import F32, F64, I64, AnyFloat
 
 GRID = 17
-"""Places per axis at which the field's blur is tabulated; from one to the next it changes by less than its noise."""
+"""Places per axis at which the field's PSF is tabulated; from one to the next it changes by less than its noise."""
 BEADS_PER_TERM = 6
 MAX_DEGREE = 5
 FOLDS = 5
@@ -26,12 +31,12 @@ RIDGE = 1e-2
 
 @dataclass(frozen=True)
 class FieldPsf:
-    """The blur as a polynomial of the place in the field: small enough to travel with a model.
+    """The PSF as a polynomial of the place in the field: small enough to be stored with a model.
 
     Attributes
     ----------
     coefficients : ndarray, shape (terms, Z, KNOTS, KNOTS), float32
-        Of the monomials u^i v^j up to `degree`; u, v run from -1 to 1 over the field.
+        Of the terms of `field_polynomial.polynomial`.
     degree : int
         0 where places are unknown: the mean of the beads.
     z_start_nm, z_pitch_nm, low_nm, high_nm : float
@@ -72,7 +77,7 @@ class FieldPsf:
         )
 
     def place(self, x: F64, y: F64, field_size_px: tuple[int, int]) -> I64:
-        """Nearest place of `table` for sensor positions."""
+        """Return the nearest place of `table` for sensor positions."""
         if not self.degree:
             return np.zeros(len(x), np.int64)
         place = field_coordinates(np.asarray(x), np.asarray(y), field_size_px)
@@ -96,7 +101,7 @@ class FieldPsf:
 
 
 def field_source(source: BeadPsfs, psf: FieldPsf) -> BeadPsfs:
-    """Where to draw training molecules: all over the field, from the modelled blur.
+    """Return PSFs to simulate emitters from: all over the field, those of the field polynomial.
 
     Where the beads' places are unknown, the beads themselves, drawn towards their mean as far as noise alone makes
     them differ.
@@ -129,7 +134,7 @@ def _best_degree(table: SplinePsf, place: AnyFloat) -> int:
 
 
 def _fit(table: SplinePsf, place: AnyFloat, chosen: NDArray[np.integer], degree: int) -> F32:
-    """Polynomial coefficients, by least squares over the beads `chosen` that cover each z knot."""
+    """Return polynomial coefficients, by least squares over the beads `chosen` that cover each z knot."""
     terms = polynomial(place[chosen], degree)
     penalty = RIDGE * np.eye(terms.shape[1])
     penalty[0, 0] = 0.0
@@ -149,7 +154,7 @@ def _fit(table: SplinePsf, place: AnyFloat, chosen: NDArray[np.integer], degree:
 
 
 def denoised(source: BeadPsfs) -> BeadPsfs:
-    """Beads as their mean and the few directions in which they differ by more than noise."""
+    """Return the beads as their mean and the few principal components in which they differ by more than noise."""
     table = source.table
     count = len(table)
     flat = table.coefficients.reshape(count, -1).astype(np.float64)

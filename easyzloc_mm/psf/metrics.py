@@ -1,4 +1,4 @@
-"""What the measured blur says in figures: its width, where it is narrowest, and whether +z and -z look alike."""
+"""Figures of a measured PSF: its width, where it is narrowest, and the ambiguity of the sign of z."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NARROW_REACH_NM = 500.0
 
 
 def widths_nm(psf: EmpiricalPsf) -> F64:
-    """Full widths at half maximum of the mean PSF in the middle of the field along x and y, shape (Z, 2), nm."""
+    """Return the full widths at half maximum (nm) of the mean PSF, mid-field, along x and y; shape (Z, 2)."""
     middle = psf.halves.mean(axis=0)[len(psf.places) // 2]
     return np.array([[_fwhm(image.sum(axis=0)), _fwhm(image.sum(axis=1))] for image in middle]) * psf.pixel_size_nm
 
@@ -30,7 +30,7 @@ def _fwhm(profile: F64) -> float:
 
 
 def narrowest_nm(psf: EmpiricalPsf) -> float:
-    """Depth at which the mean PSF is narrowest: where z = 0 would lie if width decided instead of sharpness."""
+    """Return the depth (nm) at which the mean PSF is narrowest: z = 0, if width decided instead of sharpness."""
     area = np.prod(widths_nm(psf), axis=1)
     near = np.flatnonzero((np.abs(psf.z_nm) <= NARROW_REACH_NM) & np.isfinite(area))
     if len(near) < 5:
@@ -44,12 +44,14 @@ def narrowest_nm(psf: EmpiricalPsf) -> float:
 
 
 def sign_ambiguity(psf: EmpiricalPsf, photons: float, background: float, read_noise_e: float) -> tuple[F64, F64]:
-    """Chance to take a molecule at +z for one at -z, by the best possible test, in the middle of the field.
+    """Return the probability to take an emitter at +z for one at -z, by the best possible test, mid-field.
+
+    Half the PSF difference in units of its noise decides (Neyman-Pearson test of two known images).
 
     Returns
     -------
     z_nm, chance : ndarray, shape (k,)
-        Positive depths; 0.5 where both look the same.
+        Positive depths, nm, and the probability: 0.5 where both look the same.
     """
     middle = psf.halves[:, len(psf.places) // 2]
     zero = int(np.argmin(np.abs(psf.z_nm)))

@@ -1,7 +1,16 @@
 """Poisson maximum likelihood of single spots under a `SplinePsf`: x, y, z, photons and background, from given starts.
 
-Levenberg-Marquardt with the Fisher information as curvature (Laurence and Chromy 2010; Smith et al. 2010); read noise
-enters as a Poisson offset of the same variance (Huang et al. 2013). Depth stays inside the table, background above 0.
+Levenberg-Marquardt with the Fisher information as curvature [1]_ [2]_; read noise enters as a Poisson offset of the
+same variance [3]_. Depth stays inside the table, background above 0.
+
+References
+----------
+.. [1] Laurence and Chromy, Efficient maximum likelihood estimator fitting of histograms, Nature Methods 7, 338 (2010),
+   https://doi.org/10.1038/nmeth0510-338
+.. [2] Smith et al., Fast, single-molecule localization that achieves theoretically minimum uncertainty, Nature Methods
+   7, 373 (2010), https://doi.org/10.1038/nmeth.1449
+.. [3] Huang et al., Video-rate nanoscopy using sCMOS camera-specific single-molecule localization algorithms, Nature
+   Methods 10, 653 (2013), https://doi.org/10.1038/nmeth.2488
 """
 
 from __future__ import annotations
@@ -21,7 +30,7 @@ SLACK = 20.0
 
 @dataclass(frozen=True)
 class SpotPrior:
-    """What is known of spots before their pixels are looked at.
+    """Prior knowledge of spots.
 
     Attributes
     ----------

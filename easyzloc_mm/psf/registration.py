@@ -19,8 +19,8 @@ def register(photons: F32, x: ArrayLike, y: ArrayLike, *, even: bool = False) ->
     """Cut 15x15 pixels centred on (x, y) out of every plane.
 
     By cubic interpolation, which keeps detail on pixels and damps it between them; or `even`, by a cubic B-spline,
-    which blurs by 0.6 pixels wherever between the pixels the centre lies. Beads are compared by the latter: between two
-    of them, or along the path of one, the interpolation itself makes no difference then.
+    which broadens the image by 0.6 pixels wherever between the pixels the centre lies. Beads are compared by the
+    latter: between two of them, or along the path of one, the interpolation itself makes no difference then.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def rim_background(images: AnyFloat, *, together: bool = False) -> AnyFloat:
 
 
 def noise_kept(x: ArrayLike, y: ArrayLike) -> float:
-    """Part of a pixel's variance that `even` registration at (x, y) leaves, on average over several such places.
+    """Return the part of a pixel's variance that `even` registration at (x, y) leaves, averaged over places.
 
     0.25 on a pixel, 0.21 between four.
     """
@@ -71,7 +71,7 @@ def noise_kept(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def _shift_matrix(size: int, centre: ArrayLike, even: bool) -> F32:
-    """Weights of the pixels of a row in `PATCH_PX` points around `centre`, shape (..., PATCH_PX, size)."""
+    """Return the weights of the pixels of a row in `PATCH_PX` points around `centre`, shape (..., PATCH_PX, size)."""
     at = np.asarray(centre, float)[..., None] - PATCH_PX // 2 + np.arange(PATCH_PX)
     base = np.floor(at).astype(np.int64)
     t = np.asarray(at - base, np.float64)
@@ -92,7 +92,7 @@ def _shift_matrix(size: int, centre: ArrayLike, even: bool) -> F32:
 
 
 def weighted_centre(patch: F64, x: float, y: float, rounds: int = 20) -> tuple[float, float]:
-    """Centre of a spot under a Gaussian window that follows it.
+    """Return the centre (x, y) of a spot under a Gaussian window that follows it.
 
     Of two Gaussians of equal width the weighted mean of the product lies half way, hence the factor of 2.
 

@@ -1,10 +1,10 @@
-"""Where each bead's focus is: sharpness for every bead alone, then beads against a model of the blur over the field.
+"""Where each bead's focus is: sharpness for every bead alone, then beads against a model of the PSF over the field.
 
 Sharpness finds the focus of one bead to 3 nm when it is bright and to 7 nm when it is dim. The shape of the whole stack
-is more telling, but only against something alike: aberrations vary over the field. A single reference bead (paper,
-section 2.2: the shift of least squared difference) would carry its own noise and its own aberrations into every label.
-Here all trusted beads together give the blur as a smooth function of place and depth, and each bead, left out of that
-function itself, is fitted by it: brightness, background, sideways shift and shift along z at once, weighted by the
+holds more information, but only against something alike: aberrations vary over the field. A single reference bead
+(paper, section 2.2: the shift of least squared difference) would carry its own noise and aberrations into every label.
+Here all trusted beads together give the PSF as a smooth function of place and depth, and each bead, left out of that
+function itself, is fitted by it: brightness, background, lateral shift and shift along z at once, weighted by the
 noise, at any fraction of a plane. What all shifts have in common smoothly over the field stays where sharpness puts it.
 """
 
@@ -32,7 +32,7 @@ CHUNK = 64
 MIN_COVERED = 0.6
 """Part of the depths around focus that a stack must cover to be aligned."""
 SLOPE_NM = 600.0
-"""Brightness and sideways motion are followed this far from focus."""
+"""Brightness and lateral shift are followed this far from focus."""
 
 
 def align(
@@ -48,7 +48,7 @@ def align(
     ----------
     stacks : list of RegisteredStack
     sharpness_nm : ndarray, shape (n,)
-        Stage position at which each bead alone is sharpest (`focus.sharpness_focus`); NaN where there is none.
+        Stage position at which each bead alone is sharpest (`sharpness.sharpness_focus`); NaN where there is none.
     field_known : bool
         Whether the beads' places mean anything; if not, every bead is compared with the mean of all others.
     suspects : ndarray of bool, optional
@@ -133,12 +133,12 @@ class _Work:
         return images, inside
 
     def _weights(self) -> F64:
-        """Say how much each bead has in the model: noise against the spread between beads that is there anyway."""
+        """Return the weight of each bead in the model: noise against the spread between beads that is there anyway."""
         relative = self.brightness / np.median(self.brightness[self.trusted])
         return np.where(self.trusted, relative / (0.3 + relative), 0.0)
 
     def _model(self, images: F32, inside: Bool, degree: int) -> F32:
-        """Blur at every bead's place from all the other trusted beads, for brightness 1."""
+        """Return the PSF at every bead's place from all the other trusted beads, for brightness 1."""
         basis = polynomial(self.place, degree)
         weights = self._weights()
         scaled = images / self.brightness[:, None, None].astype(np.float32)
@@ -156,7 +156,7 @@ class _Work:
         return model
 
     def _best_degree(self, images: F32, inside: Bool) -> int:
-        """Degree whose model predicts left-out beads best."""
+        """Return the degree whose model predicts left-out beads best."""
         wanted = np.flatnonzero(self.trusted)
         scaled = images[wanted] / self.brightness[wanted, None, None].astype(np.float32)
         errors = []
@@ -166,7 +166,7 @@ class _Work:
         return int(np.argmin(errors))
 
     def _fit(self, images: F32, inside: Bool, model: F32) -> F64:
-        """Fit each bead by its model; return the shifts along z (nm) and note brightness, misfit, fading, wander."""
+        """Fit each bead by its model; return the shifts along z (nm). Residual, bleaching and scatter are noted."""
         moved = np.zeros(len(self.rows))
         covered = inside & (np.abs(model).sum(axis=2) > 0)
         for first in range(0, len(self.rows), CHUNK):
@@ -204,7 +204,7 @@ class _Work:
         self, part: slice, images: F32, fitted: F64, model: F32, by_x: F32, by_y: F32, use: Bool,
         amplitude: F64,
     ) -> None:  # fmt: skip
-        """Misfit as a whole, and what brightness and place do from plane to plane against the model."""
+        """Note the residual as a whole, and what brightness and place do from plane to plane against the model."""
         difference = (images - fitted) * use[:, :, None]
         signal = fitted**2 * use[:, :, None]
         kept = np.array([stack.noise_kept / planes_averaged(stack, self.spacing) for stack in self.stacks[part]])

@@ -44,16 +44,16 @@ class Alignment:
     ----------
     focus_nm : ndarray, shape (n,)
         Stage position of each bead's focus.
-    misfit : ndarray, shape (n,)
+    residual : ndarray, shape (n,)
         Difference from the model that noise does not explain, relative to the signal.
     sharpness_shift_nm : ndarray, shape (n,)
         Focus against that of sharpness alone.
     bleaching_per_um : ndarray, shape (n,)
         Change of brightness with rising z against the model's, per um, relative.
     lateral_scatter_px : ndarray, shape (n,)
-        Root mean square sideways motion through the stack that the other beads do not make, pixels.
+        Root mean square lateral scatter through the stack beyond the motion of the other beads, pixels.
     degree : int
-        Of the polynomial that describes the blur over the field.
+        Of the polynomial that describes the PSF over the field.
     """
 
     focus_nm: F64
@@ -65,7 +65,7 @@ class Alignment:
 
 
 def planes_averaged(stack: RegisteredStack, spacing: float) -> float:
-    """How many planes' worth of noise reduction the triangular mean over `spacing` brings."""
+    """Return how many planes' worth of noise reduction the triangular mean over `spacing` brings."""
     step = spacing_of(stack.stage_nm)
     if step >= spacing:
         return 1.5  # between two planes, two thirds of the variance on average

@@ -31,7 +31,7 @@ class Candidates:
     edge : ndarray of bool
         Whether the ROI leaves the image.
     neighbour_px, neighbour_nm : ndarray
-        Nearest other thing (`find.Found`).
+        Nearest other object (`find.Found`).
     field_size_px : (int, int)
         Width and height of the image.
     field_known : bool
@@ -41,8 +41,8 @@ class Candidates:
     full_scale_adu : int
     frames : ndarray
         Camera frames whose mean each plane is.
-    slide : ndarray, shape (n, 2)
-        Common sideways motion of the bead's stack, pixels per um of rising z.
+    lateral_shift_px_per_um : ndarray, shape (n, 2)
+        Common lateral shift of the bead's stack, pixels per um of rising z.
     """
 
     rois: U16
@@ -60,9 +60,9 @@ class Candidates:
     response: CameraResponse
     full_scale_adu: int
     frames: I64
-    slide: F64
+    lateral_shift_px_per_um: F64
 
     @property
     def place(self) -> F64:
-        """Places in the field (`field_coordinates`), shape (n, 2)."""
+        """Return places in the field (`field_coordinates`), shape (n, 2)."""
         return np.asarray(field_coordinates(self.x, self.y, self.field_size_px), np.float64)

@@ -37,7 +37,7 @@ MOTION_ROI_PX, MOST_FOLLOWED = 23, 300
 
 @dataclass(frozen=True)
 class Overview:
-    """What a look at some of a stack's planes tells.
+    """Contrast and mean images of some of a stack's planes.
 
     Attributes
     ----------
@@ -59,12 +59,12 @@ class Overview:
 
     @property
     def focus(self) -> int:
-        """Index of the plane whose bright details stand out most: all of the field's spots have a say."""
+        """Return the index of the plane whose bright details stand out most; all of the field's spots count."""
         return int(self.looked_at[np.argmax(ndimage.uniform_filter1d(self.contrast, 3))])
 
     @property
     def paper_focus(self) -> int:
-        """Index of the plane with the brightest pixel (paper): one hot or saturated pixel can decide it."""
+        """Return the index of the plane with the brightest pixel (paper): one hot or saturated pixel can decide it."""
         return int(self.looked_at[np.argmax(self.brightest)])
 
 
@@ -77,14 +77,14 @@ class Found:
     x, y : ndarray
         Centres, pixels of the stack.
     neighbour_px : ndarray
-        Distance to the nearest other thing at any depth, as the larger of its x and y parts, infinite if there is
+        Distance to the nearest other object at any depth, as the larger of its x and y parts, infinite if there is
         none.
     neighbour_nm : ndarray
-        Depth of that thing against this candidate, nm.
+        Depth of that object against this candidate, nm.
     threshold : float
         Net gradient above which a maximum counted, ADU, in the slab in focus.
-    slide : LateralShift
-        How the whole image moves with z; places are those at the field's focus.
+    lateral_shift : LateralShift
+        Of the whole image with z; places are those at the field's focus.
     """
 
     x: F64
@@ -92,7 +92,7 @@ class Found:
     neighbour_px: F64
     neighbour_nm: F64
     threshold: float
-    slide: LateralShift
+    lateral_shift: LateralShift
 
 
 def look_through(pixels: StackPixels, order: I64, z_nm: F64) -> Overview:
@@ -127,8 +127,8 @@ def find_beads(overview: Overview, focus_nm: float) -> Found:
     """Find candidates: what is most distinct near the field's focus, and what else there is at any depth.
 
     In every slab the net gradients of noise maxima form a bulk of their own; what stands `THRESHOLD_MADS` robust
-    deviations above its median counts. Maxima at the same place, once the common sideways motion is taken out, are one
-    thing, at the depth where it is most distinct.
+    deviations above its median counts. Maxima at the same place, once the common lateral shift is taken out, are one
+    object, at the depth where it is most distinct.
 
     Parameters
     ----------
@@ -138,8 +138,8 @@ def find_beads(overview: Overview, focus_nm: float) -> Found:
     """
     seen = [_identify(image) for image in overview.slabs]
     in_focus = int(np.argmin(np.abs(overview.slab_nm - focus_nm)))
-    slide = _lateral_shift(overview, focus_nm, *seen[in_focus][:3])
-    shift_x, shift_y = slide.at(overview.slab_nm - focus_nm)
+    lateral_shift = _lateral_shift(overview, focus_nm, *seen[in_focus][:3])
+    shift_x, shift_y = lateral_shift.at(overview.slab_nm - focus_nm)
     slab = np.repeat(np.arange(len(seen)), [len(x) for x, _, _, _ in seen])
     x, y, gradient = (np.concatenate([part[axis] for part in seen]).astype(float) for axis in range(3))
     x, y = x - shift_x[slab], y - shift_y[slab]
@@ -159,11 +159,11 @@ def find_beads(overview: Overview, focus_nm: float) -> Found:
     chosen = chosen[_strongest(centres[chosen, 0], centres[chosen, 1], gradient[chosen], 1.5)]
     others = np.concatenate([chosen, np.flatnonzero(~in_layer)])
     distance, depth = _nearest(centres, overview.slab_nm[slab], chosen, others)
-    return Found(centres[chosen, 0], centres[chosen, 1], distance, depth, seen[in_focus][3], slide)
+    return Found(centres[chosen, 0], centres[chosen, 1], distance, depth, seen[in_focus][3], lateral_shift)
 
 
 def _lateral_shift(overview: Overview, focus_nm: float, x: I64, y: I64, gradient: F32) -> LateralShift:
-    """Measure the common sideways motion of what is seen in focus and stands alone there."""
+    """Measure the common lateral shift of what is seen in focus and stands alone there."""
     height, width = overview.slabs.shape[1:]
     half = MOTION_ROI_PX // 2
     first = _strongest(x.astype(float), y.astype(float), gradient.astype(float))
@@ -204,7 +204,7 @@ def _noise_threshold() -> float:
 
 
 def _noise_of(image: F32) -> float:
-    """Noise of a pixel in the darker half of an image, from second differences along its rows."""
+    """Return the noise of a pixel in the darker half of an image, from second differences along its rows."""
     curve = image[:, :-2] - 2 * image[:, 1:-1] + image[:, 2:]
     dark = image[:, 1:-1] <= np.median(image)
     return robust_sd(curve[dark], about=0.0) / float(np.sqrt(6))
@@ -233,7 +233,7 @@ def _strongest(x: F64, y: F64, strength: F64, within_px: float = SAME_PX) -> I64
 
 
 def _ghosts(x: F64, y: F64, strength: F64, depth_nm: F64) -> Bool:
-    """Tell which candidates, sorted by falling strength, are rings of stronger ones."""
+    """Return which candidates, sorted by falling strength, are rings of stronger ones."""
     ghost = np.zeros(len(x), bool)
     if not len(x):
         return ghost
@@ -257,7 +257,7 @@ def _centre(image: F32, x: int, y: int) -> tuple[float, float]:
 
 
 def _nearest(centres: F64, depth_nm: F64, chosen: I64, others: I64) -> tuple[F64, F64]:
-    """Nearest other thing of each chosen candidate: distance along the worse axis, and depth difference."""
+    """Return the nearest other object of each chosen candidate: distance along the worse axis, and depth difference."""
     distance, depth = np.full(len(chosen), np.inf), np.full(len(chosen), np.nan)
     if len(others) < 2:
         return distance, depth

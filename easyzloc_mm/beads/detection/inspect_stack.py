@@ -1,4 +1,4 @@
-"""Look through one bead stack: its focus, its sideways motion, its candidates, and what is odd about it."""
+"""Look through one bead stack: its focus, its lateral shift, its candidates, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def inspect_stack(stack: BeadStack) -> tuple[U16, F64, pd.DataFrame, dict[str, A
         "found": len(found.x),
         "full_scale_adu": full_scale,
         "frames_per_plane": stack.frames_per_plane,
-        "slide": found.slide,
+        "lateral_shift": found.lateral_shift,
         "bleaching_per_um": np.nan if stack.bleaching_per_um is None else stack.bleaching_per_um,
     }
     return cut_rois(stack.pixels, order, x0, y0, ROI_PX), z_nm, candidates, facts

@@ -1,8 +1,9 @@
-"""The common sideways motion of a stack: a stage that does not rise straight slides the whole image with z.
+"""The common lateral shift of a stack: a stage that does not rise straight moves the whole image sideways with z.
 
 The first moment of a point's image moves along a straight line through focus, whatever the aberrations: a line is all
-that a tilted stage (or a tilted optical axis, which no bead stack can tell from it) adds to every bead alike. What
-beads do beyond that, and what changes over the field, such as magnification that depends on focus, stays in the data.
+that a tilted stage (or a tilted optical axis, which no bead stack can distinguish from it) adds to every bead alike.
+What beads do beyond that, and what changes over the field, such as magnification that depends on focus, stays in the
+data.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ SIGNIFICANT = 3.0
 
 @dataclass(frozen=True)
 class LateralShift:
-    """Common sideways motion of one stack.
+    """Common lateral shift of one stack.
 
     Attributes
     ----------
@@ -52,18 +53,18 @@ class LateralShift:
     beads: int = 0
 
     @property
-    def believed(self) -> tuple[float, float]:
-        """`x` and `y`, or zeros where they are no more than noise."""
+    def significant(self) -> tuple[float, float]:
+        """Return `x` and `y`, or zeros where they are no more than noise."""
         return (self.x, self.y) if np.hypot(self.x, self.y) >= SIGNIFICANT * self.uncertainty else (0.0, 0.0)
 
     def at(self, z_nm: F64) -> tuple[F64, F64]:
-        """Shift (pixels) at heights `z_nm` above where places hold."""
-        x, y = self.believed
+        """Return the shift (pixels) at heights `z_nm` above where places hold."""
+        x, y = self.significant
         return x * z_nm / 1000, y * z_nm / 1000
 
 
 def common_lateral_shift(images: F32, z_nm: F64, x: F64, y: F64, place: F64) -> LateralShift:
-    """Follow beads through focus and find what they do together.
+    """Return the lateral shift that beads have in common, followed through focus.
 
     Parameters
     ----------
@@ -113,17 +114,17 @@ def common_lateral_shift(images: F32, z_nm: F64, x: F64, y: F64, place: F64) -> 
     return LateralShift(float(line[0]), float(line[1]), GAIN * float(spread.max()), followed)
 
 
-def share(slides: Sequence[LateralShift]) -> list[LateralShift]:
-    """Let the stacks of one stage learn from each other: few beads in each still tell its tilt together.
+def pooled(shifts: Sequence[LateralShift]) -> list[LateralShift]:
+    """Return the shifts of one stage's stacks, estimated jointly: few beads in each are enough together.
 
     Each stack's motion is drawn towards the mean of all, the more the less certain it is itself and the less the stacks
     differ beyond their uncertainties (drift makes them differ).
     """
-    known = [slide for slide in slides if np.isfinite(slide.uncertainty)]
+    known = [shift for shift in shifts if np.isfinite(shift.uncertainty)]
     if len(known) < 2:
-        return list(slides)
-    lines = np.array([(slide.x, slide.y) for slide in known])
-    variance = np.maximum([slide.uncertainty**2 for slide in known], 1e-12)[:, None]
+        return list(shifts)
+    lines = np.array([(shift.x, shift.y) for shift in known])
+    variance = np.maximum([shift.uncertainty**2 for shift in known], 1e-12)[:, None]
     weight = 1 / variance
     mean = (weight * lines).sum(axis=0) / weight.sum()
     # Of the weighted squares around the mean, those beyond their expectation are differences between stacks.
@@ -131,10 +132,10 @@ def share(slides: Sequence[LateralShift]) -> list[LateralShift]:
     between = max(excess / (2 * float(weight.sum() - (weight**2).sum() / weight.sum())), 0.0)
     mean_variance = 1 / float((1 / (variance + between)).sum())
     shared = []
-    for slide in slides:
-        own = min(slide.uncertainty, 1e6) ** 2
+    for shift in shifts:
+        own = min(shift.uncertainty, 1e6) ** 2
         trust = between / (between + own)
-        x, y = mean + trust * (np.array([slide.x, slide.y]) - mean)
-        doubt = trust * own + (1 - trust) ** 2 * mean_variance
-        shared.append(replace(slide, x=float(x), y=float(y), uncertainty=float(np.sqrt(doubt))))
+        x, y = mean + trust * (np.array([shift.x, shift.y]) - mean)
+        variance_left = trust * own + (1 - trust) ** 2 * mean_variance
+        shared.append(replace(shift, x=float(x), y=float(y), uncertainty=float(np.sqrt(variance_left))))
     return shared

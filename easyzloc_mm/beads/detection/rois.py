@@ -1,4 +1,4 @@
-"""ROIs through focus: read plane by plane, cut out of a stack, and searched for a second thing where they came cut."""
+"""ROIs through focus: read plane by plane, cut out of a stack, and searched for a second object where they came cut."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from easyzloc_mm.io.beads.stack import StackPixels
 from easyzloc_mm.typing import F64, I64, U16
 
 SAME_PX = 3.0
-"""Candidates at different depths nearer than this are the same thing."""
+"""Candidates at different depths nearer than this are the same object."""
 SLAB_NM = 200.0
 """Depth over which planes are averaged for detection, and by which such slabs follow each other."""
 THRESHOLD_MADS = 8.0
 OWN_LOBES_PX = 4.5
 """Maxima this near to a lone bead's middle may be its own."""
 ROI_NEIGHBOUR_PART = 0.2
-"""A second thing in a ready-cut ROI counts from this contrast on, relative to the bead's."""
+"""A second object in a ready-cut ROI counts from this contrast on, relative to the bead's."""
 BLOCK = 16
 """Planes read at a time."""
 
@@ -40,7 +40,7 @@ def blocks(pixels: StackPixels, order: I64) -> Iterator[tuple[int, U16]]:
 
 
 def other_in_roi(roi: U16, centre: tuple[float, float], z_step_nm: float) -> tuple[float, float]:
-    """Look for a second thing in a ready-cut ROI, at any depth.
+    """Look for a second object in a ready-cut ROI, at any depth.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Bead stacks that cannot give a calibration are told apart here, each with what is wrong and how to mend it."""
+"""Checks for bead stacks that cannot give a calibration, each with what is wrong and how to mend it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CURES = {
 
 
 def name_of(stack: BeadStack) -> str:
-    """Return what a person calls a stack."""
+    """Return the name of a stack for people."""
     return f"{stack.source.name}, field {stack.fov}"
 
 
@@ -85,7 +85,7 @@ def check_light(stack: BeadStack, slabs: F32, full_scale_adu: int) -> None:
     InputError
         Blank, or white.
     """
-    # Not the brightest pixels: one that is stuck at the upper end says nothing of the others.
+    # Not the brightest pixels: one that is stuck at the upper end holds no information on the others.
     if float(np.median(slabs)) >= full_scale_adu:
         raise InputError(f"{name_of(stack)} is saturated in every plane: lower the exposure or the light")
     if np.ptp(slabs) == 0:
@@ -93,7 +93,7 @@ def check_light(stack: BeadStack, slabs: F32, full_scale_adu: int) -> None:
 
 
 def check_directions(stacks: Sequence[BeadStack], stack: I64, profiles: F64) -> None:
-    """Refuse a stack whose blur through focus resembles that of the others upside down.
+    """Refuse a stack whose PSF through focus resembles that of the others upside down.
 
     Parameters
     ----------
@@ -106,13 +106,13 @@ def check_directions(stacks: Sequence[BeadStack], stack: I64, profiles: F64) -> 
     Raises
     ------
     InputError
-        A stack runs against the others although it says otherwise.
+        A stack runs against the others although its stage positions rise.
     """
     means = {}
     for index in range(len(stacks)):
-        mine = stack == index
-        if mine.sum() >= MIN_FOR_DIRECTION:
-            means[index] = _typical(profiles[mine])
+        own = stack == index
+        if own.sum() >= MIN_FOR_DIRECTION:
+            means[index] = _typical(profiles[own])
     if len(means) < 2:
         return
     for index, mean in means.items():
@@ -127,7 +127,7 @@ def check_directions(stacks: Sequence[BeadStack], stack: I64, profiles: F64) -> 
 
 
 def _typical(values: F64) -> F64:
-    """Median of what is known along the first axis, which no single dirty bead can bend; NaN where nothing is."""
+    """Return the median of what is known along the first axis, robust to single bad beads; NaN where nothing is."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of NumPy, where nothing is known
         return np.asarray(np.nanmedian(values, axis=0))
@@ -140,7 +140,7 @@ def _likeness(first: F64, second: F64) -> float:
 
 
 def check_verdict(reasons: Sequence[str]) -> None:
-    """Refuse a set without a single accepted bead, and say what kept them out.
+    """Refuse a set without a single accepted bead, and name what kept them out.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from easyzloc_mm.typing import F64, Bool
 
 
 class Rules(StrEnum):
-    """Whose rules decide."""
+    """By which rules beads are judged and labelled."""
 
     DEFAULT = "default"
     PAPER = "paper"
@@ -41,7 +41,7 @@ class Reason(StrEnum):
     LATERAL_SCATTER = "lateral_scatter"
     """Moves sideways through the stack unlike the others."""
     SHAPE = "shape"
-    """Unlike what the other beads say a bead at this place looks like, by more than noise explains."""
+    """Unlike the PSF that the other beads give for this place, by more than noise explains."""
 
 
 MIN_NEIGHBOUR_PX = 11.0

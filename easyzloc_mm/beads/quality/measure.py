@@ -1,4 +1,4 @@
-"""What one bead's ROI says: brightness, background, centre, focus by sharpness, and its registered stack."""
+"""Measures of one bead's ROI: brightness, background, centre, focus by sharpness, and its registered stack."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from easyzloc_mm.typing import F64, U16
 IN_FOCUS_NM = 60.0
 """Planes this near to the sharpest one make the image in focus."""
 KEPT_NM = 1300.0
-"""Planes farther from focus say nothing that is used."""
+"""Planes farther from focus are not used."""
 PROFILE_STEP_NM, PROFILE_RANGE_NM = 40.0, 1000.0
 
 
@@ -63,7 +63,7 @@ def measure_bead(
     place: tuple[float, float],
     response: CameraResponse,
     full_scale_adu: int,
-    slide: tuple[float, float] = (0.0, 0.0),
+    lateral_shift: tuple[float, float] = (0.0, 0.0),
 ) -> Bead:
     """Measure one bead.
 
@@ -78,11 +78,11 @@ def measure_bead(
     place : (float, float)
         Place in the field, -1..1.
     response : CameraResponse
-        Of the planes (`units.of_averaged`).
+        Of the planes (`camera_response.of_averaged`).
     full_scale_adu : int
         The camera's upper end.
-    slide : (float, float)
-        Common sideways motion of the stack along x and y, pixels per um, that registration takes out.
+    lateral_shift : (float, float)
+        Common lateral shift of the stack along x and y, pixels per um, that registration takes out.
     """
     photons = (roi.astype(np.float32) - np.float32(response.baseline_adu)) * np.float32(response.electrons_per_adu)
     column, row = (int(np.clip(round(at), 4, roi.shape[1] - 5)) for at in centre)
@@ -101,7 +101,7 @@ def measure_bead(
     kept = np.abs(stage_nm - stage_nm[sharp]) <= KEPT_NM
     risen_um = (stage_nm[kept] - stage_nm[near].mean()) / 1000
     signal = photons[kept] - np.float32(background)
-    path = (x + slide[0] * risen_um, y + slide[1] * risen_um) if any(slide) else (x, y)
+    path = (x + lateral_shift[0] * risen_um, y + lateral_shift[1] * risen_um) if any(lateral_shift) else (x, y)
     patches, left = register(signal, *path, even=True), noise_kept(*path)
     stack = RegisteredStack(patches, stage_nm[kept], *place, dark, left)
     focus = sharpness_focus(patches, stage_nm[kept], left)

@@ -24,7 +24,7 @@ class AxialFit:
 
     Attributes
     ----------
-    misfit : ndarray
+    residual : ndarray
         Root mean square difference that noise does not explain, relative to the height.
     width_nm : ndarray
         Full width at half maximum of the fitted curve.
@@ -43,7 +43,7 @@ class LateralFit:
 
     Attributes
     ----------
-    misfit : ndarray
+    residual : ndarray
         Root mean square difference that noise does not explain, relative to the height.
     width_px, length_px : ndarray
         Standard deviations along the short and the long axis of the fitted image.

@@ -1,4 +1,4 @@
-"""Pictures of the bead report."""
+"""Figures of the bead report."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ACCEPTED_COLOUR = "#0072b2"
 REASON_COLOURS = ("#d55e00", "#cc79a7", "#e69f00", "#009e73", "#56b4e9", "#8c564b", "#7f7f7f", "#000000")
 
 
-def limits(psf: EmpiricalPsf, beads: BeadSet, photons: float) -> F64:
-    """Limit of z by place and depth, shape (places, Z)."""
+def crlb_by_depth(psf: EmpiricalPsf, beads: BeadSet, photons: float) -> F64:
+    """Return the CRLB of z (nm) by place and depth, shape (places, Z)."""
     shape = len(psf.places), len(psf.z_nm)
     x, y = (np.repeat(psf.places[:, axis], shape[1]) for axis in (0, 1))
     z = np.tile(psf.z_nm, shape[0])
-    return psf.limit(x, y, z, photons, BACKGROUND, beads.response.read_noise_e)[2].reshape(shape)
+    return psf.crlb(x, y, z, photons, BACKGROUND, beads.response.read_noise_e)[2].reshape(shape)
 
 
 def draw_map(beads: BeadSet, foci: Foci, path: Path) -> None:
@@ -33,8 +33,10 @@ def draw_map(beads: BeadSet, foci: Foci, path: Path) -> None:
         left, right = figure.subplots(1, 2)
         kept, why = beads.accepted, np.array(beads.reason)
         for colour, reason in zip(REASON_COLOURS, dict.fromkeys(sorted(set(why[~kept]))), strict=False):
-            mine = why == reason
-            left.plot(beads.x[mine], beads.y[mine], "x", color=colour, markersize=4, label=f"{reason} ({mine.sum()})")
+            those = why == reason
+            left.plot(
+                beads.x[those], beads.y[those], "x", color=colour, markersize=4, label=f"{reason} ({those.sum()})"
+            )
         left.plot(
             beads.x[kept], beads.y[kept], "o", color=ACCEPTED_COLOUR, markersize=3.5, label=f"kept ({kept.sum()})"
         )
@@ -57,7 +59,7 @@ def draw_map(beads: BeadSet, foci: Foci, path: Path) -> None:
 
 
 def draw_psf(psf: EmpiricalPsf, path: Path) -> None:
-    """Mean PSF in the middle of the field, through focus and cut along x and y."""
+    """Draw the mean PSF in the middle of the field, through focus and cut along x and y."""
     middle = psf.halves.mean(axis=0)[len(psf.places) // 2]
     depths = [z for z in (-800, -400, 0, 400, 800) if psf.z_nm[0] <= z <= psf.z_nm[-1]]
     with picture(path, 11, 2.8) as figure:
@@ -79,7 +81,7 @@ def draw_psf(psf: EmpiricalPsf, path: Path) -> None:
 
 
 def draw_widths(psf: EmpiricalPsf, path: Path) -> None:
-    """Widths against z."""
+    """Draw widths against z."""
     widths = widths_nm(psf)
     with picture(path, 6, 3.2) as figure:
         axes = figure.subplots()
@@ -92,19 +94,19 @@ def draw_widths(psf: EmpiricalPsf, path: Path) -> None:
 
 
 def draw_crlb(psf: EmpiricalPsf, beads: BeadSet, path: Path) -> None:
-    """Information limit of z, and the chance to take +z for -z."""
+    """Draw the CRLB of z, and the probability to take +z for -z."""
     with picture(path, 11, 3.8) as figure:
         left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
         for photons in PHOTONS:
-            values = limits(psf, beads, photons)
+            values = crlb_by_depth(psf, beads, photons)
             (line,) = left.plot(psf.z_nm, np.median(values, axis=0), label=f"{photons:.0f} photons")
             if len(psf.places) > 1:
                 low, high = np.percentile(values, [10, 90], axis=0)
                 left.fill_between(psf.z_nm, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
             z_nm, chance = sign_ambiguity(psf, photons, BACKGROUND, beads.response.read_noise_e)
             right.plot(z_nm, 100 * chance, color=line.get_color())
-        left.set(ylim=(0, 250), xlabel="z (nm)", ylabel="information limit of z (nm)")
-        right.set(ylim=(0, 50), xlabel="|z| (nm)", ylabel="chance to take +z for -z (%)")
+        left.set(ylim=(0, 250), xlabel="z (nm)", ylabel="best possible z precision, CRLB (nm)")
+        right.set(ylim=(0, 50), xlabel="|z| (nm)", ylabel="probability of the wrong sign of z (%)")
         for axes in (left, right):
             axes.grid(alpha=0.3)
         left.legend()

@@ -1,4 +1,4 @@
-"""The bead report: which beads were kept and why, what the blur looks like, and how well z can be known with it."""
+"""The bead report: which beads were kept and why, what the PSF looks like, and how precisely it gives z."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from easyzloc_mm.beads.report.figures import BACKGROUND, draw_crlb, draw_map, draw_psf, draw_widths, limits
+from easyzloc_mm.beads.report.figures import BACKGROUND, crlb_by_depth, draw_crlb, draw_map, draw_psf, draw_widths
 from easyzloc_mm.beads.report.summary import Summary, lateral_shift_nm_per_um, summarize_beads, which_rejected
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadSet
@@ -33,14 +33,14 @@ MEASURED = {
 IN_WORDS = {
     "edge": "ROI leaves the image (1: yes)",
     "saturated": "saturated pixels in all planes",
-    "neighbour_px": "distance of the nearest other thing (px)",
-    "snr": "peak over its noise, in focus",
+    "neighbour_px": "distance of the nearest other object (px)",
+    "snr": "brightest pixel over its noise, in focus",
     "focus_um": "stage position of the focus (um)",
-    "axial_misfit": "distance from a skewed Gaussian along z (part of its height)",
-    "lateral_misfit": "distance from a skewed Gaussian in focus (part of its height)",
-    "bleaching_per_um": "change of light unlike the others' (part per um)",
-    "lateral_scatter_px": "sideways wander beyond the common motion (px)",
-    "residual": "distance from what the others look like here (part of the signal)",
+    "axial_misfit": "difference from a smooth single peak along z (part of its height)",
+    "lateral_misfit": "difference from a smooth single spot in focus (part of its height)",
+    "bleaching_per_um": "change of brightness through the stack, unlike the others' (part per um)",
+    "lateral_scatter_px": "sideways motion beyond that of all beads (px)",
+    "residual": "difference from the other beads at this place (part of the signal)",
 }
 
 
@@ -75,7 +75,7 @@ def write_bead_report(beads: BeadSet, folder: Path, summary: Summary | None = No
         blocks.append(
             Paragraph(
                 f"Camera units were GUESSED (baseline {beads.response.baseline_adu:.0f} ADU, "
-                f"{beads.response.electrons_per_adu:.2f} electrons per ADU): photon numbers and limits on this "
+                f"{beads.response.electrons_per_adu:.2f} electrons per ADU): photon numbers and precisions on this "
                 "page are uncertain. Measure them with `easyzloc-mm camera-calibrate`."
             )
         )
@@ -83,21 +83,21 @@ def write_bead_report(beads: BeadSet, folder: Path, summary: Summary | None = No
     if psf is not None:
         draw_psf(psf, folder / "psf.png")
         draw_widths(psf, folder / "widths.png")
-        draw_crlb(psf, beads, folder / "limit.png")
+        draw_crlb(psf, beads, folder / "crlb.png")
         blocks += [
-            Heading("The blur of this microscope"),
+            Heading("Image of a point (PSF) of this microscope"),
             Picture(
                 "psf.png",
-                "Mean of the beads at the middle of the field: through focus, and cut along x and y (upwards: z in "
-                "nm). Each picture is scaled to its own brightest pixel, on a square-root scale; the bar is 500 nm.",
+                "Mean image of the beads at the middle of the field: through focus, and cut along x and y (upwards: z "
+                "in nm). Each picture is scaled to its own brightest pixel, on a square-root scale; the bar is 500 nm.",
             ),
             Picture("widths.png", "Width of that image against z."),
-            Heading("How well z can be known"),
+            Heading("Best possible precision of z"),
             Picture(
-                "limit.png",
-                f"Left: information limit of z from the measured blur, at {BACKGROUND:.0f} background photons per "
-                "pixel; the band spans the field. No method can do better. Right: how often even the best method takes "
-                "a molecule above focus for one below.",
+                "crlb.png",
+                f"Left: best possible precision of z (CRLB) with the measured PSF, at {BACKGROUND:.0f} background "
+                "photons per pixel; the band spans the field. No method is more precise. Right: how often even the "
+                "best method takes a molecule above focus for one below.",
             ),
         ]
     accepted = int(beads.accepted.sum())
@@ -113,7 +113,7 @@ def _verdicts(beads: BeadSet, summary: Summary, folder: Path) -> list[Block]:
         measure = MEASURED.get(name, "")
         rows.append(
             (
-                name,
+                name.replace("_", " "),
                 str(count),
                 IN_WORDS.get(measure, ""),
                 _typical(beads, measure, why == name),
@@ -123,7 +123,9 @@ def _verdicts(beads: BeadSet, summary: Summary, folder: Path) -> list[Block]:
     rows.append(("accepted", str(int(beads.accepted.sum())), "", "", ""))
     blocks: list[Block] = [Heading("Kept and rejected"), Rows(rows, header=True)]
     if not beads.field_known:
-        lists = [f"{name}: {', '.join(map(str, rows))}" for name, rows in which_rejected(beads).items()]
+        lists = [
+            f"{name.replace('_', ' ')}: {', '.join(map(str, rows))}" for name, rows in which_rejected(beads).items()
+        ]
         blocks.append(Paragraph(f"Rejected ROIs by number, from 0. {'; '.join(lists) or 'None'}."))
     if beads.field_known:
         draw_map(beads, summary.foci, folder / "map.png")
@@ -183,10 +185,10 @@ def _lateral_shift_in_words(beads: BeadSet) -> str:
         return "All beads together stay where they are while the stage goes through focus: it rises straight."
     several = beads.field_known and len(beads.stacks) > 1
     return (
-        f"While the stage rises, the whole image slides sideways: {speed:.0f} nm per um of z, towards "
+        f"While the stage rises, the whole image shifts sideways: {speed:.0f} nm per um of z, towards "
         f"{direction:.0f} degrees (0: right in the image, 90: down){' in the stack where it does most' * several}. "
-        "Stages that are not quite straight do that, molecules do not; it has been taken out, and beads are judged by "
-        "what they do beyond it."
+        "Stages that are not quite straight do that, molecules do not: it has been corrected, and beads are judged by "
+        "their motion beyond it."
     )
 
 
@@ -196,14 +198,14 @@ def _stacks(beads: BeadSet, summary: Summary) -> list[Block]:
     rows: list[tuple[str, ...]] = [
         (
             "stack", "planes", "z (um)", "focus (um)", "brightest pixel at (um)", "found", "kept", "offset (nm)",
-            "slides (nm per um)", "light per um",
+            "lateral shift (nm per um)", "bleaching per um",
         )
     ]  # fmt: skip
     foci = summary.foci
     for index, stack in enumerate(beads.stacks.to_dict("records")):
         averaged, bleaching = int(stack["frames_per_plane"]), _number(stack["bleaching_per_um"])
-        slide = f"{stack['lateral_shift_x_nm_per_um']:+.0f}, {stack['lateral_shift_y_nm_per_um']:+.0f}"
-        doubt, lateral_shift_doubt = foci.uncertainty_nm[index], _number(stack["lateral_shift_uncertainty_nm_per_um"])
+        shift = f"{stack['lateral_shift_x_nm_per_um']:+.0f}, {stack['lateral_shift_y_nm_per_um']:+.0f}"
+        offset_error, shift_error = foci.uncertainty_nm[index], _number(stack["lateral_shift_uncertainty_nm_per_um"])
         rows.append(
             (
                 f"{stack['source']}, {stack['fov']}",
@@ -213,8 +215,8 @@ def _stacks(beads: BeadSet, summary: Summary) -> list[Block]:
                 f"{stack['paper_focus_um']:.2f}",
                 str(stack["found"]),
                 str(stack["accepted"]),
-                f"{foci.offset_nm[index]:+.0f} ± {doubt:.0f}" if np.isfinite(doubt) else "too few beads",
-                f"{slide} ± {lateral_shift_doubt:.0f}" if np.isfinite(lateral_shift_doubt) else "too few beads",
+                f"{foci.offset_nm[index]:+.0f} ± {offset_error:.0f}" if np.isfinite(offset_error) else "too few beads",
+                f"{shift} ± {shift_error:.0f}" if np.isfinite(shift_error) else "too few beads",
                 f"{bleaching:+.1%}" if np.isfinite(bleaching) else "not measured",
             )
         )
@@ -224,7 +226,8 @@ def _stacks(beads: BeadSet, summary: Summary) -> list[Block]:
         Paragraph(
             "Offset: where the stage stood when the middle of the field was in focus, against the median stack, with "
             "its standard error. All stacks are aligned together, each bead to its own focus, so that offsets do "
-            "not enter the labels. Slides: sideways motion of all beads along x and y per um of rising z."
+            "not enter the labels. Lateral shift: sideways motion of all beads along x and y per um of rising z. "
+            "Bleaching: change of brightness per um."
         ),
     ]
 
@@ -235,24 +238,24 @@ def _number(value: object) -> float:
 
 
 def usable_range(psf: EmpiricalPsf, beads: BeadSet) -> str:
-    """Say in one sentence where z can be told, for a person with a sample."""
-    limit = np.median(limits(psf, beads, TYPICAL_PHOTONS), axis=0)
-    good = limit <= USEFUL_NM
+    """Return one sentence on the depths at which z can be measured, for a person with a sample."""
+    crlb = np.median(crlb_by_depth(psf, beads, TYPICAL_PHOTONS), axis=0)
+    good = crlb <= USEFUL_NM
     if not good.any():
         return (
-            f"At {TYPICAL_PHOTONS:.0f} photons this microscope cannot tell z to {USEFUL_NM:.0f} nm at any depth: "
-            "its blur hardly changes with z. Turning the objective's correction collar helps."
+            f"At {TYPICAL_PHOTONS:.0f} photons this microscope cannot measure z to {USEFUL_NM:.0f} nm at any depth: "
+            "its image of a point (PSF) hardly changes with z. Turning the objective's correction collar helps."
         )
-    best = int(np.argmin(np.where(good, limit, np.inf)))
+    best = int(np.argmin(np.where(good, crlb, np.inf)))
     low = high = best
     while low > 0 and good[low - 1]:
         low -= 1
     while high < len(good) - 1 and good[high + 1]:
         high += 1
-    typical = float(np.median(limit[low : high + 1]))
+    typical = float(np.median(crlb[low : high + 1]))
     text = (
-        f"From {psf.z_nm[low]:+.0f} to {psf.z_nm[high]:+.0f} nm this microscope can tell z to about {typical:.0f} nm "
-        f"at {TYPICAL_PHOTONS:.0f} photons"
+        f"From {psf.z_nm[low]:+.0f} to {psf.z_nm[high]:+.0f} nm this microscope can measure z to about {typical:.0f} "
+        f"nm at {TYPICAL_PHOTONS:.0f} photons"
     )
     outside = []
     if low > 0:
@@ -271,7 +274,7 @@ def _ambiguity(psf: EmpiricalPsf, beads: BeadSet) -> str:
         return "Above and below focus look different at every depth."
     if len(doubtful) == len(z_nm):
         return (
-            "Above and below focus look alike at every depth: this blur is symmetric, and z can only be told on one "
+            "Above and below focus look alike at every depth: the PSF is symmetric, and z can only be measured on one "
             "side of focus. Turning the correction collar, or a little astigmatism, mends that."
         )
     return (

@@ -1,4 +1,4 @@
-"""What a bead data set says about the microscope: stacks, field, focus and labels."""
+"""Figures of a bead data set as a whole: stacks, field, focus and labels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONSISTENCY_BEADS = 200
 
 @dataclass(frozen=True)
 class Summary:
-    """What is said of a bead data set as a whole; see the functions that measure it.
+    """Figures of a bead data set as a whole; see the functions that measure them.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Summary:
 
 
 def summarize_beads(beads: BeadSet) -> Summary:
-    """Measure everything that is said of a bead data set as a whole."""
+    """Return the figures of a bead data set as a whole."""
     kept = beads.accepted
     coverage = field_coverage(beads.x[kept], beads.y[kept], beads.field_size_px) if beads.field_known else None
     return Summary(fit_foci(beads), coverage, label_consistency(beads))
@@ -88,13 +88,13 @@ def which_rejected(beads: BeadSet) -> dict[str, list[int]]:
 
 
 def offsets_in_words(stacks: list[dict[str, Any]]) -> str:
-    """Say the offsets of `summary_figures`' stacks in one line, for a terminal."""
-    said = [
+    """Return the offsets of `summary_figures`' stacks in one line, for a terminal."""
+    parts = [
         "{fov}: {offset_nm:+.0f} ± {offset_uncertainty_nm:.0f} nm, {accepted} beads".format(**stack)
         for stack in stacks
         if np.isfinite(stack["offset_nm"])
     ]
-    return "; ".join(said) or "no stacks"
+    return "; ".join(parts) or "no stacks"
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _field_shape(beads: BeadSet, bend: F64, fit: F64, scatter: float) -> FieldSh
 
 
 def lateral_shift_nm_per_um(beads: BeadSet) -> tuple[float, float]:
-    """Say how all beads of a stack move sideways with z together, in the stack where they do most; nothing unless sure.
+    """Return the lateral shift that all beads of a stack have in common, in the stack with the largest; 0 unless sure.
 
     Returns
     -------
@@ -198,7 +198,7 @@ def lateral_shift_nm_per_um(beads: BeadSet) -> tuple[float, float]:
 
 
 def label_consistency(beads: BeadSet) -> tuple[float, float] | None:
-    """Say how well labels repeat: focus from every second plane against that from the others, one bead, SD in nm.
+    """Return how well labels repeat: focus from every second plane against that from the others, one bead, SD in nm.
 
     Returns
     -------

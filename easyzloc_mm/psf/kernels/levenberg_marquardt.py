@@ -1,4 +1,4 @@
-"""Compiled Levenberg-Marquardt of single spots under a `SplinePsf` (`likelihood`)."""
+"""Compiled Levenberg-Marquardt of single spots under a `SplinePsf` (`psf.mle`)."""
 
 from __future__ import annotations
 
@@ -224,10 +224,10 @@ def scan(crops, tables, place, variance, expected, slack, out):  # type: ignore[
                 wsy += part * data[c]
             spread, joint = wss - ws * ws / w, wsy - ws * wy / w
             curve[n + 1] = wyy - wy * wy / w - (joint * joint / spread if joint > 0 and spread > 0 else np.float32(0))
-        limit = curve.min() + slack
+        highest = curve.min() + slack
         for n in range(depths):
             here = curve[n + 1]
-            minimum[n] = here if here <= limit and here <= curve[n] and here < curve[n + 2] else np.inf
+            minimum[n] = here if here <= highest and here <= curve[n] and here < curve[n + 2] else np.inf
         for m in range(out.shape[1]):
             n = int(minimum.argmin())
             out[i, m] = 1 + n * COARSE if minimum[n] < np.inf else np.nan
@@ -295,7 +295,7 @@ def _climb(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _tell(theta, deviance, algebra, row):  # type: ignore[no-untyped-def]
+def _write_row(theta, deviance, algebra, row):  # type: ignore[no-untyped-def]
     """Fill a row of `fit`."""
     matrix, factor, slope, step = algebra[0], algebra[2], algebra[4], algebra[6]
     for p in range(5):
@@ -354,4 +354,4 @@ def fit(crops, tables, place, starts, variance, expected, knowledge, out):  # ty
                 data, pixel, table, theta, variance, expected[i], knowledge, best, work, images, cells, algebra
             )
             best = min(best, deviance)
-            _tell(theta, deviance, algebra, out[i, s])
+            _write_row(theta, deviance, algebra, out[i, s])

@@ -143,7 +143,7 @@ def _predict_emitters(
     table = _table(model.predict(drawn.crops, drawn.x, drawn.y), drawn.z_nm.astype(float))
     table["photons"], table["background"], table["bead"] = drawn.photons, drawn.background, drawn.place
     table["x"], table["y"] = drawn.x, drawn.y
-    table["limit"] = psf.limit(
+    table["limit"] = psf.crlb(
         drawn.x, drawn.y, drawn.z_nm, drawn.photons, drawn.background, beads.response.read_noise_e
     )[2]
     return table[table["z"].between(low, high)].reset_index(drop=True)

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from easyzloc_mm.beads.camera_response import mean_of_frames, of_averaged
-from easyzloc_mm.beads.detection.lateral_shift import LateralShift, common_lateral_shift, share
+from easyzloc_mm.beads.detection.lateral_shift import LateralShift, common_lateral_shift, pooled
 from easyzloc_mm.beads.report.summary import fit_foci, lateral_shift_nm_per_um
 from easyzloc_mm.beads.sources import beads_from_sources
 from easyzloc_mm.benchmarks.beads import MATCH_PX, score
@@ -138,7 +138,7 @@ def test_the_command_says_it(slides: tuple[Path, pd.DataFrame], tmp_path: Path) 
         assert stack["offset_uncertainty_nm"] > 0
     assert said["label_repeat_nm"] < said["label_repeat_sharpness_nm"]
     page = (tmp_path / "b_report" / "index.html").read_text(encoding="utf-8")
-    assert "the whole image slides sideways" in page
+    assert "the whole image shifts sideways" in page
     assert "Offset: where the stage stood" in page
 
 
@@ -153,12 +153,12 @@ def test_stacks_of_one_stage_share_what_they_know() -> None:
     rng = np.random.default_rng(2)
     drawn = rng.normal((0.3, -0.2), 0.15, (10, 2))
     stage = [*(LateralShift(x, y, 0.15, 4) for x, y in drawn), LateralShift()]
-    shared = share(stage)
+    shared = pooled(stage)
     assert all(np.hypot(slide.x - 0.3, slide.y + 0.2) < 0.15 for slide in shared)
-    assert all(slide.believed != (0, 0) for slide in shared)
+    assert all(slide.significant != (0, 0) for slide in shared)
     # Where stacks really differ, each keeps its own.
     apart = [LateralShift(1.0, 0.0, 0.05, 50), LateralShift(-1.0, 0.0, 0.05, 50), LateralShift(0.0, 1.0, 0.05, 50)]
-    for before, after in zip(apart, share(apart), strict=True):
+    for before, after in zip(apart, pooled(apart), strict=True):
         assert (after.x, after.y) == pytest.approx((before.x, before.y), abs=0.05)
 
 
@@ -170,7 +170,7 @@ def test_noise_is_no_motion() -> None:
     images = rng.poisson(30 * still + 20, (20, len(z_nm), 23, 23)).astype(np.float32)
     middle = np.full(20, 11.0)
     found = common_lateral_shift(images, z_nm, middle, middle, rng.uniform(-1, 1, (20, 2)))
-    assert found.believed == (0, 0)
+    assert found.significant == (0, 0)
     assert 0 < found.uncertainty < 1
     alone = common_lateral_shift(images[:2], z_nm, middle[:2], middle[:2], np.zeros((2, 2)))
     assert alone == LateralShift()

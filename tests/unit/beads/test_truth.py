@@ -127,10 +127,10 @@ def test_the_data_set_comes_back(beads: BeadSet, tmp_path: Path) -> None:
 
 def test_the_report_says_it_in_words(beads: BeadSet, tmp_path: Path) -> None:
     page = write_bead_report(beads, tmp_path / "report").read_text(encoding="utf-8")
-    assert "nm this microscope can tell z to about" in page
+    assert "nm this microscope can measure z to about" in page
     assert "narrowest at" in page
     assert "mrad" in page
-    for name in ("map.png", "psf.png", "widths.png", "limit.png"):
+    for name in ("map.png", "psf.png", "widths.png", "crlb.png"):
         assert (tmp_path / "report" / name).stat().st_size > 5000
         assert name in page
 
