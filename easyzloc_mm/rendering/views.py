@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.kinds import Kind
+from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.rendering.canvas import GREY, STYLES, VIEW_AXES, Canvas, Extent, view_axes
 from easyzloc_mm.rendering.colormap import DEPTH, color_table
 from easyzloc_mm.rendering.source import FieldOverview, LocsSource, Source, field_overview
-from easyzloc_mm.typing import F32, F64
+from easyzloc_mm.typing import F32, F64, IfExists
 
 OVERVIEW_EDGE_PX = 1600
 MIN_RENDER_PIXEL_NM, MAX_EDGE_PX = 5.0, 12_000
@@ -74,6 +77,30 @@ class RenderedImage:
     render_pixel_nm: float
     z_range_nm: tuple[float, float]
     localizations: int
+
+    def save(self, path: str | Path, *, if_exists: IfExists = "error") -> Path:
+        """Write the image, pixel by pixel, without axes; return where.
+
+        Parameters
+        ----------
+        path : path
+            ``NAME.png``.
+        if_exists : {'error', 'overwrite'}
+            What becomes of an image that is there already.
+
+        Raises
+        ------
+        InputError
+            `path` is no .png, or stands there already.
+        """
+        from PIL import Image
+
+        path = Path(path)
+        if path.suffix.lower() != ".png":
+            raise InputError(f"{path}: name the image .png")
+        with whole_or_nothing(path, Kind.PICTURE, if_exists=if_exists) as draft:
+            Image.fromarray((255 * self.image).round().astype(np.uint8)).save(draft, format="PNG")
+        return path
 
 
 def render_image(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import typer
 
+import easyzloc_mm as ez
 from easyzloc_mm import __version__
 from easyzloc_mm.cli.app import app
 
@@ -64,3 +68,27 @@ def test_every_command_that_is_named_exists() -> None:
 def test_one_version() -> None:
     assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert __version__ in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_first_script_uses_public_names_in_twelve_lines() -> None:
+    text = (ROOT / "docs" / "first_script.md").read_text(encoding="utf-8")
+    first, *others = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len([line for line in first.splitlines() if line]) <= 12
+    for script in (first, *others):
+        compile(script, "first_script.md", "exec")
+    assert set(re.findall(r"\bez\.(\w+)", text)) <= set(ez.__all__)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_first_script_runs(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "first_script.md").read_text(encoding="utf-8")
+    (tmp_path / "first.py").write_text(text.split("```python\n")[1].split("```")[0], encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "first.py"], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+    )
+    assert "nm apart" in done.stdout
+    assert {"today", "cell1.zarr", "cell1.hdf5", "cell1.yaml", "cell1.png"} <= {
+        path.name for path in tmp_path.iterdir()
+    }

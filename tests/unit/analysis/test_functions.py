@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import easyzloc_mm as ez
 from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_SIZE_NM, drifting_table
@@ -50,6 +51,17 @@ def test_link_render_and_resolution(locs: ez.Locs) -> None:
     found = ez.resolution(locs)
     assert found.axes["x"].median_nm == pytest.approx(10, rel=0.2)
     assert found.frc.nm is None or found.frc.nm > 10
+
+
+def test_an_image_is_saved_as_it_is(locs: ez.Locs, tmp_path: Path) -> None:
+    image = ez.render(locs, render_pixel_nm=50.0)
+    path = image.save(tmp_path / "image.png")
+    with Image.open(path) as stored:
+        np.testing.assert_allclose(np.asarray(stored) / 255, image.image, atol=1 / 255)
+    with pytest.raises(ez.InputError):
+        image.save(path)
+    with pytest.raises(ez.InputError, match="name the image"):
+        image.save(tmp_path / "image.jpg")
 
 
 def test_find_pores() -> None:
