@@ -35,7 +35,7 @@ class Movie:
     shape : (int, int, int)
         Frames, height, width.
     pixel_size_nm : float or None
-        Where the file says.
+        Where the file states it.
     read : callable
         ``read(start, stop)`` gives frames as uint16, shape (n, height, width), ADU.
     dtype : dtype
@@ -73,7 +73,7 @@ def open_movie(path: Path) -> Movie:
     if 0 in movie.shape:
         raise InputError(f"movie {path} is empty (frames, height, width = {movie.shape}): record it again")
     if movie.dtype not in WHOLE:
-        movie.read(0, 1)  # that it holds no counts is said before any work is done
+        movie.read(0, 1)  # pixels that are no counts are refused before any work
     return movie
 
 

@@ -52,7 +52,7 @@ class Locs:
         where : str, optional
             Condition on the rows, as in ``lpz < 40 and z_flag == 0``.
         pixel_size_nm : float, optional
-            Camera pixel, for files that do not say.
+            Camera pixel, for files that do not state it.
 
         Raises
         ------

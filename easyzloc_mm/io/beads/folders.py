@@ -20,7 +20,7 @@ Z_KEYS = ("ZPosition_um_Intended", "ZPositionUm")
 
 
 def is_tiff_folder(path: Path) -> bool:
-    """Say whether a folder is nothing but a place where TIFF files lie."""
+    """Whether a folder is nothing but a place where TIFF files lie."""
     return path.is_dir() and not (path / "NDTiff.index").is_file() and bool(_tiffs(path))
 
 

@@ -28,7 +28,7 @@ def open_bead_stacks(
         ``NAME.ome.zarr``, a TIFF file (one stack per image), a folder of such files or of one plane each, an NDTiff
         folder (one stack per position), another OME-Zarr image or a Picasso .raw movie (frames are planes).
     z_step_nm, pixel_size_nm : float, optional
-        Stand in for what the file does not say; they win over what it says.
+        For what the file does not state; they win over what it states.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def open_bead_stacks(
     Raises
     ------
     InputError
-        The source is missing, is not a bead stack, holds no complete plane, or does not say its sampling.
+        The source is missing, is not a bead stack, holds no complete plane, or does not state its sampling.
     """
     path = Path(path)
     if not path.exists():

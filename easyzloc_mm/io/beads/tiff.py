@@ -157,7 +157,7 @@ def plain_stack(
 
 
 class _OmeImage:
-    """What the OME-XML says about one image."""
+    """What the OME-XML states about one image."""
 
     def __init__(self, pixels: ElementTree.Element) -> None:
         self.pixel_size_nm = _length_nm(pixels, "PhysicalSizeX")
@@ -193,7 +193,7 @@ def _length_nm(element: ElementTree.Element, name: str) -> float | None:
 
 
 def _imagej_sampling(file: Any) -> tuple[float | None, float | None]:
-    """Return pixel size and z step, nm, of an ImageJ file; None where it does not say."""
+    """Return pixel size and z step, nm, of an ImageJ file; None where it does not state them."""
     facts = file.imagej_metadata or {}
     scale = TO_UM.get(str(facts.get("unit", "")))
     if scale is None:

@@ -2,7 +2,7 @@
 
 Layout (OME-Zarr 0.5, Zarr v3, bioformats2raw collection): groups ``0``, ``1``, ... hold the image array
 ``0`` in chunks of one plane; ``planes/0``, ``planes/1``, ... hold one float64 row per plane. A plane's row is
-written after its pixels, so a row says that its plane is complete, and a store whose writer was killed is
+written after its pixels, so a row means that its plane is complete, and a store whose writer was killed is
 readable up to the last complete plane.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PlaneRecord:
-    """What the instrument said about one plane.
+    """Settings and stage readings of one plane.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ class BeadStackWriter:
             if stored["kind"] != BeadStackMetadata.KIND:
                 raise KeyError("kind")
         except (KeyError, ValueError, TypeError, OSError):
-            raise InputError(f"{self.path} holds no bead stacks to go on with: choose another `out`") from None
+            raise InputError(f"{self.path} holds no bead stacks that could be resumed: choose another `out`") from None
         self._metadata = BeadStackMetadata.from_stored(stored, self.path)
         for section in ("beads", "camera", "optics"):
             before, now = self._metadata.profile.get(section, {}), dict(profile_dump.get(section, {}))
@@ -169,7 +169,7 @@ class BeadStackWriter:
         return dict(self._metadata.progress)
 
     def note(self, progress: Mapping[str, Any]) -> None:
-        """Keep what an interrupted acquisition needs to go on."""
+        """Keep what an interrupted acquisition needs to be resumed."""
         self._metadata = self._metadata.changed(progress=dict(progress))
         self._root.attrs.update({"easyzloc": self._metadata.stored()})
 

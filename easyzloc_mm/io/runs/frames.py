@@ -1,7 +1,7 @@
 """Raw camera frames of a run: OME-Zarr 0.5 image (t, y, x) in group ``frames/`` of a ``RUN.zarr``.
 
 A frame stands at its own frame number, one chunk each. Chunk files appear whole, so a frame whose file is there
-is complete, also when the writer was killed; attribute ``n_committed`` says the same to readers that do not look
+is complete, also when the writer was killed; attribute ``n_committed`` means the same to readers that do not look
 for files, up to a second late. A frame that was lost on the way from the camera reads as zeros and is named in
 ``frames_missing``.
 """
@@ -120,7 +120,7 @@ class FrameWriter:
         self._next = index + 1
 
     def flush(self) -> None:
-        """Tell readers how many frames there are."""
+        """Commit: let readers know how many frames there are."""
         self._committed_s = time.monotonic()
         update_node(
             self.path / GROUP,
@@ -190,7 +190,7 @@ class StoredFrames:
         return self.take(range(start, min(stop, self.shape[0])))
 
     def take(self, numbers: Iterable[int]) -> U16:
-        """Read the frames with these numbers, which may be newer than `shape` says; a lost one is zeros."""
+        """Read the frames with these numbers, which may be beyond `shape`; a lost one is zeros."""
         wanted = [(int(number), 0, 0) for number in numbers]
         frames = np.empty((len(wanted), *self._image.shape[1:]), np.dtype("<u2"))
         for frame, place in zip(frames, wanted, strict=True):

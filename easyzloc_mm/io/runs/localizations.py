@@ -3,7 +3,7 @@
 Rows beyond the group's attribute ``n_committed`` are undefined. It is written after the rows that it counts,
 each file is put in place whole, and rows that were committed are never changed: a reader never sees a torn
 row, and a writer that was killed loses at most what it had not flushed (a third of a second). ``frames_committed``
-changes in the same step: every row of an earlier frame is committed, so that work can go on from there.
+changes in the same step: every row of an earlier frame is committed, so that work can be resumed there.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class RunMetadata(StoredModel):
     pixel_size_nm: Positive
     """Camera pixel in the sample plane."""
     pixel_size_assumed: bool = False
-    """True for a CSV, which does not say: lengths in nm do not depend on it."""
+    """True for a CSV, which does not state it: lengths in nm do not depend on it."""
     height_px: int
     width_px: int
     """The image as far as coordinates reach: last row and column of the sensor that was read, plus 1."""

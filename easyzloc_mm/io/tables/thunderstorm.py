@@ -24,7 +24,7 @@ LATERAL_NAMES = (LATERAL, "uncertainty [nm]")
 ROUND_NM = 9
 """Decimals of a length: far below every digit that a localisation has, and enough to come back unchanged."""
 ASSUMED_PIXEL_NM = 100.0
-"""Of a CSV, which does not say. Lengths in nm do not depend on it."""
+"""Of a CSV, which does not state it. Lengths in nm do not depend on it."""
 SAME_UNIT = {
     "intensity [photon]": "photons", "offset [photon]": "bg", "z [nm]": "z", "uncertainty_z [nm]": "lpz",
 }  # fmt: skip
@@ -64,7 +64,7 @@ def to_thunderstorm(table: pd.DataFrame, pixel_nm: float, *, like: Sequence[str]
         # One number cannot hold both: what ThunderSTORM has no column for stands in two of our own.
         if not np.array_equal(table["lpx"], table["lpy"]):
             out |= {f"uncertainty_{axis} [nm]": length(f"lp{axis}") for axis in "xy"}
-    out |= {theirs: table[ours].to_numpy() for theirs, ours in SAME_UNIT.items() if ours in table}
+    out |= {source: table[ours].to_numpy() for source, ours in SAME_UNIT.items() if ours in table}
     known = {"frame", "x", "y", "sx", "sy", "lpx", "lpy", *SAME_UNIT.values()}
     out |= {str(name): table[name].to_numpy() for name in table.columns if name not in known}
     if like:
@@ -100,7 +100,7 @@ def read_thunderstorm(path: Path, pixel_size_nm: float | None = None) -> RawTabl
     Raises
     ------
     InputError
-        The file is no such table; the message says what is missing.
+        The file is no such table; the message names what is missing.
     """
     found = _read_csv(path)
     require_columns(path, found, ("frame", "x [nm]", "y [nm]"), "Export it from ThunderSTORM with lengths in nm")
@@ -129,8 +129,8 @@ def read_thunderstorm(path: Path, pixel_size_nm: float | None = None) -> RawTabl
         if name in found:
             values |= {ours: real(name) / pixel for ours in ("lpx", "lpy")}
             used.add(name)
-    values |= {ours: real(theirs) / pixel for theirs, ours in IN_PIXELS.items() if theirs in found}
-    values |= {ours: real(theirs) for theirs, ours in SAME_UNIT.items() if theirs in found}
+    values |= {ours: real(source) / pixel for source, ours in IN_PIXELS.items() if source in found}
+    values |= {ours: real(source) for source, ours in SAME_UNIT.items() if source in found}
     used |= IN_PIXELS.keys() | SAME_UNIT.keys()
     if "z_flag" in found:
         values["z_flag"] = found["z_flag"].to_numpy(np.uint8)
