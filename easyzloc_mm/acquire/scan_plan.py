@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from easyzloc_mm._models import Finite, FrozenModel, Positive
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.profile.schema import Position
+from easyzloc_mm.profile.plans import Position
 
 
 class Grid(FrozenModel):

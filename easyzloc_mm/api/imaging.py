@@ -15,7 +15,7 @@ from easyzloc_mm.api.run import Run
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.microscope.protocol import Microscope
-from easyzloc_mm.profile.schema import LocalizeSettings
+from easyzloc_mm.profile.detection import LocalizeSettings
 from easyzloc_mm.typing import IfExists, IfExistsResume, Progress
 
 if TYPE_CHECKING:

@@ -2,38 +2,62 @@
 
 from __future__ import annotations
 
+import tomllib
 from importlib.resources import files
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from easyzloc_mm._models import error_sentence
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.camera_map import check_camera_map
 from easyzloc_mm.profile.schema import Profile
 
 
 def shipped_profiles() -> dict[str, Path]:
-    """Name to path of every shipped profile."""
+    """Return the path of every shipped profile by its name."""
     installed = Path(str(files("easyzloc_mm"))) / "hardware_profiles"
     # In a source tree that is not installed the folder lies beside the package.
     folder = installed if installed.is_dir() else installed.parents[1] / "hardware_profiles"
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def load_profile(name_or_path: str) -> Profile:
+def load_profile(name_or_path: str | Path) -> Profile:
     """Read a profile from a TOML file, or a shipped one by its name (``demo``).
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        A shipped name, or a file; paths inside the file are relative to its folder.
 
     Raises
     ------
     InputError
-        There is no such file or name, the profile is not valid, or its camera map is missing or not of this camera.
+        There is no such file or name, it is no TOML, a field is unknown or impossible (the message names it), or its
+        camera map is missing or not of this camera.
     """
     path = Path(name_or_path)
     if path.suffix != ".toml" and not path.is_file():
         shipped = shipped_profiles()
-        if name_or_path not in shipped:
+        if str(name_or_path) not in shipped:
             raise InputError(
                 f"profile {name_or_path} is neither a .toml file nor a shipped profile ({', '.join(shipped)})"
             )
-        path = shipped[name_or_path]
-    profile = Profile.from_file(path)
+        path = shipped[str(name_or_path)]
+    try:
+        profile = Profile.model_validate(_read_toml(path))
+    except ValidationError as error:
+        raise InputError(f"profile {path}: {error_sentence(error)}") from None
+    if profile.camera.map is not None:
+        profile = profile.replace(camera={"map": path.absolute().parent / profile.camera.map})
     check_camera_map(profile.camera)
     return profile
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"profile {path} does not exist: give the path of a .toml file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"profile {path} cannot be read as TOML: {error}") from None

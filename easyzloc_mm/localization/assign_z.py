@@ -25,7 +25,7 @@ from easyzloc_mm.localization.movie import check_map, pixel_size
 from easyzloc_mm.localization.pipeline import Localizer, run_metadata
 from easyzloc_mm.localization.run_report import RunReport
 from easyzloc_mm.model.card import ModelCard
-from easyzloc_mm.profile.schema import LocalizeSettings
+from easyzloc_mm.profile.detection import LocalizeSettings
 from easyzloc_mm.typing import IfExists, Progress
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from easyzloc_mm.camera.response import CameraResponse
-from easyzloc_mm.profile.schema import LocalizeSettings
+from easyzloc_mm.profile.detection import LocalizeSettings
 
 MOST_LIVE_WORKERS = 4
 """More would only take processor time from the camera's own program."""

@@ -31,7 +31,7 @@ from easyzloc_mm.localization.workers.local import Workers
 from easyzloc_mm.localization.workers.messages import FindThreshold, LocalizeBlock, Localized, ThresholdFound
 from easyzloc_mm.localization.workers.protocol import WorkerPool
 from easyzloc_mm.model.card import ModelCard
-from easyzloc_mm.profile.schema import LocalizeSettings
+from easyzloc_mm.profile.detection import LocalizeSettings
 from easyzloc_mm.typing import I64, IfExistsResume, Progress
 
 logger = logging.getLogger(__name__)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import tomllib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from easyzloc_mm._models import Finite, FrozenModel, NonNegative, Positive
+from easyzloc_mm._models import Finite, FrozenModel, NonNegative, Positive, error_sentence
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
-
-Position = tuple[Finite, Finite]
+from easyzloc_mm.profile.detection import LocalizeSettings
+from easyzloc_mm.profile.plans import BeadPlan, ImagingPlan
 
 
 class Backend(StrEnum):
@@ -133,105 +131,8 @@ class Limits(FrozenModel):
                 )
 
 
-class Pattern(StrEnum):
-    """How fields of view follow each other."""
-
-    SPIRAL = "spiral"
-    """Around the start."""
-    GRID = "grid"
-    """To the right of and below the start."""
-
-
-class BeadPlan(FrozenModel):
-    """How beads are photographed through focus (paper: -3..+3 um in 10 nm, 10 FOVs, three exposures and powers)."""
-
-    z_start_nm: Finite = -3000.0
-    z_stop_nm: Finite = 3000.0
-    z_step_nm: Positive = 10.0
-    fovs: Annotated[int, Field(ge=1)] = 10
-    fov_spacing_um: Positive = 150.0
-    exposures_ms: Annotated[tuple[Positive, ...], Field(min_length=1)] = (300.0, 500.0, 1000.0)
-    """Cycled over the FOVs, in step with `illuminations`."""
-    illuminations: tuple[str, ...] = ()
-    settle_ms: NonNegative = 20.0
-    start_position_um: Position | None = None
-    """Where the bead slide's first FOV is; without it, where the stage stands."""
-    focus_um: Finite | None = None
-    """Stage z of the bead layer; without it, where the stage stands."""
-    pattern: Pattern = Pattern.SPIRAL
-    autofocus: bool = True
-    """Find the bead layer before each stack; without it, stacks are centred on `focus_um`."""
-    autofocus_range_um: Positive = 8.0
-    """How much of z is searched around `focus_um`, at the first field."""
-    frames_per_plane: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Images averaged at every plane."""
-    min_beads: Annotated[int, Field(ge=0)] = 5
-    """Fields with fewer good beads are skipped."""
-    max_beads: Annotated[int, Field(ge=1)] | None = None
-    """Fields with more spots are skipped; without it, when spots lie closer than 30 pixels on average."""
-    enough_beads: Annotated[int, Field(ge=1)] = 1000
-    """Once so many good beads cover the field evenly, no further field is taken."""
-
-    @model_validator(mode="after")
-    def _sweep(self) -> Self:
-        if self.z_start_nm >= self.z_stop_nm:
-            raise ValueError(f"z_start_nm ({self.z_start_nm:g}) must be smaller than z_stop_nm ({self.z_stop_nm:g})")
-        if self.z_step_nm > self.z_stop_nm - self.z_start_nm:
-            raise ValueError("z_step_nm is larger than the whole sweep")
-        return self
-
-    @property
-    def planes(self) -> int:
-        """Number of z planes in one stack."""
-        return math.floor((self.z_stop_nm - self.z_start_nm) / self.z_step_nm + 1e-6) + 1
-
-
-class ImagingPlan(FrozenModel):
-    """How molecules are imaged."""
-
-    exposure_ms: Positive = 30.0
-    illumination: str | None = None
-    frames: Annotated[int, Field(ge=1)] = 20000
-    start_position_um: Position | None = None
-    focus_um: Finite | None = None
-    hold_focus_nm: Positive | None = None
-    """Move z back when the molecules' mean z has drifted by more than this; never when absent."""
-    hold_focus_range_um: Positive = 1.0
-    """Holding the focus never takes z further than this from where the run began."""
-
-
-class Fit(StrEnum):
-    """Picasso's Gaussian fits."""
-
-    LQ = "lq"
-    MLE = "mle"
-
-
-class LocalizeSettings(FrozenModel):
-    """How spots are found and fitted."""
-
-    box_px: Annotated[int, Field(ge=5, le=21)] = 7
-    min_net_gradient: Positive | None = None
-    """Picasso's threshold; found from the first frames when absent."""
-    fit: Fit = Fit.LQ
-    """Least squares, or maximum likelihood (three to five times slower; no less biased out of focus)."""
-    background_frames: Annotated[int, Field(ge=10)] | None = None
-    """Detection subtracts each pixel's median over so many earlier frames; fit and z see the camera's own counts."""
-    refine: bool = True
-    """From the network's z to the maximum of the likelihood, and x, y with it; without it, twice as fast."""
-    focal_shift_factor: Annotated[float, Field(ge=0.3, le=1.5)] = 1.0
-    """Depth of the focus in the sample per travel of the stage: below 1 where an oil lens looks into water (0.7 to 0.85
-    is usual). z and lpz are multiplied by it; 1 leaves z in travel of the stage, as beads on glass are measured."""
-
-    @model_validator(mode="after")
-    def _odd_box(self) -> Self:
-        if self.box_px % 2 == 0:
-            raise ValueError(f"box_px ({self.box_px}) must be odd")
-        return self
-
-
 class Profile(FrozenModel):
-    """One microscope. Read it with `Profile.from_file`."""
+    """One microscope. Read it with `load_profile`."""
 
     name: str
     description: str = ""
@@ -271,30 +172,6 @@ class Profile(FrozenModel):
             raise ValueError("an illumination preset is named but devices.illumination_group is not")
         return self
 
-    @classmethod
-    def from_file(cls, path: Path) -> Profile:
-        """Read and validate a TOML profile.
-
-        Raises
-        ------
-        InputError
-            The file is missing, is no TOML, or a field is unknown or impossible; the message names the field.
-        """
-        path = Path(path)
-        try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"profile {path} does not exist: give the path of a .toml file") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-            raise InputError(f"profile {path} cannot be read as TOML: {error}") from None
-        try:
-            profile = cls.model_validate(data)
-        except ValidationError as error:
-            raise InputError(f"profile {path}: {_sentence(error)}") from None
-        if profile.camera.map is not None:
-            profile = profile.replace(camera={"map": path.absolute().parent / profile.camera.map})
-        return profile
-
     def replace(self, **changes: dict[str, object]) -> Profile:
         """Return a re-validated copy with fields of sections changed: ``profile.replace(beads={"fovs": 3})``."""
         data = self.model_dump(exclude_unset=True)
@@ -303,17 +180,4 @@ class Profile(FrozenModel):
         try:
             return Profile.model_validate(data)
         except ValidationError as error:
-            raise InputError(f"profile {self.name}: {_sentence(error)}") from None
-
-
-def _sentence(error: ValidationError) -> str:
-    parts = []
-    for item in error.errors():
-        field = ".".join(str(part) for part in item["loc"])
-        message = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            message = "unknown key; correct or remove it"
-        elif item["type"] == "missing":
-            message = "is missing; add it"
-        parts.append(f"{field}: {message}" if field else message)
-    return "; ".join(parts)
+            raise InputError(f"profile {self.name}: {error_sentence(error)}") from None

@@ -13,21 +13,19 @@ import pytest
 from numpy.typing import NDArray
 
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.simulator.embedded.configuration import configuration_text
 from easyzloc_mm.simulator.embedded.core import start_embedded_core
 from easyzloc_mm.simulator.embedded.truth import ground_truth
 from easyzloc_mm.simulator.optics.objective import embedded_optics
-from tests.helpers.paths import DEMO_PROFILE
 
 Pixels = NDArray[np.uint16]
 
 
 @pytest.fixture(scope="module")
 def profile() -> Profile:
-    return Profile.from_file(DEMO_PROFILE).replace(
-        camera={"width_px": 256, "height_px": 200}, connection={"buffer_size_mb": 16}
-    )
+    return load_profile("demo").replace(camera={"width_px": 256, "height_px": 200}, connection={"buffer_size_mb": 16})
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.profile.schema import Limits, Pattern, Profile
+from easyzloc_mm.profile.plans import Pattern
+from easyzloc_mm.profile.schema import Limits, Profile
 from easyzloc_mm.typing import StagePosition
 
 BACKLASH_UM = 1.0

@@ -15,7 +15,7 @@ from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.localization.detection.detect import detect
 from easyzloc_mm.localization.detection.gaussian_fit import detect_frames, fit_gaussians
 from easyzloc_mm.localization.synthetic import gaussian_frames
-from easyzloc_mm.profile.schema import Fit
+from easyzloc_mm.profile.detection import Fit
 from easyzloc_mm.typing import U16
 
 FRAME_PX, EMITTERS, FRAMES = 1200, 200, 8

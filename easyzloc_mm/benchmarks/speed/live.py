@@ -14,7 +14,8 @@ from easyzloc_mm._processes import in_fresh_process
 from easyzloc_mm.benchmarks.fixtures.resources import ProcessWatch
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
-from easyzloc_mm.profile.schema import LocalizeSettings, Profile
+from easyzloc_mm.profile.detection import LocalizeSettings
+from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import U16, Progress
 
 if TYPE_CHECKING:

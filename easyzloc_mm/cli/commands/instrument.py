@@ -86,9 +86,10 @@ def profile_new(
     """Write a profile from the connected microscope. Moves nothing; says what to check by hand."""
     from easyzloc_mm.errors import InputError
     from easyzloc_mm.io.output import whole_or_nothing
+    from easyzloc_mm.io.profiles import load_profile
     from easyzloc_mm.microscope.setup.discover import discover
     from easyzloc_mm.microscope.setup.profile_draft import draft_profile
-    from easyzloc_mm.profile.schema import Backend, Connection, Profile
+    from easyzloc_mm.profile.schema import Backend, Connection
 
     if not java and (mm_dir is None or config_file is None):
         raise InputError("give --mm-dir and --config-file, or --java for a Micro-Manager that is open")
@@ -112,7 +113,7 @@ def profile_new(
             found, connection, name=out.stem, known={key: value for key, value in known.items() if value is not None}
         )
         draft.write_text(text, encoding="utf-8")
-        Profile.from_file(draft)
+        load_profile(draft)
     finish(
         {"profile": out, **found.devices, "groups": ", ".join(found.groups), "check by hand": ", ".join(to_check)},
         as_json=as_json,

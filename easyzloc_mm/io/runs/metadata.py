@@ -10,7 +10,7 @@ from pydantic import Field
 from easyzloc_mm._models import FrozenModel, Positive
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.io.stored import StoredModel
-from easyzloc_mm.profile.schema import LocalizeSettings
+from easyzloc_mm.profile.detection import LocalizeSettings
 
 UNITS = {"x": "px", "y": "px", "sx": "px", "sy": "px", "lpx": "px", "lpy": "px", "z": "nm", "lpz": "nm"}
 

@@ -10,7 +10,7 @@ from easyzloc_mm.camera.crops import crop_photons, crop_variance
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, column_dtype
 from easyzloc_mm.localization.detection.detect import detect
-from easyzloc_mm.profile.schema import Fit
+from easyzloc_mm.profile.detection import Fit
 from easyzloc_mm.typing import U16
 
 MAX_PRECISION_PX = 2.0

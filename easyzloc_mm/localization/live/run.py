@@ -25,7 +25,7 @@ from easyzloc_mm.localization.run_report import RunReport
 from easyzloc_mm.localization.table_sink import TableSink
 from easyzloc_mm.localization.workers.messages import Block, FindThreshold, LocalizeBlock, Localized, ThresholdFound
 from easyzloc_mm.localization.workers.protocol import WorkerPool
-from easyzloc_mm.profile.schema import LocalizeSettings
+from easyzloc_mm.profile.detection import LocalizeSettings
 from easyzloc_mm.typing import I64, U16, IfExists, Progress
 
 logger = logging.getLogger(__name__)

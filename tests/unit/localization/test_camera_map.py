@@ -24,7 +24,7 @@ from easyzloc_mm.localization.detection.gaussian_fit import fit_gaussians
 from easyzloc_mm.localization.movie import localize_movie
 from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.model.card import ModelCard
-from easyzloc_mm.profile.schema import Fit, LocalizeSettings, Profile
+from easyzloc_mm.profile.detection import Fit, LocalizeSettings
 from tests.helpers.localize_bench import BASELINE, GAIN, embedded_profile, small_bundle
 
 SHAPE = (96, 128)
@@ -208,7 +208,7 @@ def profile_with_map(folder: Path, shape: tuple[int, int], gain: float = 0.45) -
 
 
 def test_a_map_lies_beside_its_profile(tmp_path: Path) -> None:
-    assert Profile.from_file(profile_with_map(tmp_path, (160, 192))).camera.map == tmp_path.absolute() / "camera.zarr"
+    assert load_profile(profile_with_map(tmp_path, (160, 192))).camera.map == tmp_path.absolute() / "camera.zarr"
 
 
 @pytest.mark.parametrize("fault", ["size", "missing", "no map", "not finite"])

@@ -12,7 +12,7 @@ from easyzloc_mm.localization.detection.background import RunningBackground, med
 from easyzloc_mm.localization.detection.detect import detect
 from easyzloc_mm.localization.detection.gaussian_fit import detect_frames, fit_gaussians
 from easyzloc_mm.localization.detection.threshold import automatic_threshold
-from easyzloc_mm.profile.schema import Fit
+from easyzloc_mm.profile.detection import Fit
 from tests.helpers.localize_bench import BASELINE, GAIN, spots_movie
 
 RESPONSE = CameraResponse(baseline_adu=BASELINE, electrons_per_adu=GAIN, read_noise_e=1.5)

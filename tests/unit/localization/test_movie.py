@@ -25,7 +25,7 @@ from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, column_dtyp
 from easyzloc_mm.localization.movie import localize_movie
 from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.model.card import ModelCard
-from easyzloc_mm.profile.schema import LocalizeSettings
+from easyzloc_mm.profile.detection import LocalizeSettings
 from tests.helpers.localize_bench import embedded_profile, small_bundle, spots_movie
 
 pytestmark = pytest.mark.timeout(120)

@@ -56,17 +56,17 @@ def test_a_wrong_field_is_named(tmp_path: Path, old: str, new: str, named: str) 
     path = tmp_path / "wrong.toml"
     path.write_text(DEMO.replace(old, new), encoding="utf-8")
     with pytest.raises(InputError, match=r"wrong\.toml") as caught:
-        Profile.from_file(path)
+        load_profile(path)
     assert named in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_and_broken_toml_are_input_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
-        Profile.from_file(tmp_path / "none.toml")
+        load_profile(tmp_path / "none.toml")
     (tmp_path / "broken.toml").write_text("name = ", encoding="utf-8")
     with pytest.raises(InputError, match="TOML"):
-        Profile.from_file(tmp_path / "broken.toml")
+        load_profile(tmp_path / "broken.toml")
 
 
 def test_replace_validates_again() -> None:
@@ -90,7 +90,7 @@ def test_a_new_profile_fits_the_microscope_that_it_was_written_from(
     where = ["--mm-dir", str(bench.connection.mm_dir), "--config-file", str(bench.connection.config_file)]
     assert main(["profile", "new", "--out", str(path), *where, "--na", "1.4", "--json"]) == 0
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
-    profile = Profile.from_file(path)
+    profile = load_profile(path)
     assert profile.devices.camera == "Camera"
     assert profile.devices.z_stage == "Z"
     assert profile.devices.illumination_group == "Light"

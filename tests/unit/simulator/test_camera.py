@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.simulator.camera import Points, VirtualCamera
 from easyzloc_mm.simulator.optics import kernels
 from easyzloc_mm.simulator.optics.objective import embedded_optics
 from easyzloc_mm.simulator.optics.psf_table import psf_table
-from tests.helpers.paths import DEMO_PROFILE
 
 
 @pytest.fixture(scope="module")
 def profile() -> Profile:
-    return Profile.from_file(DEMO_PROFILE).replace(camera={"width_px": 100, "height_px": 96})
+    return load_profile("demo").replace(camera={"width_px": 100, "height_px": 96})
 
 
 @pytest.fixture(scope="module")

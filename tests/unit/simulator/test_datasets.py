@@ -12,14 +12,14 @@ import tifffile
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
+from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.simulator.datasets import simulate_beads, simulate_movie
-from tests.helpers.paths import DEMO_PROFILE
 
 
 @pytest.fixture(scope="module")
 def profile() -> Profile:
-    return Profile.from_file(DEMO_PROFILE).replace(
+    return load_profile("demo").replace(
         camera={"width_px": 200, "height_px": 160},
         beads={"fovs": 2, "z_start_nm": -600.0, "z_stop_nm": 600.0, "z_step_nm": 100.0},
     )

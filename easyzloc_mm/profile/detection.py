@@ -1,0 +1,40 @@
+"""How spots are found and fitted: the part of a profile that movies without a microscope need too."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from easyzloc_mm._models import FrozenModel, Positive
+
+
+class Fit(StrEnum):
+    """Picasso's Gaussian fits."""
+
+    LQ = "lq"
+    MLE = "mle"
+
+
+class LocalizeSettings(FrozenModel):
+    """How spots are found and fitted."""
+
+    box_px: Annotated[int, Field(ge=5, le=21)] = 7
+    min_net_gradient: Positive | None = None
+    """Picasso's threshold; found from the first frames when absent."""
+    fit: Fit = Fit.LQ
+    """Least squares, or maximum likelihood (three to five times slower; no less biased out of focus)."""
+    background_frames: Annotated[int, Field(ge=10)] | None = None
+    """Detection subtracts each pixel's median over so many earlier frames; fit and z see the camera's own counts."""
+    refine: bool = True
+    """From the network's z to the maximum of the likelihood, and x, y with it; without it, twice as fast."""
+    focal_shift_factor: Annotated[float, Field(ge=0.3, le=1.5)] = 1.0
+    """Depth of the focus in the sample per travel of the stage: below 1 where an oil lens looks into water (0.7 to 0.85
+    is usual). z and lpz are multiplied by it; 1 leaves z in travel of the stage, as beads on glass are measured."""
+
+    @model_validator(mode="after")
+    def _odd_box(self) -> Self:
+        if self.box_px % 2 == 0:
+            raise ValueError(f"box_px ({self.box_px}) must be odd")
+        return self
