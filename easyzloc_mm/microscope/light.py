@@ -34,7 +34,7 @@ class CoreLight:
         self._auto_shutter_before = bool(core.get_auto_shutter())
         self._preset_before = core.get_current_config(self._group) if self._group else None
         if self._shutter:
-            # The light goes on exactly when we say so, not whenever the camera runs.
+            # The light goes on exactly when this program opens it, not whenever the camera runs.
             command("taking over the shutter", core.set_shutter_device, self._shutter)
             command("taking over the shutter", core.set_auto_shutter, False)
             self.close_shutter()

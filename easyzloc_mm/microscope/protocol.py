@@ -1,4 +1,4 @@
-"""What the rest of the program may ask of a microscope."""
+"""What the rest of the program may do with a microscope."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class Microscope(Protocol):
         ...
 
     def position(self) -> StagePosition:
-        """Where the stages report to be."""
+        """Return where the stages report to be, um."""
         ...
 
     def move_z(self, z_um: float) -> float:
-        """Move the z stage, wait until it has arrived, return where it reports to be (um)."""
+        """Move the z stage, wait until it has arrived, and return where it reports to be, um."""
         ...
 
     def move_xy(self, x_um: float, y_um: float) -> tuple[float, float]:
-        """Move the xy stage, wait until it has arrived, return where it reports to be (um)."""
+        """Move the xy stage, wait until it has arrived, and return where it reports to be, um."""
         ...
 
     def set_exposure(self, ms: float) -> float:
-        """Set the camera's exposure, return what the camera took."""
+        """Set the camera's exposure, and return what the camera took, ms."""
         ...
 
     def set_illumination(self, preset: str | None) -> None:
@@ -48,7 +48,7 @@ class Microscope(Protocol):
         ...
 
     def expose(self) -> U16:
-        """Take one image, shape (height, width); switches the shutter unless `light` holds it open."""
+        """Return one image, ADU, shape (height, width); the shutter is open for it, or held open anyway."""
         ...
 
     def stream(self, frames: int, stop: threading.Event | None = None) -> Iterator[Frame]:
@@ -60,5 +60,5 @@ class Microscope(Protocol):
         ...
 
     def describe(self) -> dict[str, object]:
-        """Versions, device labels, camera size and limits, as plain values for provenance."""
+        """Return versions, device labels, camera size and limits, as plain values for provenance."""
         ...

@@ -84,7 +84,7 @@ class Camera(FrozenModel):
 
     @property
     def response(self) -> CameraResponse:
-        """Baseline, gain and read noise, as every room passes them on."""
+        """Baseline, gain and read noise as one value."""
         return CameraResponse(
             baseline_adu=self.baseline_adu,
             electrons_per_adu=self.electrons_per_adu,

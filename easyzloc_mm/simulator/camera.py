@@ -114,7 +114,7 @@ class VirtualCamera:
         Parameters
         ----------
         points : Points
-            What shines.
+            Emitters.
         background : float
             Mean background, photons per pixel.
         exposure_s : float

@@ -1,10 +1,10 @@
-"""Data with known truth, without a core: sample, optics and camera of the embedded microscope."""
+"""Data with known truth, without MMCore: sample, optics and camera of the embedded microscope."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -21,9 +21,51 @@ SMLM_POSITION_UM = (5000.0, 0.0)
 """Where the molecules are on the embedded slide."""
 
 
+@dataclass(frozen=True)
+class SimulatedBeads:
+    """Bead stacks with their truth.
+
+    Attributes
+    ----------
+    out, truth : Path
+        The stacks, and the table of every bead in every plane.
+    fovs, planes : int
+        Stacks, and planes of each.
+    beads : int
+        Beads inside the fields of view.
+    """
+
+    out: Path
+    truth: Path
+    fovs: int
+    planes: int
+    beads: int
+
+
+@dataclass(frozen=True)
+class SimulatedMovie:
+    """A blinking movie with its truth.
+
+    Attributes
+    ----------
+    out, truth, drift : Path
+        The movie, and the tables of its emitters and of its drift.
+    frames : int
+        Number of frames.
+    emitters_per_frame : float
+        Mean number of emitters inside the sensor.
+    """
+
+    out: Path
+    truth: Path
+    drift: Path
+    frames: int
+    emitters_per_frame: float
+
+
 def simulate_beads(
     profile: Profile, out: Path, *, seed: int = 0, if_exists: IfExists = "error", progress: Progress | None = None
-) -> dict[str, Any]:
+) -> SimulatedBeads:
     """Write bead stacks through focus by `profile`'s bead plan, as `acquire-beads` writes them.
 
     The truth lies beside, in ``NAME.truth.parquet``: one row per bead and plane, columns as in `Scene.table`
@@ -41,11 +83,6 @@ def simulate_beads(
         Replace existing output.
     progress : callable, optional
         Called with a message and the fraction done.
-
-    Returns
-    -------
-    dict
-        ``out``, ``truth``, ``fovs``, ``planes``, ``beads``.
 
     Raises
     ------
@@ -100,7 +137,7 @@ def simulate_beads(
         everything = pd.concat(tables, ignore_index=True)
         _marked(everything).to_parquet(beside)
     beads = everything.loc[everything["structure"] == "bead", ["fov", "emitter"]].drop_duplicates()
-    return {"out": out, "truth": truth_path, "fovs": plan.fovs, "planes": plan.planes, "beads": len(beads)}
+    return SimulatedBeads(out=out, truth=truth_path, fovs=plan.fovs, planes=plan.planes, beads=len(beads))
 
 
 def simulate_movie(
@@ -111,7 +148,7 @@ def simulate_movie(
     seed: int = 0,
     if_exists: IfExists = "error",
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> SimulatedMovie:
     """Write a blinking SMLM movie of nuclear pores and filaments, TIFF.
 
     The truth lies beside: ``NAME.truth.parquet`` (`Scene.table`) and ``NAME.drift.parquet``
@@ -131,11 +168,6 @@ def simulate_movie(
         Replace existing output.
     progress : callable, optional
         Called with a message and the fraction done.
-
-    Returns
-    -------
-    dict
-        ``out``, ``truth``, ``drift``, ``frames``, ``emitters_per_frame``.
 
     Raises
     ------
@@ -181,13 +213,9 @@ def simulate_movie(
         table = scene.table(numbers, truths)
         _marked(table).to_parquet(truth_draft)
         _marked(scene.drift_table(numbers, times)).to_parquet(drift_draft)
-    return {
-        "out": out,
-        "truth": truth_path,
-        "drift": drift_path,
-        "frames": frames,
-        "emitters_per_frame": len(table) / frames,
-    }
+    return SimulatedMovie(
+        out=out, truth=truth_path, drift=drift_path, frames=frames, emitters_per_frame=len(table) / frames
+    )
 
 
 def _power(preset: str) -> float:

@@ -18,7 +18,7 @@ from easyzloc_mm.typing import F64, U16
 POWERS = {"Off": 0.0, "Low": 0.1, "Medium": 1 / 3, "High": 1.0}
 """Illumination presets, relative to the strongest."""
 FAINTEST_PHOTONS = 1.0
-"""Truth rows with fewer photons in a frame are not kept: nobody could find them."""
+"""Truth rows with fewer photons in a frame are not kept: no method could find them."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Truth:
-    """What was really there in one exposure; arrays of shape (n,), see `Scene.table` for the meaning."""
+    """Ground truth of one exposure; arrays of shape (n,), see `Scene.table` for the meaning."""
 
     emitters: Emitters
     points: Points
@@ -94,7 +94,7 @@ class Scene:
         frame : ndarray, shape (height, width), uint16
             ADU.
         truth : Truth
-            What shone, where the image of each point fell.
+            Emitters, and where the image of each fell.
         """
         sample = self._molecules if setting.x_um >= SMLM_FROM_UM else self._beads
         drift = self._drift.at(setting.middle_s)
@@ -128,7 +128,7 @@ class Scene:
         return frame, Truth(emitters, points, still_x[near], still_y[near], at_points, drift)
 
     def table(self, frames: list[int], truths: list[Truth]) -> pd.DataFrame:
-        """Ground truth of many exposures as one table, one row per emitter and frame.
+        """Return the ground truth of many exposures as one table, one row per emitter and frame.
 
         Columns: ``frame``; ``emitter``, ``structure`` ('pore', 'filament', 'bead', 'dirt'), ``structure_id``;
         ``x``, ``y`` (sensor px, with drift), ``z`` (nm, defocus relative to the local focal surface: what a
@@ -158,7 +158,7 @@ class Scene:
         return table[inside].reset_index(drop=True)
 
     def drift_table(self, frames: list[int], times_s: list[float]) -> pd.DataFrame:
-        """Drift per frame: ``frame``, ``time_s``, ``x``, ``y`` (sensor px), ``z`` (nm)."""
+        """Return the drift per frame: ``frame``, ``time_s``, ``x``, ``y`` (sensor px), ``z`` (nm)."""
         path = np.stack([self._drift.at(time) for time in times_s]) if times_s else np.empty((0, 3))
         pixel_nm = 1000 * self._pixel_um
         return pd.DataFrame(

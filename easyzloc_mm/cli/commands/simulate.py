@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +33,7 @@ def simulate_beads(
 
     with progress_display() as show:
         result = run(load_profile(profile), out, seed=seed, if_exists=existing(overwrite), progress=show)
-    finish(result, as_json=as_json, title="simulated bead stacks")
+    finish(asdict(result), as_json=as_json, title="simulated bead stacks")
 
 
 @simulate_app.command("movie")
@@ -50,4 +51,4 @@ def simulate_movie(
 
     with progress_display() as show:
         result = run(load_profile(profile), out, frames=frames, seed=seed, if_exists=existing(overwrite), progress=show)
-    finish(result, as_json=as_json, title="simulated movie")
+    finish(asdict(result), as_json=as_json, title="simulated movie")

@@ -1,1 +1,1 @@
-"""A microscope that nobody has described yet, and the profile held against it."""
+"""Setting a microscope up: what it consists of, a first profile, and whether a profile fits."""

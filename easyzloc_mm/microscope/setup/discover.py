@@ -1,4 +1,4 @@
-"""What a connected microscope consists of, for a profile that nobody has written yet."""
+"""What a connected microscope consists of, for a first profile."""
 
 from __future__ import annotations
 

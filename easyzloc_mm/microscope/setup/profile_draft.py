@@ -1,4 +1,4 @@
-"""A first profile for a microscope: the commented template, filled in with what the instrument says of itself."""
+"""A first profile for a microscope: the commented template, filled in with what the instrument reports."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from easyzloc_mm.microscope.setup.discover import Discovered
 from easyzloc_mm.profile.schema import Connection
 
 XY_REACH_UM, Z_REACH_UM = 1000.0, 5.0
-"""Limits around where the stages stand: narrow, since nobody has said where metal begins."""
+"""Limits around where the stages stand: narrow, since it is unknown where the objective would touch."""
 LIGHT_WORDS = ("laser", "light", "illum", "led", "power", "excitation")
 BITS = range(8, 17)
 BY_HAND = {
     "optics": ("na", "immersion_index", "sample_index", "emission_nm", "pixel_size_nm"),
     "camera": ("baseline_adu", "electrons_per_adu", "read_noise_e"),
 }
-"""What no device tells, by section."""
+"""Fields that no device reports, by section of the profile."""
 
 Value = str | float | int | None
 
@@ -29,12 +29,12 @@ def draft_profile(
     name: str,
     known: dict[str, float],
 ) -> tuple[str, list[str]]:
-    """Fill the template in.
+    """Return the template with its values replaced by this microscope's.
 
     Parameters
     ----------
     found : Discovered
-        What the microscope said.
+        What the microscope reports.
     connection : Connection
         How it was reached.
     name : str
@@ -91,18 +91,18 @@ def draft_profile(
 
 
 def light_group(found: Discovered) -> str | None:
-    """Guess the configuration group that switches the light: the first whose name says so."""
+    """Return the configuration group that probably switches the light: the first whose name suggests it."""
     named = [group for group in found.groups if any(word in group.lower() for word in LIGHT_WORDS)]
     return named[0] if named else None
 
 
 def _first_key(lines: list[str]) -> int:
-    # What the template says about copying it makes no sense in a copy.
+    # The template's header is about copying it, which makes no sense in a copy.
     return next(index for index, line in enumerate(lines) if line.startswith("name"))
 
 
 def _filled(line: str, values: dict[str, Value]) -> str:
-    """Put this microscope's value into a line; comment the line out where the microscope has nothing of the kind."""
+    """Return a line with this microscope's value; comment the line out where the microscope has nothing of the kind."""
     match = re.fullmatch(r"(?:# )?(\w+) = (?:\"[^\"]*\"|'[^']*'|[^#\s]+)(\s*#.*)?", line)
     if match is None or match[1] not in values:
         return line

@@ -2,6 +2,13 @@
 
 Everything here releases the GIL and takes its randomness from an explicit state (xoshiro256++), so a frame
 depends on its seed alone, whichever thread renders it.
+
+References
+----------
+.. [1] D. Blackman and S. Vigna, "Scrambled linear pseudorandom number generators", ACM Trans. Math. Softw. 47, 36
+   (2021), doi:10.1145/3460772.
+.. [2] W. Hoermann, "The transformed rejection method for generating Poisson random variables", Insur. Math. Econ. 12,
+   39-45 (1993), doi:10.1016/0167-6687(93)90997-4.
 """
 
 from __future__ import annotations
@@ -19,23 +26,23 @@ from easyzloc_mm.typing import F32, F64, I64, U16
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 LARGE_MEAN = 10.0
-"""Poisson counts come from sequential search below, from transformed rejection (Hoermann 1993) above."""
+"""Poisson counts come from sequential search below, from transformed rejection [2]_ above."""
 
 
 def compiled(function: Function) -> Function:
-    """Compile without the GIL, kept on disk between processes."""
+    """Return a function compiled without the GIL, kept on disk between processes."""
     fast = {"contract", "reassoc", "nsz", "arcp"}
     return cast(Function, numba.njit(nogil=True, cache=True, fastmath=fast)(function))
 
 
 def random_state(*seed: int) -> NDArray[np.uint64]:
-    """State of the generator from any number of integers."""
+    """Return a state of the generator from any number of integers."""
     return np.asarray(np.random.SeedSequence(seed).generate_state(4, np.uint64), dtype=np.uint64)
 
 
 @compiled
 def next_bits(state: NDArray[np.uint64]) -> Any:
-    """64 random bits (xoshiro256++, Blackman and Vigna)."""
+    """Return 64 random bits (xoshiro256++ [1]_)."""
     s0, s1, s2, s3 = state[0], state[1], state[2], state[3]
     total = s0 + s3
     result = ((total << np.uint64(23)) | (total >> np.uint64(41))) + s0
@@ -52,18 +59,18 @@ def next_bits(state: NDArray[np.uint64]) -> Any:
 
 @compiled
 def uniform(state: NDArray[np.uint64]) -> float:
-    """Uniform in (0, 1)."""
+    """Return a number uniform in (0, 1)."""
     return (np.float64(next_bits(state) >> np.uint64(11)) + 0.5) * (1.0 / 9007199254740992.0)
 
 
 @compiled
 def poisson(mean: float, state: NDArray[np.uint64]) -> int:
-    """One Poisson count."""
+    """Return one Poisson count."""
     if mean <= 0.0:
         return 0
     if mean < LARGE_MEAN:
         u = uniform(state)
-        if u <= 1.0 - mean:  # exp(-mean) is never smaller: most pixels far from a molecule end here
+        if u <= 1.0 - mean:  # exp(-mean) is never smaller: most pixels far from an emitter end here
             return 0
         part = np.exp(-mean)
         total = part

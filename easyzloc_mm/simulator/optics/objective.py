@@ -42,7 +42,7 @@ FIELD_POWERS = (
 
 @dataclass(frozen=True)
 class Aberrations:
-    """How an unmodified objective misbehaves, radians rms (Noll terms) and nanometres.
+    """Aberrations of an unmodified objective, radians rms (Noll terms) and nanometres.
 
     Spherical stays near 0.55 rad; constant astigmatism is below 0.2; coma is linear in the field (0.4 rad in
     the corners), field astigmatism quadratic (0.4 rad in the corners), focus tilts and curves by up to 150
@@ -79,13 +79,13 @@ class OpticsModel:
     aberrations: Aberrations = Aberrations()
 
     def field(self, x_px: AnyFloat | float, y_px: AnyFloat | float) -> tuple[F64, F64]:
-        """Field coordinates u, v of sensor pixels: -1..1 from edge to edge."""
+        """Return field coordinates u, v of sensor pixels: -1..1 from edge to edge."""
         u = (np.asarray(x_px, float) - (self.width_px - 1) / 2) / (self.width_px / 2)
         v = (np.asarray(y_px, float) - (self.height_px - 1) / 2) / (self.height_px / 2)
         return np.clip(u, -FIELD_MARGIN, FIELD_MARGIN), np.clip(v, -FIELD_MARGIN, FIELD_MARGIN)
 
     def zernike_rad(self, u: float, v: float) -> AnyFloat:
-        """Coefficients of `pupil.ZERNIKES` at field coordinates u, v."""
+        """Return the coefficients of `pupil.ZERNIKES` (rad rms) at field coordinates u, v."""
         a = self.aberrations
         return np.array(
             [
@@ -98,7 +98,7 @@ class OpticsModel:
         )
 
     def focal_surface_nm(self, x_px: AnyFloat, y_px: AnyFloat) -> AnyFloat:
-        """Stage position (nm, relative to the field's mean) at which a bead at height 0 is in focus there."""
+        """Return the stage position (nm, relative to the field's mean) that focuses a bead at height 0 there."""
         u, v = self.field(x_px, y_px)
         a = self.aberrations
         bowl = u * u + v * v - 2 / 3
@@ -109,7 +109,7 @@ class OpticsModel:
         """Polynomials over the field: z, x, y (nm) of the sharpest image against the pupil's own origin.
 
         Zernike terms shift focus and core of a high-NA image. Taking that shift out makes z = 0 and (x, y)
-        mean what an observer means: the sharpest plane, and the middle of the image there.
+        mean the sharpest plane, and the middle of the image there.
         """
         nodes = np.linspace(-FIELD_MARGIN, FIELD_MARGIN, 5)
         u, v = (grid.ravel() for grid in np.meshgrid(nodes, nodes))
@@ -140,13 +140,13 @@ class OpticsModel:
         return z_nm, x, y
 
     def focus_shift_nm(self, u: float, v: float) -> tuple[float, float, float]:
-        """Pupil defocus, x and y of the sharpest image at field coordinates u, v (nm)."""
+        """Return pupil defocus, x and y of the sharpest image at field coordinates u, v (nm)."""
         terms = np.array([u**i * v**j for i, j in FIELD_POWERS])
         z, x, y = self._best_focus @ terms
         return float(z), float(x), float(y)
 
     def psf_stack(self, x_px: float, y_px: float, z_nm: AnyFloat, size: int) -> AnyFloat:
-        """Images of a point at sensor position x, y, centred on the middle pixel.
+        """Return images of a point at sensor position x, y, centred on the middle pixel.
 
         Parameters
         ----------
@@ -170,7 +170,7 @@ class OpticsModel:
     def psf_with_derivatives(
         self, x_px: AnyFloat, y_px: AnyFloat, dx_px: AnyFloat, dy_px: AnyFloat, z_nm: AnyFloat, size: int = 15
     ) -> tuple[AnyFloat, AnyFloat, AnyFloat, AnyFloat]:
-        """Images of many emitters and how they change: what the information limit needs; 1 to 2 ms each.
+        """Return images of many emitters with their derivatives, as the CRLB needs them; 1 to 2 ms each.
 
         Parameters
         ----------
@@ -199,13 +199,13 @@ class OpticsModel:
         return result[0], result[1], result[2], result[3]
 
     def pupil_for(self, z_nm: float, half_size_nm: float) -> Pupil:
-        """Pupil sampled finely enough that a point at defocus `z_nm` does not wrap around into the image."""
+        """Return a pupil sampled finely enough that a point at defocus `z_nm` does not wrap around into the image."""
         psf = 1.4 * abs(z_nm) + 2000.0 + half_size_nm
         samples = int(np.ceil(psf * 2 * self.optics.na / self.optics.emission_nm / 16) * 16)
         return make_pupil(self.optics, max(48, samples))
 
     def factor(self, pupil: Pupil, u: float, v: float, z_nm: float) -> NDArray[np.complex64]:
-        """Pupil factor of a point that is in focus, and centred, at z = 0."""
+        """Return the pupil factor of a point that is in focus, and centred, at z = 0."""
         z0, x0, y0 = self.focus_shift_nm(u, v)
         kx, ky = pupil.k[None, :], pupil.k[:, None]
         centring = np.exp(1j * (kx * x0 + ky * y0)).astype(np.complex64)

@@ -2,7 +2,12 @@
 
 The image intensity is band-limited (lateral period at least ``emission / (2 NA)``, axial about 620 nm for an
 oil objective), so a cubic spline through samples at twice that rate reproduces it to a few parts in a
-thousand.
+thousand [1]_.
+
+References
+----------
+.. [1] M. Unser, "Splines: a perfect fit for signal and image processing", IEEE Signal Process. Mag. 16, 22-38 (1999),
+   doi:10.1109/79.799930.
 """
 
 from __future__ import annotations
@@ -61,7 +66,7 @@ class PsfTable:
 
 
 def psf_table(model: OpticsModel) -> PsfTable:
-    """Tabulate `model`, or read the table from the user's cache.
+    """Return the table of `model`, from memory, from the user's cache, or built.
 
     A cache that cannot be read or written only costs the seconds of building. The table does not depend on
     the size of the camera, since aberrations go with field coordinates.
@@ -103,6 +108,7 @@ def _from_cache(key: str) -> PsfTable | None:
 
 
 def _keep(key: str, table: PsfTable) -> PsfTable:
+    """Write a table to the cache, and return it."""
     path = _cache_file(key)
     # Without a writable cache the table lives in memory only, and the next start takes seconds longer.
     with contextlib.suppress(OSError):

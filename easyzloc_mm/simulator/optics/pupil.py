@@ -1,9 +1,24 @@
-"""Vectorial high-NA point spread function of a freely rotating dipole, by matrix Fourier transform.
+"""Vectorial high-NA point spread function (PSF) of a freely rotating dipole, by matrix Fourier transform.
 
-The image of one molecule is the sum of what three orthogonal dipoles give in two field components (Mortensen
-et al. 2010; Stallinga and Rieger 2010). The pupil of an aplanatic objective is sampled on a square grid,
-aberrations are Noll Zernike terms in radians rms, and only the wanted image points are computed (matrix
-Fourier transform, Soummer et al. 2007), so that image and pupil sampling are free of each other.
+The image of one molecule is the sum of the images of three orthogonal dipoles in two field components [2]_ [3]_,
+through the pupil of an aplanatic objective [1]_. The pupil is sampled on a square grid, aberrations are Noll's Zernike
+terms [4]_ in radians rms, and only the wanted image points are computed, by a matrix Fourier transform [5]_ (a chirp
+transform serves as well [6]_), so that image and pupil sampling are independent of each other.
+
+References
+----------
+.. [1] B. Richards and E. Wolf, "Electromagnetic diffraction in optical systems II", Proc. R. Soc. A 253, 358-379
+   (1959), doi:10.1098/rspa.1959.0200.
+.. [2] K. I. Mortensen et al., "Optimized localization analysis for single-molecule tracking and super-resolution
+   microscopy", Nat. Methods 7, 377-381 (2010), doi:10.1038/nmeth.1447.
+.. [3] S. Stallinga and B. Rieger, "Accuracy of the Gaussian point spread function model in 2D localization
+   microscopy", Opt. Express 18, 24461-24476 (2010), doi:10.1364/OE.18.024461.
+.. [4] R. J. Noll, "Zernike polynomials and atmospheric turbulence", J. Opt. Soc. Am. 66, 207-211 (1976),
+   doi:10.1364/JOSA.66.000207.
+.. [5] R. Soummer et al., "Fast computation of Lyot-style coronagraph propagation", Opt. Express 15, 15935-15951
+   (2007), doi:10.1364/OE.15.015935.
+.. [6] M. Leutenegger et al., "Fast focus field calculations", Opt. Express 14, 11277-11291 (2006),
+   doi:10.1364/OE.14.011277.
 """
 
 from __future__ import annotations
@@ -52,7 +67,7 @@ class Pupil:
 
 @lru_cache(maxsize=16)
 def make_pupil(optics: Optics, samples: int) -> Pupil:
-    """Sample the pupil of `optics` on `samples` x `samples` points.
+    """Return the pupil of `optics`, sampled on `samples` x `samples` points.
 
     The image period is ``samples * emission / (2 NA)``: choose `samples` so that a defocused image fits in.
     """
@@ -82,7 +97,7 @@ def make_pupil(optics: Optics, samples: int) -> Pupil:
 
 
 def zernike(noll: int, radius: AnyFloat, angle: AnyFloat) -> AnyFloat:
-    """Zernike term `noll` (Noll 1976), root mean square 1 over the unit disc."""
+    """Return the Zernike term of Noll's number `noll` at polar coordinates, root mean square 1 over the unit disc."""
     terms = {
         5: lambda r, a: np.sqrt(6) * r**2 * np.sin(2 * a),
         6: lambda r, a: np.sqrt(6) * r**2 * np.cos(2 * a),
@@ -94,7 +109,7 @@ def zernike(noll: int, radius: AnyFloat, angle: AnyFloat) -> AnyFloat:
 
 
 def _dipole_fields(optics: Optics, sine: AnyFloat, cosine: AnyFloat, phi: AnyFloat) -> NDArray[np.complex128]:
-    """Field components behind the objective per dipole axis, through the sample's interface (Fresnel)."""
+    """Return the field components behind the objective per dipole axis, through the sample's interface (Fresnel)."""
     ratio = optics.immersion_index / optics.sample_index
     # Beyond the critical angle the sample-side cosine is imaginary: supercritical emission at the glass.
     cosine_sample = np.sqrt((1 - (ratio * sine) ** 2).astype(complex))
@@ -115,7 +130,7 @@ def _dipole_fields(optics: Optics, sine: AnyFloat, cosine: AnyFloat, phi: AnyFlo
 
 
 def _coverage(samples: int) -> AnyFloat:
-    """Part of each pupil cell that lies inside the aperture: a soft edge converges fast with the grid."""
+    """Return the part of each pupil cell that lies inside the aperture: a soft edge converges fast with the grid."""
     fine = samples * EDGE_SUBSAMPLES
     grid = (np.arange(fine) - (fine - 1) / 2) * 2 / fine
     inside = (grid[:, None] ** 2 + grid[None, :] ** 2 <= 1).astype(float)
@@ -123,19 +138,19 @@ def _coverage(samples: int) -> AnyFloat:
 
 
 def phase(pupil: Pupil, zernike_rad: AnyFloat, defocus_nm: float) -> NDArray[np.complex64]:
-    """Aberration and defocus factor of the pupil, shape (N, N)."""
+    """Return the aberration (rad rms) and defocus (nm) factor of the pupil, shape (N, N)."""
     angle = np.tensordot(zernike_rad, pupil.zernikes, axes=1) + pupil.kz * defocus_nm
     return np.exp(1j * angle).astype(np.complex64)
 
 
 def image_fields(factors: NDArray[np.complex64], x_nm: AnyFloat, y_nm: AnyFloat, pupil: Pupil) -> NDArray[np.complex64]:
-    """Fields at the image points ``(y, x)``, shape (5, len(y_nm), len(x_nm)), for one pupil factor (N, N)."""
+    """Return the fields at image points ``(y, x)``, shape (5, len(y_nm), len(x_nm)), for a pupil factor (N, N)."""
     to_x = np.exp(1j * np.outer(pupil.k, x_nm)).astype(np.complex64)
     to_y = np.exp(1j * np.outer(y_nm, pupil.k)).astype(np.complex64)
     return np.asarray(to_y @ ((pupil.fields * factors) @ to_x))
 
 
 def intensity(fields: NDArray[np.complex64], pupil: Pupil) -> AnyFloat:
-    """Energy per nm^2 of unit emission, from `image_fields`."""
+    """Return the energy per nm^2 of unit emission, from `image_fields`."""
     power = fields.real.astype(np.float64) ** 2 + fields.imag.astype(np.float64) ** 2
     return np.tensordot(pupil.weights, power, axes=1) / pupil.energy

@@ -13,7 +13,7 @@ STEP_NM = (35.0, 35.0, 30.0)
 
 
 class Drift:
-    """Where the sample has gone since the instrument was switched on.
+    """Displacement of the sample since the instrument was switched on.
 
     Parameters
     ----------
@@ -30,5 +30,5 @@ class Drift:
         self._path = CubicSpline(knots, path)
 
     def at(self, time_s: float) -> F64:
-        """x, y, z displacement in nm, shape (3,)."""
+        """Return the displacement along x, y, z, nm, shape (3,)."""
         return np.asarray(self._path(np.clip(time_s, 0, SPAN_S)), dtype=np.float64)

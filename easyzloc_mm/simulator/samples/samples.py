@@ -119,7 +119,7 @@ class BeadSlide(TiledSlide[Emitters]):
         self._dose_ms: dict[tuple[int, int], float] = {}
 
     def shining(self, view: View) -> Emitters:
-        """Beads in view, as bright as the light that they have had lets them be."""
+        """Return the beads in view, bleached by the dose that they have had."""
         parts = []
         dose = view.exposure_s * 1000 * view.power
         for i, j, tile in self.seen(view.x_um, view.y_um, view.width_um, view.height_um):
@@ -130,7 +130,7 @@ class BeadSlide(TiledSlide[Emitters]):
         return Emitters.join(parts)
 
     def grow(self, rng: np.random.Generator, x_um: float, y_um: float, number: int) -> Emitters:
-        """Scatter beads over one tile."""
+        """Return the beads of one tile."""
         count = rng.poisson(BEADS_PER_UM2 * TILE_UM**2)
         x, y = x_um + rng.uniform(0, TILE_UM, count), y_um + rng.uniform(0, TILE_UM, count)
         near = np.flatnonzero(rng.random(count) < DOUBLET_PART)
@@ -193,7 +193,7 @@ class BlinkingSample(TiledSlide[Sites]):
         self._events: dict[tuple[int, int, int], tuple[F64, I64]] = {}
 
     def shining(self, view: View) -> Emitters:
-        """Labels that are on at any time during the exposure, with the photons of that time."""
+        """Return the labels that are on at any time during the exposure, with the photons of that time."""
         parts = []
         end = view.start_s + view.exposure_s
         dose = view.exposure_s * 1000 * view.power
@@ -219,7 +219,7 @@ class BlinkingSample(TiledSlide[Sites]):
         return Emitters.join(parts)
 
     def _window(self, i: int, j: int, window: int, tile: Sites) -> tuple[F64, I64]:
-        """Events that begin in one second: begin, end (s), brightness (photons/ms), mark; and their sites."""
+        """Return the events that begin in one second (begin, end in s, photons/ms, mark), and their sites."""
         key = (i, j, window)
         if key not in self._events:
             if len(self._events) > 2000:
@@ -240,7 +240,7 @@ class BlinkingSample(TiledSlide[Sites]):
         return self._events[key]
 
     def grow(self, rng: np.random.Generator, x_um: float, y_um: float, number: int) -> Sites:
-        """Place pores in the membrane and lay filaments through one tile."""
+        """Return the labelled places of one tile: pores in the membrane, and filaments."""
         cell = TILE_UM / PORE_GRID
         row, column = np.divmod(np.flatnonzero(rng.random(PORE_GRID**2) < PORE_OCCUPANCY), PORE_GRID)
         jitter = rng.uniform(-0.3, 0.3, (2, len(row)))
@@ -270,7 +270,7 @@ class BlinkingSample(TiledSlide[Sites]):
 
 
 def membrane_nm(x_um: F64, y_um: F64) -> F64:
-    """Height of the membrane that carries the pores: gentle waves within +-400 nm."""
+    """Return the height of the membrane that carries the pores: gentle waves within +-400 nm."""
     return np.asarray(250 * np.sin(2 * np.pi * x_um / 41 + 0.7) + 150 * np.sin(2 * np.pi * y_um / 29 + 2.1))
 
 
@@ -288,7 +288,7 @@ def _pore(rng: np.random.Generator) -> F64:
 
 
 def _filament(rng: np.random.Generator) -> tuple[F64, F64, F64]:
-    """One gently curved filament inside the tile, rising by 1 um from end to end: x, y (um), z (nm)."""
+    """Return a gently curved filament inside the tile, rising by 1 um from end to end: x, y (um), z (nm)."""
     along = np.arange(0, FILAMENT_UM, FILAMENT_STEP_UM)
     start, heading = rng.uniform(0, TILE_UM, 2), rng.uniform(0, 2 * np.pi)
     direction = heading + rng.uniform(-1, 1) * along / FILAMENT_UM + 0.3 * np.sin(along / 2 + rng.uniform(0, 6))

@@ -20,18 +20,18 @@ Content = TypeVar("Content")
 
 
 class TiledSlide(Generic[Content]):
-    """Grows and remembers tiles. Subclasses say what is on one, in `grow`."""
+    """Makes tiles when they are seen, and keeps them. Subclasses define the content of one in `grow`."""
 
     def __init__(self, seed: int, kind: int) -> None:
         self._seed, self._kind = seed, kind
         self._tile = lru_cache(maxsize=TILES_KEPT)(self._grown)
 
     def grow(self, rng: np.random.Generator, x_um: float, y_um: float, number: int) -> Content:
-        """Make the tile whose lower corner lies at x, y; `number` is unique to it."""
+        """Return the content of the tile whose lower corner lies at x, y; `number` is unique to it."""
         raise NotImplementedError
 
     def rng(self, i: int, j: int, *more: int) -> np.random.Generator:
-        """Random numbers that belong to tile i, j alone."""
+        """Return random numbers that belong to tile i, j alone."""
         return np.random.default_rng((self._seed, self._kind, i + _ID_OFFSET, j + _ID_OFFSET, *more))
 
     def _grown(self, i: int, j: int) -> Content:
@@ -39,7 +39,7 @@ class TiledSlide(Generic[Content]):
         return self.grow(self.rng(i, j), i * TILE_UM, j * TILE_UM, number)
 
     def seen(self, x_um: float, y_um: float, width_um: float, height_um: float) -> Iterator[tuple[int, int, Content]]:
-        """Tiles that touch the rectangle centred on x, y."""
+        """Yield the tiles (column, row, content) that touch the rectangle centred on x, y (um)."""
         low_i, high_i = (int(np.floor((x_um + side * width_um / 2) / TILE_UM)) for side in (-1, 1))
         low_j, high_j = (int(np.floor((y_um + side * height_um / 2) / TILE_UM)) for side in (-1, 1))
         for i in range(low_i, high_i + 1):

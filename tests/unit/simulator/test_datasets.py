@@ -27,17 +27,17 @@ def profile() -> Profile:
 
 def test_bead_stacks_show_the_beads_of_the_truth(profile: Profile, tmp_path: Path) -> None:
     out = tmp_path / "beads.ome.zarr"
-    said: list[float] = []
-    result = simulate_beads(profile, out, seed=4, progress=lambda _, fraction: said.append(fraction))
-    assert said[-1] == 1
-    assert sorted(said) == said
+    reported: list[float] = []
+    result = simulate_beads(profile, out, seed=4, progress=lambda _, fraction: reported.append(fraction))
+    assert reported[-1] == 1
+    assert sorted(reported) == reported
     stacks = open_bead_stacks(out)
     assert [stack.pixels.shape for stack in stacks] == [(13, 160, 200)] * 2
     assert stacks[0].response == profile.camera.response
     assert np.diff(stacks[1].planes["measured_z_um"]) == pytest.approx(0.1)
-    truth = pd.read_parquet(result["truth"])
+    truth = pd.read_parquet(result.truth)
     beads = truth[truth["structure"] == "bead"]
-    assert result["beads"] == len(beads[["fov", "emitter"]].drop_duplicates()) > 10
+    assert result.beads == len(beads[["fov", "emitter"]].drop_duplicates()) > 10
     for fov, stack in enumerate(stacks):
         at_focus = beads[(beads["fov"] == fov) & (beads["plane"] == 6) & beads["x"].between(3, 195)]
         at_focus = at_focus[at_focus["y"].between(3, 155) & (at_focus["z"].abs() < 150)]
@@ -62,9 +62,9 @@ def test_movie_comes_with_its_truth(profile: Profile, tmp_path: Path) -> None:
         assert 'PhysicalSizeX="0.11"' in str(tiff.ome_metadata)
     assert movie.shape == (12, 160, 200)
     assert movie.dtype == np.uint16
-    truth, drift = pd.read_parquet(result["truth"]), pd.read_parquet(result["drift"])
+    truth, drift = pd.read_parquet(result.truth), pd.read_parquet(result.drift)
     assert drift["frame"].tolist() == list(range(12))
-    assert result["emitters_per_frame"] == pytest.approx(len(truth) / 12)
+    assert result.emitters_per_frame == pytest.approx(len(truth) / 12)
     bright = truth[(truth["photons"] > 3000) & (truth["z"].abs() < 200)
                    & truth["x"].between(3, 195) & truth["y"].between(3, 155)]  # fmt: skip
     peaks = []
