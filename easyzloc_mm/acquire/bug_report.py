@@ -13,7 +13,7 @@ from typing import Any
 
 from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm._log import environment
-from easyzloc_mm._versions import installed
+from easyzloc_mm._version import installed
 from easyzloc_mm.acquire.doctor import PACKAGES
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import LEDGER, Kind, kind_of

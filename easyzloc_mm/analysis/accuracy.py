@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from easyzloc_mm._statistics import robust_sd
+from easyzloc_mm.numerics.statistics import robust_sd
 
 MATCH_NM = 250.0
 """Lateral distance within which a localisation can be that of an emitter (SMLM Challenge 2016)."""

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.camera.response import CameraResponse
+from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.typing import U16
 
 ASSUMED_READ_NOISE_E = 1.6

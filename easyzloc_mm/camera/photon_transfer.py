@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.typing import F32, F64, U16
 
 MIN_FRAMES = 10

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from easyzloc_mm._versions import installed
+from easyzloc_mm._version import installed
 from easyzloc_mm.camera.crops import crop_photons
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.camera_map import read_camera_map

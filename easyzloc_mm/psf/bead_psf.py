@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from easyzloc_mm._spline import cubic_b_spline
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.numerics.spline import cubic_b_spline
 from easyzloc_mm.psf.registration import rim_background
 from easyzloc_mm.typing import F32, F64
 

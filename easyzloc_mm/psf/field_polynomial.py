@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from easyzloc_mm._statistics import robust_sd
+from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.typing import F64, AnyFloat, Bool
 
 MAX_DEGREE = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from easyzloc_mm._spline import cubic_weights
+from easyzloc_mm.numerics.spline import cubic_weights
 from easyzloc_mm.typing import F32, F64, AnyFloat
 
 PATCH_PX = 15

@@ -13,7 +13,7 @@ import numpy as np
 
 from easyzloc_mm._models import FrozenModel
 from easyzloc_mm._processes import in_fresh_process, native_stderr_held
-from easyzloc_mm._versions import installed
+from easyzloc_mm._version import installed
 from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadSet

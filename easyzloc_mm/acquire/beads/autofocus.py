@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.acquire.beads.plan import BACKLASH_UM
 from easyzloc_mm.beads.detection.detail import spot_contrast
 from easyzloc_mm.errors import EasyZlocError
 from easyzloc_mm.microscope.protocol import Microscope
+from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.profile.schema import Limits
 from easyzloc_mm.typing import F64, U16
 

@@ -11,9 +11,9 @@ from scipy.interpolate import make_smoothing_spline
 from scipy.ndimage import median_filter, uniform_filter
 from scipy.spatial import cKDTree
 
-from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.tables.picks import read_picks
+from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.typing import F64
 
 REACH_NM = 450.0

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import ndimage
 
-from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.beads.detection.detail import difference_of_gaussians
 from easyzloc_mm.io.beads.stack import StackPixels
+from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.typing import F64, I64, U16
 
 SAME_PX = 3.0

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.beads.alignment.align import align
 from easyzloc_mm.beads.camera_response import of_averaged
 from easyzloc_mm.beads.quality.coverage import field_coverage
 from easyzloc_mm.beads.quality.measure import measure_bead
 from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.psf.field_polynomial import field_coordinates, polynomial, powers, robust_fit
 from easyzloc_mm.typing import F64, I64
 

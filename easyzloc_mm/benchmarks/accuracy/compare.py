@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.benchmarks.accuracy.rivals import TILES, fit_picasso, picasso_spline, tile_of
 from easyzloc_mm.benchmarks.fixtures.embedded import (
     EmbeddedBeads,
@@ -24,6 +23,7 @@ from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.likelihood_refinement import MIN_SIGMA_NM, maxima
 from easyzloc_mm.model.mixture import OUTLIER_SIGMAS, Mixture
 from easyzloc_mm.model.predictor import Predictor
+from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.mle import fit_psf
 from easyzloc_mm.simulator.optics.objective import embedded_optics

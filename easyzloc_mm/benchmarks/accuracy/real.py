@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.beads.sources import beads_from_sources
 from easyzloc_mm.benchmarks.accuracy.rivals import fit_picasso, picasso_spline
 from easyzloc_mm.io.beads.dataset import BeadSet
 from easyzloc_mm.model.predictor import Predictor
+from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.training.evaluation.evaluate import evaluate, thinned
 from easyzloc_mm.training.split import split_beads

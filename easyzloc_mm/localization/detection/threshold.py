@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.localization.detection.detect import detect
+from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.typing import U16
 
 NOISE_MADS = 6.0

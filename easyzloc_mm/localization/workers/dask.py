@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from easyzloc_mm._extras import need
-from easyzloc_mm._versions import installed
+from easyzloc_mm._version import installed
 from easyzloc_mm.errors import InputError, LocalizerError
 from easyzloc_mm.localization.config import LocalizerConfig
 from easyzloc_mm.localization.pipeline import PACKAGES

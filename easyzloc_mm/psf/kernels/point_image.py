@@ -15,9 +15,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from easyzloc_mm._spline import compiled_slopes as slopes
-from easyzloc_mm._spline import compiled_weights as weights
 from easyzloc_mm.camera.crops import ROI_PX
+from easyzloc_mm.numerics.spline import compiled_slopes as slopes
+from easyzloc_mm.numerics.spline import compiled_weights as weights
 from easyzloc_mm.psf.bead_psf import PADDED_KNOTS as EDGE
 from easyzloc_mm.psf.bead_psf import PITCH_PX
 

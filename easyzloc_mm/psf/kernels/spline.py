@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from easyzloc_mm._spline import compiled_weights as weights
+from easyzloc_mm.numerics.spline import compiled_weights as weights
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)

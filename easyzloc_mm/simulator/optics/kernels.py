@@ -20,7 +20,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from easyzloc_mm._spline import compiled_weights
+from easyzloc_mm.numerics.spline import compiled_weights
 from easyzloc_mm.typing import F32, F64, I64, U16
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -142,7 +142,7 @@ def emitter_image(
 
     Not the kernel of the likelihood fit (`psf.kernels.point_image`): this one interpolates 16-bit samples of the exact
     optics between places of the field, at any radius and without derivatives; that one is made for single-precision
-    knots 2/3 px apart and a 15 px crop. Both take their weights from `easyzloc_mm._spline`.
+    knots 2/3 px apart and a 15 px crop. Both take their weights from `easyzloc_mm.numerics.spline`.
 
     ``work`` is scratch of the table's plane size, ``line`` of its side.
     """

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from easyzloc_mm._statistics import robust_sd
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadSet
 from easyzloc_mm.model.accuracy import Accuracy, BinAccuracy, DepthBin, EvaluationResult, FieldTile, PhotonBin
 from easyzloc_mm.model.emitter_prior import TYPICAL_BACKGROUND, TYPICAL_PHOTONS, EmitterPrior
 from easyzloc_mm.model.mixture import OUTLIER_SIGMAS
 from easyzloc_mm.model.predictor import Predictor, ZPrediction
+from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.crlb import EmpiricalPsf, empirical_psf
 from easyzloc_mm.training.emitters import EmitterImages, simulate_emitters

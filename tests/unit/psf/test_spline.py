@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.interpolate import BSpline
 
-from easyzloc_mm._spline import compiled_slopes, compiled_weights, cubic_b_spline, cubic_slopes, cubic_weights
 from easyzloc_mm.camera.crops import ROI_PX
+from easyzloc_mm.numerics.spline import compiled_slopes, compiled_weights, cubic_b_spline, cubic_slopes, cubic_weights
 from easyzloc_mm.psf.bead_psf import KNOTS, PADDING, PITCH_PX
 from easyzloc_mm.psf.kernels.point_image import CELLS, LANE, LINE, point_image, workspace
 from easyzloc_mm.psf.kernels.spline import along, lateral, value_at

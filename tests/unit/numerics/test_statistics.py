@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from easyzloc_mm._statistics import robust_sd
+from easyzloc_mm.numerics.statistics import robust_sd
 
 
 def test_outliers_leave_the_robust_deviation_alone() -> None:

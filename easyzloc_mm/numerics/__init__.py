@@ -1,0 +1,1 @@
+"""Numerics that several rooms share: cubic B-splines, robust statistics."""
