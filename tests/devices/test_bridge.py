@@ -6,7 +6,6 @@ import json
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,7 @@ from easyzloc_mm.io.runs.localizations import read_localizations
 from tests.helpers.localize_bench import small_bundle
 from tests.helpers.microscope_bench import HEIGHT, WIDTH, bench_profile
 from tests.helpers.paths import ROOT
-
-pytestmark = pytest.mark.timeout(150)
+from tests.helpers.patience import PATIENCE_S, wait_until
 
 
 class Served:
@@ -38,7 +36,7 @@ class Served:
 
     def state(self) -> dict[str, Any]:
         with zmq.Context() as context, context.socket(zmq.REQ) as asked:
-            asked.setsockopt(zmq.RCVTIMEO, 10_000)
+            asked.setsockopt(zmq.RCVTIMEO, int(1000 * PATIENCE_S))
             asked.setsockopt(zmq.LINGER, 0)
             asked.connect(f"tcp://127.0.0.1:{self.port}")
             asked.send(json.dumps({"command": "test-state"}).encode())
@@ -81,7 +79,7 @@ def live(folder: Path, port: int, frames: int) -> subprocess.Popen[str]:
 def test_a_live_run_over_the_bridge(served: Served, tmp_path: Path) -> None:
     before = served.state()
     process = live(tmp_path, served.port, 120)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     report = json.loads(out.splitlines()[-1])
     assert (report["frames"], report["frames_lost"]) == (120, 0)
@@ -97,13 +95,15 @@ def test_a_live_run_over_the_bridge(served: Served, tmp_path: Path) -> None:
 def test_micro_manager_ends_in_the_middle(served: Served, tmp_path: Path) -> None:
     """What came is kept, exit code 3, one line; neither a device call nor the bridge's finalisers hang."""
     process = live(tmp_path, served.port, 100_000)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not list((tmp_path / "run.zarr" / "frames").glob("0/c/60*")):
-        time.sleep(0.1)
+
+    def under_way() -> bool:
         assert process.poll() is None, process.communicate()[1]
+        return bool(list((tmp_path / "run.zarr" / "frames").glob("0/c/60*")))
+
+    wait_until(under_way, "60 frames are stored", pause_s=0.1)
     served.process.kill()
     try:
-        _, err = process.communicate(timeout=75)
+        _, err = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
     assert process.returncode == 3, err
@@ -120,7 +120,7 @@ def test_a_server_of_another_version_is_said(tmp_path: Path) -> None:
     server = Served(tmp_path, "4.9.0")
     try:
         process = program("doctor", "--profile", profile_text(tmp_path, server.port))
-        _, err = process.communicate(timeout=90)
+        _, err = process.communicate(timeout=PATIENCE_S)
     finally:
         server.process.kill()
         server.process.wait()

@@ -19,6 +19,7 @@ from easyzloc_mm.simulator.embedded.configuration import configuration_text
 from easyzloc_mm.simulator.embedded.core import start_embedded_core
 from easyzloc_mm.simulator.embedded.truth import ground_truth
 from easyzloc_mm.simulator.optics.objective import embedded_optics
+from tests.helpers.patience import PATIENCE_S, wait_until
 
 Pixels = NDArray[np.uint16]
 
@@ -62,7 +63,7 @@ def snap(core: Any) -> Pixels:
 def stream(core: Any, frames: int) -> list[Any]:
     """Images with their tags, as `pop_next_tagged_image` gives them."""
     core.start_sequence_acquisition(frames, 0, True)
-    got, deadline = [], time.monotonic() + 30
+    got, deadline = [], time.monotonic() + PATIENCE_S
     while (core.is_sequence_running() or core.get_remaining_image_count()) and time.monotonic() < deadline:
         if core.get_remaining_image_count():
             got.append(core.pop_next_tagged_image())
@@ -171,9 +172,7 @@ def test_region_of_interest_cuts_the_sensor(core: Any) -> None:
 def test_overflow_is_the_real_cores(core: Any) -> None:
     core.set_exposure(1.0)
     core.start_sequence_acquisition(2000, 0, True)
-    deadline = time.monotonic() + 20
-    while core.is_sequence_running() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: not core.is_sequence_running(), "the sequence ends")
     assert core.is_buffer_overflowed()
     held = core.get_remaining_image_count()
     assert 100 < held < 200  # 16 MB of 100 kB frames

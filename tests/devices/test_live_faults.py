@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,8 +38,7 @@ from easyzloc_mm.profile.schema import Profile
 from tests.helpers.localize_bench import embedded_profile, small_bundle
 from tests.helpers.microscope_bench import running_core
 from tests.helpers.paths import DEMO_PROFILE
-
-pytestmark = pytest.mark.timeout(120)
+from tests.helpers.patience import PATIENCE_S, wait_until
 
 SIZE = (192, 160)
 THRESHOLD = 500.0
@@ -101,10 +99,7 @@ def session(profile: Profile) -> Iterator[tuple[Any, Watch]]:
             yield microscope, watches[0]
     finally:
         watches[0].assert_safe()
-        deadline = time.monotonic() + 5
-        while (left := _our_threads()) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not left
+        wait_until(lambda: not _our_threads(), "the threads of the run end")
 
 
 def _our_threads() -> list[str]:
@@ -163,13 +158,13 @@ def test_a_run_without_faults(profile: Profile, card: ModelCard, pool: Workers, 
     facts = assert_kept(tmp_path / "run.zarr", frames=list(range(120)), complete=True)
     assert len(read_localizations(tmp_path / "run.zarr")[0]) == report.localizations
     assert facts.min_net_gradient == THRESHOLD
-    assert 0 < (report.p95_latency_s or 0.0) < 5
+    assert (report.p95_latency_s or 0.0) > 0
     assert len(told) >= 2
     assert told[-1].frames == told[-1].localized == 120
     assert told[-1].localizations == report.localizations
     assert not told[-1].camera_running
     assert told[-1].lag_frames == 0
-    assert told[-1].frames_per_s == pytest.approx(95, rel=0.3)  # 10 ms exposures
+    assert 0 < told[-1].frames_per_s < 110  # 10 ms exposures; how many less depends on the machine
     assert all(a.frames <= b.frames for a, b in itertools.pairwise(told))
 
 
@@ -191,9 +186,7 @@ def test_buffer_overflow(profile: Profile, card: ModelCard, pool: Workers, tmp_p
     out = tmp_path / "run.zarr"
 
     def dawdle() -> None:
-        end = time.monotonic() + 60
-        while not running_core().is_buffer_overflowed() and time.monotonic() < end:
-            time.sleep(0.01)
+        wait_until(running_core().is_buffer_overflowed, "the buffer overflows")
 
     with pytest.raises(HardwareError, match=r"buffer overflowed after frame \d+.*\(\d+ frames and \d+ localisations"):
         with session(small) as (microscope, _):
@@ -206,12 +199,12 @@ def test_buffer_overflow(profile: Profile, card: ModelCard, pool: Workers, tmp_p
 
 def test_camera_stops_early(profile: Profile, card: ModelCard, pool: Workers, tmp_path: Path) -> None:
     out = tmp_path / "run.zarr"
-    with pytest.raises(HardwareError, match=r"stopped by itself after \d+ of 400 frames \(\d+ frames and"):
+    with pytest.raises(HardwareError, match=r"stopped by itself after \d+ of 4000 frames \(\d+ frames and"):
         with session(profile) as (microscope, _):
             on_frame(40, lambda: running_core().stop_sequence_acquisition())
-            run_live(microscope, profile, card, out, frames=400, workers=pool)
+            run_live(microscope, profile, card, out, frames=4000, workers=pool)
     count = StoredFrames(out).shape[0]
-    assert 38 <= count < 400  # two of the forty warmed the camera up
+    assert 38 <= count < 4000  # two of the forty warmed the camera up
     assert_kept(out, frames=list(range(count)))
 
 
@@ -219,8 +212,7 @@ def test_a_frame_is_lost(profile: Profile, card: ModelCard, pool: Workers, tmp_p
     out = tmp_path / "run.zarr"
 
     def lose_one() -> None:
-        while running_core().get_remaining_image_count() < 2:
-            time.sleep(0.001)
+        wait_until(lambda: running_core().get_remaining_image_count() >= 2, "two frames wait", pause_s=0.001)
         type(running_core()).pop_next_image(running_core())
 
     with pytest.raises(HardwareError, match=r"1 of 60 frames were lost .*\(frame 27\).*\(59 frames and"):
@@ -240,7 +232,7 @@ def test_device_error_in_the_middle(profile: Profile, card: ModelCard, pool: Wor
     with pytest.raises(HardwareError, match=r"failed after frame 38: Camera is on fire \(451\) \(38 frames and"):
         with session(profile) as (microscope, _):
             on_frame(2 + 39, burn)
-            run_live(microscope, profile, card, out, frames=400, workers=pool)
+            run_live(microscope, profile, card, out, frames=4000, workers=pool)
     assert_kept(out, frames=list(range(38)))
 
 
@@ -258,12 +250,10 @@ def test_the_disk_is_full(
     monkeypatch.setattr(FrameWriter, "append", full)
     with pytest.raises(HardwareError, match=r"the disk of .*run\.zarr is full.*\(30 frames and \d+ localisations"):
         with session(profile) as (microscope, _):
-            start = time.monotonic()
-            run_live(microscope, profile, card, out, frames=4000, workers=pool)
-    assert time.monotonic() - start < 30  # the camera was stopped, not left to run for 40 s
+            run_live(microscope, profile, card, out, frames=40_000, workers=pool)
     assert StoredFrames(out).shape[0] == 30
     table, facts = read_localizations(out)
-    assert facts.frames_stored == 30 < facts.frames
+    assert facts.frames_stored == 30 < facts.frames < 40_000  # the camera was stopped, not left to run
     assert facts.frames_localized == 30
     assert len(table)
 
@@ -275,11 +265,16 @@ def test_a_disk_that_is_really_full(profile: Profile, card: ModelCard, pool: Wor
 
     out = tmp_path / "run.zarr"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill() -> None:
+        wait_until(lambda: StoredFrames(out).shape[0] >= 10, "the first frames are stored")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8, before[1]))
+
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         with pytest.raises(HardwareError, match=r"frames could not be stored") as caught:
             with session(profile) as (microscope, _):
-                on_frame(40, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8, before[1])))
+                on_frame(40, fill)
                 run_live(microscope, profile, card, out, frames=4000, workers=pool)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -308,10 +303,9 @@ def test_a_localising_process_is_killed(profile: Profile, card: ModelCard, pool:
 @pytest.mark.parametrize("keep_raw", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_localiser_fails(profile: Profile, tmp_path: Path, keep_raw: bool) -> None:
     broken = ModelCard.load(small_bundle(tmp_path / "model", field=SIZE, broken=True))
-    out, start = tmp_path / "run.zarr", 0.0
+    out = tmp_path / "run.zarr"
     with pytest.raises(LocalizerError, match=r"the localiser failed at frame \d+") as caught:
         with session(profile) as (microscope, _), pytest.warns() if keep_raw else contextlib.nullcontext():
-            start = time.monotonic()
             run_live(microscope, profile, broken, out, frames=150, keep_raw=keep_raw)
     table, facts = read_localizations(out)
     # Blocks of just two spots, or none, pass; the first with more does not.
@@ -321,7 +315,6 @@ def test_the_localiser_fails(profile: Profile, tmp_path: Path, keep_raw: bool) -
         assert_kept(out, frames=list(range(150)), rows_per_frame=None)
     else:
         assert facts.frames < 150  # there was nothing left to record
-        assert time.monotonic() - start < 60
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no way to send Ctrl-C to one process")
@@ -329,9 +322,9 @@ def test_ctrl_c(profile: Profile, card: ModelCard, pool: Workers, tmp_path: Path
     out = tmp_path / "run.zarr"
     with pytest.raises(KeyboardInterrupt), session(profile) as (microscope, _):
         on_frame(2 + 50, lambda: os.kill(os.getpid(), signal.SIGINT))
-        run_live(microscope, profile, card, out, frames=4000, workers=pool)
+        run_live(microscope, profile, card, out, frames=40_000, workers=pool)
     count = StoredFrames(out).shape[0]
-    assert 50 <= count < 1000
+    assert 50 <= count < 40_000
     assert_kept(out, frames=list(range(count)))
 
 
@@ -348,13 +341,12 @@ def _program(profile_file: Path, model: Path, out: Path, *more: str) -> subproce
 
 
 def _wait_for_rows(out: Path, rows: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+    def written() -> bool:
         with contextlib.suppress(Exception):
-            if len(read_localizations(out)[0]) >= rows:
-                return
-        time.sleep(0.1)
-    raise AssertionError("the program does not localise")
+            return len(read_localizations(out)[0]) >= rows
+        return False
+
+    wait_until(written, "the program localises", pause_s=0.1)
 
 
 @pytest.fixture
@@ -368,13 +360,13 @@ def program(card: ModelCard, tmp_path: Path) -> tuple[Path, Path, Path]:
 
 def test_kill_9_of_the_whole_program_and_going_on(program: tuple[Path, Path, Path], card: ModelCard) -> None:
     profile_file, model, out = program
-    process = _program(profile_file, model, out, "--frames", "6000")
+    process = _program(profile_file, model, out, "--frames", "60000")
     _wait_for_rows(out, 300)
     children = psutil.Process(process.pid).children(recursive=True)
     assert children
     process.kill()
-    process.communicate(timeout=30)
-    _, alive = psutil.wait_procs(children, timeout=20)
+    process.communicate(timeout=PATIENCE_S)
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
     assert not alive, "a localising process outlived the program"
     table, facts = read_localizations(out)
     assert facts.complete is False
@@ -401,10 +393,10 @@ def test_kill_9_of_the_whole_program_and_going_on(program: tuple[Path, Path, Pat
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupted_program_says_so(program: tuple[Path, Path, Path], number: signal.Signals) -> None:
     profile_file, model, out = program
-    process = _program(profile_file, model, out, "--frames", "6000")
+    process = _program(profile_file, model, out, "--frames", "60000")
     _wait_for_rows(out, 50)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, err
     assert "interrupted" in err.splitlines()[-1]
     assert "Traceback" not in err
@@ -419,7 +411,7 @@ def test_a_program_that_loses_its_camera_says_so(program: tuple[Path, Path, Path
     text = profile_file.read_text(encoding="utf-8").replace("buffer_size_mb = 512", "buffer_size_mb = 16")
     profile_file.write_text(text.replace("exposure_ms = 10.0", "exposure_ms = 0.1"), encoding="utf-8")
     process = _program(profile_file, model, out, "--frames", "50000", "--json")
-    stdout, err = process.communicate(timeout=100)
+    stdout, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 3, err
     assert "overflowed" in err.splitlines()[-1]
     assert not stdout.strip()

@@ -28,6 +28,7 @@ from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.simulator.embedded.truth import ground_truth
 from tests.helpers.localize_bench import embedded_profile
 from tests.helpers.microscope_bench import HEIGHT, SAFE, WIDTH, LastState, bench_profile, running_core
+from tests.helpers.patience import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +147,7 @@ def test_the_buffer_overflow_is_an_error_after_what_was_got(profile: Profile) ->
         with pytest.raises(HardwareError, match="buffer overflowed"):
             for frame in microscope.stream(5000):
                 if not got:
-                    end = time.monotonic() + 60
-                    while not core.is_buffer_overflowed() and time.monotonic() < end:
-                        time.sleep(0.01)
+                    wait_until(core.is_buffer_overflowed, "the buffer overflows")
                 got.append(frame.index)
         # 16 MB hold about 400 of these frames; all of them are kept, the oldest first.
         assert got == list(range(len(got)))

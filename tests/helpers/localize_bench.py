@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from easyzloc_mm.camera.response import CameraResponse
+from easyzloc_mm.localization.config import LocalizerConfig
+from easyzloc_mm.localization.workers.messages import BlockLocalizer
 from easyzloc_mm.model.card import PSF_FILE, BeadCounts, ModelCard, Recipe
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.inputs import AUX_COLUMNS, Normalisation
@@ -23,6 +27,7 @@ from easyzloc_mm.model.uncertainty import (
     ResidualLimit,
     SigmaScale,
 )
+from easyzloc_mm.profile.detection import LocalizeSettings
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.psf.bead_psf import KNOTS, PITCH_PX, Z_PITCH_NM
 from easyzloc_mm.psf.field_psf import FieldPsf
@@ -30,11 +35,28 @@ from easyzloc_mm.psf.field_psf import FieldPsf
 BASELINE, GAIN = 100.0, 0.5
 
 
+def _response() -> CameraResponse:
+    return CameraResponse(baseline_adu=BASELINE, electrons_per_adu=GAIN, read_noise_e=1.5)
+
+
+@functools.cache
+def _compile_kernels() -> None:
+    """Compile what localising processes need, once and here, rather than in each of them at the same time."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = _write_bundle(Path(folder) / "model", field=(64, 64), pixel_nm=110.0, broken=False)
+        BlockLocalizer(LocalizerConfig(model, _response(), LocalizeSettings()))
+
+
 def small_bundle(folder: Path, *, field: tuple[int, int], pixel_nm: float = 110.0, broken: bool = False) -> Path:
     """Write a bundle whose network is linear in the crop: untrained, but every part of inference is real.
 
     A `broken` one loads and warms up, and fails on any batch of other than two spots.
     """
+    _compile_kernels()
+    return _write_bundle(folder, field=field, pixel_nm=pixel_nm, broken=broken)
+
+
+def _write_bundle(folder: Path, *, field: tuple[int, int], pixel_nm: float, broken: bool) -> Path:
     folder.mkdir(parents=True)
     rng = np.random.default_rng(3)
     outputs = 3 * COMPONENTS + EMBEDDING
@@ -74,7 +96,7 @@ def small_bundle(folder: Path, *, field: tuple[int, int], pixel_nm: float = 110.
         field_size_px=field,
         field_known=True,
         z_range_nm=(-900.0, 900.0),
-        response=CameraResponse(baseline_adu=BASELINE, electrons_per_adu=GAIN, read_noise_e=1.5),
+        response=_response(),
         training_data="none",
         beads=BeadCounts(train=0, validation=0, test=0),
         keras_backend="none",

@@ -122,7 +122,7 @@ class Workers:
         seen: set[int] = set()
         for item in wait(list(known), patience_s):
             worker = known[item]
-            if id(worker) in seen:
+            if id(worker) in seen or all(worker is not known for known in self._workers):  # replaced a moment ago
                 continue
             seen.add(id(worker))
             try:

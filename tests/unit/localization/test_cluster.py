@@ -14,8 +14,6 @@ from easyzloc_mm.io.runs.frames import FrameWriter
 from easyzloc_mm.io.runs.localizations import read_localizations
 from tests.helpers.localize_bench import small_bundle, spots_movie
 
-pytestmark = pytest.mark.timeout(180)
-
 SHAPE = (96, 128)
 FRAMES = 100
 

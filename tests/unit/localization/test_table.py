@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+from multiprocessing.synchronize import Semaphore
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,7 @@ from easyzloc_mm.localization.workers.messages import LocalizeBlock, Localized
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.predictor import Predictor
 from tests.helpers.localize_bench import small_bundle, spots_movie
-
-pytestmark = pytest.mark.timeout(120)
+from tests.helpers.patience import PATIENCE_S
 
 SHAPE = (96, 128)
 FRAMES = 30
@@ -57,7 +57,8 @@ def assert_whole(table: pd.DataFrame) -> None:
     assert table.equals(expected[table.columns])
 
 
-def write_in_bursts(path: Path, total: int, seed: int) -> None:
+def write_in_bursts(path: Path, total: int, seed: int, turns: Semaphore) -> None:
+    """Append until `total` rows are written; after every flush a reader may have a look first."""
     rng = np.random.default_rng(seed)
     with LocalizationWriter.create(path, METADATA) as writer:
         done = 0
@@ -67,16 +68,18 @@ def write_in_bursts(path: Path, total: int, seed: int) -> None:
             done += count
             if rng.random() < 0.3:
                 writer.flush()
+                turns.acquire(timeout=PATIENCE_S)
 
 
 def test_a_reader_never_sees_a_torn_row(tmp_path: Path) -> None:
     """Another process writes across many chunk borders while this one reads without pause."""
     path, total = tmp_path / "run.zarr", 5 * CHUNK_ROWS + 77
-    writer = multiprocessing.get_context("spawn").Process(target=write_in_bursts, args=(path, total, 1))
+    context = multiprocessing.get_context("spawn")
+    turns = context.Semaphore(2)
+    writer = context.Process(target=write_in_bursts, args=(path, total, 1, turns))
     writer.start()
     seen = []
-    deadline = time.monotonic() + 90
-    while writer.is_alive() and time.monotonic() < deadline:
+    while writer.is_alive():
         try:
             table, _ = read_localizations(path)
         except InputError:
@@ -84,7 +87,8 @@ def test_a_reader_never_sees_a_torn_row(tmp_path: Path) -> None:
         if len(table):
             assert_whole(table)
         seen.append(len(table))
-    writer.join(10)
+        turns.release()
+    writer.join()
     assert writer.exitcode == 0
     assert len(set(seen)) > 3  # it was read while it grew
     assert seen == sorted(seen)

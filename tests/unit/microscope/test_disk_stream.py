@@ -17,8 +17,7 @@ from easyzloc_mm.errors import HardwareError
 from easyzloc_mm.microscope.streaming import ndtiff as disk_stream
 from easyzloc_mm.microscope.streaming.ndtiff import follow_ndtiff, frames_go_over_disk, way_of_frames
 from tests.helpers.microscope_bench import bench_profile
-
-pytestmark = pytest.mark.timeout(60)
+from tests.helpers.patience import PATIENCE_S
 
 
 def frame(number: int) -> NDArray[np.uint16]:
@@ -30,14 +29,21 @@ def as_it_is(image: Any) -> NDArray[np.uint16]:
     return np.asarray(image)
 
 
-def write(folder: Path, numbers: list[int], *, pause_s: float = 0.01, torn: bool = False) -> threading.Thread:
-    """Write a data set from another thread; `torn` lets index records appear in pieces."""
+def write(
+    folder: Path, numbers: list[int], *, torn: bool = False, ahead: threading.Semaphore | None = None
+) -> threading.Thread:
+    """Write a data set from another thread; `torn` lets index records appear in pieces.
+
+    A frame is written only when `ahead` is released once more, so that the writer stays a few frames before its reader.
+    """
     from ndstorage import NDTiffDataset
 
     def run() -> None:
         time.sleep(0.2)
         data = NDTiffDataset(str(folder), summary_metadata={}, writable=True)
         for number in numbers:
+            if ahead is not None:
+                ahead.acquire(timeout=PATIENCE_S)
             if torn and data._index_file is not None:
                 whole = data._index_file
 
@@ -54,7 +60,6 @@ def write(folder: Path, numbers: list[int], *, pause_s: float = 0.01, torn: bool
             else:
                 data.put_image({"time": number}, frame(number), {})
                 data._index_file.flush()
-            time.sleep(pause_s)
         data.finish()
         data.close()
 
@@ -65,15 +70,17 @@ def write(folder: Path, numbers: list[int], *, pause_s: float = 0.01, torn: bool
 
 @pytest.mark.parametrize("torn", [False, True])
 def test_every_frame_once_in_order_as_it_appears(tmp_path: Path, torn: bool) -> None:
-    writer = write(tmp_path / "nd", list(range(60)), torn=torn)
+    ahead = threading.Semaphore(10)
+    writer = write(tmp_path / "nd", list(range(60)), torn=torn, ahead=ahead)
     early = 0
     for expected, got in enumerate(follow_ndtiff(tmp_path, 60, 10.0, threading.Event(), as_it_is)):
         assert got.index == expected
         assert np.array_equal(got.pixels, frame(expected))
         early += writer.is_alive()
+        ahead.release()
     assert expected == 59
     assert early > 40  # not only when the data set was finished
-    writer.join(10)
+    writer.join()
 
 
 def test_a_missing_frame_is_counted_after_the_rest(tmp_path: Path) -> None:
@@ -88,8 +95,7 @@ def test_a_missing_frame_is_counted_after_the_rest(tmp_path: Path) -> None:
 def test_silence_and_a_stop_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk_stream, "FRAME_S", 0.5)
     monkeypatch.setattr(disk_stream, "FIRST_FRAME_S", 3.0)
-    write(tmp_path / "a" / "nd", list(range(5)))
-    (tmp_path / "a").mkdir(exist_ok=True)
+    write(tmp_path / "a" / "nd", list(range(5))).join()
     got = []
     with pytest.raises(HardwareError, match=r"no frame for .* after frame 5"):
         for one in follow_ndtiff(tmp_path / "a", 100, 10.0, threading.Event(), as_it_is):
@@ -99,7 +105,8 @@ def test_silence_and_a_stop_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         list(follow_ndtiff(tmp_path / "never", 100, 10.0, threading.Event(), as_it_is))
     stop = threading.Event()
     (tmp_path / "b").mkdir()
-    write(tmp_path / "b" / "nd", list(range(200)))
+    ahead = threading.Semaphore(30)
+    writer = write(tmp_path / "b" / "nd", list(range(200)), ahead=ahead)
     seen = []
     for one in follow_ndtiff(tmp_path / "b", 1000, 10.0, stop, as_it_is):
         seen.append(one.index)
@@ -107,6 +114,8 @@ def test_silence_and_a_stop_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             stop.set()
     assert seen == list(range(len(seen)))
     assert 11 <= len(seen) < 150
+    ahead.release(200)
+    writer.join()
 
 
 def test_the_way_is_chosen_by_the_rate_and_said(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from easyzloc_mm.io.runs.localizations import LocalizationWriter
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.runs.status import RunStatus, read_status, write_status
 from easyzloc_mm.monitor.follow import BLOCK_FRAMES, Follower
+from tests.helpers.patience import PATIENCE_S, wait_until
 
 PIXEL_SIZE_NM = 100.0
 FACTS = RunMetadata.model_validate(
@@ -144,7 +144,7 @@ def test_the_page_is_served_and_follows_the_run(writer: LocalizationWriter) -> N
         try:
             assert page.stdout is not None
             address = page.stdout.readline().split()[-1]
-            with urllib.request.urlopen(address, timeout=30) as answer:
+            with urllib.request.urlopen(address, timeout=PATIENCE_S) as answer:
                 text = answer.read().decode()
             assert "run.zarr - easyZloc" in text
             tab = pull_session(url=address)
@@ -154,10 +154,10 @@ def test_the_page_is_served_and_follows_the_run(writer: LocalizationWriter) -> N
             assert depths(tab) == 1800
             writer.append(molecules(range(100, 200)))
             writer.flush()
-            deadline = time.monotonic() + 20
-            while depths(pull_session(session_id=tab.id, url=address)) != 3600:
-                assert time.monotonic() < deadline, "the page does not follow the run"
-                time.sleep(0.5)
+            wait_until(
+                lambda: depths(pull_session(session_id=tab.id, url=address)) == 3600,
+                "the page follows the run", pause_s=0.5,
+            )  # fmt: skip
         finally:
             page.terminate()
 
