@@ -34,7 +34,7 @@ def _prepare() -> None:
     from easyzloc_mm.training.recipes import matched
 
     matched.VALIDATION = 2048
-    uncertainty_calibration.EMITTERS = 8192
+    uncertainty_calibration.EMITTERS = 4096
 
 
 def trained(beads: Path, out: Path, **options: Any) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,9 +47,25 @@ def slides(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return out, truth
 
 
+@dataclass(frozen=True)
+class Commanded:
+    """What `beads` wrote, its report beside it, and what it printed."""
+
+    path: Path
+    printed: dict[str, Any]
+
+
 @pytest.fixture(scope="module")
-def beads(slides: tuple[Path, pd.DataFrame]) -> BeadSet:
-    return beads_from_sources([slides[0]])
+def commanded(slides: tuple[Path, pd.DataFrame], tmp_path_factory: pytest.TempPathFactory) -> Commanded:
+    out = tmp_path_factory.mktemp("beads") / "b.zarr"
+    done = CliRunner().invoke(app, ["beads", str(slides[0]), "--out", str(out), "--json"])
+    assert done.exit_code == 0, done.output
+    return Commanded(out, json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.fixture(scope="module")
+def beads(commanded: Commanded) -> BeadSet:
+    return read_bead_set(commanded.path)
 
 
 def matched(beads: BeadSet, truth: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
@@ -126,10 +144,8 @@ def test_offsets_of_the_stacks(beads: BeadSet, slides: tuple[Path, pd.DataFrame]
     assert np.ptp(by_stack) < 4
 
 
-def test_the_command_says_it(slides: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["beads", str(slides[0]), "--out", str(tmp_path / "b.zarr"), "--json"])
-    assert done.exit_code == 0, done.output
-    said = json.loads(done.stdout.splitlines()[-1])
+def test_the_command_says_it(commanded: Commanded) -> None:
+    said = commanded.printed
     assert len(said["stacks"]) == 3
     for stack, slide in zip(said["stacks"], SLIDES, strict=True):
         assert stack["lateral_shift_nm_per_um"] == pytest.approx(np.hypot(*slide), abs=LENS_NM_PER_UM)
@@ -137,7 +153,7 @@ def test_the_command_says_it(slides: tuple[Path, pd.DataFrame], tmp_path: Path) 
         assert abs((turned + 180) % 360 - 180) < 10
         assert stack["offset_uncertainty_nm"] > 0
     assert said["label_repeat_nm"] < said["label_repeat_sharpness_nm"]
-    page = (tmp_path / "b_report" / "index.html").read_text(encoding="utf-8")
+    page = (commanded.path.parent / "b_report" / "index.html").read_text(encoding="utf-8")
     assert "the whole image shifts sideways" in page
     assert "Offset: where the stage stood" in page
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
+import typer.main
 
-from easyzloc_mm.cli.app import main
+from easyzloc_mm.cli.app import app, main
 from easyzloc_mm.io.profiles import shipped_profiles
 
 
@@ -32,15 +35,19 @@ def test_import_and_help_load_neither_tensorflow_nor_picasso() -> None:
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=60)
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["demo", "doctor", "calibrate", "acquire-beads", "beads", "train", "evaluate", "live", "localize",
-     "assign-z", "scan", "undrift", "render", "npc", "export", "resolution", "profile", "simulate", "bench"],
-)  # fmt: skip
-def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
-    code, out, _ = run(capsys, command, "--help")
+def _commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command and group of the program, as a person types it."""
+    yield path
+    for name, command in getattr(group, "commands", {}).items():
+        yield from _commands(command, (*path, name))
+
+
+@pytest.mark.parametrize("command", [*_commands(typer.main.get_command(app))], ids=" ".join)
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
+    code, out, _ = run(capsys, *command, "--help")
     assert code == 0
     assert "Usage" in out
+    assert " ".join(command) in out
 
 
 @pytest.mark.parametrize(

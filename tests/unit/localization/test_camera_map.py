@@ -103,6 +103,26 @@ def localized(
     return read_localizations(place / "run.zarr")[0]
 
 
+@dataclass(frozen=True)
+class Localized:
+    """The scene's localisations: unlike pixels with their map and without it, and like pixels."""
+
+    tables: dict[str, pd.DataFrame]
+    thresholds: dict[str, float]
+
+
+@pytest.fixture(scope="module")
+def found(scene: Scene, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Localized:
+    folder = tmp_path_factory.mktemp("found")
+    tables = {
+        "with": localized(scene.unlike, card, folder / "with", scene.chip),
+        "without": localized(scene.unlike, card, folder / "without"),
+        "like": localized(scene.like, card, folder / "like"),
+    }
+    thresholds = {name: read_localizations(folder / name / "run.zarr")[1].min_net_gradient or 0.0 for name in tables}
+    return Localized(tables, thresholds)
+
+
 def matched(table: pd.DataFrame, places: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Which rows are true spots, and the distances (x, y) to them."""
     truth = np.concatenate([np.column_stack([np.full(SPOTS, 1e4 * t), place]) for t, place in enumerate(places)])
@@ -111,19 +131,14 @@ def matched(table: pd.DataFrame, places: NDArray[np.float64]) -> tuple[NDArray[n
     return apart < 1.5, (found - truth[which])[:, 1:]
 
 
-def test_the_map_brings_molecules_to_where_and_what_they_are(scene: Scene, card: ModelCard, tmp_path: Path) -> None:
-    tables = {
-        "with": localized(scene.unlike, card, tmp_path / "with", scene.chip),
-        "without": localized(scene.unlike, card, tmp_path / "without"),
-        "like": localized(scene.like, card, tmp_path / "like"),
-    }
-    thresholds, xy, photons, z = {}, {}, {}, {}
-    z_like = tables["like"]
-    for name, table in tables.items():
+def test_the_map_brings_molecules_to_where_and_what_they_are(scene: Scene, found: Localized) -> None:
+    thresholds = found.thresholds
+    xy, photons, z = {}, {}, {}
+    z_like = found.tables["like"]
+    for name, table in found.tables.items():
         true, error = matched(table, scene.places)
         assert true.sum() >= 0.98 * FRAMES * SPOTS
         assert (~true).sum() <= 2
-        thresholds[name] = read_localizations(tmp_path / name / "run.zarr")[1].min_net_gradient or 0.0
         xy[name] = float(np.sqrt(np.mean(error[true] ** 2)))
         photons[name] = float(np.std(table["photons"][true]) / np.mean(table["photons"][true]))
         pairs = cKDTree(np.column_stack([1e4 * z_like["frame"], z_like["x"], z_like["y"]]))
@@ -141,14 +156,15 @@ def test_the_map_brings_molecules_to_where_and_what_they_are(scene: Scene, card:
     assert thresholds["without"] > 1.5 * thresholds["like"]
 
 
-def test_a_map_of_like_pixels_changes_nothing(scene: Scene, card: ModelCard, tmp_path: Path) -> None:
-    without = localized(scene.like, card, tmp_path / "without")
-    assert localized(scene.like, card, tmp_path / "with", flat_chip()).equals(without)
+def test_a_map_of_like_pixels_changes_nothing(scene: Scene, card: ModelCard, found: Localized, tmp_path: Path) -> None:
+    assert localized(scene.like, card, tmp_path / "with", flat_chip()).equals(found.tables["like"])
 
 
-def test_a_camera_roi_takes_its_part_of_the_map(scene: Scene, card: ModelCard, tmp_path: Path) -> None:
+def test_a_camera_roi_takes_its_part_of_the_map(
+    scene: Scene, card: ModelCard, found: Localized, tmp_path: Path
+) -> None:
     left, top = 20, 10
-    whole = localized(scene.unlike, card, tmp_path / "whole", scene.chip)
+    whole = found.tables["with"]
     part = localized(scene.unlike[:, top:, left:], card, tmp_path / "part", scene.chip, (left, top))
     inside = whole[(whole["x"] > left + 10) & (whole["y"] > top + 10)].reset_index(drop=True)
     same = part[(part["x"] > left + 10) & (part["y"] > top + 10)].reset_index(drop=True)
