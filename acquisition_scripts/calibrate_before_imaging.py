@@ -31,7 +31,7 @@ def main() -> None:
     beads = ez.build_beads(stacks, options.out / "beads.zarr", progress=say)
     print(f"kept {beads.accepted.sum()} of {len(beads)} beads")
 
-    model = ez.train(beads, options.out / "model", minutes=options.minutes, progress=say)
+    model = ez.train(beads, options.out / "model", minutes=options.minutes, steps=options.steps, progress=say)
     print(model.evaluate(beads).summary, f"Model: {model.path}")
 
 
