@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.tiff import ome_pixel_size_nm
 from easyzloc_mm.io.runs.frames import StoredFrames, holds_frames
 from easyzloc_mm.typing import U16
+
+if TYPE_CHECKING:
+    import tifffile
 
 UINT16 = np.dtype(np.uint16)
 TIME_AXES = "TZIQ"
@@ -110,9 +113,14 @@ def _open_tiff(path: Path) -> Movie:
     import tifffile
 
     try:
-        file = tifffile.TiffFile(path)
+        with tifffile.TiffFile(path) as file:
+            return _tiff_movie(path, file)
     except (tifffile.TiffFileError, OSError, ValueError) as error:
         raise InputError(f"movie {path} cannot be read as TIFF: {error}") from None
+
+
+def _tiff_movie(path: Path, file: tifffile.TiffFile) -> Movie:
+    """Describe an open TIFF, which may then be closed: frames are read from it by opening it again."""
     if not file.series:
         raise InputError(f"movie {path} is empty: record it again")
     series = file.series[0]
@@ -130,11 +138,17 @@ def _open_tiff(path: Path) -> Movie:
         pages: Any = series.pages
 
         def read(start: int, stop: int) -> U16:
-            frames = []
-            for page in (pages[i] for i in range(start, min(stop, shape[0]))):
-                if page.parent.filehandle.closed:
-                    page.parent.filehandle.open()  # of several files only the first is open
-                frames.append(np.asarray(page.asarray()).reshape(shape[1:]))
+            frames, opened = [], {file.filehandle}
+            try:
+                file.filehandle.open()
+                for page in (pages[i] for i in range(start, min(stop, shape[0]))):
+                    if page.parent.filehandle.closed:
+                        page.parent.filehandle.open()  # a movie may lie in several files
+                        opened.add(page.parent.filehandle)
+                    frames.append(np.asarray(page.asarray()).reshape(shape[1:]))
+            finally:
+                for handle in opened:
+                    handle.close()
             return _counts(path, np.stack(frames))
 
     return Movie(

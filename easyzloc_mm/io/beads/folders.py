@@ -33,7 +33,7 @@ def open_tiff_folder(path: Path, *, z_step_nm: float | None, pixel_size_nm: floa
 
     files = _tiffs(path)
     try:
-        shapes = [tifffile.TiffFile(file).series[0].shape for file in files]
+        shapes = [_shape(file) for file in files]
     except (tifffile.TiffFileError, OSError, IndexError) as error:
         raise InputError(f"a file in {path} cannot be read as TIFF: {error}") from None
     if len(files) >= MIN_PLANES and all(len(shape) == 2 for shape in shapes):
@@ -50,6 +50,13 @@ def open_tiff_folder(path: Path, *, z_step_nm: float | None, pixel_size_nm: floa
             covered |= {Path(page.parent.filehandle.path).resolve() for one in opened.series for page in one if page}
         stacks += open_tiff_stacks(file, z_step_nm=z_step_nm, pixel_size_nm=pixel_size_nm)
     return stacks
+
+
+def _shape(path: Path) -> tuple[int, ...]:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        return tuple(file.series[0].shape)
 
 
 def open_other_stacks(path: Path, *, z_step_nm: float | None, pixel_size_nm: float | None) -> list[BeadStack]:

@@ -93,7 +93,8 @@ def _cache_file(key: str) -> Path:
 
 def _from_cache(key: str) -> PsfTable | None:
     try:
-        with np.load(_cache_file(key), allow_pickle=False) as stored:
+        # NumPy leaves a broken file open that it has opened itself.
+        with _cache_file(key).open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return PsfTable(
                 coefficients=stored["coefficients"],
                 scale=stored["scale"],

@@ -250,6 +250,7 @@ def test_a_map_that_does_not_fit_is_refused_before_anything_moves(
     assert not out.exists()
 
 
+@pytest.mark.filterwarnings("default::easyzloc_mm.errors.EasyZlocWarning")
 def test_a_map_of_another_camera_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", "check", str(profile_with_map(tmp_path, (160, 192), gain=1.0))]) == 0
     assert "camera.electrons_per_adu" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 from easyzloc_mm.acquire.live import run_live
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.movies import open_movie
+from easyzloc_mm.io.movies import Movie, open_movie
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, column_dtype, read_localizations
+from easyzloc_mm.localization import movie as movie_module
 from easyzloc_mm.localization.movie import localize_movie
 from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.model.card import ModelCard
@@ -274,10 +276,16 @@ def test_a_run_that_was_cut_off_is_gone_on_with(
 
 @pytest.mark.parametrize("kind", ["ndtiff", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("tiff", "run"))])
 def test_a_movie_that_is_still_being_written_is_followed(
-    kind: str, card: ModelCard, movie: NDArray[np.uint16], reference: Path, tmp_path: Path
+    kind: str,
+    card: ModelCard,
+    movie: NDArray[np.uint16],
+    reference: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = tmp_path / {"ndtiff": "nd", "tiff": "m.tif", "run": "r.zarr"}[kind]
     seen_early: list[int] = []
+    clock = ClockOfFollowing(monkeypatch)
 
     def write() -> None:
         put, finish = grower(kind, path)
@@ -286,15 +294,41 @@ def test_a_movie_that_is_still_being_written_is_followed(
             if number == FRAMES - 5:
                 seen_early.append(wait_for_rows(tmp_path / "run.zarr"))
         finish()
+        clock.finished.set()
 
     writer = threading.Thread(target=write, daemon=True)
     writer.start()
-    # A TIFF does not say when it is finished: silence does.
-    run(path, card, tmp_path / "run.zarr", follow_s=20.0 if kind == "tiff" else PATIENCE_S)
+    run(path, card, tmp_path / "run.zarr", follow_s=PATIENCE_S)
     writer.join()
     assert seen_early
     assert seen_early[0] > 0
     assert read_localizations(tmp_path / "run.zarr")[0].equals(read_localizations(reference)[0])
+
+
+class ClockOfFollowing:
+    """Makes the silence that ends the following long as soon as the movie is finished and was seen whole.
+
+    While it is being written, no pause of a busy machine can be mistaken for its end.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.finished = threading.Event()
+        self._frames_seen, self._ahead_s = 0, 0.0
+        monkeypatch.setattr(movie_module, "time", self)
+        monkeypatch.setattr(movie_module, "open_movie", self._open)
+
+    def _open(self, path: Path) -> Movie:
+        opened = open_movie(path)
+        self._frames_seen = opened.shape[0]
+        return opened
+
+    def monotonic(self) -> float:
+        if self.finished.is_set() and self._frames_seen == FRAMES:
+            self._ahead_s += 2 * PATIENCE_S
+        return time.monotonic() + self._ahead_s
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
 
 
 def wait_for_rows(out: Path) -> int:
