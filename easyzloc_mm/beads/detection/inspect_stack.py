@@ -11,13 +11,13 @@ import pandas as pd
 from easyzloc_mm.beads.detection.find import find_beads, look_through
 from easyzloc_mm.beads.detection.rois import cut_rois, roi_corners
 from easyzloc_mm.beads.quality.checks import check_light, name_of, stage_nm
+from easyzloc_mm.camera.photon_transfer import FULL_SCALES
 from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.io.beads.stack import BeadStack
 from easyzloc_mm.typing import F64, U16
 
 ROI_PX = 23
 """Room for the network's crop at any sub-pixel place, and for the interpolation around it."""
-FULL_SCALES = (255, 1023, 4095, 16383, 65535)
 FOCUS_DISPUTE_NM = 300.0
 """The paper's plane of the brightest pixel may differ from ours by so much without a word."""
 
