@@ -12,7 +12,7 @@ from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm._log import run_log
 from easyzloc_mm.acquire.beads.report import AcquisitionReport
 from easyzloc_mm.api.model import Model, as_model
-from easyzloc_mm.io.beads.dataset import BeadSet, read_bead_set, write_bead_set
+from easyzloc_mm.io.beads.dataset import BeadDataset, read_bead_set, write_bead_set
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import check_output, remove
 from easyzloc_mm.io.profiles import load_profile
@@ -40,7 +40,7 @@ class Calibration:
         Folder of everything below.
     acquired : AcquisitionReport
         Bead stacks, ``stacks.ome.zarr``.
-    beads : BeadSet
+    beads : BeadDataset
         Bead data set, ``beads.zarr``.
     model : Model
         Model bundle, ``model``.
@@ -52,7 +52,7 @@ class Calibration:
 
     out: Path
     acquired: AcquisitionReport
-    beads: BeadSet
+    beads: BeadDataset
     model: Model
     training: TrainReport
     accuracy: EvaluationResult
@@ -103,7 +103,7 @@ def build_beads(
     rules: str = "default",
     if_exists: IfExists = "error",
     progress: Progress | None = None,
-) -> BeadSet:
+) -> BeadDataset:
     """Find, judge, align and label the beads of bead stacks.
 
     Parameters
@@ -167,7 +167,7 @@ def bead_report_folder(beads: Path) -> Path:
 
 
 def train(
-    beads: BeadSet | str | Path,
+    beads: BeadDataset | str | Path,
     out: str | Path,
     *,
     recipe: str = "matched",
@@ -184,7 +184,7 @@ def train(
 
     Parameters
     ----------
-    beads : BeadSet or path of a ``beads.zarr``
+    beads : BeadDataset or path of a ``beads.zarr``
     out : path
         Folder of the bundle. An interrupted training continues where it stopped.
     recipe : {'matched', 'paper'}
@@ -211,13 +211,13 @@ def train(
     InputError
         Too few beads to train on and to test with, or an option that does not fit.
     """
-    from easyzloc_mm.localization.movie_emitters import emitter_prior
+    from easyzloc_mm.localization.offline.movie_emitters import emitter_prior
     from easyzloc_mm.training.train import train as run
 
     given = [Path(item) for item in (beads, like, settings) if isinstance(item, str | Path)]
     earlier = None if start_from is None else as_model(start_from).path
     out = check_output(Path(out), Kind.MODEL, if_exists=if_exists, inputs=[*given, *([earlier] if earlier else [])])
-    data = beads if isinstance(beads, BeadSet) else read_bead_set(Path(beads))
+    data = beads if isinstance(beads, BeadDataset) else read_bead_set(Path(beads))
     matched = None
     if settings is not None:
         from easyzloc_mm.training.search import read_settings

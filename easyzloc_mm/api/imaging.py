@@ -214,7 +214,7 @@ def localize(
     LocalizerError
         Localisation failed; what was localised is kept.
     """
-    from easyzloc_mm.localization.movie import localize_movie
+    from easyzloc_mm.localization.offline.movie import localize_movie
 
     if scheduler is not None and workers is not None:
         raise InputError("`workers` and `scheduler` exclude each other: a scheduler has its own workers")
@@ -282,7 +282,7 @@ def assign_z(
     InputError
         The table or the movie cannot be read, or they do not belong together.
     """
-    from easyzloc_mm.localization.assign_z import assign_z as run
+    from easyzloc_mm.localization.offline.assign_z import assign_z as run
 
     movie = Path(movie)
     card = as_model(model).card

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from easyzloc_mm.io.beads.dataset import BeadSet, read_bead_set
+from easyzloc_mm.io.beads.dataset import BeadDataset, read_bead_set
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.predictor import Predictor, ZPrediction
 from easyzloc_mm.model.uncertainty import MixtureCalibration
@@ -68,12 +68,12 @@ class Model:
         """
         return self._predictor.predict(crops, x, y, refine=refine)
 
-    def evaluate(self, beads: BeadSet | str | Path, *, report: str | Path | None = None) -> EvaluationResult:
+    def evaluate(self, beads: BeadDataset | str | Path, *, report: str | Path | None = None) -> EvaluationResult:
         """Return the accuracy on held-out beads by z and photons, beside the information limit.
 
         Parameters
         ----------
-        beads : BeadSet or path of a ``beads.zarr``
+        beads : BeadDataset or path of a ``beads.zarr``
         report : path, optional
             Also write an HTML report to this folder.
 
@@ -84,7 +84,7 @@ class Model:
         """
         from easyzloc_mm.training.evaluation.evaluate import evaluate
 
-        data = beads if isinstance(beads, BeadSet) else read_bead_set(Path(beads))
+        data = beads if isinstance(beads, BeadDataset) else read_bead_set(Path(beads))
         return evaluate(self._predictor, data, report=None if report is None else Path(report))
 
     def fit_to(self, movie: str | Path) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class Model:
         InputError
             The movie cannot be read, or holds too few molecules.
         """
-        from easyzloc_mm.localization.movie_emitters import domain_gap
+        from easyzloc_mm.localization.offline.movie_emitters import domain_gap
 
         gap = domain_gap(Path(movie), self._predictor, self.card.response)
         if not isinstance(self.card.uncertainty, MixtureCalibration):

@@ -23,7 +23,7 @@ from easyzloc_mm.beads.quality.measure import Bead
 from easyzloc_mm.beads.regions import regions_by_pixels, regions_by_place
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.io.beads.stack import BeadStack
 from easyzloc_mm.psf.registration import weighted_centre
 from easyzloc_mm.typing import F64, I64, U16, Bool, Progress
@@ -40,7 +40,7 @@ def build_bead_set(
     *,
     rules: Rules = Rules.DEFAULT,
     progress: Progress | None = None,
-) -> BeadSet:
+) -> BeadDataset:
     """Find, judge, align and label the beads of several fields of view.
 
     Parameters
@@ -125,7 +125,7 @@ def bead_set_from_rois(
     source: str = "",
     rules: Rules = Rules.DEFAULT,
     progress: Progress | None = None,
-) -> BeadSet:
+) -> BeadDataset:
     """Judge, align and label ready-cut ROIs, whose place in the field nobody knows.
 
     Parameters
@@ -179,7 +179,7 @@ def bead_set_from_rois(
     )
 
 
-def count_reasons(beads: BeadSet) -> dict[str, int]:
+def count_reasons(beads: BeadDataset) -> dict[str, int]:
     """Return reason to count of the rejected beads, the most frequent first."""
     return dict(Counter(reason for reason in beads.reason if reason).most_common())
 
@@ -223,7 +223,7 @@ def _bead_set(
     pixel_size_nm: float,
     sources: tuple[str, ...],
     facts: list[dict[str, Any]],
-) -> BeadSet:
+) -> BeadDataset:
     planes = candidates.rois.shape[1]
     z_nm = np.full((len(beads), planes), np.nan, np.float32)
     for index, positions in enumerate(candidates.stage_nm):
@@ -234,7 +234,7 @@ def _bead_set(
     if len(stacks):
         bleaching = stacks["bleaching_per_um"].to_numpy(float)[candidates.stack]
         stacks["accepted"] = [int(accepted[candidates.stack == index].sum()) for index in range(len(stacks))]
-    return BeadSet(
+    return BeadDataset(
         rois=candidates.rois,
         z_nm=z_nm,
         x=labelled.x,

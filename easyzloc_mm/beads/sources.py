@@ -13,7 +13,7 @@ from easyzloc_mm.beads.camera_response import estimate_response
 from easyzloc_mm.beads.quality.judge import Rules
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.io.beads.stack import BeadStack
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
 from easyzloc_mm.io.beads.tiff import read_roi_stacks
@@ -33,7 +33,7 @@ def beads_from_sources(
     electrons_per_adu: float | None = None,
     rules: Rules = Rules.DEFAULT,
     progress: Progress | None = None,
-) -> BeadSet:
+) -> BeadDataset:
     """Build a bead data set from files: bead stacks, or one file of ready-cut ROIs.
 
     Camera units come from the arguments, else from the files; what neither holds is estimated, with a warning.

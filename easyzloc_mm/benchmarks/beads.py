@@ -12,7 +12,7 @@ import pandas as pd
 
 from easyzloc_mm._processes import in_fresh_process
 from easyzloc_mm.beads.quality.judge import Rules
-from easyzloc_mm.io.beads.dataset import BeadSet, read_bead_set
+from easyzloc_mm.io.beads.dataset import BeadDataset, read_bead_set
 from easyzloc_mm.typing import F64, Progress
 
 FOVS, QUICK_FOVS = 14, 2
@@ -86,12 +86,12 @@ def bench_beads(
     return result
 
 
-def score(beads: BeadSet, truth: pd.DataFrame, zero_nm: float) -> dict[str, Any]:
+def score(beads: BeadDataset, truth: pd.DataFrame, zero_nm: float) -> dict[str, Any]:
     """Hold a bead data set against the truth of its slides.
 
     Parameters
     ----------
-    beads : BeadSet
+    beads : BeadDataset
     truth : DataFrame
         From `bench_slide.photograph_slides`.
     zero_nm : float
@@ -126,7 +126,7 @@ def score(beads: BeadSet, truth: pd.DataFrame, zero_nm: float) -> dict[str, Any]
     }
 
 
-def compare_crlb(beads: BeadSet, profile: Any) -> dict[str, float]:
+def compare_crlb(beads: BeadDataset, profile: Any) -> dict[str, float]:
     """Information limit of z from the measured PSF over that of the true optics, over field and depth."""
     from easyzloc_mm.psf.crlb import crlb, empirical_psf
     from easyzloc_mm.simulator.optics.objective import embedded_optics

@@ -14,7 +14,7 @@ from easyzloc_mm.io.runs.localizations import read_localizations
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.runs.status import RunStatus, read_status
 from easyzloc_mm.locs.table import in_nm
-from easyzloc_mm.rendering.canvas import VIEW_AXES, Canvas, Extent
+from easyzloc_mm.rendering.raster.canvas import VIEW_AXES, Canvas, Extent
 from easyzloc_mm.typing import F32, F64
 
 MOST_ROWS = 5_000_000

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.monitor.follow import Follower
-from easyzloc_mm.rendering.colormap import color_table
+from easyzloc_mm.rendering.raster.colormap import color_table
 from easyzloc_mm.typing import F32
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.numerics.spline import cubic_b_spline
 from easyzloc_mm.psf.registration import rim_background
 from easyzloc_mm.typing import F32, F64
@@ -115,7 +115,7 @@ class BeadPsfs:
         return self.table.z_range_nm
 
     @classmethod
-    def from_beads(cls, beads: BeadSet, chosen: NDArray[np.integer]) -> BeadPsfs:
+    def from_beads(cls, beads: BeadDataset, chosen: NDArray[np.integer]) -> BeadPsfs:
         """Prepare the beads with indices `chosen`, one by one: memory does not grow with the number of planes.
 
         Raises
@@ -155,14 +155,14 @@ class BeadPsfs:
         return cls(table, beads.field_size_px, beads.field_known, beads.response.read_noise_e)
 
 
-def bead_photons(beads: BeadSet, bead: int) -> tuple[F64, F32, float]:
+def bead_photons(beads: BeadDataset, bead: int) -> tuple[F64, F32, float]:
     """Return the images of a bead through focus, free of background and bleaching.
 
     Divided by the brightness they are the images of one photon.
 
     Parameters
     ----------
-    beads : BeadSet
+    beads : BeadDataset
     bead : int
         Its number in the data set.
 

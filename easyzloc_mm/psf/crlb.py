@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from scipy.interpolate import make_lsq_spline
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.psf.bead_psf import bead_photons
 from easyzloc_mm.psf.registration import PATCH_PX, register
 from easyzloc_mm.typing import F64
@@ -134,7 +134,7 @@ class EmpiricalPsf:
         return images
 
 
-def empirical_psf(beads: BeadSet) -> EmpiricalPsf:
+def empirical_psf(beads: BeadDataset) -> EmpiricalPsf:
     """Average the accepted beads around each of 5x5 places in the field, smoothed along z by a spline.
 
     Raises
@@ -165,7 +165,7 @@ def empirical_psf(beads: BeadSet) -> EmpiricalPsf:
     return EmpiricalPsf(halves, places, z_nm, beads.pixel_size_nm)
 
 
-def _registered(beads: BeadSet, bead: int) -> tuple[F64, F64]:
+def _registered(beads: BeadDataset, bead: int) -> tuple[F64, F64]:
     """Return labels and registered images (P, 225) of one bead, for one photon of its focused spot."""
     z_nm, photons, brightness = bead_photons(beads, bead)
     return z_nm, register(photons, *beads.centres(bead, z_nm)).astype(float) / brightness

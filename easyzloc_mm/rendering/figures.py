@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from easyzloc_mm.rendering.canvas import VIEW_AXES, Canvas, Extent
-from easyzloc_mm.rendering.colormap import DEPTH, color_table
+from easyzloc_mm.rendering.raster.canvas import VIEW_AXES, Canvas, Extent
+from easyzloc_mm.rendering.raster.colormap import DEPTH, color_table
 from easyzloc_mm.rendering.source import FieldOverview, Source
 from easyzloc_mm.rendering.views import (
     ISOMETRIC,

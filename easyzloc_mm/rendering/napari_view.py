@@ -10,7 +10,7 @@ import numpy as np
 from easyzloc_mm._extras import need
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.locs.locs import Locs
-from easyzloc_mm.rendering.colormap import DEPTH, color_table
+from easyzloc_mm.rendering.raster.colormap import DEPTH, color_table
 from easyzloc_mm.rendering.source import usual_depths
 
 MAX_POINTS = 1_000_000

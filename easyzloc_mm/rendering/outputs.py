@@ -9,9 +9,9 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import kind_of_image
 from easyzloc_mm.io.output import check_output, remove, whole_or_nothing
 from easyzloc_mm.locs.locs import Locs
-from easyzloc_mm.rendering.canvas import Extent
-from easyzloc_mm.rendering.colormap import DEPTH
 from easyzloc_mm.rendering.figures import draw_overview, draw_view
+from easyzloc_mm.rendering.raster.canvas import Extent
+from easyzloc_mm.rendering.raster.colormap import DEPTH
 from easyzloc_mm.rendering.source import FieldOverview, Source, field_overview, open_source
 from easyzloc_mm.rendering.turntable import draw_turntable
 from easyzloc_mm.rendering.views import (

@@ -16,7 +16,7 @@ from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.locs.query import select
 from easyzloc_mm.locs.table import in_nm
-from easyzloc_mm.rendering.canvas import Extent
+from easyzloc_mm.rendering.raster.canvas import Extent
 from easyzloc_mm.typing import F64
 
 BATCH_ROWS = 1 << 20

@@ -13,8 +13,8 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.locs.locs import Locs
-from easyzloc_mm.rendering.canvas import GREY, STYLES, VIEW_AXES, Canvas, Extent, view_axes
-from easyzloc_mm.rendering.colormap import DEPTH, color_table
+from easyzloc_mm.rendering.raster.canvas import GREY, STYLES, VIEW_AXES, Canvas, Extent, view_axes
+from easyzloc_mm.rendering.raster.colormap import DEPTH, color_table
 from easyzloc_mm.rendering.source import FieldOverview, LocsSource, Source, field_overview
 from easyzloc_mm.typing import F32, F64, IfExists
 

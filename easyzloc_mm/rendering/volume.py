@@ -16,9 +16,9 @@ import pandas as pd
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io import volumes
-from easyzloc_mm.rendering.canvas import VISIBLE_PX, Extent
+from easyzloc_mm.rendering.raster.canvas import VISIBLE_PX, Extent
+from easyzloc_mm.rendering.raster.splat import MAX_RADIUS_PX, canvas_pixels, splat
 from easyzloc_mm.rendering.source import Source
-from easyzloc_mm.rendering.splat import MAX_RADIUS_PX, canvas_pixels, splat
 from easyzloc_mm.typing import F32, U16
 
 SCALE = 1000.0

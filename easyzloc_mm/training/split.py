@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.typing import I64
 
 HELD_OUT_SHARE = 0.12
@@ -17,14 +17,14 @@ MIN_BEADS = 8
 
 @dataclass(frozen=True)
 class Split:
-    """Indices of beads in a `BeadSet`."""
+    """Indices of beads in a `BeadDataset`."""
 
     train: I64
     validation: I64
     test: I64
 
 
-def split_beads(beads: BeadSet, seed: int) -> Split:
+def split_beads(beads: BeadDataset, seed: int) -> Split:
     """Return accepted beads, split by (stack, region) groups.
 
     Raises

@@ -16,7 +16,7 @@ from easyzloc_mm._processes import in_fresh_process, native_stderr_held
 from easyzloc_mm._version import installed
 from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.model.accuracy import EvaluationResult
@@ -81,7 +81,7 @@ class TrainReport(FrozenModel):
 
 
 def train(
-    beads: BeadSet,
+    beads: BeadDataset,
     out: Path,
     *,
     recipe: str = "matched",
@@ -100,7 +100,7 @@ def train(
 
     Parameters
     ----------
-    beads : BeadSet
+    beads : BeadDataset
     out : Path
         The model's folder; it appears when it is complete.
     recipe : {"matched", "paper"}
@@ -179,7 +179,7 @@ def keras_backend() -> str:
 class _Job:
     """What a training was asked for."""
 
-    beads: BeadSet
+    beads: BeadDataset
     emitters: EmitterPrior
     minutes: float
     steps: int | None

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from easyzloc_mm.beads.report.summary import Foci
-from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.psf.crlb import EmpiricalPsf
 from easyzloc_mm.psf.metrics import sign_ambiguity, widths_nm
 from easyzloc_mm.report.figures import picture
@@ -18,7 +18,7 @@ ACCEPTED_COLOUR = "#0072b2"
 REASON_COLOURS = ("#d55e00", "#cc79a7", "#e69f00", "#009e73", "#56b4e9", "#8c564b", "#7f7f7f", "#000000")
 
 
-def crlb_by_depth(psf: EmpiricalPsf, beads: BeadSet, photons: float) -> F64:
+def crlb_by_depth(psf: EmpiricalPsf, beads: BeadDataset, photons: float) -> F64:
     """Return the CRLB of z (nm) by place and depth, shape (places, Z)."""
     shape = len(psf.places), len(psf.z_nm)
     x, y = (np.repeat(psf.places[:, axis], shape[1]) for axis in (0, 1))
@@ -26,7 +26,7 @@ def crlb_by_depth(psf: EmpiricalPsf, beads: BeadSet, photons: float) -> F64:
     return psf.crlb(x, y, z, photons, BACKGROUND, beads.response.read_noise_e)[2].reshape(shape)
 
 
-def draw_map(beads: BeadSet, foci: Foci, path: Path) -> None:
+def draw_map(beads: BeadDataset, foci: Foci, path: Path) -> None:
     """Draw accepted and rejected beads by reason, and the focus of accepted ones with the fitted surface."""
     width, height = beads.field_size_px
     with picture(path, 11, 4.8) as figure:
@@ -93,7 +93,7 @@ def draw_widths(psf: EmpiricalPsf, path: Path) -> None:
         axes.legend()
 
 
-def draw_crlb(psf: EmpiricalPsf, beads: BeadSet, path: Path) -> None:
+def draw_crlb(psf: EmpiricalPsf, beads: BeadDataset, path: Path) -> None:
     """Draw the CRLB of z, and the probability to take +z for -z."""
     with picture(path, 11, 3.8) as figure:
         left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])

@@ -9,7 +9,7 @@ import numpy as np
 from easyzloc_mm.beads.report.figures import BACKGROUND, crlb_by_depth, draw_crlb, draw_map, draw_psf, draw_widths
 from easyzloc_mm.beads.report.summary import Summary, lateral_shift_nm_per_um, summarize_beads, which_rejected
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.psf.crlb import EmpiricalPsf, empirical_psf
 from easyzloc_mm.psf.metrics import narrowest_nm, sign_ambiguity
 from easyzloc_mm.report.html import Block, Heading, Paragraph, Picture, Rows, write_page
@@ -44,12 +44,12 @@ IN_WORDS = {
 }
 
 
-def write_bead_report(beads: BeadSet, folder: Path, summary: Summary | None = None) -> Path:
+def write_bead_report(beads: BeadDataset, folder: Path, summary: Summary | None = None) -> Path:
     """Write ``index.html`` and its pictures.
 
     Parameters
     ----------
-    beads : BeadSet
+    beads : BeadDataset
     folder : Path
         Made if it does not exist.
     summary : Summary, optional
@@ -105,7 +105,7 @@ def write_bead_report(beads: BeadSet, folder: Path, summary: Summary | None = No
     return write_page(folder, "Beads", lead, blocks)
 
 
-def _verdicts(beads: BeadSet, summary: Summary, folder: Path) -> list[Block]:
+def _verdicts(beads: BeadDataset, summary: Summary, folder: Path) -> list[Block]:
     why = np.array(beads.reason)
     rows: list[tuple[str, ...]] = [("verdict", "beads", "measured (median)", "in these", "in the accepted")]
     names, counts = np.unique(why[~beads.accepted], return_counts=True)
@@ -138,7 +138,7 @@ def _verdicts(beads: BeadSet, summary: Summary, folder: Path) -> list[Block]:
     return blocks
 
 
-def _typical(beads: BeadSet, measure: str, which: np.ndarray) -> str:
+def _typical(beads: BeadDataset, measure: str, which: np.ndarray) -> str:
     if measure not in beads.measures:
         return ""
     values = beads.measures[measure].to_numpy(float)[which]
@@ -146,7 +146,7 @@ def _typical(beads: BeadSet, measure: str, which: np.ndarray) -> str:
     return f"{np.median(values):.3g}" if len(values) else "none"
 
 
-def _labels(beads: BeadSet, summary: Summary, psf: EmpiricalPsf | None) -> list[Block]:
+def _labels(beads: BeadDataset, summary: Summary, psf: EmpiricalPsf | None) -> list[Block]:
     blocks: list[Block] = [Heading("Labels")]
     shape = summary.foci.shape
     if shape is not None:
@@ -179,7 +179,7 @@ def _labels(beads: BeadSet, summary: Summary, psf: EmpiricalPsf | None) -> list[
     return blocks
 
 
-def _lateral_shift_in_words(beads: BeadSet) -> str:
+def _lateral_shift_in_words(beads: BeadDataset) -> str:
     speed, direction = lateral_shift_nm_per_um(beads)
     if speed == 0:
         return "All beads together stay where they are while the stage goes through focus: it rises straight."
@@ -192,7 +192,7 @@ def _lateral_shift_in_words(beads: BeadSet) -> str:
     )
 
 
-def _stacks(beads: BeadSet, summary: Summary) -> list[Block]:
+def _stacks(beads: BeadDataset, summary: Summary) -> list[Block]:
     if beads.stacks.empty:
         return []
     rows: list[tuple[str, ...]] = [
@@ -237,7 +237,7 @@ def _number(value: object) -> float:
     return float("nan") if value is None else float(str(value))
 
 
-def usable_range(psf: EmpiricalPsf, beads: BeadSet) -> str:
+def usable_range(psf: EmpiricalPsf, beads: BeadDataset) -> str:
     """Return one sentence on the depths at which z can be measured, for a person with a sample."""
     crlb = np.median(crlb_by_depth(psf, beads, TYPICAL_PHOTONS), axis=0)
     good = crlb <= USEFUL_NM
@@ -267,7 +267,7 @@ def usable_range(psf: EmpiricalPsf, beads: BeadSet) -> str:
     return text + ". Focus the sample so that it lies in that range."
 
 
-def _ambiguity(psf: EmpiricalPsf, beads: BeadSet) -> str:
+def _ambiguity(psf: EmpiricalPsf, beads: BeadDataset) -> str:
     z_nm, chance = sign_ambiguity(psf, TYPICAL_PHOTONS, BACKGROUND, beads.response.read_noise_e)
     doubtful = z_nm[chance > SIGN_AMBIGUOUS]
     if not len(doubtful):

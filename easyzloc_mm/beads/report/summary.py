@@ -11,7 +11,7 @@ from easyzloc_mm.beads.alignment.align import align
 from easyzloc_mm.beads.camera_response import of_averaged
 from easyzloc_mm.beads.quality.coverage import field_coverage
 from easyzloc_mm.beads.quality.measure import measure_bead
-from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.psf.field_polynomial import field_coordinates, polynomial, powers, robust_fit
 from easyzloc_mm.typing import F64, I64
@@ -36,14 +36,14 @@ class Summary:
     consistency: tuple[float, float] | None
 
 
-def summarize_beads(beads: BeadSet) -> Summary:
+def summarize_beads(beads: BeadDataset) -> Summary:
     """Return the figures of a bead data set as a whole."""
     kept = beads.accepted
     coverage = field_coverage(beads.x[kept], beads.y[kept], beads.field_size_px) if beads.field_known else None
     return Summary(fit_foci(beads), coverage, label_consistency(beads))
 
 
-def summary_figures(beads: BeadSet, summary: Summary) -> dict[str, Any]:
+def summary_figures(beads: BeadDataset, summary: Summary) -> dict[str, Any]:
     """Plain figures, for printing; None where something could not be measured.
 
     Returns
@@ -81,7 +81,7 @@ def summary_figures(beads: BeadSet, summary: Summary) -> dict[str, Any]:
     }
 
 
-def which_rejected(beads: BeadSet) -> dict[str, list[int]]:
+def which_rejected(beads: BeadDataset) -> dict[str, list[int]]:
     """Return reason to the numbers (from 0) of the beads rejected for it."""
     reasons = np.array(beads.reason)
     return {str(reason): np.flatnonzero(reasons == reason).tolist() for reason in np.unique(reasons[~beads.accepted])}
@@ -143,7 +143,7 @@ class Foci:
     shape: FieldShape | None
 
 
-def fit_foci(beads: BeadSet) -> Foci:
+def fit_foci(beads: BeadDataset) -> Foci:
     """Fit the stacks' offsets together with tilt and curvature of the field, robustly."""
     focus = 1000 * beads.measures["focus_um"].to_numpy(float)
     stacks = max(int(beads.stack.max(initial=-1)) + 1, len(beads.stacks))
@@ -166,7 +166,7 @@ def fit_foci(beads: BeadSet) -> Foci:
     return Foci(offset, uncertainty, counts, relative, _field_shape(beads, bend, fit[len(filled) :], scatter))
 
 
-def _field_shape(beads: BeadSet, bend: F64, fit: F64, scatter: float) -> FieldShape | None:
+def _field_shape(beads: BeadDataset, bend: F64, fit: F64, scatter: float) -> FieldShape | None:
     if not len(fit):
         return None
     half_nm = (np.array(beads.field_size_px) - 1) / 2 * beads.pixel_size_nm
@@ -180,7 +180,7 @@ def _field_shape(beads: BeadSet, bend: F64, fit: F64, scatter: float) -> FieldSh
     )
 
 
-def lateral_shift_nm_per_um(beads: BeadSet) -> tuple[float, float]:
+def lateral_shift_nm_per_um(beads: BeadDataset) -> tuple[float, float]:
     """Return the lateral shift that all beads of a stack have in common, in the stack with the largest; 0 unless sure.
 
     Returns
@@ -197,7 +197,7 @@ def lateral_shift_nm_per_um(beads: BeadSet) -> tuple[float, float]:
     return float(speed.max()) * beads.pixel_size_nm, float(np.degrees(np.arctan2(y, x)))
 
 
-def label_consistency(beads: BeadSet) -> tuple[float, float] | None:
+def label_consistency(beads: BeadDataset) -> tuple[float, float] | None:
     """Return how well labels repeat: focus from every second plane against that from the others, one bead, SD in nm.
 
     Returns

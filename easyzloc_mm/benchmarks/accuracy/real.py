@@ -10,7 +10,7 @@ import numpy as np
 
 from easyzloc_mm.beads.sources import beads_from_sources
 from easyzloc_mm.benchmarks.accuracy.rivals import fit_picasso, picasso_spline
-from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.psf.bead_psf import BeadPsfs
@@ -86,7 +86,7 @@ def _over_seeds(results: list[dict[str, Any]]) -> dict[str, float | None]:
     return figures
 
 
-def _spline(beads: BeadSet, seed: int, spline: dict[str, Any], z_range_nm: tuple[float, float]) -> dict[str, float]:
+def _spline(beads: BeadDataset, seed: int, spline: dict[str, Any], z_range_nm: tuple[float, float]) -> dict[str, float]:
     """Score Picasso's spline MLE on the molecules of the same test beads, a part of them."""
     drawn = thinned(BeadPsfs.from_beads(beads, split_beads(beads, seed).test), z_range_nm, count=SPLINE_MOLECULES)
     z, sigma = fit_picasso(drawn.crops, spline)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from easyzloc_mm._picasso import picasso
 from easyzloc_mm.camera.crops import ROI_PX
-from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.typing import F32, F64, I64
 
 PLANES_NM = np.arange(-1000.0, 1001.0, 50.0)
@@ -21,7 +21,7 @@ PEAK_ADU = 40000.0
 TILES = 3
 
 
-def picasso_spline(beads: BeadSet, chosen: NDArray[np.integer]) -> dict[str, Any]:
+def picasso_spline(beads: BeadDataset, chosen: NDArray[np.integer]) -> dict[str, Any]:
     """Calibrate Picasso's spline on the mean of some beads, z = 0 in the middle plane of its movie.
 
     Picasso registers beads by interpolating their cross-correlation twentyfold, which takes 6 s a bead. Their centres
@@ -44,7 +44,7 @@ def picasso_spline(beads: BeadSet, chosen: NDArray[np.integer]) -> dict[str, Any
     return result
 
 
-def mean_bead(beads: BeadSet, chosen: NDArray[np.integer]) -> F64:
+def mean_bead(beads: BeadDataset, chosen: NDArray[np.integer]) -> F64:
     """Mean of beads at `PLANES_NM`, each shifted to the middle pixel of its ROI; photons, the brightest plane's near 1.
 
     Returns

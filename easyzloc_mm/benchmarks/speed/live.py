@@ -203,7 +203,7 @@ def _offline(
     threshold: float | None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    from easyzloc_mm.localization.movie import localize_movie
+    from easyzloc_mm.localization.offline.movie import localize_movie
 
     settings = LocalizeSettings(box_px=profile.localize.box_px, min_net_gradient=threshold)
     return localize_movie(

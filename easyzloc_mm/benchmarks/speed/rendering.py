@@ -36,7 +36,7 @@ def many(localizations: int, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def _own(run: str, colormap: str) -> tuple[dict[str, float], AnyFloat]:
-    from easyzloc_mm.rendering.canvas import VIEW_AXES, Canvas
+    from easyzloc_mm.rendering.raster.canvas import VIEW_AXES, Canvas
     from easyzloc_mm.rendering.source import RunSource
 
     source = RunSource(Path(run))

@@ -287,7 +287,7 @@ def tune(
     emitters = None
     if like is not None:
         from easyzloc_mm.io.beads.dataset import read_bead_set
-        from easyzloc_mm.localization.movie_emitters import emitter_prior
+        from easyzloc_mm.localization.offline.movie_emitters import emitter_prior
 
         emitters = emitter_prior(like, read_bead_set(beads).response)
     with progress_display() as show:

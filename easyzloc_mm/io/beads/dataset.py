@@ -26,7 +26,7 @@ ROI_CHUNK = 16
 
 
 @dataclass(frozen=True)
-class BeadSet:
+class BeadDataset:
     """Beads of one instrument.
 
     Attributes
@@ -119,7 +119,7 @@ class BeadSet:
         return content.hexdigest()
 
 
-def write_bead_set(path: Path, beads: BeadSet, *, if_exists: IfExists = "error") -> None:
+def write_bead_set(path: Path, beads: BeadDataset, *, if_exists: IfExists = "error") -> None:
     """Write ``beads.zarr`` (Zarr v3), whole or not at all.
 
     Raises
@@ -157,7 +157,7 @@ def write_bead_set(path: Path, beads: BeadSet, *, if_exists: IfExists = "error")
             array[...] = values
 
 
-def read_bead_set(path: Path) -> BeadSet:
+def read_bead_set(path: Path) -> BeadDataset:
     """Read ``beads.zarr``.
 
     Raises
@@ -181,7 +181,7 @@ def read_bead_set(path: Path) -> BeadSet:
     there = {metadata.RENAMED_ARRAYS.get(name, name): name for name in root.array_keys()}
     arrays = {name: np.asarray(root[there[name]][...]) for name in (*ARRAYS, *LATER_ARRAYS) if name in there}
     columns = metadata.RENAMED_COLUMNS
-    return BeadSet(
+    return BeadDataset(
         **arrays,
         reason=tuple(metadata.RENAMED_REASONS.get(reason, reason) for reason in metadata.reason),
         response=metadata.camera_response,

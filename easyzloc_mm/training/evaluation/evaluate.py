@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.model.accuracy import Accuracy, BinAccuracy, DepthBin, EvaluationResult, FieldTile, PhotonBin
 from easyzloc_mm.model.emitter_prior import TYPICAL_BACKGROUND, TYPICAL_PHOTONS, EmitterPrior
 from easyzloc_mm.model.mixture import OUTLIER_SIGMAS
@@ -31,7 +31,7 @@ SEED = 1234
 
 
 def evaluate(
-    model: Predictor, beads: BeadSet, *, z_limit_nm: float | None = None, report: Path | None = None
+    model: Predictor, beads: BeadDataset, *, z_limit_nm: float | None = None, report: Path | None = None
 ) -> EvaluationResult:
     """Evaluate a model on held-out beads, thinned to the brightness of single molecules and as recorded.
 
@@ -41,7 +41,7 @@ def evaluate(
     Parameters
     ----------
     model : Predictor
-    beads : BeadSet
+    beads : BeadDataset
     z_limit_nm : float, optional
         Only emitters and planes nearer to focus than this are evaluated.
     report : Path, optional
@@ -131,7 +131,7 @@ def _without_offsets(table: pd.DataFrame) -> pd.Series:
 
 def _predict_emitters(
     model: Predictor,
-    beads: BeadSet,
+    beads: BeadDataset,
     source: BeadPsfs,
     psf: EmpiricalPsf,
     z_range_nm: tuple[float, float],

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.camera.crops import crop_photons
-from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.model.inputs import Normalisation, network_input
 from easyzloc_mm.model.mixture import Z_UNIT_NM
 from easyzloc_mm.training.recipes.architectures import paper_network
@@ -34,7 +34,7 @@ PATIENCE = 20
 
 
 def recorded_planes(
-    beads: BeadSet, chosen: NDArray[np.integer], z_range_nm: tuple[float, float]
+    beads: BeadDataset, chosen: NDArray[np.integer], z_range_nm: tuple[float, float]
 ) -> tuple[F32, I64, F64]:
     """Return crops (photons), bead index and z (nm) of every plane of the beads `chosen` within a range of z."""
     crops, bead, z_nm = [], [], []
@@ -49,7 +49,7 @@ def recorded_planes(
 
 
 def fit_paper(
-    beads: BeadSet,
+    beads: BeadDataset,
     train: NDArray[np.integer],
     validation: NDArray[np.integer],
     z_range_nm: tuple[float, float],

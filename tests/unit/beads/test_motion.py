@@ -21,7 +21,7 @@ from easyzloc_mm.benchmarks.beads import MATCH_PX, score
 from easyzloc_mm.benchmarks.fixtures.bead_fields import photograph_slides
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.cli.app import app
-from easyzloc_mm.io.beads.dataset import BeadSet, read_bead_set, write_bead_set
+from easyzloc_mm.io.beads.dataset import BeadDataset, read_bead_set, write_bead_set
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.profile.schema import Profile
@@ -64,11 +64,11 @@ def commanded(slides: tuple[Path, pd.DataFrame], tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture(scope="module")
-def beads(commanded: Commanded) -> BeadSet:
+def beads(commanded: Commanded) -> BeadDataset:
     return read_bead_set(commanded.path)
 
 
-def matched(beads: BeadSet, truth: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
+def matched(beads: BeadDataset, truth: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
     """Accepted beads and the true things they are."""
     which, things = [], []
     for index in np.flatnonzero(beads.accepted):
@@ -80,13 +80,13 @@ def matched(beads: BeadSet, truth: pd.DataFrame) -> tuple[np.ndarray, pd.DataFra
     return np.array(which), truth.loc[things]
 
 
-def test_the_common_motion_is_measured(beads: BeadSet) -> None:
+def test_the_common_motion_is_measured(beads: BeadDataset) -> None:
     found = beads.stacks[["lateral_shift_x_nm_per_um", "lateral_shift_y_nm_per_um"]].to_numpy(float)
     assert found == pytest.approx(np.array(SLIDES), abs=LENS_NM_PER_UM)
     assert (beads.stacks["lateral_shift_uncertainty_nm_per_um"] < LENS_NM_PER_UM).all()
 
 
-def test_a_sliding_stage_costs_neither_labels_nor_beads(beads: BeadSet, slides: tuple[Path, pd.DataFrame]) -> None:
+def test_a_sliding_stage_costs_neither_labels_nor_beads(beads: BeadDataset, slides: tuple[Path, pd.DataFrame]) -> None:
     figures = score(beads, slides[1], ZERO_NM)
     assert figures["sd_bright_nm"] <= 4
     assert figures["sd_dim_nm"] <= 10
@@ -105,7 +105,7 @@ def test_without_the_correction_it_costs_both(
     assert np.median(wrong.measures["lateral_scatter_px"][wrong.accepted]) > 0.2
 
 
-def test_crops_are_centred_at_every_plane(beads: BeadSet, slides: tuple[Path, pd.DataFrame]) -> None:
+def test_crops_are_centred_at_every_plane(beads: BeadDataset, slides: tuple[Path, pd.DataFrame]) -> None:
     which, things = matched(beads, slides[1])
     per_nm = np.array(SLIDES) / 1000 / beads.pixel_size_nm
     off, left = [], []
@@ -121,7 +121,7 @@ def test_crops_are_centred_at_every_plane(beads: BeadSet, slides: tuple[Path, pd
     assert np.median(np.hypot(*np.array(left).T)) > 0.6
 
 
-def test_the_measured_blur_stands_still(beads: BeadSet) -> None:
+def test_the_measured_blur_stands_still(beads: BeadDataset) -> None:
     psf = empirical_psf(beads)
     pixels = np.arange(psf.halves.shape[-1]) - psf.halves.shape[-1] // 2
     image = psf.halves.mean(axis=(0, 1))
@@ -131,7 +131,7 @@ def test_the_measured_blur_stands_still(beads: BeadSet) -> None:
         assert abs(np.polyfit(psf.z_nm[near] / 1000, centre, 1)[0]) * beads.pixel_size_nm < LENS_NM_PER_UM
 
 
-def test_offsets_of_the_stacks(beads: BeadSet, slides: tuple[Path, pd.DataFrame]) -> None:
+def test_offsets_of_the_stacks(beads: BeadDataset, slides: tuple[Path, pd.DataFrame]) -> None:
     foci = fit_foci(beads)
     true = np.array(OFFSETS) - np.median(OFFSETS)
     assert (np.abs(foci.offset_nm - true) < 4 * foci.uncertainty_nm).all()
@@ -158,7 +158,7 @@ def test_the_command_says_it(commanded: Commanded) -> None:
     assert "Offset: where the stage stood" in page
 
 
-def test_the_motion_travels_with_the_data_set(beads: BeadSet, tmp_path: Path) -> None:
+def test_the_motion_travels_with_the_data_set(beads: BeadDataset, tmp_path: Path) -> None:
     write_bead_set(tmp_path / "b.zarr", beads)
     again = read_bead_set(tmp_path / "b.zarr")
     assert np.array_equal(again.lateral_shift_px_per_um, beads.lateral_shift_px_per_um)

@@ -23,7 +23,7 @@ from easyzloc_mm.benchmarks.beads import compare_crlb, score
 from easyzloc_mm.benchmarks.fixtures.bead_fields import BLEACHED, photograph_slides
 from easyzloc_mm.cli.app import app
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.io.beads.dataset import BeadSet, read_bead_set, write_bead_set
+from easyzloc_mm.io.beads.dataset import BeadDataset, read_bead_set, write_bead_set
 from easyzloc_mm.io.beads.stack import BeadStack, StackPixels
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
 from easyzloc_mm.io.profiles import load_profile
@@ -45,11 +45,11 @@ def slides(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 
 @pytest.fixture(scope="module")
-def beads(slides: tuple[Path, pd.DataFrame]) -> BeadSet:
+def beads(slides: tuple[Path, pd.DataFrame]) -> BeadDataset:
     return beads_from_sources([slides[0]])
 
 
-def test_labels_and_verdicts_against_the_truth(beads: BeadSet, slides: tuple[Path, pd.DataFrame]) -> None:
+def test_labels_and_verdicts_against_the_truth(beads: BeadDataset, slides: tuple[Path, pd.DataFrame]) -> None:
     figures = score(beads, slides[1], ZERO_NM)
     # The figures for 10 nm planes; here they are 50 nm apart, with a fifth of the light.
     assert figures["sd_bright_nm"] <= 4
@@ -59,7 +59,7 @@ def test_labels_and_verdicts_against_the_truth(beads: BeadSet, slides: tuple[Pat
     assert figures["bad"] > 50
 
 
-def test_the_papers_rules_stand_beside(beads: BeadSet, slides: tuple[Path, pd.DataFrame]) -> None:
+def test_the_papers_rules_stand_beside(beads: BeadDataset, slides: tuple[Path, pd.DataFrame]) -> None:
     paper = score(beads_from_sources([slides[0]], rules=Rules.PAPER), slides[1], ZERO_NM)
     ours = score(beads, slides[1], ZERO_NM)
     assert paper["found"] == ours["found"]
@@ -67,7 +67,7 @@ def test_the_papers_rules_stand_beside(beads: BeadSet, slides: tuple[Path, pd.Da
     assert paper["good_kept"] < ours["good_kept"]
 
 
-def test_every_rejection_has_its_reason_and_a_measure(beads: BeadSet) -> None:
+def test_every_rejection_has_its_reason_and_a_measure(beads: BeadDataset) -> None:
     reasons = np.array(beads.reason)
     assert ((reasons == "") == beads.accepted).all()
     assert (beads.measures["neighbour_px"][reasons == "neighbour"] < 11).all()
@@ -76,12 +76,12 @@ def test_every_rejection_has_its_reason_and_a_measure(beads: BeadSet) -> None:
     assert {"neighbour", "lateral profile"} <= set(reasons)
 
 
-def test_a_bead_floating_in_the_roi_is_a_neighbour(beads: BeadSet) -> None:
+def test_a_bead_floating_in_the_roi_is_a_neighbour(beads: BeadDataset) -> None:
     far = (np.array(beads.reason) == "neighbour") & (np.abs(beads.measures["neighbour_nm"]) >= 600)
     assert far.any()
 
 
-def test_bleaching_is_measured_and_given_along(beads: BeadSet) -> None:
+def test_bleaching_is_measured_and_given_along(beads: BeadDataset) -> None:
     bleaching = beads.stacks["bleaching_per_um"].to_numpy(float)
     # 8 % over 3 um, relative to what is left in the middle.
     assert bleaching == pytest.approx(np.full(3, -BLEACHED / 3 / (1 - BLEACHED / 2)), rel=0.2)
@@ -91,7 +91,9 @@ def test_bleaching_is_measured_and_given_along(beads: BeadSet) -> None:
     )
 
 
-def test_tilt_of_the_slide_and_the_lens(beads: BeadSet, slides: tuple[Path, pd.DataFrame], profile: Profile) -> None:
+def test_tilt_of_the_slide_and_the_lens(
+    beads: BeadDataset, slides: tuple[Path, pd.DataFrame], profile: Profile
+) -> None:
     shape = fit_foci(beads).shape
     assert shape is not None
     singles = slides[1][slides[1]["kind"] == "bead"]
@@ -105,19 +107,19 @@ def test_tilt_of_the_slide_and_the_lens(beads: BeadSet, slides: tuple[Path, pd.D
     assert shape.curvature_nm == pytest.approx(fit[2] + fit[4], abs=60)
 
 
-def test_labels_repeat_better_after_alignment(beads: BeadSet) -> None:
+def test_labels_repeat_better_after_alignment(beads: BeadDataset) -> None:
     consistency = label_consistency(beads)
     assert consistency is not None
     before, after = consistency
     assert after < 0.8 * before
 
 
-def test_the_measured_limit_is_that_of_the_true_optics(beads: BeadSet, profile: Profile) -> None:
+def test_the_measured_limit_is_that_of_the_true_optics(beads: BeadDataset, profile: Profile) -> None:
     ratios = compare_crlb(beads, profile)
     assert ratios["limit_ratio"] == pytest.approx(1, abs=0.1)
 
 
-def test_the_data_set_comes_back(beads: BeadSet, tmp_path: Path) -> None:
+def test_the_data_set_comes_back(beads: BeadDataset, tmp_path: Path) -> None:
     write_bead_set(tmp_path / "b.zarr", beads)
     again = read_bead_set(tmp_path / "b.zarr")
     assert again.digest() == beads.digest()
@@ -125,7 +127,7 @@ def test_the_data_set_comes_back(beads: BeadSet, tmp_path: Path) -> None:
     assert np.array_equal(again.light, beads.light)
 
 
-def test_the_report_says_it_in_words(beads: BeadSet, tmp_path: Path) -> None:
+def test_the_report_says_it_in_words(beads: BeadDataset, tmp_path: Path) -> None:
     page = write_bead_report(beads, tmp_path / "report").read_text(encoding="utf-8")
     assert "nm this microscope can measure z to about" in page
     assert "narrowest at" in page

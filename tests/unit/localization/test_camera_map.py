@@ -21,7 +21,7 @@ from easyzloc_mm.io.profiles import load_profile, shipped_profiles
 from easyzloc_mm.io.runs.frames import FrameWriter
 from easyzloc_mm.io.runs.localizations import read_localizations
 from easyzloc_mm.localization.detection.gaussian_fit import fit_gaussians
-from easyzloc_mm.localization.movie import localize_movie
+from easyzloc_mm.localization.offline.movie import localize_movie
 from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.detection import Fit, LocalizeSettings

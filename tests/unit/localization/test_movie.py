@@ -22,8 +22,8 @@ from easyzloc_mm.io.movies import Movie, open_movie
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, column_dtype, read_localizations
-from easyzloc_mm.localization import movie as movie_module
-from easyzloc_mm.localization.movie import localize_movie
+from easyzloc_mm.localization.offline import movie as movie_module
+from easyzloc_mm.localization.offline.movie import localize_movie
 from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.detection import LocalizeSettings

@@ -29,8 +29,8 @@ from easyzloc_mm.io.runs.localizations import (
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.tables.complete import read_2d_table
 from easyzloc_mm.io.tables.registry import write_table
-from easyzloc_mm.localization.assign_z import assign_z
 from easyzloc_mm.localization.detection.gaussian_fit import detect_frames, fit_gaussians
+from easyzloc_mm.localization.offline.assign_z import assign_z
 from easyzloc_mm.localization.provenance import focal_shift_of
 from easyzloc_mm.localization.table_sink import TableSink
 from easyzloc_mm.localization.workers.messages import LocalizeBlock, Localized

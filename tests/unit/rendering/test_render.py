@@ -15,12 +15,12 @@ from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.tables.registry import write_table
-from easyzloc_mm.rendering.canvas import VIEW_AXES, Canvas, view_axes
-from easyzloc_mm.rendering.colormap import color_table
 from easyzloc_mm.rendering.napari_view import layer_of, view_run
 from easyzloc_mm.rendering.outputs import write_rendering
+from easyzloc_mm.rendering.raster.canvas import VIEW_AXES, Canvas, view_axes
+from easyzloc_mm.rendering.raster.colormap import color_table
+from easyzloc_mm.rendering.raster.splat import MAX_RADIUS_PX, splat
 from easyzloc_mm.rendering.source import BATCH_ROWS, RunSource
-from easyzloc_mm.rendering.splat import MAX_RADIUS_PX, splat
 
 EDGE = 130
 FACTS = RunMetadata(pixel_size_nm=PIXEL_SIZE_NM, width_px=EDGE, height_px=EDGE, frames=600)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from easyzloc_mm.camera.response import CameraResponse
-from easyzloc_mm.io.beads.dataset import BeadSet
+from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.psf.bead_psf import KNOTS, PITCH_PX, BeadPsfs
 from easyzloc_mm.training.recipes.published import recorded_planes
 
@@ -18,7 +18,7 @@ SLIDE = (1.2, -0.8)
 
 
 @pytest.fixture(scope="module")
-def beads() -> BeadSet:
+def beads() -> BeadDataset:
     rng = np.random.default_rng(0)
     z_nm = np.arange(-1000.0, 1001.0, 50.0)
     pixels = np.arange(23.0)
@@ -30,7 +30,7 @@ def beads() -> BeadSet:
         rois.append(rng.poisson(100 + 60_000 / (2 * np.pi * sigma**2) * np.exp(-away / (2 * sigma**2))))
     count = len(rois)
     centres = np.array([_centre(roi[20] - 100.0) for roi in rois])
-    return BeadSet(
+    return BeadDataset(
         rois=np.array(rois, np.uint16),
         z_nm=np.tile(z_nm, (count, 1)).astype(np.float32),
         x=centres[:, 0],
@@ -55,7 +55,7 @@ def _centre(image: np.ndarray) -> tuple[float, float]:
     return float(image.sum(axis=0) @ pixels / image.sum()), float(image.sum(axis=1) @ pixels / image.sum())
 
 
-def _moves(beads: BeadSet) -> np.ndarray:
+def _moves(beads: BeadDataset) -> np.ndarray:
     """Sideways motion of the modelled blur, pixels per um along x and y."""
     table = BeadPsfs.from_beads(beads, np.arange(len(beads))).table
     image = table.coefficients.mean(axis=0)
@@ -68,13 +68,13 @@ def _moves(beads: BeadSet) -> np.ndarray:
     return np.array([np.polyfit(z_um[near], along, 1)[0] for along in (along_x, along_y)])
 
 
-def test_the_blur_that_trains_the_network_stands_still(beads: BeadSet) -> None:
+def test_the_blur_that_trains_the_network_stands_still(beads: BeadDataset) -> None:
     assert np.abs(_moves(beads)).max() < 0.05
     still = replace(beads, lateral_shift_px_per_um=np.zeros((len(beads), 2)))
     assert np.abs(_moves(still)).min() > 0.5
 
 
-def test_recorded_crops_are_centred_on_the_nearest_pixel(beads: BeadSet) -> None:
+def test_recorded_crops_are_centred_on_the_nearest_pixel(beads: BeadDataset) -> None:
     crops, _, z_nm = recorded_planes(beads, np.arange(len(beads)), (-600.0, 600.0))
     for at in (-600.0, 600.0):
         mean = np.clip(crops[z_nm == at].mean(axis=0) - 100, 0, None)

@@ -21,7 +21,7 @@ from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.io.runs.localizations import COLUMNS_Z, LocalizationWriter, column_dtype
 from easyzloc_mm.io.tables.complete import read_2d_table
 from easyzloc_mm.localization.config import LocalizerConfig
-from easyzloc_mm.localization.movie import check_map, pixel_size
+from easyzloc_mm.localization.offline.movie import check_map, pixel_size
 from easyzloc_mm.localization.pipeline import Localizer, run_metadata
 from easyzloc_mm.localization.run_report import RunReport
 from easyzloc_mm.model.card import ModelCard

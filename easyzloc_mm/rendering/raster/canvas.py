@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.rendering.colormap import DEPTH, color_table
-from easyzloc_mm.rendering.splat import canvas_pixels, splat
+from easyzloc_mm.rendering.raster.colormap import DEPTH, color_table
+from easyzloc_mm.rendering.raster.splat import canvas_pixels, splat
 from easyzloc_mm.typing import F32, F64
 
 Extent = tuple[float, float, float, float]

@@ -1,0 +1,1 @@
+"""Movies and tables on disk, localised after the fact."""

@@ -1,0 +1,1 @@
+"""From depth-coloured localisations to pixels: canvas, colour maps, splats."""
