@@ -12,7 +12,7 @@ from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, existing, finish
 from easyzloc_mm.io.kinds import Kind
 
 RunArgument = Annotated[
-    Path, typer.Argument(help="RUN.zarr, or a table of Picasso (.hdf5), ThunderSTORM (.csv) or Parquet (.parquet).")
+    Path, typer.Argument(help="RUN.zarr, or a table of another program: .hdf5, .csv, .txt or .parquet.")
 ]
 WhereOption = Annotated[
     str | None, typer.Option("--where", help='Only rows for which this holds: "lpz < 40 and z_flag == 0".')

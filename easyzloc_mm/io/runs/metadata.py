@@ -101,6 +101,8 @@ class RunMetadata(StoredModel):
     """Name of the run before drift correction."""
     picasso_info: tuple[dict[str, Any], ...] = ()
     """Metadata documents of the Picasso file that the table came from."""
+    counting: str | None = None
+    """How the table of another program that the rows came from counts frames and pixels."""
     thunderstorm_columns: tuple[str, ...] = ()
     """Columns, in order, of the ThunderSTORM file that the table came from."""
     versions: dict[str, str] = Field(default_factory=dict)

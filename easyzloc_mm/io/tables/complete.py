@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, column_dtype
-from easyzloc_mm.io.tables.registry import impossible, read_raw_table
+from easyzloc_mm.io.tables.checks import impossible, mended
+from easyzloc_mm.io.tables.registry import read_raw_table
 
 SPOT_SIGMA_PX = 1.3
 """Where a table does not state how wide its spots are."""
@@ -42,6 +42,9 @@ def read_2d_table(path: Path, pixel_size_nm: float) -> pd.DataFrame:
         if (bad := impossible(table, name)).any():
             raise InputError(f"{path} has no usable {name} in row {int(np.argmax(bad)) + 1}: remove or mend that row")
     rows = len(table)
+    if "z" in table and impossible(table, "z").any():  # the depth is not needed here
+        table = table.drop(columns="z")
+    table = mended(path, table)
 
     def column(name: str, otherwise: np.ndarray) -> np.ndarray:
         return table[name].to_numpy(float) if name in table else otherwise
@@ -49,28 +52,10 @@ def read_2d_table(path: Path, pixel_size_nm: float) -> pd.DataFrame:
     sx = column("sx", np.full(rows, SPOT_SIGMA_PX))
     sy = column("sy", sx)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ellipticity = (np.maximum(sx, sy) - np.minimum(sx, sy)) / np.maximum(sx, sy)
+        ellipticity = np.nan_to_num((np.maximum(sx, sy) - np.minimum(sx, sy)) / np.maximum(sx, sy))
     defaults = {"sx": sx, "sy": sy, "ellipticity": ellipticity}
-    complete, mended, left_out = {}, [], []
-    for name in COLUMNS_2D:
-        values = column(name, defaults.get(name, np.zeros(rows)))
-        if not np.isfinite(values).all():
-            mended.append(name)
-            values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-        complete[name] = values.astype(column_dtype(name))
-    for name in [str(other) for other in table.columns if other not in COLUMNS_2D]:
-        if np.isfinite(table[name].to_numpy(float)).all():
-            complete[name] = table[name].to_numpy()
-        else:
-            left_out.append(name)
-    if mended:
-        warnings.warn(
-            f"{path}: values of {', '.join(mended)} that are not finite became 0", EasyZlocWarning, stacklevel=2
-        )
-    if left_out:
-        warnings.warn(
-            f"{path}: columns {', '.join(left_out)} hold values that are not finite and are left out",
-            EasyZlocWarning,
-            stacklevel=2,
-        )
-    return pd.DataFrame(complete)
+    complete = {
+        name: column(name, defaults.get(name, np.zeros(rows))).astype(column_dtype(name)) for name in COLUMNS_2D
+    }
+    others = [str(name) for name in table.columns if name not in COLUMNS_2D]
+    return pd.DataFrame({**complete, **{name: table[name].to_numpy() for name in others}})

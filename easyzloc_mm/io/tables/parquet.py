@@ -11,10 +11,15 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.io.runs.metadata import RunMetadata
-from easyzloc_mm.io.tables.raw import RawTable, require_columns, seen_size
+from easyzloc_mm.io.tables.foreign.interpret import interpret
+from easyzloc_mm.io.tables.raw import RawTable, columns_of_numbers, seen_size
 from easyzloc_mm.typing import IfExists
 
 METADATA_KEY = b"easyzloc"
+INDEX = "__index_level_"
+"""How pandas calls the column of its row names."""
+LARGEST_PART = 1 << 26
+"""Bytes of one part of a file's description: a damaged length would take all memory."""
 
 
 def read_parquet(path: Path, pixel_size_nm: float | None = None) -> RawTable:
@@ -29,16 +34,22 @@ def read_parquet(path: Path, pixel_size_nm: float | None = None) -> RawTable:
     import pyarrow.parquet
 
     try:
-        found = pyarrow.parquet.read_table(path)
-    except (pyarrow.ArrowInvalid, OSError) as error:
+        found = pyarrow.parquet.read_table(
+            path, thrift_string_size_limit=LARGEST_PART, thrift_container_size_limit=LARGEST_PART
+        )
+        # What pandas noted of its own types is left aside: those have values that are no numbers.
+        table = found.to_pandas(ignore_metadata=True)
+    except (pyarrow.ArrowException, OSError, ValueError, TypeError, OverflowError, KeyError) as error:
         raise InputError(f"{path} cannot be read as Parquet: {error}") from None
-    table = found.to_pandas()
-    require_columns(path, table, ("frame", "x", "y"), "It is no localisation table")
+    table = table.drop(columns=[name for name in table.columns if str(name).startswith(INDEX)])
+    if not {"frame", "x", "y"} <= set(table.columns):
+        return interpret(path, table, pixel_size_nm)
+    table = columns_of_numbers(path, table)
     try:
         stated = json.loads((found.schema.metadata or {}).get(METADATA_KEY, b"{}"))
-    except ValueError as error:
+        return RawTable(table, {**seen_size(table), **stated})
+    except (ValueError, TypeError, RecursionError) as error:
         raise InputError(f"the metadata of {path} cannot be read: {error}") from None
-    return RawTable(table, {**seen_size(table), **stated})
 
 
 def write_parquet(path: Path, table: pd.DataFrame, metadata: RunMetadata, *, if_exists: IfExists = "error") -> int:

@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from easyzloc_mm._picasso import picasso
@@ -17,7 +16,7 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import check_output, remove
 from easyzloc_mm.io.runs.metadata import RunMetadata
-from easyzloc_mm.io.tables.raw import RawTable, require_columns
+from easyzloc_mm.io.tables.raw import LARGEST_FRAME, LARGEST_POSITION_PX, RawTable
 from easyzloc_mm.typing import IfExists
 
 GENERATOR = "easyzloc-mm export"
@@ -26,28 +25,14 @@ NEVER_NEGATIVE = ("x", "y", "lpx", "lpy", "lpz", "photons", "ellipticity", "sx",
 SAVE_AGAIN = "open it in Picasso and save it again"
 
 
-def read_picasso(path: Path, pixel_size_nm: float | None = None) -> RawTable:
-    """Read ``NAME.hdf5``, and ``NAME.yaml`` if it is there.
+def with_info(path: Path, table: pd.DataFrame, embedded: object = None) -> RawTable:
+    """Return a table of Picasso with what ``NAME.yaml``, or the metadata in the file, states.
 
     Raises
     ------
     InputError
-        The file is no such table.
+        The metadata cannot be read, or are impossible.
     """
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            if isinstance(file["locs"], h5py.Group):
-                raise InputError(f"{path} was saved by pandas, not by Picasso: save the table as .csv or .parquet")
-            rows = file["locs"][()]
-            embedded = file["metadata"][()] if "metadata" in file else None
-    except (OSError, KeyError) as error:
-        raise InputError(f"{path} holds no Picasso localisations (no dataset 'locs'; {error}): {SAVE_AGAIN}") from None
-    if not rows.dtype.names:
-        raise InputError(f"{path} holds no Picasso localisations (its 'locs' has no columns): {SAVE_AGAIN}")
-    table = pd.DataFrame({name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names})
-    require_columns(path, table, ("frame", "x", "y"), "It is no localisation table")
     sidecar = path.with_suffix(".yaml")
     if not sidecar.is_file() and embedded is None:
         missing = f"{sidecar} is missing: Picasso keeps the image's size there; put it beside {path.name}"
@@ -56,6 +41,9 @@ def read_picasso(path: Path, pixel_size_nm: float | None = None) -> RawTable:
     # The last step that names a value is the one that holds, as in Picasso.
     last = {key: document[key] for document in info for key in ("Pixelsize", "Width", "Height", "Frames")
             if document.get(key) is not None}  # fmt: skip
+    for name, largest in (("Width", LARGEST_POSITION_PX), ("Height", LARGEST_POSITION_PX), ("Frames", LARGEST_FRAME)):
+        if name in last and not (isinstance(last[name], int) and 0 <= last[name] <= largest):
+            raise InputError(f"the metadata of {path} state {name} {last[name]!s:.40}: correct it in {sidecar.name}")
     stated: dict[str, Any] = {"picasso_info": info}
     names = {"Pixelsize": "pixel_size_nm", "Width": "width_px", "Height": "height_px", "Frames": "frames"}
     stated |= {ours: last[key] for key, ours in names.items() if key in last}
@@ -71,11 +59,13 @@ def _read_info(path: Path, sidecar: Path, embedded: object) -> list[dict[str, An
         if sidecar.is_file():
             documents = list(yaml.safe_load_all(sidecar.read_text(encoding="utf-8")))
         else:
-            documents = json.loads(embedded.decode() if isinstance(embedded, bytes) else str(embedded))
-    except (yaml.YAMLError, ValueError, UnicodeDecodeError) as error:
+            read = json.loads(embedded.decode() if isinstance(embedded, bytes) else str(embedded))
+            documents = read if isinstance(read, list) else [read]
+        # As JSON holds them: dates and the like become words.
+        mappings = [document for document in documents if isinstance(document, dict)]
+        info: list[dict[str, Any]] = json.loads(json.dumps(mappings, default=str))
+    except (yaml.YAMLError, OSError, ValueError, TypeError, RecursionError, AttributeError, KeyError) as error:
         raise InputError(f"the metadata of {path} cannot be read: {error}") from None
-    # As JSON holds them: dates and the like become words.
-    info: list[dict[str, Any]] = json.loads(json.dumps([d for d in documents if isinstance(d, dict)], default=str))
     return info
 
 

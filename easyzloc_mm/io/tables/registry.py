@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +11,20 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.io.runs.drift import Drift, write_drift
-from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, LocalizationWriter, read_localizations
+from easyzloc_mm.io.runs.localizations import LocalizationWriter, read_localizations
 from easyzloc_mm.io.runs.metadata import RunMetadata
+from easyzloc_mm.io.tables.checks import usable_rows
+from easyzloc_mm.io.tables.foreign.read import read_text_table
+from easyzloc_mm.io.tables.hdf5 import read_hdf5
 from easyzloc_mm.io.tables.parquet import read_parquet, write_parquet
-from easyzloc_mm.io.tables.picasso import read_picasso, write_picasso
-from easyzloc_mm.io.tables.raw import LARGEST_FRAME, RawTable
-from easyzloc_mm.io.tables.thunderstorm import read_thunderstorm, write_thunderstorm
-from easyzloc_mm.typing import Bool, IfExists
-
-NAMED_ROWS = 5
+from easyzloc_mm.io.tables.picasso import write_picasso
+from easyzloc_mm.io.tables.raw import RawTable
+from easyzloc_mm.io.tables.thunderstorm import write_thunderstorm
+from easyzloc_mm.typing import IfExists
 
 
 class Writer(Protocol):
@@ -61,6 +62,18 @@ def _read_run(path: Path, pixel_size_nm: float | None) -> RawTable:
     return RawTable(table, metadata.stored())
 
 
+def _as_file_names(table: pd.DataFrame) -> dict[str, str]:
+    """Names of columns that no file can have, since a store keeps each column as a folder, and others in their place."""
+    names = [str(name) for name in table.columns]
+    renamed: dict[str, str] = {}
+    for name in [name for name in names if FORBIDDEN.search(name) or name.startswith(".")]:
+        new = FORBIDDEN.sub("_", name).lstrip(".") or "_"
+        while new in (*names, *renamed.values()):
+            new += "_"
+        renamed[name] = new
+    return renamed
+
+
 def _write_run(
     path: Path,
     table: pd.DataFrame,
@@ -72,7 +85,7 @@ def _write_run(
     """Write a ``RUN.zarr``, where the columns of the contract are float32, with the drift taken out of it if known."""
     with whole_or_nothing(Path(path), Kind.RUN, if_exists=if_exists) as draft:
         with LocalizationWriter.create(draft, metadata) as writer:
-            writer.append(table)
+            writer.append(table.rename(columns=_as_file_names(table)))
         if drift is not None:
             write_drift(draft, drift)
     return len(table)
@@ -81,13 +94,22 @@ def _write_run(
 FORMATS = {
     one.name: one
     for one in (
-        TableFormat("picasso", (".hdf5", ".h5"), read_picasso, write_picasso),
-        TableFormat("thunderstorm", (".csv",), read_thunderstorm, write_thunderstorm),
+        TableFormat("picasso", (".hdf5", ".h5"), read_hdf5, write_picasso),
+        TableFormat("thunderstorm", (".csv",), read_text_table, write_thunderstorm),
         TableFormat("parquet", (".parquet",), read_parquet, write_parquet),
         TableFormat("zarr", (".zarr",), _read_run, _write_run),
     )
 }
+FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]|^$|[. ]$')
+"""What no name of a file holds, on one system or another."""
 SUFFIXES = {suffix: one.name for one in FORMATS.values() for suffix in one.suffixes}
+TEXT_SUFFIXES = (".txt", ".tsv", ".dat", ".xls")
+"""Further endings of tables of text; ThunderSTORM and SMAP call those with tabs .xls."""
+READERS = {
+    **{suffix: FORMATS[name].read for suffix, name in SUFFIXES.items()},
+    **dict.fromkeys(TEXT_SUFFIXES, read_text_table),
+}
+WHAT_TO_GIVE = "give a RUN.zarr, or a table .hdf5, .h5, .csv, .txt, .xls (with tabs) or .parquet"
 
 
 def format_of(path: Path) -> str:
@@ -114,13 +136,13 @@ def read_raw_table(path: Path, pixel_size_nm: float | None = None) -> RawTable:
     """
     path = Path(path)
     if not path.exists():
-        raise InputError(f"{path} does not exist: give a RUN.zarr, or a table .hdf5 (Picasso), .csv or .parquet")
+        raise InputError(f"{path} does not exist: {WHAT_TO_GIVE}")
     if path.is_dir():
         return FORMATS["zarr"].read(path, pixel_size_nm)
-    name = SUFFIXES.get(path.suffix.lower())
-    if name is None or name == "zarr":
-        raise InputError(f"{path} is no table that can be read: give a RUN.zarr, .hdf5 (Picasso), .csv or .parquet")
-    return FORMATS[name].read(path, pixel_size_nm)
+    suffix = path.suffix.lower()
+    if suffix not in READERS or suffix == ".zarr":
+        raise InputError(f"{path} is no table that can be read: {WHAT_TO_GIVE}")
+    return READERS[suffix](path, pixel_size_nm)
 
 
 def read_table(path: Path, *, pixel_size_nm: float | None = None) -> tuple[pd.DataFrame, RunMetadata]:
@@ -159,42 +181,7 @@ def read_table(path: Path, *, pixel_size_nm: float | None = None) -> tuple[pd.Da
             f"{path} states that its pixels are {metadata.pixel_size_nm:g} nm: leave out `pixel_size_nm` "
             f"{pixel_size_nm:g}"
         )
-    return _usable(path, raw.table), metadata
-
-
-def impossible(table: pd.DataFrame, name: str) -> Bool:
-    """Return a mask of the rows whose `name` is no number that a table may hold."""
-    values = table[name].to_numpy(float)
-    bad = ~np.isfinite(values)
-    if name == "frame":
-        with np.errstate(invalid="ignore"):
-            bad |= (values < 0) | (values > LARGEST_FRAME) | (values % 1 != 0)
-    return np.asarray(bad)
-
-
-def _usable(path: Path, table: pd.DataFrame) -> pd.DataFrame:
-    if not len(table):
-        return table.astype({"frame": np.uint32})
-    bad = np.zeros(len(table), bool)
-    for name in [str(column) for column in table.columns]:
-        wrong = impossible(table, name)
-        if wrong.all() and name not in (*COLUMNS_2D, *COLUMNS_Z):
-            warnings.warn(f"{path}: column {name} holds no finite number and is left out", EasyZlocWarning, 3)
-            table = table.drop(columns=name)
-            continue
-        bad |= wrong
-    if bad.any():
-        rows = np.flatnonzero(bad) + 1
-        named = ", ".join(map(str, rows[:NAMED_ROWS])) + (", ..." if len(rows) > NAMED_ROWS else "")
-        warnings.warn(
-            f"{path}: {len(rows)} row(s) hold values that are not finite, or no frame number, and are left out "
-            f"(row {named})",
-            EasyZlocWarning,
-            3,
-        )
-        table = table[~bad].reset_index(drop=True)
-    kept = table["frame"].dtype
-    return table if kept.kind in "ui" else table.astype({"frame": np.uint32})
+    return usable_rows(path, raw.table), metadata
 
 
 def write_table(

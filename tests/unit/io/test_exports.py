@@ -149,7 +149,7 @@ def test_columns_of_other_programs_survive_in_a_run(tmp_path: Path) -> None:
         ("t.csv", "frame,x,y\n1,2,3\n", "x [nm]"),
         ("t.csv", '"frame","x [nm]","y [nm]"\n1,a,3\n', "x [nm]"),
         ("t.csv", "", "cannot be read"),
-        ("t.hdf5", "no hdf5", "locs"),
+        ("t.hdf5", "no hdf5", "HDF5"),
         ("t.parquet", "nothing", "Parquet"),
         ("t.xyz", "nothing", ".csv"),
     ],

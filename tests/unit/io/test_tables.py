@@ -43,6 +43,9 @@ def random_table(random: np.random.Generator) -> tuple[pd.DataFrame, RunMetadata
         table["group"] = random.integers(-5, 50, rows).astype(np.int32)
     if random.random() < 0.5:
         table["chi square [a.u.]"] = random.normal(0, 1e6, rows)
+    if random.random() < 0.3:  # as Picasso's export to ThunderSTORM has them
+        table["bkgstd [photon]"] = np.zeros(rows)
+        table["id"] = random.permutation(rows)
     metadata = RunMetadata(pixel_size_nm=pixel, width_px=edge, height_px=edge, frames=frames)
     return table, metadata
 
@@ -76,6 +79,16 @@ def test_both_readers_agree(tmp_path: Path, ending: str) -> None:
         np.testing.assert_allclose(completed[name], whole[name], rtol=1e-6, err_msg=name)
     assert completed["lpx"].iloc[0] == np.float32(0.09)
     assert completed["lpy"].iloc[0] == np.float32(0.18)
+
+
+def test_columns_that_no_file_could_be_called_are_kept_in_a_run(tmp_path: Path) -> None:
+    table, metadata = random_table(np.random.default_rng(3))
+    odd = {"S/N": 1.5, "S_N": 2.5, "../up": 3.5, "p:q?": 4.5, "": 5.5}
+    write_table(tmp_path / "r.zarr", table.assign(**odd), metadata)
+    again, _ = read_table(tmp_path / "r.zarr")
+    kept = {name: again[name].iloc[0] for name in again.columns if name not in table}
+    assert kept == {"S_N_": 1.5, "S_N": 2.5, "_up": 3.5, "p_q_": 4.5, "_": 5.5}
+    assert [path.name for path in tmp_path.iterdir()] == ["r.zarr"]
 
 
 def thunderstorm_table(rows: int = 60) -> pd.DataFrame:
@@ -121,14 +134,31 @@ def test_thunderstorms_own_counting_is_untouched(tmp_path: Path) -> None:
     assert table["frame"].nunique() == source["frame"].nunique()
 
 
-@pytest.mark.parametrize(("delimiter", "decimal"), [(";", ","), ("\t", "."), ("\t", ","), (";", ".")])
-def test_dialects_of_csv(tmp_path: Path, delimiter: str, decimal: str) -> None:
+@pytest.mark.parametrize("identified", [True, False])
+def test_frames_from_zero_of_an_unknown_program_are_doubted(tmp_path: Path, identified: bool) -> None:
+    """A frame 0 says how frames count; where x and y begin is what the headings mean, and the doubt is said."""
     source = thunderstorm_table()
-    source.to_csv(tmp_path / "plain.csv", index=False)
-    source.to_csv(tmp_path / "other.csv", index=False, sep=delimiter, decimal=decimal)
-    plain, _ = read_table(tmp_path / "plain.csv", pixel_size_nm=100)
-    other, _ = read_table(tmp_path / "other.csv", pixel_size_nm=100)
-    pd.testing.assert_frame_equal(other, plain)
+    source["frame"] -= source["frame"].min()
+    columns = source.columns if identified else source.columns.drop("id")
+    source[columns].to_csv(tmp_path / "t.csv", index=False)
+    with pytest.warns(EasyZlocWarning, match="does not say which program wrote it: frames are taken to count from 0"):
+        table, metadata = read_table(tmp_path / "t.csv", pixel_size_nm=100)
+    assert table["frame"].tolist() == source["frame"].tolist()
+    np.testing.assert_allclose(table["x"], source["x [nm]"] / 100 - 0.5)
+    assert metadata.counting == "others: frames from 0, centre of the first pixel at 0.5 px"
+
+
+def test_picassos_export_is_known_without_its_first_rows(tmp_path: Path) -> None:
+    """Rows that a person cut away take the zeros with them; the order of the columns and a flat background stay."""
+    table, metadata = random_table(np.random.default_rng(8))
+    table = table.assign(**{name: np.float32(1.5) for name in ("sx", "sy", "lpx", "lpy")})
+    info = [{"Pixelsize": metadata.pixel_size_nm, "Width": 2000, "Height": 2000, "Frames": 70_000}]
+    exporter: Any = picasso("io")
+    exporter.export_thunderstorm(str(tmp_path / "p.csv"), table, info)
+    pd.read_csv(tmp_path / "p.csv").iloc[5:].to_csv(tmp_path / "q.csv", index=False)
+    with pytest.warns(EasyZlocWarning, match="counts frames from 0, as Picasso's export does"):
+        again, _ = read_table(tmp_path / "q.csv", pixel_size_nm=metadata.pixel_size_nm)
+    assert again["frame"].tolist() == table["frame"].iloc[5:].tolist()
 
 
 def test_rows_without_a_frame_number_are_named(tmp_path: Path) -> None:
@@ -146,21 +176,53 @@ def test_rows_without_a_frame_number_are_named(tmp_path: Path) -> None:
         read_2d_table(tmp_path / "t.csv", 100)
 
 
-def test_a_column_that_holds_nothing_costs_no_rows(tmp_path: Path) -> None:
-    source = thunderstorm_table().assign(chi2=np.nan, comment="good")
+def test_no_column_but_frame_and_position_costs_a_row(tmp_path: Path) -> None:
+    source = thunderstorm_table().assign(chi2=np.nan, comment="good", score=1.5)
+    source.loc[7, "score"] = np.inf
+    source.loc[8, "uncertainty_xy [nm]"] = np.nan
     source.to_csv(tmp_path / "t.csv", index=False, na_rep="NaN")
-    with pytest.warns(EasyZlocWarning):
+    with pytest.warns(EasyZlocWarning) as caught:
+        table, _ = read_table(tmp_path / "t.csv", pixel_size_nm=100)
+    said = " ".join(str(one.message) for one in caught)
+    assert "comment hold no numbers" in said
+    assert "chi2, score lack finite values and are left out" in said
+    assert len(table) == len(source)
+    assert not {"chi2", "comment", "score"} & set(table.columns)
+    usual = float(np.nanmedian(source["uncertainty_xy [nm]"])) / 100
+    assert f"lpx (row 9: {usual:.4g})" in said
+    assert table["lpx"].iloc[8] == pytest.approx(usual)
+
+
+def test_a_depth_that_nobody_has_makes_the_table_flat(tmp_path: Path) -> None:
+    source = thunderstorm_table().assign(**{"z [nm]": np.nan})
+    source.to_csv(tmp_path / "t.csv", index=False, na_rep="NaN")
+    with pytest.warns(EasyZlocWarning, match="no row has a depth"):
         table, _ = read_table(tmp_path / "t.csv", pixel_size_nm=100)
     assert len(table) == len(source)
-    assert not {"chi2", "comment"} & set(table.columns)
+    assert "z" not in table
 
 
-def test_a_table_saved_by_pandas_says_what_to_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["frame", "x", "y", "z"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300, 2.0**31])
+def test_impossible_values_cost_their_row_in_every_format(tmp_path: Path, name: str, value: float) -> None:
+    table, metadata = random_table(np.random.default_rng(4))
+    table = table.drop(columns=[n for n in ("z", "lpz", "z_flag") if n in table]).assign(z=1.0).astype({name: float})
+    table.loc[3, name] = value
+    table.to_parquet(tmp_path / "t.parquet", index=False)
+    with pytest.warns(EasyZlocWarning, match=r"1 row\(s\) have no possible .* \(row 4\)"):
+        found, again = read_table(tmp_path / "t.parquet", pixel_size_nm=metadata.pixel_size_nm)
+    assert len(found) == len(table) - 1
+    assert found["frame"].dtype == np.uint32
+    assert again.frames <= metadata.frames
+    assert again.width_px <= metadata.width_px
+
+
+def test_a_data_frame_without_numbers_says_what_to_do(tmp_path: Path) -> None:
     import h5py
 
     with h5py.File(tmp_path / "t.hdf5", "w") as file:
         file.create_group("locs").attrs["pandas_type"] = "frame"
-    with pytest.raises(InputError, match="saved by pandas, not by Picasso"):
+    with pytest.raises(InputError, match=r"saved by pandas .*: save the table as \.csv or \.parquet"):
         read_table(tmp_path / "t.hdf5")
 
 

@@ -1,0 +1,1 @@
+"""Tables of programs whose formats are read, and not written."""
