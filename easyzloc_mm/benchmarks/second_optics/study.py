@@ -1,0 +1,96 @@
+"""Everything that a judgement on the second microscope needs, in one folder: beads, a model of them, and movies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from easyzloc_mm.api.calibration import build_beads, train
+from easyzloc_mm.benchmarks.second_optics.datasets import (
+    DENSE,
+    SPARSE,
+    BeadScan,
+    MovieConditions,
+    truth_of,
+    write_bead_stacks,
+    write_movie,
+)
+from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope
+from easyzloc_mm.typing import Progress
+
+STACKS, BEADS, MODEL = "beads.ome.zarr", "beads.zarr", "model"
+BEAD_SEED, MOVIE_SEED = 11, 100
+
+
+@dataclass(frozen=True)
+class Study:
+    """Where things lie.
+
+    Attributes
+    ----------
+    folder, beads, model : Path
+        ``beads.zarr`` and the model that was trained on it.
+    movies : dict of str to Path
+        ``sparse``, ``dense_0.02``, ...; the truth of each is `datasets.truth_of` it.
+    """
+
+    folder: Path
+    beads: Path
+    model: Path
+    movies: Mapping[str, Path]
+
+
+def movie_conditions() -> dict[str, MovieConditions]:
+    """Name of every movie to what it shows."""
+    return {"sparse": SPARSE, **{f"dense_{per_um2:g}": conditions for per_um2, conditions in DENSE.items()}}
+
+
+def make_study(
+    folder: Path,
+    *,
+    minutes: float = 2.0,
+    seed: int = 0,
+    microscope: SecondMicroscope | None = None,
+    scan: BeadScan | None = None,
+    movies: Mapping[str, MovieConditions] | None = None,
+    progress: Progress | None = None,
+) -> Study:
+    """Make what is not there yet: the same seed gives the same data.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is missing; bead stacks, model and movies that lie in it are taken as they are.
+    minutes : float
+        Of training.
+    seed : int
+    microscope : SecondMicroscope, optional
+    scan : BeadScan, optional
+    movies : mapping, optional
+        Conditions by name; all of `movie_conditions` if not given.
+    progress : callable, optional
+        Given (message, fraction).
+    """
+    microscope, scan = microscope or SecondMicroscope(), scan or BeadScan()
+    wanted = movie_conditions() if movies is None else dict(movies)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def show(message: str, fraction: float) -> None:
+        if progress is not None:
+            progress(message, fraction)
+
+    show("photographing beads", 0.0)
+    if not (folder / STACKS).exists():
+        write_bead_stacks(folder / STACKS, microscope, scan, seed + BEAD_SEED)
+    if not (folder / BEADS).exists():
+        build_beads([folder / STACKS], folder / BEADS, if_exists="overwrite", progress=progress)
+    if not (folder / MODEL).exists():
+        train(folder / BEADS, folder / MODEL, minutes=minutes, seed=seed, progress=progress)
+    files = {}
+    for number, (name, conditions) in enumerate(wanted.items()):
+        show(f"recording molecules: {name}", number / len(wanted))
+        files[name] = folder / f"{name}.tif"
+        if not truth_of(files[name]).exists():
+            write_movie(files[name], microscope, conditions, seed + MOVIE_SEED + number)
+    return Study(folder, folder / BEADS, folder / MODEL, files)
