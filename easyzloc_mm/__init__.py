@@ -22,7 +22,7 @@ from easyzloc_mm.errors import EasyZlocError, EasyZlocWarning, HardwareError, In
 
 if TYPE_CHECKING:
     from easyzloc_mm.acquire.scan_plan import Grid, ScanPlan
-    from easyzloc_mm.api.analysis import find_pores, link, load_locs, render, resolution, undrift
+    from easyzloc_mm.api.analysis import find_pores, link, load_locs, render, resolution, score, undrift
     from easyzloc_mm.api.calibration import Calibration, acquire_beads, build_beads, calibrate, train
     from easyzloc_mm.api.imaging import assign_z, live, localize, scan
     from easyzloc_mm.api.model import Model
@@ -62,6 +62,7 @@ __all__ = [
     "render",
     "resolution",
     "scan",
+    "score",
     "train",
     "undrift",
 ]
@@ -89,6 +90,7 @@ _HOMES = {
     "render": "api.analysis",
     "resolution": "api.analysis",
     "scan": "api.imaging",
+    "score": "api.analysis",
     "train": "api.calibration",
     "undrift": "api.analysis",
 }

@@ -11,6 +11,7 @@ from easyzloc_mm.locs.run import Run
 if TYPE_CHECKING:
     from easyzloc_mm.analysis.npc.measure import PoreResult
     from easyzloc_mm.analysis.resolution import ResolutionResult
+    from easyzloc_mm.analysis.scoring.figures import Score
     from easyzloc_mm.rendering.views import RenderedImage
 
 
@@ -196,6 +197,69 @@ def find_pores(
     chosen = None if picks is None else Path(picks)
     found = find_in_locs(_as_locs(locs), picks=chosen, by_group=by_group, diameter_nm=diameter_nm)
     return measure_pores(found, seed=seed)
+
+
+def score(
+    table: Locs | Run | str | Path,
+    truth: str | Path | None = None,
+    *,
+    pixel_size_nm: float | None = None,
+    lateral_nm: float = 250.0,
+    axial_nm: float = 500.0,
+    border_nm: float = 0.0,
+    faintest_photons: float = 0.0,
+    remove_offset: bool = True,
+) -> Score:
+    """Return recall, precision and errors against the truth, by the rules of the SMLM Challenge 2016.
+
+    Parameters
+    ----------
+    table : Locs, Run or path
+        ``RUN.zarr``, or a table of any program.
+    truth : path, optional
+        Every molecule in every frame: what `simulate` writes, a folder ``RUN.records``, or a table of any format; what
+        lies beside a simulated run, if not given.
+    pixel_size_nm : float, optional
+        Camera pixel, for tables that do not say.
+    lateral_nm, axial_nm : float
+        Largest distance of a localisation from its molecule.
+    border_nm : float
+        Width of the image's border that does not count.
+    faintest_photons : float
+        Molecules that gave fewer photons in a frame do not count.
+    remove_offset : bool
+        Take the median error out of every axis first; it is returned.
+
+    Raises
+    ------
+    InputError
+        A table cannot be read, or pixels and nanometres of the two cannot be compared.
+    """
+    from easyzloc_mm.analysis.scoring.compare import compare
+    from easyzloc_mm.analysis.scoring.figures import ScoreRules
+    from easyzloc_mm.analysis.scoring.score import score as figures_of
+    from easyzloc_mm.errors import InputError
+    from easyzloc_mm.io.tables.truth import in_pixels, read_truth, truth_of_run
+
+    locs = table if isinstance(table, Locs) else load_locs(table, pixel_size_nm=pixel_size_nm)
+    metadata = locs.metadata
+    if truth is None:
+        if locs.source is None:
+            raise InputError("only a run can have its truth beside it: give the table of the true molecules as `truth`")
+        emitters = truth_of_run(locs.source)
+    else:
+        if metadata.pixel_size_assumed and in_pixels(Path(truth)):
+            raise InputError(f"{locs.name} counts in nm and {truth} in pixels: give `pixel_size_nm`")
+        emitters = read_truth(Path(truth), metadata.pixel_size_nm)
+    rules = ScoreRules(
+        lateral_nm=lateral_nm,
+        axial_nm=axial_nm,
+        border_nm=border_nm,
+        faintest_photons=faintest_photons,
+        remove_offset=remove_offset,
+    )
+    size = (metadata.width_px, metadata.height_px)
+    return figures_of(compare(locs.table, emitters, pixel_size_nm=metadata.pixel_size_nm, rules=rules, size_px=size))
 
 
 def _as_locs(source: Locs | Run | str | Path) -> Locs:

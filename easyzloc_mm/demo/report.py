@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from easyzloc_mm.analysis.npc.measure import PoreResult
+from easyzloc_mm.analysis.scoring.figures import Score
+from easyzloc_mm.analysis.scoring.picture import draw_score
 from easyzloc_mm.api.calibration import Calibration
 from easyzloc_mm.beads.build import count_reasons
 from easyzloc_mm.locs.locs import Locs
@@ -25,7 +27,7 @@ FILES = {
 
 
 def write_demo_report(
-    out: Path, result: dict[str, Any], *, calibration: Calibration, locs: Locs, pores: PoreResult
+    out: Path, result: dict[str, Any], *, calibration: Calibration, locs: Locs, pores: PoreResult, score: Score
 ) -> Path:
     """Write ``report/index.html`` of a demonstration and return its path.
 
@@ -39,10 +41,13 @@ def write_demo_report(
     locs : Locs
         Drift-corrected.
     pores : PoreResult
+    score : Score
+        Of the localisations against the truth.
     """
     folder = out / "report"
     folder.mkdir(exist_ok=True)
     blocks = _picture_blocks(folder, locs)
+    blocks += _found_blocks(folder, score)
     blocks += _accuracy_blocks(result)
     blocks += _pore_blocks(out, folder, pores)
     blocks += _calibration_blocks(out, folder, calibration)
@@ -53,7 +58,8 @@ def write_demo_report(
         "easyZloc on the embedded microscope",
         f"{result['beads_accepted']} of {result['beads_found']} beads, {result['training_s']:.0f} s of training, "
         f"{result['localizations']:,} localisations in 3D from {result['frames']:,} frames, "
-        f"z known to {result['rmse_z_nm']:.0f} nm (limit {result['limit_z_nm']:.0f} nm).",
+        f"{_percent(score.recall)} of the molecules found, z known to {_nm(result['rmse_z_nm'])} "
+        f"(limit {_nm(result['limit_z_nm'])}).",
         blocks,
     )
 
@@ -68,6 +74,39 @@ def _picture_blocks(folder: Path, locs: Locs) -> list[Block]:
         Picture(
             "slice.png", "The same picture from the side: a slice through its densest part, depth in true proportion."
         ),
+    ]
+
+
+def _found_blocks(folder: Path, score: Score) -> list[Block]:
+    draw_score(score, folder / "score_by_depth.png")
+    rows = [("z (nm)", "molecules", "found", "bias (nm)", "slope", "error (nm)", "within 1 sigma_z", "flagged")]
+    for item in score.bins:
+        rows.append(
+            (
+                f"{item.z_from_nm:.0f} to {item.z_to_nm:.0f}",
+                f"{item.molecules:,}",
+                _percent(item.recall),
+                "-" if item.bias_nm is None else f"{item.bias_nm:.0f}",
+                "-" if item.slope is None else f"{item.slope:.2f}",
+                "-" if item.robust_z_nm is None else f"{item.robust_z_nm:.0f}",
+                _percent(item.coverage_68),
+                _percent(item.flagged),
+            )
+        )
+    return [
+        Heading("How many molecules are found"),
+        Paragraph(
+            f"Of {score.molecules:,} molecules that gave {score.rules.faintest_photons:.0f} photons or more in a "
+            f"frame, {_percent(score.recall)} were found (recall), and {_percent(score.precision)} of the "
+            f"localisations are of a molecule (precision); the Jaccard index is {_percent(score.jaccard)}. They are "
+            f"paired within {score.rules.lateral_nm:.0f} nm laterally and {score.rules.axial_nm or 0:.0f} nm axially, "
+            "after one offset per axis (rules of the SMLM Challenge 2016)."
+        ),
+        Picture(
+            "score_by_depth.png",
+            "By true depth: the share of the molecules that is found, and error and bias of z of those without a flag.",
+        ),
+        Rows(tuple(rows), header=True),
     ]
 
 
@@ -88,9 +127,9 @@ def _accuracy_blocks(result: dict[str, Any]) -> list[Block]:
         ),
         Rows(
             (
-                ("molecules within 1 sigma_z (68 % wanted)", f"{result['coverage_68']:.1%}"),
-                ("molecules within 2 sigma_z (95 % wanted)", f"{result['coverage_95']:.1%}"),
-                ("spots that carry a flag", f"{result['flagged']:.1%}"),
+                ("molecules within 1 sigma_z (68 % wanted)", _percent(result["coverage_68"])),
+                ("molecules within 2 sigma_z (95 % wanted)", _percent(result["coverage_95"])),
+                ("spots that carry a flag", _percent(result["flagged"])),
             )
         ),
     ]
@@ -118,8 +157,14 @@ def _run_blocks(folder: Path, result: dict[str, Any], locs: Locs) -> list[Block]
     return [*blocks, Picture("drift.png", caption)]
 
 
-def _figures(rmse: float, limit: float) -> tuple[str, str, str]:
+def _figures(rmse: float | None, limit: float | None) -> tuple[str, str, str]:
+    if rmse is None or limit is None:
+        return "-", "-", "-"
     return f"{rmse:.1f}", f"{limit:.1f}", f"{rmse / limit:.2f}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
 
 
 def _pore_blocks(out: Path, folder: Path, pores: PoreResult) -> list[Block]:

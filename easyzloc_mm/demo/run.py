@@ -90,7 +90,7 @@ def run_demo(
     pores = find_pores(locs)
     write_pores(pores, out / "npc")
     step("scoring")("against the truth", 0.0)
-    score = score_run(run.path, profile)
+    figures, score = score_run(run.path, profile)
     result: dict[str, Any] = {
         "beads_found": len(calibration.beads),
         "beads_accepted": int(calibration.beads.accepted.sum()),
@@ -100,12 +100,12 @@ def run_demo(
         "frames_per_s": imaged["frames_per_s"],
         "p95_latency_s": imaged["p95_latency_s"],
         "localizations": imaged["localizations"],
-        **score,
+        **figures,
         "ring_spacing_nm": pores.rings.spacing_nm,
         "pores": pores.rings.pores,
         "out": out,
         "report": out / "report" / "index.html",
     }
     step("report")("drawing", 0.0)
-    write_demo_report(out, result, calibration=calibration, locs=locs, pores=pores)
+    write_demo_report(out, result, calibration=calibration, locs=locs, pores=pores, score=score)
     return result

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from easyzloc_mm.profile.schema import Profile
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from easyzloc_mm.analysis.scoring.figures import Score
+
 Z_RANGE_NM = 700.0
+FAINTEST_PHOTONS = 500.0
+"""Molecules that are on for a small part of a frame only are neither missed, nor false where they are found."""
 ROI_PX = 15
 LIMIT_SAMPLE = 5000
 """Molecules, drawn at random, over which the information limit is averaged (1 % off at most: it varies by half)."""
 
 
-def score_run(run: Path, profile: Profile) -> dict[str, Any]:
+def score_run(run: Path, profile: Profile) -> tuple[dict[str, Any], Score]:
     """Score the raw (not drift-corrected) localisations of an embedded run.
 
     The truth holds every emitter's defocus in each frame, drift included, so no drift correction enters. One constant
@@ -23,25 +30,51 @@ def score_run(run: Path, profile: Profile) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        ``rmse_x_nm``, ``rmse_y_nm``, ``rmse_z_nm`` over unflagged matches with ``|z| < 700`` nm; ``limit_x_nm``,
-        ``limit_y_nm``, ``limit_z_nm``: root mean square information limit of (a random sample of) those same molecules
-        under the true optics; ``coverage_68``, ``coverage_95`` of ``lpz``.
+    figures : dict
+        ``recall``, ``precision``, ``jaccard``, ``e3d`` of all localisations and of molecules of `FAINTEST_PHOTONS` and
+        more; ``rmse_x_nm``, ``rmse_y_nm``, ``rmse_z_nm`` over unflagged matches with ``|z| < 700`` nm;
+        ``limit_x_nm``, ``limit_y_nm``, ``limit_z_nm``: root mean square information limit of (a random sample of)
+        those same molecules under the true optics; ``coverage_68``, ``coverage_95`` of ``lpz``; ``bins`` by depth.
+    score : Score
+        All figures.
     """
-    import pandas as pd
-
-    from easyzloc_mm.analysis.accuracy import match_to_truth, summarize_matches
-    from easyzloc_mm.io.runs.ground_truth import read_record
+    from easyzloc_mm.analysis.scoring.compare import compare
+    from easyzloc_mm.analysis.scoring.figures import ScoreRules
+    from easyzloc_mm.analysis.scoring.score import depth_errors, score
     from easyzloc_mm.io.runs.localizations import read_localizations
+    from easyzloc_mm.io.tables.truth import truth_of_run
+
+    table, metadata = read_localizations(run)
+    compared = compare(
+        table,
+        truth_of_run(run),
+        pixel_size_nm=profile.optics.pixel_size_nm,
+        rules=ScoreRules(faintest_photons=FAINTEST_PHOTONS),
+        size_px=(metadata.width_px, metadata.height_px),
+    )
+    found, pairs = score(compared), compared.pairs
+    scored = pairs[(pairs["z_flag"] == 0) & (pairs["true_z"].abs() < Z_RANGE_NM)]
+    figures: dict[str, Any] = {name: getattr(found, name) for name in ("recall", "precision", "jaccard", "e3d")}
+    for axis in "xyz":
+        error = scored[f"error_{axis}"].to_numpy(float)
+        figures[f"rmse_{axis}_nm"] = float(np.sqrt(np.mean(error**2))) if len(error) else None
+        figures[f"offset_{axis}_nm"] = getattr(found, f"offset_{axis}_nm")
+    errors = depth_errors(scored)
+    figures |= {name: errors.get(name) for name in ("robust_z_nm", "coverage_68", "coverage_95")}
+    figures |= _limits(scored, profile)
+    figures["matched"] = len(pairs)
+    figures["flagged"] = found.flagged
+    figures["bins"] = [item.model_dump(mode="json") for item in found.bins]
+    return figures, found
+
+
+def _limits(scored: pd.DataFrame, profile: Profile) -> dict[str, float | None]:
+    """Return the information limit of a sample of molecules under the true optics, root mean square by axis."""
     from easyzloc_mm.psf.crlb import crlb
     from easyzloc_mm.simulator.optics.objective import embedded_optics
 
-    table, _ = read_localizations(run)
-    truth = read_record(run, "emitters")
-    pixel_size_nm = profile.optics.pixel_size_nm
-    matches: pd.DataFrame = match_to_truth(table, truth, pixel_size_nm=pixel_size_nm)
-    scored = matches[(matches["z_flag"] == 0) & (matches["true_z"].abs() < Z_RANGE_NM)]
-    summary = summarize_matches(scored)
+    if scored.empty:
+        return dict.fromkeys(f"limit_{axis}_nm" for axis in "xyz")
     sample = scored.sample(min(LIMIT_SAMPLE, len(scored)), random_state=0)
     x, y = sample["true_x"].to_numpy(), sample["true_y"].to_numpy()
     images = embedded_optics(profile).psf_with_derivatives(
@@ -53,8 +86,4 @@ def score_run(run: Path, profile: Profile) -> dict[str, Any]:
         sample["true_background"].to_numpy(),
         profile.camera.read_noise_e,
     )
-    for axis, limit in zip("xyz", limits, strict=True):
-        summary[f"limit_{axis}_nm"] = float(np.sqrt(np.mean(limit**2)))
-    summary["matched"] = len(matches)
-    summary["flagged"] = float((matches["z_flag"] != 0).mean())
-    return summary
+    return {f"limit_{axis}_nm": float(np.sqrt(np.mean(limit**2))) for axis, limit in zip("xyz", limits, strict=True)}

@@ -1,4 +1,4 @@
-"""From a localisation table to biology: `undrift`, `render`, `npc`, `resolution`, `link`, `export`, `view`."""
+"""From a localisation table to biology: `undrift`, `render`, `npc`, `resolution`, `score`, `link`, `export`, `view`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ExportFormat(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (undrift, render, npc, resolution, link, export, view):
+    for command in (undrift, render, npc, resolution, score, link, export, view):
         app.command()(command)
 
 
@@ -179,6 +179,44 @@ def resolution(
 
     result = resolution_run(run, out, where=where, pixel_size_nm=pixel_size_nm, if_exists=existing(overwrite))
     finish(result, as_json=as_json, title="resolution")
+
+
+def score(
+    run: RunArgument,
+    truth: Annotated[
+        Path | None,
+        typer.Argument(help="True molecules: NAME.truth.parquet, RUN.records or any table; those beside RUN, if any."),
+    ] = None,
+    lateral_nm: Annotated[float, typer.Option("--lateral-nm", min=0.1, help="Largest lateral distance.")] = 250.0,
+    axial_nm: Annotated[float, typer.Option("--axial-nm", min=0.1, help="Largest axial distance.")] = 500.0,
+    border_nm: Annotated[float, typer.Option("--border-nm", min=0, help="Border that does not count.")] = 0.0,
+    faintest_photons: Annotated[
+        float, typer.Option("--faintest-photons", min=0, help="Molecules with fewer in a frame do not count.")
+    ] = 0.0,
+    offset: Annotated[bool, typer.Option("--offset/--no-offset", help="Take out the median error per axis.")] = True,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Draw recall and errors by depth into this .png.")] = None,
+    pixel_size_nm: PixelSizeOption = None,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Recall, precision, Jaccard and errors by depth against the truth, by the SMLM Challenge's rules."""
+    from easyzloc_mm.analysis.scoring.picture import draw_score
+    from easyzloc_mm.api.analysis import score as run_score
+    from easyzloc_mm.cli.score_tables import print_score
+    from easyzloc_mm.io.output import check_output
+
+    if plot is not None:
+        inputs = [run, *([truth] if truth else [])]
+        check_output(plot, Kind.PICTURE, if_exists=existing(overwrite), inputs=inputs)
+    result = run_score(
+        run, truth, pixel_size_nm=pixel_size_nm, lateral_nm=lateral_nm, axial_nm=axial_nm, border_nm=border_nm,
+        faintest_photons=faintest_photons, remove_offset=offset,
+    )  # fmt: skip
+    if plot is not None:
+        draw_score(result, plot)
+    finish(result.model_dump(mode="json"), as_json=as_json, title="against the truth")
+    if not as_json:
+        print_score(result)
 
 
 def link(

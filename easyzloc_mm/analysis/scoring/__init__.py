@@ -1,0 +1,1 @@
+"""Localisations counted and measured against a known truth."""

@@ -1,0 +1,55 @@
+"""What `score` found by depth, brightness and crowding, as tables that fit a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from easyzloc_mm.analysis.scoring.figures import DensityScore, DepthScore, PhotonScore, Score
+
+SHARES = ("recall", "precision", "jaccard", "coverage_68", "coverage_95", "flagged")
+FIGURES = {
+    "molecules": "molecules",
+    "recall": "recall",
+    "precision": "precision",
+    "bias_nm": "bias",
+    "slope": "slope",
+    "robust_z_nm": "robust",
+    "rmse_z_nm": "RMSE",
+    "limit_z_nm": "limit",
+    "coverage_68": "in 1 s.",
+    "coverage_95": "1.96 s.",
+    "flagged": "flagged",
+}
+
+
+def print_score(score: Score) -> None:
+    """Tables by depth (errors of z in nm, of what carries no flag), by photons, and by density."""
+    _print("z (nm)", [(f"{item.z_from_nm:.0f}..{item.z_to_nm:.0f}", item) for item in score.bins])
+    _print("photons", [(f"{item.photons_from:.0f}..{item.photons_to:.0f}", item) for item in score.by_photons])
+    if len(score.by_density) > 1:
+        _print("per um^2", [(f"{item.per_um2_from:.2g}..{item.per_um2_to:.2g}", item) for item in score.by_density])
+
+
+def _print(heading: str, rows: Sequence[tuple[str, DepthScore | PhotonScore | DensityScore]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    if not rows:
+        return
+    names = [name for name in FIGURES if any(getattr(item, name, None) is not None for _, item in rows)]
+    head = [Column(heading, no_wrap=True), *(Column(FIGURES[name], justify="right", no_wrap=True) for name in names)]
+    table = Table(*head, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for label, item in rows:
+        table.add_row(label, *(_cell(name, getattr(item, name)) for name in names))
+    Console(soft_wrap=True).print(table)
+
+
+def _cell(name: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    if name in SHARES:
+        return f"{value:.1%}"
+    if name == "slope":
+        return f"{value:.2f}"
+    return f"{value:,.0f}"
