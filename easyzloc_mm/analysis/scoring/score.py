@@ -111,7 +111,7 @@ def _ranges(values: F64, edges: F64) -> Iterator[tuple[float, float]]:
 
 
 def _within(false: F64, true: F64) -> F64:
-    """Return what false localisations state, those beyond the truth moved to its ends: the outermost parts count them."""
+    """Return what false localisations state; what lies beyond the truth counts at its end."""
     return np.clip(false, true.min(), true.max()) if len(true) else false
 
 
