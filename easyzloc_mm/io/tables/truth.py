@@ -9,8 +9,8 @@ import pandas as pd
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.ground_truth import read_record, records_folder
-from easyzloc_mm.io.tables.raw import require_columns
-from easyzloc_mm.io.tables.registry import impossible, read_table
+from easyzloc_mm.io.tables.checks import impossible
+from easyzloc_mm.io.tables.registry import read_table
 
 REQUIRED = ("frame", "x", "y")
 NAMES = (*REQUIRED, "z", "photons", "background", "limit_x_nm", "limit_y_nm", "limit_z_nm")
@@ -66,7 +66,9 @@ def read_truth(path: Path, pixel_size_nm: float) -> pd.DataFrame:
             raise InputError(f"{path} cannot be read as Parquet: give the truth as it was written") from None
     else:
         truth, _ = read_table(path, pixel_size_nm=pixel_size_nm)
-    require_columns(path, truth, REQUIRED, "Give a table of true molecules")
+    missing = [name for name in REQUIRED if name not in truth]
+    if missing:
+        raise InputError(f"{path} has no column {', '.join(missing)}: give a table of the true molecules")
     truth = truth[[name for name in NAMES if name in truth]]
     wrong = [np.flatnonzero(impossible(truth, str(name))) for name in truth.columns]
     for name, rows in zip(truth.columns, wrong, strict=True):
