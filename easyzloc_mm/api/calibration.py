@@ -46,8 +46,6 @@ class Calibration:
         Model bundle, ``model``.
     training : TrainReport
         How long the training took and what it reached.
-    accuracy : EvaluationResult
-        On held-out beads.
     """
 
     out: Path
@@ -55,7 +53,13 @@ class Calibration:
     beads: BeadDataset
     model: Model
     training: TrainReport
-    accuracy: EvaluationResult
+
+    @property
+    def accuracy(self) -> EvaluationResult:
+        """On held-out beads, as the model's card keeps it."""
+        accuracy = self.model.card.accuracy
+        assert accuracy is not None, "a training ends with an evaluation"
+        return accuracy
 
 
 def acquire_beads(
@@ -297,7 +301,7 @@ def calibrate(
             beads, out / "model", recipe=recipe, minutes=minutes, steps=steps, seed=seed, progress=step("training")
         )
         model = Model.load(out / "model", loaded)
-        return Calibration(out, acquired, beads, model, training, model.evaluate(beads))
+        return Calibration(out, acquired, beads, model, training)
 
 
 def _paths(sources: AcquisitionReport | str | Path | Sequence[str | Path]) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The offline twin: every format, resumed, followed, and the same rows as live."""
+"""Movies localised after the fact: resumed, followed, and the same rows as live."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
 import tifffile
-import yaml
 from numpy.typing import NDArray
 
 from easyzloc_mm.acquire.live import run_live
@@ -28,6 +26,7 @@ from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.detection import LocalizeSettings
 from tests.helpers.localize_bench import embedded_profile, small_bundle, spots_movie
+from tests.helpers.movie_files import as_ndtiff, as_ome_tiff_files, as_raw, as_run, as_tiff
 from tests.helpers.patience import PATIENCE_S, wait_until
 
 SHAPE = (96, 128)
@@ -43,157 +42,6 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
 @pytest.fixture(scope="module")
 def movie() -> NDArray[np.uint16]:
     return spots_movie(FRAMES, SHAPE, seed=6)[0]
-
-
-def as_tiff(folder: Path, movie: NDArray[np.uint16]) -> Path:
-    tifffile.imwrite(folder / "m.tif", movie, photometric="minisblack", metadata={"axes": "TYX"})
-    return folder / "m.tif"
-
-
-def as_compressed_pages(folder: Path, movie: NDArray[np.uint16]) -> Path:
-    with tifffile.TiffWriter(folder / "m.tif") as file:
-        for frame in movie:
-            file.write(frame, photometric="minisblack", compression="zlib", metadata=None)
-    return folder / "m.tif"
-
-
-def as_imagej(folder: Path, movie: NDArray[np.uint16]) -> Path:
-    tifffile.imwrite(
-        folder / "m.tif", movie, imagej=True, resolution=(1 / 0.11, 1 / 0.11), metadata={"unit": "um", "axes": "TYX"}
-    )
-    return folder / "m.tif"
-
-
-def as_ome_tiff(folder: Path, movie: NDArray[np.uint16]) -> Path:
-    metadata = {"axes": "TYX", "PhysicalSizeX": 0.11, "PhysicalSizeXUnit": "µm"}
-    tifffile.imwrite(folder / "m.ome.tif", movie, ome=True, metadata=metadata)
-    return folder / "m.ome.tif"
-
-
-def as_ome_tiff_files(folder: Path, movie: NDArray[np.uint16]) -> Path:
-    """As Micro-Manager splits a long movie: one OME-XML that names the planes of several files."""
-    parts = np.array_split(np.arange(len(movie)), 3)
-    names = [f"m_{i}.ome.tif" for i in range(len(parts))]
-    entries = "".join(
-        f'<TiffData FirstC="0" FirstZ="0" FirstT="{t}" IFD="{i}" PlaneCount="1">'
-        f'<UUID FileName="{name}">urn:uuid:00000000-0000-0000-0000-00000000000{k}</UUID></TiffData>'
-        for k, (name, part) in enumerate(zip(names, parts, strict=True))
-        for i, t in enumerate(part)
-    )
-    for k, (name, part) in enumerate(zip(names, parts, strict=True)):
-        xml = (
-            '<?xml version="1.0" encoding="UTF-8"?>'
-            '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
-            f'UUID="urn:uuid:00000000-0000-0000-0000-00000000000{k}"><Image ID="Image:0"><Pixels ID="Pixels:0" '
-            f'DimensionOrder="XYCZT" Type="uint16" SizeX="{movie.shape[2]}" SizeY="{movie.shape[1]}" SizeC="1" '
-            f'SizeZ="1" SizeT="{len(movie)}" PhysicalSizeX="0.11" PhysicalSizeXUnit="µm">'
-            f'<Channel ID="Channel:0:0" SamplesPerPixel="1"/>{entries}</Pixels></Image></OME>'
-        )
-        with tifffile.TiffWriter(folder / name) as file:
-            for i, t in enumerate(part):
-                description = xml.encode() if i == 0 else None
-                file.write(movie[t], photometric="minisblack", description=description, metadata=None, contiguous=False)
-    return folder / names[0]
-
-
-def as_ndtiff(folder: Path, movie: NDArray[np.uint16]) -> Path:
-    from ndstorage import NDTiffDataset
-
-    data = NDTiffDataset(str(folder / "nd"), summary_metadata={"PixelSize_um": 0.11}, writable=True)
-    for t, frame in enumerate(movie):
-        data.put_image({"time": t}, frame, {"PixelSizeUm": 0.11})
-    data.finish()
-    data.close()
-    return folder / "nd"
-
-
-def as_ome_zarr(folder: Path, movie: NDArray[np.uint16]) -> Path:
-    import zarr
-
-    from easyzloc_mm.io.zarr.ome import image_attributes
-
-    group = zarr.open_group(folder / "m.ome.zarr", mode="w")
-    group.attrs.update(image_attributes("m", "tyx", {"t": 1.0, "y": 0.11, "x": 0.11}))
-    array = group.create_array("0", shape=movie.shape, chunks=(7, 48, 64), dtype="uint16")
-    array[:] = movie
-    return folder / "m.ome.zarr"
-
-
-def as_run(folder: Path, movie: NDArray[np.uint16]) -> Path:
-    writer = FrameWriter(folder / "r.zarr", SHAPE, pixel_size_nm=110.0, expected=len(movie))
-    for number, frame in enumerate(movie):
-        writer.append(number, frame)
-    writer.close()
-    return folder / "r.zarr"
-
-
-def as_raw(folder: Path, movie: NDArray[np.uint16]) -> Path:
-    movie.astype(">u2").tofile(folder / "m.raw")
-    info = {"Byte Order": ">", "Data Type": "uint16", "Frames": len(movie), "Height": SHAPE[0], "Width": SHAPE[1],
-            "Pixelsize": 110}  # fmt: skip
-    (folder / "m.yaml").write_text(yaml.safe_dump(info), encoding="utf-8")
-    return folder / "m.raw"
-
-
-WRITERS: list[Callable[[Path, NDArray[np.uint16]], Path]] = [
-    as_tiff, as_compressed_pages, as_imagej, as_ome_tiff, as_ome_tiff_files, as_ndtiff, as_ome_zarr, as_run, as_raw
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
-def test_every_format_gives_the_same_frames(
-    write: Callable[[Path, NDArray[np.uint16]], Path], movie: NDArray[np.uint16], tmp_path: Path
-) -> None:
-    opened = open_movie(write(tmp_path, movie))
-    assert opened.shape == movie.shape
-    assert np.array_equal(opened.read(0, FRAMES), movie)
-    assert np.array_equal(opened.read(FRAMES - 3, FRAMES + 10), movie[-3:])
-    if write not in (as_tiff, as_compressed_pages):
-        assert opened.pixel_size_nm == pytest.approx(110.0)
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "int16", ">i4", "uint32", "float32", ">f8"])
-def test_counts_are_counts_in_whatever_type_they_were_saved(
-    dtype: str, movie: NDArray[np.uint16], tmp_path: Path
-) -> None:
-    counts = np.minimum(movie, 255 if dtype == "uint8" else 32767)
-    order: Literal[">", "<"] = ">" if dtype.startswith(">") else "<"
-    tifffile.imwrite(tmp_path / "m.tif", counts.astype(dtype), photometric="minisblack", byteorder=order)
-    counts.astype(dtype).tofile(tmp_path / "m.raw")
-    info = {"Byte Order": order, "Data Type": np.dtype(dtype).name, "Frames": FRAMES, "Height": SHAPE[0],
-            "Width": SHAPE[1]}  # fmt: skip
-    (tmp_path / "m.yaml").write_text(yaml.safe_dump(info), encoding="utf-8")
-    for name in ("m.tif", "m.raw"):
-        read = open_movie(tmp_path / name).read(2, 9)
-        assert read.dtype == np.uint16
-        assert np.array_equal(read, counts[2:9])
-
-
-@pytest.mark.parametrize("spoiled", [0.5, -1.0, 70000.0, np.nan])
-def test_what_are_no_counts_is_refused(
-    spoiled: float, card: ModelCard, movie: NDArray[np.uint16], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    frames = movie.astype(np.float32)
-    frames[0, 5, 5] = spoiled
-    path, out = as_tiff(tmp_path, frames), tmp_path / "run.zarr"  # type: ignore[arg-type]
-    assert main(["localize", str(path), "--model", str(card.path), "--out", str(out)]) == 2
-    assert "no counts from 0 to 65535" in capsys.readouterr().err
-    assert not out.exists()
-
-
-@pytest.mark.parametrize("write", [as_tiff, as_raw], ids=lambda write: write.__name__)
-def test_a_movie_that_was_cut_off_is_refused(
-    write: Callable[[Path, NDArray[np.uint16]], Path],
-    card: ModelCard,
-    movie: NDArray[np.uint16],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    path, out = write(tmp_path, movie), tmp_path / "run.zarr"
-    path.write_bytes(path.read_bytes()[: movie.nbytes // 2])
-    assert main(["localize", str(path), "--model", str(card.path), "--out", str(out)]) == 2
-    assert "was cut off" in capsys.readouterr().err.splitlines()[-1]
-    assert not out.exists()
 
 
 def run(movie: Path, card: ModelCard, out: Path, **options: object) -> None:
@@ -411,30 +259,6 @@ def test_live_and_its_offline_twin_give_the_same_rows(background: int | None, tm
     localize_movie(tmp_path / "live.zarr", card, again, response=profile.camera.response, settings=settings, workers=1)
     assert len(live) > 100
     assert read_localizations(again)[0].equals(live)
-
-
-def test_raw_frames_are_ome_zarr(tmp_path: Path, movie: NDArray[np.uint16]) -> None:
-    import zarr
-    from yaozarrs import validate_zarr_store
-
-    path = as_run(tmp_path, movie)
-    validate_zarr_store(str(path / "frames"))
-    assert np.array_equal(np.asarray(zarr.open_array(path / "frames/0", mode="r")), movie)
-
-
-def test_lost_frames_read_as_zeros_and_are_named(tmp_path: Path, movie: NDArray[np.uint16]) -> None:
-    writer = FrameWriter(tmp_path / "r.zarr", SHAPE, pixel_size_nm=110.0, expected=4)
-    for number in (0, 1, 4, 5):
-        writer.append(number, movie[number])
-    running = StoredFrames(tmp_path / "r.zarr")  # nothing is committed yet, but every frame is there
-    assert running.shape[0] == 6
-    assert running.missing == {2, 3}
-    writer.close()
-    frames = StoredFrames(tmp_path / "r.zarr")
-    assert frames.missing == {2, 3}
-    read = frames.read(0, 6)
-    assert not read[2:4].any()
-    assert np.array_equal(read[[0, 1, 4, 5]], movie[[0, 1, 4, 5]])
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,8 @@
-"""The localisation table while it is written, and z for tables that other programs made."""
+"""z for two-dimensional tables, of ours and of other programs."""
 
 from __future__ import annotations
 
-import multiprocessing
 import time
-from multiprocessing.synchronize import Semaphore
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +17,10 @@ from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.frames import FrameWriter
 from easyzloc_mm.io.runs.localizations import (
-    CHUNK_ROWS,
     COLUMNS_2D,
     COLUMNS_Z,
     LocalizationWriter,
     read_localizations,
-    update_run,
 )
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.tables.complete import read_2d_table
@@ -37,7 +33,6 @@ from easyzloc_mm.localization.workers.messages import LocalizeBlock, Localized
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.predictor import Predictor
 from tests.helpers.localize_bench import small_bundle, spots_movie
-from tests.helpers.patience import PATIENCE_S
 
 SHAPE = (96, 128)
 FRAMES = 30
@@ -55,74 +50,6 @@ def rows(first: int, count: int) -> pd.DataFrame:
 def assert_whole(table: pd.DataFrame) -> None:
     expected = rows(0, len(table))
     assert table.equals(expected[table.columns])
-
-
-def write_in_bursts(path: Path, total: int, seed: int, turns: Semaphore) -> None:
-    """Append until `total` rows are written; after every flush a reader may have a look first."""
-    rng = np.random.default_rng(seed)
-    with LocalizationWriter.create(path, METADATA) as writer:
-        done = 0
-        while done < total:
-            count = min(int(rng.integers(0, 3000)), total - done)
-            writer.append(rows(done, count), frames_done=done + count)
-            done += count
-            if rng.random() < 0.3:
-                writer.flush()
-                turns.acquire(timeout=PATIENCE_S)
-
-
-def test_a_reader_never_sees_a_torn_row(tmp_path: Path) -> None:
-    """Another process writes across many chunk borders while this one reads without pause."""
-    path, total = tmp_path / "run.zarr", 5 * CHUNK_ROWS + 77
-    context = multiprocessing.get_context("spawn")
-    turns = context.Semaphore(2)
-    writer = context.Process(target=write_in_bursts, args=(path, total, 1, turns))
-    writer.start()
-    seen = []
-    while writer.is_alive():
-        try:
-            table, _ = read_localizations(path)
-        except InputError:
-            continue  # not there yet
-        if len(table):
-            assert_whole(table)
-        seen.append(len(table))
-        turns.release()
-    writer.join()
-    assert writer.exitcode == 0
-    assert len(set(seen)) > 3  # it was read while it grew
-    assert seen == sorted(seen)
-    table, _ = read_localizations(path)
-    assert len(table) == total
-    assert_whole(table)
-    tail, _ = read_localizations(path, first_row=total - 10)
-    assert tail["frame"].tolist() == table["frame"].tolist()[-10:]
-
-
-@pytest.mark.parametrize("before", [0, 1, CHUNK_ROWS - 1, CHUNK_ROWS, CHUNK_ROWS + 5])
-def test_a_table_is_gone_on_with_at_any_row(tmp_path: Path, before: int) -> None:
-    path = tmp_path / "run.zarr"
-    writer = LocalizationWriter.create(path, METADATA.changed(who="me"), columns=[*COLUMNS_2D, *COLUMNS_Z])
-    writer.append(rows(0, before), frames_done=7)
-    writer.flush()
-    writer.append(rows(before, 40), frames_done=8)  # never committed: as if killed here
-    again = LocalizationWriter.resume(path)
-    assert (again.rows, again.frames_committed, again.metadata.extra["who"]) == (before, 7, "me")
-    again.append(rows(before, CHUNK_ROWS + 3), frames_done=9)
-    again.close()
-    table, _ = read_localizations(path)
-    assert len(table) == before + CHUNK_ROWS + 3
-    assert_whole(table)
-    update_run(path, note="late")
-    assert read_localizations(path)[1].extra["note"] == "late"
-
-
-def test_rows_that_are_not_finite_are_refused(tmp_path: Path) -> None:
-    with LocalizationWriter.create(tmp_path / "run.zarr", METADATA) as writer:
-        writer.append(rows(0, 5))
-        with pytest.raises(ValueError, match="lpx"):
-            writer.append(rows(5, 5).assign(lpx=np.nan))
-    assert len(read_localizations(tmp_path / "run.zarr")[0]) == 5
 
 
 # --- z for 2D tables -----------------------------------------------------------------------------------------

@@ -1,0 +1,110 @@
+"""Every format of a movie gives the same frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+import tifffile
+import yaml
+from numpy.typing import NDArray
+
+from easyzloc_mm.cli.app import main
+from easyzloc_mm.io.movies import open_movie
+from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
+from easyzloc_mm.model.card import ModelCard
+from easyzloc_mm.profile.detection import LocalizeSettings
+from tests.helpers.localize_bench import spots_movie
+from tests.helpers.movie_files import WRITERS, as_compressed_pages, as_raw, as_run, as_tiff
+
+SHAPE = (96, 128)
+FRAMES = 50
+SETTINGS = LocalizeSettings(min_net_gradient=1200.0)
+
+
+@pytest.fixture(scope="module")
+def movie() -> NDArray[np.uint16]:
+    return spots_movie(FRAMES, SHAPE, seed=6)[0]
+
+
+@pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
+def test_every_format_gives_the_same_frames(
+    write: Callable[[Path, NDArray[np.uint16]], Path], movie: NDArray[np.uint16], tmp_path: Path
+) -> None:
+    opened = open_movie(write(tmp_path, movie))
+    assert opened.shape == movie.shape
+    assert np.array_equal(opened.read(0, FRAMES), movie)
+    assert np.array_equal(opened.read(FRAMES - 3, FRAMES + 10), movie[-3:])
+    if write not in (as_tiff, as_compressed_pages):
+        assert opened.pixel_size_nm == pytest.approx(110.0)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", ">i4", "uint32", "float32", ">f8"])
+def test_counts_are_counts_in_whatever_type_they_were_saved(
+    dtype: str, movie: NDArray[np.uint16], tmp_path: Path
+) -> None:
+    counts = np.minimum(movie, 255 if dtype == "uint8" else 32767)
+    order: Literal[">", "<"] = ">" if dtype.startswith(">") else "<"
+    tifffile.imwrite(tmp_path / "m.tif", counts.astype(dtype), photometric="minisblack", byteorder=order)
+    counts.astype(dtype).tofile(tmp_path / "m.raw")
+    info = {"Byte Order": order, "Data Type": np.dtype(dtype).name, "Frames": FRAMES, "Height": SHAPE[0],
+            "Width": SHAPE[1]}  # fmt: skip
+    (tmp_path / "m.yaml").write_text(yaml.safe_dump(info), encoding="utf-8")
+    for name in ("m.tif", "m.raw"):
+        read = open_movie(tmp_path / name).read(2, 9)
+        assert read.dtype == np.uint16
+        assert np.array_equal(read, counts[2:9])
+
+
+@pytest.mark.parametrize("spoiled", [0.5, -1.0, 70000.0, np.nan])
+def test_what_are_no_counts_is_refused(
+    spoiled: float, card: ModelCard, movie: NDArray[np.uint16], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = movie.astype(np.float32)
+    frames[0, 5, 5] = spoiled
+    path, out = as_tiff(tmp_path, frames), tmp_path / "run.zarr"  # type: ignore[arg-type]
+    assert main(["localize", str(path), "--model", str(card.path), "--out", str(out)]) == 2
+    assert "no counts from 0 to 65535" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("write", [as_tiff, as_raw], ids=lambda write: write.__name__)
+def test_a_movie_that_was_cut_off_is_refused(
+    write: Callable[[Path, NDArray[np.uint16]], Path],
+    card: ModelCard,
+    movie: NDArray[np.uint16],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path, out = write(tmp_path, movie), tmp_path / "run.zarr"
+    path.write_bytes(path.read_bytes()[: movie.nbytes // 2])
+    assert main(["localize", str(path), "--model", str(card.path), "--out", str(out)]) == 2
+    assert "was cut off" in capsys.readouterr().err.splitlines()[-1]
+    assert not out.exists()
+
+
+def test_raw_frames_are_ome_zarr(tmp_path: Path, movie: NDArray[np.uint16]) -> None:
+    import zarr
+    from yaozarrs import validate_zarr_store
+
+    path = as_run(tmp_path, movie)
+    validate_zarr_store(str(path / "frames"))
+    assert np.array_equal(np.asarray(zarr.open_array(path / "frames/0", mode="r")), movie)
+
+
+def test_lost_frames_read_as_zeros_and_are_named(tmp_path: Path, movie: NDArray[np.uint16]) -> None:
+    writer = FrameWriter(tmp_path / "r.zarr", SHAPE, pixel_size_nm=110.0, expected=4)
+    for number in (0, 1, 4, 5):
+        writer.append(number, movie[number])
+    running = StoredFrames(tmp_path / "r.zarr")  # nothing is committed yet, but every frame is there
+    assert running.shape[0] == 6
+    assert running.missing == {2, 3}
+    writer.close()
+    frames = StoredFrames(tmp_path / "r.zarr")
+    assert frames.missing == {2, 3}
+    read = frames.read(0, 6)
+    assert not read[2:4].any()
+    assert np.array_equal(read[[0, 1, 4, 5]], movie[[0, 1, 4, 5]])
