@@ -14,7 +14,14 @@ from easyzloc_mm.profile.plans import Position
 
 
 class Grid(FrozenModel):
-    """Fields on a grid; `first_um` is the corner with the smallest x and y."""
+    """Fields on a grid; `first_um` is the corner with the smallest x and y.
+
+    Examples
+    --------
+    >>> grid = ez.Grid(first_um=(0.0, 0.0), columns=3, rows=2, spacing_um=130.0)
+    >>> ez.ScanPlan(name="mosaic", grid=grid).grid.columns
+    3
+    """
 
     first_um: Position
     columns: Annotated[int, Field(ge=1)]
@@ -35,6 +42,12 @@ class ScanPlan(FrozenModel):
     """What to image, from a TOML file.
 
     Exactly one of `positions_um`, `grid` and ``[[fields]]`` is given. x, y and z are stage positions, um.
+
+    Examples
+    --------
+    >>> plan = ez.ScanPlan(name="wells", fields=[{"name": "A1", "position_um": (0.0, 0.0)}])
+    >>> plan.fields[0].name
+    'A1'
     """
 
     name: str

@@ -31,6 +31,12 @@ def load_locs(run: Run | str | Path, *, where: str | None = None, pixel_size_nm:
     ------
     InputError
         There is no such table, or the condition is not understood, or it leaves no row.
+
+    Examples
+    --------
+    >>> locs = ez.load_locs("run.zarr", where="lpz < 40 and z_flag == 0")
+    >>> bool((locs.table["lpz"] < 40).all())
+    True
     """
     return Locs.load(run.path if isinstance(run, Run) else Path(run), where=where, pixel_size_nm=pixel_size_nm)
 
@@ -59,6 +65,21 @@ def undrift(
     ------
     InputError
         The table is corrected already, or a method that was asked for cannot work on it.
+
+    References
+    ----------
+    .. [1] Y. Wang et al., "Localization events-based sample drift correction for localization microscopy with redundant
+       cross-correlation algorithm", Optics Express 22 (2014) 15982, doi:10.1364/OE.22.015982 (``rcc``).
+    .. [2] H. Ma et al., "Toward drift-free high-throughput nanoscopy through adaptive intersection maximization",
+       Science Advances 10 (2024) eadm7765, doi:10.1126/sciadv.adm7765 (``aim``).
+    .. [3] J. Cnossen et al., "Drift correction in localization microscopy using entropy minimization", Optics Express
+       29 (2021) 27961, doi:10.1364/OE.426620 (near to ``overlap``).
+
+    Examples
+    --------
+    >>> corrected = ez.undrift("run.zarr")
+    >>> sorted(corrected.drift.range_nm(corrected.pixel_size_nm))
+    ['x', 'y', 'z']
     """
     from easyzloc_mm.analysis.drift import apply
     from easyzloc_mm.analysis.drift.estimate import estimate
@@ -83,6 +104,12 @@ def link(locs: Locs | Run | str | Path, *, max_distance_nm: float | None = None,
     ------
     InputError
         The table has no precisions, or a limit is impossible.
+
+    Examples
+    --------
+    >>> events = ez.link("run.zarr", max_dark_frames=2)
+    >>> len(events) < len(ez.load_locs("run.zarr"))
+    True
     """
     from easyzloc_mm.locs.linking import link_locs
 
@@ -125,6 +152,12 @@ def render(
     ------
     InputError
         The table is 2D or empty, or something of this cannot be drawn.
+
+    Examples
+    --------
+    >>> image = ez.render("run.zarr", view="xz", thickness_nm=300)
+    >>> image.save("slice.png").name
+    'slice.png'
     """
     from easyzloc_mm.rendering.views import render_image
 
@@ -153,6 +186,20 @@ def resolution(locs: Locs | Run | str | Path, *, seed: int = 0) -> ResolutionRes
     ------
     InputError
         The table has too few localisations.
+
+    References
+    ----------
+    .. [1] R. P. J. Nieuwenhuizen et al., "Measuring image resolution in optical nanoscopy", Nature Methods 10 (2013)
+       557, doi:10.1038/nmeth.2448.
+    .. [2] U. Endesfelder et al., "A simple method to estimate the average localization precision of a single-molecule
+       localization microscopy experiment", Histochemistry and Cell Biology 141 (2014) 629,
+       doi:10.1007/s00418-014-1192-3.
+
+    Examples
+    --------
+    >>> found = ez.resolution("run.zarr")
+    >>> found.axes["z"].nena_nm > 0
+    True
     """
     from easyzloc_mm.analysis.resolution import measure_resolution
 
@@ -191,6 +238,17 @@ def find_pores(
     ------
     InputError
         The table has no z, or not the column, or the picks cannot be read.
+
+    References
+    ----------
+    .. [1] J. V. Thevathasan et al., "Nuclear pores as versatile reference standards for quantitative superresolution
+       microscopy", Nature Methods 16 (2019) 1045, doi:10.1038/s41592-019-0574-9.
+
+    Examples
+    --------
+    >>> pores = ez.find_pores("run.zarr")
+    >>> len(pores.table) > 0
+    True
     """
     from easyzloc_mm.analysis.npc.measure import find_in_locs, measure_pores
 

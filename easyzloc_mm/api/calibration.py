@@ -88,6 +88,14 @@ def acquire_beads(
         The plan leaves the limits or `out` cannot be written, and nothing has moved; or there are no beads to focus on.
     HardwareError
         A device failed; the message says how many planes are kept.
+
+    Examples
+    --------
+    >>> profile = ez.load_profile("demo").replace(beads={"fovs": 2, "z_step_nm": 100.0})
+    >>> with ez.connect(profile) as microscope:
+    ...     acquired = ez.acquire_beads(microscope, "stacks.ome.zarr")
+    >>> acquired.out.name
+    'stacks.ome.zarr'
     """
     from easyzloc_mm.acquire.beads.acquire import acquire_bead_stacks
 
@@ -133,6 +141,17 @@ def build_beads(
     ------
     InputError
         A source cannot be read, is no calibration, or the sources do not belong together.
+
+    References
+    ----------
+    .. [1] Boland et al., "Model-free machine learning-based 3D single molecule localisation microscopy", Journal of
+       Microscopy (2025), doi:10.1111/jmi.13420.
+
+    Examples
+    --------
+    >>> beads = ez.build_beads("stacks.ome.zarr", "beads.zarr")
+    >>> bool(beads.accepted.any())
+    True
     """
     from easyzloc_mm.beads.quality.judge import Rules
     from easyzloc_mm.beads.report.page import write_bead_report
@@ -214,6 +233,17 @@ def train(
     ------
     InputError
         Too few beads to train on and to test with, or an option that does not fit.
+
+    References
+    ----------
+    .. [1] Boland et al., "Model-free machine learning-based 3D single molecule localisation microscopy", Journal of
+       Microscopy (2025), doi:10.1111/jmi.13420.
+
+    Examples
+    --------
+    >>> trained = ez.train("beads.zarr", "my_model", steps=50)
+    >>> trained.card.recipe.value
+    'matched'
     """
     from easyzloc_mm.localization.offline.movie_emitters import emitter_prior
     from easyzloc_mm.training.train import train as run
@@ -275,6 +305,18 @@ def calibrate(
         The plan or the output is impossible; nothing moved.
     HardwareError
         The instrument failed; the planes acquired so far are kept in ``stacks.ome.zarr``.
+
+    References
+    ----------
+    .. [1] Boland et al., "Model-free machine learning-based 3D single molecule localisation microscopy", Journal of
+       Microscopy (2025), doi:10.1111/jmi.13420.
+
+    Examples
+    --------
+    >>> profile = ez.load_profile("demo").replace(beads={"fovs": 2, "z_step_nm": 100.0})
+    >>> calibration = ez.calibrate(profile, "today", steps=50)
+    >>> calibration.model.path.name
+    'model'
     """
     from easyzloc_mm.microscope.connect import connect
     from easyzloc_mm.training.train import train as run

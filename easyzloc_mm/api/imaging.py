@@ -69,6 +69,18 @@ def live(
         The sample's place leaves the limits, the model does not fit, or `out` cannot be written; nothing has moved.
     HardwareError
         The camera or a stage failed; the frames that were got are localised and kept.
+
+    References
+    ----------
+    .. [1] Boland et al., "Model-free machine learning-based 3D single molecule localisation microscopy", Journal of
+       Microscopy (2025), doi:10.1111/jmi.13420.
+
+    Examples
+    --------
+    >>> with ez.connect(ez.load_profile("demo")) as microscope:
+    ...     run = ez.live(microscope, "demo_model", "cell1.zarr", frames=20)
+    >>> run.report.frames, run.report.frames_lost
+    (20, 0)
     """
     from easyzloc_mm.acquire.live import run_live
 
@@ -126,6 +138,14 @@ def scan(
         A place leaves the profile's limits, or `out` belongs to another scan; nothing has moved.
     HardwareError
         The microscope is gone, or (at the end) some fields failed; finished fields are kept.
+
+    Examples
+    --------
+    >>> plan = ez.ScanPlan(name="two", frames=10, positions_um=[(0.0, 0.0), (100.0, 0.0)])
+    >>> with ez.connect(ez.load_profile("demo")) as microscope:
+    ...     report = ez.scan(microscope, plan, "demo_model", "two_fields")
+    >>> report.done
+    2
     """
     from easyzloc_mm.acquire.scan import run_scan
     from easyzloc_mm.acquire.scan_plan import ScanPlan
@@ -213,6 +233,17 @@ def localize(
         The movie cannot be read, its pixel size is not that of the model, or `out` belongs to other settings.
     LocalizerError
         Localisation failed; what was localised is kept.
+
+    References
+    ----------
+    .. [1] Boland et al., "Model-free machine learning-based 3D single molecule localisation microscopy", Journal of
+       Microscopy (2025), doi:10.1111/jmi.13420.
+
+    Examples
+    --------
+    >>> run = ez.localize("movie.tif", "model", "from_file.zarr", pixel_size_nm=110, workers=1)
+    >>> run.complete
+    True
     """
     from easyzloc_mm.localization.offline.movie import localize_movie
 
@@ -281,6 +312,12 @@ def assign_z(
     ------
     InputError
         The table or the movie cannot be read, or they do not belong together.
+
+    Examples
+    --------
+    >>> run = ez.assign_z("table.hdf5", "movie.tif", "model", "with_z.zarr", pixel_size_nm=110)
+    >>> run.locs().is_3d
+    True
     """
     from easyzloc_mm.localization.offline.assign_z import assign_z as run
 

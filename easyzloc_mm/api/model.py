@@ -29,6 +29,12 @@ class Model:
         Everything about the model but the network itself: calibrated depths and field, camera, accuracy.
     report : TrainReport, optional
         How the training went, where this process trained it.
+
+    Examples
+    --------
+    >>> model = ez.Model.load("model")
+    >>> model.card.pixel_size_nm
+    110.0
     """
 
     card: ModelCard

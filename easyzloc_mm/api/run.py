@@ -21,6 +21,12 @@ class Run(StoredRun):
         The store.
     report : RunReport, optional
         Frames, losses and rates, where this process made the run.
+
+    Examples
+    --------
+    >>> run = ez.Run.open("run.zarr")
+    >>> run.complete, len(run.locs()) > 0
+    (True, True)
     """
 
     report: RunReport | None = None

@@ -35,6 +35,11 @@ def load_profile(name_or_path: str | Path) -> Profile:
     InputError
         There is no such file or name, it is no TOML, a field is unknown or impossible (the message names it), or its
         camera map is missing or not of this camera.
+
+    Examples
+    --------
+    >>> ez.load_profile("demo").optics.pixel_size_nm
+    110.0
     """
     path = Path(name_or_path)
     if path.suffix != ".toml" and not path.is_file():

@@ -34,6 +34,12 @@ class Locs:
         File that it was read from, for messages.
     drift : Drift or None
         Drift that was taken out of it; a ``RUN.zarr`` keeps it.
+
+    Examples
+    --------
+    >>> locs = ez.Locs.load("run.zarr")
+    >>> locs.nm[["x_nm", "y_nm", "z"]].shape == (len(locs.nm), 3)
+    True
     """
 
     table: pd.DataFrame
@@ -58,10 +64,6 @@ class Locs:
         ------
         InputError
             There is no such table, the condition is not understood, or it leaves no row.
-
-        Examples
-        --------
-        >>> Locs.load("run.zarr", where="lpz < 40")  # doctest: +SKIP
         """
         path = Path(path)
         table, metadata = read_table(path, pixel_size_nm=pixel_size_nm)

@@ -43,6 +43,12 @@ def connect(profile: Profile) -> Iterator[Microscope]:
         The profile does not fit the devices (nothing has moved), or Micro-Manager cannot be found.
     HardwareError
         Devices fail or stay silent.
+
+    Examples
+    --------
+    >>> with ez.connect(ez.load_profile("demo")) as microscope:
+    ...     microscope.profile.name
+    'demo'
     """
     embedded = profile.connection.backend is Backend.EMBEDDED
     with (

@@ -132,7 +132,14 @@ class Limits(FrozenModel):
 
 
 class Profile(FrozenModel):
-    """One microscope. Read it with `load_profile`."""
+    """One microscope. Read it with `load_profile`.
+
+    Examples
+    --------
+    >>> faster = ez.load_profile("demo").replace(imaging={"exposure_ms": 10.0})
+    >>> faster.imaging.exposure_ms
+    10.0
+    """
 
     name: str
     description: str = ""

@@ -34,6 +34,10 @@ class Served:
         while self.process.stdout.readline().strip() != "ready":
             assert self.process.poll() is None, "the server did not start"
 
+    def end(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
     def state(self) -> dict[str, Any]:
         with zmq.Context() as context, context.socket(zmq.REQ) as asked:
             asked.setsockopt(zmq.RCVTIMEO, int(1000 * PATIENCE_S))
@@ -48,8 +52,7 @@ class Served:
 def served(tmp_path: Path) -> Iterator[Served]:
     server = Served(tmp_path)
     yield server
-    server.process.kill()
-    server.process.wait()
+    server.end()
 
 
 def profile_text(folder: Path, port: int) -> Path:
@@ -122,7 +125,6 @@ def test_a_server_of_another_version_is_said(tmp_path: Path) -> None:
         process = program("doctor", "--profile", profile_text(tmp_path, server.port))
         _, err = process.communicate(timeout=PATIENCE_S)
     finally:
-        server.process.kill()
-        server.process.wait()
+        server.end()
     assert "4.9.0" in err
     assert "Traceback" not in err

@@ -244,7 +244,8 @@ def test_a_noise_image_without_beads_has_no_candidates_however_small(tmp_path: P
 def test_the_command_says_which_real_rois_are_rejected_and_why(shared_data: Path, tmp_path: Path) -> None:
     source, out = shared_data / "real_astigmatic_bead_rois_94.tif", tmp_path / "r.zarr"
     sampling = ["--rois", "--pixel-size-nm", "122", "--z-step-nm", "50", "--out", str(out)]
-    done = CliRunner().invoke(app, ["beads", str(source), *sampling, "--json"])
+    with pytest.warns(EasyZlocWarning, match="GUESSED"):
+        done = CliRunner().invoke(app, ["beads", str(source), *sampling, "--json"])
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout.splitlines()[-1])
     named = {number: why for why, numbers in said["rejected_rois"].items() for number in numbers}

@@ -52,9 +52,6 @@ def assert_whole(table: pd.DataFrame) -> None:
     assert table.equals(expected[table.columns])
 
 
-# --- z for 2D tables -----------------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
     return ModelCard.load(small_bundle(tmp_path_factory.mktemp("m") / "model", field=(SHAPE[1], SHAPE[0])))

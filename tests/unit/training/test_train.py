@@ -157,12 +157,14 @@ def test_evaluation_uses_held_out_beads_and_stands_in_the_bundle(beads: Embedded
 
 
 def test_an_earlier_model_is_trained_further(
-    process: ProcessPoolExecutor, beads: EmbeddedBeads, stored: Path, model: Path, tmp_path: Path
+    process: ProcessPoolExecutor, stored: Path, model: Path, tmp_path: Path
 ) -> None:
     flagged = []
     for name, start in (("fresh", None), ("further", model)):
         process.submit(trained, stored, tmp_path / name, steps=30, seed=3, start_from=start).result()
-        flagged.append(evaluate(Predictor.load(tmp_path / name), beads.train).flagged)
+        accuracy = ModelCard.load(tmp_path / name).accuracy
+        assert accuracy is not None
+        flagged.append(accuracy.flagged)
     assert flagged[1] < flagged[0]
     with pytest.raises(InputError, match="leave out `settings`"):
         process.submit(
