@@ -63,7 +63,7 @@ def _read_run(path: Path, pixel_size_nm: float | None) -> RawTable:
 
 
 def _as_file_names(table: pd.DataFrame) -> dict[str, str]:
-    """Names of columns that no file can have, since a store keeps each column as a folder, and others in their place."""
+    """Names of columns that no folder of a store can have, and others in their place."""
     names = [str(name) for name in table.columns]
     renamed: dict[str, str] = {}
     for name in [name for name in names if FORBIDDEN.search(name) or name.startswith(".")]:
