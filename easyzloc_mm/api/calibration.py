@@ -245,6 +245,7 @@ def train(
     >>> trained.card.recipe.value
     'matched'
     """
+    from easyzloc_mm.localization.offline.in_frames import evaluate_in_frames
     from easyzloc_mm.localization.offline.movie_emitters import emitter_prior
     from easyzloc_mm.training.train import train as run
 
@@ -268,6 +269,7 @@ def train(
         emitters=None if like is None else emitter_prior(Path(like), data.response),
         start_from=earlier,
         settings=matched,
+        in_frames=evaluate_in_frames,
         progress=progress,
     )
     return Model(Model.load(out).card, report)
@@ -318,6 +320,7 @@ def calibrate(
     >>> calibration.model.path.name
     'model'
     """
+    from easyzloc_mm.localization.offline.in_frames import evaluate_in_frames
     from easyzloc_mm.microscope.connect import connect
     from easyzloc_mm.training.train import train as run
 
@@ -340,8 +343,9 @@ def calibrate(
             acquired = acquire_beads(microscope, out / "stacks.ome.zarr", progress=step("photographing beads"))
         beads = build_beads(acquired, out / "beads.zarr", progress=step("judging and aligning beads"))
         training = run(
-            beads, out / "model", recipe=recipe, minutes=minutes, steps=steps, seed=seed, progress=step("training")
-        )
+            beads, out / "model", recipe=recipe, minutes=minutes, steps=steps, seed=seed,
+            in_frames=evaluate_in_frames, progress=step("training"),
+        )  # fmt: skip
         model = Model.load(out / "model", loaded)
         return Calibration(out, acquired, beads, model, training)
 

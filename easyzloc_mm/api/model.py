@@ -74,24 +74,35 @@ class Model:
         """
         return self._predictor.predict(crops, x, y, refine=refine)
 
-    def evaluate(self, beads: BeadDataset | str | Path, *, report: str | Path | None = None) -> EvaluationResult:
-        """Return the accuracy on held-out beads by z and photons, beside the information limit.
+    def evaluate(
+        self,
+        beads: BeadDataset | str | Path,
+        *,
+        background: str | Path | None = None,
+        report: str | Path | None = None,
+    ) -> EvaluationResult:
+        """Return the accuracy on held-out beads by z and photons, beside the information limit, and their recall.
 
         Parameters
         ----------
         beads : BeadDataset or path of a ``beads.zarr``
+        background : path, optional
+            A movie of the same camera and field without molecules: beads are placed in its frames, and searched there
+            by the whole pipeline; in frames of uniform background without it.
         report : path, optional
             Also write an HTML report to this folder.
 
         Raises
         ------
         InputError
-            The beads have another pixel size, or none is accepted.
+            The beads have another pixel size, none is accepted, or the background cannot be read.
         """
+        from easyzloc_mm.localization.offline.in_frames import evaluate_in_frames
         from easyzloc_mm.training.evaluation.evaluate import evaluate
 
         data = beads if isinstance(beads, BeadDataset) else read_bead_set(Path(beads))
-        return evaluate(self._predictor, data, report=None if report is None else Path(report))
+        found = evaluate_in_frames(self.card, data, background=None if background is None else Path(background))
+        return evaluate(self._predictor, data, in_frames=found, report=None if report is None else Path(report))
 
     def fit_to(self, movie: str | Path) -> dict[str, Any]:
         """Return the molecules that the model was trained for, and how far those of a movie are from them.

@@ -6,18 +6,16 @@ from collections.abc import Sequence
 
 from easyzloc_mm.analysis.scoring.figures import DensityScore, DepthScore, PhotonScore, Score
 
-SHARES = ("recall", "precision", "jaccard", "coverage_68", "coverage_95", "flagged")
+SHARES = ("recall", "precision", "coverage_68", "flagged")
 FIGURES = {
-    "molecules": "molecules",
+    "molecules": "n",
     "recall": "recall",
     "precision": "precision",
     "bias_nm": "bias",
     "slope": "slope",
-    "robust_z_nm": "robust",
-    "rmse_z_nm": "RMSE",
+    "robust_z_nm": "error",
     "limit_z_nm": "limit",
     "coverage_68": "in 1 s.",
-    "coverage_95": "1.96 s.",
     "flagged": "flagged",
 }
 
@@ -49,7 +47,7 @@ def _cell(name: str, value: float | None) -> str:
     if value is None:
         return "-"
     if name in SHARES:
-        return f"{value:.1%}"
+        return f"{100 * value:.0f} %"
     if name == "slope":
         return f"{value:.2f}"
     return f"{value:,.0f}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from easyzloc_mm._models import FrozenModel
+from easyzloc_mm.analysis.scoring.figures import Score
 
 
 class Accuracy(FrozenModel):
@@ -89,6 +90,9 @@ class EvaluationResult(Accuracy):
         Whether they are the test beads of the training data; otherwise another data set, used whole.
     bins, by_photons, by_field : tuple
         The same figures by depth, by photons and by 3x3 tiles of the field (empty where places are unknown).
+    in_frames : Score, optional
+        Recall and errors of the same beads, placed in frames and found there by the whole pipeline; None where only
+        the network was judged.
     """
 
     schema_version: Literal[1] = 1
@@ -104,12 +108,16 @@ class EvaluationResult(Accuracy):
     bins: tuple[DepthBin, ...]
     by_photons: tuple[PhotonBin, ...]
     by_field: tuple[FieldTile, ...]
+    in_frames: Score | None = None
 
     @property
     def summary(self) -> str:
         """The result in one sentence, for people."""
         rmse, limit = ("-" if value is None else f"{value:.0f}" for value in (self.rmse_z_nm, self.limit_z_nm))
-        return (
+        sentence = (
             f"z of a typical molecule is good to {rmse} nm (RMSE; information limit {limit} nm); {self.flagged:.0%} "
             "carry a flag."
         )
+        if self.in_frames is None or self.in_frames.recall is None:
+            return sentence
+        return f"{sentence} {self.in_frames.recall:.0%} of them are found in a frame."

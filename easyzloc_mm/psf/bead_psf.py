@@ -84,6 +84,35 @@ class SplinePsf:
         return low, high
 
 
+def point_image(table: SplinePsf, place: int, z_nm: float, dx_px: float, dy_px: float, half_px: int) -> F64:
+    """Return the image of one photon of an emitter, on a square of any size; for many of 15 px there are kernels.
+
+    Parameters
+    ----------
+    table : SplinePsf
+    place : int
+        Index in `table`.
+    z_nm : float
+    dx_px, dy_px : float
+        The emitter, from the centre of the middle pixel.
+    half_px : int
+        Pixels to either side of the middle one.
+
+    Returns
+    -------
+    ndarray, shape (2 * half_px + 1, 2 * half_px + 1)
+        Expected photons per pixel; 0 beyond the knots.
+    """
+    knots = table.coefficients.shape[1]
+    depth = cubic_b_spline((z_nm - table.z_start_nm) / table.z_pitch_nm - np.arange(knots, dtype=float))
+    near = np.flatnonzero(depth)
+    plane = np.tensordot(depth[near], table.coefficients[place, near], axes=1)
+    pixels = np.arange(-half_px, half_px + 1, dtype=float)
+    middle = np.arange(KNOTS, dtype=float) - KNOTS // 2
+    rows, columns = (cubic_b_spline((pixels - at)[:, None] / PITCH_PX - middle) for at in (dy_px, dx_px))
+    return np.asarray(rows @ plane @ columns.T)
+
+
 @dataclass(frozen=True)
 class BeadPsfs:
     """PSFs at places, be they beads or a grid over the field, and the camera: all that simulated emitters need.

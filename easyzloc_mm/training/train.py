@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +15,7 @@ import numpy as np
 from easyzloc_mm._models import FrozenModel
 from easyzloc_mm._processes import in_fresh_process, native_stderr_held
 from easyzloc_mm._version import installed
+from easyzloc_mm.analysis.scoring.figures import Score
 from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset
@@ -52,6 +54,8 @@ Z_RANGE_NM = 1000.0
 EDGE_NM = 50.0
 """Left free between the ends of the stacks and the calibrated range."""
 MAX_EXPORT_DIFFERENCE = 1e-3
+InFrames = Callable[[ModelCard, BeadDataset], Score]
+"""Judges the model in a folder by the whole pipeline."""
 PACKAGES = ("easyzloc-mm", "keras", "tensorflow", "numpy", "onnxruntime", "picassosr")
 
 
@@ -92,6 +96,7 @@ def train(
     emitters: EmitterPrior | None = None,
     start_from: Path | None = None,
     settings: MatchedSettings | None = None,
+    in_frames: InFrames | None = None,
     progress: Progress | None = None,
 ) -> TrainReport:
     """Train a network and write the model with a report.
@@ -116,6 +121,9 @@ def train(
         An earlier model of the same kind whose network is trained further: a minute is then enough.
     settings : MatchedSettings, optional
         Sizes and rates, from `tune`; without them those of `start_from`, or the defaults.
+    in_frames : callable, optional
+        Given card and beads, returns how the whole pipeline, which lies above this room, finds held-out beads in
+        frames; for report and card.
 
     Raises
     ------
@@ -125,7 +133,7 @@ def train(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports every machine without a GPU as an error
     out, chosen = Path(out), _recipe(recipe)
     weights, sizes = _start(start_from, chosen, settings)
-    job = _Job(beads, emitters or EmitterPrior(), minutes, steps, seed, sizes, weights, progress)
+    job = _Job(beads, emitters or EmitterPrior(), minutes, steps, seed, sizes, weights, in_frames, progress)
     inputs = [] if start_from is None else [start_from]
     with whole_or_nothing(out, Kind.MODEL, if_exists=if_exists, inputs=inputs) as draft:
         draft.mkdir()
@@ -186,6 +194,7 @@ class _Job:
     seed: int
     settings: MatchedSettings
     weights: list[F32] | None
+    in_frames: InFrames | None
     progress: Progress | None
 
     def show(self, message: str, share: float) -> None:
@@ -305,7 +314,8 @@ def _export(job: _Job, network: keras.Model, card: ModelCard, source: BeadPsfs, 
     model = Predictor.load(folder)
     _check_export(network, model, source, job.seed)
     job.show("measuring accuracy on held-out beads", 1.0)
-    accuracy = evaluate(model, job.beads, report=folder / "report")
+    found = job.in_frames(model.card, job.beads) if job.in_frames is not None else None
+    accuracy = evaluate(model, job.beads, in_frames=found, report=folder / "report")
     card.model_copy(update={"accuracy": accuracy}).write(folder)
     return accuracy
 

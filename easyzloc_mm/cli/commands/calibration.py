@@ -300,11 +300,20 @@ def tune(
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Model bundle.")],
     beads: Annotated[Path, typer.Argument(help="Bead data set, beads.zarr.")],
+    background: Annotated[
+        Path | None, typer.Option("--background", help="Movie without molecules, in which beads are then searched.")
+    ] = None,
     report: Annotated[Path | None, typer.Option("--report", help="Also write an HTML report to this folder.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Accuracy on held-out beads by z and photons, beside the information limit."""
+    """Accuracy on held-out beads by z and photons, beside the information limit; and how many are found in frames."""
     from easyzloc_mm.api.model import Model
+    from easyzloc_mm.cli.score_tables import print_score
 
-    result = Model.load(model).evaluate(beads, report=report)
-    finish(result.model_dump(mode="json"), as_json=as_json, title="accuracy on held-out beads")
+    result = Model.load(model).evaluate(beads, background=background, report=report)
+    found: dict[str, object] = {}
+    if result.in_frames is not None:
+        found = {name: getattr(result.in_frames, name) for name in ("recall", "precision", "jaccard")}
+    finish({**result.model_dump(mode="json"), **found}, as_json=as_json, title="accuracy on held-out beads")
+    if not as_json and result.in_frames is not None:
+        print_score(result.in_frames)

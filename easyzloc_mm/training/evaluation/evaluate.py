@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from easyzloc_mm.analysis.scoring.figures import Score
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.model.accuracy import Accuracy, BinAccuracy, DepthBin, EvaluationResult, FieldTile, PhotonBin
+from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.emitter_prior import TYPICAL_BACKGROUND, TYPICAL_PHOTONS, EmitterPrior
 from easyzloc_mm.model.mixture import OUTLIER_SIGMAS
 from easyzloc_mm.model.predictor import Predictor, ZPrediction
@@ -20,7 +22,7 @@ from easyzloc_mm.psf.crlb import EmpiricalPsf, empirical_psf
 from easyzloc_mm.training.emitters import EmitterImages, simulate_emitters
 from easyzloc_mm.training.recipes.published import recorded_planes
 from easyzloc_mm.training.split import split_beads
-from easyzloc_mm.typing import F64
+from easyzloc_mm.typing import F64, I64
 
 EMITTERS = 10000
 CROP_ERROR_PX = (0.2, 0.2)
@@ -31,7 +33,12 @@ SEED = 1234
 
 
 def evaluate(
-    model: Predictor, beads: BeadDataset, *, z_limit_nm: float | None = None, report: Path | None = None
+    model: Predictor,
+    beads: BeadDataset,
+    *,
+    z_limit_nm: float | None = None,
+    in_frames: Score | None = None,
+    report: Path | None = None,
 ) -> EvaluationResult:
     """Evaluate a model on held-out beads, thinned to the brightness of single molecules and as recorded.
 
@@ -44,6 +51,9 @@ def evaluate(
     beads : BeadDataset
     z_limit_nm : float, optional
         Only emitters and planes nearer to focus than this are evaluated.
+    in_frames : Score, optional
+        What the whole pipeline makes of the same beads in frames (`localization.offline.in_frames`); kept with the
+        result.
     report : Path, optional
         Folder for an HTML report.
 
@@ -53,15 +63,7 @@ def evaluate(
         The beads have another pixel size, or none is accepted.
     """
     card = model.card
-    if not card.has_pixel_size(beads.pixel_size_nm):
-        raise InputError(
-            f"the beads have {beads.pixel_size_nm:g} nm per pixel, model {model.path} was trained at "
-            f"{card.pixel_size_nm:g}: give beads of the same microscope"
-        )
-    held_out = card.training_data == beads.digest()
-    chosen = split_beads(beads, card.seed).test if held_out else np.flatnonzero(beads.accepted)
-    if not len(chosen):
-        raise InputError("the bead data set has no accepted bead: nothing to evaluate on")
+    chosen, held_out = beads_to_evaluate(card, beads)
     psf = empirical_psf(beads)
     source = BeadPsfs.from_beads(beads, chosen)
     low, high = card.z_range_nm
@@ -87,12 +89,33 @@ def evaluate(
         bins=_by_depth(emitters, z_range),
         by_photons=_by_photons(wide),
         by_field=_by_field(emitters, card.field_size_px) if card.field_known else (),
+        in_frames=in_frames,
     )
     if report is not None:
         from easyzloc_mm.training.evaluation.report import write_model_report
 
         write_model_report(report, card, result, emitters, recorded)
     return result
+
+
+def beads_to_evaluate(card: ModelCard, beads: BeadDataset) -> tuple[I64, bool]:
+    """Return the beads that a model may be judged by, and whether they are the test beads of its own training data.
+
+    Raises
+    ------
+    InputError
+        The beads have another pixel size, or none is accepted.
+    """
+    if not card.has_pixel_size(beads.pixel_size_nm):
+        raise InputError(
+            f"the beads have {beads.pixel_size_nm:g} nm per pixel, model {card.path} was trained at "
+            f"{card.pixel_size_nm:g}: give beads of the same microscope"
+        )
+    held_out = card.training_data == beads.digest()
+    chosen = split_beads(beads, card.seed).test if held_out else np.flatnonzero(beads.accepted)
+    if not len(chosen):
+        raise InputError("the bead data set has no accepted bead: nothing to evaluate on")
+    return chosen, held_out
 
 
 def thinned(

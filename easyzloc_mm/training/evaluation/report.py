@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from easyzloc_mm.analysis.scoring.figures import Score
+from easyzloc_mm.analysis.scoring.picture import draw_score
 from easyzloc_mm.model.accuracy import EvaluationResult
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.report.figures import picture
@@ -59,6 +61,7 @@ def write_model_report(
             f"Flags are on {_share(result.mistakes_flagged)} of the molecules whose error is more than 4 times the "
             f"stated uncertainty, and on {_share(result.good_flagged)} of the others."
         ),
+        *_in_frames(result.in_frames, folder),
         Heading("The model"),
         Rows(
             (
@@ -85,8 +88,40 @@ def write_model_report(
     )
 
 
+def _in_frames(found: Score | None, folder: Path) -> list[Block]:
+    """How many typical molecules of every depth are found, and how well z of those is known."""
+    if found is None or not found.bins:
+        return []
+    draw_score(found, folder / "found_by_z.png")
+    rows: list[tuple[str, ...]] = [("z (nm)", "found", "RMSE (nm)", "limit (nm)", "bias (nm)", "slope", "flagged")]
+    for item in found.bins:
+        rows.append(
+            (
+                f"{item.z_from_nm:.0f} to {item.z_to_nm:.0f}",
+                _percent(item.recall),
+                *(_number(value) for value in (item.rmse_z_nm, item.limit_z_nm, item.bias_nm)),
+                "-" if item.slope is None else f"{item.slope:.2f}",
+                _percent(item.flagged),
+            )
+        )
+    return [
+        Heading("What is found in a frame"),
+        Paragraph(
+            "The same molecules, each placed in a frame where its bead lay, and searched there: detection, fit and z "
+            f"as in a run. {_percent(found.recall)} are found, and {_percent(found.precision)} of what is found is a "
+            "molecule. A depth is usable where most molecules are found and z is known."
+        ),
+        Picture("found_by_z.png", "Left: the share that is found. Right: error and bias of z of those, by depth."),
+        Rows(tuple(rows), header=True),
+    ]
+
+
 def _share(value: float | None) -> str:
     return "none" if value is None else f"{value:.0%}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
 
 
 def _number(value: float | None) -> str:

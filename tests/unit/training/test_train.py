@@ -22,6 +22,7 @@ from easyzloc_mm.benchmarks.fixtures.embedded import EmbeddedBeads, EmitterMaker
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import write_bead_set
 from easyzloc_mm.io.profiles import load_profile
+from easyzloc_mm.localization.offline.in_frames import evaluate_in_frames
 from easyzloc_mm.model.card import MatchedSettings, ModelCard
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.mixture import posterior_of
@@ -134,6 +135,27 @@ def test_onnx_says_what_keras_says_on_real_beads(
     narrow = posterior_of(keras).sigma_nm < 50
     assert narrow.any()
     assert np.max(np.abs(posterior_of(keras).z_nm - posterior_of(onnx).z_nm)[narrow]) < 0.1
+
+
+def test_held_out_beads_are_searched_in_frames(beads: EmbeddedBeads, model: Path, tmp_path: Path) -> None:
+    card = ModelCard.load(model)
+    found = evaluate_in_frames(card, beads.train, emitters=200)
+    assert found.molecules >= 200
+    in_focus = [item for item in found.bins if -200 <= item.z_from_nm < 200]
+    assert sum(item.found for item in in_focus) > 0.9 * sum(item.molecules for item in in_focus)
+    # By chance it would lie anywhere within 250 nm: 177 nm off, root mean square.
+    assert found.rmse_lateral_nm is not None
+    assert found.rmse_lateral_nm < 60
+    response, (width, height) = beads.train.response, beads.train.field_size_px
+    haze = np.random.default_rng(0).poisson(20000.0, (2, height, width)) / response.electrons_per_adu
+    tifffile.imwrite(tmp_path / "haze.tif", (haze + response.baseline_adu).astype(np.uint16))
+    hidden = evaluate_in_frames(card, beads.train, emitters=200, background=tmp_path / "haze.tif")
+    assert hidden.recall is not None
+    assert found.recall is not None
+    assert hidden.recall < found.recall / 2
+    tifffile.imwrite(tmp_path / "small.tif", np.zeros((2, 64, 64), np.uint16))
+    with pytest.raises(InputError, match="`background` of the same field"):
+        evaluate_in_frames(card, beads.train, background=tmp_path / "small.tif")
 
 
 def test_evaluation_uses_held_out_beads_and_stands_in_the_bundle(beads: EmbeddedBeads, model: Path) -> None:
