@@ -184,6 +184,7 @@ def localize(
     workers: int | None = None,
     scheduler: str | None = None,
     follow_s: float | None = None,
+    partial: bool = False,
     if_exists: IfExistsResume = "error",
     progress: Progress | None = None,
 ) -> Run:
@@ -222,6 +223,8 @@ def localize(
         Address of a dask.distributed scheduler whose workers localise instead.
     follow_s : float, optional
         The movie is still being written: done when it has not grown for so many seconds.
+    partial : bool
+        Localise what is there of a movie in several files of which some are missing; the rest counts as lost.
     if_exists : {'error', 'overwrite', 'resume'}
         'resume' continues a run that was cut off, with the settings that it was begun with.
     progress : callable, optional
@@ -272,6 +275,7 @@ def localize(
         workers=workers,
         scheduler=scheduler,
         follow_s=follow_s,
+        partial=partial,
         if_exists=if_exists,
         progress=progress,
     )
@@ -290,6 +294,7 @@ def assign_z(
     origin_px: tuple[int, int] = (0, 0),
     camera_map: str | Path | None = None,
     focal_shift_factor: float | None = None,
+    partial: bool = False,
     if_exists: IfExists = "error",
     progress: Progress | None = None,
 ) -> Run:
@@ -301,7 +306,7 @@ def assign_z(
         Picasso .hdf5 or ThunderSTORM .csv.
     movie : path
         The movie that it was made from.
-    model, out, pixel_size_nm, baseline_adu, electrons_per_adu, origin_px, camera_map, focal_shift_factor
+    model, out, pixel_size_nm, baseline_adu, electrons_per_adu, origin_px, camera_map, focal_shift_factor, partial
         As for `localize`.
     if_exists : {'error', 'overwrite'}
         What becomes of a run that is there already.
@@ -334,6 +339,7 @@ def assign_z(
         origin_px=origin_px,
         camera_map=pixels,
         settings=_settings(focal_shift_factor=_focal_shift(movie, focal_shift_factor)),
+        partial=partial,
         if_exists=if_exists,
         progress=progress,
     )

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.beads.tiff import ome_pixel_size_nm
+from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.runs.frames import StoredFrames, holds_frames
+from easyzloc_mm.io.sources.images import COUNTS, Sampling
+from easyzloc_mm.io.sources.open import open_images
 from easyzloc_mm.typing import U16
-
-if TYPE_CHECKING:
-    import tifffile
 
 UINT16 = np.dtype(np.uint16)
 TIME_AXES = "TZIQ"
-"""First axes that can mean frames: time, planes of an ImageJ stack, or pages that the file does not name."""
-WHOLE = (np.uint8, np.uint16)
-"""Pixel types that hold nothing but counts. Programs save counts in others too: these are looked at, frame by frame."""
-FORMATS = "TIFF, OME-TIFF, an NDTiff folder, OME-Zarr, a RUN.zarr with raw frames, or Picasso .raw with its .yaml"
-
+"""Axes that can mean frames: time, planes of an ImageJ stack, or pages that the file does not name."""
 
 Read = Callable[[int, int], U16]
 
@@ -36,26 +30,55 @@ class Movie:
     Attributes
     ----------
     shape : (int, int, int)
-        Frames, height, width.
-    pixel_size_nm : float or None
-        Where the file states it.
+        Frames up to the last one that is there, height, width.
+    sampling : Sampling
+        What the file states.
     read : callable
-        ``read(start, stop)`` gives frames as uint16, shape (n, height, width), ADU.
+        ``read(start, stop)`` gives frames as uint16, shape (n, height, width), ADU; a missing one is zeros.
     dtype : dtype
         Of the file's pixels, in this computer's byte order.
-    frames_missing : int
-        Frames that the camera lost; they read as zeros.
+    missing : frozenset of int
+        Frames among them that were lost on the way from the camera, or whose file does not hold them.
+    lost_after : int
+        Frames that should follow the last one.
+    remarks : tuple of str
+        What a person should know about the file.
     """
 
     shape: tuple[int, int, int]
-    pixel_size_nm: float | None
+    sampling: Sampling
     read: Read
     dtype: np.dtype[Any] = UINT16
-    frames_missing: int = 0
+    missing: frozenset[int] = frozenset()
+    lost_after: int = 0
+    remarks: tuple[str, ...] = field(default=())
+
+    @property
+    def pixel_size_nm(self) -> float | None:
+        """Pixel size as the file states it, whether it can be or not."""
+        return self.sampling.pixel_nm
+
+    @property
+    def frames_missing(self) -> int:
+        """Frames that should be there and are not."""
+        return len(self.missing) + self.lost_after
+
+    def warn(self) -> None:
+        """Say what a person should know about the file."""
+        for remark in self.remarks:
+            warnings.warn(remark, EasyZlocWarning, stacklevel=3)
 
 
-def open_movie(path: Path) -> Movie:
+def open_movie(path: Path, *, partial: bool = False, quiet: bool = False) -> Movie:
     """Open a movie.
+
+    Parameters
+    ----------
+    path : Path
+    partial : bool
+        Whether a movie in several files may lack some of them.
+    quiet : bool
+        Leave it to the caller to `Movie.warn` of what is not as it should be.
 
     Raises
     ------
@@ -63,196 +86,57 @@ def open_movie(path: Path) -> Movie:
         It is missing, empty, of an unknown format, its axes are not those of a movie, or its pixels are no counts.
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"movie {path} does not exist: give {FORMATS}")
-    if path.is_dir():
-        movie = _open_folder(path)
-    elif path.suffix.lower() in (".tif", ".tiff", ".btf"):
-        movie = _open_tiff(path)
-    elif path.suffix.lower() == ".raw":
-        movie = _open_raw(path)
-    else:
-        raise InputError(f"{path} is no movie that can be read: give {FORMATS}")
-    if 0 in movie.shape:
-        raise InputError(f"movie {path} is empty (frames, height, width = {movie.shape}): record it again")
-    if movie.dtype not in WHOLE:
+    movie = _stored(path) if path.is_dir() and holds_frames(path) else _of_images(path, partial)
+    if movie.dtype not in COUNTS:
         movie.read(0, 1)  # pixels that are no counts are refused before any work
+    if not quiet:
+        movie.warn()
     return movie
 
 
-def _refuse_axes(path: Path, axes: str, shape: tuple[int, ...]) -> InputError:
-    return InputError(
-        f"movie {path} has axes {axes or '?'} {tuple(shape)} instead of frames, y, x: save one channel as a time series"
-    )
+def _stored(path: Path) -> Movie:
+    stored = StoredFrames(path)
+    frames, height, width = stored.shape
+    if 0 in stored.shape:
+        raise InputError(f"movie {path} is empty (frames, height, width = {stored.shape}): record it again")
+    sampling = Sampling(pixel_nm=stored.pixel_size_nm)
+    return Movie((frames, height, width), sampling, stored.read, UINT16, frozenset(stored.missing))
 
 
-def _counts(path: Path, frames: NDArray[Any]) -> U16:
-    """Frames as uint16, if that is what their values are.
-
-    Raises
-    ------
-    InputError
-        They are fractions, negative, above 65535, or no numbers: no counts that a camera gave.
-    """
-    if frames.dtype.newbyteorder("=") not in WHOLE:
-        whole = frames.dtype.kind in "uif" and bool(((frames >= 0) & (frames <= 65535) & (frames % 1 == 0)).all())
-        if not whole:
+def _of_images(path: Path, partial: bool) -> Movie:
+    found = open_images(path, "movie", partial=partial)
+    first, *others = found
+    for images in found:
+        if len(images.axes) > 1 or images.axes not in ("", *TIME_AXES):
             raise InputError(
-                f"movie {path} has {frames.dtype.name} pixels that are no counts from 0 to 65535: save what the camera "
-                "gave, before any processing"
+                f"movie {path} has images along axes {images.axes.lower()} {images.sizes} instead of frames alone: "
+                "save one channel as a time series"
             )
-    return frames.astype(np.uint16, copy=False)
+    remarks = [remark for images in found for remark in images.remarks]
+    if others and not all(images.goes_on for images in others):
+        if len(first.there) == 1 or any(len(images.there) > 1 for images in others):
+            raise InputError(f"movie {path} holds {len(found)} positions or images: save each in a file of its own")
+        remarks.append(f"movie {path}: {len(others)} single images beside the movie are left out")
+        others = []
+    elif others:
+        remarks.append(f"movie {path} holds {len(found)} series: they are read as one, one after another")
+    joined = [first, *others]
+    there = np.concatenate([images.there for images in joined])
+    places = [(images, place) for images in joined for place in range(len(images.there))] if others else []
 
-
-def _check_length(path: Path, needed: int) -> None:
-    if (there := path.stat().st_size) < needed:
-        raise InputError(f"movie {path} was cut off: it has {there} of {needed} bytes; copy it again")
-
-
-def _open_tiff(path: Path) -> Movie:
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as file:
-            return _tiff_movie(path, file)
-    except (tifffile.TiffFileError, OSError, ValueError) as error:
-        raise InputError(f"movie {path} cannot be read as TIFF: {error}") from None
-
-
-def _tiff_movie(path: Path, file: tifffile.TiffFile) -> Movie:
-    """Describe an open TIFF, which may then be closed: frames are read from it by opening it again."""
-    if not file.series:
-        raise InputError(f"movie {path} is empty: record it again")
-    series = file.series[0]
-    kept = [(axis, size) for axis, size in zip(series.axes, series.shape, strict=True) if size != 1 or axis in "YX"]
-    axes, shape = "".join(axis for axis, _ in kept), tuple(size for _, size in kept)
-    if axes == "YX":
-        axes, shape = "TYX", (1, *shape)
-    if len(axes) != 3 or axes[0] not in TIME_AXES or axes[1:] != "YX":
-        raise _refuse_axes(path, series.axes, series.shape)
-    if series.dataoffset is not None:
-        dtype = np.dtype(f"{file.byteorder}{series.dtype.char}")
-        _check_length(path, series.dataoffset + int(np.prod(shape)) * dtype.itemsize)
-        read = _flat_reader(path, dtype, int(series.dataoffset), (shape[0], shape[1], shape[2]))
-    else:
-        pages: Any = series.pages
-
-        def read(start: int, stop: int) -> U16:
-            frames, opened = [], {file.filehandle}
-            try:
-                file.filehandle.open()
-                for page in (pages[i] for i in range(start, min(stop, shape[0]))):
-                    if page.parent.filehandle.closed:
-                        page.parent.filehandle.open()  # a movie may lie in several files
-                        opened.add(page.parent.filehandle)
-                    frames.append(np.asarray(page.asarray()).reshape(shape[1:]))
-            finally:
-                for handle in opened:
-                    handle.close()
-            return _counts(path, np.stack(frames))
+    def read(start: int, stop: int) -> U16:
+        if not others:
+            return first.read(range(start, min(stop, len(there))))
+        return np.concatenate(
+            [np.empty((0, *first.shape_yx), np.uint16), *(one.read([at]) for one, at in places[start:stop])]
+        )
 
     return Movie(
-        (shape[0], shape[1], shape[2]), ome_pixel_size_nm(file), read, np.dtype(series.dtype).newbyteorder("=")
+        (len(there), *first.shape_yx),
+        first.sampling,
+        read,
+        first.dtype,
+        frozenset(np.flatnonzero(~there).tolist()),
+        sum(images.lost_after for images in joined),
+        tuple(remarks),
     )
-
-
-def _open_raw(path: Path) -> Movie:
-    import yaml
-
-    sidecar = path.with_suffix(".yaml")
-    if not sidecar.is_file():
-        raise InputError(f"{path} has no {sidecar.name} beside it: Picasso .raw files need theirs")
-    try:
-        info = next(iter(yaml.safe_load_all(sidecar.read_text(encoding="utf-8"))))
-        shape = (int(info["Frames"]), int(info["Height"]), int(info["Width"]))
-        dtype = np.dtype(info["Data Type"]).newbyteorder(info.get("Byte Order", "<"))
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, StopIteration) as error:
-        raise InputError(f"{sidecar} does not describe {path.name} ({error}): save it with Picasso again") from None
-    _check_length(path, int(np.prod(shape)) * dtype.itemsize)
-    if 0 in shape:
-        return Movie(shape, None, lambda start, stop: np.empty((0, *shape[1:]), np.uint16))
-    pixel = info.get("Pixelsize")
-    read = _flat_reader(path, dtype, 0, shape)
-    return Movie(shape, float(pixel) if pixel else None, read, dtype.newbyteorder("="))
-
-
-def _flat_reader(path: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, int, int]) -> Read:
-    """Read frames that lie behind each other; not mapped, since a mapped movie would count as this program's memory."""
-    size = shape[1] * shape[2]
-
-    def read(start: int, stop: int) -> U16:
-        count = max(min(stop, shape[0]) - start, 0)
-        values = np.fromfile(path, dtype, count * size, offset=offset + start * size * dtype.itemsize)
-        return _counts(path, values.reshape(count, *shape[1:]))
-
-    return read
-
-
-def _open_folder(path: Path) -> Movie:
-    if (path / "NDTiff.index").is_file():
-        return _open_ndtiff(path)
-    if holds_frames(path):
-        stored = StoredFrames(path)
-        return Movie(stored.shape, stored.pixel_size_nm, stored.read, UINT16, stored.frames_missing)  # type: ignore[arg-type]
-    if (path / "zarr.json").is_file() or (path / ".zattrs").is_file():
-        return _open_ome_zarr(path)
-    raise InputError(f"{path} is a folder but no movie: give {FORMATS}")
-
-
-def _open_ndtiff(path: Path) -> Movie:
-    from ndstorage import Dataset
-
-    try:
-        data = Dataset(str(path))
-        axes = {name: list(values) for name, values in data.axes.items() if len(values) > 1}
-    except Exception as error:  # ndstorage raises whatever its parser meets
-        raise InputError(f"{path} cannot be read as NDTiff: {error}") from None
-    if not data.axes:  # one that is only just being begun has an index without images
-        raise InputError(f"movie {path} is empty: record it again")
-    if len(axes) > 1:
-        raise _refuse_axes(path, ",".join(axes), tuple(len(values) for values in axes.values()))
-    fixed = {name: next(iter(values)) for name, values in data.axes.items() if len(values) == 1}
-    name, values = next(iter(axes.items()), ("", [None]))
-    places = [{**fixed, **({name: value} if name else {})} for value in sorted(values, key=lambda v: v or 0)]
-    first = np.asarray(data.read_image(**places[0]))
-    summary = data.summary_metadata or {}
-    pixel_um = summary.get("PixelSize_um") or (data.read_metadata(**places[0]) or {}).get("PixelSizeUm")
-
-    def read(start: int, stop: int) -> U16:
-        return _counts(path, np.stack([np.asarray(data.read_image(**place)) for place in places[start:stop]]))
-
-    pixel = 1000 * float(pixel_um) if pixel_um else None
-    return Movie((len(places), *first.shape), pixel, read, first.dtype)
-
-
-def _open_ome_zarr(path: Path) -> Movie:
-    import zarr
-
-    try:
-        group: Any = zarr.open_group(path, mode="r")
-        attributes: Any = group.attrs.get("ome", dict(group.attrs))
-        multiscale = attributes["multiscales"][0]
-        dataset = multiscale["datasets"][0]
-        array = group[dataset["path"]]
-        names = [axis["name"] if isinstance(axis, dict) else axis for axis in multiscale["axes"]]
-    except (KeyError, IndexError, TypeError, ValueError, OSError):
-        raise InputError(f"{path} is no OME-Zarr image: give {FORMATS}") from None
-    kept = [axis for axis, size in enumerate(array.shape) if size != 1 or names[axis] in "yx"]
-    axes = "".join(names[axis] for axis in kept)
-    if axes not in ("tyx", "zyx", "yx"):
-        raise _refuse_axes(path, "".join(names), array.shape)
-    height, width = array.shape[names.index("y")], array.shape[names.index("x")]
-    frames = array.shape[kept[0]] if len(kept) == 3 else 1
-    pixel = None
-    for step in dataset.get("coordinateTransformations", []):
-        unit = multiscale["axes"][-1].get("unit") if isinstance(multiscale["axes"][-1], dict) else None
-        if step.get("type") == "scale" and unit in ("micrometer", "nanometer"):
-            pixel = float(step["scale"][-1]) * (1000 if unit == "micrometer" else 1)
-
-    def read(start: int, stop: int) -> U16:
-        index = [slice(None) if axis in kept else 0 for axis in range(array.ndim)]
-        if len(kept) == 3:
-            index[kept[0]] = slice(start, min(stop, frames))
-        return _counts(path, np.asarray(array[tuple(index)]).reshape(-1, height, width))
-
-    return Movie((int(frames), int(height), int(width)), pixel, read, array.dtype.newbyteorder("="))

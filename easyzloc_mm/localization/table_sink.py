@@ -31,6 +31,7 @@ class TableSink:
         self._uncommitted: list[float] = []
         self.rejected = 0
         self.frames = 0
+        self.blank = 0
         self.latencies: list[float] = []
 
     @property
@@ -58,6 +59,7 @@ class TableSink:
             self._uncommitted += received
             self._table.append(rows, frames_done=int(frames[-1]) + 1)
             self.rejected += localized.rejected
+            self.blank += localized.blank
             self.frames += len(frames)
             if self._observer:
                 self._observer(rows, int(frames[-1]), len(frames))

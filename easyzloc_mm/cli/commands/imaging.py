@@ -35,6 +35,9 @@ FocalShiftOption = Annotated[
     float | None,
     typer.Option("--focal-shift-factor", help="Depth in the sample per stage travel, by which z is multiplied."),
 ]
+PartialOption = Annotated[
+    bool, typer.Option("--partial", help="Use what is there of a movie in several files of which some are missing.")
+]
 KeepRawOption = Annotated[bool, typer.Option("--keep-raw/--no-keep-raw", help="Keep the camera's frames.")]
 
 
@@ -122,6 +125,7 @@ def localize(
         float | None,
         typer.Option("--follow", min=0.1, help="The movie is still being written; done when it has not grown so long."),
     ] = None,
+    partial: PartialOption = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume a run that was cut off, with the settings that it was begun with.")
     ] = False,
@@ -150,6 +154,7 @@ def localize(
             workers=workers,
             scheduler=scheduler,
             follow_s=follow_s,
+            partial=partial,
             if_exists=existing_or_resume(overwrite, resume),
             progress=show,
         )
@@ -167,6 +172,7 @@ def assign_z(
     origin_px: OriginOption = (0, 0),
     camera_map: CameraMapOption = None,
     focal_shift_factor: FocalShiftOption = None,
+    partial: PartialOption = False,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -185,6 +191,7 @@ def assign_z(
             origin_px=origin_px,
             camera_map=camera_map,
             focal_shift_factor=focal_shift_factor,
+            partial=partial,
             if_exists=existing(overwrite),
             progress=show,
         )

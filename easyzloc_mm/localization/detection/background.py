@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numba
 import numpy as np
 
+from easyzloc_mm.camera.blank import blank_images
 from easyzloc_mm.typing import I64, U16
 
 SAMPLES = 21
@@ -53,7 +54,9 @@ class RunningBackground:
             chosen = np.unique(np.linspace(first, last, SAMPLES).astype(np.int64))
             for old in [key for key in self._known if key < window - 1]:
                 del self._known[old]
-            self._known[window] = median_frame(self._read(chosen))
+            frames = self._read(chosen)
+            came = ~blank_images(frames)
+            self._known[window] = median_frame(frames[came] if came.any() else frames)
         return self._known[window]
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm._log import run_log
+from easyzloc_mm.camera.blank import blank_images
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import Kind
@@ -44,6 +45,7 @@ def assign_z(
     origin_px: tuple[int, int] = (0, 0),
     camera_map: Path | None = None,
     settings: LocalizeSettings | None = None,
+    partial: bool = False,
     if_exists: IfExists = "error",
     progress: Progress | None = None,
 ) -> RunReport:
@@ -67,13 +69,15 @@ def assign_z(
         Units of each pixel of the sensor, as `camera-calibrate` writes them.
     settings : LocalizeSettings, optional
         Of which `refine` and `focal_shift_factor` count: spots are found and fitted.
+    partial : bool
+        Read what is there of a movie in several files of which some are missing.
 
     Raises
     ------
     InputError
         A file cannot be read, or the table does not fit the movie.
     """
-    opened = open_movie(movie)
+    opened = open_movie(movie, partial=partial)
     pixel = pixel_size(opened, movie, card, pixel_size_nm)
     rows = read_2d_table(table, pixel)
     frames, height, width = opened.shape
@@ -90,7 +94,7 @@ def assign_z(
         run_log("z for a 2D table", {"out": out, "table": table, "movie": movie, "run": metadata.stored()}) as log,
         whole_or_nothing(out, Kind.RUN, if_exists=if_exists, inputs=[table, movie, card.path]) as draft,
     ):
-        columns = _columns(Localizer(how), rows, opened, progress)
+        columns = _columns(Localizer(how), rows, opened, movie, progress)
         worked_on = rows["frame"].nunique()
         with LocalizationWriter.create(draft, metadata) as writer:
             writer.append(rows.assign(**columns), frames_done=frames)
@@ -114,7 +118,7 @@ def assign_z(
 
 
 def _columns(
-    localizer: Localizer, rows: pd.DataFrame, opened: Movie, progress: Progress | None
+    localizer: Localizer, rows: pd.DataFrame, opened: Movie, movie: Path, progress: Progress | None
 ) -> dict[str, NDArray[Any]]:
     """Return x, y, z, lpz and z_flag of the rows, in their order; the movie is read in the order of its frames."""
     order = np.argsort(rows["frame"].to_numpy(), kind="stable")
@@ -128,6 +132,11 @@ def _columns(
         part = rows.iloc[chosen].reset_index(drop=True)
         part["frame"] = np.searchsorted(numbers, part["frame"].to_numpy())
         pixels = np.concatenate([opened.read(int(number), int(number) + 1) for number in numbers])
+        if (lost := blank_images(pixels)).any():
+            raise InputError(
+                f"the table has rows in frame {numbers[np.argmax(lost)]} (frames count from 0), which {movie} lacks: "
+                "give the movie that the table was made from, or remove these rows"
+            )
         localizer.assign_z(pixels, part)
         for name, values in columns.items():
             values[chosen] = part[name].to_numpy()

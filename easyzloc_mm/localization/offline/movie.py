@@ -21,6 +21,7 @@ from easyzloc_mm.io.movies import Movie, open_movie
 from easyzloc_mm.io.output import check_output, replaced_stream
 from easyzloc_mm.io.runs.frames import holds_frames
 from easyzloc_mm.io.runs.localizations import LocalizationWriter, holds_localizations, read_metadata
+from easyzloc_mm.io.sources.images import check_pixel_nm
 from easyzloc_mm.localization.config import LocalizerConfig, offline_workers
 from easyzloc_mm.localization.detection.threshold import FRAMES
 from easyzloc_mm.localization.pipeline import run_metadata
@@ -55,6 +56,7 @@ def localize_movie(
     workers: int | None = None,
     scheduler: str | None = None,
     follow_s: float | None = None,
+    partial: bool = False,
     if_exists: IfExistsResume = "error",
     progress: Progress | None = None,
 ) -> RunReport:
@@ -82,6 +84,8 @@ def localize_movie(
         Address of a dask.distributed scheduler, whose workers localise instead.
     follow_s : float, optional
         The movie is still being written: wait for more until it has not grown for so long.
+    partial : bool
+        Localise what is there of a movie in several files of which some are missing.
     if_exists : {'error', 'overwrite', 'resume'}
         'resume' continues `out` where it was cut off, with the response and settings that it was begun with. `out` may
         be the very run that `movie` is: a live run that was killed.
@@ -106,7 +110,7 @@ def localize_movie(
     check_output(out, Kind.RUN, if_exists=if_exists, inputs=inputs)
     if resume and begun is None and out.exists() and not holds_frames(out):
         raise InputError(f"{out} is no run that could be resumed: leave out `if_exists='resume'`")
-    opened = _open(movie, follow_s)
+    opened = _open(movie, follow_s, partial)
     pixel = pixel_size(opened, movie, card, pixel_size_nm)
     how = LocalizerConfig(card.path, response, settings or LocalizeSettings(), origin_px, camera_map)
     if begun is not None:
@@ -122,7 +126,9 @@ def localize_movie(
         with replaced_stream(out, Kind.RUN, if_exists=if_exists, inputs=inputs, acquires=False) as place:
             table = LocalizationWriter.create(place, metadata) if begun is None else LocalizationWriter.resume(begun)
             log.write_to(place / LOG)
-            report = _Job(movie, opened, table, pool, follow_s, progress).go()
+            job = _Job(movie, opened, table, pool, follow_s, progress)
+            report = job.go()
+        job.warn()
         _warn_of_rejected_fits(report, movie, how)
         logger.debug("localised: %s", report.model_dump_json(exclude_none=True))
     return report
@@ -183,6 +189,17 @@ def pixel_size(opened: Movie, movie: Path, card: ModelCard, given_nm: float | No
     InputError
         It is not that of the model.
     """
+    if given_nm is not None:
+        check_pixel_nm(given_nm, "`pixel_size_nm`")
+    elif opened.pixel_size_nm is not None:
+        check_pixel_nm(opened.pixel_size_nm, f"movie {movie}")
+    for unread in opened.sampling.unread if given_nm is None else ():
+        warnings.warn(
+            f"movie {movie} states {unread}: check that it is {card.pixel_size_nm:g} nm, as the model's, or give "
+            "`pixel_size_nm`",
+            EasyZlocWarning,
+            stacklevel=3,
+        )
     pixel = given_nm or opened.pixel_size_nm or card.pixel_size_nm
     if not card.has_pixel_size(pixel):
         raise InputError(
@@ -192,12 +209,12 @@ def pixel_size(opened: Movie, movie: Path, card: ModelCard, given_nm: float | No
     return pixel
 
 
-def _open(movie: Path, follow_s: float | None) -> Movie:
-    """Open a movie; one that is being written may take a moment to have a first frame."""
+def _open(movie: Path, follow_s: float | None, partial: bool) -> Movie:
+    """Open a movie; one that is being written may take a moment to have a first frame, and is not whole yet."""
     deadline = time.monotonic() + (follow_s or 0.0)
     while True:
         try:
-            return open_movie(movie)
+            return open_movie(movie, partial=partial, quiet=True)
         except InputError:
             if time.monotonic() >= deadline:
                 raise
@@ -221,9 +238,37 @@ class _Job:
         self._sink = TableSink(table)
         self._begin_frame = table.frames_committed
         self._rejected_before = table.metadata.fits_rejected if self._begin_frame else 0
+        self._blank_before = self._count_blank_before()
+        self._blank_noted = 0
+
+    def _count_blank_before(self) -> int:
+        """Return how many of the frames that an earlier call localised were not there."""
+        if not self._begin_frame:
+            return 0
+        metadata = self._table.metadata
+        noted = metadata.frames_lost - (self._movie.lost_after if metadata.complete else 0)
+        return max(noted, sum(number < self._begin_frame for number in self._movie.missing))
+
+    @property
+    def _blank(self) -> int:
+        return self._blank_before + self._sink.blank
+
+    def warn(self) -> None:
+        """Say what the movie lacks, once it is known."""
+        if self._follow_s is not None:
+            self._movie.warn()
+        black = self._blank - len(self._movie.missing)
+        if black > 0:
+            warnings.warn(
+                f"{black} of {self._movie.shape[0]} frames of {self._path} are black or damaged: they count as lost",
+                EasyZlocWarning,
+                stacklevel=3,
+            )
 
     def go(self) -> RunReport:
         begin = time.monotonic()
+        if self._follow_s is None:
+            self._movie.warn()
         try:
             threshold = self._find_threshold()
             self._table.update(min_net_gradient=threshold)
@@ -242,7 +287,7 @@ class _Job:
         return RunReport(
             out=self._table.path,
             frames=self._movie.shape[0],
-            frames_lost=self._movie.frames_missing,
+            frames_lost=self._blank + self._movie.lost_after,
             frames_per_s=self._sink.frames / max(time.monotonic() - begin, 1e-9),
             localizations=self._table.rows,
             fits_rejected=self._rejected_before + self._sink.rejected,
@@ -258,11 +303,14 @@ class _Job:
         known = self._pool.settings.localize.min_net_gradient or self._table.metadata.min_net_gradient
         if known is not None:
             return float(known)
-        chosen = np.unique(np.linspace(0, self._movie.shape[0] - 1, FRAMES).astype(np.int64))
+        there = np.setdiff1d(np.arange(self._movie.shape[0]), list(self._movie.missing))
+        chosen = there[np.unique(np.linspace(0, len(there) - 1, FRAMES).astype(np.int64))]
         self._pool.submit(FindThreshold(0, chosen, self._path, self._movie.shape[0]))
         while True:
             for outcome in self._pool.outcomes(PATIENCE_S):
                 if isinstance(outcome.answer, ThresholdFound):
+                    if outcome.answer.blank == len(chosen):
+                        raise InputError(f"movie {self._path} shows nothing: each of {len(chosen)} frames is black")
                     return outcome.answer.threshold
 
     def _collect(self) -> None:
@@ -273,6 +321,9 @@ class _Job:
                 done = self._begin_frame + self._sink.frames
                 self._progress(f"{done} frames, {self._sink.rows} localisations", done / self._movie.shape[0])
         self._sink.flush_if_due()
+        if self._sink.blank > self._blank_noted and self._table.everything_committed:
+            self._blank_noted = self._sink.blank
+            self._table.update(frames_lost=self._blank)
 
     def _blocks(self) -> Iterator[I64]:
         """Frame numbers, block by block; of a movie that is being written, as they come."""
@@ -293,7 +344,7 @@ class _Job:
             self._collect()
             time.sleep(LOOK_AGAIN_S)
             with suppress(InputError):
-                self._movie = open_movie(self._path)
+                self._movie = open_movie(self._path, partial=True, quiet=True)
             if self._movie.shape[0] > there:
                 grown_s = time.monotonic()
 
@@ -305,6 +356,6 @@ class _Job:
             complete=complete,
             frames=self._movie.shape[0],
             frames_localized=self._begin_frame + self._sink.frames,
-            frames_lost=self._movie.frames_missing,
+            frames_lost=self._blank + (self._movie.lost_after if complete else 0),
             fits_rejected=self._rejected_before + self._sink.rejected,
         )

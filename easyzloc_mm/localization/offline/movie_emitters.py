@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from easyzloc_mm.camera.blank import blank_images
 from easyzloc_mm.camera.crops import crop_photons
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
@@ -30,6 +31,9 @@ def _some_molecules(movie: Path, response: CameraResponse) -> tuple[U16, pd.Data
     opened = open_movie(movie)
     chosen = np.unique(np.linspace(0, opened.shape[0] - 1, FRAMES).astype(int))
     frames = np.concatenate([opened.read(int(i), int(i) + 1) for i in chosen])
+    frames = frames[~blank_images(frames)]
+    if not len(frames):
+        raise InputError(f"movie {movie} shows nothing: each of {len(chosen)} frames is black")
     spots = detect_frames(frames, automatic_threshold(frames, BOX_PX), BOX_PX)
     return frames, fit_gaussians(frames, spots, BOX_PX, response)[0]
 

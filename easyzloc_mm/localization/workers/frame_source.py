@@ -31,12 +31,12 @@ class FrameSource:
     def read(self, path: Path, numbers: I64) -> U16:
         """Return the frames with these numbers, shape (T, Y, X), ADU."""
         if path != self._path or self._opened is None:
-            self._opened = StoredFrames(path) if holds_frames(path) else open_movie(path)
+            self._opened = StoredFrames(path) if holds_frames(path) else _again(path)
             self._path, self._background = path, None
         if isinstance(self._opened, StoredFrames):
             return self._opened.take(numbers.tolist())
         if int(numbers[-1]) >= self._opened.shape[0]:
-            self._opened = open_movie(path)
+            self._opened = _again(path)
         first, last = int(numbers[0]), int(numbers[-1])
         if last - first + 1 == len(numbers):
             return self._opened.read(first, last + 1)
@@ -61,3 +61,8 @@ class FrameSource:
             self._background = RunningBackground(self._window, available, lambda chosen: self.read(path, chosen))
             self._whole_windows = whole
         return self._background.subtract(frames, numbers)
+
+
+def _again(path: Path) -> Movie:
+    """Open a movie that the program has opened before: what is missing was said, and accepted, there."""
+    return open_movie(path, partial=True, quiet=True)

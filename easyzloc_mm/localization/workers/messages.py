@@ -7,8 +7,10 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from easyzloc_mm.camera.blank import blank_images
 from easyzloc_mm.localization.config import LocalizerConfig
 from easyzloc_mm.typing import I64, U16
 
@@ -70,17 +72,29 @@ class Localized:
         Columns of a localisation table.
     rejected : int
         Spots whose 2D fit failed.
+    blank : int
+        Frames of the block that never came: missing in the source, or one value all over.
     """
 
     rows: pd.DataFrame
     rejected: int
+    blank: int = 0
 
 
 @dataclass(frozen=True)
 class ThresholdFound:
-    """Net gradient of detection for frames like those of the block, ADU."""
+    """What the frames of a block suggest.
+
+    Attributes
+    ----------
+    threshold : float
+        Net gradient of detection for frames like these, ADU.
+    blank : int
+        Frames of the block that never came.
+    """
 
     threshold: float
+    blank: int = 0
 
 
 @dataclass(frozen=True)
@@ -156,9 +170,15 @@ class BlockLocalizer:
         """Return the localisations of a `LocalizeBlock`, or the threshold for a `FindThreshold`."""
         pixels = self._source.read(block.source, block.frames) if isinstance(block.source, Path) else block.source
         cleared = self._source.cleared(pixels, block.frames, block.frames_available)
+        numbers, came = block.frames, ~blank_images(pixels)
+        blank = int(np.count_nonzero(~came))
+        if blank:
+            cleared = None if cleared is None or not came.any() else cleared[came]
+        if blank and came.any():
+            pixels, numbers = pixels[came], numbers[came]
         if isinstance(block, LocalizeBlock):
-            return Localized(*self._localizer.localize(pixels, block.frames, block.threshold, cleared))
-        return ThresholdFound(self._localizer.threshold(pixels, cleared))
+            return Localized(*self._localizer.localize(pixels, numbers, block.threshold, cleared), blank)
+        return ThresholdFound(self._localizer.threshold(pixels, cleared), blank)
 
 
 def summarize_error(error: BaseException | None) -> str:

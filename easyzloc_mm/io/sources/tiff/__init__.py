@@ -1,0 +1,1 @@
+"""TIFF of every program: directories, headings and size on disk are held against each other."""
