@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from easyzloc_mm.camera.photon_transfer import CameraMap, Series, collect, photon_transfer
-from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.movies import open_movie
+from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.io.movies import Movie, open_movie
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import U16, Progress
 
@@ -17,13 +18,30 @@ EXPOSURE_PARTS = (0.25, 0.5, 1.0)
 BLOCK = 32
 
 
-def calibrate_from_files(dark: Path, flats: Sequence[Path]) -> CameraMap:
-    """Photon transfer on movies of the dark and of steady light (any movie format)."""
-    return photon_transfer(collect(_frames(dark)), [collect(_frames(flat)) for flat in flats])
+def calibrate_from_files(dark: Path, flats: Sequence[Path], *, partial: bool = False) -> CameraMap:
+    """Photon transfer on movies of the dark and of steady light (any movie format).
+
+    Images that are missing or black are counted and left out; `partial` reads what is there of a movie in several files
+    of which some are missing.
+    """
+    return photon_transfer(_series(dark, partial), [_series(flat, partial) for flat in flats])
 
 
-def _frames(path: Path) -> Iterator[U16]:
-    movie = open_movie(Path(path))
+def _series(path: Path, partial: bool) -> Series:
+    movie = open_movie(Path(path), partial=partial)
+    series = collect(_frames(movie))
+    black = series.lost - len(movie.missing)
+    if black > 0 and series.frames:
+        warnings.warn(
+            f"{path}: {black} of {movie.shape[0]} images are black or damaged: they count as missing",
+            EasyZlocWarning,
+            stacklevel=3,
+        )
+    series.lost += movie.lost_after
+    return series
+
+
+def _frames(movie: Movie) -> Iterator[U16]:
     for start in range(0, movie.shape[0], BLOCK):
         yield from movie.read(start, min(start + BLOCK, movie.shape[0]))
 

@@ -112,6 +112,7 @@ def build_beads(
     z_step_nm: float | None = None,
     baseline_adu: float | None = None,
     electrons_per_adu: float | None = None,
+    partial: bool = False,
     rules: str = "default",
     if_exists: IfExists = "error",
     progress: Progress | None = None,
@@ -130,6 +131,8 @@ def build_beads(
         The one source holds ready-cut ROIs, (n, z, y, x).
     pixel_size_nm, z_step_nm, baseline_adu, electrons_per_adu : float, optional
         Where the files do not say.
+    partial : bool
+        Use what is there of a set of several files of which some are missing.
     rules : {'default', 'paper'}
         Who judges and labels: our rules, or the published ones.
     if_exists : {'error', 'overwrite'}
@@ -173,6 +176,7 @@ def build_beads(
         z_step_nm=z_step_nm,
         baseline_adu=baseline_adu,
         electrons_per_adu=electrons_per_adu,
+        partial=partial,
         rules=Rules(rules),
         progress=progress,
     )

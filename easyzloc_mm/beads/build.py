@@ -122,6 +122,7 @@ def bead_set_from_rois(
     pixel_size_nm: float,
     z_step_nm: float,
     *,
+    planes: I64 | None = None,
     source: str = "",
     rules: Rules = Rules.DEFAULT,
     progress: Progress | None = None,
@@ -134,17 +135,20 @@ def bead_set_from_rois(
         One bead per ROI, near its middle, through focus.
     z_step_nm : float
         Distance of the planes; negative where the stage went down.
+    planes : ndarray, shape (P,), optional
+        Number of each plane, where some are missing; from 0 on without it.
 
     Raises
     ------
     InputError
         The ROIs are smaller than the network's crop needs, or no bead is accepted.
     """
-    count, planes, rows, columns = rois.shape
+    count, _, rows, columns = rois.shape
+    numbers = np.arange(rois.shape[1]) if planes is None else planes
     if rows != columns or rows < MIN_ROI_PX:
         raise InputError(f"the ROIs are {rows} x {columns} px: square ones of {MIN_ROI_PX} px or more are needed")
     if z_step_nm < 0:
-        rois, z_step_nm = rois[:, ::-1], -z_step_nm
+        rois, z_step_nm, numbers = rois[:, ::-1], -z_step_nm, numbers[-1] - numbers[::-1]
     report = progress or (lambda _message, _fraction: None)
     middle = (rows - 1) / 2
     centres, neighbour = np.empty((count, 2)), np.empty((count, 2))
@@ -152,10 +156,13 @@ def bead_set_from_rois(
         report(f"finding neighbours: {index + 1} of {count}", 0.3 * index / count)
         centres[index] = _roi_centre(roi, middle)
         neighbour[index] = other_in_roi(roi, centres[index], z_step_nm)
-    shift = _lateral_shift_of_rois(rois, z_step_nm, centres[np.isinf(neighbour[:, 0])], np.isinf(neighbour[:, 0]))
+    z_nm = z_step_nm * numbers.astype(float)
+    shift = _lateral_shift_of_rois(
+        rois, numbers, z_step_nm, centres[np.isinf(neighbour[:, 0])], np.isinf(neighbour[:, 0])
+    )
     candidates = Candidates(
         rois=rois,
-        stage_nm=[z_step_nm * np.arange(planes, dtype=float)] * count,
+        stage_nm=[z_nm] * count,
         x=centres[:, 0],
         y=centres[:, 1],
         x0=np.zeros(count, np.int64),
@@ -190,15 +197,15 @@ def _roi_centre(roi: U16, middle: float) -> tuple[float, float]:
     return weighted_centre(image - np.median(image), middle, middle)
 
 
-def _lateral_shift_of_rois(rois: U16, z_step_nm: float, centres: F64, lone: Bool) -> LateralShift:
+def _lateral_shift_of_rois(rois: U16, numbers: I64, z_step_nm: float, centres: F64, lone: Bool) -> LateralShift:
     """Measure the common lateral shift of the ROIs of lone beads, each around its own brightest plane."""
     per_slab = max(1, round(SLAB_NM / z_step_nm))
     starts = np.arange(0, rois.shape[1], per_slab)
     sizes = np.diff(np.append(starts, rois.shape[1]))
     sums = np.add.reduceat(rois[lone], starts, axis=1, dtype=np.float32)
     images = (sums / sizes[:, None, None]).astype(np.float32)
-    middles = z_step_nm * (starts + (sizes - 1) / 2)
-    focus = z_step_nm * rois[lone].max(axis=(2, 3)).argmax(axis=1)
+    middles = z_step_nm * (np.add.reduceat(numbers, starts) / sizes)
+    focus = z_step_nm * numbers[rois[lone].max(axis=(2, 3)).argmax(axis=1)]
     return common_lateral_shift(
         images, middles - focus[:, None], centres[:, 0], centres[:, 1], np.zeros((len(images), 2))
     )

@@ -14,9 +14,10 @@ from easyzloc_mm.beads.quality.judge import Rules
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset
+from easyzloc_mm.io.beads.rois import read_roi_stacks
 from easyzloc_mm.io.beads.stack import BeadStack
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
-from easyzloc_mm.io.beads.tiff import read_roi_stacks
+from easyzloc_mm.io.sources.images import check_pixel_nm, check_step_nm
 from easyzloc_mm.typing import U16, Progress
 
 SAMPLE_PLANES = 60
@@ -31,12 +32,14 @@ def beads_from_sources(
     z_step_nm: float | None = None,
     baseline_adu: float | None = None,
     electrons_per_adu: float | None = None,
+    partial: bool = False,
     rules: Rules = Rules.DEFAULT,
     progress: Progress | None = None,
 ) -> BeadDataset:
     """Build a bead data set from files: bead stacks, or one file of ready-cut ROIs.
 
     Camera units come from the arguments, else from the files; what neither holds is estimated, with a warning.
+    `partial` reads what is there of a set of several files of which some are missing.
 
     Raises
     ------
@@ -48,14 +51,23 @@ def beads_from_sources(
             raise InputError("`rois` takes one file of ROI stacks (n,z,y,x): give one source")
         if pixel_size_nm is None or z_step_nm is None:
             raise InputError("ready-cut ROIs carry no sampling: give `pixel_size_nm` and `z_step_nm`")
+        check_pixel_nm(pixel_size_nm, "`pixel_size_nm`")
+        check_step_nm(z_step_nm, "`z_step_nm`")
         cut = read_roi_stacks(sources[0])
-        response = _response(None, cut, baseline_adu, electrons_per_adu)
-        name = Path(sources[0]).name
-        return bead_set_from_rois(cut, response, pixel_size_nm, z_step_nm, source=name, rules=rules, progress=progress)
+        return bead_set_from_rois(
+            cut.pixels,
+            _response(None, cut.pixels, baseline_adu, electrons_per_adu),
+            pixel_size_nm,
+            z_step_nm,
+            planes=cut.planes,
+            source=Path(sources[0]).name,
+            rules=rules,
+            progress=progress,
+        )
     stacks = [
         stack
         for source in sources
-        for stack in open_bead_stacks(source, z_step_nm=z_step_nm, pixel_size_nm=pixel_size_nm)
+        for stack in open_bead_stacks(source, z_step_nm=z_step_nm, pixel_size_nm=pixel_size_nm, partial=partial)
     ]
     sizes = {stack.pixel_size_nm for stack in stacks}
     if len(sizes) > 1:

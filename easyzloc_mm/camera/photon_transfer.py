@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from easyzloc_mm.camera.blank import blank_images
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.numerics.statistics import robust_sd
@@ -40,6 +41,9 @@ class CameraMap(PixelResponse):
     response : CameraResponse
         Of the whole chip: medians of baseline and read noise, gain of the common line.
     dark_frames, flat_frames : int
+        Images that were used.
+    frames_lost : int
+        Images of all series that never came: missing, or one value all over.
     linearity : float
         Largest relative distance of the levels' variance from the common line.
     noisy_pixels : int
@@ -51,6 +55,7 @@ class CameraMap(PixelResponse):
     flat_frames: int
     linearity: float
     noisy_pixels: int
+    frames_lost: int = 0
 
 
 class Series:
@@ -58,13 +63,18 @@ class Series:
 
     def __init__(self) -> None:
         self.frames = 0
+        self.lost = 0
         self.brightest = 0
         self._sum: F64 | None = None
         self._squares: F64 | None = None
         self._last: F32 | None = None
 
     def add(self, frame: U16) -> None:
-        """Take one frame in."""
+        """Take one frame in; one that never came is counted, and left out."""
+        self.brightest = max(self.brightest, int(frame.max()))
+        if blank_images(frame[None])[0]:
+            self.lost += 1
+            return
         values = frame.astype(np.float32)
         if self._sum is None or self._squares is None or self._last is None:
             self._sum, self._squares = np.zeros(values.shape), np.zeros(values.shape)
@@ -75,7 +85,6 @@ class Series:
         self._sum += values
         self._last = values
         self.frames += 1
-        self.brightest = max(self.brightest, int(frame.max()))
 
     @property
     def mean(self) -> F64:
@@ -116,6 +125,13 @@ def photon_transfer(dark: Series, flats: Sequence[Series]) -> CameraMap:
         Too few frames, different sizes, no more light than in the dark, or saturation.
     """
     for what, series in (("dark", dark), *((f"flat {number + 1}", flat) for number, flat in enumerate(flats))):
+        if series is not dark and series.brightest in FULL_SCALES:
+            raise InputError(f"the {what} series reaches the camera's maximum ({series.brightest}): use less light")
+        if series.frames < MIN_FRAMES and series.lost:
+            raise InputError(
+                f"of the {what} series {series.frames} frame(s) are images, {MIN_FRAMES} or more are needed, and "
+                f"{series.lost} are missing or one value all over: record it again"
+            )
         if series.frames < MIN_FRAMES:
             raise InputError(
                 f"the {what} series has {series.frames} frame(s), {MIN_FRAMES} or more are needed: 200 are good"
@@ -130,8 +146,6 @@ def photon_transfer(dark: Series, flats: Sequence[Series]) -> CameraMap:
     baseline, dark_variance = dark.mean, dark.variance
     signals, variances = [], []
     for number, flat in enumerate(flats):
-        if flat.brightest in FULL_SCALES:
-            raise InputError(f"flat {number + 1} reaches the camera's maximum ({flat.brightest}): use less light")
         signal = flat.mean - baseline
         if float(np.median(signal)) < MIN_SIGNAL_ADU:
             raise InputError(
@@ -160,6 +174,7 @@ def photon_transfer(dark: Series, flats: Sequence[Series]) -> CameraMap:
         flat_frames=sum(flat.frames for flat in flats),
         linearity=linearity,
         noisy_pixels=int(np.count_nonzero(read > 5 * max(median_read, 1e-6))),
+        frames_lost=dark.lost + sum(flat.lost for flat in flats),
     )
 
 

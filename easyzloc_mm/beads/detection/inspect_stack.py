@@ -71,6 +71,7 @@ def inspect_stack(stack: BeadStack) -> tuple[U16, F64, pd.DataFrame, dict[str, A
         "source": stack.source.name,
         "fov": stack.fov,
         "planes": len(z_nm),
+        "planes_lost": stack.planes_lost,
         "z_from_um": z_nm[0] / 1000,
         "z_to_um": z_nm[-1] / 1000,
         "focus_um": focus_nm / 1000,

@@ -209,7 +209,9 @@ def _stacks(beads: BeadDataset, summary: Summary) -> list[Block]:
         rows.append(
             (
                 f"{stack['source']}, {stack['fov']}",
-                f"{stack['planes']}" + (f", of {averaged} frames each" if averaged > 1 else ""),
+                f"{stack['planes']}"
+                + (f", of {averaged} frames each" if averaged > 1 else "")
+                + (f", {lost} missing" if (lost := int(stack.get("planes_lost", 0))) else ""),
                 f"{stack['z_from_um']:.2f} to {stack['z_to_um']:.2f}",
                 f"{stack['focus_um']:.2f}",
                 f"{stack['paper_focus_um']:.2f}",

@@ -61,6 +61,7 @@ def summary_figures(beads: BeadDataset, summary: Summary) -> dict[str, Any]:
         stacks.append(
             {
                 **{name: facts[name] for name in ("source", "fov", "planes", "frames_per_plane", "found", "accepted")},
+                "planes_lost": int(facts.get("planes_lost", 0)),
                 "focus_um": facts["focus_um"],
                 "offset_nm": foci.offset_nm[index],
                 "offset_uncertainty_nm": foci.uncertainty_nm[index],

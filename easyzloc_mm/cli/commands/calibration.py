@@ -24,6 +24,9 @@ StepsOption = Annotated[
     int | None, typer.Option("--steps", min=1, help="Length of the training in steps, in place of --minutes.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything drawn at random.")]
+PartialOption = Annotated[
+    bool, typer.Option("--partial", help="Use what is there of a set of several files of which some are missing.")
+]
 LikeOption = Annotated[
     Path | None, typer.Option("--like", help="A movie whose photons and background the training shall match.")
 ]
@@ -113,6 +116,7 @@ def beads(
     z_step_nm: Annotated[float | None, typer.Option("--z-step-nm", help="Where the file does not say.")] = None,
     baseline_adu: Annotated[float | None, typer.Option("--baseline-adu", help="Camera offset, ADU.")] = None,
     electrons_per_adu: Annotated[float | None, typer.Option("--electrons-per-adu", help="Camera gain.")] = None,
+    partial: PartialOption = False,
     rules: Annotated[
         str, typer.Option("--rules", help="Who judges and labels: default, or paper (the published rules).")
     ] = "default",
@@ -138,6 +142,7 @@ def beads(
             z_step_nm=z_step_nm,
             baseline_adu=baseline_adu,
             electrons_per_adu=electrons_per_adu,
+            partial=partial,
             rules=rules,
             if_exists=existing(overwrite),
             progress=show,
@@ -185,6 +190,7 @@ def camera_calibrate(
         float | None, typer.Option("--exposure-ms", min=0.1, help="Longest exposure; that of the imaging plan.")
     ] = None,
     frames: Annotated[int, typer.Option("--frames", min=10, help="Frames of each series on the microscope.")] = 200,
+    partial: PartialOption = False,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -201,7 +207,7 @@ def camera_calibrate(
     if profile is None:
         if dark is None or not flat:
             raise InputError("photon transfer needs both: --dark DARK.tif and at least one --flat FLAT.tif")
-        camera = calibrate_from_files(dark, flat)
+        camera = calibrate_from_files(dark, flat, partial=partial)
     else:
         loaded = load_profile(profile)
         with progress_display() as show:
@@ -227,6 +233,7 @@ def camera_calibrate(
             "noisy_pixels": camera.noisy_pixels,
             "dark_frames": camera.dark_frames,
             "flat_frames": camera.flat_frames,
+            "frames_lost": camera.frames_lost,
         },
         as_json=as_json,
         title="camera: copy the three units, and map = this file, into the profile, section camera",

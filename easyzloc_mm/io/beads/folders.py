@@ -1,75 +1,121 @@
-"""Bead stacks from what else users have: folders of TIFF files, NDTiff, and any movie whose frames are planes."""
+"""Bead stacks from what else users have: TIFF files, folders of them, NDTiff, and any movie whose frames are planes."""
 
 from __future__ import annotations
 
-import math
 import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
+from math import gcd
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from easyzloc_mm.errors import InputError
+from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.io.beads.planes import stack_of
 from easyzloc_mm.io.beads.stack import MIN_PLANES, BeadStack
-from easyzloc_mm.io.beads.tiff import open_tiff_stacks, plain_stack
-from easyzloc_mm.io.movies import open_movie
+from easyzloc_mm.io.sources.images import FEW_PLACES, MOST_GAPS, Images
+from easyzloc_mm.io.sources.ndtiff import holds_ndtiff
+from easyzloc_mm.io.sources.ome_zarr import holds_zarr
+from easyzloc_mm.io.sources.open import TIFF, open_images
+from easyzloc_mm.io.sources.tiff.open import open_tiff
 
-TIFF = (".tif", ".tiff", ".btf")
-Z_KEYS = ("ZPosition_um_Intended", "ZPositionUm")
-"""Where Micro-Manager's programs note a plane's stage position."""
-
-
-def is_tiff_folder(path: Path) -> bool:
-    """Whether a folder is nothing but a place where TIFF files lie."""
-    return path.is_dir() and not (path / "NDTiff.index").is_file() and bool(_tiffs(path))
+FOLDERS = "a .ome.zarr folder, TIFF files or a folder of them, or NDTiff"
 
 
-def open_tiff_folder(path: Path, *, z_step_nm: float | None, pixel_size_nm: float | None) -> list[BeadStack]:
-    """Open every TIFF of a folder as bead stacks in the order of their names; files of one plane each are one stack.
+def open_foreign_stacks(
+    path: Path, *, z_step_nm: float | None, pixel_size_nm: float | None, partial: bool = False
+) -> list[BeadStack]:
+    """Open bead stacks that another program wrote; as `bead_stacks.open_bead_stacks`."""
+    if path.is_dir() and not holds_ndtiff(path) and not holds_zarr(path):
+        if not (files := _tiffs(path)):
+            raise InputError(f"{path} holds no bead stacks: give {FOLDERS}")
+        found = _of_folder(path, files, partial)
+    elif (path.is_file() and path.suffix.lower() not in (*TIFF, ".raw")) or not path.exists():
+        raise InputError(f"{path} holds no bead stacks: give {FOLDERS}")
+    else:
+        found = _stacks_alone(open_images(path, "bead stack", partial=partial))
+    # A stack exported as a time series is common; in TIFF it counts as z only when the caller gives the step.
+    frames_are_planes = path.is_dir() or path.suffix.lower() == ".raw"
+    fovs: dict[Path, int] = {}
+    stacks = []
+    for images in found:
+        fov = fovs.get(images.source, 0)
+        fovs[images.source] = fov + 1
+        stacks.append(
+            stack_of(
+                images,
+                fov,
+                z_step_nm=z_step_nm,
+                pixel_size_nm=pixel_size_nm,
+                frames_are_planes=frames_are_planes and images.source == path,
+            )
+        )
+    return stacks
 
-    Arguments and errors as in `bead_stacks.open_bead_stacks`.
-    """
-    import tifffile
 
-    files = _tiffs(path)
-    try:
-        shapes = [_shape(file) for file in files]
-    except (tifffile.TiffFileError, OSError, IndexError) as error:
-        raise InputError(f"a file in {path} cannot be read as TIFF: {error}") from None
-    if len(files) >= MIN_PLANES and all(len(shape) == 2 for shape in shapes):
-        if len(set(shapes)) > 1:
-            raise InputError(f"the single images in {path} differ in size: keep one stack per folder")
-        pixels = np.stack([tifffile.imread(file) for file in files])
-        return [plain_stack(path, 0, pixels, z_step_nm, pixel_size_nm)]
-    stacks: list[BeadStack] = []
+def _stacks_alone(found: list[Images]) -> list[Images]:
+    """Leave out arrays that are written behind a stack and are none."""
+    kept = [images for number, images in enumerate(found) if number == 0 or len(images.there) >= MIN_PLANES]
+    if len(kept) < len(found):
+        warnings.warn(
+            f"{found[0].source}: {len(found) - len(kept)} images beside the bead stack are left out",
+            EasyZlocWarning,
+            stacklevel=4,
+        )
+    return kept
+
+
+def _of_folder(path: Path, files: Sequence[Path], partial: bool) -> list[Images]:
+    """Open every TIFF of a folder in the order of their names; files of one plane each are one stack."""
+    found: list[Images] = []
     covered: set[Path] = set()
     for file in files:
         if file.resolve() in covered:
             continue  # one data set in several files is opened by its first
-        with tifffile.TiffFile(file) as opened:
-            covered |= {Path(page.parent.filehandle.path).resolve() for one in opened.series for page in one if page}
-        stacks += open_tiff_stacks(file, z_step_nm=z_step_nm, pixel_size_nm=pixel_size_nm)
-    return stacks
+        opened = open_tiff(file, partial=partial)
+        covered |= {other.resolve() for images in opened for other in images.files}
+        found += opened
+    if len(found) >= MIN_PLANES and all(not images.axes for images in found):
+        return [_one_stack(path, found)]
+    return found
 
 
-def _shape(path: Path) -> tuple[int, ...]:
-    import tifffile
+def _one_stack(path: Path, single: list[Images]) -> Images:
+    """Return one stack of files of one plane each; a number that is missing among their names is a missing plane."""
+    if len({images.shape_yx for images in single}) > 1 or len({images.dtype for images in single}) > 1:
+        raise InputError(f"the single images in {path} differ in size or type: keep one stack per folder")
+    places = _numbers([images.source.name for images in single])
+    there = np.zeros(places[-1] + 1, bool)
+    there[places] = True
+    by_place = dict(zip(places, single, strict=True))
 
-    with tifffile.TiffFile(path) as file:
-        return tuple(file.series[0].shape)
+    def take(wanted: Sequence[int]) -> NDArray[np.generic]:
+        return np.concatenate([by_place[place].take([0]) for place in wanted])
+
+    remarks = [remark for images in single for remark in images.remarks]
+    if not there.all():
+        gone = np.count_nonzero(~there)
+        remarks.append(f"{path}: {len(single)} of {len(there)} numbered images are there, {gone} are missing")
+    return replace(
+        single[0], source=path, axes="Z", sizes=(len(there),), there=there, take=take, remarks=tuple(remarks)
+    )
 
 
-def open_other_stacks(path: Path, *, z_step_nm: float | None, pixel_size_nm: float | None) -> list[BeadStack]:
-    """Open NDTiff, one stack per position, or another movie, frames as planes; as `bead_stacks.open_bead_stacks`."""
-    if (path / "NDTiff.index").is_file():
-        return _open_ndtiff(path, z_step_nm, pixel_size_nm)
-    if path.suffix.lower() != ".raw" and not any((path / name).is_file() for name in ("zarr.json", ".zattrs")):
-        raise InputError(
-            f"{path} holds no bead stacks: give a .ome.zarr folder, TIFF files or a folder of them, or NDTiff"
-        )
-    movie = open_movie(path)
-    pixels = movie.read(0, movie.shape[0])
-    return [plain_stack(path, 0, pixels, z_step_nm, pixel_size_nm or movie.pixel_size_nm)]
+def _numbers(names: Sequence[str]) -> list[int]:
+    """Return the place of each file by the one number in which the names differ; else their order."""
+    parts = [re.split(r"(\d+)", name) for name in names]
+    alike = len({len(part) for part in parts}) == 1
+    differ = [at for at in range(len(parts[0])) if len({part[at] for part in parts}) > 1] if alike else []
+    if len(differ) == 1 and differ[0] % 2 == 1:
+        numbers = [int(part[differ[0]]) for part in parts]
+        step = reduce(gcd, np.diff(numbers).tolist())
+        places = [(number - numbers[0]) // step for number in numbers]
+        if len(set(places)) == len(places) and places[-1] < MOST_GAPS * len(places) + FEW_PLACES:
+            return places
+    return list(range(len(names)))
 
 
 def _tiffs(path: Path) -> list[Path]:
@@ -78,39 +124,3 @@ def _tiffs(path: Path) -> list[Path]:
     return sorted(
         files, key=lambda file: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)]
     )
-
-
-def _open_ndtiff(path: Path, z_step_nm: float | None, pixel_size_nm: float | None) -> list[BeadStack]:
-    from ndstorage import Dataset
-
-    try:
-        data = Dataset(str(path))
-        axes = {name: sorted(values) for name, values in data.axes.items()}
-    except Exception as error:  # ndstorage raises whatever its parser meets
-        raise InputError(f"{path} cannot be read as NDTiff: {error}") from None
-    many = [name for name, values in axes.items() if len(values) > 1 and name != "position"]
-    if many not in (["z"], ["time"]):
-        raise InputError(
-            f"{path} has axes {', '.join(many) or 'of one image'} instead of z: save one z stack per position"
-        )
-    summary: Any = data.summary_metadata or {}
-    step, pixel = z_step_nm or _nm(summary.get("z-step_um")), pixel_size_nm or _nm(summary.get("PixelSize_um"))
-    fixed = {name: values[0] for name, values in axes.items()}
-    stacks = []
-    for fov, position in enumerate(axes.get("position", [None])):
-        here = fixed if position is None else {**fixed, "position": position}
-        places = [place for value in axes[many[0]] if data.has_image(**(place := {**here, many[0]: value}))]
-        if not places:
-            continue
-        notes: list[Any] = [data.read_metadata(**place) or {} for place in places]
-        pixels = np.stack([np.asarray(data.read_image(**place)) for place in places])
-        z_um = [next((float(note[key]) for key in Z_KEYS if key in note), math.nan) for note in notes]
-        known = z_step_nm is None and bool(np.isfinite(z_um).all()) and len(set(z_um)) > 1
-        measured = np.array(z_um) if known else None
-        pixel = pixel or _nm(notes[0].get("PixelSizeUm"))
-        stacks.append(plain_stack(path, fov, pixels, step, pixel, measured))
-    return stacks
-
-
-def _nm(um: Any) -> float | None:
-    return 1000 * float(um) if um else None

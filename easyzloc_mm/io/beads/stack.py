@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,11 +26,19 @@ MIN_PLANES = 5
 
 
 class StackPixels:
-    """A (z, y, x) uint16 array that is read only where it is indexed (`numpy.asarray` reads all)."""
+    """A (z, y, x) uint16 array that is read only where it is indexed (`numpy.asarray` reads all).
 
-    def __init__(self, array: zarr.Array[Any] | U16, planes: int) -> None:
+    Parameters
+    ----------
+    array : array, shape (z, y, x)
+    planes : int or sequence of int
+        How many of its planes are complete, or which.
+    """
+
+    def __init__(self, array: zarr.Array[Any] | U16, planes: int | Sequence[int]) -> None:
         self._array = array
-        self.shape: tuple[int, int, int] = (planes, int(array.shape[1]), int(array.shape[2]))
+        self._rows = range(planes) if isinstance(planes, int) else planes
+        self.shape: tuple[int, int, int] = (len(self._rows), int(array.shape[1]), int(array.shape[2]))
         self.dtype = np.dtype(np.uint16)
         self.ndim = 3
 
@@ -40,8 +49,8 @@ class StackPixels:
         head, *rest = key if isinstance(key, tuple) else (key,)
         if head is Ellipsis:
             head, rest = slice(None), [Ellipsis, *rest]
-        chosen = range(self.shape[0])[head]
-        if isinstance(chosen, range):
+        chosen = self._rows[head]
+        if not isinstance(chosen, int):
             # Zarr takes no negative steps: read the covered planes, then pick.
             low, high = (min(chosen), max(chosen) + 1) if len(chosen) else (0, 0)
             block = np.asarray(self._array[(slice(low, high), *rest)])
@@ -76,6 +85,8 @@ class BeadStack:
         Relative change of the beads' light per um of rising z, where it was measured.
     frames_per_plane : int
         Camera frames whose mean each plane is.
+    planes_lost : int
+        Planes that were taken, or planned, and are not there.
     """
 
     fov: int
@@ -88,3 +99,4 @@ class BeadStack:
     full_scale_adu: int | None = None
     bleaching_per_um: float | None = None
     frames_per_plane: int = 1
+    planes_lost: int = 0

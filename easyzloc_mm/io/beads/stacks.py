@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +11,17 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.camera.response import CameraResponse
-from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.beads.folders import TIFF, is_tiff_folder, open_other_stacks, open_tiff_folder
+from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.io.beads.folders import open_foreign_stacks
 from easyzloc_mm.io.beads.metadata import BeadStackMetadata, StackMetadata
 from easyzloc_mm.io.beads.stack import COLUMNS, NUMBERS, BeadStack, StackPixels
-from easyzloc_mm.io.beads.tiff import open_tiff_stacks
+from easyzloc_mm.io.reading import COPY_AGAIN, reading
+from easyzloc_mm.io.sources.ome_zarr import whole_images
 from easyzloc_mm.io.zarr.ome import numbered_images
 
 
 def open_bead_stacks(
-    path: Path, *, z_step_nm: float | None = None, pixel_size_nm: float | None = None
+    path: Path, *, z_step_nm: float | None = None, pixel_size_nm: float | None = None, partial: bool = False
 ) -> list[BeadStack]:
     """Open bead stacks: a store of `BeadStackWriter`, TIFF, OME-TIFF, a folder of TIFFs, NDTiff, or another movie.
 
@@ -29,6 +32,8 @@ def open_bead_stacks(
         folder (one stack per position), another OME-Zarr image or a Picasso .raw movie (frames are planes).
     z_step_nm, pixel_size_nm : float, optional
         For what the file does not state; they win over what it states.
+    partial : bool
+        Read what is there of a set of several files of which some are missing.
 
     Returns
     -------
@@ -43,69 +48,72 @@ def open_bead_stacks(
     path = Path(path)
     if not path.exists():
         raise InputError(f"bead stacks {path} do not exist: give a .ome.zarr folder, TIFF files or NDTiff")
-    sampling = {"z_step_nm": z_step_nm, "pixel_size_nm": pixel_size_nm}
     if (path / "zarr.json").is_file() and _is_ours(path):
         return _open_store(path, z_step_nm, pixel_size_nm)
-    if path.suffix.lower() in TIFF and path.is_file():
-        return open_tiff_stacks(path, **sampling)
-    if is_tiff_folder(path):
-        return open_tiff_folder(path, **sampling)
-    return open_other_stacks(path, **sampling)
+    return open_foreign_stacks(path, z_step_nm=z_step_nm, pixel_size_nm=pixel_size_nm, partial=partial)
 
 
 def _is_ours(path: Path) -> bool:
     import zarr
 
-    try:
+    with reading(path, "a Zarr store", cure=COPY_AGAIN):
         return "easyzloc" in zarr.open_group(path, mode="r").attrs
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a Zarr store: {error}") from None
 
 
 def _open_store(path: Path, z_step_nm: float | None, pixel_size_nm: float | None) -> list[BeadStack]:
     import zarr
 
-    root = zarr.open_group(path, mode="r")
-    stored: Any = root.attrs["easyzloc"]
-    names = numbered_images(path)
-    if stored.get("kind") != BeadStackMetadata.KIND:
-        raise InputError(
-            f"{path} holds {stored.get('kind', 'no bead stacks')}: give what acquire-beads or simulate beads wrote"
-        )
+    with reading(path, "a Zarr store", cure=COPY_AGAIN):
+        root = zarr.open_group(path, mode="r")
+        stored: Any = root.attrs["easyzloc"]
+    kind = stored.get("kind") if isinstance(stored, dict) else None
+    if kind != BeadStackMetadata.KIND:
+        raise InputError(f"{path} holds {kind or 'no bead stacks'}: give what acquire-beads or simulate beads wrote")
     metadata = BeadStackMetadata.from_stored(stored, path)
-    plane_group: Any = root["planes"]
-    presets = plane_group.attrs.get("illuminations", [])
-    camera = metadata.profile.get("camera")
-    known = {key: camera[key] for key in CameraResponse.model_fields if key in camera} if camera else {}
-    response = CameraResponse(**known) if known else None
     stacks = []
-    for name in names:
-        if f"{name}/0" not in root or name not in plane_group:
-            continue  # killed between making the group and its arrays: no plane can be complete
-        rows = np.asarray(plane_group[name][:])
-        complete = int(np.argmin(np.append(np.isfinite(rows[:, -1]), False)))
-        if complete == 0:
-            continue
-        table = pd.DataFrame(rows[:complete, :-1], columns=list(NUMBERS))
-        table["illumination"] = [presets[int(index)] if index >= 0 else None for index in rows[:complete, -1]]
-        stacks.append(
-            BeadStack(
-                fov=int(name),
-                pixels=StackPixels(root[f"{name}/0"], complete),  # type: ignore[arg-type]
-                planes=table[list(COLUMNS)],
-                pixel_size_nm=float(pixel_size_nm or metadata.pixel_size_nm),
-                z_step_nm=float(z_step_nm or metadata.z_step_nm),
-                response=response,
-                source=path,
-                full_scale_adu=2 ** int(camera["bit_depth"]) - 1 if camera and "bit_depth" in camera else None,
-                bleaching_per_um=_stack_metadata(root[name], path).bleaching_per_um,
-                frames_per_plane=int(metadata.profile.get("beads", {}).get("frames_per_plane", 1)),
-            )
-        )
+    for name in numbered_images(path):
+        with reading(path / name, "a bead stack", cure=COPY_AGAIN):
+            stack = _read_stack(path, root, name, metadata)
+        if stack is not None:
+            stack = replace(stack, pixel_size_nm=float(pixel_size_nm or stack.pixel_size_nm))
+            stacks.append(replace(stack, z_step_nm=float(z_step_nm or stack.z_step_nm)))
     if not stacks:
         raise InputError(f"{path} holds no complete plane: it was cut off before the first one; acquire again")
     return stacks
 
 
-def _stack_metadata(group: Any, path: Path) -> StackMetadata:
-    return StackMetadata.from_stored(group.attrs.get("easyzloc", {}), path)
+def _read_stack(path: Path, root: Any, name: str, metadata: BeadStackMetadata) -> BeadStack | None:
+    """Return one stack of a store, without the planes that are missing; None where none is complete."""
+    if f"{name}/0" not in root or f"planes/{name}" not in root:
+        return None  # killed between making the group and its arrays: no plane can be complete
+    presets = root["planes"].attrs.get("illuminations", [])
+    rows, image = np.asarray(root["planes"][name][:]), root[f"{name}/0"]
+    complete = int(np.argmin(np.append(np.isfinite(rows[:, -1]), False)))
+    complete = min(complete, int(image.shape[0]))
+    there = np.flatnonzero(whole_images(path / name / "0", image.shape)[:complete])
+    if not len(there):
+        return None
+    if len(there) < complete:
+        warnings.warn(
+            f"{path}, field {name}: {complete - len(there)} of {complete} planes are missing (black, or without their "
+            "files); the others keep their z",
+            EasyZlocWarning,
+            stacklevel=4,
+        )
+    table = pd.DataFrame(rows[there, :-1], columns=list(NUMBERS))
+    table["illumination"] = [presets[int(index)] if index >= 0 else None for index in rows[there, -1]]
+    camera = metadata.profile.get("camera")
+    known = {key: camera[key] for key in CameraResponse.model_fields if key in camera} if camera else {}
+    return BeadStack(
+        fov=int(name),
+        pixels=StackPixels(image, there.tolist() if len(there) < complete else complete),
+        planes=table[list(COLUMNS)],
+        pixel_size_nm=metadata.pixel_size_nm,
+        z_step_nm=metadata.z_step_nm,
+        response=CameraResponse(**known) if known else None,
+        source=path,
+        full_scale_adu=2 ** int(camera["bit_depth"]) - 1 if camera and "bit_depth" in camera else None,
+        bleaching_per_um=StackMetadata.from_stored(root[name].attrs.get("easyzloc", {}), path).bleaching_per_um,
+        frames_per_plane=int(metadata.profile.get("beads", {}).get("frames_per_plane", 1)),
+        planes_lost=max(metadata.planned_planes or 0, complete) - len(there),
+    )

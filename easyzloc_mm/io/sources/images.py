@@ -82,6 +82,8 @@ class Images:
         What a person should know about the source, each a sentence.
     goes_on : bool
         Whether these may be the next frames of the images before them: arrays that were written one after another.
+    files : frozenset of Path
+        TIFF files that the images lie in.
     """
 
     source: Path
@@ -95,6 +97,7 @@ class Images:
     sampling: Sampling = field(default_factory=Sampling)
     remarks: tuple[str, ...] = ()
     goes_on: bool = False
+    files: frozenset[Path] = frozenset()
 
     @property
     def lost(self) -> int:

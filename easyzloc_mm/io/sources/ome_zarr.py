@@ -55,7 +55,7 @@ def open_ome_zarr(path: Path) -> Images:
         )
     lead = shape[:-2]
     with reading(path, "OME-Zarr", cure=COPY_AGAIN):
-        there = _there(path / dataset["path"], shape)
+        there = whole_images(path / dataset["path"], shape)
     if not there.any():
         raise InputError(f"{path} has no image that is whole: {COPY_AGAIN}")
     kept = [axis for axis, size in enumerate(lead) if size > 1]
@@ -76,8 +76,11 @@ def open_ome_zarr(path: Path) -> Images:
     )
 
 
-def _there(folder: Path, shape: tuple[int, ...]) -> Bool:
-    """Which images have all of their chunks, shape (places,)."""
+def whole_images(folder: Path, shape: tuple[int, ...]) -> Bool:
+    """Return which images of an array in `folder`, (..., Y, X), have all of their chunk files; shape (places,).
+
+    Zarr writes no file for a chunk of zeros, so that a black image is a missing one here too.
+    """
     chunks, key, prefix = _layout(folder)
     if len(chunks) != len(shape) or min(chunks) < 1:
         raise ValueError("its chunks do not fit its shape")

@@ -274,9 +274,10 @@ def test_picasso_raw_and_foreign_zarr_are_stacks_once_they_have_their_sampling(t
     scales = [{"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}]
     group = zarr.create_group(tmp_path / "b.ome.zarr", attributes={"ome": {"version": "0.5", "multiscales": scales}})
     group.create_array("0", shape=pixels.shape, dtype="uint16")[...] = pixels
-    for name in ("b.raw", "b.ome.zarr"):
-        with pytest.raises(InputError, match="`z_step_nm`"):
-            open_bead_stacks(tmp_path / name)
-        (stack,) = open_bead_stacks(tmp_path / name, z_step_nm=50.0)
+    with pytest.raises(InputError, match="`z_step_nm`"):
+        open_bead_stacks(tmp_path / "b.raw")
+    for name, given in (("b.raw", 50.0), ("b.ome.zarr", None)):
+        (stack,) = open_bead_stacks(tmp_path / name, z_step_nm=given)
+        assert stack.z_step_nm == pytest.approx(50)
         assert np.array_equal(np.asarray(stack.pixels), pixels)
         assert stack.pixel_size_nm == pytest.approx(120)

@@ -13,6 +13,7 @@ import yaml
 from numpy.typing import NDArray
 
 from easyzloc_mm.cli.app import main
+from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.io.movies import open_movie
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
 from easyzloc_mm.model.card import ModelCard

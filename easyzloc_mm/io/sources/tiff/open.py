@@ -215,6 +215,7 @@ def _images(
         lost_after=after,
         sampling=sampling,
         remarks=tuple(remarks),
+        files=frozenset({source, *(place[0] for place in places if place is not None)}),
     )
 
 
