@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from easyzloc_mm.analysis.scoring.figures import DensityScore, DepthScore, PhotonScore, Score
 
@@ -26,6 +27,24 @@ def print_score(score: Score) -> None:
     _print("photons", [(f"{item.photons_from:.0f}..{item.photons_to:.0f}", item) for item in score.by_photons])
     if len(score.by_density) > 1:
         _print("per um^2", [(f"{item.per_um2_from:.2g}..{item.per_um2_to:.2g}", item) for item in score.by_density])
+
+
+def print_recall(movies: Mapping[str, Any]) -> None:
+    """One row per movie of `bench recall`, and one for Picasso on it."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    names = {"recall": "recall", "precision": "precision", "jaccard": "Jaccard", "rmse_lateral_nm": "x, y (nm)",
+             "rmse_axial_nm": "z (nm)", "e3d": "E3D"}  # fmt: skip
+    head = (Column(called, justify="right", no_wrap=True) for called in names.values())
+    table = Table(Column("frames", no_wrap=True), *head, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for movie, found in movies.items():
+        for label, figures in ((movie, found), ("  Picasso", found.get("picasso"))):
+            if figures is not None:
+                values = (figures[name] for name in names)
+                table.add_row(label, *("-" if value is None else f"{value:.3g}" for value in values))
+    Console(soft_wrap=True).print(table)
 
 
 def _print(heading: str, rows: Sequence[tuple[str, DepthScore | PhotonScore | DensityScore]]) -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from easyzloc_mm._picasso import picasso
-from easyzloc_mm.camera.crops import ROI_PX
+from easyzloc_mm.camera.crops import ROI_PX, crop_photons
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.io.beads.dataset import BeadDataset
-from easyzloc_mm.typing import F32, F64, I64
+from easyzloc_mm.typing import F32, F64, I64, U16
 
 PLANES_NM = np.arange(-1000.0, 1001.0, 50.0)
 CELL_PX = 41
+BOX_PX = 7
+"""Of Picasso's identification: its default."""
 STARTS = 20
 MIN_NET_GRADIENT = 3000.0
 PEAK_ADU = 40000.0
@@ -68,15 +72,46 @@ def mean_bead(beads: BeadDataset, chosen: NDArray[np.integer]) -> F64:
 
 def fit_picasso(crops: F32, calibration: dict[str, Any]) -> tuple[F64, F64]:
     """Z and its stated uncertainty (nm) of crops in photons, by Picasso's Poisson MLE with `STARTS` axial starts."""
-    import pandas as pd
+    where = pd.DataFrame({"frame": np.arange(len(crops)), "x": ROI_PX // 2, "y": ROI_PX // 2, "net_gradient": 1.0})
+    table = _picasso_table(crops, where, calibration).sort_values("frame")
+    return table["z"].to_numpy(float), table["lpz"].to_numpy(float)
 
+
+def _picasso_table(crops: F32, where: pd.DataFrame, calibration: dict[str, Any]) -> pd.DataFrame:
     localize = picasso("localize")
-    spots = np.ascontiguousarray(crops)
-    theta = localize.fit_spots_splinefit(spots, calibration, mle=True, n_z_starts=STARTS)
-    where = pd.DataFrame({"frame": np.arange(len(spots)), "x": ROI_PX // 2, "y": ROI_PX // 2, "net_gradient": 1.0})
-    table = localize.locs_from_fits_spline(where, theta, ROI_PX, False, calibration, mle=True).sort_values("frame")
+    theta = localize.fit_spots_splinefit(np.ascontiguousarray(crops), calibration, mle=True, n_z_starts=STARTS)
+    table: pd.DataFrame = localize.locs_from_fits_spline(where, theta, ROI_PX, False, calibration, mle=True)
     # Picasso counts z against the stage: a molecule that looks like a bead with the stage raised lies lower.
-    return -table["z"].to_numpy(float), np.nan_to_num(table["lpz"].to_numpy(float), nan=1e3, posinf=1e3)
+    lpz = np.nan_to_num(table["lpz"].to_numpy(float), nan=1e3, posinf=1e3)
+    return table.assign(z=-table["z"], lpz=lpz)
+
+
+def localize_picasso(
+    frames: U16, response: CameraResponse, calibration: dict[str, Any], min_net_gradient: float
+) -> pd.DataFrame:
+    """Picasso's own way from frames to a table: its identification, and its spline MLE of what that finds.
+
+    Returns
+    -------
+    DataFrame
+        ``frame``, ``x``, ``y`` (px), ``z``, ``lpz`` (nm), ``photons``, ``net_gradient``; fits that left the frame or
+        did not converge are dropped, as Picasso drops them.
+    """
+    identify = picasso("localize").identify_in_frame
+    found = []
+    for number, frame in enumerate(frames):
+        rows, columns, gradient = identify(frame, min_net_gradient, BOX_PX)
+        found.append(pd.DataFrame({"frame": number, "x": columns, "y": rows, "net_gradient": gradient}))
+    where = pd.concat(found, ignore_index=True)
+    inside = where["x"].between(ROI_PX // 2, frames.shape[2] - ROI_PX // 2 - 1)
+    inside &= where["y"].between(ROI_PX // 2, frames.shape[1] - ROI_PX // 2 - 1)
+    where = where[inside].reset_index(drop=True)
+    frame, x, y = (where[name].to_numpy() for name in ("frame", "x", "y"))
+    crops = crop_photons(frames, frame, x, y, response)
+    table = _picasso_table(crops, where, calibration)
+    finite = np.isfinite(table[["x", "y", "z", "photons"]].to_numpy(float)).all(axis=1)
+    kept: pd.DataFrame = table[finite].reset_index(drop=True)
+    return kept
 
 
 def tile_of(x: F64, y: F64, size: tuple[int, int]) -> I64:

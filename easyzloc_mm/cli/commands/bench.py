@@ -180,6 +180,30 @@ def accuracy(
     _report(ctx, result, title="accuracy of z, 1000-3000 photons")
 
 
+@bench_app.command("recall", cls=BenchCommand)
+def recall(
+    ctx: typer.Context,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Keep beads, model, movies and runs here, and use what lies there.")
+    ] = None,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Training time.")] = 2.0,
+    quick: Annotated[bool, typer.Option("--quick", help="A fifth of the frames.")] = False,
+    picasso: Annotated[bool, typer.Option("--picasso/--no-picasso", help="Measure Picasso on the same frames.")] = True,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    record: RecordOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Score what is found in sparse and dense frames of independent optics, beside Picasso's spline fit."""
+    from easyzloc_mm.benchmarks.accuracy.recall import bench_recall
+    from easyzloc_mm.cli.score_tables import print_recall
+
+    with progress_display() as show:
+        result = bench_recall(folder, minutes=minutes, quick=quick, picasso=picasso, seed=seed, progress=show)
+    if not as_json:
+        print_recall(result["movies"])
+    _report(ctx, result, title="recall")
+
+
 @bench_app.command("infer", cls=BenchCommand)
 def infer(
     ctx: typer.Context,

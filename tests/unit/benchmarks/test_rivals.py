@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from easyzloc_mm.benchmarks.accuracy.recall import bench_recall
 from easyzloc_mm.benchmarks.accuracy.rivals import PLANES_NM, fit_picasso, mean_bead, picasso_spline
 from easyzloc_mm.benchmarks.fixtures.embedded import EmbeddedBeads, EmitterMaker, embedded_beads
+from easyzloc_mm.benchmarks.second_optics.study import movie_conditions
 from easyzloc_mm.io.profiles import load_profile
 
 
@@ -40,3 +44,14 @@ def test_picassos_spline_gives_z_of_the_right_sign_and_scale(beads: EmbeddedBead
     assert np.median(np.abs(error)) < 60
     assert np.polyfit(molecules.z_nm[np.abs(error) < 150], z_nm[np.abs(error) < 150], 1)[0] == pytest.approx(1, abs=0.1)
     assert np.median(sigma_nm) < 60
+
+
+@pytest.mark.slow
+def test_recall_is_measured_for_both_from_frames_to_table(tmp_path: Path) -> None:
+    result = bench_recall(tmp_path / "study", minutes=0.2, quick=True)
+    assert set(result["movies"]) == set(movie_conditions())
+    sparse = result["movies"]["sparse"]
+    assert sparse["recall"] > 0.3
+    assert sparse["picasso"]["recall"] > 0.3
+    in_focus = [item for item in sparse["picasso"]["bins"] if abs(item["z_from_nm"] + 50) < 200]
+    assert min(item["recall"] for item in in_focus) > 0.8
