@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from easyzloc_mm.rendering.raster.canvas import VIEW_AXES, Canvas, Extent
-from easyzloc_mm.rendering.raster.colormap import DEPTH, color_table
+from easyzloc_mm.rendering.raster.colormap import DEPTH, GREY, color_table
+from easyzloc_mm.rendering.regions import around
 from easyzloc_mm.rendering.source import FieldOverview, Source
 from easyzloc_mm.rendering.views import (
     ISOMETRIC,
     Style,
-    around,
     checked_render_pixel_nm,
     corners,
     draw_region,
@@ -148,7 +148,9 @@ def depth_colormap(name: str = DEPTH) -> ListedColormap:
 
 
 def depth_bar(figure: Figure, panels: Sequence[Axes], style: Style) -> None:
-    """Draw the bar of the depths that the colours mean."""
+    """Draw the bar of the depths that the colours mean; grey means none."""
+    if style.colormap == GREY:
+        return
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 

@@ -12,19 +12,10 @@ from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.rendering.figures import draw_overview, draw_view
 from easyzloc_mm.rendering.raster.canvas import Extent
 from easyzloc_mm.rendering.raster.colormap import DEPTH
+from easyzloc_mm.rendering.regions import BLOCK_NM, SLICE_THICK_NM, around, check_shown, parse_region, usual_region
 from easyzloc_mm.rendering.source import FieldOverview, Source, field_overview, open_source
 from easyzloc_mm.rendering.turntable import draw_turntable
-from easyzloc_mm.rendering.views import (
-    BLOCK_NM,
-    SLICE_THICK_NM,
-    Style,
-    around,
-    check_lengths,
-    check_look,
-    checked_render_pixel_nm,
-    parse_region,
-    usual_region,
-)
+from easyzloc_mm.rendering.views import Style, check_lengths, check_look, checked_render_pixel_nm
 from easyzloc_mm.rendering.volume import Grid, write_pyramid, write_tiff
 from easyzloc_mm.typing import IfExists
 
@@ -115,7 +106,7 @@ def _draw(
     if ending == ".png":
         if view == "xy" and region is None:
             return {"render_pixel_nm": draw_overview(target, source, found, look, render_pixel_nm=render_pixel_nm)}
-        area = region or usual_region(found, view, thickness_nm)
+        area = region or usual_region(source, found, view, thickness_nm)
         return {
             "render_pixel_nm": draw_view(
                 target, source, look, view, area, render_pixel_nm=render_pixel_nm, thickness_nm=thickness_nm
@@ -125,6 +116,7 @@ def _draw(
         area = region or around(found.densest(BLOCK_NM)[0], BLOCK_NM)
         return {"render_pixel_nm": draw_turntable(target, source, look, area, video=ending == ".mp4")}
     extent = region or found.extent_nm
+    check_shown(source, extent, look.z_range_nm)
     grid = Grid(
         extent, checked_render_pixel_nm(render_pixel_nm, extent, edge_px=STACK_EDGE_PX), plane_nm, look.z_range_nm
     )

@@ -9,11 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from easyzloc_mm._extras import need
-from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import MARK
 from easyzloc_mm.rendering.figures import bar_length_nm, length_label
 from easyzloc_mm.rendering.raster.canvas import Extent, view_axes
-from easyzloc_mm.rendering.raster.colormap import color_table
+from easyzloc_mm.rendering.raster.colormap import GREY, color_table
+from easyzloc_mm.rendering.regions import check_shown, inside
 from easyzloc_mm.rendering.source import Source
 from easyzloc_mm.rendering.views import Style
 from easyzloc_mm.typing import F32
@@ -36,15 +36,10 @@ def draw_turntable(path: Path, source: Source, style: Style, region_nm: Extent, 
     """
     if video:
         need("imageio-ffmpeg", extra="video", module="imageio_ffmpeg")
+    check_shown(source, region_nm, style.z_range_nm)
     left, right, top, bottom = region_nm
-    parts = [
-        batch[batch["x_nm"].between(left, right) & batch["y_nm"].between(top, bottom)
-              & batch["z"].between(*style.z_range_nm)]
-        for batch in source.batches()
-    ]  # fmt: skip
-    cloud = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-    if not len(cloud):
-        raise InputError("the region holds no localisation: choose another `region` or `z_range_nm`")
+    parts = [batch[batch["z"].between(*style.z_range_nm)] for batch in inside(source.batches(), region_nm)]
+    cloud = pd.concat(parts, ignore_index=True)
     middle = np.array([(left + right) / 2, (top + bottom) / 2, sum(style.z_range_nm) / 2])
     # The corners of the square turn past its edges: all of it stays in view.
     reach = np.hypot(right - left, bottom - top) / 2
@@ -77,6 +72,8 @@ def _labelled(image: F32, render_pixel_nm: float, style: Style) -> NDArray[np.ui
     long, right, low = round(length / render_pixel_nm), width - 14, height - 16
     draw.rectangle((right - long, low, right, low + 4), fill="white")
     draw.text((right - long / 2, low - 4), length_label(length), fill="white", font=font, anchor="mb")
+    if style.colormap == GREY:
+        return np.asarray(page)
     colors = (255 * color_table(style.colormap)).astype(np.uint8)
     tall = int(0.7 * height)
     bar = np.repeat(colors[np.linspace(255, 0, tall).astype(int)][:, None], 12, axis=1)

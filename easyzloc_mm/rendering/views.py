@@ -13,19 +13,17 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.locs.locs import Locs
-from easyzloc_mm.rendering.raster.canvas import GREY, STYLES, VIEW_AXES, Canvas, Extent, view_axes
+from easyzloc_mm.rendering.raster.canvas import STYLES, VIEW_AXES, Canvas, Extent, view_axes
 from easyzloc_mm.rendering.raster.colormap import DEPTH, color_table
-from easyzloc_mm.rendering.source import FieldOverview, LocsSource, Source, field_overview
+from easyzloc_mm.rendering.regions import SLICE_THICK_NM, check_shown, inside, parse_region, slab, usual_region
+from easyzloc_mm.rendering.source import LocsSource, Source, field_overview
 from easyzloc_mm.typing import F32, F64, IfExists
 
 OVERVIEW_EDGE_PX = 1600
 MIN_RENDER_PIXEL_NM, MAX_EDGE_PX = 5.0, 12_000
-SLICE_NM = 4000.0
-"""Length of a slice where no region is given."""
-SLICE_THICK_NM = 400.0
-BLOCK_NM = 4000.0
-"""Edge of an isometric view where no region is given."""
 ISOMETRIC = view_axes(45.0, 35.264)
+SLICE_MARGIN_NM = 50.0
+"""Above and below the depths that the colours of a slice span."""
 VIEWS = ("xy", "xz", "yz", "isometric")
 
 
@@ -143,7 +141,7 @@ def render_image(
     source = LocsSource(locs)
     found = field_overview(source)
     look = Style(z_range_nm or found.z_range_nm, colormap, style)
-    region = parse_region(region_um) or usual_region(found, view, thickness_nm)
+    region = parse_region(region_um) or usual_region(source, found, view, thickness_nm)
     canvas = draw_region(source, look, view, region, render_pixel_nm=render_pixel_nm, thickness_nm=thickness_nm)
     return RenderedImage(
         canvas.picture(), view, canvas.extent_nm, canvas.render_pixel_nm, look.z_range_nm, found.localizations
@@ -163,8 +161,7 @@ def check_look(*, view: str, z_range_nm: tuple[float, float] | None, style: str,
     for name, value, known in (("`view`", view, VIEWS), ("`style`", style, STYLES)):
         if value not in known:
             raise InputError(f"{name} {value} is unknown: use {', '.join(known)}")
-    if colormap != GREY:
-        color_table(colormap)
+    color_table(colormap)
 
 
 def check_lengths(**lengths_nm: float | None) -> None:
@@ -180,33 +177,6 @@ def check_lengths(**lengths_nm: float | None) -> None:
             raise InputError(f"`{name}` {length:g}: give a length above 0")
 
 
-def parse_region(region_um: tuple[float, float, float, float] | None) -> Extent | None:
-    """Return a region in nm.
-
-    Raises
-    ------
-    InputError
-        Its edges are in the wrong order.
-    """
-    if region_um is None:
-        return None
-    left, right, top, bottom = (1000 * edge for edge in region_um)
-    if not (left < right and top < bottom):
-        raise InputError(f"`region` {' '.join(f'{e:g}' for e in region_um)}: give left, right, top, bottom in µm")
-    return left, right, top, bottom
-
-
-def usual_region(found: FieldOverview, view: str, thickness_nm: float) -> Extent:
-    """Region to show where none is given: the field from above, its densest part otherwise."""
-    if view == "xy":
-        return found.extent_nm
-    if view == "isometric":
-        return around(found.densest(BLOCK_NM)[0], BLOCK_NM)
-    x, y = found.densest(SLICE_NM / 2)[0]
-    half, thin = SLICE_NM / 2, thickness_nm / 2
-    return (x - half, x + half, y - thin, y + thin) if view == "xz" else (x - thin, x + thin, y - half, y + half)
-
-
 def draw_region(
     source: Source,
     style: Style,
@@ -216,23 +186,28 @@ def draw_region(
     render_pixel_nm: float | None,
     thickness_nm: float,
 ) -> Canvas:
-    """Draw one region from above, from the side (`thickness_nm` of it), or as a block."""
-    left, right, top, bottom = region_nm
+    """Draw one region from above, from the side (`thickness_nm` of it), or as a block.
+
+    Raises
+    ------
+    InputError
+        Nothing lies in it.
+    """
+    shown = slab(region_nm, view, thickness_nm)
+    left, right, top, bottom = shown
     low, high = style.z_range_nm
-    batches: Iterable[pd.DataFrame] = source.batches()
+    depths = None
     if view == "xy":
         axes, extent = VIEW_AXES["xy"], region_nm
     elif view in ("xz", "yz"):
-        axes = VIEW_AXES[view]
-        ends, across, middle = ((left, right), "y_nm", (top + bottom) / 2) if view == "xz" else (
-            (top, bottom), "x_nm", (left + right) / 2)  # fmt: skip
-        extent = (*ends, -high - 50, -low + 50)
-        batches = (b[(b[across] - middle).abs() <= thickness_nm / 2] for b in batches)
+        axes, depths = VIEW_AXES[view], (low - SLICE_MARGIN_NM, high + SLICE_MARGIN_NM)
+        ends = (left, right) if view == "xz" else (top, bottom)
+        extent = (*ends, -depths[1], -depths[0])
     else:
         axes, extent = ISOMETRIC, _seen(ISOMETRIC, region_nm, style.z_range_nm)
-    batches = (b[b["x_nm"].between(left, right) & b["y_nm"].between(top, bottom)] for b in batches)
+    check_shown(source, shown, depths)
     canvas = style.canvas(axes, extent, checked_render_pixel_nm(render_pixel_nm, extent))
-    fill([canvas], batches)
+    fill([canvas], inside(source.batches(), shown))
     return canvas
 
 
@@ -261,12 +236,6 @@ def checked_render_pixel_nm(
             f"edge; use {np.ceil(10 * least) / 10:g} or more, or a smaller `region`"
         )
     return float(render_pixel_nm)
-
-
-def around(position: tuple[float, float], edge_nm: float) -> Extent:
-    """Square of that edge around a position."""
-    x, y = position
-    return x - edge_nm / 2, x + edge_nm / 2, y - edge_nm / 2, y + edge_nm / 2
 
 
 def fill(canvases: Sequence[Canvas], batches: Iterable[pd.DataFrame]) -> None:

@@ -18,8 +18,6 @@ Extent = tuple[float, float, float, float]
 SATURATED = 99.0
 """Percentile of the lit pixels that is shown at full brightness."""
 STYLES = ("gaussian", "histogram")
-GREY = "grey"
-"""Colormap that counts without colour."""
 VISIBLE_PX = 0.7
 """Narrowest Gaussian: finer than its pixels, a localisation would jump from one to the next."""
 VIEW_AXES = {
@@ -59,7 +57,7 @@ class Canvas:
         Depths that the colours span.
     style : {"gaussian", "histogram"}
     colormap : str
-        Name of a `color_table`; ``grey`` counts without colour.
+        Name of a `color_table`.
     """
 
     def __init__(
@@ -78,7 +76,7 @@ class Canvas:
         self.style, self.z_range_nm = style, z_range_nm
         left, right, top, bottom = extent_nm
         shape = canvas_pixels(bottom - top, render_pixel_nm), canvas_pixels(right - left, render_pixel_nm)
-        self._table = (np.ones((256, 1)) if colormap == GREY else color_table(colormap)).astype(np.float32)
+        self._table = color_table(colormap).astype(np.float32)
         self.values = np.zeros((self._table.shape[1], *shape), np.float32)
 
     def add(self, cloud: pd.DataFrame) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.typing import F64
 
-DEPTH = "depth"
+DEPTH, GREY = "depth", "grey"
 LIGHTNESS = 0.71
 HUES_DEGREES = (265.0, 15.0)
 """Blue for low, through green and yellow, to red for high."""
@@ -64,7 +64,7 @@ def color_table(name: str = DEPTH) -> F64:
     Parameters
     ----------
     name : str
-        ``depth``, or a colour map of matplotlib.
+        ``depth``, ``grey`` (every depth alike), or a colour map of matplotlib.
 
     Raises
     ------
@@ -73,6 +73,8 @@ def color_table(name: str = DEPTH) -> F64:
     """
     if name == DEPTH:
         return _depth_table()
+    if name == GREY:
+        return np.ones((LEVELS, 3))
     import matplotlib
 
     if name not in matplotlib.colormaps:

@@ -15,12 +15,14 @@ from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.tables.registry import write_table
+from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.rendering.napari_view import layer_of, view_run
 from easyzloc_mm.rendering.outputs import write_rendering
 from easyzloc_mm.rendering.raster.canvas import VIEW_AXES, Canvas, view_axes
 from easyzloc_mm.rendering.raster.colormap import color_table
 from easyzloc_mm.rendering.raster.splat import MAX_RADIUS_PX, splat
 from easyzloc_mm.rendering.source import BATCH_ROWS, RunSource
+from easyzloc_mm.rendering.views import render_image
 
 EDGE = 130
 FACTS = RunMetadata(pixel_size_nm=PIXEL_SIZE_NM, width_px=EDGE, height_px=EDGE, frames=600)
@@ -154,9 +156,32 @@ def test_figures(run: Path, tmp_path: Path, view: str) -> None:
     assert (image.max(axis=2) < 12).mean() > 0.4, "on black"
 
 
-def test_a_slice_through_the_densest_part(run: Path, tmp_path: Path) -> None:
-    write_rendering(run, tmp_path / "slice.png", view="xz")
-    assert (tmp_path / "slice.png").read_bytes()[:4] == b"\x89PNG"
+@pytest.mark.parametrize("view", ["xz", "yz"])
+def test_a_slice_goes_through_what_is_there(view: str) -> None:
+    """A membrane is dense, and the middle of its densest square is empty."""
+    angle = np.random.default_rng(0).uniform(0, 2 * np.pi, 4000)
+    table = pd.DataFrame({"frame": 0, "x": 40 + 15 * np.cos(angle), "y": 40 + 15 * np.sin(angle), "photons": 1000.0})
+    table = table.assign(
+        lpx=0.1, lpy=0.1, z=np.random.default_rng(1).uniform(-300, 300, 4000), lpz=20.0, z_flag=np.uint8(0)
+    )
+    locs = Locs(table, RunMetadata(pixel_size_nm=100.0, width_px=80, height_px=80, frames=1))
+    slice_ = render_image(locs, view=view, render_pixel_nm=20.0, style="histogram")
+    lit = int((slice_.image.max(axis=2) > 0).sum())
+    through_the_middle = 4000 * 2 * np.arcsin(200 / 1500) / np.pi
+    assert lit > 1.5 * through_the_middle
+    with pytest.raises(InputError, match="they lie within x 2.5 to 5.5 µm, y 2.5 to 5.5 µm"):
+        render_image(locs, view=view, region_um=(3.9, 4.1, 3.9, 4.1))
+
+
+def test_grey_shows_every_depth_alike(run: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    for name in ("p.png", "p.gif"):
+        write_rendering(run, tmp_path / name, colormap="grey")
+        with Image.open(tmp_path / name) as opened:
+            image = np.asarray(opened.convert("RGB")).astype(int)
+        assert image.max() > 200
+        assert np.ptp(image, axis=2).max() < 8
 
 
 def test_stacks_hold_the_localisations(run: Path, tmp_path: Path) -> None:
@@ -234,7 +259,11 @@ def test_render_refuses_with_one_sentence(run: Path, tmp_path: Path, capsys: pyt
         (["--out", "p.png", "--colours", "mud"], "viridis"),
         (["--out", "p.png", "--style", "oil"], "histogram"),
         (["--out", "p.tif", "--plane-nm", "0.5"], "--plane-nm"),
-        (["--out", "p.gif", "--region", "900", "901", "900", "901"], "region"),
+        *(
+            (["--out", f"p.{ending}", "--region", "900", "901", "900", "901"], "they lie within")
+            for ending in ("png", "gif", "tif", "ome.zarr")
+        ),
+        (["--out", "p.png", "--view", "xz", "--z-range-nm", "7000", "8000"], "nothing would be drawn"),
     ):
         arguments[1] = str(tmp_path / arguments[1])
         assert main(["render", str(run), *arguments]) == 2, arguments
