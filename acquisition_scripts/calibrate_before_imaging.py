@@ -22,9 +22,8 @@ def main() -> None:
     options = parser.parse_args()
 
     profile = ez.load_profile(options.profile)
-    options.out.mkdir()
-
     with ez.connect(profile) as microscope:  # stages go back and the shutter closes, whatever happens in here
+        options.out.mkdir()
         stacks = ez.acquire_beads(microscope, options.out / "stacks.ome.zarr", progress=say)
     print(f"photographed {stacks.planes} planes of {stacks.fovs} fields in {stacks.seconds:.0f} s")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +13,10 @@ from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm._log import run_log
 from easyzloc_mm.acquire.beads.report import AcquisitionReport
 from easyzloc_mm.api.model import Model, as_model
+from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset, read_bead_set, write_bead_set
 from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.output import check_output, remove
+from easyzloc_mm.io.output import check_output, replaced_stream
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile.schema import Profile
@@ -159,7 +161,6 @@ def build_beads(
     from easyzloc_mm.beads.quality.judge import Rules
     from easyzloc_mm.beads.report.page import write_bead_report
     from easyzloc_mm.beads.sources import beads_from_sources
-    from easyzloc_mm.errors import InputError
 
     if rules not in list(Rules):
         raise InputError(f"`rules` {rules}: choose one of {', '.join(Rules)}")
@@ -287,7 +288,7 @@ def calibrate(
     minutes: float = 10.0,
     steps: int | None = None,
     seed: int = 0,
-    if_exists: IfExists = "error",
+    if_exists: IfExistsResume = "error",
     progress: Progress | None = None,
 ) -> Calibration:
     """Calibrate before an imaging session: photograph beads, label them, train, evaluate.
@@ -300,8 +301,9 @@ def calibrate(
         Folder that receives ``stacks.ome.zarr``, ``beads.zarr``, ``beads_report/`` and ``model/``.
     recipe, minutes, steps, seed
         Of the training, as for `train`.
-    if_exists : {'error', 'overwrite'}
-        What becomes of a folder that is there already.
+    if_exists : {'error', 'overwrite', 'resume'}
+        What becomes of a folder that is there already. 'overwrite' sets it aside until the new calibration is whole;
+        'resume' continues one that was interrupted, from the planes and the training steps that it has.
     progress : callable, optional
         Given (message, fraction) of each step.
 
@@ -332,9 +334,6 @@ def calibrate(
         return None if progress is None else lambda message, fraction: progress(f"{name}: {message}", fraction)
 
     loaded = profile if isinstance(profile, Profile) else load_profile(profile)
-    out = check_output(Path(out), Kind.CALIBRATION, if_exists=if_exists, acquires=True)
-    remove(out)
-    out.mkdir()
     settings = {
         "recipe": recipe,
         "minutes": minutes,
@@ -342,16 +341,31 @@ def calibrate(
         "seed": seed,
         "profile": loaded.model_dump(mode="json"),
     }
-    with run_log("calibration", settings, out / LOG):
-        with connect(loaded) as microscope:
-            acquired = acquire_beads(microscope, out / "stacks.ome.zarr", progress=step("photographing beads"))
-        beads = build_beads(acquired, out / "beads.zarr", progress=step("judging and aligning beads"))
-        training = run(
-            beads, out / "model", recipe=recipe, minutes=minutes, steps=steps, seed=seed,
-            in_frames=evaluate_in_frames, progress=step("training"),
-        )  # fmt: skip
-        model = Model.load(out / "model", loaded)
-        return Calibration(out, acquired, beads, model, training)
+    going_on = if_exists == "resume"
+    if going_on and (Path(out) / "model").exists():
+        raise InputError(f"the calibration in {out} is complete: nothing is left to resume")
+    with replaced_stream(Path(out), Kind.CALIBRATION, if_exists=if_exists) as folder, ExitStack() as session:
+        microscope = session.enter_context(connect(loaded))
+        folder.mkdir(exist_ok=going_on)
+        with run_log("calibration", settings, folder / LOG):
+            acquired = acquire_beads(
+                microscope,
+                folder / "stacks.ome.zarr",
+                if_exists="resume" if going_on else "error",
+                progress=step("photographing beads"),
+            )
+            session.close()  # nothing that follows needs the microscope
+            beads = build_beads(
+                acquired,
+                folder / "beads.zarr",
+                if_exists="overwrite" if going_on else "error",
+                progress=step("judging and aligning beads"),
+            )
+            training = run(
+                beads, folder / "model", recipe=recipe, minutes=minutes, steps=steps, seed=seed,
+                in_frames=evaluate_in_frames, progress=step("training"),
+            )  # fmt: skip
+            return Calibration(folder, acquired, beads, Model.load(folder / "model", loaded), training)
 
 
 def _paths(sources: AcquisitionReport | str | Path | Sequence[str | Path]) -> list[Path]:

@@ -50,6 +50,7 @@ def calibrate(
     minutes: MinutesOption = 10.0,
     steps: StepsOption = None,
     seed: SeedOption = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted calibration.")] = False,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -65,7 +66,7 @@ def calibrate(
             minutes=minutes,
             steps=steps,
             seed=seed,
-            if_exists=existing(overwrite),
+            if_exists=existing_or_resume(overwrite, resume),
             progress=show,
         )
     finish(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -23,4 +24,6 @@ def monitor(
 
     if not run.absolute().parent.is_dir():
         raise InputError(f"{run.absolute().parent} does not exist: give a RUN.zarr that is written or will be")
-    serve(run, port=port, ready=lambda address: typer.echo(f"{run.name}: {address}"))
+    # The way to end a page, and how `live --monitor` ends its own: no failure.
+    with suppress(KeyboardInterrupt):
+        serve(run, port=port, ready=lambda address: typer.echo(f"{run.name}: {address}"))

@@ -139,7 +139,7 @@ def test_the_page_is_served_and_follows_the_run(writer: LocalizationWriter) -> N
     writer.flush()
     with subprocess.Popen(
         [sys.executable, "-m", "easyzloc_mm", "monitor", str(writer.path), "--port", "0"],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as page:  # fmt: skip
         try:
             assert page.stdout is not None
@@ -160,6 +160,10 @@ def test_the_page_is_served_and_follows_the_run(writer: LocalizationWriter) -> N
             )  # fmt: skip
         finally:
             page.terminate()
+        _, said = page.communicate(timeout=PATIENCE_S)
+    # It ends as `live --monitor` ends it: that is no interruption of anything.
+    assert page.returncode == 0
+    assert "interrupted" not in said
 
 
 def sources(tab: Any) -> list[dict[str, Any]]:

@@ -169,7 +169,7 @@ def test_a_slice_goes_through_what_is_there(view: str) -> None:
     lit = int((slice_.image.max(axis=2) > 0).sum())
     through_the_middle = 4000 * 2 * np.arcsin(200 / 1500) / np.pi
     assert lit > 1.5 * through_the_middle
-    with pytest.raises(InputError, match="they lie within x 2.5 to 5.5 µm, y 2.5 to 5.5 µm"):
+    with pytest.raises(InputError, match=r"they lie within x 2.5 to 5.5 µm, y 2.5 to 5.5 µm"):
         render_image(locs, view=view, region_um=(3.9, 4.1, 3.9, 4.1))
 
 
