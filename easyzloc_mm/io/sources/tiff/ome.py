@@ -82,8 +82,8 @@ class Ome:
 
 
 def is_ome(description: str) -> bool:
-    """Whether a description is OME-XML."""
-    return description.rstrip()[-10:].endswith("OME>") and "<" in description[:10]
+    """Whether a description is OME-XML, damaged or not."""
+    return description.lstrip("\ufeff \n\r\t").startswith("<") and "<OME" in description[:2000]
 
 
 def read_ome(text: str, path: Path) -> Ome | None:

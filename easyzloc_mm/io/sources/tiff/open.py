@@ -126,9 +126,10 @@ def _one_array(directory: Directory, frames: list[Slot], heading: Heading, promi
         remarks = [*remarks, _cut_off(path, whole, total, exact=exact)]
     elif any(stated != count for stated in heading.counts):
         odd = next(stated for stated in heading.counts if stated != count)
+        what = f"{total - count} count as missing" if total > count else "all are read"
         remarks = [
             *remarks,
-            f"{path}: its {heading.program} heading states {odd} images and it has {count}: {count} are read",
+            f"{path}: its {heading.program} heading states {odd} images and it has {count}: {what}",
         ]
     return _images(directory.path, axes, sizes, [(path, slot) for slot in frames], heading.sampling, remarks)
 
@@ -264,7 +265,7 @@ def _ome_image(
     remarks += _odd_pages(path, others, sum(map(len, files.values())))
     rest = [slot for slot in files[""] if id(slot) not in used and slot.page.kind == frames[0].page.kind and slot.whole]
     axes, sizes = image.axes, image.sizes
-    if take_rest and rest and len(axes) <= 1:
+    if take_rest and rest and len(axes) <= 1 and any(not block.file for block in image.blocks):
         axes, sizes = axes or "T", (total + len(rest),)
         places += [(path, slot) for slot in rest]
         remarks.append(f"{path}: its OME-XML states {total} images and it has {len(places)}: all are read")
