@@ -136,7 +136,7 @@ def ome_zarr(
     scales = {"axes": axes, "datasets": [
         {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [0.05, 0.11, 0.11]}]}
     ]}  # fmt: skip
-    multiscales = {"multiscales": [scales]}
+    multiscales: dict[str, Any] = {"multiscales": [scales]}
     group = zarr.create_group(path, zarr_format=3 if version == 3 else 2)
     group.attrs.update({"ome": {"version": "0.5", **multiscales}} if version == 3 else multiscales)
     group.create_array("0", shape=images.shape, chunks=chunks, dtype="uint16")[...] = images

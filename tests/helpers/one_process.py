@@ -1,0 +1,44 @@
+"""A worker pool in this process: what localises is the same, and nothing has to start."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from easyzloc_mm.localization.config import LocalizerConfig
+from easyzloc_mm.localization.workers.messages import Block, BlockLocalizer, Outcome
+
+
+class OneProcess:
+    """Localises a block when its outcome is asked for."""
+
+    def __init__(self, settings: LocalizerConfig, *_others: object) -> None:
+        self.settings, self.replaced = settings, list[str]()
+        self._waiting: deque[Block] = deque()
+        self._localizer: BlockLocalizer | None = None
+
+    @property
+    def free(self) -> int:
+        return 1 - len(self._waiting)
+
+    @property
+    def busy(self) -> int:
+        return len(self._waiting)
+
+    def start(self) -> None:
+        self._localizer = BlockLocalizer(self.settings)
+
+    def submit(self, block: Block) -> None:
+        self._waiting.append(block)
+
+    def outcomes(self, _patience_s: float) -> Iterator[Outcome]:
+        assert self._localizer is not None
+        if self._waiting:
+            block = self._waiting.popleft()
+            yield Outcome(block, self._localizer.answer(block))
+
+    def drop(self) -> None:
+        self._waiting.clear()
+
+    def close(self) -> None:
+        self.drop()
