@@ -293,8 +293,8 @@ def score(
     InputError
         A table cannot be read, or pixels and nanometres of the two cannot be compared.
     """
-    from easyzloc_mm.analysis.scoring.compare import compare
     from easyzloc_mm.analysis.scoring.figures import ScoreRules
+    from easyzloc_mm.analysis.scoring.run import compare_locs
     from easyzloc_mm.analysis.scoring.score import score as figures_of
     from easyzloc_mm.errors import InputError
     from easyzloc_mm.io.tables.truth import in_pixels, read_truth, truth_of_run
@@ -316,8 +316,7 @@ def score(
         faintest_photons=faintest_photons,
         remove_offset=remove_offset,
     )
-    size = (metadata.width_px, metadata.height_px)
-    return figures_of(compare(locs.table, emitters, pixel_size_nm=metadata.pixel_size_nm, rules=rules, size_px=size))
+    return figures_of(compare_locs(locs, emitters, rules))
 
 
 def _as_locs(source: Locs | Run | str | Path) -> Locs:

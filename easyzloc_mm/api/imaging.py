@@ -181,6 +181,7 @@ def localize(
     background_frames: int | None = None,
     refine: bool = True,
     focal_shift_factor: float | None = None,
+    focal_surface: str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
     follow_s: float | None = None,
@@ -217,6 +218,9 @@ def localize(
         Continue from the network's z to the maximum of the likelihood; without it, twice as fast.
     focal_shift_factor : float, optional
         Depth of the focus in the sample per travel of the stage, by which z is multiplied; the run's, or 1.
+    focal_surface : {'curvature', 'tilt', 'none'}, optional
+        What of the focal surface that the beads measured is taken out of z: the lens's curvature, the tilt too (right
+        where the sample lies as the bead slide lay), or nothing; the run's, or 'curvature'.
     workers : int, optional
         Processes; one per core without it.
     scheduler : str, optional
@@ -259,7 +263,7 @@ def localize(
         fit=fit,
         background_frames=background_frames,
         refine=refine,
-        focal_shift_factor=_focal_shift(movie, focal_shift_factor),
+        **_of_run(movie, focal_shift_factor=focal_shift_factor, focal_surface=focal_surface),
     )
     card = as_model(model).card
     response, pixels = _camera(movie, card, baseline_adu, electrons_per_adu, camera_map)
@@ -294,6 +298,7 @@ def assign_z(
     origin_px: tuple[int, int] = (0, 0),
     camera_map: str | Path | None = None,
     focal_shift_factor: float | None = None,
+    focal_surface: str | None = None,
     partial: bool = False,
     if_exists: IfExists = "error",
     progress: Progress | None = None,
@@ -306,7 +311,9 @@ def assign_z(
         Picasso .hdf5 or ThunderSTORM .csv.
     movie : path
         The movie that it was made from.
-    model, out, pixel_size_nm, baseline_adu, electrons_per_adu, origin_px, camera_map, focal_shift_factor, partial
+    model, out, pixel_size_nm, baseline_adu, electrons_per_adu, origin_px, camera_map, partial
+        As for `localize`.
+    focal_shift_factor, focal_surface
         As for `localize`.
     if_exists : {'error', 'overwrite'}
         What becomes of a run that is there already.
@@ -338,7 +345,7 @@ def assign_z(
         pixel_size_nm=pixel_size_nm,
         origin_px=origin_px,
         camera_map=pixels,
-        settings=_settings(focal_shift_factor=_focal_shift(movie, focal_shift_factor)),
+        settings=_settings(**_of_run(movie, focal_shift_factor=focal_shift_factor, focal_surface=focal_surface)),
         partial=partial,
         if_exists=if_exists,
         progress=progress,
@@ -362,10 +369,13 @@ def _camera(
     return response.model_copy(update={key: value for key, value in given.items() if value is not None}), pixels
 
 
-def _focal_shift(movie: Path, given: float | None) -> float:
-    from easyzloc_mm.localization.provenance import focal_shift_of
+def _of_run(movie: Path, **given: Any) -> dict[str, Any]:
+    """Return settings that are given, and those with which the movie's own run was made where they are not."""
+    from easyzloc_mm.localization.provenance import settings_of
 
-    return focal_shift_of(movie) if given is None else given
+    known = settings_of(movie)
+    chosen = {name: getattr(known, name) if value is None else value for name, value in given.items()}
+    return {name: value for name, value in chosen.items() if value is not None}
 
 
 def _settings(**options: Any) -> LocalizeSettings:

@@ -33,4 +33,6 @@ class Run(StoredRun):
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for printing."""
-        return {"out": self.path, **(self.report.as_dict() if self.report else {})}
+        if self.report is None:
+            return {"out": self.path}
+        return {"out": self.path, **self.report.as_dict(), "focal_surface": self.metadata.surface_in_words()}

@@ -38,20 +38,13 @@ def score_run(run: Path, profile: Profile) -> tuple[dict[str, Any], Score]:
     score : Score
         All figures.
     """
-    from easyzloc_mm.analysis.scoring.compare import compare
     from easyzloc_mm.analysis.scoring.figures import ScoreRules
+    from easyzloc_mm.analysis.scoring.run import compare_locs
     from easyzloc_mm.analysis.scoring.score import depth_errors, score
-    from easyzloc_mm.io.runs.localizations import read_localizations
     from easyzloc_mm.io.tables.truth import truth_of_run
+    from easyzloc_mm.locs.locs import Locs
 
-    table, metadata = read_localizations(run)
-    compared = compare(
-        table,
-        truth_of_run(run),
-        pixel_size_nm=profile.optics.pixel_size_nm,
-        rules=ScoreRules(faintest_photons=FAINTEST_PHOTONS),
-        size_px=(metadata.width_px, metadata.height_px),
-    )
+    compared = compare_locs(Locs.load(run), truth_of_run(run), ScoreRules(faintest_photons=FAINTEST_PHOTONS))
     found, pairs = score(compared), compared.pairs
     scored = pairs[(pairs["z_flag"] == 0) & (pairs["true_z"].abs() < Z_RANGE_NM)]
     figures: dict[str, Any] = {name: getattr(found, name) for name in ("recall", "precision", "jaccard", "e3d")}
@@ -78,7 +71,7 @@ def _limits(scored: pd.DataFrame, profile: Profile) -> dict[str, float | None]:
     sample = scored.sample(min(LIMIT_SAMPLE, len(scored)), random_state=0)
     x, y = sample["true_x"].to_numpy(), sample["true_y"].to_numpy()
     images = embedded_optics(profile).psf_with_derivatives(
-        x, y, x - np.round(x), y - np.round(y), sample["true_z"].to_numpy(), size=ROI_PX
+        x, y, x - np.round(x), y - np.round(y), sample["true_local_z"].to_numpy(), size=ROI_PX
     )
     limits = crlb(
         *images,

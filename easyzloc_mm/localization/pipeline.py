@@ -18,6 +18,7 @@ from easyzloc_mm.localization.detection.threshold import automatic_threshold
 from easyzloc_mm.localization.provenance import map_reference
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.predictor import Predictor
+from easyzloc_mm.profile.detection import SurfaceRemoval
 from easyzloc_mm.typing import U16
 
 PACKAGES = ("easyzloc-mm", "picassosr", "numpy", "onnxruntime", "numba", "zarr")
@@ -104,6 +105,17 @@ class Localizer:
             a defocused emitter, by tens of nanometres.
         """
         self._assign_z(frames, table, self._response(frames), move_xy)
+        self._take_out_surface(table)
+
+    def _take_out_surface(self, table: pd.DataFrame) -> None:
+        """Count z from a flat slide in place of the focus at each place of the field; x, y from the sensor's corner."""
+        how, surface = self.settings.localize, self._predictor.card.focal_surface
+        if surface is None or how.focal_surface is SurfaceRemoval.NONE:
+            return
+        height = surface.height_nm(
+            table["x"].to_numpy(), table["y"].to_numpy(), tilt=how.focal_surface is SurfaceRemoval.TILT
+        )
+        table["z"] += (how.focal_shift_factor * height).astype(np.float32)
 
     def _assign_z(
         self, frames: U16, table: pd.DataFrame, response: CameraResponse | PixelResponse, move_xy: bool
@@ -168,6 +180,8 @@ def run_metadata(
         model=ModelReference(path=str(card.path), digest=card.digest, recipe=str(card.recipe)),
         z_range_nm=(factor * low, factor * high),
         focal_shift_factor=factor,
+        focal_surface=None if settings.localize.focal_surface is SurfaceRemoval.NONE else card.focal_surface,
+        surface_removal=settings.localize.focal_surface,
         camera_map=map_reference(settings.camera_map),
         localize=settings.localize,
         versions=installed(PACKAGES),

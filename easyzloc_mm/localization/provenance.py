@@ -11,6 +11,7 @@ from easyzloc_mm.io.runs.frames import holds_frames
 from easyzloc_mm.io.runs.localizations import holds_localizations, read_metadata
 from easyzloc_mm.io.runs.metadata import CameraMapReference, RunMetadata
 from easyzloc_mm.model.card import ModelCard
+from easyzloc_mm.profile.detection import LocalizeSettings
 
 
 def map_reference(path: Path | None) -> CameraMapReference | None:
@@ -55,10 +56,13 @@ def camera_of(movie: Path, card: ModelCard, camera_map: Path | None = None) -> t
     return metadata.camera_response, camera_map or map_of_run(movie, metadata)
 
 
-def focal_shift_of(movie: Path) -> float:
-    """Focal-shift factor that a run was made with; 1 for other movies."""
+def settings_of(movie: Path) -> LocalizeSettings:
+    """Return the settings that a run was made with; the defaults for other movies."""
     metadata = _metadata(movie)
-    return 1.0 if metadata is None else metadata.focal_shift_factor
+    if metadata is None:
+        return LocalizeSettings()
+    known = metadata.localize or LocalizeSettings()
+    return known.model_copy(update={"focal_shift_factor": metadata.focal_shift_factor})
 
 
 def _metadata(movie: Path) -> RunMetadata | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from easyzloc_mm.io.runs.metadata import RunMetadata
+from easyzloc_mm.typing import F64
+
 UNKNOWN_LATERAL_NM = 15.0
 UNKNOWN_LPZ_TIMES = 2.5
 """Uncertainty of z against that of x and y, where a table does not state it."""
@@ -29,3 +32,9 @@ def in_nm(table: pd.DataFrame, pixel_size_nm: float) -> pd.DataFrame:
         guess = UNKNOWN_LPZ_TIMES * (out["lpx_nm"] + out["lpy_nm"]) / 2
         out["lpz"] = trusted["lpz"].to_numpy(float) if "lpz" in trusted else guess
     return pd.DataFrame(out)
+
+
+def local_z_nm(table: pd.DataFrame, metadata: RunMetadata) -> F64:
+    """Return z counted from the focus at each place of the field: the focal surface that was taken out is put back."""
+    z = table["z"].to_numpy(float)
+    return np.asarray(z - metadata.surface_nm(table["x"].to_numpy(float), table["y"].to_numpy(float)))

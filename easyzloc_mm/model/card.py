@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 from easyzloc_mm._models import Finite, FrozenModel, NonNegative, Positive
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.io.focal_surface import FocalSurface
 from easyzloc_mm.model.accuracy import EvaluationResult
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.inputs import Normalisation
@@ -134,6 +135,8 @@ class ModelCard(FrozenModel):
         How network output becomes z with an uncertainty and flags: of recipe ``matched`` or ``paper``.
     accuracy : EvaluationResult, optional
         On held-out beads.
+    focal_surface : FocalSurface, optional
+        Where over the field the beads were in focus; None where places were unknown, and for models of before 0.2.
     path : Path
         Folder of the bundle that the card was loaded from; not stored.
     digest : str
@@ -159,6 +162,7 @@ class ModelCard(FrozenModel):
     versions: dict[str, str]
     uncertainty: MixtureCalibration | SigmaByZ
     accuracy: EvaluationResult | None = None
+    focal_surface: FocalSurface | None = None
     path: Path = Field(default=Path(), exclude=True)
     digest: str = Field(default="", exclude=True)
 

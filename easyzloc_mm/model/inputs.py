@@ -15,7 +15,7 @@ import numpy as np
 
 from easyzloc_mm.camera.crops import sorted_border
 from easyzloc_mm.camera.response import CameraResponse
-from easyzloc_mm.psf.field_polynomial import field_coordinates
+from easyzloc_mm.numerics.field_polynomial import field_coordinates
 from easyzloc_mm.typing import F32, AnyFloat
 
 AUX_COLUMNS = ("field_u", "field_v", "log_photons", "log_background", "sub_pixel_x", "sub_pixel_y")

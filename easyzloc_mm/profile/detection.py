@@ -17,6 +17,17 @@ class Fit(StrEnum):
     MLE = "mle"
 
 
+class SurfaceRemoval(StrEnum):
+    """What of the focal surface that the beads measured is taken out of z."""
+
+    CURVATURE = "curvature"
+    """What the lens bends."""
+    TILT = "tilt"
+    """The tilt too: right where the sample lies as the bead slide lay."""
+    NONE = "none"
+    """z counts from the focus at each place of the field."""
+
+
 class LocalizeSettings(FrozenModel):
     """How spots are found and fitted."""
 
@@ -32,6 +43,10 @@ class LocalizeSettings(FrozenModel):
     focal_shift_factor: Annotated[float, Field(ge=0.3, le=1.5)] = 1.0
     """Depth of the focus in the sample per travel of the stage: below 1 where an oil lens looks into water (0.7 to 0.85
     is usual). z and lpz are multiplied by it; 1 leaves z in travel of the stage, as beads on glass are measured."""
+
+    focal_surface: SurfaceRemoval = SurfaceRemoval.CURVATURE
+    """What of the beads' focal surface is taken out of z, so that a flat sample looks flat: the lens's ``curvature``;
+    ``tilt`` too, if the sample lies as the bead slide lay; or ``none``."""
 
     @model_validator(mode="after")
     def _odd_box(self) -> Self:

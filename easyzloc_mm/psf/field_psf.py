@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from easyzloc_mm.numerics.field_polynomial import field_coordinates, number_of_terms, polynomial
 from easyzloc_mm.psf.bead_psf import BeadPsfs, SplinePsf
-from easyzloc_mm.psf.field_polynomial import field_coordinates, number_of_terms, polynomial
 from easyzloc_mm.typing import F32, F64, I64, AnyFloat
 
 GRID = 17

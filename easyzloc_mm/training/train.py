@@ -38,6 +38,7 @@ from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.model.uncertainty import MixtureCalibration, SigmaByZ, sigma_by_z
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.field_psf import FieldPsf, field_source
+from easyzloc_mm.psf.focal_surface import measure_focal_surface
 from easyzloc_mm.training.emitters import simulate_emitters
 from easyzloc_mm.training.evaluation.evaluate import evaluate
 from easyzloc_mm.training.recipes.checkpoint import Checkpoint
@@ -303,6 +304,7 @@ def _card(
         keras_backend=keras_backend(),
         versions=installed(PACKAGES),
         uncertainty=trained.uncertainty,
+        focal_surface=measure_focal_surface(beads),
     )
 
 

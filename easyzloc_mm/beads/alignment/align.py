@@ -14,8 +14,8 @@ import numpy as np
 
 from easyzloc_mm.beads.alignment.registered import Alignment, RegisteredStack, planes_averaged
 from easyzloc_mm.beads.alignment.sharpness import spacing_of
+from easyzloc_mm.numerics.field_polynomial import largest_degree, polynomial, robust_surface, weighted_slope
 from easyzloc_mm.numerics.statistics import robust_sd
-from easyzloc_mm.psf.field_polynomial import largest_degree, polynomial, robust_surface, weighted_slope
 from easyzloc_mm.psf.registration import PATCH_PX
 from easyzloc_mm.typing import F32, F64, Bool
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from easyzloc_mm.camera.response import CameraResponse
-from easyzloc_mm.psf.field_polynomial import field_coordinates
+from easyzloc_mm.numerics.field_polynomial import field_coordinates
 from easyzloc_mm.typing import F64, I64, U16, Bool
 
 

@@ -14,8 +14,8 @@ from easyzloc_mm.beads.detection.detail import spot_contrast
 from easyzloc_mm.beads.detection.lateral_shift import LateralShift, common_lateral_shift
 from easyzloc_mm.beads.detection.rois import SAME_PX, SLAB_NM, THRESHOLD_MADS, blocks
 from easyzloc_mm.io.beads.stack import StackPixels
+from easyzloc_mm.numerics.field_polynomial import field_coordinates
 from easyzloc_mm.numerics.statistics import robust_sd
-from easyzloc_mm.psf.field_polynomial import field_coordinates
 from easyzloc_mm.psf.registration import weighted_centre
 from easyzloc_mm.typing import F32, F64, I64, U16, Bool
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from easyzloc_mm.psf.field_polynomial import robust_surface, weighted_slope
+from easyzloc_mm.numerics.field_polynomial import robust_surface, weighted_slope
 from easyzloc_mm.psf.registration import rim_background
 from easyzloc_mm.typing import F32, F64
 

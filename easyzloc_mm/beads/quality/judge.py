@@ -7,7 +7,7 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 
-from easyzloc_mm.psf.field_polynomial import robust_surface
+from easyzloc_mm.numerics.field_polynomial import robust_surface
 from easyzloc_mm.typing import F64, Bool
 
 

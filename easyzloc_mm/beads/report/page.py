@@ -154,7 +154,8 @@ def _labels(beads: BeadDataset, summary: Summary, psf: EmpiricalPsf | None) -> l
             Paragraph(
                 f"The focal surface is tilted by {shape.tilt_mrad:.2f} mrad and sags by {shape.curvature_nm:+.0f} nm "
                 f"from the middle to the corners; beads scatter around it by {shape.scatter_nm:.0f} nm (their heights "
-                "on the slide). Each bead's z counts from its own focus, so neither tilt nor heights enter the labels."
+                "on the slide). Each bead's z counts from its own focus, so neither tilt nor heights enter the labels; "
+                "a model takes the curvature out of the z of molecules."
             )
         )
     consistency = summary.consistency

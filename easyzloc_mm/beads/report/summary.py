@@ -12,8 +12,9 @@ from easyzloc_mm.beads.camera_response import of_averaged
 from easyzloc_mm.beads.quality.coverage import field_coverage
 from easyzloc_mm.beads.quality.measure import measure_bead
 from easyzloc_mm.io.beads.dataset import BeadDataset
+from easyzloc_mm.numerics.field_polynomial import field_coordinates, powers
 from easyzloc_mm.numerics.statistics import robust_sd
-from easyzloc_mm.psf.field_polynomial import field_coordinates, polynomial, powers, robust_fit
+from easyzloc_mm.psf import focal_surface
 from easyzloc_mm.typing import F64, I64
 
 MIN_FOR_SHAPE = 12
@@ -146,25 +147,22 @@ class Foci:
 
 def fit_foci(beads: BeadDataset) -> Foci:
     """Fit the stacks' offsets together with tilt and curvature of the field, robustly."""
-    focus = 1000 * beads.measures["focus_um"].to_numpy(float)
     stacks = max(int(beads.stack.max(initial=-1)) + 1, len(beads.stacks))
     counts = np.bincount(beads.stack[beads.accepted], minlength=stacks)
-    filled = np.flatnonzero(counts)
-    middle = float(np.median(focus[beads.accepted])) if beads.accepted.any() else 0.0
-    place = field_coordinates(beads.x, beads.y, beads.field_size_px)
-    known = beads.field_known and beads.accepted.sum() >= MIN_FOR_SHAPE + len(filled)
-    bend = polynomial(place, 2 if known else 0)[:, 1:]
-    basis = np.hstack([beads.stack[:, None] == filled, bend]).astype(float)
-    fit, scatter, used = robust_fit(basis, focus - middle, beads.accepted, floor=1.0)
-    spread = np.sqrt(np.diag(np.linalg.pinv(basis[used].T @ basis[used]))) * scatter
+    known = beads.field_known and beads.accepted.sum() >= MIN_FOR_SHAPE + np.count_nonzero(counts)
+    found = focal_surface.fit_foci(beads, 2 if known else 0)
+    basis, fit, filled = found.basis, found.coefficients_nm, found.stacks
+    used = basis[found.used]
+    spread = np.sqrt(np.diag(np.linalg.pinv(used.T @ used))) * found.scatter_nm
     offset, uncertainty = np.full((2, stacks), np.nan)
     if len(filled):
         offset[filled] = fit[: len(filled)] - np.median(fit[: len(filled)])
         # A single bead shows no scatter.
-        uncertainty[filled] = np.where(used.sum() > basis.shape[1], spread[: len(filled)], np.nan)
-    relative = focus - middle - basis[:, : len(filled)] @ fit[: len(filled)]
+        uncertainty[filled] = np.where(len(used) > basis.shape[1], spread[: len(filled)], np.nan)
+    relative = focal_surface.bead_foci_nm(beads) - found.middle_nm - basis[:, : len(filled)] @ fit[: len(filled)]
     relative[~np.isin(beads.stack, filled)] = np.nan
-    return Foci(offset, uncertainty, counts, relative, _field_shape(beads, bend, fit[len(filled) :], scatter))
+    bend = basis[:, len(filled) :]
+    return Foci(offset, uncertainty, counts, relative, _field_shape(beads, bend, fit[len(filled) :], found.scatter_nm))
 
 
 def _field_shape(beads: BeadDataset, bend: F64, fit: F64, scatter: float) -> FieldShape | None:

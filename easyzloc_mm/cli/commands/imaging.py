@@ -17,6 +17,7 @@ from easyzloc_mm.cli.output import (
     progress_display,
 )
 from easyzloc_mm.io.kinds import Kind
+from easyzloc_mm.profile.detection import SurfaceRemoval
 
 ModelOption = Annotated[Path, typer.Option("--model", "-m", help="Model bundle from `train` or `calibrate`.")]
 RunOption = Annotated[Path, typer.Option("--out", "-o", help="Run to write, RUN.zarr.")]
@@ -34,6 +35,10 @@ CameraMapOption = Annotated[
 FocalShiftOption = Annotated[
     float | None,
     typer.Option("--focal-shift-factor", help="Depth in the sample per stage travel, by which z is multiplied."),
+]
+FocalSurfaceOption = Annotated[
+    SurfaceRemoval | None,
+    typer.Option("--focal-surface", help="Taken out of z: curvature, tilt (and curvature), or none; curvature."),
 ]
 PartialOption = Annotated[
     bool, typer.Option("--partial", help="Use what is there of a movie in several files of which some are missing.")
@@ -117,6 +122,7 @@ def localize(
         typer.Option("--refine/--no-refine", help="Refine z, x, y by their likelihood, or network alone (faster)."),
     ] = True,
     focal_shift_factor: FocalShiftOption = None,
+    focal_surface: FocalSurfaceOption = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; one per core by default.")] = None,
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", help="Localise on the workers of this dask scheduler, tcp://HOST:8786.")
@@ -151,6 +157,7 @@ def localize(
             background_frames=background_frames,
             refine=refine,
             focal_shift_factor=focal_shift_factor,
+            focal_surface=focal_surface.value if focal_surface else None,
             workers=workers,
             scheduler=scheduler,
             follow_s=follow_s,
@@ -172,6 +179,7 @@ def assign_z(
     origin_px: OriginOption = (0, 0),
     camera_map: CameraMapOption = None,
     focal_shift_factor: FocalShiftOption = None,
+    focal_surface: FocalSurfaceOption = None,
     partial: PartialOption = False,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
@@ -191,6 +199,7 @@ def assign_z(
             origin_px=origin_px,
             camera_map=camera_map,
             focal_shift_factor=focal_shift_factor,
+            focal_surface=focal_surface.value if focal_surface else None,
             partial=partial,
             if_exists=existing(overwrite),
             progress=show,

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 from pydantic import Field
 
 from easyzloc_mm._models import FrozenModel, Positive
 from easyzloc_mm.camera.response import CameraResponse
+from easyzloc_mm.io.focal_surface import FocalSurface
 from easyzloc_mm.io.stored import StoredModel
-from easyzloc_mm.profile.detection import LocalizeSettings
+from easyzloc_mm.profile.detection import LocalizeSettings, SurfaceRemoval
+from easyzloc_mm.typing import F64, AnyFloat
 
 UNITS = {"x": "px", "y": "px", "sx": "px", "sy": "px", "lpx": "px", "lpy": "px", "z": "nm", "lpz": "nm"}
 
@@ -79,6 +82,10 @@ class RunMetadata(StoredModel):
     z_range_nm: tuple[float, float] | None = None
     """Depths that the model was calibrated for, times `focal_shift_factor`."""
     focal_shift_factor: float = 1.0
+    focal_surface: FocalSurface | None = None
+    """The surface that was taken out of z; None where z counts from the focus at each place of the field."""
+    surface_removal: SurfaceRemoval | None = None
+    """What of it was asked to be taken out."""
     camera_response: CameraResponse | None = None
     camera_map: CameraMapReference | None = None
     model: ModelReference | None = None
@@ -108,3 +115,19 @@ class RunMetadata(StoredModel):
     versions: dict[str, str] = Field(default_factory=dict)
     """Packages that wrote the run."""
     units: dict[str, str] = Field(default_factory=lambda: dict(UNITS))
+
+    def surface_nm(self, x: AnyFloat, y: AnyFloat) -> F64:
+        """Return what was added to z at sensor positions (px) to take the focal surface out, nm."""
+        if self.focal_surface is None:
+            return np.zeros(np.shape(x))
+        tilt = self.surface_removal is SurfaceRemoval.TILT
+        return self.focal_shift_factor * self.focal_surface.height_nm(x, y, tilt=tilt)
+
+    def surface_in_words(self) -> str:
+        """Return, for people, what of the focal surface was taken out of z."""
+        if self.surface_removal is SurfaceRemoval.NONE:
+            return "left in z, as asked"
+        if self.focal_surface is None:
+            return "left in z: the model holds none; train it again to have the field curvature taken out"
+        tilt = " and tilt" if self.surface_removal is SurfaceRemoval.TILT else ""
+        return f"curvature of {self.focal_surface.curvature_nm:.0f} nm over the field{tilt} taken out of z"

@@ -22,7 +22,7 @@ from easyzloc_mm.localization.config import LocalizerConfig
 from easyzloc_mm.localization.pipeline import Localizer
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.emitter_prior import TYPICAL_BACKGROUND, TYPICAL_PHOTONS
-from easyzloc_mm.profile.detection import LocalizeSettings
+from easyzloc_mm.profile.detection import LocalizeSettings, SurfaceRemoval
 from easyzloc_mm.psf.bead_psf import BeadPsfs, point_image
 from easyzloc_mm.psf.crlb import empirical_psf
 from easyzloc_mm.training.evaluation.evaluate import SEED, beads_to_evaluate
@@ -82,7 +82,9 @@ def evaluate_in_frames(
             "`background` of the same field"
         )
     response = beads.response
-    localizer = Localizer(LocalizerConfig(card.path, response, settings or LocalizeSettings()))
+    # The beads' labels count from the focus at their place.
+    how = (settings or LocalizeSettings()).model_copy(update={"focal_surface": SurfaceRemoval.NONE})
+    localizer = Localizer(LocalizerConfig(card.path, response, how))
     tables, threshold = [], None
     for start in range(0, int(truth["frame"].max()) + 1, BLOCK_FRAMES):
         here = (truth["frame"] >= start) & (truth["frame"] < start + BLOCK_FRAMES)

@@ -14,7 +14,7 @@ from easyzloc_mm.beads.bleaching import bleaching_per_um, brightness_ratio
 from easyzloc_mm.beads.quality.checks import DEPTHS_NM, check_directions
 from easyzloc_mm.beads.quality.coverage import field_coverage
 from easyzloc_mm.beads.quality.profiles import fit_axial, fit_lateral
-from easyzloc_mm.psf.field_polynomial import polynomial, robust_surface
+from easyzloc_mm.numerics.field_polynomial import polynomial, robust_surface
 from easyzloc_mm.psf.registration import register, weighted_centre
 
 GRID = np.arange(31) - 15.0

@@ -27,7 +27,7 @@ from easyzloc_mm.io.tables.complete import read_2d_table
 from easyzloc_mm.io.tables.registry import write_table
 from easyzloc_mm.localization.detection.gaussian_fit import detect_frames, fit_gaussians
 from easyzloc_mm.localization.offline.assign_z import assign_z
-from easyzloc_mm.localization.provenance import focal_shift_of
+from easyzloc_mm.localization.provenance import settings_of
 from easyzloc_mm.localization.table_sink import TableSink
 from easyzloc_mm.localization.workers.messages import LocalizeBlock, Localized
 from easyzloc_mm.model.card import ModelCard
@@ -127,11 +127,11 @@ def test_depth_in_the_sample_is_the_stages_times_a_factor(
     assert np.array_equal(table["z_flag"], wanted.z_flag)
     assert facts.z_range_nm == pytest.approx([0.8 * depth for depth in card.z_range_nm])
     # A run that is localised again is by its own factor, where no other one is given.
-    assert focal_shift_of(movie_file) == 1.0
+    assert settings_of(movie_file).focal_shift_factor == 1.0
     frames = FrameWriter(run, SHAPE, pixel_size_nm=PIXEL_NM, expected=1)
     frames.append(0, movie[0])
     frames.close()
-    assert focal_shift_of(run) == facts.focal_shift_factor == 0.8
+    assert settings_of(run).focal_shift_factor == facts.focal_shift_factor == 0.8
 
 
 def test_thunderstorms_frames_nanometres_and_corners(

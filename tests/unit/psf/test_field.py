@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from easyzloc_mm.psf.field_polynomial import field_coordinates, number_of_terms, polynomial, powers
+from easyzloc_mm.numerics.field_polynomial import field_coordinates, number_of_terms, polynomial, powers
 from easyzloc_mm.psf.registration import rim_background
 
 

@@ -1,0 +1,37 @@
+"""A run, or a table of any program, against the truth, in the same coordinates."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from easyzloc_mm.analysis.scoring.compare import Comparison, compare
+from easyzloc_mm.analysis.scoring.figures import ScoreRules
+from easyzloc_mm.locs.locs import Locs
+from easyzloc_mm.locs.table import local_z_nm
+from easyzloc_mm.profile.detection import SurfaceRemoval
+
+
+def compare_locs(locs: Locs, truth: pd.DataFrame, rules: ScoreRules | None = None) -> Comparison:
+    """Pair localisations and emitters.
+
+    The embedded microscope's truth states ``z`` from the focus at each place, and ``flat_z`` above a flat slide: a
+    table whose focal surface was taken out, tilt and all, is held against the second; to others the surface is put
+    back.
+
+    Parameters
+    ----------
+    locs : Locs
+    truth : DataFrame
+        As `io.tables.truth.read_truth` gives it.
+    rules : ScoreRules, optional
+    """
+    table, metadata = locs.table, locs.metadata
+    if "flat_z" in truth:
+        if metadata.focal_surface is not None and metadata.surface_removal is SurfaceRemoval.TILT:
+            truth = truth.assign(z=truth["flat_z"], local_z=truth["z"])
+        else:
+            truth = truth.assign(local_z=truth["z"])
+            if "z" in table:
+                table = table.assign(z=local_z_nm(table, metadata))
+    size = (metadata.width_px, metadata.height_px)
+    return compare(table, truth, pixel_size_nm=metadata.pixel_size_nm, rules=rules, size_px=size)

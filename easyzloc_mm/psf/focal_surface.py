@@ -1,0 +1,107 @@
+"""The lens's focal surface, from the foci of all beads: what makes a flat sample look flat.
+
+Every bead's labels count from its own focus, so that the PSF is the same function of depth at each place. The stage
+position of that focus changes over the field by some hundred nanometres: field curvature of the lens, and tilt of lens
+and slide. The beads measured it; z of a molecule is its height above a flat slide once it is added back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from easyzloc_mm.io.beads.dataset import BeadDataset
+from easyzloc_mm.io.focal_surface import FocalSurface
+from easyzloc_mm.numerics.field_polynomial import (
+    OUTLIER_MADS,
+    field_coordinates,
+    number_of_terms,
+    polynomial,
+    robust_fit,
+)
+from easyzloc_mm.numerics.statistics import robust_sd
+from easyzloc_mm.typing import F64, I64, Bool
+
+FOLDS = 5
+BEADS_PER_TERM = 6
+FLOOR_NM = 1.0
+DEGREES = (2, 4)
+"""Field curvature is even in the distance from the axis."""
+
+
+@dataclass(frozen=True)
+class FociFit:
+    """Foci of beads as a polynomial over the field, and an offset for each stack.
+
+    Attributes
+    ----------
+    middle_nm : float
+        What was subtracted from the foci.
+    stacks : ndarray of int, shape (s,)
+        Those with accepted beads.
+    basis : ndarray, shape (n, s + terms - 1)
+        One column per stack, then the terms of the polynomial but the constant.
+    coefficients_nm : ndarray, shape (s + terms - 1,)
+    scatter_nm : float
+        Robust standard deviation around the fit.
+    used : ndarray of bool, shape (n,)
+        Accepted beads that are no outliers.
+    """
+
+    middle_nm: float
+    stacks: I64
+    basis: F64
+    coefficients_nm: F64
+    scatter_nm: float
+    used: Bool
+
+
+def fit_foci(beads: BeadDataset, degree: int, *, kept: Bool | None = None) -> FociFit:
+    """Fit the foci of the accepted beads, or of those of them that are `kept`, robustly."""
+    focus = bead_foci_nm(beads)
+    filled = np.unique(beads.stack[beads.accepted])
+    middle = float(np.median(focus[beads.accepted])) if beads.accepted.any() else 0.0
+    bend = polynomial(field_coordinates(beads.x, beads.y, beads.field_size_px), degree)[:, 1:]
+    basis = np.hstack([beads.stack[:, None] == filled, bend]).astype(float)
+    chosen = beads.accepted if kept is None else beads.accepted & kept
+    fit, scatter, used = robust_fit(basis, focus - middle, chosen, floor=FLOOR_NM)
+    return FociFit(middle, filled, basis, fit, scatter, used)
+
+
+def bead_foci_nm(beads: BeadDataset) -> F64:
+    """Return the stage position of each bead's focus in its stack; NaN where it is not known."""
+    if "focus_um" not in beads.measures:
+        return np.full(len(beads), np.nan)
+    return 1000 * beads.measures["focus_um"].to_numpy(float)
+
+
+def measure_focal_surface(beads: BeadDataset) -> FocalSurface | None:
+    """Return the focal surface of the beads; None where places or foci are unknown, or beads too few.
+
+    Its degree is the one that predicts left-out beads best.
+    """
+    known = beads.accepted & np.isfinite(bead_foci_nm(beads))
+    stacks = len(np.unique(beads.stack[known]))
+    possible = [degree for degree in DEGREES if known.sum() >= BEADS_PER_TERM * number_of_terms(degree) + stacks]
+    if not beads.field_known or not possible:
+        return None
+    degree = min(possible, key=lambda one: _error_of_left_out(beads, known, one))
+    fit = fit_foci(beads, degree)
+    bend = np.concatenate([[0.0], fit.coefficients_nm[len(fit.stacks) :]])
+    return FocalSurface.from_polynomial(
+        bend, degree, beads.field_size_px, scatter_nm=fit.scatter_nm, beads=int(fit.used.sum())
+    )
+
+
+def _error_of_left_out(beads: BeadDataset, known: Bool, degree: int) -> float:
+    """Return the mean square error with which the others predict each bead's focus, outliers cut short."""
+    order = np.cumsum(known) % FOLDS
+    errors = []
+    for fold in range(FOLDS):
+        out = known & (order == fold)
+        fit = fit_foci(beads, degree, kept=order != fold)
+        errors.append(bead_foci_nm(beads)[out] - fit.middle_nm - fit.basis[out] @ fit.coefficients_nm)
+    error = np.abs(np.concatenate(errors))
+    # A robust standard deviation would not see what bends only the corners.
+    return float(np.mean(np.minimum(error, OUTLIER_MADS * robust_sd(error, about=0.0)) ** 2))
