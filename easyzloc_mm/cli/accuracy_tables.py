@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from easyzloc_mm.analysis.scoring.figures import Score
+from easyzloc_mm.cli.score_tables import print_score
+
 EMBEDDED_FIGURES = {
     "rmse_nm": "RMSE, nm",
     "robust_nm": "robust sigma, nm",
@@ -80,3 +83,4 @@ def print_accuracy(result: dict[str, Any]) -> None:
             f"{row['oracle posterior']['rmse_nm'] / row['limit_nm']:.2f}",
         )
     Console(soft_wrap=True).print(table)
+    print_score(Score.model_validate({**result["in_frames"], "rules": {}}))

@@ -26,7 +26,7 @@ def print_score(score: Score) -> None:
     _print("z (nm)", [(f"{item.z_from_nm:.0f}..{item.z_to_nm:.0f}", item) for item in score.bins])
     _print("photons", [(f"{item.photons_from:.0f}..{item.photons_to:.0f}", item) for item in score.by_photons])
     if len(score.by_density) > 1:
-        _print("per um^2", [(f"{item.per_um2_from:.2g}..{item.per_um2_to:.2g}", item) for item in score.by_density])
+        _print("per um^2", [(f"{item.per_um2_from:.2g} and more", item) for item in score.by_density])
 
 
 def print_recall(movies: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from easyzloc_mm.analysis.scoring.figures import Score
 from easyzloc_mm.benchmarks.accuracy.rivals import TILES, fit_picasso, picasso_spline, tile_of
 from easyzloc_mm.benchmarks.fixtures.embedded import (
     EmbeddedBeads,
@@ -19,6 +20,8 @@ from easyzloc_mm.benchmarks.fixtures.embedded import (
     true_table,
 )
 from easyzloc_mm.io.profiles import load_profile
+from easyzloc_mm.localization.offline.in_frames import evaluate_in_frames
+from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.likelihood_refinement import MIN_SIGMA_NM, maxima
 from easyzloc_mm.model.mixture import OUTLIER_SIGMAS, Mixture
@@ -59,7 +62,8 @@ def bench_accuracy(
     dict
         ``limit_nm``, ``methods`` (by name: ``rmse_nm``, ``robust_nm``, ``gross``, ``coverage_68``, ``coverage_95``; of
         what carries no flag ``unflagged_rmse_nm``, ``unflagged_limit_nm``; ``flagged``, ``mistakes_flagged``,
-        ``good_flagged``), ``levels`` (the same by photons), ``bins`` (by z), ``label_sd_nm``.
+        ``good_flagged``), ``levels`` (the same by photons), ``bins`` (by z), ``in_frames`` (what the whole pipeline
+        finds of held-out beads in frames, and how well: `Score`), ``label_sd_nm``.
     """
     report = progress or (lambda message, fraction: None)
     profile = load_profile("demo")
@@ -77,7 +81,7 @@ def bench_accuracy(
         rows, best = np.arange(molecules), np.argmin(fits.deviance, axis=1)
         answers[name]["oracle MLE"] = _unflagged(fits.z_nm[rows, best], fits.sigma_nm[rows, best])
         answers[name]["oracle posterior"] = _oracle_posterior(sample, truth, starts, profile.camera.read_noise_e)
-    _networks(data, samples, answers, minutes, seed, progress)
+    in_frames = _networks(data, samples, answers, minutes, seed, progress)
     _splines(data, samples, answers, spline_beads, seed, report)
     typical = samples["typical"]
     return {
@@ -89,6 +93,7 @@ def bench_accuracy(
             if name != "typical"
         },
         "bins": _bins(answers["typical"], typical),
+        "in_frames": in_frames.model_dump(mode="json", exclude={"rules"}),
         "beads": len(data.train),
         "held_out_beads": len(data.held_out),
         "molecules": molecules,
@@ -116,7 +121,8 @@ def _unflagged(z_nm: F64, sigma_nm: F64) -> Answer:
 def _networks(
     data: EmbeddedBeads, samples: dict[str, EmbeddedEmitters], answers: dict[str, dict[str, Answer]], minutes: float,
     seed: int, progress: Progress | None,
-) -> None:  # fmt: skip
+) -> Score:  # fmt: skip
+    """Train both recipes and let them answer; return what the first finds in frames."""
     with tempfile.TemporaryDirectory() as folder:
         for recipe in ("matched", "paper"):
             path = Path(folder) / recipe
@@ -131,6 +137,7 @@ def _networks(
                     answers[name][method] = Answer(
                         predicted.z_nm.astype(float), predicted.lpz_nm.astype(float), predicted.z_flag != 0
                     )
+        return evaluate_in_frames(ModelCard.load(Path(folder) / "matched"), data.held_out)
 
 
 def _splines(
