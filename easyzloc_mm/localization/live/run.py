@@ -263,11 +263,16 @@ class LiveRun:
     def _waiting(self) -> int:
         return 0 if self._localizer_fault is not None else self._intake.frames - self._sink.frames
 
+    @property
+    def _lost(self) -> int:
+        """Frames that did not come: their numbers are missing, or their images are one value all over."""
+        return self._intake.lost + self._sink.blank
+
     def _status(self) -> LiveStatus:
         oldest = min(self._received.values(), default=None) or self._intake.oldest_s
         return self._meter.status(
             frames=self._intake.frames,
-            frames_lost=self._intake.lost,
+            frames_lost=self._lost,
             localized=self._sink.frames,
             waiting=self._waiting,
             oldest_waiting_s=oldest,
@@ -285,7 +290,7 @@ class LiveRun:
                 frames_stored=intake.stored if self._raw is not None else 0,
                 frames_localized=self._sink.frames,
                 min_net_gradient=self._threshold,
-                frames_lost=intake.lost,
+                frames_lost=self._lost,
                 fits_rejected=self._sink.rejected,
                 workers_replaced=self._lost_workers,
             ),
@@ -322,7 +327,7 @@ class LiveRun:
         return RunReport(
             out=self._out,
             frames=self._intake.frames,
-            frames_lost=self._intake.lost,
+            frames_lost=self._lost,
             frames_per_s=self._intake.frames / max(end - self._begin, 1e-9),
             localizations=self._sink.rows,
             fits_rejected=self._sink.rejected,

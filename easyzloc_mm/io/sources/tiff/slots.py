@@ -89,7 +89,7 @@ def frames_and_others(slots: list[Slot]) -> tuple[list[Slot], list[Slot]]:
     kinds = Counter(slot.page.kind for slot in slots if not slot.page.reduced and slot.page.dtype is not None)
     if not kinds:
         return [], slots
-    most = max(kinds.items(), key=lambda item: (item[1], item[0][0] * item[0][1]))[0]
+    most = max(kinds.items(), key=lambda item: (item[1], item[0][0][0] * item[0][0][1]))[0]
     frames = [slot for slot in slots if slot.page.kind == most and not slot.page.reduced]
     chosen = {id(slot) for slot in frames}
     return frames, [slot for slot in slots if id(slot) not in chosen]
