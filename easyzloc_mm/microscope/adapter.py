@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from easyzloc_mm._processes import interrupts_noted
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
 from easyzloc_mm.microscope.camera import CoreCamera
-from easyzloc_mm.microscope.deadlines import CALL_S, within
+from easyzloc_mm.microscope.deadlines import CALL_S, answer, within
 from easyzloc_mm.microscope.light import CoreLight
 from easyzloc_mm.microscope.mmcore import MMCore
 from easyzloc_mm.microscope.setup.checks import Status, check_profile
@@ -108,23 +108,29 @@ class CoreMicroscope:
 
         core, profile = self._core, self._profile
         labels = {field: label for field, label in profile.devices.model_dump().items() if label}
+        of_core = answer(
+            "reading the devices",
+            lambda: {
+                "core": str(core.get_version_info()),
+                "device_interface": str(core.get_api_version_info()),
+                "pycromanager": version("pycromanager"),
+                **labels,
+                "adapters": ", ".join(
+                    f"{label}: {core.get_device_library(label)}/{core.get_device_name(label)}"
+                    for field, label in labels.items()
+                    if field != "illumination_group"
+                ),
+                "camera_width_px": int(core.get_image_width()),
+                "camera_height_px": int(core.get_image_height()),
+                "camera_bit_depth": int(core.get_image_bit_depth()),
+                "exposure_ms": self._camera.exposure_ms(),
+                "buffer_mb": int(core.get_circular_buffer_memory_footprint()),
+            },
+        )
         return {
             "backend": str(profile.connection.backend),
             "frames_come_over": way_of_frames(profile),
-            "core": str(core.get_version_info()),
-            "device_interface": str(core.get_api_version_info()),
-            "pycromanager": version("pycromanager"),
-            **labels,
-            "adapters": ", ".join(
-                f"{label}: {core.get_device_library(label)}/{core.get_device_name(label)}"
-                for field, label in labels.items()
-                if field != "illumination_group"
-            ),
-            "camera_width_px": int(core.get_image_width()),
-            "camera_height_px": int(core.get_image_height()),
-            "camera_bit_depth": int(core.get_image_bit_depth()),
-            "exposure_ms": self._camera.exposure_ms(),
-            "buffer_mb": int(core.get_circular_buffer_memory_footprint()),
+            **of_core,
             "limits_um": ", ".join(f"{axis} {value:g}" for axis, value in profile.limits.model_dump().items()),
         }
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.errors import HardwareError
-from easyzloc_mm.microscope.deadlines import CALL_S, command
+from easyzloc_mm.microscope.deadlines import CALL_S, answer, command
 from easyzloc_mm.microscope.mmcore import MMCore
 from easyzloc_mm.microscope.streaming.core_buffer import stream_frames
 from easyzloc_mm.microscope.streaming.ndtiff import frames_go_over_disk, stream_over_disk
@@ -44,7 +44,7 @@ class CoreCamera:
 
     def exposure_ms(self) -> float:
         """Return the exposure that the camera reports, ms."""
-        return float(self._core.get_exposure())
+        return float(answer("reading the exposure", self._core.get_exposure))
 
     def set_exposure(self, ms: float) -> float:
         """Set the exposure, and return what the camera took, ms."""
@@ -59,7 +59,8 @@ class CoreCamera:
 
     def warm_up(self, exposure_ms: float) -> None:
         """Run a short sequence, unlit, where the image size is new: allocating the buffer takes longer than frames."""
-        size = (int(self._core.get_image_width()), int(self._core.get_image_height()))
+        width = answer("reading the image size", self._core.get_image_width)
+        size = (int(width), int(answer("reading the image size", self._core.get_image_height)))
         if size == self._warm_for:
             return
         for _ in stream_frames(self._core, WARM_UP_FRAMES, exposure_ms, threading.Event(), self._pixels):
@@ -74,7 +75,7 @@ class CoreCamera:
 
     def stop(self) -> None:
         """Stop a sequence that is running."""
-        if self._core.is_sequence_running():
+        if answer("asking the camera", self._core.is_sequence_running):
             command("stopping the camera", self._core.stop_sequence_acquisition)
 
     def restore_exposure(self) -> None:

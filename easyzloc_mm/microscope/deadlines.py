@@ -80,6 +80,22 @@ def command(
     return within(seconds, what, lambda: function(*arguments))
 
 
+def answer(what: str, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+    """Return ``function(*arguments)``, called in this thread: for what MMCore answers at once.
+
+    Raises
+    ------
+    HardwareError
+        The call failed, with the device's own error text.
+    """
+    try:
+        return function(*arguments)
+    except Exception as error:  # the bridge raises plain Exception
+        if not from_device(error):
+            raise
+        raise HardwareError(f"{what}: {error_text(error)}") from error
+
+
 def from_device(error: BaseException) -> bool:
     """Return whether an exception is a device's: pymmcore raises RuntimeError, the Java bridge plain Exception."""
     return isinstance(error, RuntimeError | OSError) or type(error) is Exception

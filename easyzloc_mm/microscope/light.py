@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.microscope.deadlines import CALL_S, command, wait_until
+from easyzloc_mm.microscope.deadlines import CALL_S, answer, command, wait_until
 from easyzloc_mm.microscope.mmcore import MMCore
 from easyzloc_mm.profile.schema import Devices
 
@@ -31,8 +31,8 @@ class CoreLight:
         self._core = core
         self._shutter, self._group = devices.shutter, devices.illumination_group
         self._held = self._released = self._preset_changed = False
-        self._auto_shutter_before = bool(core.get_auto_shutter())
-        self._preset_before = core.get_current_config(self._group) if self._group else None
+        self._auto_shutter_before = bool(answer("reading auto-shutter", core.get_auto_shutter))
+        self._preset_before = answer("reading the light", core.get_current_config, self._group) if self._group else None
         if self._shutter:
             # The light goes on exactly when this program opens it, not whenever the camera runs.
             command("taking over the shutter", core.set_shutter_device, self._shutter)
@@ -50,7 +50,7 @@ class CoreLight:
         if preset is None:
             return
         core, group = self._core, self._group
-        known = core.get_available_configs(group) if group else ()
+        known = answer("reading the light", core.get_available_configs, group) if group else ()
         if group is None or preset not in known:
             raise InputError(f"there is no illumination preset '{preset}'; there is: {', '.join(known) or 'none'}")
         command(f"switching the light to {preset}", core.set_config, group, preset)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.microscope.deadlines import CALL_S, command, wait_until, within
+from easyzloc_mm.microscope.deadlines import CALL_S, answer, command, wait_until, within
 from easyzloc_mm.microscope.mmcore import MMCore
 from easyzloc_mm.profile.schema import Devices, Limits
 from easyzloc_mm.typing import StagePosition
@@ -63,7 +63,7 @@ class CoreStages:
         target = f"z = {z_um:.3f} um"
         command(f"moving z to {z_um:.3f} um", core.set_position, label, float(z_um), seconds=MOVE_S)
         self._wait_for(label, target, lambda: abs(core.get_position(label) - z_um) <= Z_TOLERANCE_UM)
-        return float(core.get_position(label))
+        return float(answer("reading the z stage", core.get_position, label))
 
     def move_xy(self, x_um: float, y_um: float) -> tuple[float, float]:
         """Move the xy stage, wait until it has arrived, and return where it reports to be, um."""
@@ -82,7 +82,8 @@ class CoreStages:
                 and abs(core.get_y_position(label) - y_um) <= XY_TOLERANCE_UM
             ),
         )
-        return float(core.get_x_position(label)), float(core.get_y_position(label))
+        x_um = float(answer("reading the xy stage", core.get_x_position, label))
+        return x_um, float(answer("reading the xy stage", core.get_y_position, label))
 
     def return_z(self) -> None:
         """Bring z back to where it stood, if it was moved."""

@@ -14,7 +14,7 @@ import numpy as np
 from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm._log import run_log
 from easyzloc_mm.camera.response import CameraResponse
-from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.errors import EasyZlocWarning, InputError, LocalizerError
 from easyzloc_mm.io.camera_map import read_camera_map
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.movies import Movie, open_movie
@@ -29,7 +29,13 @@ from easyzloc_mm.localization.provenance import map_of_run
 from easyzloc_mm.localization.run_report import RunReport
 from easyzloc_mm.localization.table_sink import TableSink
 from easyzloc_mm.localization.workers.local import Workers
-from easyzloc_mm.localization.workers.messages import FindThreshold, LocalizeBlock, Localized, ThresholdFound
+from easyzloc_mm.localization.workers.messages import (
+    FindThreshold,
+    LocalizeBlock,
+    Localized,
+    ThresholdFound,
+    WorkerError,
+)
 from easyzloc_mm.localization.workers.protocol import WorkerPool
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.detection import LocalizeSettings
@@ -279,6 +285,11 @@ class _Job:
             while self._pool.busy:
                 self._collect()
             self._note(complete=True)
+        except LocalizerError as error:
+            self._note(complete=False)
+            if isinstance(error.__cause__, WorkerError) and error.__cause__.advice:  # a file that went bad meanwhile
+                raise InputError(error.__cause__.advice) from error
+            raise
         except BaseException:  # whatever ended it, the store records how far it came
             self._note(complete=False)
             raise

@@ -175,7 +175,7 @@ class ClusterWorkers:
                 logger.error("a worker failed at frame %d\n%s", block.frames[0], failed.traceback)
                 raise LocalizerError(
                     f"the localiser failed at frame {block.frames[0]}: {failed.summary}"
-                ) from WorkerError(failed.traceback)
+                ) from WorkerError(failed.traceback, failed.advice)
             if future.status != "finished":
                 raise LocalizerError(f"the localiser failed at frame {block.frames[0]}: it was {future.status}")
             yield Outcome(block, future.result())

@@ -145,10 +145,10 @@ class Workers:
                 worker.ready = True
             case Logged(record):
                 logging.getLogger(record.name).handle(record)
-            case Failed(summary, traceback):
+            case Failed(summary, traceback, advice):
                 where = f"at frame {worker.block.frames[0]}" if worker.block is not None else "while it started"
                 logger.error("a localising process failed %s\n%s", where, traceback)
-                raise LocalizerError(f"the localiser failed {where}: {summary}") from WorkerError(traceback)
+                raise LocalizerError(f"the localiser failed {where}: {summary}") from WorkerError(traceback, advice)
             case answer:
                 block, worker.block = worker.block, None
                 if block is None:

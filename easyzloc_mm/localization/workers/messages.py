@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.camera.blank import blank_images
+from easyzloc_mm.errors import InputError
 from easyzloc_mm.localization.config import LocalizerConfig
 from easyzloc_mm.typing import I64, U16
 
@@ -107,15 +108,19 @@ class Failed:
         The exception in one short line.
     traceback : str
         As Python formats it, whole.
+    advice : str
+        The sentence for the user, where the input was at fault.
     """
 
     summary: str
     traceback: str
+    advice: str = ""
 
     @classmethod
     def of(cls, error: BaseException) -> Failed:
         """Return the message for an exception that carries its traceback."""
-        return cls(summarize_error(error), "".join(traceback.format_exception(error)))
+        advice = str(error) if isinstance(error, InputError) else ""
+        return cls(summarize_error(error), "".join(traceback.format_exception(error)), advice)
 
 
 @dataclass(frozen=True)
@@ -140,11 +145,19 @@ class Outcome:
 
 
 class WorkerError(Exception):
-    """An exception in another process, with its traceback: the cause of the error that is raised in this one."""
+    """An exception in another process, with its traceback: the cause of the error that is raised in this one.
 
-    def __init__(self, text: str) -> None:
+    Parameters
+    ----------
+    text : str
+        The traceback.
+    advice : str
+        The sentence for the user, where the input was at fault.
+    """
+
+    def __init__(self, text: str, advice: str = "") -> None:
         super().__init__(text)
-        self.text = text
+        self.text, self.advice = text, advice
 
     def __str__(self) -> str:
         return f"\n\nin the localising process:\n{self.text}"

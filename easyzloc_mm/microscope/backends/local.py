@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from easyzloc_mm.errors import HardwareError, InputError
-from easyzloc_mm.microscope.deadlines import error_text, within
+from easyzloc_mm.microscope.deadlines import error_text, from_device, within
 from easyzloc_mm.microscope.mmcore import MMCore
 from easyzloc_mm.profile.schema import Connection
 
@@ -52,6 +52,8 @@ def local_core(connection: Connection) -> Iterator[MMCore]:
         try:
             core.load_system_configuration(str(configuration))
         except Exception as error:  # pymmcore raises RuntimeError with MMCore's text
+            if not from_device(error):
+                raise
             raise _load_error(error, folder, configuration) from error
 
     with only_core():

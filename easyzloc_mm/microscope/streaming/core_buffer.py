@@ -13,7 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from easyzloc_mm.errors import HardwareError
-from easyzloc_mm.microscope.deadlines import error_text, from_device, within
+from easyzloc_mm.microscope.deadlines import answer, error_text, from_device, within
 from easyzloc_mm.microscope.mmcore import MMCore
 from easyzloc_mm.typing import U16, Frame
 
@@ -119,7 +119,7 @@ def _sequence(
         logger.exception("the camera failed after frame %d", first + expected)
         raise HardwareError(f"the camera failed after frame {first + expected}: {error_text(error)}") from error
     finally:
-        if core.is_sequence_running():
+        if answer("asking the camera", core.is_sequence_running):
             within(STOP_S, "stopping the camera", core.stop_sequence_acquisition)
     if expected >= frames or stop.is_set():
         return

@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from easyzloc_mm.errors import HardwareError
+from easyzloc_mm.microscope.deadlines import error_text, from_device
 from easyzloc_mm.microscope.streaming.core_buffer import Pixels
 from easyzloc_mm.profile.schema import Backend, Profile
 from easyzloc_mm.typing import U16, Frame
@@ -110,7 +111,9 @@ def stream_over_disk(profile: Profile, frames: int, stop: threading.Event, pixel
     except HardwareError:
         raise
     except Exception as error:  # the bridge raises plain exceptions with Java's words
-        raise HardwareError(f"Micro-Manager's acquisition failed: {error}") from error
+        if not from_device(error):
+            raise
+        raise HardwareError(f"Micro-Manager's acquisition failed: {error_text(error)}") from error
     finally:
         if acquisition is not None:
             _end(acquisition)

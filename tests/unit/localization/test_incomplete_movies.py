@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,12 @@ import pandas as pd
 import pytest
 import tifffile
 
+from easyzloc_mm.errors import InputError, LocalizerError
 from easyzloc_mm.io.runs.localizations import read_localizations, read_metadata
 from easyzloc_mm.io.tables.thunderstorm import write_thunderstorm
 from easyzloc_mm.localization.offline import movie as movie_module
+from easyzloc_mm.localization.workers.messages import Failed, WorkerError
+from easyzloc_mm.localization.workers.messages import Outcome as PoolOutcome
 from tests.helpers.listen import command
 from tests.helpers.localize_bench import small_bundle, spots_movie
 from tests.helpers.odd_images import PLAIN, Pixels, cut, imagej, ndtiff, ome_set, page_by_page
@@ -173,6 +176,27 @@ def test_the_count_of_lost_frames_survives_an_interruption(
     assert done.report["frames"] < 33
     assert done.report["frames"] + done.report["frames_lost"] == 33 + 3
     same_rows(done.run, bench.whole, [frame for frame in THERE if frame < done.report["frames"]])
+
+
+def test_a_file_that_goes_bad_while_it_is_localised_is_the_inputs_fault(
+    bench: Bench, localize: Localize, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class InAnotherProcess(OneProcess):
+        def outcomes(self, patience_s: float) -> Iterator[PoolOutcome]:
+            try:
+                yield from super().outcomes(patience_s)
+            except InputError as error:
+                failed = Failed.of(error)
+                raise LocalizerError(failed.summary) from WorkerError(failed.traceback, failed.advice)
+
+    monkeypatch.setattr(movie_module, "_pool", InAnotherProcess)
+    fractions = bench.movie.astype(np.float32)
+    fractions[20, 3, 3] += 0.5
+    tifffile.imwrite(tmp_path / "m.tif", fractions, **PLAIN)
+    tried = localize(tmp_path / "m.tif")
+    assert tried.code == 2
+    assert "no counts from 0 to 65535" in tried.told
+    assert read_metadata(tried.run).complete is False
 
 
 def test_a_missing_part_is_named_and_the_rest_localised_on_request(
