@@ -130,7 +130,7 @@ def test_a_movie_file_gives_what_the_camera_gave(walk: Walk) -> None:
     threshold = read_localizations(walk.run)[1].min_net_gradient
     said = command(
         "localize", movie, "--model", walk.model, "--out", walk.folder / "offline.zarr",
-        "--min-net-gradient", str(threshold),
+        "--min-net-gradient", str(threshold), "--focal-surface", "tilt",
     )  # fmt: skip
     assert said["frames"] == FRAMES
     order = ["frame", "y", "x"]
