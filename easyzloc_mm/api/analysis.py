@@ -292,6 +292,17 @@ def score(
     ------
     InputError
         A table cannot be read, or pixels and nanometres of the two cannot be compared.
+
+    References
+    ----------
+    .. [1] D. Sage et al., "Super-resolution fight club: assessment of 2D and 3D single-molecule localization microscopy
+       software", Nature Methods 16 (2019) 387, doi:10.1038/s41592-019-0364-4.
+
+    Examples
+    --------
+    >>> found = ez.score("run.zarr", "truth.parquet")
+    >>> found.recall, found.bins[0].recall
+    (1.0, 1.0)
     """
     from easyzloc_mm.analysis.scoring.figures import ScoreRules
     from easyzloc_mm.analysis.scoring.run import compare_locs

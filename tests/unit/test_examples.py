@@ -43,6 +43,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixel_size_nm=PIXEL_SIZE_NM, height_px=known.edge_px, width_px=known.edge_px, frames=known.frames, complete=True
     )
     Locs(known.table, metadata).save(folder / "run.zarr")
+    known.table[["frame", "x", "y", "z"]].to_parquet(folder / "truth.parquet")
     movie, places = spots_movie(6, (64, 96), spots=4)
     tifffile.imwrite(folder / "movie.tif", movie)
     small_bundle(folder / "model", field=(96, 64))
