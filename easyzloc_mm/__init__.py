@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from easyzloc_mm.api.imaging import assign_z, live, localize, scan
     from easyzloc_mm.api.model import Model
     from easyzloc_mm.api.run import Run
+    from easyzloc_mm.api.verify import verify
     from easyzloc_mm.io.profiles import load_profile
+    from easyzloc_mm.io.verify.report import VerifyReport
     from easyzloc_mm.locs.locs import Locs
     from easyzloc_mm.microscope.connect import connect
     from easyzloc_mm.microscope.protocol import Microscope
@@ -47,6 +49,7 @@ __all__ = [
     "Profile",
     "Run",
     "ScanPlan",
+    "VerifyReport",
     "__version__",
     "acquire_beads",
     "assign_z",
@@ -65,6 +68,7 @@ __all__ = [
     "score",
     "train",
     "undrift",
+    "verify",
 ]
 
 _HOMES = {
@@ -76,6 +80,7 @@ _HOMES = {
     "Profile": "profile.schema",
     "Run": "api.run",
     "ScanPlan": "acquire.scan_plan",
+    "VerifyReport": "io.verify.report",
     "acquire_beads": "api.calibration",
     "assign_z": "api.imaging",
     "build_beads": "api.calibration",
@@ -93,6 +98,7 @@ _HOMES = {
     "score": "api.analysis",
     "train": "api.calibration",
     "undrift": "api.analysis",
+    "verify": "api.verify",
 }
 """Where each public name is defined, for loading it when it is first used (PEP 562)."""
 

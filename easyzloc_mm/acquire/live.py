@@ -17,7 +17,8 @@ from easyzloc_mm.io.camera_map import check_camera_map
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import check_output
 from easyzloc_mm.io.runs.localizations import update_run
-from easyzloc_mm.io.runs.status import RunStatus, write_status
+from easyzloc_mm.io.runs.status import RunStatus, read_status, write_status
+from easyzloc_mm.io.verify.runs import verify_run
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile.schema import Backend, Profile
 from easyzloc_mm.typing import IfExists
@@ -105,7 +106,8 @@ def run_live(
             report = localize_stream(source, card, out, profile, options, log, {"microscope": facts})
         finally:
             _store_focus_moves(out, hold)
-        report = report.model_copy(update={"focus_moves": len(hold.moves) if hold is not None else 0})
+        moves = len(hold.moves) if hold is not None else 0
+        report = report.model_copy(update={"focus_moves": moves, "whole": _looked_over(out)})
         logger.debug("live run: %s", report.model_dump_json(exclude_none=True))
     return report
 
@@ -152,6 +154,14 @@ def _status_callback(
             on_status(status)
 
     return report_status
+
+
+def _looked_over(out: Path) -> bool:
+    """Whether all of a run that was just written is there; said in the log, in its status, and if not, to the user."""
+    whole = verify_run(out, quick=True).tell(logger)
+    with suppress(OSError):  # a status that cannot be written changes nothing of the run
+        write_status(out, (read_status(out) or RunStatus()).changed(whole=whole))
+    return whole
 
 
 def _store_focus_moves(out: Path, hold: FocusHold | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -14,6 +15,7 @@ from easyzloc_mm._log import run_log
 from easyzloc_mm.acquire.live import run_live
 from easyzloc_mm.acquire.scan_ledger import FieldStatus, Ledger
 from easyzloc_mm.acquire.scan_plan import ScanPlan
+from easyzloc_mm.acquire.scan_verify import verify_scan
 from easyzloc_mm.errors import HardwareError, InputError, LocalizerError
 from easyzloc_mm.io.kinds import LEDGER, Kind
 from easyzloc_mm.io.output import check_output, free_name, remove
@@ -24,6 +26,8 @@ from easyzloc_mm.typing import Progress
 if TYPE_CHECKING:
     from easyzloc_mm.localization.run_report import RunReport
     from easyzloc_mm.model.card import ModelCard
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class ScanReport:
         Sums over the fields that this call finished.
     seconds : float
         Wall time of this call.
+    whole : bool
+        What the quick form of `verify` found at the end.
     """
 
     out: Path
@@ -50,6 +56,7 @@ class ScanReport:
     frames_lost: int
     localizations: int
     seconds: float
+    whole: bool
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for printing."""
@@ -130,6 +137,7 @@ def run_scan(
                 failed.append(f"{name}: {error}")
                 # Raises when the instrument is gone: then there is no point in going on.
                 microscope.position()
+        whole = verify_scan(out_dir, quick=True).tell(logger)
     if failed:
         raise HardwareError(
             f"{len(failed)} of {len(fields)} fields failed ({failed[0]}); the others are kept in {out_dir}. "
@@ -144,6 +152,7 @@ def run_scan(
         frames_lost=sum(report.frames_lost for report in reports),
         localizations=sum(report.localizations for report in reports),
         seconds=time.monotonic() - start,
+        whole=whole,
     )
 
 

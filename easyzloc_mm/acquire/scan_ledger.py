@@ -58,6 +58,26 @@ class LedgerContent(StoredModel):
     fields: dict[str, FieldState] = Field(default_factory=dict)
 
 
+def read_ledger(folder: Path) -> LedgerContent:
+    """Read the ledger of a scan.
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    """
+    path = folder / LEDGER
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}): repair it, or `if_exists='overwrite'` to start anew"
+        ) from None
+    stored = stored if isinstance(stored, dict) else {}
+    # Version 1 called its schema version so.
+    return LedgerContent.from_stored({key: stored[key] for key in stored if key != "schema"}, path)
+
+
 class Ledger:
     """State of every field of a scan, on disk after every change.
 
@@ -77,7 +97,7 @@ class Ledger:
 
     def __init__(self, folder: Path, plan: ScanPlan, model: str) -> None:
         self._path = folder / LEDGER
-        self._content = self._read() if self._path.exists() else LedgerContent(plan=plan, model=model)
+        self._content = read_ledger(folder) if self._path.exists() else LedgerContent(plan=plan, model=model)
         for key, found, wanted in (("plan", self._content.plan, plan), ("model", self._content.model, model)):
             if found != wanted:
                 raise InputError(
@@ -85,17 +105,6 @@ class Ledger:
                     "`if_exists='overwrite'` to start anew"
                 )
         self._write()
-
-    def _read(self) -> LedgerContent:
-        try:
-            stored = json.loads(self._path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"{self._path} cannot be read ({error}): repair it, or `if_exists='overwrite'` to start anew"
-            ) from None
-        stored = stored if isinstance(stored, dict) else {}
-        # Version 1 called its schema version so.
-        return LedgerContent.from_stored({key: stored[key] for key in stored if key != "schema"}, self._path)
 
     def status(self, name: str) -> FieldStatus:
         """Return how far a field is."""

@@ -14,6 +14,7 @@ from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.io.stored import StoredModel
+from easyzloc_mm.io.zarr.chunks import put_array, seal
 from easyzloc_mm.profile.schema import Camera
 from easyzloc_mm.typing import IfExists
 
@@ -51,8 +52,8 @@ def write_camera_map(
         stored = (metadata or CameraMapMetadata()).stored()
         root = zarr.create_group(draft, attributes={"easyzloc": stored})
         for name in MAPS:
-            values = getattr(maps, name)
-            root.create_array(name, shape=values.shape, chunks=values.shape, dtype=values.dtype)[...] = values
+            put_array(root, name, getattr(maps, name))
+        seal(draft)
 
 
 def read_camera_map(path: Path) -> PixelResponse:

@@ -36,7 +36,9 @@ class Kind(StrEnum):
 STORES = (Kind.RUN, Kind.BEAD_STACKS, Kind.BEAD_SET, Kind.CAMERA_MAP, Kind.PYRAMID)
 BESIDE_ARRAYS = {"zarr.json", "status.json", LOG}
 """Files of a store that are no chunks."""
-MODEL_FILES = {"model.onnx", "model.keras", "calibration.json", "blur.npz", "psf.npz", LOG}
+DIGESTS = "digests.json"
+"""SHA-256 of the other files of a model bundle."""
+MODEL_FILES = {"model.onnx", "model.keras", "calibration.json", "blur.npz", "psf.npz", DIGESTS, LOG}
 REPORT_ENDINGS = {".png", ".svg", ".html", ".json"}
 PORE_FILES = {"pores.csv", "bandwidths.csv"}
 PORE_ENDINGS = {".png", ".csv", ".json"}

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.io.atomic import sync_folder, sync_tree
 from easyzloc_mm.io.kinds import Kind, foreign, holds_raw_frames, kind_of
 from easyzloc_mm.typing import IfExists, IfExistsResume
 
@@ -116,10 +117,31 @@ def whole_or_nothing(
         yield draft
         # What appeared at `path` since the work began is looked at again.
         check_output(path, kind, if_exists=if_exists, inputs=inputs)
-        remove(path)
-        draft.rename(path)
+        _take_place(draft, path)
     finally:
         remove(draft)
+
+
+def _take_place(draft: Path, path: Path) -> None:
+    """Put a result in place; an older one goes when the new one is there, and both outlive a power cut until then."""
+    sync_tree(draft)
+    if not (path.exists() or path.is_symlink()):
+        draft.rename(path)
+        sync_folder(path.parent)
+        return
+    if draft.is_file() and path.is_file():
+        draft.replace(path)
+        sync_folder(path.parent)
+        return
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    path.rename(aside)
+    try:
+        draft.rename(path)
+    except BaseException:
+        aside.rename(path)
+        raise
+    sync_folder(path.parent)
+    remove(aside)
 
 
 @contextmanager

@@ -34,6 +34,7 @@ CURES = {
     errno.ELOOP: "check its path, which is a link to itself",
 }
 COPY_AGAIN = "check its disk or network share, and copy it again"
+DAMAGED_STORE = "copy it again; `verify` names all that is damaged"
 
 
 def words(error: BaseException) -> str:

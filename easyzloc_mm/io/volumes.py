@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from easyzloc_mm.io.kinds import MARK, Kind
+from easyzloc_mm.io.zarr.chunks import seal
 from easyzloc_mm.io.zarr.ome import image_attributes
 from easyzloc_mm.typing import U16
 
@@ -119,6 +120,7 @@ def write_pyramid(path: Path, voxels: Voxels, tiles: Tiles, *, tile_px: int, abo
         for level in range(len(levels))
     ]
     root.attrs.update(attributes)
+    seal(path)
     return len(levels)
 
 

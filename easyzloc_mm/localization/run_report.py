@@ -37,6 +37,11 @@ class RunReport(FrozenModel):
         Localising processes that died and were replaced.
     focus_moves : int or None
         Times that z was moved back to hold the focus; None for movies.
+    commit_lag_s : float or None
+        Longest time that a frame or a row had been written and was not committed: what a power cut could have taken;
+        None for movies.
+    whole : bool or None
+        What the quick form of `verify` found at the run's end; None where it was not asked.
     """
 
     schema_version: Literal[1] = 1
@@ -52,6 +57,8 @@ class RunReport(FrozenModel):
     catch_up_s: float | None = None
     workers_replaced: int | None = None
     focus_moves: int | None = None
+    commit_lag_s: float | None = None
+    whole: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, without those that do not apply."""

@@ -22,6 +22,7 @@ from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.model.accuracy import EvaluationResult
+from easyzloc_mm.model.bundle import write_digests
 from easyzloc_mm.model.card import (
     KERAS_FILE,
     NETWORK_FILE,
@@ -319,6 +320,7 @@ def _export(job: _Job, network: keras.Model, card: ModelCard, source: BeadPsfs, 
     found = job.in_frames(model.card, job.beads) if job.in_frames is not None else None
     accuracy = evaluate(model, job.beads, in_frames=found, report=folder / "report")
     card.model_copy(update={"accuracy": accuracy}).write(folder)
+    write_digests(folder)
     return accuracy
 
 

@@ -20,10 +20,13 @@ from easyzloc_mm.acquire.beads.stack import StackCamera
 from easyzloc_mm.beads.bleaching import bleaching_per_um, brightness_ratio
 from easyzloc_mm.beads.quality.coverage import field_coverage
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
+from easyzloc_mm.io.atomic import disk_fault
 from easyzloc_mm.io.beads.writer import BeadStackWriter, PlaneRecord
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import check_output, remove, replaced_stream
+from easyzloc_mm.io.verify.beads import verify_bead_stacks
 from easyzloc_mm.microscope.protocol import Microscope
+from easyzloc_mm.profile.detection import Sync
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import F64, U16, IfExistsResume, Progress, StagePosition
 
@@ -84,7 +87,7 @@ def acquire_bead_stacks(
                 EasyZlocWarning,
                 stacklevel=2,
             )
-        report = run.report(Path(out))
+        report = run.report(Path(out), verify_bead_stacks(Path(out), quick=True).tell(logger))
         logger.debug("bead stacks: %s", report)
     return report
 
@@ -99,8 +102,34 @@ def _photograph(
     log: RunLog,
 ) -> _Run:
     """Write the stacks; what was begun without a single plane is removed again."""
+    try:
+        writer = _open_writer(microscope, profile, out, resume)
+    except OSError as error:
+        if not resume:
+            _remove_if_possible(out)
+        raise HardwareError(f"{disk_fault(error, out)} (nothing was acquired)") from error
+    log.write_to(out / LOG)
+    run = _Run(microscope, profile, writer, here, progress)
+    try:
+        with writer:
+            run.take_all()
+    except (HardwareError, InputError, OSError) as error:
+        kept = "nothing was acquired"
+        if run.planes:
+            kept = f"{run.planes} planes are kept in {out}; `if_exists='resume'` continues"
+        if isinstance(error, OSError):
+            raise HardwareError(f"{disk_fault(error, out)} ({kept})") from error
+        raise type(error)(f"{error} ({kept})") from error
+    finally:
+        if run.planes == 0:
+            log.close()
+            _remove_if_possible(out)
+    return run
+
+
+def _open_writer(microscope: Microscope, profile: Profile, out: Path, resume: bool) -> BeadStackWriter:
     camera = profile.camera
-    writer = BeadStackWriter(
+    return BeadStackWriter(
         out,
         profile.model_dump(mode="json"),
         profile.optics.pixel_size_nm,
@@ -109,22 +138,15 @@ def _photograph(
         if_exists="resume" if resume else "error",
         provenance=microscope.describe(),
         planned_planes=profile.beads.planes,
+        sync=Sync.NEVER if profile.localize.sync is Sync.NEVER else Sync.ALWAYS,
     )
-    log.write_to(out / LOG)
-    run = _Run(microscope, profile, writer, here, progress)
+
+
+def _remove_if_possible(out: Path) -> None:
     try:
-        with writer:
-            run.take_all()
-    except (HardwareError, InputError) as error:
-        kept = "nothing was acquired"
-        if run.planes:
-            kept = f"{run.planes} planes are kept in {out}; `if_exists='resume'` continues"
-        raise type(error)(f"{error} ({kept})") from error
-    finally:
-        if run.planes == 0:
-            log.close()
-            remove(Path(out))
-    return run
+        remove(out)
+    except OSError as error:  # what ended the acquisition counts, and is on its way to the user
+        logger.warning("%s could not be removed: %s", out, error)
 
 
 class _Run:
@@ -292,7 +314,7 @@ class _Run:
             message += f"; {beads} good beads, {self._coverage():.0%} of the field covered"
         self._progress(message, min(self.planes / planned, 1.0))
 
-    def report(self, out: Path) -> AcquisitionReport:
+    def report(self, out: Path, whole: bool) -> AcquisitionReport:
         """Sum up what was done."""
         return AcquisitionReport(
             out=out,
@@ -305,6 +327,7 @@ class _Run:
             coverage=self._coverage(),
             skipped=sum(place["fov"] is None for place in self._visited),
             resumed=self._resumed,
+            whole=whole,
         )
 
 

@@ -31,6 +31,8 @@ class AcquisitionReport:
         Fields that were looked at but not worth a stack.
     resumed : int
         Fields that an earlier, interrupted run had taken.
+    whole : bool
+        What the quick form of `verify` found at the end.
     """
 
     out: Path
@@ -43,6 +45,7 @@ class AcquisitionReport:
     coverage: float
     skipped: int
     resumed: int
+    whole: bool
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for printing."""

@@ -1,4 +1,4 @@
-"""Help from the developers: `report-bug`."""
+"""When in doubt: `verify` reads a result back, `report-bug` packs what the developers need."""
 
 from __future__ import annotations
 
@@ -8,11 +8,31 @@ from typing import Annotated
 import typer
 
 from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, existing, finish
+from easyzloc_mm.errors import InputError
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
+    app.command()(verify)
     app.command("report-bug")(report_bug)
+
+
+def verify(
+    path: Annotated[
+        Path,
+        typer.Argument(help="Run, bead stacks, bead data set, model, or the folder of a scan or a calibration."),
+    ],
+    quick: Annotated[bool, typer.Option("--quick", help="Counts and which files are there, without decoding.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Read a result back and say whether it is whole; exit code 2 if it is not."""
+    from easyzloc_mm.api.verify import verify as run
+
+    report = run(path, quick=quick)
+    if report.whole or as_json:
+        finish(report.as_dict(), as_json=as_json, title="whole")
+    if not report.whole:
+        raise InputError(report.sentence())
 
 
 def report_bug(

@@ -17,6 +17,8 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.metadata import BeadSetMetadata
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import whole_or_nothing
+from easyzloc_mm.io.reading import DAMAGED_STORE, reading
+from easyzloc_mm.io.zarr.chunks import put_array, seal
 from easyzloc_mm.typing import F32, F64, I64, U16, Bool, IfExists
 
 ARRAYS = ("rois", "z_nm", "x", "y", "roi_x0", "roi_y0", "stack", "region", "accepted")
@@ -143,18 +145,11 @@ def write_bead_set(path: Path, beads: BeadDataset, *, if_exists: IfExists = "err
         root = zarr.create_group(draft, attributes={"easyzloc": metadata.stored()})
         for name in (*ARRAYS, *LATER_ARRAYS):
             values = np.asarray(getattr(beads, name))
-            chunks = (ROI_CHUNK, *values.shape[1:]) if name == "rois" else values.shape
-            array = root.create_array(
-                name, shape=values.shape, chunks=tuple(max(1, size) for size in chunks), dtype=values.dtype
-            )
-            array[...] = values
+            put_array(root, name, values, (ROI_CHUNK, *values.shape[1:]) if name == "rois" else None)
         measures = root.create_group("measures")
         for column in beads.measures.columns:
-            values = beads.measures[column].to_numpy(np.float64)
-            array = measures.create_array(
-                str(column), shape=values.shape, chunks=(max(1, len(values)),), dtype="float64"
-            )
-            array[...] = values
+            put_array(measures, str(column), beads.measures[column].to_numpy(np.float64))
+        seal(draft)
 
 
 def read_bead_set(path: Path) -> BeadDataset:
@@ -163,7 +158,7 @@ def read_bead_set(path: Path) -> BeadDataset:
     Raises
     ------
     InputError
-        There is none, or it was written by a newer version.
+        There is none, it is damaged, or it was written by a newer version.
     """
     import zarr
 
@@ -178,8 +173,11 @@ def read_bead_set(path: Path) -> BeadDataset:
     except (KeyError, ValueError, TypeError, OSError):
         raise InputError(f"{path} is no bead data set: give a beads.zarr that `beads` or `calibrate` wrote") from None
     metadata = BeadSetMetadata.from_stored(stored, path)
-    there = {metadata.RENAMED_ARRAYS.get(name, name): name for name in root.array_keys()}
-    arrays = {name: np.asarray(root[there[name]][...]) for name in (*ARRAYS, *LATER_ARRAYS) if name in there}
+    with reading(path, "a Zarr store", RuntimeError, cure=DAMAGED_STORE):
+        there = {metadata.RENAMED_ARRAYS.get(name, name): name for name in root.array_keys()}
+        arrays = {name: np.asarray(root[there[name]][...]) for name in ARRAYS}
+        arrays |= {name: np.asarray(root[there[name]][...]) for name in LATER_ARRAYS if name in there}
+        measures = {name: np.asarray(root[f"measures/{name}"][...]) for name in metadata.measures}
     columns = metadata.RENAMED_COLUMNS
     return BeadDataset(
         **arrays,
@@ -189,6 +187,6 @@ def read_bead_set(path: Path) -> BeadDataset:
         field_size_px=metadata.field_size_px,
         field_known=metadata.field_known,
         sources=metadata.sources,
-        measures=pd.DataFrame({columns.get(name, name): root[f"measures/{name}"][...] for name in metadata.measures}),
+        measures=pd.DataFrame({columns.get(name, name): values for name, values in measures.items()}),
         stacks=pd.DataFrame(list(metadata.stacks)).rename(columns=columns),
     )

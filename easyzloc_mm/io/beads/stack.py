@@ -15,7 +15,7 @@ from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.typing import U16
 
 if TYPE_CHECKING:
-    import zarr
+    from easyzloc_mm.io.zarr.chunks import ChunkedArray
 
 NUMBERS = ("requested_z_um", "measured_z_um", "x_um", "y_um", "exposure_ms", "time_s")
 """Columns of the stored plane table; after them stands the index of the illumination preset."""
@@ -23,6 +23,23 @@ COLUMNS = (*NUMBERS[:5], "illumination", "time_s")
 """Columns of `BeadStack.planes`, in order."""
 MIN_PLANES = 5
 """A file with fewer planes is no stack through focus."""
+
+
+class StoredPlanes:
+    """The (z, y, x) array of a store, a chunk per plane; a plane that is missing or damaged is an `InputError`."""
+
+    def __init__(self, array: ChunkedArray) -> None:
+        self._array, self.shape = array, array.shape
+
+    def __getitem__(self, key: tuple[Any, ...]) -> U16:
+        """Return a part of one plane, or of each of several: their number or numbers come first in `key`."""
+        chosen, *rest = key
+        if isinstance(chosen, int):
+            return np.asarray(self._array.read((chosen, 0, 0))[0][tuple(rest)])
+        block = np.empty((len(chosen), *self.shape[1:]), self._array.dtype)
+        for place, plane in enumerate(chosen):
+            self._array.read((plane, 0, 0), block[place])
+        return block[(slice(None), *rest)]
 
 
 class StackPixels:
@@ -35,7 +52,7 @@ class StackPixels:
         How many of its planes are complete, or which.
     """
 
-    def __init__(self, array: zarr.Array[Any] | U16, planes: int | Sequence[int]) -> None:
+    def __init__(self, array: StoredPlanes | U16, planes: int | Sequence[int]) -> None:
         self._array = array
         self._rows = range(planes) if isinstance(planes, int) else planes
         self.shape: tuple[int, int, int] = (len(self._rows), int(array.shape[1]), int(array.shape[2]))
@@ -51,10 +68,7 @@ class StackPixels:
             head, rest = slice(None), [Ellipsis, *rest]
         chosen = self._rows[head]
         if not isinstance(chosen, int):
-            # Zarr takes no negative steps: read the covered planes, then pick.
-            low, high = (min(chosen), max(chosen) + 1) if len(chosen) else (0, 0)
-            block = np.asarray(self._array[(slice(low, high), *rest)])
-            return block[[plane - low for plane in chosen]]
+            return np.asarray(self._array[(list(chosen), *rest)])
         return np.asarray(self._array[(chosen, *rest)])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:

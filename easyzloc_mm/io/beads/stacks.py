@@ -14,9 +14,10 @@ from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.beads.folders import open_foreign_stacks
 from easyzloc_mm.io.beads.metadata import BeadStackMetadata, StackMetadata
-from easyzloc_mm.io.beads.stack import COLUMNS, NUMBERS, BeadStack, StackPixels
+from easyzloc_mm.io.beads.stack import COLUMNS, NUMBERS, BeadStack, StackPixels, StoredPlanes
 from easyzloc_mm.io.reading import COPY_AGAIN, reading
 from easyzloc_mm.io.sources.ome_zarr import whole_images
+from easyzloc_mm.io.zarr.chunks import ChunkedArray
 from easyzloc_mm.io.zarr.ome import numbered_images
 
 
@@ -106,7 +107,9 @@ def _read_stack(path: Path, root: Any, name: str, metadata: BeadStackMetadata) -
     known = {key: camera[key] for key in CameraResponse.model_fields if key in camera} if camera else {}
     return BeadStack(
         fov=int(name),
-        pixels=StackPixels(image, there.tolist() if len(there) < complete else complete),
+        pixels=StackPixels(
+            StoredPlanes(ChunkedArray.open(path / name / "0")), there.tolist() if len(there) < complete else complete
+        ),
         planes=table[list(COLUMNS)],
         pixel_size_nm=metadata.pixel_size_nm,
         z_step_nm=metadata.z_step_nm,

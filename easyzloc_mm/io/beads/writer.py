@@ -2,8 +2,8 @@
 
 Layout (OME-Zarr 0.5, Zarr v3, bioformats2raw collection): groups ``0``, ``1``, ... hold the image array
 ``0`` in chunks of one plane; ``planes/0``, ``planes/1``, ... hold one float64 row per plane. A plane's row is
-written after its pixels, so a row means that its plane is complete, and a store whose writer was killed is
-readable up to the last complete plane.
+written after its pixels are on the device, so a row means that its plane is complete, and a store whose writer was
+killed, or lost its power, is readable up to the last complete plane.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -22,11 +22,11 @@ from easyzloc_mm.io.beads.metadata import BeadStackMetadata, StackMetadata
 from easyzloc_mm.io.beads.stack import NUMBERS
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import check_output
+from easyzloc_mm.io.zarr.chunks import ChunkedArray, seal, update_node
+from easyzloc_mm.io.zarr.files import StoreFiles
 from easyzloc_mm.io.zarr.ome import collection_attributes, image_attributes, numbered_images, series_attributes
+from easyzloc_mm.profile.detection import Sync
 from easyzloc_mm.typing import U16
-
-if TYPE_CHECKING:
-    import zarr
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,8 @@ class BeadStackWriter:
         More attributes: versions, device labels.
     planned_planes : int, optional
         Planes of a complete stack; without it a store cannot be resumed.
+    sync : {'never', 'always'}
+        Whether every plane is on the device before the next one is taken.
 
     Raises
     ------
@@ -93,13 +95,15 @@ class BeadStackWriter:
         if_exists: Literal["error", "resume"] = "error",
         provenance: Mapping[str, Any] | None = None,
         planned_planes: int | None = None,
+        sync: Literal[Sync.NEVER, Sync.ALWAYS] = Sync.NEVER,
     ) -> None:
         import zarr
 
         self._shape_yx = (int(shape_yx[0]), int(shape_yx[1]))
         self._scale = {"z": z_step_nm / 1000, "y": pixel_size_nm / 1000, "x": pixel_size_nm / 1000}
-        self._images: dict[int, zarr.Array[Any]] = {}
-        self._tables: dict[int, zarr.Array[Any]] = {}
+        self._files = StoreFiles(sync)
+        self._images: dict[int, ChunkedArray] = {}
+        self._tables: dict[int, ChunkedArray] = {}
         self._done: dict[int, int] = {}
         self._presets: list[str] = []
         if if_exists == "resume" and Path(path).exists():
@@ -115,8 +119,9 @@ class BeadStackWriter:
             provenance=dict(provenance or {}),
         )
         self._root = zarr.create_group(self.path, attributes=collection_attributes(easyzloc=self._metadata.stored()))
-        self._ome = self._root.create_group("OME", attributes=series_attributes([]))
+        self._root.create_group("OME", attributes=series_attributes([]))
         self._plane_group = self._root.create_group("planes", attributes={"columns": [*NUMBERS, "illumination"]})
+        seal(self.path, durable=self._files.durable)
 
     def _take_up(self, profile_dump: Mapping[str, Any]) -> None:
         """Open an existing store and drop its unfinished stacks: their beads are bleached by then."""
@@ -139,7 +144,7 @@ class BeadStackWriter:
                     f"{now.get(changed[0])}): set it back, or start anew with another `out`"
                 )
         # No stack was begun before the groups of all stacks were there.
-        self._root, self._ome = root, root["OME"]
+        self._root = root
         plane_group: Any = root["planes"]
         self._plane_group = plane_group
         self._presets = list(plane_group.attrs.get("illuminations", []))
@@ -150,13 +155,22 @@ class BeadStackWriter:
             rows = np.asarray(plane_group[name][:]) if name in plane_group else np.empty((0, 1))
             done = int(np.isfinite(rows[:, -1]).sum())
             if done < planned:
-                del root[name]
-                if name in self._plane_group:
-                    del self._plane_group[name]
+                self._remove(name)
                 continue
-            self._images[int(name)], self._tables[int(name)] = root[f"{name}/0"], plane_group[name]
             self._done[int(name)] = done
-        self._ome.attrs.update(series_attributes([str(known) for known in self._images]))
+        self._list_images()
+
+    def _remove(self, name: str) -> None:
+        """Remove a stack: its rows first, which say that its planes are there."""
+        if name in self._plane_group:
+            del self._plane_group[name]
+        del self._root[name]
+
+    def _list_images(self) -> None:
+        self._update(self.path / "OME", series_attributes([str(known) for known in self._done]))
+
+    def _update(self, node: Path, attributes: Mapping[str, Any]) -> None:
+        update_node(node, attributes, durable=self._files.durable)
 
     @property
     def planes_done(self) -> dict[int, int]:
@@ -171,31 +185,33 @@ class BeadStackWriter:
     def note(self, progress: Mapping[str, Any]) -> None:
         """Keep what an interrupted acquisition needs to be resumed."""
         self._metadata = self._metadata.changed(progress=dict(progress))
-        self._root.attrs.update({"easyzloc": self._metadata.stored()})
+        self._update(self.path, {"easyzloc": self._metadata.stored()})
 
     def add_fov(self, fov: int, planes: int) -> None:
         """Make room for one stack of `planes` planes, which are then written from 0 upwards."""
-        from zarr.codecs import BloscCodec, BloscShuffle
-
         name = str(fov)
         group = self._root.create_group(name, attributes=image_attributes(f"beads {name}", "zyx", self._scale))
-        self._images[fov] = group.create_array(
+        self._images[fov] = ChunkedArray.create(
+            group,
             "0",
             shape=(planes, *self._shape_yx),
             chunks=(1, *self._shape_yx),
             dtype="uint16",
-            compressors=BloscCodec(cname="zstd", clevel=1, shuffle=BloscShuffle.bitshuffle),
+            compression="zstd",
             dimension_names=("z", "y", "x"),
         )
-        self._tables[fov] = self._plane_group.create_array(
+        self._tables[fov] = ChunkedArray.create(
+            self._plane_group,
             name,
             shape=(planes, len(NUMBERS) + 1),
             chunks=(1, len(NUMBERS) + 1),
             dtype="float64",
             fill_value=math.nan,
         )
+        for made in (self.path / name, self.path / "planes" / name):
+            seal(made, durable=self._files.durable)
         self._done[fov] = 0
-        self._ome.attrs.update(series_attributes([str(known) for known in self._images]))
+        self._list_images()
 
     def write_plane(self, fov: int, plane: int, image: U16, record: PlaneRecord) -> None:
         """Write a plane's pixels, then its row."""
@@ -203,36 +219,36 @@ class BeadStackWriter:
             raise ValueError(f"a plane is uint16 {self._shape_yx}, not {image.dtype} {image.shape}")
         if plane != self._done[fov]:
             raise ValueError(f"planes are written in order: expected {self._done[fov]}, got {plane}")
-        self._images[fov][plane] = image
-        self._tables[fov][plane] = np.array(
-            [*(getattr(record, name) for name in NUMBERS), self._preset_index(record.illumination)],
-            dtype=np.float64,
-        )
+        row = [*(getattr(record, name) for name in NUMBERS), self._preset_index(record.illumination)]
+        self._files.put(*self._images[fov].encoded((plane, 0, 0), image[np.newaxis]))
+        self._files.put(*self._tables[fov].encoded((plane, 0), np.array([row], dtype=np.float64)))
         self._done[fov] = plane + 1
 
     def note_bleaching(self, fov: int, bleaching_per_um: float) -> None:
         """Keep how the light changed along a stack."""
         if math.isfinite(bleaching_per_um):
             stored = StackMetadata(bleaching_per_um=float(bleaching_per_um)).stored()
-            self._root[str(fov)].attrs.update({"easyzloc": stored})
+            self._update(self.path / str(fov), {"easyzloc": stored})
 
     def _preset_index(self, illumination: str | None) -> int:
         if illumination is None:
             return -1
         if illumination not in self._presets:
             self._presets.append(illumination)
-            self._plane_group.attrs.update({"illuminations": list(self._presets)})
+            self._update(self.path / "planes", {"illuminations": list(self._presets)})
         return self._presets.index(illumination)
 
     def close(self) -> None:
         """Cut unfinished stacks to their complete planes, so that every reader sees only real ones."""
+        durable = self._files.durable
         for fov, done in list(self._done.items()):
             if done == 0:
-                del self._root[str(fov)], self._plane_group[str(fov)], self._images[fov], self._done[fov]
-            elif done < self._images[fov].shape[0]:
-                self._images[fov].resize((done, *self._shape_yx))
-                self._tables[fov].resize((done, len(NUMBERS) + 1))
-        self._ome.attrs.update(series_attributes([str(known) for known in self._images]))
+                self._remove(str(fov))
+                del self._done[fov]
+            elif fov in self._images and done < self._images[fov].shape[0]:
+                self._images[fov].resize((done, *self._shape_yx), durable=durable)
+                self._tables[fov].resize((done, len(NUMBERS) + 1), durable=durable)
+        self._list_images()
 
     def __enter__(self) -> Self:
         return self

@@ -13,6 +13,7 @@ from pydantic import Field
 from easyzloc_mm._models import FrozenModel
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.stored import StoredModel
+from easyzloc_mm.io.zarr.chunks import put_array, seal
 
 GROUP = "drift"
 COLUMNS = ("frame", "x", "y", "z")
@@ -74,9 +75,8 @@ def write_drift(path: Path, drift: Drift) -> None:
 
     group = zarr.open_group(path, mode="a").create_group(GROUP, attributes=drift.record.stored())
     for name in COLUMNS:
-        values = drift.table[name].to_numpy("uint32" if name == "frame" else "float64")
-        array = group.create_array(name, shape=values.shape, chunks=(max(1, len(values)),), dtype=values.dtype)
-        array[...] = values
+        put_array(group, name, drift.table[name].to_numpy("uint32" if name == "frame" else "float64"))
+    seal(path / GROUP)
 
 
 def holds_drift(path: Path) -> bool:

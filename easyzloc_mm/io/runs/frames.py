@@ -2,8 +2,9 @@
 
 A frame stands at its own frame number, one chunk each. Chunk files appear whole, so a frame whose file is there
 is complete, also when the writer was killed; attribute ``n_committed`` means the same to readers that do not look
-for files, up to a second late. A frame that was lost on the way from the camera reads as zeros and is named in
-``frames_missing``.
+for files, half a second late. What it counts is on the device before it is (other than by `Sync.NEVER`); of later
+frames a power cut may leave torn ones, which their checksums tell. A frame that was lost on the way from the camera
+reads as zeros and is named in ``frames_missing``.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ import numpy as np
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.output import remove
-from easyzloc_mm.io.zarr.chunks import ChunkedArray, update_node
+from easyzloc_mm.io.zarr.chunks import ChunkedArray, seal
+from easyzloc_mm.io.zarr.files import StoreFiles
 from easyzloc_mm.io.zarr.ome import image_attributes
+from easyzloc_mm.profile.detection import Sync
 from easyzloc_mm.typing import U16
 
 GROUP = "frames"
-COMMIT_S = 1.0
+COMMIT_S = 0.5
+"""Half of what `Sync.SECOND` promises: the disk has the other half."""
 MAX_LISTED = 1000
 """Missing frames are all counted, but only so many are named."""
 MAX_GAP = 16
@@ -46,6 +50,8 @@ class FrameWriter:
         Sampling, for viewers.
     expected : int
         How many frames will come. More may; the image is cut to those that came when closed.
+    sync : Sync
+        When frames are brought to the device.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class FrameWriter:
         pixel_size_nm: float,
         interval_ms: float = 1.0,
         expected: int = 1,
+        sync: Sync = Sync.NEVER,
     ) -> None:
         import zarr
 
@@ -84,8 +91,9 @@ class FrameWriter:
             dtype="uint16",
             dimension_names=("t", "y", "x"),
         )
+        self._files = StoreFiles(sync)
+        seal(self.path, durable=self._files.durable)
         self._next = 0
-        self._committed = 0
         self._missing: list[int] = []
         self._missing_count = 0
         self._committed_s = time.monotonic()
@@ -95,6 +103,11 @@ class FrameWriter:
         """One more than the highest frame number written."""
         return self._next
 
+    @property
+    def commit_lag_s(self) -> float:
+        """Longest time from a frame's being written to its being committed, s."""
+        return self._files.lag_s
+
     def append(self, index: int, pixels: U16) -> None:
         """Write frame number `index`; numbers rise, and may leave out frames that were lost."""
         if pixels.shape != self.shape_yx or pixels.dtype != np.uint16:
@@ -102,8 +115,8 @@ class FrameWriter:
         if index < self._next:
             raise ValueError(f"frame {index} came after frame {self._next - 1}")
         if index >= self._image.shape[0]:
-            self._image.resize((2 * (index + 1), *self.shape_yx))
-        self._image.write((index, 0, 0), pixels[np.newaxis])
+            self._image.resize((2 * (index + 1), *self.shape_yx), durable=self._files.durable)
+        self._files.put(*self._image.encoded((index, 0, 0), pixels[np.newaxis]))
         self._missing_count += index - self._next
         self._missing.extend(range(self._next, min(index, self._next + MAX_LISTED - len(self._missing))))
         self._next = index + 1
@@ -120,9 +133,8 @@ class FrameWriter:
         self._next = index + 1
 
     def flush(self) -> None:
-        """Commit: let readers know how many frames there are."""
-        self._committed_s = time.monotonic()
-        update_node(
+        """Commit: bring what was written to the device, and let readers know how many frames there are."""
+        self._files.commit(
             self.path / GROUP,
             {
                 "n_committed": self._next,
@@ -130,11 +142,15 @@ class FrameWriter:
                 "frames_missing_count": self._missing_count,
             },
         )
+        self._committed_s = time.monotonic()
 
     def close(self) -> None:
         """Commit, and cut the image to the frames that came."""
-        self.flush()
-        self._image.resize((self._next, *self.shape_yx))
+        try:
+            self.flush()
+            self._image.resize((self._next, *self.shape_yx), durable=self._files.durable)
+        finally:
+            self._files.close()
 
     def discard(self) -> None:
         """Remove the frames from the store."""
@@ -170,15 +186,22 @@ class StoredFrames:
         except (KeyError, IndexError, ValueError, OSError, TypeError) as error:
             raise InputError(f"{path} holds no raw frames: it was written without `keep_raw` ({error})") from None
         self.pixel_size_nm = float(scale[-1]) * 1000
-        # Frames written after the last commit, by a writer that was killed or still runs; a few may be missing.
+        self.missing |= set(range(committed)) - self._there()
+        # Frames written after the last commit, by a writer that was killed or still runs; a few may be missing, or
+        # torn by a power cut.
         gap = 0
         for number in itertools.count(committed):
-            if self._image.has((number, 0, 0)):
+            if self._image.has((number, 0, 0)) and not self._image.fault((number, 0, 0)):
                 self.missing.update(range(committed, number))
                 committed, gap = number + 1, 0
             elif (gap := gap + 1) > MAX_GAP:
                 break
         self.shape = (committed, *(int(size) for size in self._image.shape[1:]))
+
+    def _there(self) -> set[int]:
+        """Numbers of the frames whose files are there: more than `MAX_LISTED` missing ones are not all named."""
+        folder = self._image.path / "c"
+        return {int(entry.name) for entry in folder.glob("*") if entry.name.isdigit()}
 
     @property
     def frames_missing(self) -> int:
@@ -190,12 +213,19 @@ class StoredFrames:
         return self.take(range(start, min(stop, self.shape[0])))
 
     def take(self, numbers: Iterable[int]) -> U16:
-        """Read the frames with these numbers, which may be beyond `shape`; a lost one is zeros."""
-        wanted = [(int(number), 0, 0) for number in numbers]
+        """Read the frames with these numbers, which may be beyond `shape`; a lost one is zeros.
+
+        Raises
+        ------
+        InputError
+            A frame that was stored is damaged or gone.
+        """
+        wanted = [int(number) for number in numbers]
         frames = np.empty((len(wanted), *self._image.shape[1:]), np.dtype("<u2"))
-        for frame, place in zip(frames, wanted, strict=True):
-            if self._image.has(place):
-                self._image.read(place, frame)
-            else:
+        for frame, number in zip(frames, wanted, strict=True):
+            lost = number in self.missing or (number >= self.shape[0] and not self._image.has((number, 0, 0)))
+            if lost:
                 frame[:] = 0
+            else:
+                self._image.read((number, 0, 0), frame)
         return frames

@@ -20,8 +20,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.reading import DAMAGED_STORE, reading
 from easyzloc_mm.io.runs.metadata import RunMetadata
-from easyzloc_mm.io.zarr.chunks import ChunkedArray, update_node
+from easyzloc_mm.io.zarr.chunks import ChunkedArray, seal, update_node
+from easyzloc_mm.io.zarr.files import StoreFiles
+from easyzloc_mm.profile.detection import Sync
 
 if TYPE_CHECKING:
     import zarr
@@ -35,6 +38,10 @@ COLUMNS_Z = ("z", "lpz", "z_flag")
 CHUNK_ROWS = 16384
 FIRST_CAPACITY = 64 * CHUNK_ROWS
 FLUSH_S = 0.3
+LONGEST_FLUSH_S = 0.7
+"""On a slow disk rows are committed less often, so that no more than a fifth of the time goes into that."""
+MOST_KEPT = 128
+"""Chunks that are kept for the next commit; more are put in place at once."""
 GROUP = "localizations"
 FACTS = "easyzloc"
 """Root attribute under which a run's provenance stands."""
@@ -63,19 +70,30 @@ class LocalizationWriter:
         As stored.
     group : zarr.Group
         The table's group.
+    sync : Sync
+        When rows are brought to the device.
     """
 
-    def __init__(self, path: Path, metadata: RunMetadata, group: zarr.Group) -> None:
+    def __init__(self, path: Path, metadata: RunMetadata, group: zarr.Group, sync: Sync) -> None:
         self.path = path
         self._metadata, self._group = metadata, group
+        self._files = StoreFiles(sync)
         self._columns: dict[str, ChunkedArray] = {}
         self._tail: dict[str, NDArray[Any]] = {}
+        self._changed: dict[Path, bytes] = {}
         self._rows = self._committed = 0
         self._frames = self._frames_committed = 0
-        self._flushed_s = time.monotonic()
+        self._flush_due_s = time.monotonic() + FLUSH_S
 
     @classmethod
-    def create(cls, path: Path, metadata: RunMetadata, *, columns: Sequence[str] | None = None) -> Self:
+    def create(
+        cls,
+        path: Path,
+        metadata: RunMetadata,
+        *,
+        columns: Sequence[str] | None = None,
+        sync: Sync = Sync.NEVER,
+    ) -> Self:
         """Begin a table.
 
         Parameters
@@ -86,6 +104,8 @@ class LocalizationWriter:
             Provenance.
         columns : sequence of str
             Columns of the table; those of the first `append` if not given.
+        sync : Sync
+            When rows are brought to the device.
 
         Raises
         ------
@@ -102,19 +122,21 @@ class LocalizationWriter:
             )
         update_node(path, {FACTS: metadata.stored()})
         group = root.create_group(GROUP, attributes={"n_committed": 0, "frames_committed": 0, "columns": []})
-        writer = cls(path, metadata, group)
+        writer = cls(path, metadata, group, sync)
         if columns is not None:
             writer._make_columns(columns)
+        else:
+            seal(path, durable=writer._files.durable)
         return writer
 
     @classmethod
-    def resume(cls, path: Path) -> Self:
+    def resume(cls, path: Path, *, sync: Sync = Sync.NEVER) -> Self:
         """Continue a table that was cut off: after its last committed row, from frame `frames_committed`.
 
         Raises
         ------
         InputError
-            There is no table.
+            There is no table, or it is damaged.
         """
         import zarr
 
@@ -129,7 +151,7 @@ class LocalizationWriter:
                 f"{path} holds no table that could be continued: leave out `if_exists='resume'` ({error})"
             ) from None
         stored: Any = root.attrs.get(FACTS, {})
-        writer = cls(path, RunMetadata.from_stored(stored, path), group)
+        writer = cls(path, RunMetadata.from_stored(stored, path), group, sync)
         writer._rows = writer._committed = rows
         writer._frames = writer._frames_committed = frames
         for name in names:
@@ -155,6 +177,11 @@ class LocalizationWriter:
     def metadata(self) -> RunMetadata:
         """Provenance so far."""
         return self._metadata
+
+    @property
+    def commit_lag_s(self) -> float:
+        """Longest time from a row's being appended to its being committed, s."""
+        return self._files.lag_s
 
     @property
     def everything_committed(self) -> bool:
@@ -196,41 +223,50 @@ class LocalizationWriter:
         while start < len(rows):
             offset = self._rows % CHUNK_ROWS
             count = min(len(rows) - start, CHUNK_ROWS - offset)
+            self._files.start_clock()
             for name, column in values.items():
                 self._tail[name][offset : offset + count] = column[start : start + count]
             self._rows += count
             start += count
             if self._rows % CHUNK_ROWS == 0:
-                self._write_tail(self._rows // CHUNK_ROWS - 1)
+                self._keep_tail(self._rows // CHUNK_ROWS - 1)
+                if len(self._changed) >= MOST_KEPT:
+                    self._put_kept()
         self.flush_if_due()
 
     def flush_if_due(self) -> None:
         """Commit what was appended if the last commit is `FLUSH_S` ago; call it when no rows come, too."""
-        if time.monotonic() - self._flushed_s >= FLUSH_S:
+        if time.monotonic() >= self._flush_due_s:
             self.flush()
 
     def flush(self) -> None:
         """Commit every row appended so far."""
-        self._flushed_s = time.monotonic()
-        if self.everything_committed:
-            return
-        if self._rows % CHUNK_ROWS and self._rows != self._committed:
-            self._write_tail(self._rows // CHUNK_ROWS)
-        update_node(self.path / GROUP, {"n_committed": self._rows, "frames_committed": self._frames})
-        self._committed, self._frames_committed = self._rows, self._frames
+        begin_s = time.monotonic()
+        if not self.everything_committed:
+            if self._rows % CHUNK_ROWS and self._rows != self._committed:
+                self._keep_tail(self._rows // CHUNK_ROWS)
+            self._put_kept()
+            counts = {"n_committed": self._rows, "frames_committed": self._frames}
+            self._files.commit(self.path / GROUP, counts)
+            self._committed, self._frames_committed = self._rows, self._frames
+        end_s = time.monotonic()
+        self._flush_due_s = end_s + min(max(FLUSH_S, 4 * (end_s - begin_s)), LONGEST_FLUSH_S)
 
     def update(self, **changes: object) -> None:
         """Change metadata (`RunMetadata`), for instance the number of frames once it is known."""
         self._metadata = self._metadata.changed(**changes)
-        update_node(self.path, {FACTS: self._metadata.stored()})
+        update_node(self.path, {FACTS: self._metadata.stored()}, durable=self._files.durable)
 
     def close(self) -> None:
         """Commit the rest and cut the arrays to their rows, so that every Zarr reader sees only real ones."""
-        if not self._columns:
-            self._make_columns(COLUMNS_2D)
-        self.flush()
-        for column in self._columns.values():
-            column.resize((self._rows,))
+        try:
+            if not self._columns:
+                self._make_columns(COLUMNS_2D)
+            self.flush()
+            for column in self._columns.values():
+                column.resize((self._rows,), durable=self._files.durable)
+        finally:
+            self._files.close()
 
     def _make_columns(self, names: Sequence[str], given: Mapping[str, Any] | None = None) -> None:
         for name in names:
@@ -244,13 +280,20 @@ class LocalizationWriter:
                 dimension_names=("row",),
             )
             self._tail[name] = np.zeros(CHUNK_ROWS, dtype)
-        update_node(self.path / GROUP, {"columns": list(names)})
+        seal(self.path / GROUP, durable=self._files.durable)
+        update_node(self.path / GROUP, {"columns": list(names)}, durable=self._files.durable)
 
-    def _write_tail(self, chunk: int) -> None:
+    def _keep_tail(self, chunk: int) -> None:
+        """Keep the chunk that is being filled for the next commit."""
         for name, column in self._columns.items():
             if (chunk + 1) * CHUNK_ROWS > column.shape[0]:
-                column.resize((2 * column.shape[0],))
-            column.write((chunk,), self._tail[name])
+                column.resize((2 * column.shape[0],), durable=self._files.durable)
+            file, content = column.encoded((chunk,), self._tail[name])
+            self._changed[file] = content
+
+    def _put_kept(self) -> None:
+        self._files.replace(self._changed)
+        self._changed.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -292,7 +335,7 @@ def read_localizations(
     Raises
     ------
     InputError
-        There is no such run.
+        There is no such run, or a part of these rows is missing or damaged.
     """
     import zarr
 
@@ -311,11 +354,26 @@ def read_localizations(
     first_row = min(first_row, total)
     last_row = total if rows is None else min(total, first_row + rows)
     wanted = [name for name in names if columns is None or name in columns]
-    values = {name: group[name][first_row:last_row] for name in wanted}
+    values = {name: _read_column(path / GROUP / name, first_row, last_row) for name in wanted}
     if not names:
         values = {name: np.empty(0, column_dtype(name)) for name in COLUMNS_2D}
-    stored: Any = root.attrs.get(FACTS, {})
-    return pd.DataFrame(values), RunMetadata.from_stored(stored, path)
+    with reading(path, "a Zarr store", RuntimeError, cure=DAMAGED_STORE):
+        stored: Any = root.attrs.get(FACTS, {})
+        return pd.DataFrame(values), RunMetadata.from_stored(stored, path)
+
+
+def _read_column(path: Path, first_row: int, last_row: int) -> NDArray[Any]:
+    """Read rows of one column; other than by zarr-python a chunk that is not there is an error, not zeros."""
+    column = ChunkedArray.open(path)
+    rows = column.chunks[0]
+    if column.shape[0] < last_row:
+        raise InputError(f"{path} has {column.shape[0]} rows, not {last_row}: copy the store anew")
+    values = np.empty(last_row - first_row, column.dtype.newbyteorder("="))
+    for chunk in range(first_row // rows, -(-last_row // rows)):
+        start = chunk * rows
+        low, high = max(first_row, start), min(last_row, start + rows)
+        values[low - first_row : high - first_row] = column.read((chunk,))[low - start : high - start]
+    return values
 
 
 def read_metadata(path: Path) -> RunMetadata:
@@ -327,4 +385,4 @@ def update_run(path: Path, **changes: object) -> None:
     """Change metadata of a run whose writer is closed."""
     path = Path(path)
     stored = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"].get(FACTS, {})
-    update_node(path, {FACTS: RunMetadata.from_stored(stored, path).changed(**changes).stored()})
+    update_node(path, {FACTS: RunMetadata.from_stored(stored, path).changed(**changes).stored()}, durable=True)

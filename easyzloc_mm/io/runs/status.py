@@ -44,6 +44,8 @@ class RunStatus(StoredModel):
     camera_running: bool = False
     alarms: tuple[str, ...] = ()
     """What calls for attention, one phrase each."""
+    whole: bool | None = None
+    """What the quick form of `verify` found at the end of the run; None before."""
 
 
 def write_status(run: Path, status: RunStatus) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import shutil
 import threading
@@ -16,6 +15,7 @@ import numpy as np
 
 from easyzloc_mm._processes import interrupts_noted
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, LocalizerError
+from easyzloc_mm.io.atomic import disk_fault
 from easyzloc_mm.io.runs.frames import FrameWriter
 from easyzloc_mm.io.runs.localizations import LocalizationWriter
 from easyzloc_mm.localization.detection.threshold import FRAMES as THRESHOLD_FRAMES
@@ -306,6 +306,10 @@ class LiveRun:
         if closing and intake.disk_fault is None:
             intake.disk_fault = closing[0]
 
+    @property
+    def _commit_lag_s(self) -> float:
+        return max(self._table.commit_lag_s, 0.0 if self._raw is None else self._raw.commit_lag_s)
+
     def _raise_faults(self) -> None:
         intake = self._intake
         kept = (
@@ -313,7 +317,7 @@ class LiveRun:
             f"{self._table.n_committed} localisations are kept in {self._out})"
         )
         if intake.disk_fault is not None:
-            raise HardwareError(f"{_describe_disk_fault(intake.disk_fault, self._out)} {kept}") from intake.disk_fault
+            raise HardwareError(f"{disk_fault(intake.disk_fault, self._out)} {kept}") from intake.disk_fault
         if isinstance(intake.fault, HardwareError):
             raise HardwareError(f"{intake.fault} {kept}") from intake.fault
         if intake.fault is not None:
@@ -336,6 +340,7 @@ class LiveRun:
             most_waiting=self._most_waiting,
             catch_up_s=end - self._camera_end,
             workers_replaced=self._lost_workers,
+            commit_lag_s=self._commit_lag_s,
         )
 
 
@@ -349,9 +354,3 @@ def warn_of_a_small_disk(out: Path, needed: int) -> None:
             EasyZlocWarning,
             stacklevel=2,
         )
-
-
-def _describe_disk_fault(error: BaseException, out: Path) -> str:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-        return f"the disk of {out} is full: free some space, or write elsewhere with `out`"
-    return f"frames could not be stored in {out}: {error}"

@@ -14,7 +14,8 @@ from typing import Any
 
 from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm._log import RunLog
-from easyzloc_mm.errors import InputError
+from easyzloc_mm.errors import HardwareError, InputError
+from easyzloc_mm.io.atomic import disk_fault
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import replaced_stream
 from easyzloc_mm.io.runs.frames import FrameWriter
@@ -83,7 +84,11 @@ def localize_stream(
         pool.start()
         with replaced_stream(Path(out), Kind.RUN, if_exists=options.if_exists, inputs=[card.path]) as place:
             facts = {"profile": profile.model_dump(mode="json"), **provenance}
-            return _live_run(source, card, place, profile, options, pool, log, facts).run()
+            try:
+                run = _live_run(source, card, place, profile, options, pool, log, facts)
+            except OSError as error:
+                raise HardwareError(f"{disk_fault(error, place)} (nothing was acquired)") from error
+            return run.run()
     finally:
         if options.workers is None:
             pool.close()
@@ -106,7 +111,8 @@ def _live_run(
     pixel_nm = profile.optics.pixel_size_nm
     if options.keep_raw:
         warn_of_a_small_disk(out, 2 * options.frames * shape[0] * shape[1])
-    table = LocalizationWriter.create(out, run_metadata(card, pool.settings, shape, pixel_nm, **facts))
+    sync = profile.localize.sync
+    table = LocalizationWriter.create(out, run_metadata(card, pool.settings, shape, pixel_nm, **facts), sync=sync)
     log.write_to(out / LOG)
     raw = None
     if options.keep_raw:
@@ -116,5 +122,6 @@ def _live_run(
             pixel_size_nm=pixel_nm,
             interval_ms=profile.imaging.exposure_ms,
             expected=options.frames,
+            sync=sync,
         )
     return LiveRun(Intake(source, raw, options.stop), table, raw, profile.localize, options, pool)

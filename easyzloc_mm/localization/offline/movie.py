@@ -130,7 +130,12 @@ def localize_movie(
     ):
         pool.start()  # before an older run is cleared away
         with replaced_stream(out, Kind.RUN, if_exists=if_exists, inputs=inputs, acquires=False) as place:
-            table = LocalizationWriter.create(place, metadata) if begun is None else LocalizationWriter.resume(begun)
+            sync = how.localize.sync
+            table = (
+                LocalizationWriter.create(place, metadata, sync=sync)
+                if begun is None
+                else LocalizationWriter.resume(begun, sync=sync)
+            )
             log.write_to(place / LOG)
             job = _Job(movie, opened, table, pool, follow_s, progress)
             report = job.go()

@@ -106,7 +106,7 @@ store = writer(Path(sys.argv[1]))
 store.add_fov(0, 20)
 for plane in range(7):
     store.write_plane(0, plane, image(0, plane), record(plane))
-store._images[0][7] = image(0, 7)  # pixels are there, the row is not
+store._files.put(*store._images[0].encoded((7, 0, 0), image(0, 7)[None]))  # pixels are there, the row is not
 store.add_fov(1, 20)
 os._exit(9)
 """

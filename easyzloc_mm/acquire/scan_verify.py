@@ -1,0 +1,41 @@
+"""Whether a scan is whole: its ledger, and the run of every field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from easyzloc_mm.acquire.scan_ledger import FieldState, FieldStatus, read_ledger
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.kinds import LEDGER, Kind
+from easyzloc_mm.io.verify.report import Findings, VerifyReport
+from easyzloc_mm.io.verify.runs import verify_run
+
+
+def verify_scan(folder: Path, *, quick: bool = False) -> VerifyReport:
+    """Hold the runs of a scan against its ledger, and read them back."""
+    findings = Findings(folder, quick)
+    try:
+        content = read_ledger(folder)
+        names = [place.name for place in content.plan.places()]
+    except InputError as error:
+        findings.damage(LEDGER, f"cannot be read: {error}")
+        return findings.report(Kind.SCAN)
+    for name in names:
+        state = content.fields.get(name)
+        if state is None or state.status is not FieldStatus.DONE:
+            findings.incomplete(f"field {name} is {FieldStatus.PENDING if state is None else state.status}")
+        else:
+            _check_field(findings, name, state)
+    findings.counts["fields"] = len(names)
+    return findings.report(Kind.SCAN)
+
+
+def _check_field(findings: Findings, name: str, state: FieldState) -> None:
+    run = findings.path / (state.run or f"{name}.zarr")
+    if not run.is_dir():
+        findings.damage(run.name, f"is missing, of field {name} that is done")
+        return
+    report = verify_run(run, quick=findings.quick)
+    findings.include(report)
+    if state.localizations is not None and report.counts.get("rows", 0) != state.localizations:
+        findings.damage(run.name, f"has {report.counts.get('rows', 0)} localisations, not {state.localizations}")

@@ -1,0 +1,1 @@
+"""Reads stored results back and says whether they are whole."""
