@@ -25,6 +25,7 @@ from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
 from easyzloc_mm.io.runs.localizations import read_localizations
 from easyzloc_mm.io.runs.metadata import RunMetadata
+from easyzloc_mm.io.runs.status import read_status
 from easyzloc_mm.localization.live.status import LiveStatus
 from easyzloc_mm.localization.live.stream import live_pool
 from easyzloc_mm.localization.workers.local import Workers
@@ -151,6 +152,10 @@ def test_a_run_without_faults(profile: Profile, card: ModelCard, pool: Workers, 
         )
     assert (report.frames, report.frames_lost) == (120, 0)
     facts = assert_kept(tmp_path / "run.zarr", frames=list(range(120)), complete=True)
+    assert report.whole
+    status = read_status(tmp_path / "run.zarr")
+    assert status is not None
+    assert status.whole
     assert len(read_localizations(tmp_path / "run.zarr")[0]) == report.localizations
     assert facts.min_net_gradient == THRESHOLD
     assert (report.p95_latency_s or 0.0) > 0
@@ -267,7 +272,7 @@ def test_a_disk_that_is_really_full(profile: Profile, card: ModelCard, pool: Wor
 
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
-        with pytest.raises(HardwareError, match=r"frames could not be stored") as caught:
+        with pytest.raises(HardwareError, match=r"could not be written .*check the disk") as caught:
             with session(profile) as (microscope, _):
                 on_frame(40, fill)
                 run_live(microscope, profile, card, out, frames=4000, workers=pool)

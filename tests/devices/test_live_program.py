@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from easyzloc_mm.api.verify import verify
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import StoredFrames
@@ -61,10 +62,11 @@ def program(card: ModelCard, tmp_path: Path) -> tuple[Path, Path, Path]:
     return profile_file, card.path, tmp_path / "run.zarr"
 
 
-def test_kill_9_of_the_whole_program_and_going_on(program: tuple[Path, Path, Path], card: ModelCard) -> None:
+@pytest.mark.parametrize("rows", [300, *(pytest.param(rows, marks=pytest.mark.slow) for rows in (1, 700, 1500))])
+def test_kill_9_of_the_whole_program_and_going_on(program: tuple[Path, Path, Path], rows: int) -> None:
     profile_file, model, out = program
     process = _program(profile_file, model, out, "--frames", "60000")
-    _wait_for_rows(out, 300)
+    _wait_for_rows(out, rows)
     children = psutil.Process(process.pid).children(recursive=True)
     assert children
     process.kill()
@@ -73,7 +75,10 @@ def test_kill_9_of_the_whole_program_and_going_on(program: tuple[Path, Path, Pat
     assert not alive, "a localising process outlived the program"
     table, facts = read_localizations(out)
     assert facts.complete is False
-    assert len(table) >= 300
+    assert len(table) >= rows
+    found = verify(out)
+    assert not found.damaged, found.damage
+    assert "it was cut off" in found.sentence()
     frames = StoredFrames(out)
     assert frames.shape[0] > int(table["frame"].max())
     assert all(frames.read(i, i + 1).min() > 0 for i in range(0, frames.shape[0], 25))
@@ -85,6 +90,7 @@ def test_kill_9_of_the_whole_program_and_going_on(program: tuple[Path, Path, Pat
     assert whole.iloc[: len(table)].equals(table)
     assert whole["frame"].max() >= frames.shape[0] - 3
     assert whole["frame"].is_monotonic_increasing
+    assert not verify(out).damaged
     again = out.with_name("again.zarr")
     threshold = str(facts.min_net_gradient)
     assert main(["localize", str(out), "--model", str(model), "--out", str(again), "--min-net-gradient", threshold,

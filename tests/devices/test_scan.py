@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from easyzloc_mm._log import FILE as LOG
@@ -21,6 +23,8 @@ from easyzloc_mm.acquire.scan import run_scan
 from easyzloc_mm.acquire.scan_plan import Grid, ScanPlan
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
 from easyzloc_mm.io.kinds import LEDGER
+from easyzloc_mm.io.runs.localizations import COLUMNS_2D, LocalizationWriter
+from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.localization.run_report import RunReport
 from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.profile.schema import Profile
@@ -53,6 +57,8 @@ def visited(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, float, fl
         here = microscope.position()
         places.append((out.stem, round(here.x_um), round(here.y_um), round(here.z_um, 3)))
         got = sum(1 for _ in microscope.stream(frames))
+        with LocalizationWriter.create(out, RunMetadata(pixel_size_nm=110.0, complete=True)) as table:
+            table.append(pd.DataFrame({name: np.zeros(10 * got, np.float32) for name in COLUMNS_2D}))
         return RunReport(
             out=out, frames=got, frames_lost=frames - got, frames_per_s=1.0, localizations=10 * got, p95_latency_s=0.1
         )
