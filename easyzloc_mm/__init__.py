@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from easyzloc_mm.api.run import Run
     from easyzloc_mm.api.verify import verify
     from easyzloc_mm.io.profiles import load_profile
-    from easyzloc_mm.io.verify.report import VerifyReport
     from easyzloc_mm.locs.locs import Locs
     from easyzloc_mm.microscope.connect import connect
     from easyzloc_mm.microscope.protocol import Microscope
@@ -49,7 +48,6 @@ __all__ = [
     "Profile",
     "Run",
     "ScanPlan",
-    "VerifyReport",
     "__version__",
     "acquire_beads",
     "assign_z",
@@ -80,7 +78,6 @@ _HOMES = {
     "Profile": "profile.schema",
     "Run": "api.run",
     "ScanPlan": "acquire.scan_plan",
-    "VerifyReport": "io.verify.report",
     "acquire_beads": "api.calibration",
     "assign_z": "api.imaging",
     "build_beads": "api.calibration",

@@ -97,13 +97,7 @@ def run_scan(
 
     start = time.monotonic()
     fields = _field_profiles(microscope, profile, plan)
-    out_dir = Path(out_dir)
-    if out_dir.exists() and not (out_dir / LEDGER).exists():
-        raise InputError(f"{out_dir} exists and is no scan: choose another `out`")
-    check_output(out_dir, Kind.SCAN, if_exists=if_exists, inputs=[card.path], acquires=True)
-    if if_exists == "overwrite":
-        remove(out_dir)
-    out_dir.mkdir(exist_ok=True)
+    out_dir = _open_folder(Path(out_dir), if_exists, card)
     ledger = Ledger(out_dir, plan, card.digest)
     todo = [name for name in fields if ledger.status(name) is not FieldStatus.DONE]
     settings = {"plan": plan.model_dump(mode="json"), "model": card.path, "profile": profile.model_dump(mode="json")}
@@ -154,6 +148,16 @@ def run_scan(
         seconds=time.monotonic() - start,
         whole=whole,
     )
+
+
+def _open_folder(out_dir: Path, if_exists: Literal["resume", "overwrite"], card: ModelCard) -> Path:
+    if out_dir.exists() and not (out_dir / LEDGER).exists():
+        raise InputError(f"{out_dir} exists and is no scan: choose another `out`")
+    check_output(out_dir, Kind.SCAN, if_exists=if_exists, inputs=[card.path], acquires=True)
+    if if_exists == "overwrite":
+        remove(out_dir)
+    out_dir.mkdir(exist_ok=True)
+    return out_dir
 
 
 def _field_profiles(microscope: Microscope, profile: Profile, plan: ScanPlan) -> dict[str, Profile]:

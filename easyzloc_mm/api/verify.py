@@ -37,6 +37,11 @@ def verify(path: str | Path, *, quick: bool = False) -> VerifyReport:
     ------
     InputError
         `path` does not exist, or is nothing of this.
+
+    Examples
+    --------
+    >>> ez.verify("run.zarr").damage
+    ()
     """
     path = Path(path)
     if not path.exists():

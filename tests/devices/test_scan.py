@@ -57,7 +57,9 @@ def visited(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, float, fl
         here = microscope.position()
         places.append((out.stem, round(here.x_um), round(here.y_um), round(here.z_um, 3)))
         got = sum(1 for _ in microscope.stream(frames))
-        with LocalizationWriter.create(out, RunMetadata(pixel_size_nm=110.0, complete=True)) as table:
+        with LocalizationWriter.create(
+            out, RunMetadata(pixel_size_nm=110.0, height_px=1, width_px=1, complete=True)
+        ) as table:
             table.append(pd.DataFrame({name: np.zeros(10 * got, np.float32) for name in COLUMNS_2D}))
         return RunReport(
             out=out, frames=got, frames_lost=frames - got, frames_per_s=1.0, localizations=10 * got, p95_latency_s=0.1

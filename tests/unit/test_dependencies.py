@@ -25,6 +25,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 OWN = {"easyzloc_mm", "tests"}
 INSTALLED_AS = {
     "PIL": "pillow",
+    "google_crc32c": "google-crc32c",
     "imageio_ffmpeg": "imageio-ffmpeg",
     "mm_test_adapters": "mm-test-adapters",
     "ome_zarr": "ome-zarr",
