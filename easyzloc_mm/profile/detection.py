@@ -26,6 +26,8 @@ class SurfaceRemoval(StrEnum):
     """The tilt too: right where the sample lies as the bead slide lay."""
     NONE = "none"
     """z counts from the focus at each place of the field."""
+
+
 class Sync(StrEnum):
     """When a run that is being written is brought to the device, so that a power cut cannot take it."""
 
@@ -52,12 +54,11 @@ class LocalizeSettings(FrozenModel):
     focal_shift_factor: Annotated[float, Field(ge=0.3, le=1.5)] = 1.0
     """Depth of the focus in the sample per travel of the stage: below 1 where an oil lens looks into water (0.7 to 0.85
     is usual). z and lpz are multiplied by it; 1 leaves z in travel of the stage, as beads on glass are measured."""
-    sync: Sync = Sync.SECOND
-    """What a power cut may cost: `never` is for disks that cannot follow otherwise."""
-
     focal_surface: SurfaceRemoval = SurfaceRemoval.CURVATURE
     """What of the beads' focal surface is taken out of z, so that a flat sample looks flat: the lens's ``curvature``;
     ``tilt`` too, if the sample lies as the bead slide lay; or ``none``."""
+    sync: Sync = Sync.SECOND
+    """What a power cut may cost: `never` is for disks that cannot follow otherwise."""
 
     @model_validator(mode="after")
     def _odd_box(self) -> Self:
