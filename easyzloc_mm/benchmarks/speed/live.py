@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from easyzloc_mm._picasso import picasso
 from easyzloc_mm._processes import in_fresh_process
+from easyzloc_mm.analysis.scoring.compare import compare
+from easyzloc_mm.analysis.scoring.figures import ScoreRules
+from easyzloc_mm.analysis.scoring.score import score
 from easyzloc_mm.benchmarks.fixtures.resources import ProcessWatch
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
+from easyzloc_mm.io.runs.localizations import read_localizations
 from easyzloc_mm.profile.detection import LocalizeSettings
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import U16, Progress
@@ -57,12 +62,13 @@ def bench_live(
         ``p95_latency_s`` (from MMCore's buffer to a committed row), ``raw_complete`` (1 if every stored frame is the
         one that was shown, in order), ``most_waiting``, ``catch_up_s``, ``spots_per_frame``;
         ``capacity_frames_per_s`` (the offline twin on the same stored frames, all cores, z included),
-        ``picasso_frames_per_s`` (stock ``localize_frames`` on the same frames, 2D), and ``ratio`` of these two.
+        ``picasso_frames_per_s`` (stock ``localize_frames`` on the same frames, 2D), and ``ratio`` of these two;
+        ``recall``, ``precision`` and ``picasso_recall``, ``picasso_precision``: what both find, by x and y alone.
     """
     from easyzloc_mm.acquire.live import run_live
     from easyzloc_mm.microscope.connect import connect
     from easyzloc_mm.model.card import ModelCard
-    from easyzloc_mm.simulator.embedded.replay import render_frames, replayed
+    from easyzloc_mm.simulator.embedded.replay import render_frames, replayed, truth_of_frames
 
     profile = bench_profile()
     frames = max(int(1000 * seconds / EXPOSURE_MS), RING)
@@ -92,7 +98,12 @@ def bench_live(
         ]
         if progress:
             progress("Picasso on the same frames", 1.0)
-        result["picasso_frames_per_s"] = picasso_rate(ring[:PICASSO_FRAMES], threshold, profile)
+        result["picasso_frames_per_s"], found = picasso_rate(ring[:PICASSO_FRAMES], threshold, profile)
+        truth = truth_of_frames(profile, emitters, RING)
+        table, _ = read_localizations(place / "part_table.zarr")
+        for name, one, frames_seen in (("", table, RING), ("picasso_", found, PICASSO_FRAMES)):
+            shares = _found_share(one, truth, frames_seen, profile.optics.pixel_size_nm)
+            result |= {f"{name}{figure}": share for figure, share in shares.items()}
     result["ratio"] = result["capacity_frames_per_s"] / result["picasso_frames_per_s"]
     return result
 
@@ -176,8 +187,8 @@ def linked_run(out: Path, ring: U16, frames: int) -> Path:
     return out
 
 
-def picasso_rate(frames: U16, min_net_gradient: float, profile: Profile) -> float:
-    """Frames per second of Picasso's ``localize_frames`` as it comes: its own threads, least squares, 2D."""
+def picasso_rate(frames: U16, min_net_gradient: float, profile: Profile) -> tuple[float, pd.DataFrame]:
+    """Frames per second of Picasso's ``localize_frames`` as it comes, own threads, least squares, 2D; and its table."""
     localize = picasso("localize")
     response = profile.camera.response
     info = [
@@ -190,9 +201,9 @@ def picasso_rate(frames: U16, min_net_gradient: float, profile: Profile) -> floa
     spent = []
     for part in (frames[:4], frames):  # the first compiles
         start = time.perf_counter()
-        localize.localize_frames(part, [{**info[0], "Frames": len(part)}], parameters, camera_info=dict(camera))
+        table = localize.localize_frames(part, [{**info[0], "Frames": len(part)}], parameters, camera_info=dict(camera))
         spent.append(time.perf_counter() - start)
-    return len(frames) / spent[-1]
+    return len(frames) / spent[-1], table
 
 
 def _offline(
@@ -209,6 +220,15 @@ def _offline(
     return localize_movie(
         movie, card, out, response=profile.camera.response, settings=settings, progress=progress
     ).as_dict()
+
+
+def _found_share(
+    table: pd.DataFrame, truth: pd.DataFrame, frames: int, pixel_size_nm: float
+) -> dict[str, float | None]:
+    """Recall and precision of the first frames, by place alone: stock Picasso knows no depth."""
+    parts = (one[one["frame"] < frames].reset_index(drop=True) for one in (table, truth))
+    found = score(compare(*parts, pixel_size_nm=pixel_size_nm, rules=ScoreRules(axial_nm=None)))
+    return {"recall": found.recall, "precision": found.precision}
 
 
 def _threshold(run: Path) -> float:

@@ -35,7 +35,9 @@ HALF_PX = 9
 APART_PX = 2.5 * HALF_PX
 FREE_FIELD_PX = 256
 """Edge of the frames where the beads' places are not known."""
-BLOCK_FRAMES = 16
+BLOCK_FRAMES = 4
+MOST_PIXELS = 1.5e8
+"""Of all frames together: a large camera's hold more beads each."""
 
 
 def evaluate_in_frames(
@@ -63,7 +65,7 @@ def evaluate_in_frames(
     settings : LocalizeSettings, optional
         Of detection and fit.
     emitters : int
-        How many are drawn, in at most `MOST_FRAMES` frames.
+        How many are drawn, in at most `MOST_FRAMES` frames of `MOST_PIXELS` together.
 
     Raises
     ------
@@ -110,7 +112,8 @@ def _draw(
     rows: list[pd.DataFrame] = []
     drawn = 0
     low, high = z_range_nm
-    while drawn < wanted and len(rows) < MOST_FRAMES:
+    most = min(MOST_FRAMES, int(MOST_PIXELS / (size_px[0] * size_px[1])) + 1)
+    while drawn < wanted and len(rows) < most:
         place = rng.permutation(len(source))
         if source.field_known:
             x, y = np.rint(source.table.x[place]), np.rint(source.table.y[place])

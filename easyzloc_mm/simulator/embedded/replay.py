@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import pandas as pd
 
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.simulator.camera import Points, VirtualCamera
@@ -45,17 +46,31 @@ def render_frames(profile: Profile, emitters: int, count: int, seed: int = 0) ->
     """
     optics = embedded_optics(profile)
     camera = VirtualCamera(profile, optics, psf_table(optics), seed)
-    rng = np.random.default_rng(seed)
     frames = np.empty((count, profile.camera.height_px, profile.camera.width_px), np.uint16)
-    for number, frame in enumerate(frames):
-        points = Points(
+    for number, points in enumerate(_points(profile, emitters, count, seed)):
+        frames[number] = camera.photograph(points, BACKGROUND_PHOTONS, EXPOSURE_S, number)
+    return frames
+
+
+def truth_of_frames(profile: Profile, emitters: int, count: int, seed: int = 0) -> pd.DataFrame:
+    """Return the molecules of `render_frames`: ``frame``, ``x``, ``y`` (px), ``z`` (nm, local), ``photons``."""
+    drawn = _points(profile, emitters, count, seed)
+    parts = (
+        pd.DataFrame({"frame": number, "x": one.x, "y": one.y, "z": one.z, "photons": one.photons})
+        for number, one in enumerate(drawn)
+    )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _points(profile: Profile, emitters: int, count: int, seed: int) -> Iterator[Points]:
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        yield Points(
             x=rng.uniform(0, profile.camera.width_px - 1, emitters),
             y=rng.uniform(0, profile.camera.height_px - 1, emitters),
             z=rng.uniform(-DEPTH_NM, DEPTH_NM, emitters),
             photons=rng.lognormal(np.log(MEDIAN_PHOTONS), PHOTON_SPREAD, emitters),
         )
-        frame[:] = camera.photograph(points, BACKGROUND_PHOTONS, EXPOSURE_S, number)
-    return frames
 
 
 class _Replay(Scene):
