@@ -16,6 +16,7 @@ from easyzloc_mm.acquire.scan_plan import ScanPlan
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.atomic import put_file
 from easyzloc_mm.io.kinds import LEDGER
+from easyzloc_mm.io.reading import reading
 from easyzloc_mm.io.stored import StoredModel
 
 logger = logging.getLogger(__name__)
@@ -67,12 +68,8 @@ def read_ledger(folder: Path) -> LedgerContent:
         It cannot be read.
     """
     path = folder / LEDGER
-    try:
+    with reading(path, "a scan's ledger", cure="repair it, or `if_exists='overwrite'` to start anew"):
         stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}): repair it, or `if_exists='overwrite'` to start anew"
-        ) from None
     stored = stored if isinstance(stored, dict) else {}
     # Version 1 called its schema version so.
     return LedgerContent.from_stored({key: stored[key] for key in stored if key != "schema"}, path)

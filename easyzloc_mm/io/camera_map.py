@@ -76,7 +76,7 @@ def read_camera_map(path: Path) -> PixelResponse:
             raise ValueError(f"it is a {stored['kind']}")
         CameraMapMetadata.from_stored(stored, path)
         maps = {name: np.asarray(root[name][...], np.float32) for name in MAPS}
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
         raise InputError(f"{path} is no camera map ({error}): give the `out` of `camera-calibrate`") from None
     sound = len({values.shape for values in maps.values()}) == 1 and maps["baseline_adu"].ndim == 2
     if not sound or not all(np.isfinite(values).all() for values in maps.values()):

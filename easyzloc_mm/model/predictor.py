@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.camera.crops import ROI_PX
+from easyzloc_mm.io.reading import reading
 from easyzloc_mm.model.card import NETWORK_FILE, ModelCard
 from easyzloc_mm.model.inputs import network_input
 from easyzloc_mm.model.likelihood_refinement import LikelihoodFit, fit_z_likelihood
@@ -99,13 +100,19 @@ class Predictor:
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:
         import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         providers = _providers(onnxruntime.get_available_providers())
-        return onnxruntime.InferenceSession(str(self.path / NETWORK_FILE), options, providers=providers)
+        network = self.path / NETWORK_FILE
+        damaged = (failures.Fail, failures.InvalidProtobuf, failures.InvalidGraph, failures.InvalidArgument)
+        others = (failures.NoModel, failures.NoSuchFile, failures.NotImplemented, failures.RuntimeException)
+        cure = "copy the model's whole folder again, or train it again"
+        with reading(network, "ONNX", *damaged, *others, cure=cure):
+            return onnxruntime.InferenceSession(str(network), options, providers=providers)
 
     @cached_property
     def _psf(self) -> tuple[FieldPsf, SplinePsf]:

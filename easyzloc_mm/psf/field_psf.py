@@ -11,12 +11,14 @@ References
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from easyzloc_mm.io.reading import reading
 from easyzloc_mm.numerics.field_polynomial import field_coordinates, number_of_terms, polynomial
 from easyzloc_mm.psf.bead_psf import BeadPsfs, SplinePsf
 from easyzloc_mm.typing import F32, F64, I64, AnyFloat
@@ -94,10 +96,19 @@ class FieldPsf:
 
     @classmethod
     def load(cls, path: Path) -> FieldPsf:
-        """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as stored:
-            degree, *rest = (float(value) for value in stored["facts"])
-            return cls(stored["coefficients"], int(degree), *rest)
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            It is damaged, or something else.
+        """
+        cure = "copy the model's whole folder again, or train it again"
+        with reading(path, "a measured PSF", zipfile.BadZipFile, cure=cure):
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                degree, *rest = (float(value) for value in stored["facts"])
+                coefficients = stored["coefficients"]
+            return cls(coefficients, int(degree), *rest)
 
 
 def field_source(source: BeadPsfs, psf: FieldPsf) -> BeadPsfs:

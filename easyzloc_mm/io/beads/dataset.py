@@ -165,19 +165,20 @@ def read_bead_set(path: Path) -> BeadDataset:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist: give a beads.zarr that `beads` or `calibrate` wrote")
-    try:
+    cure = "give a beads.zarr that `beads` or `calibrate` wrote"
+    with reading(path, "a bead data set", cure=cure):
         root: Any = zarr.open_group(path, mode="r")
         stored: Any = root.attrs["easyzloc"]
-        if stored["kind"] != BeadSetMetadata.KIND:
-            raise KeyError("kind")
-    except (KeyError, ValueError, TypeError, OSError):
-        raise InputError(f"{path} is no bead data set: give a beads.zarr that `beads` or `calibrate` wrote") from None
+    if not isinstance(stored, dict) or stored.get("kind") != BeadSetMetadata.KIND:
+        raise InputError(f"{path} is no bead data set: {cure}")
     metadata = BeadSetMetadata.from_stored(stored, path)
     with reading(path, "a Zarr store", RuntimeError, cure=DAMAGED_STORE):
         there = {metadata.RENAMED_ARRAYS.get(name, name): name for name in root.array_keys()}
         arrays = {name: np.asarray(root[there[name]][...]) for name in ARRAYS}
         arrays |= {name: np.asarray(root[there[name]][...]) for name in LATER_ARRAYS if name in there}
         measures = {name: np.asarray(root[f"measures/{name}"][...]) for name in metadata.measures}
+    if len({*map(len, arrays.values()), *map(len, measures.values()), len(metadata.reason)}) != 1:
+        raise InputError(f"{path} has arrays of unlike length: {DAMAGED_STORE}")
     columns = metadata.RENAMED_COLUMNS
     return BeadDataset(
         **arrays,

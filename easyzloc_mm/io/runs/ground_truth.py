@@ -9,6 +9,7 @@ import pandas as pd
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import remove, whole_or_nothing
+from easyzloc_mm.io.reading import COPY_AGAIN, reading
 
 SCHEMA_VERSION = 1
 
@@ -44,7 +45,8 @@ def read_record(run: Path, name: str) -> pd.DataFrame:
     path = records_folder(run) / f"{name}.parquet"
     if not path.is_file():
         raise InputError(f"{path} is missing: only runs on the embedded microscope have such a record")
-    table = pd.read_parquet(path)
+    with reading(path, "Parquet", cure=COPY_AGAIN):
+        table = pd.read_parquet(path)
     version = table.attrs.get("easyzloc", {}).get("schema_version", 1)
     if version > SCHEMA_VERSION:
         raise InputError(f"{path} has schema version {version}, not up to {SCHEMA_VERSION}: update easyzloc_mm")

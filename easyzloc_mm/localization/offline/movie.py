@@ -14,7 +14,7 @@ import numpy as np
 from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm._log import run_log
 from easyzloc_mm.camera.response import CameraResponse
-from easyzloc_mm.errors import EasyZlocWarning, InputError, LocalizerError
+from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.camera_map import read_camera_map
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.movies import Movie, open_movie
@@ -34,7 +34,7 @@ from easyzloc_mm.localization.workers.messages import (
     LocalizeBlock,
     Localized,
     ThresholdFound,
-    WorkerError,
+    inputs_at_fault,
 )
 from easyzloc_mm.localization.workers.protocol import WorkerPool
 from easyzloc_mm.model.card import ModelCard
@@ -126,6 +126,7 @@ def localize_movie(
     options = {"out": out, "if_exists": if_exists, "workers": workers, "scheduler": scheduler, "follow_s": follow_s}
     with (
         run_log("localisation of a movie", {"movie": movie, "options": options, "run": metadata.stored()}) as log,
+        inputs_at_fault(),
         closing(_pool(how, workers, scheduler)) as pool,
     ):
         pool.start()  # before an older run is cleared away
@@ -290,11 +291,6 @@ class _Job:
             while self._pool.busy:
                 self._collect()
             self._note(complete=True)
-        except LocalizerError as error:
-            self._note(complete=False)
-            if isinstance(error.__cause__, WorkerError) and error.__cause__.advice:  # a file that went bad meanwhile
-                raise InputError(error.__cause__.advice) from error
-            raise
         except BaseException:  # whatever ended it, the store records how far it came
             self._note(complete=False)
             raise

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.camera.blank import blank_images
-from easyzloc_mm.errors import InputError
+from easyzloc_mm.errors import InputError, LocalizerError
 from easyzloc_mm.localization.config import LocalizerConfig
 from easyzloc_mm.typing import I64, U16
 
@@ -161,6 +163,17 @@ class WorkerError(Exception):
 
     def __str__(self) -> str:
         return f"\n\nin the localising process:\n{self.text}"
+
+
+@contextmanager
+def inputs_at_fault() -> Iterator[None]:
+    """Turn a `LocalizerError` whose cause is a bad file into the `InputError` that the worker raised."""
+    try:
+        yield
+    except LocalizerError as error:
+        if isinstance(error.__cause__, WorkerError) and error.__cause__.advice:
+            raise InputError(error.__cause__.advice) from error
+        raise
 
 
 class BlockLocalizer:

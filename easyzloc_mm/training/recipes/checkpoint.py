@@ -36,7 +36,7 @@ class Checkpoint:
     def restore(self, model: keras.Model) -> float:
         """Load weights and optimiser into a compiled `model`; return the share of the budget spent (0, if none)."""
         try:
-            with np.load(self.path, allow_pickle=False) as stored:
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 facts = json.loads(str(stored["facts"]))
                 if facts["identity"] != self.identity:
                     return 0.0
