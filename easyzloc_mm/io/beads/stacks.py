@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from easyzloc_mm.camera.blank import blank_images
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.beads.folders import open_foreign_stacks
@@ -19,6 +20,9 @@ from easyzloc_mm.io.reading import COPY_AGAIN, reading
 from easyzloc_mm.io.sources.ome_zarr import whole_images
 from easyzloc_mm.io.zarr.chunks import ChunkedArray
 from easyzloc_mm.io.zarr.ome import numbered_images
+
+BLACK_PART = 20
+"""Images of a camera are never compressed to so small a part."""
 
 
 def open_bead_stacks(
@@ -83,6 +87,14 @@ def _open_store(path: Path, z_step_nm: float | None, pixel_size_nm: float | None
     return stacks
 
 
+def _is_black(folder: Path, array: ChunkedArray, plane: int) -> bool:
+    """Whether a plane is one value all over; only what was compressed to next to nothing is looked at."""
+    stored = folder.joinpath("c", str(plane), "0", "0").stat().st_size
+    if BLACK_PART * stored > 2 * array.shape[1] * array.shape[2]:
+        return False
+    return bool(blank_images(array.read((plane, 0, 0)))[0])
+
+
 def _read_stack(path: Path, root: Any, name: str, metadata: BeadStackMetadata) -> BeadStack | None:
     """Return one stack of a store, without the planes that are missing; None where none is complete."""
     if f"{name}/0" not in root or f"planes/{name}" not in root:
@@ -92,6 +104,8 @@ def _read_stack(path: Path, root: Any, name: str, metadata: BeadStackMetadata) -
     complete = int(np.argmin(np.append(np.isfinite(rows[:, -1]), False)))
     complete = min(complete, int(image.shape[0]))
     there = np.flatnonzero(whole_images(path / name / "0", image.shape)[:complete])
+    array = ChunkedArray.open(path / name / "0")
+    there = np.array([plane for plane in there.tolist() if not _is_black(path / name / "0", array, plane)], np.int64)
     if not len(there):
         return None
     if len(there) < complete:
@@ -107,9 +121,7 @@ def _read_stack(path: Path, root: Any, name: str, metadata: BeadStackMetadata) -
     known = {key: camera[key] for key in CameraResponse.model_fields if key in camera} if camera else {}
     return BeadStack(
         fov=int(name),
-        pixels=StackPixels(
-            StoredPlanes(ChunkedArray.open(path / name / "0")), there.tolist() if len(there) < complete else complete
-        ),
+        pixels=StackPixels(StoredPlanes(array), there.tolist() if len(there) < complete else complete),
         planes=table[list(COLUMNS)],
         pixel_size_nm=metadata.pixel_size_nm,
         z_step_nm=metadata.z_step_nm,
