@@ -26,7 +26,7 @@ from easyzloc_mm.typing import Progress
 DENSE_BORDER_NM = 1000.0
 """Of the dense movies, whose molecules lie across the edge of the camera."""
 SPLINE_BEADS = 60
-GRADIENTS = (200.0, 400.0, 800.0, 1600.0, 3200.0)
+GRADIENTS = (400.0, 600.0, 800.0, 1600.0, 3200.0)
 """Thresholds of Picasso's identification that are tried, ADU; the one with the best Jaccard index is reported."""
 QUICK_SHARE = 5
 FIGURES = ("recall", "precision", "jaccard", "rmse_lateral_nm", "rmse_axial_nm", "e3d")
