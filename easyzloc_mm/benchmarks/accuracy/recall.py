@@ -15,7 +15,9 @@ from easyzloc_mm.analysis.scoring.score import score
 from easyzloc_mm.api.imaging import localize
 from easyzloc_mm.benchmarks.accuracy.rivals import localize_picasso, picasso_spline
 from easyzloc_mm.benchmarks.second_optics.datasets import truth_of
-from easyzloc_mm.benchmarks.second_optics.study import Study, make_study, movie_conditions
+from easyzloc_mm.benchmarks.second_optics.lens import Lens, Mask
+from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope
+from easyzloc_mm.benchmarks.second_optics.study import Study, engineered_conditions, make_study, movie_conditions
 from easyzloc_mm.io.beads.dataset import read_bead_set
 from easyzloc_mm.io.movies import open_movie
 from easyzloc_mm.io.runs.localizations import read_localizations
@@ -36,6 +38,7 @@ ERRORS = ("rmse_z_nm", "robust_z_nm", "limit_z_nm", "coverage_68", "coverage_95"
 def bench_recall(
     folder: Path | None = None,
     *,
+    mask: Mask = Mask.NONE,
     minutes: float = 2.0,
     quick: bool = False,
     picasso: bool = True,
@@ -48,6 +51,8 @@ def bench_recall(
     ----------
     folder : Path, optional
         Keeps beads, model, movies and runs, and those that lie there are used; a temporary one if not given.
+    mask : Mask
+        An engineered PSF in place of the unmodified one: one sparse movie within 600 nm of focus.
     minutes : float
         Of training.
     quick : bool
@@ -65,12 +70,15 @@ def bench_recall(
         ``minutes``.
     """
     show = progress or (lambda message, fraction: None)
-    conditions = movie_conditions()
+    conditions = movie_conditions() if mask is Mask.NONE else engineered_conditions()
+    microscope = SecondMicroscope(lens=Lens(mask=mask))
     if quick:
         fewer = {name: max(1, one.frames // QUICK_SHARE) for name, one in conditions.items()}
         conditions = {name: one.model_copy(update={"frames": fewer[name]}) for name, one in conditions.items()}
     with tempfile.TemporaryDirectory() if folder is None else nullcontext(folder) as place:
-        study = make_study(Path(place), minutes=minutes, seed=seed, movies=conditions, progress=progress)
+        study = make_study(
+            Path(place), minutes=minutes, seed=seed, microscope=microscope, movies=conditions, progress=progress
+        )
         spline = _spline(study, seed) if picasso else None
         movies: dict[str, Any] = {}
         for number, (name, movie) in enumerate(study.movies.items()):

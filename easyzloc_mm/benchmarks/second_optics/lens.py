@@ -11,10 +11,15 @@ References
    J. Microsc. 247, 147-160 (2012), doi:10.1111/j.1365-2818.2012.03625.x.
 .. [2] F. Aguet et al., "Super-resolution orientation estimation and localization of fluorescent dipoles using 3-D
    steerable filters", Opt. Express 17, 6829-6848 (2009), doi:10.1364/OE.17.006829.
+.. [3] S. R. P. Pavani et al., "Three-dimensional, single-molecule fluorescence imaging beyond the diffraction limit by
+   using a double-helix point spread function", PNAS 106, 2995-2999 (2009), doi:10.1073/pnas.0900245106.
+.. [4] Y. Shechtman et al., "Optimal point spread function design for 3D imaging", Phys. Rev. Lett. 113, 133902 (2014),
+   doi:10.1103/PhysRevLett.113.133902.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from functools import cached_property
 
 import numpy as np
@@ -32,6 +37,22 @@ GRID = 256
 Complex = NDArray[np.complex64]
 
 
+class Mask(StrEnum):
+    """What stands in the pupil besides the lens's own aberrations."""
+
+    NONE = "none"
+    ASTIGMATIC = "astigmatic"
+    """A cylindrical lens: 0.9 rad rms of astigmatism."""
+    DOUBLE_HELIX = "double-helix"
+    """Five optical vortices in a row [3]_: two lobes that turn with depth."""
+    TETRAPOD = "tetrapod"
+    """Astigmatism of two orders against each other [4]_: two lobes, across below focus and upright above."""
+
+
+VORTICES = (-0.8, -0.4, 0.0, 0.4, 0.8)
+"""Places along x of the double helix's vortices, in pupil radii."""
+
+
 class Lens(FrozenModel):
     """An objective with its aberrations: Zernike terms in radians rms, some of which change over the field.
 
@@ -45,6 +66,8 @@ class Lens(FrozenModel):
         At the middle of the field, both components.
     field_coma_rad, field_astigmatism_rad : float
         Added at the edge of the field: coma that points outwards, astigmatism along and across the radius.
+    mask : Mask
+        An engineered PSF.
     """
 
     na: float = 1.46
@@ -59,6 +82,7 @@ class Lens(FrozenModel):
     astigmatism_rad: tuple[float, float] = (0.15, 0.1)
     field_coma_rad: float = 0.3
     field_astigmatism_rad: float = 0.3
+    mask: Mask = Mask.NONE
 
     @property
     def sample_nm(self) -> float:
@@ -82,7 +106,19 @@ class Lens(FrozenModel):
             + self.trefoil_rad * np.sqrt(8) * (x**3 - 3 * x * y * y)
             + np.sqrt(8) * (3 * square - 2) * (coma_x * x + coma_y * y)
             + np.sqrt(6) * (straight * (x * x - y * y) + oblique * 2 * x * y)
+            + self._mask_rad(x, y)
         )
+
+    def _mask_rad(self, x: F64, y: F64) -> F64:
+        saddle = x * x - y * y
+        if self.mask is Mask.ASTIGMATIC:
+            return np.asarray(0.9 * np.sqrt(6) * saddle)
+        if self.mask is Mask.TETRAPOD:
+            return np.asarray((1.5 * np.sqrt(6) - 0.9 * np.sqrt(10) * (4 * (x * x + y * y) - 3)) * saddle)
+        if self.mask is Mask.DOUBLE_HELIX:
+            vortices: F64 = np.sum([np.arctan2(y, x - at) for at in VORTICES], axis=0)
+            return vortices
+        return np.zeros_like(x)
 
     def images(self, u: float, v: float, z_nm: F64, half_px: int) -> F64:
         """Images of a molecule at one place and several depths, per photon, free of noise.

@@ -21,6 +21,7 @@ from easyzloc_mm.typing import Progress
 
 STACKS, BEADS, MODEL = "beads.ome.zarr", "beads.zarr", "model"
 BEAD_SEED, MOVIE_SEED = 11, 100
+ENGINEERED_NM = 600.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Study:
 def movie_conditions() -> dict[str, MovieConditions]:
     """Name of every movie to what it shows."""
     return {"sparse": SPARSE, **{f"dense_{per_um2:g}": conditions for per_um2, conditions in DENSE.items()}}
+
+
+def engineered_conditions() -> dict[str, MovieConditions]:
+    """Return what an engineered PSF is judged by: sparse molecules within the depths that all of them are made for."""
+    return {"sparse": SPARSE.model_copy(update={"z_limit_nm": ENGINEERED_NM, "frames": 150})}
 
 
 def make_study(

@@ -186,6 +186,9 @@ def recall(
     folder: Annotated[
         Path | None, typer.Option("--folder", help="Keep beads, model, movies and runs here, and use what lies there.")
     ] = None,
+    psf: Annotated[
+        str, typer.Option("--psf", help="none (unmodified), or engineered: astigmatic, double-helix, tetrapod.")
+    ] = "none",
     minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Training time.")] = 2.0,
     quick: Annotated[bool, typer.Option("--quick", help="A fifth of the frames.")] = False,
     picasso: Annotated[bool, typer.Option("--picasso/--no-picasso", help="Measure Picasso on the same frames.")] = True,
@@ -195,10 +198,16 @@ def recall(
 ) -> None:
     """Score what is found in sparse and dense frames of independent optics, beside Picasso's spline fit."""
     from easyzloc_mm.benchmarks.accuracy.recall import bench_recall
+    from easyzloc_mm.benchmarks.second_optics.lens import Mask
     from easyzloc_mm.cli.score_tables import print_recall
+    from easyzloc_mm.errors import InputError
 
+    if psf not in list(Mask):
+        raise InputError(f"`psf` {psf} is unknown: use {', '.join(Mask)}")
     with progress_display() as show:
-        result = bench_recall(folder, minutes=minutes, quick=quick, picasso=picasso, seed=seed, progress=show)
+        result = bench_recall(
+            folder, mask=Mask(psf), minutes=minutes, quick=quick, picasso=picasso, seed=seed, progress=show
+        )
     if not as_json:
         print_recall(result["movies"])
     _report(ctx, result, title="recall")

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import maximum_filter, uniform_filter
 
 from easyzloc_mm.benchmarks.second_optics.datasets import BeadScan, MovieConditions, write_bead_stacks, write_movie
-from easyzloc_mm.benchmarks.second_optics.lens import SAMPLES_PER_PIXEL, Lens
+from easyzloc_mm.benchmarks.second_optics.lens import SAMPLES_PER_PIXEL, Lens, Mask
 from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope, sharpest_nm
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
 from easyzloc_mm.io.movies import open_movie
+from easyzloc_mm.typing import F64
 
 PERFECT = Lens(
     spherical_rad=0, secondary_spherical_rad=0, trefoil_rad=0, coma_rad=(0, 0), astigmatism_rad=(0, 0),
@@ -27,8 +29,6 @@ def test_all_photons_are_on_an_infinite_camera() -> None:
 
 def test_a_perfect_lens_agrees_with_pyotf() -> None:
     otf = pytest.importorskip("pyotf.otf")
-    from scipy.ndimage import uniform_filter
-
     step, size = 110 / 3, 255
     theirs = otf.HanserPSF(
         wl=680, na=1.46, ni=1.518, res=step, size=size, zres=300, zsize=5, vec_corr="total", condition="sine"
@@ -124,3 +124,24 @@ def test_bead_stacks_are_what_the_bead_room_reads(tmp_path: Path) -> None:
         for _, bead in truth[truth["fov"] == stack.fov].iterrows():
             row, column = round(bead["y"]), round(bead["x"])
             assert sharp[row - 1 : row + 2, column - 1 : column + 2].max() > 10 * np.median(sharp)
+
+
+def lobes(image: F64) -> list[tuple[int, int]]:
+    """Places (x, y) of the two brightest local maxima, in samples from the middle."""
+    peaks = np.argwhere(image == maximum_filter(image, 5))
+    brightest = peaks[np.argsort(image[tuple(peaks.T)])[-2:]] - len(image) // 2
+    return [(int(x), int(y)) for y, x in brightest]
+
+
+def test_engineered_psfs_do_what_they_are_made_for() -> None:
+    z = np.array([-450.0, 450.0])
+    water = {"water_index": 1.518}
+    below, above = PERFECT.model_copy(update={"mask": Mask.DOUBLE_HELIX, **water}).images(0, 0, z, 12)
+    turns = [np.arctan2(y, x) % np.pi for image in (below, above) for x, y in lobes(image)[:1]]
+    assert np.sin(turns[0] - turns[1]) ** 2 > 0.2
+    for mask in (Mask.ASTIGMATIC, Mask.TETRAPOD):
+        below, above = PERFECT.model_copy(update={"mask": mask, **water}).images(0, 0, z, 12)
+        # The same image, turned by a right angle.
+        assert below == pytest.approx(above.T, abs=1e-6)
+        assert all(abs(x) > abs(y) for x, y in lobes(below))
+        assert all(abs(y) > abs(x) for x, y in lobes(above))
