@@ -12,7 +12,7 @@ import numpy as np
 
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.runs.frames import StoredFrames, holds_frames
-from easyzloc_mm.io.sources.images import COUNTS, Sampling
+from easyzloc_mm.io.sources.images import Sampling
 from easyzloc_mm.io.sources.open import open_images
 from easyzloc_mm.typing import U16
 
@@ -87,9 +87,10 @@ def open_movie(path: Path, *, partial: bool = False, quiet: bool = False) -> Mov
     """
     path = Path(path)
     movie = _stored(path) if path.is_dir() and holds_frames(path) else _of_images(path, partial)
-    if movie.dtype not in COUNTS:
-        movie.read(0, 1)  # pixels that are no counts are refused before any work
     if not quiet:
+        # Pixels that are no counts, or that nobody here can decode, are refused before any work.
+        first = next(number for number in range(movie.shape[0]) if number not in movie.missing)
+        movie.read(first, first + 1)
         movie.warn()
     return movie
 

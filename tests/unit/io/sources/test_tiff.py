@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -204,6 +205,24 @@ def test_a_frame_that_cannot_be_decoded_is_a_missing_one(tmp_path: Path) -> None
     read = open_movie(path).read(0, FRAMES)
     assert not read[4].any()
     assert np.array_equal(np.delete(read, 4, 0), np.delete(MOVIE, 4, 0))
+
+
+def test_planes_of_metamorph_lie_behind_the_only_page(tmp_path: Path) -> None:
+    path = tmp_path / "m.tif"
+    tifffile.imwrite(path, MOVIE[0], extratags=[(33629, 4, FRAMES, tuple(range(FRAMES)), True)], **PLAIN)
+    path.write_bytes(path.read_bytes() + MOVIE[1:].tobytes())
+    assert np.array_equal(open_movie(path).read(0, FRAMES), MOVIE)
+    with pytest.warns(EasyZlocWarning, match="7 of 12 images are there, 5 are missing"):
+        open_movie(cut(path, 0.64))
+
+
+@pytest.mark.skipif(find_spec("imagecodecs") is not None, reason="the package is installed")
+def test_a_compression_that_needs_a_package_more_is_said_before_any_work(tmp_path: Path) -> None:
+    path = LAYOUTS["contiguous"](tmp_path / "m.tif", MOVIE)
+    jpeg = struct.pack("<HHIHH", 259, 3, 1, 7, 0)
+    path.write_bytes(path.read_bytes().replace(struct.pack("<HHIHH", 259, 3, 1, 1, 0), jpeg))
+    with pytest.raises(InputError, match="pip install imagecodecs"):
+        open_movie(path)
 
 
 def test_a_chain_of_directories_that_runs_in_a_circle_ends(tmp_path: Path) -> None:
