@@ -13,12 +13,12 @@ from easyzloc_mm.errors import InputError
 
 LONGEST_REASON = 160
 DAMAGED: tuple[type[Exception], ...] = (
-    ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, EOFError, RecursionError,
+    ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError, EOFError, RecursionError,
     NotImplementedError, struct.error, zlib.error,
 )  # fmt: skip
 """What parsers in Python raise where bytes are not what they should be; JSON, Unicode and XML errors are among them or
 named beside them. Only calls of the library stand inside `reading`, so that no mistake of ours is taken for one."""
-UNDECODABLE: tuple[type[Exception], ...] = (*DAMAGED, OSError, RuntimeError)
+UNDECODABLE: tuple[type[Exception], ...] = (*DAMAGED, OSError, RuntimeError, SystemError, MemoryError)
 """What decoders raise where one image is damaged and the others need not be."""
 CURES = {
     errno.EACCES: "give yourself the right to read it, or close the program that holds it",

@@ -297,7 +297,7 @@ def _of_index(path: Path, index: Indexed, partial: bool) -> list[Images]:
         for row, place in zip(rows, np.ravel_multi_index((frame, plane, channel), tuple(sizes.values())), strict=True):
             places[int(place)] = index.images[row]
         frames, others = frames_and_others([place[1] for place in places if place is not None])
-        if not frames:
+        if not any(slot.whole for slot in frames):
             raise _no_image(read_directory(path))
         kept = {id(slot) for slot in frames}
         places = [place if place is not None and id(place[1]) in kept else None for place in places]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import logging
-import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,7 +72,7 @@ def _decode(path: Path, wanted: list[tuple[int, Slot]], out: NDArray[Any]) -> No
             try:
                 file.filehandle.seek(slot.page.offset)
                 page = tifffile.TiffPage(file, index=slot.page.index)
-                image = _lzw(page) if page.compression == LZW and not page.is_tiled else page.asarray()
+                image = _decode_page(page)
                 out[row] = np.asarray(image).reshape(out.shape[1:])
             except UNDECODABLE as error:
                 if "imagecodecs" in str(error):
@@ -97,32 +95,9 @@ def _quiet_tifffile() -> Iterator[None]:
         talker.disabled = before
 
 
-def _lzw(page: Any) -> NDArray[Any]:
-    """Decode an LZW page in strips with Pillow's libtiff, from a file of this one page in memory.
+def _decode_page(page: Any) -> NDArray[Any]:
+    if page.compression != LZW or page.is_tiled:
+        return np.asarray(page.asarray())
+    from easyzloc_mm.io.sources.tiff.lzw import decode_lzw
 
-    tifffile itself has no decoder for LZW.
-    """
-    from PIL import Image
-
-    file = page.parent.filehandle
-    order = page.parent.tiff.byteorder
-    strips = list(file.read_segments(page.dataoffsets, page.databytecounts, sort=False))
-    data = b"".join(segment or b"" for segment, _ in strips)
-    starts = np.cumsum([8, *page.databytecounts[:-1]])
-    entries = [
-        (256, 4, [page.imagewidth]), (257, 4, [page.imagelength]), (258, 3, [page.bitspersample]), (259, 3, [LZW]),
-        (262, 3, [1]), (273, 4, starts.tolist()), (277, 3, [1]), (278, 4, [page.rowsperstrip]),
-        (279, 4, list(page.databytecounts)), (317, 3, [page.predictor]),
-    ]  # fmt: skip
-    values, body = b"", b""
-    values_at = 8 + len(data)
-    for tag, kind, numbers in entries:
-        packed = struct.pack(f"{order}{len(numbers)}{'I' if kind == 4 else 'H'}", *numbers)
-        if len(packed) > 4:
-            packed, values = struct.pack(f"{order}I", values_at + len(values)), values + packed
-        body += struct.pack(f"{order}HHI", tag, kind, len(numbers)) + packed.ljust(4, b"\0")
-    mark = b"II" if order == "<" else b"MM"
-    head = mark + struct.pack(f"{order}HI", 42, values_at + len(values))
-    count = struct.pack(f"{order}H", len(entries))
-    with Image.open(io.BytesIO(head + data + values + count + body + bytes(4))) as image:
-        return np.asarray(image)
+    return decode_lzw(page)
