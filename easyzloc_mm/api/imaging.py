@@ -175,6 +175,10 @@ def localize(
     electrons_per_adu: float | None = None,
     origin_px: tuple[int, int] = (0, 0),
     camera_map: str | Path | None = None,
+    detection: str | None = None,
+    false_alarms_per_frame: float = 0.1,
+    min_snr: float | None = None,
+    passes: int | None = None,
     box_px: int = 7,
     min_net_gradient: float | None = None,
     fit: str = "lq",
@@ -206,12 +210,22 @@ def localize(
         Sensor column and row of the movie's first pixel.
     camera_map : path, optional
         Response of each pixel, as `camera-calibrate` writes it.
+    detection : {'psf', 'picasso'}, optional
+        How spots are found and fitted in x, y: by the PSF that the beads measured, at every depth, or by Picasso's
+        identification and Gaussian fit, made for spots in focus. Without it 'psf', where the model has a PSF and
+        `min_net_gradient` is not given.
+    false_alarms_per_frame : float
+        Of 'psf': how many molecules noise alone may feign in a frame, on average.
+    min_snr : float, optional
+        Of 'psf': the threshold itself, a ratio of signal to noise, in place of the false alarms.
+    passes : int, optional
+        Of 'psf': how often molecules are looked for in what the fits before leave; 4 without it, for dense frames.
     box_px : int
-        Odd side of the Gaussian fit's box, pixels.
+        Odd side of the box of Picasso's detection and Gaussian fit, pixels.
     min_net_gradient : float, optional
-        Detection threshold; found from the frames without it.
+        Of 'picasso': the threshold; found from the frames without it.
     fit : {'lq', 'mle'}
-        Least squares, or maximum likelihood.
+        Of 'picasso': least squares, or maximum likelihood.
     background_frames : int, optional
         Detect on frames less their running median over so many frames.
     refine : bool
@@ -258,6 +272,10 @@ def localize(
         raise InputError("`workers` and `scheduler` exclude each other: a scheduler has its own workers")
     movie = Path(movie)
     settings = _settings(
+        detection=detection,
+        false_alarms_per_frame=false_alarms_per_frame,
+        min_snr=min_snr,
+        passes=passes,
         box_px=box_px,
         min_net_gradient=min_net_gradient,
         fit=fit,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 
 Floats = NDArray[np.float32]
+Bool = NDArray[np.bool_]
 
 
 ROI_PX = 15
@@ -56,6 +57,14 @@ def crop_variance(x: NDArray[np.floating], y: NDArray[np.floating], response: Pi
     noise = response.read_noise_e[None]
     square = CameraResponse(baseline_adu=0.0, electrons_per_adu=1.0, read_noise_e=0.0)
     return crop_photons(noise, np.zeros(len(x), np.int64), x, y, square, size) ** 2  # type: ignore[arg-type]
+
+
+def beyond_frame(x: NDArray[np.floating], y: NDArray[np.floating], shape_yx: tuple[int, ...], size: int) -> Bool:
+    """Return which pixels of the crops around positions lie beyond the frame, shape (n, size, size)."""
+    away = np.arange(size) - size // 2
+    column, row = (np.rint(at).astype(np.int64)[:, None] + away for at in (x, y))
+    outside = ((row < 0) | (row >= shape_yx[0]))[:, :, None] | ((column < 0) | (column >= shape_yx[1]))[:, None, :]
+    return np.asarray(outside)
 
 
 @numba.njit(nogil=True, cache=True)

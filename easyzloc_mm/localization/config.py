@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from easyzloc_mm.camera.response import CameraResponse
-from easyzloc_mm.profile.detection import LocalizeSettings
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.model.card import ModelCard
+from easyzloc_mm.profile.detection import Detection, LocalizeSettings
 
+LIVE_PASSES, OFFLINE_PASSES = 1, 4
 MOST_LIVE_WORKERS = 4
 """More would only take processor time from the camera's own program."""
 
@@ -36,6 +39,37 @@ class LocalizerConfig:
     localize: LocalizeSettings
     origin_px: tuple[int, int] = (0, 0)
     camera_map: Path | None = None
+
+
+def resolved(settings: LocalizeSettings, card: ModelCard, *, live: bool = False) -> LocalizeSettings:
+    """Return settings that leave nothing open: how spots are found with this model, and how often.
+
+    Raises
+    ------
+    InputError
+        Detection by the PSF is asked for, and the model has none.
+    """
+    chosen = settings.detection
+    if chosen is None:
+        chosen = Detection.PSF if card.has_psf and settings.min_net_gradient is None else Detection.PICASSO
+    if chosen is Detection.PSF and not card.has_psf:
+        raise InputError(
+            f"model {card.path} (recipe {card.recipe}) has no measured PSF to detect molecules by: set `detection` to "
+            "picasso, or train by recipe matched"
+        )
+    return settings.model_copy(
+        update={"detection": chosen, "passes": settings.passes or (LIVE_PASSES if live else OFFLINE_PASSES)}
+    )
+
+
+def threshold_name(settings: LocalizeSettings) -> str:
+    """Return what the threshold of these (resolved) settings is called, in settings, metadata and reports."""
+    return "min_snr" if settings.detection is Detection.PSF else "min_net_gradient"
+
+
+def given_threshold(settings: LocalizeSettings) -> float | None:
+    """Return the threshold that was given, if one was."""
+    return settings.min_snr if settings.detection is Detection.PSF else settings.min_net_gradient
 
 
 def live_workers() -> int:

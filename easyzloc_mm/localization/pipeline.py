@@ -12,13 +12,15 @@ from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.camera_map import read_camera_map
 from easyzloc_mm.io.runs.metadata import ModelReference, RunMetadata
 from easyzloc_mm.localization.config import LocalizerConfig
+from easyzloc_mm.localization.detection.background import PEDESTAL_ADU
 from easyzloc_mm.localization.detection.flatten import flattened
 from easyzloc_mm.localization.detection.gaussian_fit import detect_frames, fit_gaussians
 from easyzloc_mm.localization.detection.threshold import automatic_threshold
+from easyzloc_mm.localization.emitters import EmitterLocalizer
 from easyzloc_mm.localization.provenance import map_reference
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.predictor import Predictor
-from easyzloc_mm.profile.detection import SurfaceRemoval
+from easyzloc_mm.profile.detection import Detection, SurfaceRemoval
 from easyzloc_mm.typing import U16
 
 PACKAGES = ("easyzloc-mm", "picassosr", "numpy", "onnxruntime", "numba", "zarr")
@@ -38,6 +40,9 @@ class Localizer:
         self._predictor = Predictor.load(settings.model)
         self._map = read_camera_map(settings.camera_map) if settings.camera_map else None
         self._pixels: PixelResponse | None = None
+        self._emitters: EmitterLocalizer | None = None
+        if settings.localize.detection is Detection.PSF:
+            self._emitters = EmitterLocalizer(self._predictor, settings.localize, settings.origin_px)
 
     def _response(self, frames: U16) -> CameraResponse | PixelResponse:
         """Units of frames, or of each of their pixels."""
@@ -52,7 +57,9 @@ class Localizer:
         return flattened(frames, response, self.settings.response) if isinstance(response, PixelResponse) else frames
 
     def threshold(self, frames: U16, cleared: U16 | None = None) -> float:
-        """Net gradient (ADU) above which spots of frames like these are molecules."""
+        """Return what spots must exceed to be molecules: signal to noise, or Picasso's net gradient (ADU)."""
+        if self._emitters is not None:
+            return self._emitters.threshold((frames.shape[1], frames.shape[2]))
         return automatic_threshold(
             self._flattened(frames) if cleared is None else cleared, self.settings.localize.box_px
         )
@@ -73,7 +80,7 @@ class Localizer:
         numbers : ndarray, shape (T,)
             Frame numbers.
         threshold : float
-            Net gradient of detection, ADU.
+            As from `threshold`.
         cleared : ndarray, shape (T, Y, X), uint16, optional
             The frames without their background, for detection.
 
@@ -82,12 +89,35 @@ class Localizer:
         table : DataFrame
             Columns of a localisation table (DESIGN, section 4), all finite; x, y in sensor pixels.
         rejected : int
-            Spots whose 2D fit failed.
+            Spots whose fit failed.
         """
+        if self._emitters is not None:
+            return self._by_psf(self._emitters, frames, numbers, threshold, cleared)
         how = self.settings.localize
         spots = detect_frames(self._flattened(frames) if cleared is None else cleared, threshold, how.box_px)
         table, rejected = fit_gaussians(frames, spots, how.box_px, self._response(frames), how.fit)
         self.assign_z(frames, table, move_xy=True)
+        table["frame"] = np.asarray(numbers, np.uint32)[table["frame"].to_numpy(np.int64)]
+        return table, rejected
+
+    def _by_psf(
+        self,
+        emitters: EmitterLocalizer,
+        frames: U16,
+        numbers: NDArray[np.integer],
+        threshold: float,
+        cleared: U16 | None,
+    ) -> tuple[pd.DataFrame, int]:
+        response, static = self._response(frames), None
+        if cleared is not None:
+            still = frames.astype(np.float32) - cleared + np.float32(PEDESTAL_ADU)
+            static = (still - np.float32(response.baseline_adu)) * np.float32(response.electrons_per_adu)
+        table, rejected = emitters.localize(frames, threshold, response, static)
+        for name in ("z", "lpz"):
+            table[name] = np.float32(self.settings.localize.focal_shift_factor) * table[name].to_numpy()
+        table["x"] += self.settings.origin_px[0]
+        table["y"] += self.settings.origin_px[1]
+        self._take_out_surface(table)
         table["frame"] = np.asarray(numbers, np.uint32)[table["frame"].to_numpy(np.int64)]
         return table, rejected
 
@@ -143,7 +173,7 @@ class Localizer:
         from scipy.ndimage import gaussian_filter
 
         frame = np.zeros((64, 64))
-        frame[20, 20] = frame[40, 44] = 60000.0
+        frame[20, 20] = frame[20, 27] = frame[40, 44] = 60000.0
         image = gaussian_filter(frame, 1.3) + 100 + np.random.default_rng(0).normal(0, 2, frame.shape)
         frames = image.astype(np.uint16)[None]
         how = self.settings.localize
@@ -153,6 +183,9 @@ class Localizer:
         if self._map is not None:
             response = PixelResponse(*(np.full(frame.shape, value, np.float32) for value in (90.0, 1.0, 1.0)))
             flattened(frames, response, self.settings.response)
+        if self._emitters is not None:
+            self._emitters.localize(frames, 6.0, response, None)
+            return
         spots = detect_frames(frames, 1000.0, how.box_px)
         table, _ = fit_gaussians(frames, spots, how.box_px, response, how.fit)
         if not len(table):

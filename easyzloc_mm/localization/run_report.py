@@ -11,7 +11,7 @@ from easyzloc_mm._models import FrozenModel
 class RunReport(FrozenModel):
     """Frames, losses, rates and rows of a run.
 
-    What does not apply is None: `fits_rejected` and `min_net_gradient` where another program found the spots.
+    What does not apply is None: `fits_rejected` and the thresholds where another program found the spots.
 
     Attributes
     ----------
@@ -24,9 +24,11 @@ class RunReport(FrozenModel):
     localizations : int
         Rows in the table.
     fits_rejected : int or None
-        Spots whose 2D fit failed.
+        Spots whose fit failed.
+    min_snr : float or None
+        Threshold of detection by the PSF, a ratio of signal to noise, as set or found.
     min_net_gradient : float or None
-        Threshold of detection, ADU, as set or found.
+        Threshold of Picasso's detection, ADU, as set or found.
     p95_latency_s : float or None
         From a frame's arrival in MMCore's buffer to its rows being committed, 95th percentile; 0 for movies.
     most_waiting : int or None
@@ -51,6 +53,7 @@ class RunReport(FrozenModel):
     frames_per_s: float
     localizations: int
     fits_rejected: int | None = None
+    min_snr: float | None = None
     min_net_gradient: float | None = None
     p95_latency_s: float | None = None
     most_waiting: int | None = None

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from easyzloc_mm.localization.config import LocalizerConfig, live_workers
+from easyzloc_mm.localization.config import LocalizerConfig, live_workers, resolved
 from easyzloc_mm.localization.pipeline import Localizer
 from easyzloc_mm.localization.synthetic import gaussian_frames
+from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.schema import Profile
 
 EMITTERS_PER_MPX = 140
@@ -62,7 +63,8 @@ def measure_throughput(profile: Profile, model: Path) -> Throughput:
         shape, FRAMES, molecules, PHOTONS, BACKGROUND, SIGMA_PX,
         baseline_adu=response.baseline_adu, electrons_per_adu=response.electrons_per_adu,
     )  # fmt: skip
-    settings = LocalizerConfig(model=model, response=response, localize=profile.localize, camera_map=camera.map)
+    how = resolved(profile.localize, ModelCard.load(model), live=True)
+    settings = LocalizerConfig(model=model, response=response, localize=how, camera_map=camera.map)
     localizer = Localizer(settings)
     localizer.warm_up()
     threshold, numbers = localizer.threshold(frames), np.arange(FRAMES)

@@ -222,6 +222,11 @@ class ModelCard(FrozenModel):
         (folder / CARD_FILE).write_text(text, encoding="utf-8")
 
     @property
+    def has_psf(self) -> bool:
+        """Whether the beads' PSF is part of the model."""
+        return isinstance(self.uncertainty, MixtureCalibration)
+
+    @property
     def psf_file(self) -> Path:
         """File of the PSF that the beads measured; the ``paper`` recipe measures none."""
         earlier = self.path / PSF_FILE_3

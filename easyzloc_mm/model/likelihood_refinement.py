@@ -22,7 +22,7 @@ from easyzloc_mm.model.mixture import OUTLIER_SIGMAS, Mixture, Posterior
 from easyzloc_mm.model.uncertainty import LikelihoodScale
 from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.kernels.levenberg_marquardt import FAILED
-from easyzloc_mm.psf.mle import SpotFits, SpotPrior, fit_psf, likely_depths
+from easyzloc_mm.psf.mle import Optimum, SpotFits, SpotPrior, fit_psf, likely_depths
 from easyzloc_mm.typing import F32, F64, I64
 
 MAX_SIGMA_NM = 100.0
@@ -62,6 +62,8 @@ class LikelihoodFit:
     xy_px, sigma_xy_px : ndarray, shape (n, 2)
         Position of the emitter from the centre of the crop, under the measured PSF, and its standard deviation, pixels;
         NaN where z is not from an optimum. A fitted Gaussian follows the coma and astigmatism of a defocused spot.
+    optimum : Optimum
+        The one that z is from; the best, where z is from none.
     """
 
     z_nm: F64
@@ -72,6 +74,7 @@ class LikelihoodFit:
     photons: F64
     xy_px: F64
     sigma_xy_px: F64
+    optimum: Optimum
 
 
 NETWORK, FITTED, POOLED = 0, 1, 2
@@ -84,8 +87,9 @@ def fit_z_likelihood(
     network: Posterior,
     lpz_nm: F64,
     prior: SpotPrior,
-    read_noise_e: float,
+    read_noise_e: float | F32,
     scale: LikelihoodScale | None = None,
+    neighbours: F32 | None = None,
 ) -> LikelihoodFit:
     """Refine the network's z; where the fit cannot be trusted, it is returned as it was.
 
@@ -103,17 +107,19 @@ def fit_z_likelihood(
         The network's calibrated uncertainty.
     prior : SpotPrior
         Of photons and position: a spot of next to no photons would fit everywhere.
-    read_noise_e : float
+    read_noise_e : float or ndarray, shape (n, 15, 15)
     scale : LikelihoodScale, optional
         Calibration of the refined uncertainties.
+    neighbours : ndarray, shape (n, 15, 15), optional
+        Photons of other emitters in each pixel.
     """
     z, lpz = network.z_nm.copy(), np.array(lpz_nm, float)
     p_outlier = network.p_outlier(lpz)
     way = np.full(len(z), NETWORK)
     low, high = table.z_range_nm
-    others = likely_depths(crops, table, place, read_noise_e, prior, STARTS)
+    others = likely_depths(crops, table, place, read_noise_e, prior, STARTS, neighbours)
     others[np.abs(others - z[:, None]) < table.z_pitch_nm] = np.nan
-    fit = fit_psf(crops, table, place, np.column_stack([z, others]), read_noise_e, prior)
+    fit = fit_psf(crops, table, place, np.column_stack([z, others]), read_noise_e, prior, neighbours)
     found, width = fit.z_nm[:, 0], fit.sigma_nm[:, 0]
     away = np.abs(found - z) / lpz
     weight = maxima(fit, low, high)
@@ -145,7 +151,8 @@ def fit_z_likelihood(
         for x, y in ((fit.x_px, fit.y_px), (fit.sigma_x_px, fit.sigma_y_px))
     )
     deviance = np.nan_to_num(fit.deviance[rows, best], nan=FAILED)
-    return LikelihoodFit(z, lpz, p_outlier, way, deviance, fit.photons[rows, best], xy, sigma_xy)
+    optimum = Optimum.of(fit, np.where(behind >= 0, behind, best))
+    return LikelihoodFit(z, lpz, p_outlier, way, deviance, fit.photons[rows, best], xy, sigma_xy, optimum)
 
 
 def maxima(fit: SpotFits, low_nm: float, high_nm: float) -> F64:

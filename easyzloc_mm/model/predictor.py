@@ -20,7 +20,8 @@ from easyzloc_mm.model.uncertainty import MixtureCalibration, SigmaByZ
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.field_psf import FieldPsf
-from easyzloc_mm.typing import F32, F64, AnyFloat, Bool
+from easyzloc_mm.psf.mle import Optimum
+from easyzloc_mm.typing import F32, F64, I64, AnyFloat, Bool
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -48,6 +49,9 @@ class ZPrediction:
     xy_px, lpxy_px : ndarray, shape (n, 2), float32
         Position of the emitter from the centre of the crop under the measured PSF, and its standard deviation, pixels;
         NaN where it was not fitted.
+    optimum : Optimum or None
+        Everything that the likelihood fit found, whether or not z is from there; None without a measured PSF, and
+        without `refine`.
     """
 
     z_nm: F32
@@ -55,6 +59,7 @@ class ZPrediction:
     z_flag: Flags
     xy_px: F32
     lpxy_px: F32
+    optimum: Optimum | None = None
 
 
 class Predictor:
@@ -115,9 +120,14 @@ class Predictor:
             return onnxruntime.InferenceSession(str(network), options, providers=providers)
 
     @cached_property
-    def _psf(self) -> tuple[FieldPsf, SplinePsf]:
+    def psf(self) -> tuple[FieldPsf, SplinePsf]:
+        """The measured PSF, and its table over the field."""
         psf = FieldPsf.load(self.card.psf_file)
         return psf, psf.table(self.card.field_size_px)
+
+    def place(self, x: AnyFloat, y: AnyFloat) -> I64:
+        """Return which PSF of the table is that of sensor positions."""
+        return self.psf[0].place(np.asarray(x, float), np.asarray(y, float), self.card.field_size_px)
 
     def raw_output(self, crops: F32, x: AnyFloat, y: AnyFloat) -> F32:
         """Return the network's output before it is interpreted, shape (n, outputs); parameters as of `predict`."""
@@ -138,7 +148,16 @@ class Predictor:
         ]
         return np.concatenate(parts) if parts else np.empty((0, 1), np.float32)
 
-    def predict(self, crops: F32, x: AnyFloat, y: AnyFloat, *, refine: bool = True) -> ZPrediction:
+    def predict(
+        self,
+        crops: F32,
+        x: AnyFloat,
+        y: AnyFloat,
+        *,
+        refine: bool = True,
+        read_noise_e: float | F32 | None = None,
+        neighbours: F32 | None = None,
+    ) -> ZPrediction:
         """Predict z of spots.
 
         Parameters
@@ -150,12 +169,17 @@ class Predictor:
         refine : bool
             Go on from the network's z to the maximum of the likelihood under the measured PSF (`fit_z_likelihood`):
             closer to the CRLB for bright spots, at a few thousand spots a second.
+        read_noise_e : float or ndarray, shape (n, 15, 15), optional
+            Of the camera that took the crops, or of each of their pixels; that of the model's camera without it.
+        neighbours : ndarray, shape (n, 15, 15), optional
+            Photons that other emitters are expected to add to each pixel.
         """
         xy = sigma_xy = np.full((len(crops), 2), np.nan, np.float32)
         if not len(crops):
             nothing = np.empty(0, np.float32)
             return ZPrediction(nothing, nothing, np.empty(0, np.uint8), xy, sigma_xy)
-        raw = self.raw_output(crops, x, y)
+        raw = self.raw_output(crops if neighbours is None else crops - neighbours, x, y)
+        optimum = None
         flag = np.zeros(len(crops), np.uint8)
         calibration = self.card.uncertainty
         if isinstance(calibration, SigmaByZ):
@@ -167,7 +191,9 @@ class Predictor:
             lpz = calibration.network_scale.rescale(posterior.sigma_nm, z)
             p_outlier, threshold = posterior.p_outlier(lpz), calibration.network_ambiguity.threshold
             if refine:
-                fit = self._fit(crops, x, y, posterior, lpz, calibration)
+                noise_e = self.card.response.read_noise_e if read_noise_e is None else read_noise_e
+                fit = self._fit(crops, x, y, posterior, lpz, calibration, noise_e, neighbours)
+                optimum = fit.optimum
                 z, lpz, p_outlier = fit.z_nm, fit.lpz_nm, fit.p_outlier
                 threshold = calibration.likelihood_ambiguity.threshold
                 xy, sigma_xy = fit.xy_px.astype(np.float32), fit.sigma_xy_px.astype(np.float32)
@@ -176,7 +202,7 @@ class Predictor:
             distance = calibration.embedding.ood_score(raw[:, 3 * COMPONENTS :])
             flag |= _where(distance > calibration.embedding.threshold, OUT_OF_DISTRIBUTION)
         flag |= self._outside(x, y, z)
-        return ZPrediction(z.astype(np.float32), lpz.astype(np.float32), flag, xy, sigma_xy)
+        return ZPrediction(z.astype(np.float32), lpz.astype(np.float32), flag, xy, sigma_xy, optimum)
 
     def _outside(self, x: AnyFloat, y: AnyFloat, z: AnyFloat) -> Flags:
         """Return the flags of spots outside the calibrated range of z or field of view."""
@@ -195,13 +221,12 @@ class Predictor:
         posterior: Posterior,
         lpz_nm: F64,
         calibration: MixtureCalibration,
+        noise_e: float | F32,
+        neighbours: F32 | None,
     ) -> LikelihoodFit:
-        card = self.card
-        psf, table = self._psf
-        place = psf.place(np.asarray(x, float), np.asarray(y, float), card.field_size_px)
-        prior = calibration.emitters.prior(x, y)
-        noise_e, scale = card.response.read_noise_e, calibration.likelihood_scale
-        return fit_z_likelihood(crops, table, place, posterior, lpz_nm, prior, noise_e, scale)
+        prior, scale = calibration.emitters.prior(x, y), calibration.likelihood_scale
+        place = self.place(x, y)
+        return fit_z_likelihood(crops, self.psf[1], place, posterior, lpz_nm, prior, noise_e, scale, neighbours)
 
     def warm_up(self) -> None:
         """Compile and run everything once on an empty crop, so that no camera frame has to wait for it."""

@@ -39,14 +39,33 @@ class Sync(StrEnum):
     """Every frame before the next one is stored; rows within a second."""
 
 
+class Detection(StrEnum):
+    """How spots are found, and where x, y, photons and background come from."""
+
+    PSF = "psf"
+    """By the PSF that the beads measured, at every depth; everything comes from one fit of it."""
+    PICASSO = "picasso"
+    """By Picasso's net gradient, made for spots in focus; 2D values come from Picasso's Gaussian fit."""
+
+
 class LocalizeSettings(FrozenModel):
     """How spots are found and fitted, and how the run is stored."""
 
+    detection: Detection | None = None
+    """Without it: by the PSF, where the model has one and `min_net_gradient` is not given."""
+    false_alarms_per_frame: Annotated[float, Field(gt=0, le=1000)] = 0.1
+    """Of detection by the PSF: what noise alone may look like molecules in a frame, on average."""
+    min_snr: Annotated[float, Field(ge=3, le=100)] | None = None
+    """Of detection by the PSF: the threshold itself, a ratio of signal to noise, in place of the false alarms."""
+    passes: Annotated[int, Field(ge=1, le=10)] | None = None
+    """Of detection by the PSF: how often molecules are looked for in what the fits before leave; without it, as often
+    as dense frames need, and once in a live run, which has to keep up."""
     box_px: Annotated[int, Field(ge=5, le=21)] = 7
+    """Of Picasso's detection and Gaussian fit, and of the column `net_gradient`."""
     min_net_gradient: Positive | None = None
     """Picasso's threshold; found from the first frames when absent."""
     fit: Fit = Fit.LQ
-    """Least squares, or maximum likelihood (three to five times slower; no less biased out of focus)."""
+    """Picasso's: least squares, or maximum likelihood (three to five times slower; no less biased out of focus)."""
     background_frames: Annotated[int, Field(ge=10)] | None = None
     """Detection subtracts each pixel's median over so many earlier frames; fit and z see the camera's own counts."""
     refine: bool = True
@@ -64,4 +83,14 @@ class LocalizeSettings(FrozenModel):
     def _odd_box(self) -> Self:
         if self.box_px % 2 == 0:
             raise ValueError(f"box_px ({self.box_px}) must be odd")
+        return self
+
+    @model_validator(mode="after")
+    def _threshold_of_this_detection(self) -> Self:
+        if self.detection is Detection.PSF and self.min_net_gradient is not None:
+            raise ValueError("min_net_gradient is Picasso's threshold: give min_snr, or detection = picasso")
+        if self.detection is Detection.PICASSO and self.min_snr is not None:
+            raise ValueError("min_snr is the threshold of detection = psf: give min_net_gradient")
+        if self.min_snr is not None and self.min_net_gradient is not None:
+            raise ValueError("min_snr and min_net_gradient are thresholds of different detections: leave out one")
         return self

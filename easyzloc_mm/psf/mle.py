@@ -15,14 +15,14 @@ References
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.kernels.levenberg_marquardt import fit, scan
-from easyzloc_mm.typing import F32, F64
+from easyzloc_mm.typing import F32, F64, I64
 
 SLACK = 20.0
 """Of chi squared: what a minimum may be behind the best before x and y are fitted."""
@@ -60,8 +60,8 @@ class SpotFits:
         Fisher information; logarithm of the root of the covariance's determinant (how broad the optimum is).
     x_px, y_px, photons, background : ndarray, shape (n, s)
         The other parameters, x and y from the middle of the crop.
-    sigma_x_px, sigma_y_px : ndarray, shape (n, s)
-        Standard deviations of x and y from the Fisher information.
+    sigma_x_px, sigma_y_px, sigma_photons, sigma_background : ndarray, shape (n, s)
+        Their standard deviations from the Fisher information.
     """
 
     z_nm: F64
@@ -74,21 +74,45 @@ class SpotFits:
     background: F64
     sigma_x_px: F64
     sigma_y_px: F64
+    sigma_photons: F64
+    sigma_background: F64
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """One optimum of each of n spots, each of shape (n,); as in `SpotFits`, but for the names."""
+
+    x_px: F64
+    y_px: F64
+    z_nm: F64
+    photons: F64
+    background: F64
+    sigma_x_px: F64
+    sigma_y_px: F64
+    sigma_photons: F64
+    sigma_background: F64
+
+    @classmethod
+    def of(cls, fits: SpotFits, start: I64) -> Optimum:
+        """Return what each spot's fit from its start number `start` found."""
+        rows = np.arange(len(start))
+        return cls(**{item.name: getattr(fits, item.name)[rows, start] for item in fields(cls)})
 
 
 def likely_depths(
     crops: F32,
     table: SplinePsf,
     place: NDArray[np.integer],
-    read_noise_e: float,
+    read_noise_e: float | F32,
     prior: SpotPrior | None = None,
     most: int = 4,
+    neighbours: F32 | None = None,
 ) -> F64:
     """Find depths that a fit should start from: the minima of chi squared at the expected place.
 
     Parameters
     ----------
-    crops, table, place, read_noise_e, prior
+    crops, table, place, read_noise_e, prior, neighbours
         As for `fit_psf`.
     most : int
 
@@ -99,15 +123,23 @@ def likely_depths(
     """
     out = np.empty((len(crops), most))
     scan(
-        np.ascontiguousarray(crops, np.float32),
+        *_clean_and_rest(crops, read_noise_e, neighbours),
         table.padded,
         np.ascontiguousarray(place, np.int64),
-        read_noise_e**2,
         _expected(len(crops), prior),
         SLACK,
         out,
     )
     return table.z_start_nm + out * table.z_pitch_nm
+
+
+def _clean_and_rest(crops: F32, read_noise_e: float | F32, neighbours: F32 | None) -> tuple[F32, F32]:
+    """Return crops without the light of neighbours, and that light with the variance of the read noise."""
+    clean = np.ascontiguousarray(crops, np.float32)
+    rest = np.broadcast_to(np.square(np.asarray(read_noise_e, np.float32)), clean.shape)
+    if neighbours is not None:
+        clean, rest = clean - neighbours, rest + neighbours
+    return clean, np.ascontiguousarray(rest, np.float32)
 
 
 def _expected(count: int, prior: SpotPrior | None) -> F64:
@@ -121,8 +153,9 @@ def fit_psf(
     table: SplinePsf,
     place: NDArray[np.integer],
     starts_nm: F64,
-    read_noise_e: float,
+    read_noise_e: float | F32,
     prior: SpotPrior | None = None,
+    neighbours: F32 | None = None,
 ) -> SpotFits:
     """Fit spots from every start.
 
@@ -135,23 +168,25 @@ def fit_psf(
         Which place of the table each spot lies at.
     starts_nm : ndarray, shape (n, s) or (s,)
         Depths to start from; NaN: none.
-    read_noise_e : float
+    read_noise_e : float or ndarray, shape (n, 15, 15)
+        Of the camera, or of each pixel of the crops.
     prior : SpotPrior, optional
         With it, optima are those of the posterior density, and the deviance counts the distance from the prior.
+    neighbours : ndarray, shape (n, 15, 15), optional
+        Photons that other emitters are expected to add to each pixel.
     """
     expected = _expected(len(crops), prior)
     knowledge = np.zeros(3)
     if prior is not None:
         knowledge[:] = prior.place_sd_px**-2, prior.log_photons, prior.log_photons_sd**-2
     starts = np.broadcast_to(np.asarray(starts_nm, float), (len(crops), np.shape(starts_nm)[-1]))
-    out = np.empty((len(crops), starts.shape[1], 10))
+    out = np.empty((len(crops), starts.shape[1], 12))
     knots = (starts - table.z_start_nm) / table.z_pitch_nm
     fit(
-        np.ascontiguousarray(crops, np.float32),
+        *_clean_and_rest(crops, read_noise_e, neighbours),
         table.padded,
         np.ascontiguousarray(place, np.int64),
         np.ascontiguousarray(knots),
-        read_noise_e**2,
         expected,
         knowledge,
         out,
@@ -168,4 +203,6 @@ def fit_psf(
         background=out[:, :, 4],
         sigma_x_px=out[:, :, 8],
         sigma_y_px=out[:, :, 9],
+        sigma_photons=out[:, :, 10],
+        sigma_background=out[:, :, 11],
     )

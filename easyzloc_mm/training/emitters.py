@@ -21,7 +21,7 @@ from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.inputs import network_input
 from easyzloc_mm.psf.bead_psf import PITCH_PX, BeadPsfs
-from easyzloc_mm.psf.kernels.spline import along, lateral, value_at
+from easyzloc_mm.psf.kernels.spline import draw, drawing
 from easyzloc_mm.typing import F32, F64, I64, AnyFloat
 
 logger = logging.getLogger(__name__)
@@ -143,10 +143,7 @@ def _ranges(source: BeadPsfs, emitters: EmitterPrior) -> _Ranges:
 def _simulate(psf, ranges, read_noise_e, seed, crops, truth):  # type: ignore[no-untyped-def]
     np.random.seed(seed)
     size, knots = crops.shape[1], psf.coefficients.shape[2]
-    plane = np.empty((knots, knots), np.float32)
-    columns = np.empty((knots, size), np.float32)
-    base_x, base_y = np.empty(size, np.int64), np.empty(size, np.int64)
-    wx, wy = np.empty((size, 4)), np.empty((size, 4))
+    work = drawing(size, knots)
     image = np.empty((size, size), np.float32)
     expected = np.empty((size, size), np.float32)
     for i in range(len(crops)):
@@ -182,11 +179,7 @@ def _simulate(psf, ranges, read_noise_e, seed, crops, truth):  # type: ignore[no
                 distance = np.random.uniform(ranges.neighbour_near_px, ranges.neighbour_far_px)
                 dx = distance * np.cos(angle)
                 dy = distance * np.sin(angle)
-            value_at(psf.coefficients[j], (z_nm - psf.z_start_nm) / psf.z_pitch_nm, plane)
-            lateral(dx, psf.pitch_px, knots, base_x, wx)
-            lateral(dy, psf.pitch_px, knots, base_y, wy)
-            along(plane, base_y, wy, columns)
-            along(columns, base_x, wx, image)
+            draw(psf.coefficients[j], dx, dy, (z_nm - psf.z_start_nm) / psf.z_pitch_nm, psf.pitch_px, work, image)
             for a in range(size):
                 for b in range(size):
                     expected[a, b] += photons * image[a, b]

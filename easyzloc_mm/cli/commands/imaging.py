@@ -108,11 +108,26 @@ def localize(
     electrons_per_adu: GainOption = None,
     origin_px: OriginOption = (0, 0),
     camera_map: CameraMapOption = None,
-    box_px: Annotated[int, typer.Option("--box-px", help="Side of Picasso's fitting box, odd.")] = 7,
-    min_net_gradient: Annotated[
-        float | None, typer.Option("--min-net-gradient", help="Detection threshold; found automatically.")
+    detection: Annotated[
+        str | None,
+        typer.Option("--detection", help="psf (at every depth; default with a measured PSF) or picasso (in focus)."),
     ] = None,
-    fit: Annotated[str, typer.Option("--fit", help="lq (least squares) or mle (maximum likelihood, slower).")] = "lq",
+    false_alarms_per_frame: Annotated[
+        float, typer.Option("--false-alarms-per-frame", help="psf: molecules that noise may feign, per frame.")
+    ] = 0.1,
+    min_snr: Annotated[
+        float | None, typer.Option("--min-snr", help="psf: threshold, signal to noise, in place of the false alarms.")
+    ] = None,
+    passes: Annotated[
+        int | None, typer.Option("--passes", help="psf: looks at what the fits leave, for dense frames; 4 by default.")
+    ] = None,
+    box_px: Annotated[int, typer.Option("--box-px", help="Side of Picasso's box, odd.")] = 7,
+    min_net_gradient: Annotated[
+        float | None, typer.Option("--min-net-gradient", help="picasso: threshold; found automatically.")
+    ] = None,
+    fit: Annotated[
+        str, typer.Option("--fit", help="picasso: lq (least squares) or mle (maximum likelihood, slower).")
+    ] = "lq",
     background_frames: Annotated[
         int | None,
         typer.Option("--background-frames", help="Detect on frames less their running median over so many frames."),
@@ -151,6 +166,10 @@ def localize(
             electrons_per_adu=electrons_per_adu,
             origin_px=origin_px,
             camera_map=camera_map,
+            detection=detection,
+            false_alarms_per_frame=false_alarms_per_frame,
+            min_snr=min_snr,
+            passes=passes,
             box_px=box_px,
             min_net_gradient=min_net_gradient,
             fit=fit,

@@ -74,10 +74,12 @@ class RunMetadata(StoredModel):
     frames_localized: int = 0
     complete: bool | None = None
     """False until every frame is localised; None for tables of other programs."""
+    min_snr: float | None = None
+    """Threshold of detection by the PSF that was used, a ratio of signal to noise."""
     min_net_gradient: float | None = None
-    """Threshold of detection that was used, ADU."""
+    """Threshold of Picasso's detection that was used, ADU."""
     fits_rejected: int = 0
-    """Spots without a credible 2D fit, which are not in the table."""
+    """Spots without a credible fit, which are not in the table."""
     workers_replaced: int = 0
     z_range_nm: tuple[float, float] | None = None
     """Depths that the model was calibrated for, times `focal_shift_factor`."""

@@ -18,6 +18,7 @@ from easyzloc_mm.errors import EasyZlocWarning, HardwareError, LocalizerError
 from easyzloc_mm.io.atomic import disk_fault
 from easyzloc_mm.io.runs.frames import FrameWriter
 from easyzloc_mm.io.runs.localizations import LocalizationWriter
+from easyzloc_mm.localization.config import given_threshold, threshold_name
 from easyzloc_mm.localization.detection.threshold import FRAMES as THRESHOLD_FRAMES
 from easyzloc_mm.localization.live.intake import Intake
 from easyzloc_mm.localization.live.status import LiveStatus, StatusMeter
@@ -122,7 +123,8 @@ class LiveRun:
         self._intake, self._table, self._raw, self._pool = intake, table, raw, pool
         self._out, self._frames, self._stop = table.path, options.frames, options.stop
         self._window = localize.background_frames or 0
-        self._threshold = localize.min_net_gradient
+        self._threshold = given_threshold(pool.settings.localize)
+        self._threshold_name = threshold_name(pool.settings.localize)
         self._reporter = StatusReporter(options)
         self._meter = StatusMeter(options.frames)
         self._sink = TableSink(table, self._meter.see)
@@ -187,7 +189,7 @@ class LiveRun:
                     match outcome.answer:
                         case ThresholdFound(threshold):
                             self._threshold = threshold
-                            self._table.update(min_net_gradient=threshold)
+                            self._table.update(**{self._threshold_name: threshold})
                             self._submit(outcome.block.frames, outcome.block.source)
                         case Localized() as localized:
                             self._sink.take(outcome.block, localized, self._received)
@@ -212,8 +214,9 @@ class LiveRun:
         while self._localizer_fault is None and self._pool.free > 0:
             wanted = 1
             if not self._started:
-                # The threshold is found from, and the first background taken of, so many frames.
-                wanted = max(THRESHOLD_FRAMES if self._threshold is None else 1, self._window)
+                # Picasso's threshold is found from, and the first background taken of, so many frames.
+                by_frames = self._threshold is None and self._threshold_name == "min_net_gradient"
+                wanted = max(THRESHOLD_FRAMES if by_frames else 1, self._window)
             elif self._threshold is None:
                 return
             block = self._intake.next_block(max(BLOCK_FRAMES, wanted), wanted)
@@ -289,10 +292,10 @@ class LiveRun:
                 frames=intake.frames,
                 frames_stored=intake.stored if self._raw is not None else 0,
                 frames_localized=self._sink.frames,
-                min_net_gradient=self._threshold,
                 frames_lost=self._lost,
                 fits_rejected=self._sink.rejected,
                 workers_replaced=self._lost_workers,
+                **{self._threshold_name: self._threshold},
             ),
             self._table.close,
         ]
@@ -336,12 +339,11 @@ class LiveRun:
             localizations=self._sink.rows,
             fits_rejected=self._sink.rejected,
             p95_latency_s=self._sink.p95_latency_s(),
-            min_net_gradient=float(self._threshold or 0.0),
             most_waiting=self._most_waiting,
             catch_up_s=end - self._camera_end,
             workers_replaced=self._lost_workers,
             commit_lag_s=self._commit_lag_s,
-        )
+        ).model_copy(update={self._threshold_name: float(self._threshold or 0.0)})
 
 
 def warn_of_a_small_disk(out: Path, needed: int) -> None:

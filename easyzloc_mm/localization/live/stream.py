@@ -20,7 +20,7 @@ from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import replaced_stream
 from easyzloc_mm.io.runs.frames import FrameWriter
 from easyzloc_mm.io.runs.localizations import LocalizationWriter
-from easyzloc_mm.localization.config import LocalizerConfig, live_workers
+from easyzloc_mm.localization.config import LocalizerConfig, live_workers, resolved
 from easyzloc_mm.localization.live.intake import Intake
 from easyzloc_mm.localization.live.run import LiveOptions, LiveRun, warn_of_a_small_disk
 from easyzloc_mm.localization.pipeline import run_metadata
@@ -34,7 +34,8 @@ from easyzloc_mm.typing import Frame
 
 def live_pool(profile: Profile, card: ModelCard) -> Workers:
     """Localising processes for live runs with this profile and model; they start when first needed."""
-    settings = LocalizerConfig(card.path, profile.camera.response, profile.localize, camera_map=profile.camera.map)
+    how = resolved(profile.localize, card, live=True)
+    settings = LocalizerConfig(card.path, profile.camera.response, how, camera_map=profile.camera.map)
     return Workers(settings, live_workers())
 
 

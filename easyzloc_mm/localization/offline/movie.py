@@ -22,7 +22,13 @@ from easyzloc_mm.io.output import check_output, replaced_stream
 from easyzloc_mm.io.runs.frames import holds_frames
 from easyzloc_mm.io.runs.localizations import LocalizationWriter, holds_localizations, read_metadata
 from easyzloc_mm.io.sources.images import check_pixel_nm
-from easyzloc_mm.localization.config import LocalizerConfig, offline_workers
+from easyzloc_mm.localization.config import (
+    LocalizerConfig,
+    given_threshold,
+    offline_workers,
+    resolved,
+    threshold_name,
+)
 from easyzloc_mm.localization.detection.threshold import FRAMES
 from easyzloc_mm.localization.pipeline import run_metadata
 from easyzloc_mm.localization.provenance import map_of_run
@@ -38,7 +44,7 @@ from easyzloc_mm.localization.workers.messages import (
 )
 from easyzloc_mm.localization.workers.protocol import WorkerPool
 from easyzloc_mm.model.card import ModelCard
-from easyzloc_mm.profile.detection import LocalizeSettings
+from easyzloc_mm.profile.detection import Detection, LocalizeSettings
 from easyzloc_mm.typing import I64, IfExistsResume, Progress
 
 logger = logging.getLogger(__name__)
@@ -118,7 +124,7 @@ def localize_movie(
         raise InputError(f"{out} is no run that could be resumed: leave out `if_exists='resume'`")
     opened = _open(movie, follow_s, partial)
     pixel = pixel_size(opened, movie, card, pixel_size_nm)
-    how = LocalizerConfig(card.path, response, settings or LocalizeSettings(), origin_px, camera_map)
+    how = LocalizerConfig(card.path, response, resolved(settings or LocalizeSettings(), card), origin_px, camera_map)
     if begun is not None:
         how = _as_begun(begun, movie, card, camera_map)
     check_map(how, opened)
@@ -181,7 +187,8 @@ def _as_begun(out: Path, movie: Path, card: ModelCard, camera_map: Path | None) 
     return LocalizerConfig(
         card.path,
         metadata.camera_response,
-        metadata.localize,
+        # Before there was a choice, spots were found by Picasso's identification.
+        metadata.localize.model_copy(update={"detection": metadata.localize.detection or Detection.PICASSO}),
         metadata.origin_px,
         map_of_run(out, metadata, camera_map),
     )
@@ -283,7 +290,7 @@ class _Job:
             self._movie.warn()
         try:
             threshold = self._find_threshold()
-            self._table.update(min_net_gradient=threshold)
+            self._table.update(**{self._threshold_name: threshold})
             for number, frames in enumerate(self._blocks()):
                 while self._pool.free <= 0:
                     self._collect()
@@ -306,13 +313,16 @@ class _Job:
             p95_latency_s=0.0,
             most_waiting=0,
             catch_up_s=0.0,
-            min_net_gradient=threshold,
             workers_replaced=len(self._pool.replaced),
-        )
+        ).model_copy(update={self._threshold_name: threshold})
+
+    @property
+    def _threshold_name(self) -> str:
+        return threshold_name(self._pool.settings.localize)
 
     def _find_threshold(self) -> float:
         """As set, as found before, or from frames spread over the whole movie: its beginning is often brighter."""
-        known = self._pool.settings.localize.min_net_gradient or self._table.metadata.min_net_gradient
+        known = given_threshold(self._pool.settings.localize) or getattr(self._table.metadata, self._threshold_name)
         if known is not None:
             return float(known)
         there = np.setdiff1d(np.arange(self._movie.shape[0]), list(self._movie.missing))

@@ -30,6 +30,8 @@ optimum would have a probability below exp(-HOPELESS / 2) of the other's."""
 FAILED = 1e30
 """Deviance of a start that was not asked for."""
 DARK, TINY = np.float32(0.01), np.float32(1e-12)
+LOWEST = np.float32(-1e30)
+"""No bound: what is known of a pixel is added before its count is held above 0."""
 LOG = (
     7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
     2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1,
@@ -66,14 +68,14 @@ def _deviance(data, pixel, cells):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _normal(data, pixel, images, theta, variance, cells, matrix, slope):  # type: ignore[no-untyped-def]
+def _normal(data, pixel, images, theta, rest, cells, matrix, slope):  # type: ignore[no-untyped-def]
     """Deviance, Fisher matrix and gradient at `theta`."""
-    photons, rest = np.float32(theta[3]), np.float32(theta[4] + variance)
+    photons, background = np.float32(theta[3]), np.float32(theta[4])
     shape, by_x = images[:CELLS], images[CELLS : 2 * CELLS]
     by_y, by_z = images[2 * CELLS : 3 * CELLS], images[3 * CELLS :]
     expected, weight, ratio = cells[0], cells[1], cells[2]
     for i in range(CELLS):
-        expected[i] = max(photons * shape[i] + rest, DARK)
+        expected[i] = max(photons * shape[i] + background + rest[i], DARK)
         weight[i] = pixel[i] / expected[i]
         ratio[i] = data[i] * weight[i]
     zero = np.float32(0)
@@ -177,13 +179,13 @@ def _rim(crop, border):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _in_reach(place_px):  # type: ignore[no-untyped-def]
+def in_reach(place_px):  # type: ignore[no-untyped-def]
     """Nearest place, along one axis, that the kernels can draw."""
     return min(max(place_px, -MAX_AWAY_PX), MAX_AWAY_PX)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _pixels():  # type: ignore[no-untyped-def]
+def pixel_mask():  # type: ignore[no-untyped-def]
     """1 in the cells that are pixels, 0 elsewhere."""
     pixel = np.zeros(CELLS, np.float32)
     ordered(np.ones((ROI_PX, ROI_PX), np.float32), np.float32(0), pixel, np.float32(0))
@@ -191,24 +193,27 @@ def _pixels():  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def scan(crops, tables, place, variance, expected, slack, out):  # type: ignore[no-untyped-def]
+def scan(crops, rest, tables, place, expected, slack, out):  # type: ignore[no-untyped-def]
     """Find the depths (in knots) at which a fit is worth starting, best first; NaN where there are no more.
 
     At every `COARSE`-th knot photons and background are those of weighted least squares, x and y as expected. Depths
-    are the minima that are less than `slack` of chi squared behind the best.
+    are the minima that are less than `slack` of chi squared behind the best. `crops` and `rest` are those of `fit`.
     """
     depths = (tables.shape[1] - 3) // COARSE + 1
     work, images = workspace(), np.zeros((depths, CELLS), np.float32)
-    data, weight, pixel = np.zeros(CELLS, np.float32), np.zeros(CELLS, np.float32), _pixels()
+    data, weight, pixel = np.zeros(CELLS, np.float32), np.zeros(CELLS, np.float32), pixel_mask()
+    known = np.zeros(CELLS, np.float32)
     border, curve, minimum = np.empty(4 * (ROI_PX - 1)), np.empty(depths + 2), np.empty(depths)
     for i in range(len(crops)):
         rim = np.float32(_rim(crops[i], border))
-        ordered(crops[i], -rim, data, -rim)
-        coarse_images(tables[place[i]], _in_reach(expected[i, 0]), _in_reach(expected[i, 1]), work, images)
+        ordered(crops[i], -rim, data, LOWEST)
+        ordered(rest[i], np.float32(0), known, np.float32(0))
+        coarse_images(tables[place[i]], in_reach(expected[i, 0]), in_reach(expected[i, 1]), work, images)
         w = wy = wyy = np.float32(0)
         for c in range(CELLS):
             # Half-way from the background to the data: their own noise counts half.
-            weight[c] = pixel[c] / (np.float32(variance) + rim + np.float32(0.5) * max(data[c], np.float32(0)))
+            data[c] = max(data[c], -rim - known[c])
+            weight[c] = pixel[c] / (known[c] + rim + np.float32(0.5) * max(data[c], np.float32(0)))
             part = weight[c] * data[c]
             w += weight[c]
             wy += part
@@ -235,20 +240,20 @@ def scan(crops, tables, place, variance, expected, slack, out):  # type: ignore[
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _algebra():  # type: ignore[no-untyped-def]
-    """Buffers of `_climb`: Fisher matrix, damped, factored and of a trial; gradient, of a trial, step, trial."""
+def algebra_buffers():  # type: ignore[no-untyped-def]
+    """Buffers of `climb`: Fisher matrix, damped, factored and of a trial; gradient, of a trial, step, trial."""
     return (np.empty((5, 5)), np.empty((5, 5)), np.zeros((5, 5)), np.empty((5, 5)), np.empty(5), np.empty(5),
             np.empty(5), np.empty(5))  # fmt: skip
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _climb(  # type: ignore[no-untyped-def]
-    data, pixel, table, theta, variance, expected, knowledge, best, work, images, cells, algebra
+def climb(  # type: ignore[no-untyped-def]
+    data, pixel, table, theta, rest, expected, knowledge, best, work, images, cells, algebra
 ):
     """Levenberg-Marquardt from `theta`, which becomes the optimum, to the deviance there; `best`: another start's."""
     matrix, damped, factor, fresh, slope, fresh_slope, step, trial = algebra
     top = table.shape[0] - 2.002
-    deviance = _normal(data, pixel, images, theta, variance, cells, matrix, slope)
+    deviance = _normal(data, pixel, images, theta, rest, cells, matrix, slope)
     deviance += _known(theta, expected, knowledge, matrix, slope)
     damping = 0.01
     for _ in range(ITERATIONS):
@@ -262,7 +267,7 @@ def _climb(  # type: ignore[no-untyped-def]
             continue
         _solve(factor, slope, step)
         for p in range(2):
-            trial[p] = _in_reach(theta[p] + min(max(step[p], -0.5), 0.5))
+            trial[p] = in_reach(theta[p] + min(max(step[p], -0.5), 0.5))
         trial[2] = min(max(theta[2] + min(max(step[2], -1.5), 1.5), 1.0), top)
         trial[3] = max(theta[3] + step[3], 0.3 * theta[3])
         trial[4] = max(theta[4] + step[4], 0.1 * theta[4])
@@ -274,7 +279,7 @@ def _climb(  # type: ignore[no-untyped-def]
             deviance -= promised
             break
         point_image(table, trial[0], trial[1], trial[2], work, images)
-        now = _normal(data, pixel, images, trial, variance, cells, fresh, fresh_slope)
+        now = _normal(data, pixel, images, trial, rest, cells, fresh, fresh_slope)
         now += _known(trial, expected, knowledge, fresh, fresh_slope)
         if now <= deviance:
             gain = deviance - now
@@ -295,7 +300,7 @@ def _climb(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _write_row(theta, deviance, algebra, row):  # type: ignore[no-untyped-def]
+def write_row(theta, deviance, algebra, row):  # type: ignore[no-untyped-def]
     """Fill a row of `fit`."""
     matrix, factor, slope, step = algebra[0], algebra[2], algebra[4], algebra[6]
     for p in range(5):
@@ -304,13 +309,14 @@ def _write_row(theta, deviance, algebra, row):  # type: ignore[no-untyped-def]
     row[6] = 1e3
     row[7] = 0.0
     row[8] = row[9] = ROI_PX
+    row[10], row[11] = theta[3], theta[4]
     for p in range(5):
         matrix[p, p] += 1e-9 * matrix[p, p] + 1e-12
     if _cholesky(matrix, factor):
         volume = 0.0
         for p in range(5):
             volume -= np.log(factor[p, p])
-        for p, column in ((2, 6), (0, 8), (1, 9)):
+        for p, column in ((2, 6), (0, 8), (1, 9), (3, 10), (4, 11)):
             slope[:] = 0.0
             slope[p] = 1.0
             _solve(factor, slope, step)
@@ -320,21 +326,28 @@ def _write_row(theta, deviance, algebra, row):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def fit(crops, tables, place, starts, variance, expected, knowledge, out):  # type: ignore[no-untyped-def]
+def fit(crops, rest, tables, place, starts, expected, knowledge, out):  # type: ignore[no-untyped-def]
     """Fit every crop from every start (in knots; NaN: none).
 
+    `crops` are free of the light of neighbours; `rest` is that light and the read noise's variance, in each pixel: what
+    is expected there beside the emitter and its background.
+
     A row of `out` is x, y, z, photons, background, deviance, standard deviation of z, logarithm of the root of the
-    covariance's determinant, standard deviations of x and of y.
+    covariance's determinant, standard deviations of x, of y, of photons and of background.
     """
     work, images = workspace(), np.zeros(4 * CELLS, np.float32)
-    cells, data, pixel = np.zeros((4, CELLS), np.float32), np.zeros(CELLS, np.float32), _pixels()
-    theta, algebra, border = np.empty(5), _algebra(), np.empty(4 * (ROI_PX - 1))
+    cells, data, pixel = np.zeros((4, CELLS), np.float32), np.zeros(CELLS, np.float32), pixel_mask()
+    known = np.zeros(CELLS, np.float32)
+    theta, algebra, border = np.empty(5), algebra_buffers(), np.empty(4 * (ROI_PX - 1))
     top = tables.shape[1] - 2.002
     for i in range(len(crops)):
         crop, table = crops[i], tables[place[i]]
         total = crop.sum()
         rim = _rim(crop, border)
-        ordered(crop, np.float32(variance), data, np.float32(0))
+        ordered(rest[i], np.float32(0), known, np.float32(0))
+        ordered(crop, np.float32(0), data, LOWEST)
+        for c in range(CELLS):
+            data[c] = max(data[c] + known[c], np.float32(0))
         best = FAILED
         for s in range(starts.shape[1]):
             if np.isnan(starts[i, s]):
@@ -342,7 +355,7 @@ def fit(crops, tables, place, starts, variance, expected, knowledge, out):  # ty
                 out[i, s, 5] = FAILED
                 continue
             for p in range(2):
-                theta[p] = _in_reach(expected[i, p])
+                theta[p] = in_reach(expected[i, p])
             theta[2] = min(max(starts[i, s], 1.0), top)
             point_image(table, theta[0], theta[1], theta[2], work, images)
             light = np.float32(0)
@@ -350,8 +363,8 @@ def fit(crops, tables, place, starts, variance, expected, knowledge, out):  # ty
                 light += pixel[c] * images[c]
             theta[3] = max((total - rim * ROI_PX**2) / max(light, 0.05), 30.0)
             theta[4] = rim
-            deviance = _climb(
-                data, pixel, table, theta, variance, expected[i], knowledge, best, work, images, cells, algebra
+            deviance = climb(
+                data, pixel, table, theta, known, expected[i], knowledge, best, work, images, cells, algebra
             )
             best = min(best, deviance)
-            _write_row(theta, deviance, algebra, out[i, s])
+            write_row(theta, deviance, algebra, out[i, s])

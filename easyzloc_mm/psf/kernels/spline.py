@@ -67,3 +67,36 @@ def value_at(table, z, plane):  # type: ignore[no-untyped-def]
                 w0 * table[first, a, b] + w1 * table[first + 1, a, b] + w2 * table[first + 2, a, b]
                 + w3 * table[first + 3, a, b]
             )  # fmt: skip
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def drawing(size, knots):  # type: ignore[no-untyped-def]
+    """Buffers of `draw`."""
+    return (
+        np.empty((knots, knots), np.float32), np.empty((knots, size), np.float32),
+        np.empty(size, np.int64), np.empty((size, 4)),
+    )  # fmt: skip
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def draw(table, x, y, z, pitch, work, image):  # type: ignore[no-untyped-def]
+    """Draw one photon's image into `image`, of any odd size.
+
+    Parameters
+    ----------
+    table : ndarray, shape (Z, KNOTS, KNOTS), float32
+        One place of `SplinePsf.coefficients`.
+    x, y : float
+        From the middle of the image, px.
+    z, pitch : float
+        Depth in knots, and the distance of lateral knots, px.
+    work : tuple
+        From `drawing`.
+    image : ndarray, shape (size, size), float32
+    """
+    plane, columns, base, weight = work
+    value_at(table, z, plane)
+    lateral(y, pitch, table.shape[1], base, weight)
+    along(plane, base, weight, columns)
+    lateral(x, pitch, table.shape[1], base, weight)
+    along(columns, base, weight, image)

@@ -10,7 +10,7 @@ from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.numerics.spline import compiled_slopes, compiled_weights, cubic_b_spline, cubic_slopes, cubic_weights
 from easyzloc_mm.psf.bead_psf import KNOTS, PADDING, PITCH_PX
 from easyzloc_mm.psf.kernels.point_image import CELLS, LANE, LINE, point_image, workspace
-from easyzloc_mm.psf.kernels.spline import along, lateral, value_at
+from easyzloc_mm.psf.kernels.spline import draw, drawing
 from easyzloc_mm.simulator.optics.kernels import emitter_image
 from easyzloc_mm.typing import F32, F64, AnyFloat
 
@@ -69,12 +69,6 @@ def test_every_kernel_draws_the_same_image(x: float, y: float, z: float) -> None
 
 
 def _training_image(table: F32, x: float, y: float, z: float) -> F32:
-    plane, half = np.empty((KNOTS, KNOTS), np.float32), np.empty((KNOTS, ROI_PX), np.float32)
     image = np.empty((ROI_PX, ROI_PX), np.float32)
-    base, weight = np.empty(ROI_PX, np.int64), np.empty((ROI_PX, 4))
-    value_at(table, z, plane)
-    lateral(y, PITCH_PX, KNOTS, base, weight)
-    along(plane, base, weight, half)
-    lateral(x, PITCH_PX, KNOTS, base, weight)
-    along(half, base, weight, image)
+    draw(table, x, y, z, PITCH_PX, drawing(ROI_PX, KNOTS), image)
     return image

@@ -1,0 +1,421 @@
+"""Compiled steps of `matched`: from counts to noise of variance 1, correlation with the bank, peaks, their places.
+
+Binned images have a margin of zeros around them, half a template wide, so that no step has to look for the edge.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from easyzloc_mm.psf.detection_bank import AROUND_PX, BINNED_PX, OVERLAP_PX, WHOLE_PX
+
+FAST = {"reassoc", "contract", "arcp", "nsz"}
+MARGIN = AROUND_PX // 2
+TILE_PX = 16
+"""Edge, in binned pixels, of the tiles whose median is the background."""
+SEARCH_PX = 2
+"""Whole pixels, to either side of a binned one, in which its emitter is looked for."""
+PLACES = 2 * SEARCH_PX + 2
+MODEL_ERROR = np.float32(0.07)
+"""Of the light of emitters that are already explained: what the measured PSF may miss in a pixel."""
+UNEQUAL = np.float32(0.3)
+"""Of what one emitter makes another template show: how far that can be off, where the first is bright."""
+EIGHTH, THREE_EIGHTHS = np.float32(0.125), np.float32(0.375)
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def binned_counts(frame, baseline, gain, counts):  # type: ignore[no-untyped-def]
+    """Photons of 2x2 pixels: counts[y, x] of a frame in ADU; `baseline` and `gain` of all pixels (1, 1) or of each."""
+    rows, columns = counts.shape
+    if baseline.size == 1:
+        scale, dark = gain[0, 0], np.float32(4) * baseline[0, 0]
+        for y in range(rows):
+            upper, lower = frame[2 * y], frame[2 * y + 1]
+            for x in range(columns):
+                total = np.int32(upper[2 * x]) + np.int32(upper[2 * x + 1])
+                total += np.int32(lower[2 * x]) + np.int32(lower[2 * x + 1])
+                counts[y, x] = (np.float32(total) - dark) * scale
+        return
+    for y in range(rows):
+        for x in range(columns):
+            counts[y, x] = 0
+            for a in range(2 * y, 2 * y + 2):
+                for b in range(2 * x, 2 * x + 2):
+                    counts[y, x] += (np.float32(frame[a, b]) - baseline[a, b]) * gain[a, b]
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def binned(image, out):  # type: ignore[no-untyped-def]
+    """Sum of 2x2 pixels."""
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            out[y, x] = image[2 * y, 2 * x] + image[2 * y, 2 * x + 1] + image[2 * y + 1, 2 * x] + image[
+                2 * y + 1, 2 * x + 1]  # fmt: skip
+
+
+@numba.njit(nogil=True, cache=True)
+def tile_medians(counts, known, medians):  # type: ignore[no-untyped-def]
+    """Background of every tile: the median of what is not `known`, of every fourth pixel; at least 0."""
+    values = np.empty(TILE_PX * TILE_PX, np.float32)
+    rows, columns = counts.shape
+    for i in range(medians.shape[0]):
+        top, bottom = i * rows // medians.shape[0], (i + 1) * rows // medians.shape[0]
+        for j in range(medians.shape[1]):
+            left, right = j * columns // medians.shape[1], (j + 1) * columns // medians.shape[1]
+            n = 0
+            for y in range(top, bottom, 2):
+                for x in range(left + ((y - top) // 2 & 1), right, 2):
+                    values[n] = counts[y, x] - known[y, x] if known.size else counts[y, x]
+                    n += 1
+            medians[i, j] = max(np.median(values[:n]), 0) if n else 0
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _between(at, size, count):  # type: ignore[no-untyped-def]
+    """Tile below a pixel's place along an axis, and the weight of the next one."""
+    place = min(max((at + 0.5) * count / size - 0.5, 0.0), count - 1.0)
+    first = min(int(place), max(count - 2, 0))
+    return first, np.float32(place - first)
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def background_row(medians, y, rows, line):  # type: ignore[no-untyped-def]
+    """Fill a row with the background between the middles of the tiles."""
+    first, part = _between(y, rows, medians.shape[0])
+    above, below = medians[first], medians[min(first + 1, medians.shape[0] - 1)]
+    columns = line.size
+    for x in range(columns):
+        left, share = _between(x, columns, medians.shape[1])
+        right = min(left + 1, medians.shape[1] - 1)
+        upper = above[left] + share * (above[right] - above[left])
+        lower = below[left] + share * (below[right] - below[left])
+        line[x] = upper + part * (lower - upper)
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def deviations(counts, medians, variance, known, error, out):  # type: ignore[no-untyped-def]
+    """Fill `out` (with its margin) with what counts differ from the expected ones, in units of the noise.
+
+    The root of Poisson counts has nearly the same noise at any brightness, and nearly a normal one (Anscombe 1948);
+    read noise adds its variance to both sides.
+
+    Parameters
+    ----------
+    counts : ndarray, shape (Y, X), float32
+        Photons of binned pixels.
+    medians : ndarray
+        Background, from `tile_medians`.
+    variance : ndarray, shape (1, 1) or (Y, X)
+        Of the read noise, of a binned pixel.
+    known, error : ndarray, shape (Y, X) or (0, 0)
+        Expected photons of what is explained, and the part of them that may be off by `MODEL_ERROR`.
+    """
+    rows, columns = counts.shape
+    line = np.empty(columns, np.float32)
+    read = np.empty(columns, np.float32)
+    read[:] = variance[0, 0]
+    for y in range(rows):
+        background_row(medians, y, rows, line)
+        if variance.size > 1:
+            read[:] = variance[y]
+        target = out[y + MARGIN, MARGIN : MARGIN + columns]
+        source = counts[y]
+        if known.size:
+            for x in range(columns):
+                line[x] += max(known[y, x], np.float32(0))
+        for x in range(columns):
+            more = line[x] + read[x] + EIGHTH
+            target[x] = 2 * (np.sqrt(max(source[x] + read[x] + THREE_EIGHTHS, np.float32(0))) - np.sqrt(more))
+        if error.size:
+            for x in range(columns):
+                off = MODEL_ERROR * error[y, x]
+                target[x] /= np.sqrt(1 + off * off / (line[x] + read[x] + EIGHTH))
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _along_row(source, taps, out):  # type: ignore[no-untyped-def]
+    t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10 = (
+        taps[0], taps[1], taps[2], taps[3], taps[4], taps[5], taps[6], taps[7], taps[8], taps[9], taps[10],
+    )  # fmt: skip
+    # Slices: of one array at several places the compiler makes one step at a time.
+    s0, s1, s2, s3, s4, s5 = source[0:], source[1:], source[2:], source[3:], source[4:], source[5:]
+    s6, s7, s8, s9, s10 = source[6:], source[7:], source[8:], source[9:], source[10:]
+    for x in range(out.size):
+        out[x] = (
+            t0 * s0[x] + t1 * s1[x] + t2 * s2[x] + t3 * s3[x] + t4 * s4[x] + t5 * s5[x] + t6 * s6[x] + t7 * s7[x]
+            + t8 * s8[x] + t9 * s9[x] + t10 * s10[x]
+        )  # fmt: skip
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _add_column(ring, first, taps, out):  # type: ignore[no-untyped-def]
+    t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10 = (
+        taps[0], taps[1], taps[2], taps[3], taps[4], taps[5], taps[6], taps[7], taps[8], taps[9], taps[10],
+    )  # fmt: skip
+    r0, r1, r2, r3 = ring[first % 11], ring[(first + 1) % 11], ring[(first + 2) % 11], ring[(first + 3) % 11]
+    r4, r5, r6, r7 = ring[(first + 4) % 11], ring[(first + 5) % 11], ring[(first + 6) % 11], ring[(first + 7) % 11]
+    r8, r9, r10 = ring[(first + 8) % 11], ring[(first + 9) % 11], ring[(first + 10) % 11]
+    for x in range(out.size):
+        out[x] += (
+            t0 * r0[x] + t1 * r1[x] + t2 * r2[x] + t3 * r3[x] + t4 * r4[x] + t5 * r5[x] + t6 * r6[x] + t7 * r7[x]
+            + t8 * r8[x] + t9 * r9[x] + t10 * r10[x]
+        )  # fmt: skip
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _means(image, around):  # type: ignore[no-untyped-def]
+    """Mean of the square of `AROUND_PX` around each pixel; what is beyond the frame counts as 0."""
+    rows, columns = around.shape
+    sums = np.zeros(image.shape[1], np.float32)
+    scale = np.float32(1 / AROUND_PX**2)
+    for y in range(AROUND_PX - 1):
+        sums += image[y]
+    for y in range(rows):
+        sums += image[y + AROUND_PX - 1]
+        total = np.float32(0)
+        for x in range(AROUND_PX - 1):
+            total += sums[x]
+        line = around[y]
+        for x in range(columns):
+            total += sums[x + AROUND_PX - 1]
+            line[x] = total * scale
+            total -= sums[x]
+        sums -= image[y]
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def correlate(  # type: ignore[no-untyped-def]
+    image, filters_x, filters_y, weights, tile_rows, tile_edges, best, depth, around
+):
+    """Fill `best` with the largest correlation over depths, `depth` with its index, `around` with the mean around.
+
+    Parameters
+    ----------
+    image : ndarray, shape (Y + 2 * MARGIN, X + 2 * MARGIN), float32
+        From `deviations`.
+    filters_x, filters_y, weights : ndarray
+        Of the bank.
+    tile_rows : ndarray, shape (Y,)
+        Row of tiles of each row.
+    tile_edges : ndarray, shape (tiles + 1,)
+        Columns at which tiles begin, and the end of the last.
+    """
+    rows, columns = best.shape
+    components, filters = filters_y.shape[0], filters_y.shape[1]
+    tiles = len(tile_edges) - 1
+    ring = np.zeros((filters, BINNED_PX, columns), np.float32)
+    few, weight = components < 4, np.zeros(8, np.float32)
+    parts = np.zeros((4 if few else 8, columns), np.float32)
+    _means(image, around)
+    inner = MARGIN - BINNED_PX // 2
+    for y in range(BINNED_PX - 1):
+        for q in range(filters):
+            _along_row(image[y + inner, inner:], filters_x[q], ring[q, y])
+    for y in range(rows):
+        newest = y + BINNED_PX - 1
+        for q in range(filters):
+            _along_row(image[newest + inner, inner:], filters_x[q], ring[q, newest % BINNED_PX])
+        for c in range(components):
+            parts[c, :] = np.float32(0)
+            for q in range(filters):
+                _add_column(ring[q], y, filters_y[c, q], parts[c])
+        parts[components, :] = around[y]
+        highest, index = best[y], depth[y]
+        highest[:] = np.float32(-1e9)
+        for j in range(tiles):
+            first, last = tile_edges[j], tile_edges[j + 1]
+            if last <= first:
+                continue
+            tile = tile_rows[y] * tiles + j
+            for k in range(weights.shape[1]):
+                weight[: components + 1] = weights[tile, k]
+                number, best_here, depth_here = np.int32(k), highest[first:last], index[first:last]
+                if few:
+                    _largest_of_four(parts, first, last, weight, number, best_here, depth_here)
+                else:
+                    _largest_of_eight(parts, first, last, weight, number, best_here, depth_here)
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _largest_of_four(parts, first, last, weight, k, highest, index):  # type: ignore[no-untyped-def]
+    """Template `k` of four components, where it is higher than those before."""
+    at = slice(first, last)
+    p0, p1, p2, p3 = parts[0, at], parts[1, at], parts[2, at], parts[3, at]
+    w0, w1, w2, w3 = weight[0], weight[1], weight[2], weight[3]
+    for x in range(highest.size):
+        value = w0 * p0[x] + w1 * p1[x] + w2 * p2[x] + w3 * p3[x]
+        index[x] = k if value > highest[x] else index[x]
+        highest[x] = max(value, highest[x])
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _largest_of_eight(parts, first, last, weight, k, highest, index):  # type: ignore[no-untyped-def]
+    """Template `k` of eight components, where it is higher than those before."""
+    at = slice(first, last)
+    p0, p1, p2, p3 = parts[0, at], parts[1, at], parts[2, at], parts[3, at]
+    p4, p5, p6, p7 = parts[4, at], parts[5, at], parts[6, at], parts[7, at]
+    w0, w1, w2, w3 = weight[0], weight[1], weight[2], weight[3]
+    w4, w5, w6, w7 = weight[4], weight[5], weight[6], weight[7]
+    for x in range(highest.size):
+        value = (
+            w0 * p0[x] + w1 * p1[x] + w2 * p2[x] + w3 * p3[x] + w4 * p4[x] + w5 * p5[x] + w6 * p6[x] + w7 * p7[x]
+        )  # fmt: skip
+        index[x] = k if value > highest[x] else index[x]
+        highest[x] = max(value, highest[x])
+
+
+@numba.njit(nogil=True, cache=True)
+def peaks(best, threshold):  # type: ignore[no-untyped-def]
+    """Rows and columns of the pixels above the threshold that none of the eight around exceeds, highest first."""
+    rows, columns = best.shape
+    ys, xs, values = np.empty(64, np.int64), np.empty(64, np.int64), np.empty(64, np.float32)
+    n = 0
+    limit = np.float32(threshold)
+    for y in range(rows):
+        line = best[y]
+        for x in range(columns):
+            value = line[x]
+            if value <= limit:
+                continue
+            highest = True
+            for a in range(max(y - 1, 0), min(y + 2, rows)):
+                for b in range(max(x - 1, 0), min(x + 2, columns)):
+                    # Of equal ones the first in scan order.
+                    if best[a, b] > value or (best[a, b] == value and (a < y or (a == y and b < x))):
+                        highest = False
+            if not highest:
+                continue
+            if n == ys.size:
+                ys, xs = np.append(ys, np.empty_like(ys)), np.append(xs, np.empty_like(xs))
+                values = np.append(values, np.empty_like(values))
+            ys[n], xs[n], values[n] = y, x, value
+            n += 1
+    order = np.argsort(-values[:n], kind="mergesort")
+    return ys[:n][order], xs[:n][order], values[:n][order]
+
+
+@numba.njit(nogil=True, cache=True)
+def independent(ys, xs, values, depths, overlap, threshold):  # type: ignore[no-untyped-def]
+    """Which peaks are more than what brighter ones make the bank show there, and how much they are without it."""
+    count = len(ys)
+    kept = np.zeros(count, np.bool_)
+    own = np.empty(count, np.float32)
+    # Brighter peaks by rows of cells, so that no peak is compared with all others.
+    cell = 2 * OVERLAP_PX
+    across = max(xs.max() // cell + 1, 1) if count else 1
+    down = max(ys.max() // cell + 1, 1) if count else 1
+    last = np.full(across * down, -1, np.int64)
+    before = np.full(count, -1, np.int64)
+    for i in range(count):
+        row, column = max(ys[i] // cell, 0), max(xs[i] // cell, 0)
+        made = np.float32(0)
+        for a in range(max(row - 1, 0), min(row + 2, down)):
+            for b in range(max(column - 1, 0), min(column + 2, across)):
+                j = last[a * across + b]
+                while j >= 0:
+                    dy, dx = ys[i] - ys[j], xs[i] - xs[j]
+                    if abs(dy) <= OVERLAP_PX and abs(dx) <= OVERLAP_PX:
+                        share = overlap[depths[i], depths[j], dy + OVERLAP_PX, dx + OVERLAP_PX]
+                        made += own[j] * (share + UNEQUAL * abs(share))
+                    j = before[j]
+        own[i] = values[i] - max(made, np.float32(0))
+        if own[i] > threshold:
+            kept[i] = True
+            where = row * across + column
+            before[i], last[where] = last[where], i
+    return kept, own
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _patch(frame, baseline, gain, variance, medians, known, error, top, left, patch):  # type: ignore[no-untyped-def]
+    """`deviations` of whole pixels around a place; 0 outside the frame."""
+    rows, columns = frame.shape
+    patch[:] = 0
+    for a in range(patch.shape[0]):
+        y = top + a
+        for b in range(WHOLE_PX + PLACES - 1):
+            x = left + b
+            if y < 0 or x < 0 or y >= rows or x >= columns:
+                continue
+            at_y, at_x = min(y, baseline.shape[0] - 1), min(x, baseline.shape[1] - 1)
+            count = (np.float32(frame[y, x]) - baseline[at_y, at_x]) * gain[at_y, at_x]
+            read = variance[min(y, variance.shape[0] - 1), min(x, variance.shape[1] - 1)]
+            i, down = _between(y, rows, medians.shape[0])
+            j, across = _between(x, columns, medians.shape[1])
+            below, right = min(i + 1, medians.shape[0] - 1), min(j + 1, medians.shape[1] - 1)
+            upper = medians[i, j] + across * (medians[i, right] - medians[i, j])
+            lower = medians[below, j] + across * (medians[below, right] - medians[below, j])
+            # Medians are of four pixels.
+            expected = np.float32(0.25) * (upper + down * (lower - upper))
+            if known.size:
+                expected += max(known[y, x], np.float32(0))
+            more = expected + read + EIGHTH
+            value = 2 * (np.sqrt(max(count + read + THREE_EIGHTHS, np.float32(0))) - np.sqrt(more))
+            if error.size:
+                off = MODEL_ERROR * error[y, x]
+                value /= np.sqrt(1 + off * off / more)
+            patch[a, b] = value
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _product(patch, template, top, left):  # type: ignore[no-untyped-def]
+    total = np.float32(0)
+    for a in range(WHOLE_PX):
+        taps = template[a]
+        line = patch[top + a, left : left + taps.size]
+        for b in range(taps.size):
+            total += line[b] * taps[b]
+    return total
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _vertex(before, here, after):  # type: ignore[no-untyped-def]
+    """Place of the maximum of the parabola through three values, from the middle one."""
+    bend = before - 2 * here + after
+    if bend >= 0:
+        return 0.0
+    return min(max(0.5 * (before - after) / bend, -0.5), 0.5)
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def refine(  # type: ignore[no-untyped-def]
+    frame, baseline, gain, variance, medians, known, error, around, ys, xs, depths, tiles, templates, sums, out
+):
+    """Look for each peak's emitter on whole pixels: `out` becomes x, y (pixels), index of the depth, correlation.
+
+    Templates have columns of zeros at the right, so that a row is a whole number of lanes.
+    """
+    patch = np.empty((WHOLE_PX + PLACES - 1, templates.shape[3] + PLACES - 1), np.float32)
+    best = np.empty((PLACES, PLACES), np.float32)
+    for i in range(len(ys)):
+        top, left = 2 * ys[i] - SEARCH_PX, 2 * xs[i] - SEARCH_PX
+        half = WHOLE_PX // 2
+        _patch(frame, baseline, gain, variance, medians, known, error, top - half, left - half, patch)
+        chosen, row, column = depths[i], 0, 0
+        template = templates[tiles[i], chosen]
+        # Of binned pixels, whose noise is that of four.
+        mean = np.float32(0.5) * around[ys[i], xs[i]]
+        less = mean * sums[tiles[i], chosen]
+        for a in range(PLACES):
+            for b in range(PLACES):
+                best[a, b] = _product(patch, template, a, b) - less
+                if best[a, b] > best[row, column]:
+                    row, column = a, b
+        for k in (depths[i] - 1, depths[i] + 1):
+            if not 0 <= k < templates.shape[1]:
+                continue
+            template, less = templates[tiles[i], k], mean * sums[tiles[i], k]
+            if _product(patch, template, row, column) - less <= best[row, column]:
+                continue
+            chosen = k
+            for a in range(max(row - 1, 0), min(row + 2, PLACES)):
+                for b in range(max(column - 1, 0), min(column + 2, PLACES)):
+                    best[a, b] = _product(patch, template, a, b) - less
+        highest = best[row, column]
+        x, y = float(left + column), float(top + row)
+        if 0 < column < PLACES - 1:
+            x += _vertex(best[row, column - 1], highest, best[row, column + 1])
+        if 0 < row < PLACES - 1:
+            y += _vertex(best[row - 1, column], highest, best[row + 1, column])
+        out[i, 0], out[i, 1], out[i, 2], out[i, 3] = x, y, chosen, highest

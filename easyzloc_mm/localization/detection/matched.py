@@ -1,0 +1,198 @@
+"""Detection by the measured PSF: what is more like its image, at any depth, than noise would be.
+
+A frame becomes its deviation from the background in units of the noise, is correlated with the bank
+(`psf.detection_bank`), and what exceeds a threshold is looked at on whole pixels. The threshold is a ratio of signal to
+noise; it follows from how many false alarms a frame may have, and means the same for every camera and density.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from easyzloc_mm.camera.response import CameraResponse, PixelResponse
+from easyzloc_mm.localization.detection.correlation import (
+    MARGIN,
+    TILE_PX,
+    binned,
+    binned_counts,
+    correlate,
+    deviations,
+    independent,
+    peaks,
+    refine,
+    tile_medians,
+)
+from easyzloc_mm.psf.detection_bank import DetectionBank
+from easyzloc_mm.typing import F64, U16
+
+FIRST_LOOK = 0.72
+"""Of the threshold, for binned pixels: they show at least this part of what whole ones do."""
+TWICE_PX = 1.5
+"""Two detections nearer than this are the same emitter."""
+NOISE_FRAMES, NOISE_PX, NOISE_PHOTONS = 6, 512, 200.0
+"""Frames without emitters, on which the number of false alarms is measured."""
+NOISE_THRESHOLD = 3.8
+"""Low enough that those frames have hundreds."""
+Field = NDArray[np.float32]
+NOTHING: Field = np.empty((0, 0), np.float32)
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Emitters found in one frame, brightest ratio of signal to noise first.
+
+    Attributes
+    ----------
+    x, y : ndarray, shape (n,)
+        Pixels of the frame.
+    z_nm : ndarray, shape (n,)
+        Depth of the best template.
+    snr : ndarray, shape (n,)
+        Correlation with it, in units of the noise, without what other detections add there.
+    """
+
+    x: F64
+    y: F64
+    z_nm: F64
+    snr: F64
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+class MatchedDetector:
+    """Finds emitters in single frames.
+
+    Parameters
+    ----------
+    bank : DetectionBank
+    """
+
+    def __init__(self, bank: DetectionBank) -> None:
+        self._bank = bank
+        self._false_alarms = _false_alarm_density(self)
+
+    def threshold(self, false_alarms_per_frame: float, shape_yx: tuple[int, int]) -> float:
+        """Return the ratio of signal to noise that noise alone exceeds so often in a frame of that shape.
+
+        Maxima of smooth noise over two places and a depth are above t with a density proportional to
+        t^2 exp(-t^2 / 2) [1]_; the factor is measured.
+
+        References
+        ----------
+        .. [1] Adler, The Geometry of Random Fields, Wiley, Chichester (1981), chapter 6.
+        """
+        density = false_alarms_per_frame / (shape_yx[0] * shape_yx[1])
+        wanted = np.log(density / self._false_alarms)
+        return float(brentq(lambda t: 2 * np.log(t) - t**2 / 2 - wanted, 2.0, 40.0))
+
+    def detect(
+        self,
+        frame: U16,
+        response: CameraResponse | PixelResponse,
+        threshold: float,
+        *,
+        origin_px: tuple[int, int] = (0, 0),
+        known: Field = NOTHING,
+        error: Field = NOTHING,
+    ) -> Detections:
+        """Return the emitters of a frame.
+
+        Parameters
+        ----------
+        frame : ndarray, shape (Y, X), uint16
+            ADU.
+        response : CameraResponse or PixelResponse
+        threshold : float
+            Ratio of signal to noise.
+        origin_px : tuple of int
+            Sensor column and row of the first pixel.
+        known : ndarray, shape (Y, X), float32, optional
+            Photons that are explained already: only what exceeds them is found.
+        error : ndarray, shape (Y, X), float32, optional
+            The part of them that comes from emitters, whose images are not known exactly.
+        """
+        baseline, gain = (
+            np.atleast_2d(np.asarray(value, np.float32))
+            for value in (response.baseline_adu, response.electrons_per_adu)
+        )
+        # Rounding to whole counts is noise, too.
+        variance = (np.atleast_2d(np.asarray(response.read_noise_e)) ** 2 + gain**2 / 12).astype(np.float32)
+        shape = frame.shape[0] // 2, frame.shape[1] // 2
+        counts = np.empty(shape, np.float32)
+        frame = np.ascontiguousarray(frame)
+        binned_counts(frame, baseline, gain, counts)
+        known_2, error_2 = _binned(known, shape), _binned(error, shape)
+        variance_2 = np.float32(4) * variance if variance.size == 1 else _binned(variance, shape)
+        medians = np.empty((max(shape[0] // TILE_PX, 1), max(shape[1] // TILE_PX, 1)), np.float32)
+        tile_medians(counts, known_2, medians)
+        image = np.zeros((shape[0] + 2 * MARGIN, shape[1] + 2 * MARGIN), np.float32)
+        deviations(counts, medians, variance_2, known_2, error_2, image)
+        best, depth, around = (np.empty(shape, kind) for kind in (np.float32, np.int32, np.float32))
+        row_tile, column_tile = self._tiles(shape, origin_px)
+        edges = np.searchsorted(column_tile, np.arange(self._bank.tiles + 1))
+        bank = self._bank
+        correlate(image, bank.filters_x, bank.filters_y, bank.weights, row_tile, edges, best, depth, around)
+        ys, xs, values = peaks(best, FIRST_LOOK * threshold)
+        found = np.empty((len(ys), 4))
+        tile = row_tile[ys] * bank.tiles + column_tile[xs]
+        refine(
+            frame, baseline, gain, variance, medians, known, error, around,
+            ys, xs, depth[ys, xs].astype(np.int64), tile, bank.whole, bank.whole_sum, found,
+        )  # fmt: skip
+        # Which of two peaks is the emitter, and which its ring, is seen best on whole pixels.
+        snr = np.maximum(values, found[:, 3])
+        order = np.argsort(-snr, kind="stable")
+        found, snr = found[order], snr[order]
+        x, y = np.floor(found[:, :2].T / 2).astype(np.int64)
+        kept, own = independent(y, x, snr, found[:, 2].astype(np.int64), bank.overlap, threshold)
+        return _distinct(found[kept], own[kept].astype(float), bank.z_nm)
+
+    def _tiles(self, shape: tuple[int, int], origin_px: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the row of tiles of each binned row, and the column of tiles of each binned column."""
+        tiles, (width, height) = self._bank.tiles, self._bank.field_size_px
+        row, column = (
+            np.clip((first + 2 * np.arange(count)) * tiles // max(size, 1), 0, tiles - 1)
+            for first, count, size in ((origin_px[1], shape[0], height), (origin_px[0], shape[1], width))
+        )
+        return row, column
+
+
+def _binned(image: Field, shape: tuple[int, int]) -> Field:
+    if not image.size:
+        return NOTHING
+    out = np.empty(shape, np.float32)
+    binned(image, out)
+    return out
+
+
+def _distinct(found: F64, snr: F64, z_nm: F64) -> Detections:
+    """Return detections, of those that turned out to be at the same place only the clearest."""
+    order = np.argsort(-snr, kind="stable")
+    found, snr = found[order], snr[order]
+    kept = np.ones(len(found), bool)
+    if len(found) > 1:
+        from scipy.spatial import cKDTree
+
+        for first, second in sorted(cKDTree(found[:, :2]).query_pairs(TWICE_PX)):
+            if kept[first]:
+                kept[second] = False
+    found, snr = found[kept], snr[kept]
+    return Detections(found[:, 0].copy(), found[:, 1].copy(), z_nm[found[:, 2].astype(int)], snr)
+
+
+def _tail(threshold: float) -> float:
+    return threshold**2 * float(np.exp(-0.5 * threshold**2))
+
+
+def _false_alarm_density(detector: MatchedDetector) -> float:
+    """Return the factor of `_tail` that gives the false alarms per pixel, measured on frames of noise."""
+    rng = np.random.default_rng(0)
+    response = CameraResponse(baseline_adu=0.0, electrons_per_adu=1.0, read_noise_e=0.0)
+    frames = rng.poisson(NOISE_PHOTONS, (NOISE_FRAMES, NOISE_PX, NOISE_PX)).astype(np.uint16)
+    found = sum(len(detector.detect(frame, response, NOISE_THRESHOLD)) for frame in frames)
+    return found / frames.size / _tail(NOISE_THRESHOLD)

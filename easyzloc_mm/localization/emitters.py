@@ -1,0 +1,313 @@
+"""Localisations by the measured PSF: detected by it, and x, y, z, photons and background from one fit of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numba
+import numpy as np
+import pandas as pd
+from scipy.spatial import cKDTree
+
+from easyzloc_mm.camera.crops import ROI_PX, beyond_frame, crop_photons, crop_variance
+from easyzloc_mm.camera.response import CameraResponse, PixelResponse
+from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, column_dtype
+from easyzloc_mm.localization.crowd import SAME_PX, CrowdFit, Emitters
+from easyzloc_mm.localization.detection.gaussian_fit import MAX_PRECISION_PX
+from easyzloc_mm.localization.detection.matched import NOTHING, Detections, MatchedDetector
+from easyzloc_mm.model.predictor import Predictor, ZPrediction
+from easyzloc_mm.model.uncertainty import MixtureCalibration
+from easyzloc_mm.profile.detection import LocalizeSettings
+from easyzloc_mm.psf.detection_bank import DetectionBank
+from easyzloc_mm.psf.kernels.crowd import UNSEEN_NOISE_E, neighbours
+from easyzloc_mm.psf.kernels.point_image import MAX_AWAY_PX
+from easyzloc_mm.psf.mle import Optimum, fit_psf
+from easyzloc_mm.typing import F32, F64, I64, U16, Bool
+
+LEAST_SIGNIFICANCE = 3.0
+"""Photons over their uncertainty: below, there is no molecule."""
+WINDOW_PX = 2.0
+"""Standard deviation of the Gaussian window in which a spot's width is measured."""
+WIDEST_PX = 6.0
+
+
+@dataclass(frozen=True)
+class _Spots:
+    """Detected spots of a block, and what is known of the light around them."""
+
+    frame: I64
+    x: F64
+    y: F64
+    snr: F64
+    around: F32 | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def only(self, kept: Bool) -> _Spots:
+        around = None if self.around is None else self.around[kept]
+        return _Spots(self.frame[kept], self.x[kept], self.y[kept], self.snr[kept], around)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """Spots, what fits them, and their z."""
+
+    spots: _Spots
+    optimum: Optimum
+    prediction: ZPrediction
+    crops: F32
+
+    def __len__(self) -> int:
+        return len(self.spots)
+
+    @property
+    def at(self) -> tuple[F64, F64]:
+        """x, y of the emitters, pixels of the frame."""
+        return np.rint(self.spots.x) + self.optimum.x_px, np.rint(self.spots.y) + self.optimum.y_px
+
+    def only(self, kept: Bool) -> _Fitted:
+        best, z = self.optimum, self.prediction
+        optimum = replace(best, **{item.name: getattr(best, item.name)[kept] for item in fields(best)})
+        names = ("z_nm", "lpz_nm", "z_flag", "xy_px", "lpxy_px")
+        prediction = replace(z, **{name: getattr(z, name)[kept] for name in names})
+        return _Fitted(self.spots.only(kept), optimum, prediction, self.crops[kept])
+
+    def credible(self, shape_yx: tuple[int, ...]) -> Bool:
+        """Which are emitters in the frame, each once."""
+        best, (x, y) = self.optimum, self.at
+        good = (best.photons >= LEAST_SIGNIFICANCE * best.sigma_photons) & (best.photons > 0)
+        good &= (best.sigma_x_px <= MAX_PRECISION_PX) & (best.sigma_y_px <= MAX_PRECISION_PX)
+        good &= (np.abs(best.x_px) < MAX_AWAY_PX) & (np.abs(best.y_px) < MAX_AWAY_PX)
+        good &= (x >= -0.5) & (y >= -0.5) & (x <= shape_yx[1] - 0.5) & (y <= shape_yx[0] - 0.5)
+        # Frames lie farther apart than any two of the same place.
+        apart = y + 2 * (shape_yx[0] + SAME_PX) * self.spots.frame
+        if good.any():
+            for first, second in sorted(cKDTree(np.stack([x, apart], axis=1)).query_pairs(SAME_PX)):
+                if good[first] and good[second]:
+                    good[first if self.spots.snr[first] < self.spots.snr[second] else second] = False
+        return good
+
+
+class EmitterLocalizer:
+    """Detect, fit, subtract, predict z: for blocks of frames.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Of a model with a measured PSF.
+    settings : LocalizeSettings
+    origin_px : (int, int)
+        Sensor column and row of the frames' first pixel.
+    """
+
+    def __init__(self, predictor: Predictor, settings: LocalizeSettings, origin_px: tuple[int, int]) -> None:
+        calibration = predictor.card.uncertainty
+        if not isinstance(calibration, MixtureCalibration):
+            raise TypeError("a model without a measured PSF")
+        self._predictor, self._settings, self._origin = predictor, settings, origin_px
+        self._emitters = calibration.emitters
+        psf, self._table = predictor.psf
+        card = predictor.card
+        self._detector = MatchedDetector(DetectionBank.of(psf, self._table, card.field_size_px, card.z_range_nm))
+
+    def threshold(self, shape_yx: tuple[int, int]) -> float:
+        """Return the ratio of signal to noise above which spots of such frames are molecules."""
+        given = self._settings.min_snr
+        return given or self._detector.threshold(self._settings.false_alarms_per_frame, shape_yx)
+
+    def localize(
+        self, frames: U16, threshold: float, response: CameraResponse | PixelResponse, static: F32 | None
+    ) -> tuple[pd.DataFrame, int]:
+        """Localise a block of frames; each frame's rows depend on that frame alone.
+
+        Parameters
+        ----------
+        frames : ndarray, shape (T, Y, X), uint16
+            ADU.
+        threshold : float
+            Ratio of signal to noise.
+        response : CameraResponse or PixelResponse
+            Of the frames' pixels.
+        static : ndarray, shape (T, Y, X), float32, optional
+            Photons of the background that does not change, for detection.
+
+        Returns
+        -------
+        table : DataFrame
+            Columns of a localisation table; `frame` counts within the block, x, y in its pixels.
+        rejected : int
+            Detections that no emitter explains.
+        """
+        spots = self._detected(frames, threshold, response, static)
+        first = self._explained(frames, spots, response)
+        rejected = len(spots) - len(first)
+        parts = [first]
+        if (self._settings.passes or 1) > 1:
+            kept, crowd = self._crowds(frames, first, threshold, response, static)
+            parts = [first.only(kept), self._explained(frames, crowd, response)]
+            rejected += len(crowd) - len(parts[1])
+        table = pd.concat([self._rows(frames, part, response) for part in parts], ignore_index=True)
+        order = np.argsort(table["frame"].to_numpy(), kind="stable")
+        return table.iloc[order].reset_index(drop=True), rejected
+
+    def _detected(
+        self, frames: U16, threshold: float, response: CameraResponse | PixelResponse, static: F32 | None
+    ) -> _Spots:
+        found = [
+            self._look(frame, threshold, response, NOTHING if static is None else static[t])
+            for t, frame in enumerate(frames)
+        ]
+        return _Spots(
+            np.repeat(np.arange(len(frames)), [len(one) for one in found]),
+            *(np.concatenate([getattr(one, name) for one in found]) for name in ("x", "y", "snr")),
+        )
+
+    def _look(
+        self,
+        frame: U16,
+        threshold: float,
+        response: CameraResponse | PixelResponse,
+        static: F32,
+        explained: F32 = NOTHING,
+    ) -> Detections:
+        known = explained + static if explained.size and static.size else static if static.size else explained
+        return self._detector.detect(
+            frame, response, threshold, origin_px=self._origin, known=known, error=explained
+        )  # fmt: skip
+
+    def _explained(self, frames: U16, spots: _Spots, response: CameraResponse | PixelResponse) -> _Fitted:
+        """Return the spots that the measured PSF explains, with their z."""
+        left, top = self._origin
+        crops, noise_e = self._crops(frames, spots, response)
+        at = spots.x + left, spots.y + top
+        refine = self._settings.refine
+        prediction = self._predictor.predict(
+            crops, *at, refine=refine, read_noise_e=noise_e, neighbours=spots.around
+        )  # fmt: skip
+        optimum = prediction.optimum
+        if optimum is None:
+            starts, prior = prediction.z_nm[:, None].astype(float), self._emitters.prior(spots.x, spots.y)
+            place = self._predictor.place(*at)
+            fits = fit_psf(crops, self._table, place, starts, noise_e, prior, spots.around)
+            optimum = Optimum.of(fits, np.zeros(len(spots), np.int64))
+        fitted = _Fitted(spots, optimum, prediction, crops)
+        return fitted.only(fitted.credible(frames.shape[1:]))
+
+    def _crops(self, frames: U16, spots: _Spots, response: CameraResponse | PixelResponse) -> tuple[F32, float | F32]:
+        """Photons around spots, and their read noise."""
+        crops = crop_photons(frames, spots.frame, spots.x, spots.y, response)
+        outside = beyond_frame(spots.x, spots.y, frames.shape[1:], ROI_PX)
+        if isinstance(response, PixelResponse):
+            noise_e = np.sqrt(crop_variance(spots.x, spots.y, response, ROI_PX))
+        elif outside.any():
+            noise_e = np.full(crops.shape, response.read_noise_e, np.float32)
+        else:
+            return crops, response.read_noise_e
+        noise_e[outside] = UNSEEN_NOISE_E
+        return crops, noise_e
+
+    def _crowds(
+        self,
+        frames: U16,
+        first: _Fitted,
+        threshold: float,
+        response: CameraResponse | PixelResponse,
+        static: F32 | None,
+    ) -> tuple[Bool, _Spots]:
+        """Return which of the first look's emitters stay as they are, and the others with the light around them."""
+        left, top = self._origin
+        how = CrowdFit(
+            self._table, lambda x, y: self._predictor.place(x + left, y + top), self._emitters.prior, threshold,
+            self._settings.passes or 1,
+        )  # fmt: skip
+        noise_e = np.atleast_2d(np.asarray(response.read_noise_e, np.float32))
+        kept, crowd = np.zeros(len(first), bool), []
+        for t, frame in enumerate(frames):
+            rows = np.flatnonzero(first.spots.frame == t)
+            still = NOTHING if static is None else static[t]
+
+            def look(explained: F32, frame: U16 = frame, still: F32 = still) -> Detections:
+                return self._look(frame, threshold, response, still, explained)
+
+            def crop(x: F64, y: F64, t: int = t) -> tuple[F32, float | F32]:
+                return self._crops(frames, _Spots(np.full(len(x), t), x, y, x), response)
+
+            photons = (frame.astype(np.float32) - np.float32(response.baseline_adu)) * np.float32(
+                response.electrons_per_adu
+            )
+            found, model = how.explain(photons, noise_e, self._emitters_of(first, rows), look, crop)
+            again = found.crowded | (found.row < 0)
+            kept[found.row[~again]] = True
+            x, y = found.theta[again, 0], found.theta[again, 1]
+            around = np.empty((int(again.sum()), ROI_PX, ROI_PX), np.float32)
+            neighbours(self._table.coefficients, found.place[again], found.theta[again], x, y, model, around)
+            crowd.append(_Spots(np.full(len(x), t), x, y, found.snr[again], around))
+        joined = (np.concatenate([getattr(part, item.name) for part in crowd]) for item in fields(_Spots))
+        return kept, _Spots(*joined)
+
+    def _emitters_of(self, first: _Fitted, rows: I64) -> Emitters:
+        left, top = self._origin
+        best = first.optimum
+        x, y = (values[rows] for values in first.at)
+        depth = (best.z_nm[rows] - self._table.z_start_nm) / self._table.z_pitch_nm
+        theta = np.stack([x, y, depth, best.photons[rows], best.background[rows]], axis=1)
+        return Emitters(theta, self._predictor.place(x + left, y + top), first.spots.snr[rows], rows)
+
+    def _rows(self, frames: U16, found: _Fitted, response: CameraResponse | PixelResponse) -> pd.DataFrame:
+        """Return the columns of a localisation table."""
+        best, (x, y) = found.optimum, found.at
+        clean = found.crops if found.spots.around is None else found.crops - found.spots.around
+        widths = np.empty((len(found), 2))
+        _widths(clean, best.background, best.x_px, best.y_px, widths)
+        wide, narrow = widths.max(axis=1), widths.min(axis=1)
+        gradient = np.empty(len(found))
+        columns = np.rint(found.spots.x).astype(np.int64), np.rint(found.spots.y).astype(np.int64)
+        _net_gradients(frames, found.spots.frame, *columns, self._settings.box_px, gradient)
+        values = {
+            "frame": found.spots.frame, "x": x, "y": y, "photons": best.photons, "sx": widths[:, 0],
+            "sy": widths[:, 1], "bg": best.background, "lpx": best.sigma_x_px, "lpy": best.sigma_y_px,
+            "ellipticity": (wide - narrow) / wide, "net_gradient": gradient, "z": found.prediction.z_nm,
+            "lpz": found.prediction.lpz_nm, "z_flag": found.prediction.z_flag,
+        }  # fmt: skip
+        return pd.DataFrame({name: values[name].astype(column_dtype(name)) for name in (*COLUMNS_2D, *COLUMNS_Z)})
+
+
+@numba.njit(nogil=True, cache=True)
+def _widths(crops, background, x, y, out):  # type: ignore[no-untyped-def]
+    """Fill in standard deviations along x and y, as seen through a Gaussian window and freed of its effect."""
+    size = crops.shape[1]
+    narrow = 1 / WINDOW_PX**2
+    for i in range(len(crops)):
+        light = across = down = 0.0
+        for a in range(size):
+            dy = a - size // 2 - y[i]
+            for b in range(size):
+                dx = b - size // 2 - x[i]
+                seen = (crops[i, a, b] - background[i]) * np.exp(-0.5 * narrow * (dx * dx + dy * dy))
+                light += seen
+                across += seen * dx * dx
+                down += seen * dy * dy
+        for axis, moment in enumerate((across, down)):
+            variance = moment / light if light > 0 and moment > 0 else WINDOW_PX**2
+            out[i, axis] = 1 / np.sqrt(max(1 / max(variance, 1e-2) - narrow, 1 / WIDEST_PX**2))
+
+
+@numba.njit(nogil=True, cache=True)
+def _net_gradients(frames, frame, columns, rows, box, out):  # type: ignore[no-untyped-def]
+    """Net gradients (ADU, `detection.detect`) around pixels; beyond the frame, the nearest pixel is repeated."""
+    half = box // 2
+    for i in range(len(frame)):
+        image = frames[frame[i]]
+        bottom, right = image.shape[0] - 1, image.shape[1] - 1
+        total = 0.0
+        for a in range(-half, half + 1):
+            y = min(max(rows[i] + a, 0), bottom)
+            for b in range(-half, half + 1):
+                x = min(max(columns[i] + b, 0), right)
+                if a == 0 and b == 0:
+                    continue
+                down = float(image[min(y + 1, bottom), x]) - float(image[max(y - 1, 0), x])
+                across = float(image[y, min(x + 1, right)]) - float(image[y, max(x - 1, 0)])
+                total -= (a * down + b * across) / np.sqrt(a * a + b * b)
+        out[i] = total

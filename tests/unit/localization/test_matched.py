@@ -1,0 +1,172 @@
+"""Detection by the PSF: its rate of false alarms is the stated one, and what it finds is where the truth says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from easyzloc_mm.camera.response import CameraResponse, PixelResponse
+from easyzloc_mm.localization.detection.matched import Detections, MatchedDetector
+from easyzloc_mm.psf.bead_psf import KNOTS, PITCH_PX, Z_PITCH_NM
+from easyzloc_mm.psf.detection_bank import DetectionBank
+from easyzloc_mm.psf.field_psf import FieldPsf
+from easyzloc_mm.typing import F64, U16
+
+SIDE = 160
+RESPONSE = CameraResponse(baseline_adu=100.0, electrons_per_adu=0.5, read_noise_e=1.5)
+DEPTHS = (-800.0, -500.0, -200.0, 0.0, 200.0, 500.0, 800.0)
+
+
+def ring_psf() -> FieldPsf:
+    """A spot that widens below focus and opens into a ring above it, of a photon at any depth."""
+    z = np.arange(-16, 17) * Z_PITCH_NM
+    knot = (np.arange(KNOTS) - KNOTS // 2) * PITCH_PX
+    distance = np.hypot(knot[:, None], knot)
+    image = np.stack([_ring(distance, depth) for depth in z])
+    return FieldPsf(image[None].astype(np.float32), 0, float(z[0]), Z_PITCH_NM, -1000.0, 1000.0)
+
+
+def _ring(distance_px: F64, z_nm: float) -> F64:
+    radius, width = 5.5 * max(z_nm, 0.0) / 1000, 1.2 + 1.6 * max(-z_nm, 0.0) / 1000
+    profile = np.exp(-((distance_px - radius) ** 2) / (2 * width**2))
+    pixels = np.arange(-30, 31)
+    whole = np.exp(-((np.hypot(pixels[:, None], pixels) - radius) ** 2) / (2 * width**2))
+    return np.asarray(profile / whole.sum())
+
+
+def frame_of(
+    x: F64, y: F64, z_nm: F64, photons: F64, background: float, seed: int, gain: float | F64 = 0.5, dark: float = 1.5
+) -> U16:
+    """ADU of a camera with a baseline of 100, drawn from the formula of the PSF and not from its splines."""
+    rng = np.random.default_rng(seed)
+    row, column = np.mgrid[:SIDE, :SIDE]
+    light = np.full((SIDE, SIDE), background)
+    for at_x, at_y, z, n in zip(x, y, z_nm, photons, strict=True):
+        light += n * _ring(np.hypot(column - at_x, row - at_y), z)
+    counts = (rng.poisson(light) + rng.normal(0, dark, light.shape)) / gain + 100
+    return np.clip(np.rint(counts), 0, 65535).astype(np.uint16)
+
+
+@pytest.fixture(scope="module")
+def detector() -> MatchedDetector:
+    psf = ring_psf()
+    return MatchedDetector(DetectionBank.of(psf, psf.table((SIDE, SIDE)), (SIDE, SIDE), (-900.0, 900.0)))
+
+
+NONE = np.empty(0)
+
+
+@pytest.mark.parametrize(
+    ("background", "electrons_per_adu", "read_noise_e"),
+    [(4.0, 0.25, 0.7), (30.0, 0.5, 1.5), (30.0, 4.0, 1.5), (2.0, 1.0, 6.0), (800.0, 2.0, 1.5)],
+)
+def test_noise_alone_gives_the_stated_number_of_false_alarms(
+    detector: MatchedDetector, background: float, electrons_per_adu: float, read_noise_e: float
+) -> None:
+    wanted, frames = 2.0, 24
+    threshold = detector.threshold(wanted, (SIDE, SIDE))
+    response = CameraResponse(
+        baseline_adu=100.0, electrons_per_adu=electrons_per_adu, read_noise_e=read_noise_e
+    )  # fmt: skip
+    found = [
+        len(detector.detect(_noise(background, electrons_per_adu, read_noise_e, seed), response, threshold))
+        for seed in range(frames)
+    ]
+    expected = wanted * frames
+    assert abs(sum(found) - expected) < 4 * np.sqrt(expected)
+
+
+def _noise(background: float, gain: float, read_noise_e: float, seed: int) -> U16:
+    return frame_of(NONE, NONE, NONE, NONE, background, seed, gain, read_noise_e)
+
+
+def test_a_threshold_of_fewer_false_alarms_is_higher_and_a_larger_frame_needs_a_higher_one(
+    detector: MatchedDetector,
+) -> None:
+    often, seldom = (detector.threshold(rate, (SIDE, SIDE)) for rate in (1.0, 0.01))
+    assert seldom > often
+    assert detector.threshold(1.0, (4 * SIDE, SIDE)) > often
+    assert detector.threshold(16.0, (4 * SIDE, 4 * SIDE)) == pytest.approx(often)
+
+
+def _scattered(seed: int, photons: float = 2500.0) -> tuple[F64, F64, F64, F64]:
+    """Emitters on a lattice, each at its own depth and place in its pixel."""
+    rng = np.random.default_rng(seed)
+    x, y = (
+        grid.ravel() + rng.uniform(-0.5, 0.5, 25)
+        for grid in np.meshgrid(np.arange(20, 160, 30), np.arange(20, 160, 30))
+    )
+    return x, y, np.resize(DEPTHS, 25), np.full(25, photons)
+
+
+def _nearest(found: Detections, x: F64, y: F64) -> F64:
+    return np.asarray(np.hypot(found.x[None] - x[:, None], found.y[None] - y[:, None]).min(axis=1))
+
+
+def test_emitters_are_found_at_every_depth_each_once_and_where_they_are(detector: MatchedDetector) -> None:
+    threshold = detector.threshold(0.01, (SIDE, SIDE))
+    for seed in range(4):
+        x, y, z, photons = _scattered(seed)
+        found = detector.detect(frame_of(x, y, z, photons, 30.0, seed), RESPONSE, threshold)
+        assert len(found) == len(x)
+        assert _nearest(found, x, y).max() < 1.5
+        nearest = np.argmin(np.hypot(found.x[None] - x[:, None], found.y[None] - y[:, None]), axis=1)
+        # Far above focus the ring tells the depth; elsewhere images differ little.
+        assert np.abs(found.z_nm[nearest] - z)[z >= 500].max() < 200
+        assert (found.snr >= threshold).all()
+
+
+def test_the_correlation_is_the_ratio_of_signal_to_noise(detector: MatchedDetector) -> None:
+    """Of an emitter that is faint beside its background: photons times the norm of its image, over the noise."""
+    values, background, light = [], 1600.0, 1600.0
+    for seed in range(30):
+        frame = frame_of(np.array([80.0]), np.array([80.0]), np.zeros(1), np.array([light]), background, seed)
+        found = detector.detect(frame, RESPONSE, 3.0)
+        near = _nearest(found, np.array([80.0]), np.array([80.0]))[0] < 2
+        values.append(found.snr[np.argmin(np.hypot(found.x - 80, found.y - 80))] if near else 0.0)
+    pixel = np.arange(-7, 8)
+    image = _ring(np.hypot(pixel[:, None], pixel), 0.0)
+    expected = light * np.sqrt(np.sum(image**2)) / np.sqrt(background + 1.5**2)
+    # The largest of several places and depths is somewhat more than the one at the truth.
+    assert expected - 0.5 < np.median(values) < expected + 1.5
+
+
+def test_crowded_frames_do_not_raise_the_threshold(detector: MatchedDetector) -> None:
+    """Where emitters are everywhere, still many are found: the noise is not taken from the emitters themselves."""
+    rng = np.random.default_rng(5)
+    count = round(SIDE**2 * 0.11**2)  # one per square micrometre at 110 nm
+    frame = frame_of(*rng.uniform(0, SIDE, (2, count)), rng.uniform(-300, 300, count), np.full(count, 2000.0), 30.0, 5)
+    assert len(detector.detect(frame, RESPONSE, detector.threshold(0.1, (SIDE, SIDE)))) > count / 4
+
+
+def test_what_is_explained_is_not_found_again(detector: MatchedDetector) -> None:
+    x, y, z, photons = _scattered(7)
+    frame, threshold = frame_of(x, y, z, photons, 30.0, 7), detector.threshold(0.1, (SIDE, SIDE))
+    row, column = np.mgrid[:SIDE, :SIDE]
+    light = sum(
+        n * _ring(np.hypot(column - a, row - b), c) for a, b, c, n in list(zip(x, y, z, photons, strict=True))[1:]
+    )
+    known = np.asarray(light, np.float32)
+    found = detector.detect(frame, RESPONSE, threshold, known=known, error=known)
+    assert len(found) == 1
+    assert _nearest(found, x[:1], y[:1])[0] < 1.5
+
+
+def test_pixels_of_their_own_gain_and_noise_raise_no_false_alarms(detector: MatchedDetector) -> None:
+    rng = np.random.default_rng(8)
+    shape = (SIDE, SIDE)
+    pixels = PixelResponse(
+        rng.normal(100, 8, shape).astype(np.float32),
+        np.where(rng.random(shape) < 0.03, 15.0, 1.2).astype(np.float32),
+        rng.normal(0.5, 0.03, shape).astype(np.float32),
+    )
+    threshold = detector.threshold(0.5, shape)
+    x, y, z, photons = _scattered(9)
+    row, column = np.mgrid[:SIDE, :SIDE]
+    light = 30.0 + sum(n * _ring(np.hypot(column - a, row - b), c) for a, b, c, n in zip(x, y, z, photons, strict=True))
+    counts = (rng.poisson(light) + rng.normal(0, 1, shape) * pixels.read_noise_e) / pixels.electrons_per_adu
+    frame = np.rint(counts + pixels.baseline_adu).clip(0, 65535).astype(np.uint16)
+    mapped, flat = (detector.detect(frame, response, threshold) for response in (pixels, RESPONSE))
+    assert _nearest(mapped, x, y).max() < 1.5
+    assert len(mapped) <= len(x) + 4
+    assert len(flat) > len(mapped)
