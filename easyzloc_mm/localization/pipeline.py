@@ -16,7 +16,7 @@ from easyzloc_mm.localization.detection.background import PEDESTAL_ADU
 from easyzloc_mm.localization.detection.flatten import flattened
 from easyzloc_mm.localization.detection.gaussian_fit import detect_frames, fit_gaussians
 from easyzloc_mm.localization.detection.threshold import automatic_threshold
-from easyzloc_mm.localization.emitters import EmitterLocalizer
+from easyzloc_mm.localization.matched.emitters import EmitterLocalizer
 from easyzloc_mm.localization.provenance import map_reference
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.predictor import Predictor

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
-from easyzloc_mm.localization.detection.matched import Detections, MatchedDetector
+from easyzloc_mm.localization.matched.detector import Detections, MatchedDetector
 from easyzloc_mm.psf.bead_psf import KNOTS, PITCH_PX, Z_PITCH_NM
 from easyzloc_mm.psf.detection_bank import DetectionBank
 from easyzloc_mm.psf.field_psf import FieldPsf
@@ -135,7 +135,8 @@ def test_crowded_frames_do_not_raise_the_threshold(detector: MatchedDetector) ->
     """Where emitters are everywhere, still many are found: the noise is not taken from the emitters themselves."""
     rng = np.random.default_rng(5)
     count = round(SIDE**2 * 0.11**2)  # one per square micrometre at 110 nm
-    frame = frame_of(*rng.uniform(0, SIDE, (2, count)), rng.uniform(-300, 300, count), np.full(count, 2000.0), 30.0, 5)
+    x, y, z = rng.uniform(0, SIDE, count), rng.uniform(0, SIDE, count), rng.uniform(-300, 300, count)
+    frame = frame_of(x, y, z, np.full(count, 2000.0), 30.0, 5)
     assert len(detector.detect(frame, RESPONSE, detector.threshold(0.1, (SIDE, SIDE)))) > count / 4
 
 

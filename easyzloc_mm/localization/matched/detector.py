@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
-from easyzloc_mm.localization.detection.correlation import (
+from easyzloc_mm.localization.matched.correlation import (
     MARGIN,
     TILE_PX,
     binned,
@@ -23,9 +23,9 @@ from easyzloc_mm.localization.detection.correlation import (
     deviations,
     independent,
     peaks,
-    refine,
     tile_medians,
 )
+from easyzloc_mm.localization.matched.whole_pixels import refine
 from easyzloc_mm.psf.detection_bank import DetectionBank
 from easyzloc_mm.typing import F64, U16
 

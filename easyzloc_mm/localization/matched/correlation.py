@@ -1,4 +1,4 @@
-"""Compiled steps of `matched`: from counts to noise of variance 1, correlation with the bank, peaks, their places.
+"""Compiled steps of `detector`: from counts to noise of variance 1, correlation with the bank, and peaks.
 
 Binned images have a margin of zeros around them, half a template wide, so that no step has to look for the edge.
 """
@@ -8,15 +8,12 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from easyzloc_mm.psf.detection_bank import AROUND_PX, BINNED_PX, OVERLAP_PX, WHOLE_PX
+from easyzloc_mm.psf.detection_bank import AROUND_PX, BINNED_PX, OVERLAP_PX
 
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 MARGIN = AROUND_PX // 2
 TILE_PX = 16
 """Edge, in binned pixels, of the tiles whose median is the background."""
-SEARCH_PX = 2
-"""Whole pixels, to either side of a binned one, in which its emitter is looked for."""
-PLACES = 2 * SEARCH_PX + 2
 MODEL_ERROR = np.float32(0.07)
 """Of the light of emitters that are already explained: what the measured PSF may miss in a pixel."""
 UNEQUAL = np.float32(0.3)
@@ -72,7 +69,7 @@ def tile_medians(counts, known, medians):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _between(at, size, count):  # type: ignore[no-untyped-def]
+def between(at, size, count):  # type: ignore[no-untyped-def]
     """Tile below a pixel's place along an axis, and the weight of the next one."""
     place = min(max((at + 0.5) * count / size - 0.5, 0.0), count - 1.0)
     first = min(int(place), max(count - 2, 0))
@@ -82,11 +79,11 @@ def _between(at, size, count):  # type: ignore[no-untyped-def]
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
 def background_row(medians, y, rows, line):  # type: ignore[no-untyped-def]
     """Fill a row with the background between the middles of the tiles."""
-    first, part = _between(y, rows, medians.shape[0])
+    first, part = between(y, rows, medians.shape[0])
     above, below = medians[first], medians[min(first + 1, medians.shape[0] - 1)]
     columns = line.size
     for x in range(columns):
-        left, share = _between(x, columns, medians.shape[1])
+        left, share = between(x, columns, medians.shape[1])
         right = min(left + 1, medians.shape[1] - 1)
         upper = above[left] + share * (above[right] - above[left])
         lower = below[left] + share * (below[right] - below[left])
@@ -325,97 +322,3 @@ def independent(ys, xs, values, depths, overlap, threshold):  # type: ignore[no-
             where = row * across + column
             before[i], last[where] = last[where], i
     return kept, own
-
-
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _patch(frame, baseline, gain, variance, medians, known, error, top, left, patch):  # type: ignore[no-untyped-def]
-    """`deviations` of whole pixels around a place; 0 outside the frame."""
-    rows, columns = frame.shape
-    patch[:] = 0
-    for a in range(patch.shape[0]):
-        y = top + a
-        for b in range(WHOLE_PX + PLACES - 1):
-            x = left + b
-            if y < 0 or x < 0 or y >= rows or x >= columns:
-                continue
-            at_y, at_x = min(y, baseline.shape[0] - 1), min(x, baseline.shape[1] - 1)
-            count = (np.float32(frame[y, x]) - baseline[at_y, at_x]) * gain[at_y, at_x]
-            read = variance[min(y, variance.shape[0] - 1), min(x, variance.shape[1] - 1)]
-            i, down = _between(y, rows, medians.shape[0])
-            j, across = _between(x, columns, medians.shape[1])
-            below, right = min(i + 1, medians.shape[0] - 1), min(j + 1, medians.shape[1] - 1)
-            upper = medians[i, j] + across * (medians[i, right] - medians[i, j])
-            lower = medians[below, j] + across * (medians[below, right] - medians[below, j])
-            # Medians are of four pixels.
-            expected = np.float32(0.25) * (upper + down * (lower - upper))
-            if known.size:
-                expected += max(known[y, x], np.float32(0))
-            more = expected + read + EIGHTH
-            value = 2 * (np.sqrt(max(count + read + THREE_EIGHTHS, np.float32(0))) - np.sqrt(more))
-            if error.size:
-                off = MODEL_ERROR * error[y, x]
-                value /= np.sqrt(1 + off * off / more)
-            patch[a, b] = value
-
-
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _product(patch, template, top, left):  # type: ignore[no-untyped-def]
-    total = np.float32(0)
-    for a in range(WHOLE_PX):
-        taps = template[a]
-        line = patch[top + a, left : left + taps.size]
-        for b in range(taps.size):
-            total += line[b] * taps[b]
-    return total
-
-
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _vertex(before, here, after):  # type: ignore[no-untyped-def]
-    """Place of the maximum of the parabola through three values, from the middle one."""
-    bend = before - 2 * here + after
-    if bend >= 0:
-        return 0.0
-    return min(max(0.5 * (before - after) / bend, -0.5), 0.5)
-
-
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
-def refine(  # type: ignore[no-untyped-def]
-    frame, baseline, gain, variance, medians, known, error, around, ys, xs, depths, tiles, templates, sums, out
-):
-    """Look for each peak's emitter on whole pixels: `out` becomes x, y (pixels), index of the depth, correlation.
-
-    Templates have columns of zeros at the right, so that a row is a whole number of lanes.
-    """
-    patch = np.empty((WHOLE_PX + PLACES - 1, templates.shape[3] + PLACES - 1), np.float32)
-    best = np.empty((PLACES, PLACES), np.float32)
-    for i in range(len(ys)):
-        top, left = 2 * ys[i] - SEARCH_PX, 2 * xs[i] - SEARCH_PX
-        half = WHOLE_PX // 2
-        _patch(frame, baseline, gain, variance, medians, known, error, top - half, left - half, patch)
-        chosen, row, column = depths[i], 0, 0
-        template = templates[tiles[i], chosen]
-        # Of binned pixels, whose noise is that of four.
-        mean = np.float32(0.5) * around[ys[i], xs[i]]
-        less = mean * sums[tiles[i], chosen]
-        for a in range(PLACES):
-            for b in range(PLACES):
-                best[a, b] = _product(patch, template, a, b) - less
-                if best[a, b] > best[row, column]:
-                    row, column = a, b
-        for k in (depths[i] - 1, depths[i] + 1):
-            if not 0 <= k < templates.shape[1]:
-                continue
-            template, less = templates[tiles[i], k], mean * sums[tiles[i], k]
-            if _product(patch, template, row, column) - less <= best[row, column]:
-                continue
-            chosen = k
-            for a in range(max(row - 1, 0), min(row + 2, PLACES)):
-                for b in range(max(column - 1, 0), min(column + 2, PLACES)):
-                    best[a, b] = _product(patch, template, a, b) - less
-        highest = best[row, column]
-        x, y = float(left + column), float(top + row)
-        if 0 < column < PLACES - 1:
-            x += _vertex(best[row, column - 1], highest, best[row, column + 1])
-        if 0 < row < PLACES - 1:
-            y += _vertex(best[row - 1, column], highest, best[row + 1, column])
-        out[i, 0], out[i, 1], out[i, 2], out[i, 3] = x, y, chosen, highest

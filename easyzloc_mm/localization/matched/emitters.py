@@ -12,9 +12,9 @@ from scipy.spatial import cKDTree
 from easyzloc_mm.camera.crops import ROI_PX, beyond_frame, crop_photons, crop_variance
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, column_dtype
-from easyzloc_mm.localization.crowd import SAME_PX, CrowdFit, Emitters
 from easyzloc_mm.localization.detection.gaussian_fit import MAX_PRECISION_PX
-from easyzloc_mm.localization.detection.matched import NOTHING, Detections, MatchedDetector
+from easyzloc_mm.localization.matched.crowd import SAME_PX, CrowdFit, Emitters
+from easyzloc_mm.localization.matched.detector import NOTHING, Detections, MatchedDetector
 from easyzloc_mm.model.predictor import Predictor, ZPrediction
 from easyzloc_mm.model.uncertainty import MixtureCalibration
 from easyzloc_mm.profile.detection import LocalizeSettings

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.spatial import cKDTree
 
-from easyzloc_mm.localization.detection.matched import Detections
+from easyzloc_mm.localization.matched.detector import Detections
 from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.kernels.crowd import add_emitters, neighbours, refit
 from easyzloc_mm.psf.mle import SpotPrior, fit_psf, likely_depths

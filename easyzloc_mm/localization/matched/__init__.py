@@ -1,0 +1,1 @@
+"""Molecules found and fitted by the measured PSF, alone and in crowds."""
