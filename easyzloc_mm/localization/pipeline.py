@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -11,7 +13,7 @@ from easyzloc_mm.camera.crops import crop_photons
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.camera_map import read_camera_map
 from easyzloc_mm.io.runs.metadata import ModelReference, RunMetadata
-from easyzloc_mm.localization.config import LocalizerConfig
+from easyzloc_mm.localization.config import LocalizerConfig, resolved
 from easyzloc_mm.localization.detection.background import PEDESTAL_ADU
 from easyzloc_mm.localization.detection.flatten import flattened
 from easyzloc_mm.localization.detection.gaussian_fit import detect_frames, fit_gaussians
@@ -40,9 +42,14 @@ class Localizer:
         self._predictor = Predictor.load(settings.model)
         self._map = read_camera_map(settings.camera_map) if settings.camera_map else None
         self._pixels: PixelResponse | None = None
-        self._emitters: EmitterLocalizer | None = None
-        if settings.localize.detection is Detection.PSF:
-            self._emitters = EmitterLocalizer(self._predictor, settings.localize, settings.origin_px)
+
+    @cached_property
+    def _emitters(self) -> EmitterLocalizer | None:
+        """What finds molecules by the measured PSF; None, where Picasso's identification does."""
+        how = resolved(self.settings.localize, self._predictor.card)
+        if how.detection is Detection.PICASSO:
+            return None
+        return EmitterLocalizer(self._predictor, how, self.settings.origin_px)
 
     def _response(self, frames: U16) -> CameraResponse | PixelResponse:
         """Units of frames, or of each of their pixels."""

@@ -127,10 +127,9 @@ def test_a_movie_file_gives_what_the_camera_gave(walk: Walk) -> None:
     """The offline twin on a TIFF of the same frames: the same molecules, row by row."""
     movie = walk.folder / "cell.tif"
     tifffile.imwrite(movie, open_movie(walk.run).read(0, FRAMES))
-    threshold = read_localizations(walk.run)[1].min_net_gradient
     said = command(
         "localize", movie, "--model", walk.model, "--out", walk.folder / "offline.zarr",
-        "--min-net-gradient", str(threshold), "--focal-surface", "tilt",
+        "--passes", "1", "--focal-surface", "tilt",
     )  # fmt: skip
     assert said["frames"] == FRAMES
     order = ["frame", "y", "x"]
@@ -294,13 +293,10 @@ def test_ctrl_c_leaves_a_safe_microscope_and_a_readable_store(walk: Walk, tmp_pa
 
 
 def test_the_network_alone_leaves_x_and_y_to_the_gaussian_fit(walk: Walk) -> None:
-    out = walk.folder / "network_alone.zarr"
-    # The live run found its threshold from its first frames; a file's is found from all of it.
-    threshold = read_localizations(walk.run)[1].min_net_gradient
-    command(
-        "localize", walk.run, "--model", walk.model, "--out", out, "--no-refine", "--min-net-gradient", str(threshold)
-    )
-    rough, refined = (read_localizations(path)[0] for path in (out, walk.run))
+    runs = walk.folder / "network_alone.zarr", walk.folder / "by_picasso.zarr"
+    for out, refine in zip(runs, ("--no-refine", "--refine"), strict=True):
+        command("localize", walk.run, "--model", walk.model, "--out", out, refine, "--detection", "picasso")
+    rough, refined = (read_localizations(path)[0] for path in runs)
     assert len(rough) == len(refined)
     moved = np.hypot(*(rough[axis].to_numpy(float) - refined[axis].to_numpy(float) for axis in "xy"))
     # Refinement moves most spots, by less than a pixel: it looks for the same molecule.

@@ -19,7 +19,8 @@ from easyzloc_mm.benchmarks.fixtures.resources import ProcessWatch
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
 from easyzloc_mm.io.runs.localizations import read_localizations
-from easyzloc_mm.profile.detection import LocalizeSettings
+from easyzloc_mm.localization.config import resolved
+from easyzloc_mm.localization.detection.threshold import automatic_threshold
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import U16, Progress
 
@@ -62,7 +63,8 @@ def bench_live(
         ``p95_latency_s`` (from MMCore's buffer to a committed row), ``raw_complete`` (1 if every stored frame is the
         one that was shown, in order), ``most_waiting``, ``catch_up_s``, ``spots_per_frame``;
         ``capacity_frames_per_s`` (the offline twin on the same stored frames, all cores, z included),
-        ``picasso_frames_per_s`` (stock ``localize_frames`` on the same frames, 2D), and ``ratio`` of these two;
+        ``picasso_frames_per_s`` (stock ``localize_frames`` on the same frames, 2D, at the threshold that
+        `automatic_threshold` finds for it), and ``ratio`` of these two;
         ``recall``, ``precision`` and ``picasso_recall``, ``picasso_precision``: what both find, by x and y alone.
     """
     from easyzloc_mm.acquire.live import run_live
@@ -78,7 +80,7 @@ def bench_live(
         ring = render_frames(profile, emitters, RING)
         with replayed(ring), connect(profile) as microscope:
             report = run_live(microscope, profile, card, place / "run.zarr", frames=frames, progress=progress)
-        threshold = _threshold(place / "run.zarr")
+        threshold = automatic_threshold(ring, profile.localize.box_px)
         result: dict[str, Any] = {
             "emitters": emitters,
             "frames": report.frames,
@@ -93,9 +95,7 @@ def bench_live(
         if progress:
             progress("offline twin on the same frames", 1.0)
         linked = linked_run(place / "part.zarr", ring, CAPACITY_FRAMES)
-        result["capacity_frames_per_s"] = _offline(linked, card, profile, place / "part_table.zarr", threshold)[
-            "frames_per_s"
-        ]
+        result["capacity_frames_per_s"] = _offline(linked, card, profile, place / "part_table.zarr")["frames_per_s"]
         if progress:
             progress("Picasso on the same frames", 1.0)
         result["picasso_frames_per_s"], found = picasso_rate(ring[:PICASSO_FRAMES], threshold, profile)
@@ -132,7 +132,7 @@ def bench_localize(
         movie = linked_run(place / "movie.zarr", render_frames(profile, emitters, RING), frames)
         with ProcessWatch() as watch:
             begin = time.monotonic()
-            result = _offline(movie, card, profile, place / "run.zarr", None, progress)
+            result = _offline(movie, card, profile, place / "run.zarr", progress)
             minutes = (time.monotonic() - begin) / 60
     samples = watch.samples()
     trace = samples["program_mb"] + samples["workers_mb"]
@@ -211,12 +211,11 @@ def _offline(
     card: ModelCard,
     profile: Profile,
     out: Path,
-    threshold: float | None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     from easyzloc_mm.localization.offline.movie import localize_movie
 
-    settings = LocalizeSettings(box_px=profile.localize.box_px, min_net_gradient=threshold)
+    settings = resolved(profile.localize, card, live=True)
     return localize_movie(
         movie, card, out, response=profile.camera.response, settings=settings, progress=progress
     ).as_dict()
@@ -229,12 +228,6 @@ def _found_share(
     parts = (one[one["frame"] < frames].reset_index(drop=True) for one in (table, truth))
     found = score(compare(*parts, pixel_size_nm=pixel_size_nm, rules=ScoreRules(axial_nm=None)))
     return {"recall": found.recall, "precision": found.precision}
-
-
-def _threshold(run: Path) -> float:
-    from easyzloc_mm.io.runs.localizations import read_metadata
-
-    return read_metadata(run).min_net_gradient or 0.0
 
 
 def _shown_in_order(run: Path, ring: U16, frames: int) -> bool:

@@ -123,7 +123,8 @@ class LiveRun:
         self._intake, self._table, self._raw, self._pool = intake, table, raw, pool
         self._out, self._frames, self._stop = table.path, options.frames, options.stop
         self._window = localize.background_frames or 0
-        self._threshold = given_threshold(pool.settings.localize)
+        found_by = {"detection": pool.settings.localize.detection}
+        self._threshold = given_threshold(localize.model_copy(update=found_by))
         self._threshold_name = threshold_name(pool.settings.localize)
         self._reporter = StatusReporter(options)
         self._meter = StatusMeter(options.frames)

@@ -24,13 +24,13 @@ from easyzloc_mm.localization.detection.gaussian_fit import fit_gaussians
 from easyzloc_mm.localization.offline.movie import localize_movie
 from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.model.card import ModelCard
-from easyzloc_mm.profile.detection import Fit, LocalizeSettings
+from easyzloc_mm.profile.detection import Detection, Fit, LocalizeSettings
 from tests.helpers.localize_bench import BASELINE, GAIN, embedded_profile, small_bundle
 
 SHAPE = (96, 128)
 FRAMES, SPOTS, PHOTONS = 24, 8, 1500.0
 RESPONSE = CameraResponse(baseline_adu=BASELINE, electrons_per_adu=GAIN, read_noise_e=1.5)
-SETTINGS = LocalizeSettings(refine=False)
+SETTINGS = LocalizeSettings(detection=Detection.PICASSO, refine=False)
 
 
 @dataclass(frozen=True)

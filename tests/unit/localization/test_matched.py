@@ -127,8 +127,8 @@ def test_the_correlation_is_the_ratio_of_signal_to_noise(detector: MatchedDetect
     pixel = np.arange(-7, 8)
     image = _ring(np.hypot(pixel[:, None], pixel), 0.0)
     expected = light * np.sqrt(np.sum(image**2)) / np.sqrt(background + 1.5**2)
-    # The largest of several places and depths is somewhat more than the one at the truth.
-    assert expected - 0.5 < np.median(values) < expected + 1.5
+    # The largest of several places and depths is somewhat more than the one at the truth; filters lose a few percent.
+    assert 0.9 * expected < np.median(values) < expected + 1.5
 
 
 def test_crowded_frames_do_not_raise_the_threshold(detector: MatchedDetector) -> None:
