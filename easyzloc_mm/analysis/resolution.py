@@ -25,6 +25,8 @@ FRC_EDGE_NM, FRC_MAX_PX, FRC_WINDOWS = 10_000.0, 2048, 6
 FSC_EDGE_NM, FSC_MAX_VOXELS, FSC_DEPTH_NM, FSC_WINDOWS = 2500.0, 2**23, 1000.0, 8
 """Squares that are correlated: edge, size in memory, depth, and how many, the densest first."""
 MIN_WINDOW_ROWS = 100
+MIN_EDGE_PIXELS = 8
+"""Of a square that has rings to correlate."""
 BINS_PER_PRECISION = 2.0
 MIN_BIN_NM = 2.0
 BLOCKS = 40
@@ -88,15 +90,18 @@ def nena_axis(table: pd.DataFrame, axis: str, sigma_nm: float, lateral_nm: float
     difference = values[nearest[found]] - values[found]
     difference = difference[np.abs(difference) <= window]
     variance, share = 2 * sigma_nm**2, 0.7
+    if not variance > 0:
+        return None
     for _ in range(200):
         near = share * np.exp(-0.5 * difference**2 / variance) / np.sqrt(2 * np.pi * variance)
         part = near / (near + (1 - share) * _chance(difference, window, axis))
         new = float((part * difference**2).sum() / max(part.sum(), 1e-9))
         share, done = float(part.mean()), abs(new - variance) < 1e-6 * variance
         variance = new
-        if done:
+        if done or not variance > 0:
             break
-    return float(np.sqrt(variance / 2)) if part.sum() > 100 else None
+    # Neighbours at the very same place tell of copies, not of a precision.
+    return float(np.sqrt(variance / 2)) if part.sum() > 100 and variance > 0 else None
 
 
 def _chance(difference: F64, window: float, axis: str) -> F64:
@@ -110,13 +115,13 @@ def _windows(table: pd.DataFrame, edge_nm: float, most: int) -> list[pd.DataFram
     """Localisations of the densest squares of that edge, side by side, each counted from its corner."""
     x, y = table["x_nm"].to_numpy(), table["y_nm"].to_numpy()
     column, row = (np.floor((values - values.min()) / edge_nm).astype(np.int64) for values in (x, y))
-    cell = row * (int(column.max()) + 1) + column
-    counts = np.bincount(cell)
-    chosen = np.argsort(counts)[::-1][:most]
+    # Only squares that hold something are counted: a field may be mostly empty.
+    numbers, cell, counts = np.unique(row * (int(column.max()) + 1) + column, return_inverse=True, return_counts=True)
+    chosen = np.argsort(counts, kind="stable")[::-1][:most]
     return [
         part.assign(
-            x_nm=part["x_nm"] - x.min() - (number % (column.max() + 1)) * edge_nm,
-            y_nm=part["y_nm"] - y.min() - (number // (column.max() + 1)) * edge_nm,
+            x_nm=part["x_nm"] - x.min() - (numbers[number] % (column.max() + 1)) * edge_nm,
+            y_nm=part["y_nm"] - y.min() - (numbers[number] // (column.max() + 1)) * edge_nm,
         )
         for number in chosen
         if len(part := table[cell == number]) >= max(MIN_WINDOW_ROWS, counts.max() / 10)
@@ -142,6 +147,8 @@ def ring_correlation(table: pd.DataFrame, frames: int, axes: str = "xy") -> Corr
     if solid:
         table = table[(table["z"] - table["z"].median()).abs() < FSC_DEPTH_NM / 2]
         table = table.assign(z=table["z"] - table["z"].median() + FSC_DEPTH_NM / 2)
+    if len(table) < MIN_ROWS // 2 or edge < MIN_EDGE_PIXELS * pixel:
+        return None
     names = ["x_nm", "y_nm", *(["z"] if solid else [])]
     windows = _windows(table, edge, FSC_WINDOWS if solid else FRC_WINDOWS)
     if sum(map(len, windows)) < MIN_ROWS // 2:

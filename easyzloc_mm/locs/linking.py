@@ -142,6 +142,8 @@ def link_locs(locs: Locs, *, max_distance_nm: float | None = None, max_dark_fram
     if missing:
         raise InputError(f"{locs.name} lacks {', '.join(missing)}: without uncertainties rows cannot be merged")
     usual = 3 * np.sqrt(2) * float(table[["lpx", "lpy"]].median().mean()) * pixel if len(table) else 1.0
+    if max_distance_nm is None and not usual > 0:
+        raise InputError(f"{locs.name} states precisions of 0: give `max_distance_nm`")
     distance = usual if max_distance_nm is None else max_distance_nm
     if not distance > 0 or max_dark_frames < 0:
         raise InputError("`max_distance_nm` must be above 0, and `max_dark_frames` not below")

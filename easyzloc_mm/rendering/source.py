@@ -22,6 +22,8 @@ from easyzloc_mm.typing import F64
 BATCH_ROWS = 1 << 20
 NEEDED = ("frame", "x", "y", "z", "lpx", "lpy", "lpz", "z_flag")
 DENSITY_CELL_NM = 500.0
+MAX_DENSITY_CELLS = 4096
+"""Along an edge of the map of densities: larger fields have larger cells."""
 DEPTH_SHARE = (1.0, 99.0)
 """Percentiles of z between which the usual depths lie."""
 DEPTH_SAMPLE = 200_000
@@ -139,7 +141,9 @@ class FieldOverview:
     z_range_nm : (float, float)
         Depths between which all but a few lie, rounded to 50 nm.
     density : ndarray
-        Localisations per `DENSITY_CELL_NM` cell, rows by columns.
+        Localisations per cell, rows by columns.
+    cell_nm : float
+        Edge of a cell: `DENSITY_CELL_NM`, more in fields that are wider than a camera's.
     extent_nm : (float, float, float, float)
         Of the field.
     """
@@ -147,6 +151,7 @@ class FieldOverview:
     localizations: int
     z_range_nm: tuple[float, float]
     density: F64
+    cell_nm: float
     extent_nm: Extent
 
     def densest(self, edge_nm: float, count: int = 1) -> list[tuple[float, float]]:
@@ -154,7 +159,7 @@ class FieldOverview:
         from scipy.ndimage import uniform_filter
 
         left, right, top, bottom = self.extent_nm
-        size = max(1, round(edge_nm / DENSITY_CELL_NM))
+        size = max(1, round(edge_nm / self.cell_nm))
         mean = uniform_filter(self.density, size, mode="constant")
         margin = min(size // 2, (min(mean.shape) - 1) // 2)
         inner = np.full_like(mean, -1.0)
@@ -163,8 +168,8 @@ class FieldOverview:
         found = []
         for _ in range(count):
             row, column = np.unravel_index(int(np.argmax(inner)), inner.shape)
-            x = left + (float(column) + 0.5) * DENSITY_CELL_NM
-            y = top + (float(row) + 0.5) * DENSITY_CELL_NM
+            x = left + (float(column) + 0.5) * self.cell_nm
+            y = top + (float(row) + 0.5) * self.cell_nm
             found.append((min(max(x, left), right), min(max(y, top), bottom)))
             inner[max(0, row - 2 * size) : row + 2 * size + 1, max(0, column - 2 * size) : column + 2 * size + 1] = -1.0
         return found
@@ -179,18 +184,19 @@ def field_overview(source: Source) -> FieldOverview:
         No localisation can be believed.
     """
     left, right, top, bottom = source.field_nm
-    shape = int((bottom - top) / DENSITY_CELL_NM) + 1, int((right - left) / DENSITY_CELL_NM) + 1
+    cell = max(DENSITY_CELL_NM, max(bottom - top, right - left) / MAX_DENSITY_CELLS)
+    shape = int((bottom - top) / cell) + 1, int((right - left) / cell) + 1
     density, total = np.zeros(shape), 0
     depths: list[F64] = []
     for batch in source.batches():
         total += len(batch)
-        row = ((batch["y_nm"].to_numpy() - top) / DENSITY_CELL_NM).astype(int).clip(0, shape[0] - 1)
-        column = ((batch["x_nm"].to_numpy() - left) / DENSITY_CELL_NM).astype(int).clip(0, shape[1] - 1)
+        row = ((batch["y_nm"].to_numpy() - top) / cell).astype(int).clip(0, shape[0] - 1)
+        column = ((batch["x_nm"].to_numpy() - left) / cell).astype(int).clip(0, shape[1] - 1)
         density += np.bincount(row * shape[1] + column, minlength=shape[0] * shape[1]).reshape(shape)
         depths.append(batch["z"].to_numpy()[:: max(1, len(batch) * 8 // DEPTH_SAMPLE)])
     if not total:
         raise InputError(f"{source.name} has no localisation whose z can be believed: nothing to show")
-    return FieldOverview(total, usual_depths(np.concatenate(depths)), density, source.field_nm)
+    return FieldOverview(total, usual_depths(np.concatenate(depths)), density, cell, source.field_nm)
 
 
 def usual_depths(z: F64) -> tuple[float, float]:

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from easyzloc_mm._extras import need
+from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import MARK
 from easyzloc_mm.rendering.figures import bar_length_nm, length_label
 from easyzloc_mm.rendering.raster.canvas import Extent, view_axes
@@ -22,6 +23,8 @@ FRAMES = 72
 FRAMES_PER_S = 18
 EDGE_PX = 560
 ELEVATION_DEGREES = 25.0
+TALLEST = 4
+"""Height of a block, in its widths."""
 MARGIN_PX = 84
 """On the right, for the depth bar."""
 
@@ -40,6 +43,11 @@ def draw_turntable(path: Path, source: Source, style: Style, region_nm: Extent, 
     left, right, top, bottom = region_nm
     parts = [batch[batch["z"].between(*style.z_range_nm)] for batch in inside(source.batches(), region_nm)]
     cloud = pd.concat(parts, ignore_index=True)
+    if np.ptp(style.z_range_nm) > TALLEST * max(right - left, bottom - top):
+        raise InputError(
+            f"the depths span {np.ptp(style.z_range_nm) / 1000:.0f} µm, and the region {(right - left) / 1000:.0f} µm: "
+            "choose a narrower `z_range_nm`"
+        )
     middle = np.array([(left + right) / 2, (top + bottom) / 2, sum(style.z_range_nm) / 2])
     # The corners of the square turn past its edges: all of it stays in view.
     reach = np.hypot(right - left, bottom - top) / 2

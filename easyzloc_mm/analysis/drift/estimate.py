@@ -12,13 +12,16 @@ References
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
 from easyzloc_mm.analysis.drift.fiducials import Markers, find_markers, marker_path, parse_fiducials
 from easyzloc_mm.analysis.drift.overlap import knot_count, overlap_path, sharpness
 from easyzloc_mm.analysis.drift.published import aim_path, paper_z_path, rcc_path
-from easyzloc_mm.errors import InputError
+from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.runs.drift import Drift, DriftRecord, RejectedPath
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.locs.table import UNKNOWN_LATERAL_NM, UNKNOWN_LPZ_TIMES
@@ -28,6 +31,11 @@ METHODS_XY = ("auto", "fiducials", "rcc", "aim", "overlap", "none")
 METHODS_Z = ("auto", "fiducials", "paper", "aim", "overlap", "none")
 ENOUGH_MARKERS = 2
 """One marker alone can move on its own without being noticed."""
+TOO_FEW = "not corrected: too few frames or localisations"
+MANY_FRAMES, FRAMES_PER_ROW = 1_000_000, 1000
+"""A run that is longer, with fewer localisations than one in so many frames, has frame numbers that are mistakes."""
+LATE_PART = 0.05
+"""Of the run, before the first localisation: frames are counted from that one then."""
 PLOTTED_POINTS = 400
 """Of every path that was not applied."""
 
@@ -58,7 +66,11 @@ def estimate(
     if locs.metadata.drift_corrected:
         raise InputError(f"{locs.name} is drift-corrected already: give the original run, or `undo`")
     marked = fiducials if isinstance(fiducials, np.ndarray) else parse_fiducials(fiducials)
-    return estimate_drift(
+    if locs.frames > MANY_FRAMES and len(locs) < locs.frames / FRAMES_PER_ROW:
+        raise InputError(
+            f"{locs.name} has {len(locs)} localisations and frame numbers up to {locs.frames - 1}: correct the numbers"
+        )
+    drift = estimate_drift(
         locs.table,
         locs.frames,
         (locs.metadata.height_px, locs.metadata.width_px),
@@ -67,6 +79,14 @@ def estimate(
         method_z=method_z,
         fiducials=marked,
     )
+    short = [axes for axes, used in (("x, y", drift.record.method_xy), ("z", drift.record.method_z)) if used == TOO_FEW]
+    if short:
+        warnings.warn(
+            f"{locs.name}: {' and '.join(short)} {TOO_FEW} ({len(locs)} localisations in {locs.frames} frames)",
+            EasyZlocWarning,
+            stacklevel=3,
+        )
+    return drift
 
 
 def estimate_drift(
@@ -112,6 +132,14 @@ def estimate_drift(
     for name, method, known in (("`method`", method_xy, METHODS_XY), ("`z_method`", method_z, METHODS_Z)):
         if method not in known:
             raise InputError(f"{name} {method} is unknown: use {', '.join(known)}")
+    first = int(table["frame"].min()) if len(table) else 0
+    if first > LATE_PART * frames:  # segments of frames before it would be empty
+        later = table.assign(frame=table["frame"].to_numpy(np.int64) - first)
+        found = estimate_drift(
+            later, frames - first, shape_yx, pixel_size_nm,
+            method_xy=method_xy, method_z=method_z, fiducials=fiducials,
+        )  # fmt: skip
+        return _begun_late(found, first)
     work = _Candidates(table, frames, shape_yx, float(pixel_size_nm), fiducials)
     xy, used_xy, reason_xy = _lateral(work, method_xy)
     z, used_z, reason_z = _axial(work, method_z, xy)
@@ -129,6 +157,15 @@ def estimate_drift(
         others={name: _thinned(path) for name, path in work.others.items()},
     )
     return Drift(result, record)
+
+
+def _begun_late(drift: Drift, first: int) -> Drift:
+    """Return the drift with `first` frames before it, in which the sample stands where it was first seen."""
+    path = drift.table.drop(columns="frame").to_numpy()
+    whole = np.concatenate([np.repeat(path[:1], first, axis=0), path])
+    table = pd.DataFrame(whole, columns=["x", "y", "z"])
+    table.insert(0, "frame", np.arange(len(table)))
+    return replace(drift, table=table)
 
 
 def _thinned(path: F64) -> RejectedPath:
@@ -302,7 +339,7 @@ def _shifted(work: _Candidates, xy: F64) -> pd.DataFrame:
 def _sharpest(work: _Candidates, axes: str, zero: F64, candidates: dict[str, tuple[F64, str]]) -> tuple[F64, str, str]:
     """Of several paths the one that makes the structure sharpest; none if none does better than nothing."""
     if not candidates:
-        return zero, "not corrected: too few frames or localisations", "no method could be tried"
+        return zero, TOO_FEW, "no method could be tried"
     none = work.rate(f"{axes} none", zero)
     values = {name: work.rate(f"{axes} {name}", path) for name, (path, _) in candidates.items()}
     best = max(values, key=values.__getitem__)

@@ -25,6 +25,8 @@ MAX_JITTER_NM = 60.0
 AGREE_NM = 25.0
 """Root mean square by which a marker's path may differ from that of the others."""
 MAX_BINS = 400
+MAX_CELLS = 2048
+"""Along an edge of the map in which crowded places are looked for."""
 MIN_SEEN = 20
 
 
@@ -104,22 +106,25 @@ def find_markers(table: pd.DataFrame, frames: int, pixel_size_nm: float, chosen:
 def _crowded(place: F64, frames: int, reach: float) -> F64:
     """Positions with enough localisations around them for a marker that is seen in every other frame."""
     low = np.floor(place.min(axis=0))
-    shape = np.floor(place.max(axis=0) - low).astype(int) + 1
-    cell = (place - low).astype(int)
+    # Cells of a pixel, unless the field is wider than any camera.
+    edge = max(1.0, float(np.ptp(place, axis=0).max()) / MAX_CELLS)
+    shape = np.floor((place.max(axis=0) - low) / edge).astype(int) + 1
+    cell = ((place - low) / edge).astype(int)
     counts = np.bincount(cell[:, 0] * shape[1] + cell[:, 1], minlength=int(shape.prod())).reshape(shape).astype(float)
-    size = 2 * int(np.ceil(reach)) + 1
+    size = 2 * int(np.ceil(reach / edge)) + 1
     around = uniform_filter(counts, size, mode="constant") * size**2
     found: list[F64] = []
     for index in np.argsort(around, axis=None)[::-1]:
         x, y = np.unravel_index(index, around.shape)
-        if around[x, y] < SEEN_PART * frames or len(found) >= 200:
+        if around[x, y] < max(1.0, SEEN_PART * frames) or len(found) >= 200:
             break
-        middle = low + np.array([x, y]) + 0.5
+        middle = low + (np.array([x, y]) + 0.5) * edge
         if all(np.hypot(*(middle - other)) > reach for other in found):
             found.append(middle)
-    # Move to where the localisations around really are.
+    # Move to where the localisations around really are; the corners of a square may hold them all.
     tree = cKDTree(place)
-    return np.array([np.median(place[tree.query_ball_point(m, 1.4 * reach)], axis=0) for m in found]).reshape(-1, 2)
+    near = [tree.query_ball_point(middle, 1.4 * max(reach, edge)) for middle in found]
+    return np.array([np.median(place[rows], axis=0) for rows in near if rows]).reshape(-1, 2)
 
 
 def _fault(track: pd.DataFrame, frames: int, pixel_size_nm: float, chosen: bool) -> str | None:

@@ -17,6 +17,8 @@ from easyzloc_mm._picasso import picasso
 from easyzloc_mm.typing import F64
 
 RCC_SEGMENTS, RCC_MIN_FRAMES, RCC_MIN_SEGMENTS, RCC_MIN_LOCALIZATIONS = 12, 50, 4, 200
+RCC_MAX_PIXELS = 2**29
+"""Of the pictures of all segments together, 4 GB."""
 AIM_FRAMES, AIM_MIN_LOCALIZATIONS = 100, 50
 """Frames of a segment, or more where it would hold fewer localisations."""
 PAPER_FRAMES, PAPER_MIN_BINS = 500, 5
@@ -48,6 +50,8 @@ def rcc_path(
     segments = frames // segment
     if segments < RCC_MIN_SEGMENTS or len(table) < RCC_MIN_LOCALIZATIONS * segments:
         return None, "too few frames or localisations"
+    if segments * shape_yx[0] * shape_yx[1] > RCC_MAX_PIXELS:
+        return None, f"a field of {shape_yx[1]} x {shape_yx[0]} px is too large for cross-correlation"
     try:
         drift, _ = picasso("postprocess").undrift(
             table[["frame", "x", "y", "lpx", "lpy"]],

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import gaussian_kde
 
 from easyzloc_mm.analysis.npc.find import Pores
 from easyzloc_mm.analysis.npc.measure import PoreResult
 from easyzloc_mm.analysis.npc.population import PoreData
-from easyzloc_mm.analysis.npc.published import BANDWIDTH_NM, SPACING_NM, paper_peaks
+from easyzloc_mm.analysis.npc.published import BANDWIDTH_NM, SPACING_NM, kernel_density, paper_peaks
 from easyzloc_mm.rendering.figures import depth_bar, depth_colormap, show
 from easyzloc_mm.rendering.raster.canvas import VIEW_AXES, Canvas
 from easyzloc_mm.rendering.views import Style
@@ -188,14 +187,13 @@ def draw_average(pores: Pores, path: Path) -> None:
         above, side, along = figure.subplots(1, 3, width_ratios=(1, 1, 1.1))
         _histogram(above, table["dx"], table["dy"], "x (nm)", "y (nm)", f"{len(pores.centres)} pores from above")
         _histogram(side, table["dx"], depth, "x (nm)", "z (nm)", "from the side")
-        grid = np.arange(-HALF_NM, HALF_NM + 1)
-        inside = depth[np.abs(depth) <= HALF_NM].to_numpy()
-        density = gaussian_kde(inside, bw_method=KDE_NM / max(float(inside.std()), 1e-9))(grid)
-        along.plot(grid, density, color="#0072b2")
-        along.fill_between(grid, density, alpha=0.15, color="#0072b2", linewidth=0)
-        along.set(
-            xlabel="z (nm)", ylabel="density", title=f"along z (kernel {KDE_NM:.0f} nm)", ylim=(0, None), yticks=[]
-        )
+        inside = depth[np.abs(depth) <= HALF_NM].to_numpy(float)
+        if len(inside):
+            grid, density = kernel_density(inside, KDE_NM)
+            along.plot(grid, density, color="#0072b2")
+            along.fill_between(grid, density, alpha=0.15, color="#0072b2", linewidth=0)
+        along.set(xlabel="z (nm)", ylabel="density", title=f"along z (kernel {KDE_NM:.0f} nm)", yticks=[])
+        along.set(xlim=(-HALF_NM, HALF_NM), ylim=(0, None))
 
 
 def draw_single(pores: Pores, path: Path) -> None:

@@ -18,6 +18,7 @@ from scipy.ndimage import maximum_filter
 from scipy.signal import oaconvolve
 from scipy.spatial import cKDTree
 
+from easyzloc_mm.errors import InputError
 from easyzloc_mm.typing import F32, F64, I64
 
 RING_RADIUS_NM = 53.5
@@ -69,6 +70,11 @@ def find_pores(table: pd.DataFrame, *, radius_nm: float = RING_RADIUS_NM) -> Por
         Columns ``x_nm``, ``y_nm``, ``z``, ``lpz`` of the localisations that can be believed.
     radius_nm : float
         Of the rings.
+
+    Raises
+    ------
+    InputError
+        The localisations spread wider than a map can show rings.
     """
     if len(table) < MIN_LOCALIZATIONS:
         return _gathered(table, [], [], {}, radius_nm)
@@ -157,6 +163,11 @@ def _candidates(place: F64, radius_nm: float) -> F64:
     low = place.min(axis=0) - 2 * radius_nm
     span = place.max(axis=0) + 2 * radius_nm - low
     pixel = max(MAP_PIXEL_NM * radius_nm / RING_RADIUS_NM, float(span.max()) / MAX_MAP_PX)
+    if pixel > EMPTY * radius_nm:
+        raise InputError(
+            f"the localisations spread over {span.max() / 1e6:.1f} mm, too wide to look for pores: choose a part by "
+            "`where`, as in x < 1000"
+        )
     shape = np.ceil(span / pixel).astype(int) + 1
     index = ((place - low) / pixel).astype(int)
     counts = np.bincount(index[:, 0] * shape[1] + index[:, 1], minlength=int(shape.prod())).reshape(shape)

@@ -8,6 +8,7 @@ References
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,12 @@ import pandas as pd
 from easyzloc_mm.analysis.npc.find import RING_RADIUS_NM, Pores, find_pores, pores_at, ring_sizes
 from easyzloc_mm.analysis.npc.population import PoreData, RingSpacing, Verdicts, judge_pores, measure_rings, pore_data
 from easyzloc_mm.analysis.npc.published import PaperCount, count_by_paper, paper_peaks
-from easyzloc_mm.errors import InputError
+from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.tables.picks import read_picks
 from easyzloc_mm.locs.locs import Locs
+
+DEEPEST_NM = 20_000.0
+"""From the median depth: no objective sees farther at once."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,14 @@ def find_in_locs(
     if not 20 <= diameter_nm <= 1000:
         raise InputError(f"`diameter_nm` {diameter_nm:g}: rings are 20 to 1000 nm wide")
     kept, table, pixel = locs.nm_3d, locs.table, locs.pixel_size_nm
+    deep = (kept["z"] - kept["z"].median()).abs() > DEEPEST_NM
+    if deep.any():
+        warnings.warn(
+            f"{locs.name}: {int(deep.sum())} localisations lie more than {DEEPEST_NM / 1000:g} µm from the median "
+            "depth, and are left out",
+            EasyZlocWarning,
+            stacklevel=3,
+        )
     if "lpz" not in table:
         kept["lpz"] = 0.0  # not known: all width is the rings' own
     radius = diameter_nm / 2
@@ -116,7 +128,9 @@ def find_in_locs(
                 f"{locs.name} has no column 'group': pick regions in Picasso Render, or leave out `by_group`"
             )
         trusted = table["z_flag"] == 0 if "z_flag" in table else pd.Series(True, table.index)
-        return pores_at(kept, groups=table.loc[trusted, "group"].to_numpy(np.int64), radius_nm=radius)
+        groups = table.loc[trusted, "group"].to_numpy(np.int64)[~deep.to_numpy()]
+        return pores_at(kept[~deep], groups=groups, radius_nm=radius)
+    kept = kept[~deep]
     if picks is not None:
         centres, size = read_picks(Path(picks))
         reach = None if size is None else size * pixel / 2

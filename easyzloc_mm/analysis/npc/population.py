@@ -358,7 +358,7 @@ def judge_pores(data: PoreData, *, seed: int = 0) -> Verdicts:
     own = np.array([np.sqrt(fit.slab[0] ** 2 + 12 * fit.slab[1] ** 2) for fit in fits])
     common = np.full(len(fits), np.sqrt(np.mean(own**2)))
     sizes = np.diff(data.begin)
-    strata = int(np.clip(len(fits) * copies // MIN_STRATUM // 2, 1, 5))
+    strata = int(np.clip(len(fits) * copies // MIN_STRATUM // 2, 1, min(5, len(fits))))
     stratum = np.minimum(np.argsort(np.argsort(sizes, kind="stable")) * strata // len(sizes), strata - 1)
     threshold, p_value = np.zeros(len(fits)), np.zeros(len(fits))
     for thickness in (own, common):

@@ -19,6 +19,7 @@ DECIDING = ("frame", "x", "y", "z")
 OURS = (*COLUMNS_2D, *COLUMNS_Z)
 LARGEST_NUMBER = float(np.finfo(np.float32).max)
 """Columns of ours are kept as float32."""
+NEVER_NEGATIVE = ("lpx", "lpy", "lpz", "sx", "sy")
 NOT_A_FLAG = 4
 """What stands for a `z_flag` that is none: the depth is not to be believed."""
 NAMED_ROWS = 5
@@ -36,6 +37,8 @@ def impossible(table: pd.DataFrame, name: str) -> Bool:
         elif name in OURS:
             largest = {"x": LARGEST_POSITION_PX, "y": LARGEST_POSITION_PX, "z": LARGEST_DEPTH_NM}
             bad |= np.abs(values) > largest.get(name, LARGEST_NUMBER)
+            if name in NEVER_NEGATIVE:
+                bad |= values < 0
     return np.asarray(bad)
 
 
