@@ -108,6 +108,7 @@ def finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
+@pytest.mark.filterwarnings("default::easyzloc_mm.errors.EasyZlocWarning")
 @pytest.mark.parametrize(("name", "command"), CASES)
 def test_a_result_or_one_sentence(
     runs: Callable[[str], Path],
