@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pandas as pd
 
 from easyzloc_mm.analysis.scoring.compare import Comparison, compare
 from easyzloc_mm.analysis.scoring.figures import ScoreRules
+from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.locs.table import local_z_nm
 from easyzloc_mm.profile.detection import SurfaceRemoval
@@ -24,8 +27,21 @@ def compare_locs(locs: Locs, truth: pd.DataFrame, rules: ScoreRules | None = Non
     truth : DataFrame
         As `io.tables.truth.read_truth` gives it.
     rules : ScoreRules, optional
+
+    Warns
+    -----
+    EasyZlocWarning
+        The table does not say where molecules were in single frames: drift was taken out, or rows were merged.
     """
     table, metadata = locs.table, locs.metadata
+    changed = "its drift was taken out" if metadata.drift_corrected else "rows of several frames were merged"
+    if metadata.drift_corrected or metadata.linked is not None:
+        warnings.warn(
+            f"{locs.name} is not as it was localised ({changed}), but the truth is of every single frame: "
+            "score the run that it was made from",
+            EasyZlocWarning,
+            stacklevel=3,
+        )
     if "flat_z" in truth:
         if metadata.focal_surface is not None and metadata.surface_removal is SurfaceRemoval.TILT:
             truth = truth.assign(z=truth["flat_z"], local_z=truth["z"])

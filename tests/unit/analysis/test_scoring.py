@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,10 +14,12 @@ import easyzloc_mm as ez
 from easyzloc_mm.analysis.scoring.compare import compare
 from easyzloc_mm.analysis.scoring.figures import ScoreRules
 from easyzloc_mm.analysis.scoring.matching import AXIAL_NM, LATERAL_NM, Points, crowding, match
+from easyzloc_mm.analysis.scoring.run import compare_locs
 from easyzloc_mm.analysis.scoring.score import score
 from easyzloc_mm.io.runs.ground_truth import write_records
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.tables.registry import write_table
+from easyzloc_mm.locs.locs import Locs
 
 PIXEL_NM = 100.0
 
@@ -247,6 +250,14 @@ def test_a_csv_without_its_pixel_size_is_not_compared_with_pixels(tmp_path: Path
         ez.score(tmp_path / "table.csv", tmp_path / "movie.truth.parquet")
     write_table(tmp_path / "truth.csv", truth, metadata)
     assert ez.score(tmp_path / "table.csv", tmp_path / "truth.csv").recall == 1.0
+
+
+@pytest.mark.parametrize("change", [{"drift_corrected": True}, {"linked": {"nm": 30.0, "dark_frames": 1}}])
+def test_a_table_that_was_changed_since_is_doubted(change: dict[str, Any]) -> None:
+    truth = grid_truth()
+    metadata = RunMetadata(pixel_size_nm=PIXEL_NM, height_px=100, width_px=100).changed(**change)
+    with pytest.warns(ez.EasyZlocWarning, match="not as it was localised"):
+        compare_locs(Locs(localized(truth, 10.0), metadata), truth)
 
 
 def test_an_impossible_truth_is_refused(tmp_path: Path) -> None:
