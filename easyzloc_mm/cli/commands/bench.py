@@ -114,6 +114,22 @@ def localize(
     _report(ctx, result, title="offline")
 
 
+@bench_app.command("storage", cls=BenchCommand)
+def storage(
+    ctx: typer.Context,
+    seconds: Annotated[float, typer.Option("--seconds", min=1.0, help="How long the camera runs, nine times.")] = 10.0,
+    folder: FolderOption = Path(),
+    record: RecordOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Store frames of 1200x1200 px and their rows by every `localize.sync`: frame rates side by side."""
+    from easyzloc_mm.benchmarks.speed.storage import bench_storage
+
+    with progress_display() as show:
+        result = bench_storage(seconds, folder, show)
+    _report(ctx, result, title="storage")
+
+
 @bench_app.command("soak", cls=BenchCommand)
 def soak(
     ctx: typer.Context,

@@ -241,14 +241,16 @@ class BeadStackWriter:
     def close(self) -> None:
         """Cut unfinished stacks to their complete planes, so that every reader sees only real ones."""
         durable = self._files.durable
-        for fov, done in list(self._done.items()):
-            if done == 0:
-                self._remove(str(fov))
-                del self._done[fov]
-            elif fov in self._images and done < self._images[fov].shape[0]:
+        empty = [fov for fov, done in self._done.items() if done == 0]
+        for fov in empty:
+            del self._done[fov]
+        self._list_images()  # first: what is removed was not on the list any more
+        for fov in empty:
+            self._remove(str(fov))
+        for fov, done in self._done.items():
+            if fov in self._images and done < self._images[fov].shape[0]:
                 self._images[fov].resize((done, *self._shape_yx), durable=durable)
                 self._tables[fov].resize((done, len(NUMBERS) + 1), durable=durable)
-        self._list_images()
 
     def __enter__(self) -> Self:
         return self

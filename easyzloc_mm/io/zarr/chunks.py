@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.atomic import patiently, put_file, sync_folder, sync_tree
+from easyzloc_mm.io.atomic import patiently, put_file, sync_folder
 
 if TYPE_CHECKING:
     import zarr
@@ -66,9 +66,9 @@ def update_node(
 def seal(path: Path, *, durable: bool = False) -> None:
     """Give every node that zarr-python made at `path` and below its checksum; `durable`: wait for the device."""
     for document in sorted(path.rglob("zarr.json")):
-        update_node(document.parent, {})
+        update_node(document.parent, {}, durable=durable)
     if durable:
-        sync_tree(path)
+        patiently(lambda: sync_folder(path.parent), path.parent)
 
 
 def put_array(group: zarr.Group, name: str, values: NDArray[Any], chunks: Sequence[int] | None = None) -> None:
