@@ -16,6 +16,7 @@ from easyzloc_mm._version import __version__
 from easyzloc_mm.cli.commands import analysis, bench, calibration, demo, imaging, instrument, monitor, simulate, support
 from easyzloc_mm.cli.flags import in_flags
 from easyzloc_mm.errors import EasyZlocError, EasyZlocWarning
+from easyzloc_mm.io.reading import refused
 
 INTERRUPTED = 130
 
@@ -79,11 +80,19 @@ def main(arguments: list[str] | None = None) -> int:
         return _failed(error.format_message(), 2, debug)
     except (KeyboardInterrupt, typer.Abort):
         outcome = INTERRUPTED
+    except OSError as error:
+        if error.errno is None or error.filename is None:  # not about a file: a mistake of ours, or of a library
+            return _failed(_mistake(error), 1, debug)
+        return _failed(refused(error), 2, debug)
     except Exception as error:
-        return _failed(f"{type(error).__name__}: {error} (a mistake of ours: --debug shows where)", 1, debug)
+        return _failed(_mistake(error), 1, debug)
     if outcome == INTERRUPTED:  # typer itself may have turned Ctrl-C into this number
         return _failed("interrupted; what was acquired or finished is kept", INTERRUPTED, debug)
     return outcome if isinstance(outcome, int) else 0
+
+
+def _mistake(error: Exception) -> str:
+    return f"{type(error).__name__}: {error} (a mistake of ours: --debug shows where)"
 
 
 def _failed(sentence: str, code: int, debug: bool) -> int:

@@ -21,12 +21,15 @@ named beside them. Only calls of the library stand inside `reading`, so that no 
 UNDECODABLE: tuple[type[Exception], ...] = (*DAMAGED, OSError, RuntimeError, SystemError, MemoryError)
 """What decoders raise where one image is damaged and the others need not be."""
 CURES = {
-    errno.EACCES: "give yourself the right to read it, or close the program that holds it",
-    errno.EPERM: "give yourself the right to read it",
+    errno.EACCES: "give yourself the right to it, or close the program that holds it",
+    errno.EPERM: "give yourself the right to it",
     errno.ENOENT: "check its name, and whether its disk or network share is there",
     errno.EISDIR: "give the file, not a folder",
     errno.ENOTDIR: "check its path",
     errno.EMFILE: "close other programs, or raise the number of files that may be open",
+    errno.ENOSPC: "free space on its disk, or choose another one",
+    errno.EDQUOT: "free space on its disk, or choose another one",
+    errno.EROFS: "choose a place that can be written",
     errno.EIO: "check its disk or network share, and copy it again",
     errno.ESTALE: "connect its network share again",
     errno.ETIMEDOUT: "connect its network share again",
@@ -47,9 +50,18 @@ def words(error: BaseException) -> str:
 
 def unreadable(path: Path, error: OSError) -> InputError:
     """Return the sentence for a file that the system does not let us read."""
+    return InputError(f"{path} cannot be read ({_reason(error)}): {CURES.get(error.errno or 0, COPY_AGAIN)}")
+
+
+def refused(error: OSError) -> str:
+    """Return the sentence for whatever the system refused, where no reader or writer has a better one."""
+    cure = CURES.get(error.errno or 0, "check its disk or network share")
+    return f"{error.filename} cannot be used ({_reason(error)}): {cure}"
+
+
+def _reason(error: OSError) -> str:
     reason = (error.strerror or words(error)).rstrip(".")
-    cure = CURES.get(error.errno or 0, COPY_AGAIN)
-    return InputError(f"{path} cannot be read ({reason[:1].lower()}{reason[1:]}): {cure}")
+    return reason[:1].lower() + reason[1:]
 
 
 @contextmanager

@@ -47,3 +47,25 @@ def test_the_library_never_speaks_of_flags() -> None:
         )
     ]
     assert not spoken
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (PermissionError(13, "Permission denied", "model/x"), 2, "model/x cannot be used (permission denied): give"),
+        (OSError(28, "No space left on device", "d/e"), 2, "d/e cannot be used (no space left on device): free space"),
+        (FileNotFoundError(2, "No such file or directory", "gone"), 2, "gone cannot be used"),
+        (OSError("no file"), 1, "a mistake of ours"),
+        (KeyError("x"), 1, "a mistake of ours"),
+    ],
+)
+def test_what_the_system_refuses_is_one_sentence(
+    error: Exception, code: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("easyzloc_mm.api.model.Model.load", fail)
+    assert main(["evaluate", "model", "beads.zarr"]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
