@@ -165,8 +165,8 @@ class ClockOfFollowing:
         monkeypatch.setattr(movie_module, "time", self)
         monkeypatch.setattr(movie_module, "open_movie", self._open)
 
-    def _open(self, path: Path) -> Movie:
-        opened = open_movie(path)
+    def _open(self, path: Path, *, partial: bool = False, quiet: bool = False) -> Movie:
+        opened = open_movie(path, partial=partial, quiet=quiet)
         self._frames_seen = opened.shape[0]
         return opened
 
