@@ -219,7 +219,7 @@ def localize(
     min_snr : float, optional
         Of 'psf': the threshold itself, a ratio of signal to noise, in place of the false alarms.
     passes : int, optional
-        Of 'psf': how often molecules are looked for in what the fits before leave; 4 without it, for dense frames.
+        Of 'psf': how often molecules are looked for in what the fits before leave; 6 without it, for dense frames.
     box_px : int
         Odd side of the box of Picasso's detection and Gaussian fit, pixels.
     min_net_gradient : float, optional

@@ -11,7 +11,7 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.detection import Detection, LocalizeSettings
 
-LIVE_PASSES, OFFLINE_PASSES = 1, 4
+LIVE_PASSES, OFFLINE_PASSES = 1, 6
 MOST_LIVE_WORKERS = 4
 """More would only take processor time from the camera's own program."""
 

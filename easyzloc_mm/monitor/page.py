@@ -198,12 +198,16 @@ def heading(follower: Follower) -> str:
         "frames lost": f"{status.frames_lost}",
         "behind": f"{status.lag_s:.1f} s",
         "localisations": f"{status.localizations:,}",
-        "per frame": f"{status.spots_per_frame:.0f}",
+        "per frame": f"{status.spots_per_frame:.0f} ({status.density_per_um2:.2g} per um2)",
         "photons": f"{status.photons:,.0f}",
         "background": f"{status.background:.0f}",
         "z uncertainty": f"{status.lpz_nm:.0f} nm",
         "flagged": f"{status.flagged:.0%}",
     }
+    if status.min_snr is not None:
+        figures["threshold"] = f"signal to noise {status.min_snr:.1f}"
+    elif status.min_net_gradient is not None:
+        figures["threshold"] = f"net gradient {status.min_net_gradient:.0f} ADU"
     if status.focus_drift_nm is not None:
         figures["focus"] = f"{status.focus_drift_nm:+.0f} nm"
     alarms = "".join(f'<span class="alarm">{escape(alarm)}</span>' for alarm in status.alarms)

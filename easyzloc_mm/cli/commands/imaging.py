@@ -119,7 +119,7 @@ def localize(
         float | None, typer.Option("--min-snr", help="psf: threshold, signal to noise, in place of the false alarms.")
     ] = None,
     passes: Annotated[
-        int | None, typer.Option("--passes", help="psf: looks at what the fits leave, for dense frames; 4 by default.")
+        int | None, typer.Option("--passes", help="psf: looks at what the fits leave, for dense frames; 6 by default.")
     ] = None,
     box_px: Annotated[int, typer.Option("--box-px", help="Side of Picasso's box, odd.")] = 7,
     min_net_gradient: Annotated[

@@ -118,6 +118,12 @@ class RunMetadata(StoredModel):
     """Packages that wrote the run."""
     units: dict[str, str] = Field(default_factory=lambda: dict(UNITS))
 
+    @property
+    def area_um2(self) -> float:
+        """What the frames cover of the sample, square micrometres."""
+        left, top = self.origin_px
+        return (self.width_px - left) * (self.height_px - top) * (self.pixel_size_nm / 1000) ** 2
+
     def surface_nm(self, x: AnyFloat, y: AnyFloat) -> F64:
         """Return what was added to z at sensor positions (px) to take the focal surface out, nm."""
         if self.focal_surface is None:

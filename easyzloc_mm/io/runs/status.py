@@ -31,6 +31,8 @@ class RunStatus(StoredModel):
     lag_s: float = 0.0
     localizations: int = 0
     spots_per_frame: float = 0.0
+    density_per_um2: float = 0.0
+    """Spots of a frame per square micrometre."""
     photons: float = 0.0
     """Median."""
     background: float = 0.0
@@ -44,6 +46,10 @@ class RunStatus(StoredModel):
     camera_running: bool = False
     alarms: tuple[str, ...] = ()
     """What calls for attention, one phrase each."""
+    min_snr: float | None = None
+    """Threshold of detection by the PSF, a ratio of signal to noise."""
+    min_net_gradient: float | None = None
+    """Threshold of Picasso's detection, ADU."""
     whole: bool | None = None
     """What the quick form of `verify` found at the end of the run; None before."""
 

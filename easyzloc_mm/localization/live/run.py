@@ -127,7 +127,7 @@ class LiveRun:
         self._threshold = given_threshold(localize.model_copy(update=found_by))
         self._threshold_name = threshold_name(pool.settings.localize)
         self._reporter = StatusReporter(options)
-        self._meter = StatusMeter(options.frames)
+        self._meter = StatusMeter(options.frames, table.metadata.area_um2)
         self._sink = TableSink(table, self._meter.see)
         self._interrupts: list[int] = []
         self._received: dict[int, float] = {}
@@ -282,6 +282,7 @@ class LiveRun:
             oldest_waiting_s=oldest,
             localizations=self._sink.rows,
             camera_running=self._intake.camera_running,
+            threshold={self._threshold_name: self._threshold},
         )
 
     def _close(self, completed: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ REFERENCE_SPOTS = 500
 DENSE_PART = 0.35
 NEIGHBOUR_PX = 10.0
 """Two spots nearer than this disturb each other's crop."""
+TOO_DENSE = "too dense: fewer molecules at a time, lower the activation"
 DIM_PHOTONS = 400.0
 FLAGGED_PART = 0.6
 SHOWN_LAG_S = 1.0
@@ -41,8 +43,11 @@ class LiveStatus:
         How long ago the newest localised frame came, if any wait.
     localizations : int
         Rows so far.
-    spots_per_frame, photons, background, lpz_nm, flagged : float
-        Of the last frames: spots in a frame, medians of photons, background and lpz, part of spots with a flag.
+    spots_per_frame, density_per_um2, photons, background, lpz_nm, flagged : float
+        Of the last frames: spots in a frame and per square micrometre, medians of photons, background and lpz, part of
+        spots with a flag.
+    min_snr, min_net_gradient : float or None
+        Threshold of detection: by the PSF, a ratio of signal to noise, or Picasso's, ADU.
     focus_drift_nm : float or None
         Running mean of z against the run's beginning; None until enough molecules were seen.
     camera_running : bool
@@ -60,6 +65,7 @@ class LiveStatus:
     lag_s: float
     localizations: int
     spots_per_frame: float
+    density_per_um2: float
     photons: float
     background: float
     lpz_nm: float
@@ -67,6 +73,8 @@ class LiveStatus:
     focus_drift_nm: float | None
     camera_running: bool
     alarms: tuple[str, ...]
+    min_snr: float | None = None
+    min_net_gradient: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a monitor."""
@@ -77,7 +85,8 @@ class LiveStatus:
         parts = [f"{self.frames} frames, {self.frames_per_s:.1f}/s, {self.localizations} localisations"]
         if self.spots_per_frame:
             parts.append(
-                f"{self.spots_per_frame:.0f} spots/frame, {self.photons:.0f} photons, z +-{self.lpz_nm:.0f} nm, "
+                f"{self.spots_per_frame:.0f} spots/frame ({self.density_per_um2:.2g}/um2), "
+                f"{self.photons:.0f} photons, z +-{self.lpz_nm:.0f} nm, "
                 f"{self.flagged:.0%} flagged"
             )
         if self.focus_drift_nm is not None:
@@ -93,8 +102,8 @@ class LiveStatus:
 class StatusMeter:
     """Keeps the figures of the last frames; `see` for every block, `status` when someone looks."""
 
-    def __init__(self, frames_expected: int) -> None:
-        self._expected = frames_expected
+    def __init__(self, frames_expected: int, area_um2: float = np.inf) -> None:
+        self._expected, self._area_um2 = frames_expected, area_um2
         self._window: deque[tuple[int, pd.DataFrame]] = deque()
         self._reference: list[float] = []
         self._reference_z: float | None = None
@@ -132,6 +141,7 @@ class StatusMeter:
         oldest_waiting_s: float | None,
         localizations: int,
         camera_running: bool,
+        threshold: Mapping[str, float | None] | None = None,
     ) -> LiveStatus:
         """Figures now."""
         counted = sum(count for count, _ in self._window)
@@ -149,7 +159,7 @@ class StatusMeter:
             alarms.append("localisation falls behind")
         if spots >= FEWEST_SPOTS:
             if crowded_part(rows) > DENSE_PART:
-                alarms.append("too dense")
+                alarms.append(TOO_DENSE)
             if float(rows["photons"].median()) < DIM_PHOTONS:
                 alarms.append("too dim")
             if flagged > FLAGGED_PART:
@@ -164,6 +174,7 @@ class StatusMeter:
             lag_s=lag_s,
             localizations=localizations,
             spots_per_frame=spots / counted if counted else 0.0,
+            density_per_um2=spots / counted / self._area_um2 if counted else 0.0,
             photons=float(rows["photons"].median()) if spots else 0.0,
             background=float(rows["bg"].median()) if spots else 0.0,
             lpz_nm=float(rows["lpz"].median()) if spots else 0.0,
@@ -171,6 +182,7 @@ class StatusMeter:
             focus_drift_nm=self.focus_drift_nm(),
             camera_running=camera_running,
             alarms=tuple(alarms),
+            **(threshold or {}),
         )
 
 

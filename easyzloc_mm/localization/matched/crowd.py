@@ -25,11 +25,14 @@ from easyzloc_mm.typing import F32, F64, I64, Bool
 
 NEAR_PX = 12.0
 """Two emitters nearer than this change each other's fit."""
-ROUNDS = 3
+ROUNDS = 4
 """Turns of joint fits after each look."""
 LEAST_SIGNIFICANCE = 0.6
 """Of the detection threshold: photons over their uncertainty, below which an emitter is given up again."""
 SAME_PX = 1.5
+DESCENT = (4.0, 2.5, 1.6, 1.0)
+"""Times the threshold: what each look takes of detections in a crowd. What is clearest goes first, since the rest may
+be no more than what it leaves."""
 STARTS = 2
 
 
@@ -114,8 +117,9 @@ class CrowdFit:
         add_emitters(self.table.coefficients, found.place, found.theta, model)
         everything = np.ones(len(found), bool)
         found = self._together(photons, noise_e, model, found, everything & _near(found.theta, found.theta, 1))
-        for _ in range(self.passes - 1):
-            new = self._fitted(look(model), model, found, crop)
+        for turn in range(1, self.passes):
+            seen = clear_ones(look(model), self.threshold, turn)
+            new = self._fitted(seen, model, found, crop)
             if not len(new):
                 break
             add_emitters(self.table.coefficients, new.place, new.theta, model)
@@ -126,10 +130,7 @@ class CrowdFit:
                     for name in ("theta", "place", "snr", "row")
                 )
             )
-            before = len(found)
             found = self._together(photons, noise_e, model, joined, fresh | _near(joined.theta, new.theta, 0))
-            if len(found) == before:
-                break
         return replace(found, crowded=_near(found.theta, found.theta, 1)), model
 
     def _fitted(
@@ -211,6 +212,22 @@ class CrowdFit:
                 photons, variance, model, tables, self.table.padded, kept.place, kept.theta, order, knowledge, 1, rows
             )
         return kept
+
+
+def clear_ones(seen: Detections, threshold: float, turn: int) -> Detections:
+    """Return the detections that stand alone, and those of a crowd that are clear enough for this look.
+
+    Where there are none, those that are clear enough for a later one.
+    """
+    if not len(seen):
+        return seen
+    place = np.stack([seen.x, seen.y], axis=1)
+    alone = ~_near(place, place, 1)
+    for level in DESCENT[min(turn, len(DESCENT) - 1) :]:
+        kept = alone | (seen.snr >= level * threshold)
+        if kept.any():
+            break
+    return Detections(seen.x[kept], seen.y[kept], seen.z_nm[kept], seen.snr[kept])
 
 
 def _near(theta: F64, others: F64, themselves: int) -> Bool:

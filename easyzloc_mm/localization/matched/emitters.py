@@ -13,7 +13,7 @@ from easyzloc_mm.camera.crops import ROI_PX, beyond_frame, crop_photons, crop_va
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, column_dtype
 from easyzloc_mm.localization.detection.gaussian_fit import MAX_PRECISION_PX
-from easyzloc_mm.localization.matched.crowd import SAME_PX, CrowdFit, Emitters
+from easyzloc_mm.localization.matched.crowd import SAME_PX, CrowdFit, Emitters, clear_ones
 from easyzloc_mm.localization.matched.detector import NOTHING, Detections, MatchedDetector
 from easyzloc_mm.model.predictor import Predictor, ZPrediction
 from easyzloc_mm.model.uncertainty import MixtureCalibration
@@ -158,6 +158,8 @@ class EmitterLocalizer:
             self._look(frame, threshold, response, NOTHING if static is None else static[t])
             for t, frame in enumerate(frames)
         ]
+        if (self._settings.passes or 1) > 1:
+            found = [clear_ones(one, threshold, 0) for one in found]
         return _Spots(
             np.repeat(np.arange(len(frames)), [len(one) for one in found]),
             *(np.concatenate([getattr(one, name) for one in found]) for name in ("x", "y", "snr")),

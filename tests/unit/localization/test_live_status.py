@@ -11,7 +11,7 @@ import pytest
 
 from easyzloc_mm.acquire.focus_hold import SETTLE_FRAMES, FocusHold
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z
-from easyzloc_mm.localization.live.status import LiveStatus, StatusMeter
+from easyzloc_mm.localization.live.status import TOO_DENSE, LiveStatus, StatusMeter
 from easyzloc_mm.microscope.connect import connect
 from tests.helpers.microscope_bench import bench_profile
 
@@ -34,13 +34,15 @@ def status(meter: StatusMeter, **changes: object) -> LiveStatus:
 
 
 def test_figures_are_those_of_the_last_frames_and_drift_is_against_the_first() -> None:
-    meter = StatusMeter(1000)
+    meter = StatusMeter(1000, area_um2=400.0)
     for frame in range(40):
         meter.see(spots(frame, 50), frame, 1)
     for frame in range(40, 300):
         meter.see(spots(frame, 20, z=150.0, photons=3000.0), frame, 1)
-    now = status(meter)
+    now = status(meter, threshold={"min_snr": 5.1})
     assert now.spots_per_frame == pytest.approx(20)
+    assert now.density_per_um2 == pytest.approx(0.05)
+    assert (now.min_snr, now.min_net_gradient) == (5.1, None)
     assert (now.photons, now.background, now.lpz_nm, now.flagged) == (3000.0, 30.0, 25.0, 0.0)
     assert now.focus_drift_nm == pytest.approx(150.0, abs=15.0)
     assert now.alarms == ()
@@ -51,7 +53,7 @@ def test_figures_are_those_of_the_last_frames_and_drift_is_against_the_first() -
 @pytest.mark.parametrize(
     ("seen", "told", "alarm"),
     [
-        ({"step": 6.0}, {}, "too dense"),
+        ({"step": 6.0}, {}, TOO_DENSE),
         ({"photons": 150.0}, {}, "too dim"),
         ({"flag": 1}, {}, "out of focus"),
         ({}, {"frames_lost": 3}, "3 frames dropped"),

@@ -152,7 +152,7 @@ def test_a_run_keeps_how_spots_were_found(
         stored[name] = read_localizations(out)[1], report
     metadata, report = stored["psf"]
     assert metadata.localize is not None
-    assert (metadata.localize.detection, metadata.localize.passes) == (Detection.PSF, 4)
+    assert (metadata.localize.detection, metadata.localize.passes) == (Detection.PSF, 6)
     assert metadata.min_net_gradient is None
     assert report.min_snr == metadata.min_snr
     assert 4 < (metadata.min_snr or 0) < 7
