@@ -180,7 +180,7 @@ class Localizer:
         from scipy.ndimage import gaussian_filter
 
         frame = np.zeros((64, 64))
-        frame[20, 20] = frame[20, 27] = frame[40, 44] = 60000.0
+        frame[20, 20] = frame[20, 29] = 20000.0  # near enough to be fitted together
         image = gaussian_filter(frame, 1.3) + 100 + np.random.default_rng(0).normal(0, 2, frame.shape)
         frames = image.astype(np.uint16)[None]
         how = self.settings.localize
