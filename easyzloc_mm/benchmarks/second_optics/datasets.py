@@ -44,7 +44,8 @@ class MovieConditions(FrozenModel):
     per_um2 : float
         Mean number of molecules in a frame, per square micrometre.
     z_limit_nm : float
-        Heights are uniform between its negative and itself.
+        Heights are uniform up to so far from `z_middle_nm`.
+    z_middle_nm : float
     photons, background : (float, float)
         Drawn uniformly for each molecule, and for each frame (per pixel).
     apart_px : float
@@ -54,6 +55,7 @@ class MovieConditions(FrozenModel):
     frames: int
     per_um2: float
     z_limit_nm: float = 900.0
+    z_middle_nm: float = 0.0
     photons: tuple[float, float] = (1000.0, 4000.0)
     background: tuple[float, float] = (20.0, 60.0)
     apart_px: float = 0.0
@@ -162,7 +164,7 @@ def _draw(microscope: SecondMicroscope, conditions: MovieConditions, rng: np.ran
         {
             "x": x,
             "y": y,
-            "z": rng.uniform(-conditions.z_limit_nm, conditions.z_limit_nm, len(x)),
+            "z": conditions.z_middle_nm + rng.uniform(-conditions.z_limit_nm, conditions.z_limit_nm, len(x)),
             "photons": rng.uniform(*conditions.photons, len(x)),
         }
     )
