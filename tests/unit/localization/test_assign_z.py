@@ -217,8 +217,8 @@ def test_a_table_that_does_not_fit_its_movie_is_refused(
     [
         ("a.csv", "id,x\n1,2\n", "has no column frame"),
         ("a.csv", "", "cannot be read"),
-        ("a.hdf5", "no hdf5", "holds no Picasso localisations"),
-        ("a.txt", "x", "is no table"),
+        ("a.hdf5", "no hdf5", "cannot be read as HDF5"),
+        ("a.txt", "x", "has no column frame, y"),
     ],
 )
 def test_what_is_no_table_is_named(name: str, content: str, named: str, tmp_path: Path) -> None:
