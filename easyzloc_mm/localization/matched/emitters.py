@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numba
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from easyzloc_mm.camera.crops import ROI_PX, beyond_frame, crop_photons, crop_variance
@@ -24,6 +26,9 @@ from easyzloc_mm.psf.kernels.point_image import MAX_AWAY_PX
 from easyzloc_mm.psf.mle import Optimum, fit_psf
 from easyzloc_mm.typing import F32, F64, I64, U16, Bool
 
+OFF_PX = 0.6
+"""A fit that ends farther from where it began has seen a crop beside its emitter."""
+PREDICTED = ("z_nm", "lpz_nm", "z_flag", "xy_px", "lpxy_px")
 LEAST_SIGNIFICANCE = 3.0
 """Photons over their uncertainty: below, there is no molecule."""
 WINDOW_PX = 2.0
@@ -69,9 +74,26 @@ class _Fitted:
     def only(self, kept: Bool) -> _Fitted:
         best, z = self.optimum, self.prediction
         optimum = replace(best, **{item.name: getattr(best, item.name)[kept] for item in fields(best)})
-        names = ("z_nm", "lpz_nm", "z_flag", "xy_px", "lpxy_px")
-        prediction = replace(z, **{name: getattr(z, name)[kept] for name in names})
+        prediction = replace(z, **{name: getattr(z, name)[kept] for name in PREDICTED})
         return _Fitted(self.spots.only(kept), optimum, prediction, self.crops[kept])
+
+    def with_rows(self, rows: Bool, other: _Fitted) -> _Fitted:
+        """Return them with some rows in the place of others."""
+
+        def joined(old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
+            values = np.array(old)
+            values[rows] = new
+            return values
+
+        def values(mine: object, its: object, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+            return {name: joined(getattr(mine, name), getattr(its, name)) for name in names}
+
+        return _Fitted(
+            replace(self.spots, **values(self.spots, other.spots, ("x", "y"))),
+            Optimum(**values(self.optimum, other.optimum, tuple(item.name for item in fields(Optimum)))),
+            ZPrediction(**dict(values(self.prediction, other.prediction, PREDICTED)), optimum=None),
+            joined(self.crops, other.crops),
+        )
 
     def credible(self, shape_yx: tuple[int, ...]) -> Bool:
         """Which are emitters in the frame, each once."""
@@ -179,7 +201,20 @@ class EmitterLocalizer:
         )  # fmt: skip
 
     def _explained(self, frames: U16, spots: _Spots, response: CameraResponse | PixelResponse) -> _Fitted:
-        """Return the spots that the measured PSF explains, with their z."""
+        """Return the spots that the measured PSF explains, with their z.
+
+        Where the fit leaves the middle of its crop, spots are cut out, and predicted, once more: around where it ends.
+        """
+        fitted = self._fitted(frames, spots, response)
+        if spots.around is None:
+            away = np.hypot(*(at - start for at, start in zip(fitted.at, (spots.x, spots.y), strict=True))) > OFF_PX
+            if away.any():
+                x, y = (at[away] for at in fitted.at)
+                again = _Spots(spots.frame[away], x, y, spots.snr[away])
+                fitted = fitted.with_rows(away, self._fitted(frames, again, response))
+        return fitted.only(fitted.credible(frames.shape[1:]))
+
+    def _fitted(self, frames: U16, spots: _Spots, response: CameraResponse | PixelResponse) -> _Fitted:
         left, top = self._origin
         crops, noise_e = self._crops(frames, spots, response)
         at = spots.x + left, spots.y + top
@@ -193,8 +228,7 @@ class EmitterLocalizer:
             place = self._predictor.place(*at)
             fits = fit_psf(crops, self._table, place, starts, noise_e, prior, spots.around)
             optimum = Optimum.of(fits, np.zeros(len(spots), np.int64))
-        fitted = _Fitted(spots, optimum, prediction, crops)
-        return fitted.only(fitted.credible(frames.shape[1:]))
+        return _Fitted(spots, optimum, prediction, crops)
 
     def _crops(self, frames: U16, spots: _Spots, response: CameraResponse | PixelResponse) -> tuple[F32, float | F32]:
         """Photons around spots, and their read noise."""

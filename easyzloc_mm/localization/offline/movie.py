@@ -30,6 +30,7 @@ from easyzloc_mm.localization.config import (
     threshold_name,
 )
 from easyzloc_mm.localization.detection.threshold import FRAMES
+from easyzloc_mm.localization.offline.counts import warn_of_counts
 from easyzloc_mm.localization.pipeline import run_metadata
 from easyzloc_mm.localization.provenance import map_of_run
 from easyzloc_mm.localization.run_report import RunReport
@@ -147,20 +148,9 @@ def localize_movie(
             job = _Job(movie, opened, table, pool, follow_s, progress)
             report = job.go()
         job.warn()
-        _warn_of_rejected_fits(report, movie, how)
+        warn_of_counts(report, movie, how, metadata)
         logger.debug("localised: %s", report.model_dump_json(exclude_none=True))
     return report
-
-
-def _warn_of_rejected_fits(report: RunReport, movie: Path, how: LocalizerConfig) -> None:
-    rejected = report.fits_rejected or 0
-    if rejected > report.localizations:
-        warnings.warn(
-            f"{rejected} of {rejected + report.localizations} spots of {movie} had no credible fit: check the camera's "
-            f"baseline ({how.response.baseline_adu:g} ADU) and gain, and the detection threshold",
-            EasyZlocWarning,
-            stacklevel=3,
-        )
 
 
 def _pool(how: LocalizerConfig, workers: int | None, scheduler: str | None) -> WorkerPool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,15 @@ from pydantic import ValidationError
 from scipy.spatial import cKDTree
 
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
+from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, read_localizations
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.localization.config import LocalizerConfig, resolved
 from easyzloc_mm.localization.matched.emitters import EmitterLocalizer
+from easyzloc_mm.localization.offline.counts import warn_of_counts
 from easyzloc_mm.localization.offline.movie import localize_movie
-from easyzloc_mm.localization.pipeline import Localizer
+from easyzloc_mm.localization.pipeline import Localizer, run_metadata
+from easyzloc_mm.localization.run_report import RunReport
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.profile.detection import Detection, LocalizeSettings
@@ -176,3 +180,29 @@ def test_a_run_keeps_how_spots_were_found(
 def test_thresholds_of_the_other_detection_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         LocalizeSettings.model_validate(settings)
+
+
+@pytest.mark.parametrize(
+    ("found", "rejected", "said"),
+    [(0, 0, "no molecule was found"), (3, 5, "had no credible fit"), (10_000, 3, "cannot all be molecules")],
+)
+def test_counts_that_cannot_be_right_are_said(card: ModelCard, found: int, rejected: int, said: str) -> None:
+    how = LocalizerConfig(card.path, RESPONSE, resolved(LocalizeSettings(), card))
+    metadata = run_metadata(card, how, SHAPE, 110.0)
+    report = RunReport(
+        out=Path("run.zarr"), frames=10, frames_lost=0, frames_per_s=1.0, localizations=found, fits_rejected=rejected,
+        min_snr=4.9,
+    )  # fmt: skip
+    with pytest.warns(EasyZlocWarning, match=said) as caught:
+        warn_of_counts(report, Path("m.tif"), how, metadata)
+    assert "`min_snr` (4.9)" in str(caught[0].message)
+
+
+def test_usual_counts_are_no_reason_to_warn(card: ModelCard) -> None:
+    how = LocalizerConfig(card.path, RESPONSE, resolved(LocalizeSettings(), card))
+    report = RunReport(
+        out=Path("run.zarr"), frames=10, frames_lost=0, frames_per_s=1.0, localizations=80, fits_rejected=3, min_snr=4.9
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_counts(report, Path("m.tif"), how, run_metadata(card, how, SHAPE, 110.0))
