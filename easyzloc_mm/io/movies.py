@@ -87,10 +87,10 @@ def open_movie(path: Path, *, partial: bool = False, quiet: bool = False) -> Mov
     """
     path = Path(path)
     movie = _stored(path) if path.is_dir() and holds_frames(path) else _of_images(path, partial)
+    # Pixels that are no counts, or that nobody here can decode, are refused before any work.
+    first = next((number for number in range(movie.shape[0]) if number not in movie.missing), 0)
+    movie.read(first, first + 1)
     if not quiet:
-        # Pixels that are no counts, or that nobody here can decode, are refused before any work.
-        first = next(number for number in range(movie.shape[0]) if number not in movie.missing)
-        movie.read(first, first + 1)
         movie.warn()
     return movie
 

@@ -197,6 +197,12 @@ def test_a_file_that_goes_bad_while_it_is_localised_is_the_inputs_fault(
     assert tried.code == 2
     assert "no counts from 0 to 65535" in tried.told
     assert read_metadata(tried.run).complete is False
+    # What is seen in the first frame is refused before anything is written.
+    fractions[0, 3, 3] += 0.5
+    tifffile.imwrite(tmp_path / "n.tif", fractions, **PLAIN)
+    out = tmp_path / "other.zarr"
+    assert command(["localize", tmp_path / "n.tif", "-m", bench.model, "-o", out]) == 2
+    assert not out.exists()
 
 
 def test_a_missing_part_is_named_and_the_rest_localised_on_request(
