@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.reading import COPY_AGAIN
+from easyzloc_mm.io.reading import COPY_AGAIN, reading
 from easyzloc_mm.io.sources.images import FEW_PLACES, MOST_GAPS, Images, Sampling, cut_behind_last
 from easyzloc_mm.io.sources.tiff.directory import Directory, read_directory
 from easyzloc_mm.io.sources.tiff.headings import Heading, Shaped, heading_of, shaped_of
@@ -43,11 +43,9 @@ def open_tiff(path: Path, *, partial: bool = False) -> list[Images]:
     if is_ome(text):
         ome = read_ome(text, path)
         if ome is not None and ome.master:
-            master = path.parent / ome.master
-            described = read_directory(master) if master.is_file() and master.name != path.name else None
-            whole = read_ome(described.pages[0].description, master) if described is not None else None
-            if described is not None and whole is not None and whole.images:
-                return _of_ome(described, whole, partial)
+            found = _of_master(directory, path.parent / ome.master, partial)
+            if found:
+                return found
             remarks += _parts_missing(path, [ome.master], partial)
         elif ome is not None and (found := _of_ome(directory, ome, partial)):
             return found
@@ -56,6 +54,21 @@ def open_tiff(path: Path, *, partial: bool = False) -> list[Images]:
     elif (index := read_index(directory)) is not None:
         return _of_index(path, index, partial)
     return _of_pages(directory, remarks)
+
+
+def _of_master(directory: Directory, master: Path, partial: bool) -> list[Images]:
+    """Return the images of a set whose OME-XML stands in another file, TIFF or XML alone; none where that has none."""
+    path = directory.path
+    if not master.is_file() or master.name == path.name:
+        return []
+    if master.suffix.lower() in (".tif", ".tiff", ".btf"):
+        directory = read_directory(master)
+        text = directory.pages[0].description
+    else:
+        with reading(master, "OME-XML", cure=COPY_AGAIN):
+            text = master.read_text(encoding="utf-8")
+    ome = read_ome(text, directory.path)
+    return _of_ome(directory, ome, partial) if ome is not None and ome.images else []
 
 
 def _parts_missing(path: Path, names: Sequence[str], partial: bool) -> list[str]:
@@ -225,12 +238,12 @@ def _of_ome(directory: Directory, ome: Ome, partial: bool) -> list[Images]:
     path = directory.path
     alone = len(ome.images) == 1
     files = {"": slots_of(directory, ome.images[0].places if alone and len(directory.pages) == 1 else 0)[0]}
-    missing, cut = [], directory.cut
+    missing, cut = [], path if directory.cut else None
     for name in dict.fromkeys(block.file for image in ome.images for block in image.blocks if block.file):
         part = path.parent / name
         if part.is_file():
             other = read_directory(part)
-            files[name], cut = slots_of(other)[0], cut or other.cut
+            files[name], cut = slots_of(other)[0], cut or (part if other.cut else None)
         else:
             missing.append(name)
     remarks = _parts_missing(path, missing, partial)
@@ -244,7 +257,7 @@ def _of_ome(directory: Directory, ome: Ome, partial: bool) -> list[Images]:
 
 
 def _ome_image(
-    path: Path, image: OmeImage, files: dict[str, list[Slot]], remarks: list[str], *, cut: bool, take_rest: bool
+    path: Path, image: OmeImage, files: dict[str, list[Slot]], remarks: list[str], *, cut: Path | None, take_rest: bool
 ) -> Images | None:
     total = image.places
     if total > MOST_GAPS * sum(map(len, files.values())) + FEW_PLACES:
@@ -272,7 +285,7 @@ def _ome_image(
     whole = sum(place is not None and place[1].whole for place in places)
     if whole < len(places):
         if cut or any(not slot.whole for slot in frames):
-            remarks.append(_cut_off(path, whole, len(places), exact=True))
+            remarks.append(_cut_off(cut or path, whole, len(places), exact=True))
         else:
             remarks.append(
                 f"{path}: its OME-XML states {len(places)} images and {whole} are there: the others count as missing"

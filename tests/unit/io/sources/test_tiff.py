@@ -166,6 +166,28 @@ def test_a_set_of_files_is_opened_by_any_of_them_and_names_what_it_lacks(tmp_pat
     assert np.array_equal(opened.read(0, FRAMES), MOVIE[8:])
 
 
+def test_a_part_that_was_cut_off_is_named(tmp_path: Path) -> None:
+    first, second = ome_set(tmp_path, MOVIE, files=2)
+    with pytest.warns(EasyZlocWarning, match=f"{second.name} was cut off: 9 of 12 images are there, 3 are missing"):
+        opened = open_movie(cut(second, 0.6).parent / first.name)
+    assert np.array_equal(opened.read(0, FRAMES), MOVIE[:9])
+
+
+def test_ome_xml_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
+    frames = [1, 0, *range(2, FRAMES)]
+    planes = "".join(
+        f'<TiffData IFD="{row}" FirstT="{t}" PlaneCount="1"><UUID FileName="m.ome.tif">urn:uuid:1</UUID></TiffData>'
+        for row, t in enumerate(frames)
+    )
+    only = '<OME><BinaryOnly MetadataFile="m.companion.ome" UUID="urn:uuid:2"/></OME>'
+    path = page_by_page(tmp_path / "m.ome.tif", MOVIE[frames], f'<?xml version="1.0"?>{only}')
+    with pytest.raises(InputError, match=r"m\.companion\.ome is missing"):
+        open_movie(path)
+    xml = ome_xml({"T": FRAMES}, planes, shape=MOVIE.shape[1:])
+    (tmp_path / "m.companion.ome").write_text(xml, encoding="utf-8")
+    assert np.array_equal(open_movie(path).read(0, FRAMES), MOVIE)
+
+
 def test_one_file_that_was_renamed_is_whole(tmp_path: Path) -> None:
     (path,) = ome_set(tmp_path, MOVIE, files=1)
     content = path.read_bytes()
