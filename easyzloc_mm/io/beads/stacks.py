@@ -77,7 +77,7 @@ def _open_store(path: Path, z_step_nm: float | None, pixel_size_nm: float | None
     metadata = BeadStackMetadata.from_stored(stored, path)
     stacks = []
     for name in numbered_images(path):
-        with reading(path / name, "a bead stack", cure=COPY_AGAIN):
+        with reading(path / name, "a bead stack", RuntimeError, cure=COPY_AGAIN):
             stack = _read_stack(path, root, name, metadata)
         if stack is not None:
             stack = replace(stack, pixel_size_nm=float(pixel_size_nm or stack.pixel_size_nm))

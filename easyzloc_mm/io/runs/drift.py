@@ -12,6 +12,7 @@ from pydantic import Field
 
 from easyzloc_mm._models import FrozenModel
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.reading import DAMAGED_STORE, reading
 from easyzloc_mm.io.stored import StoredModel
 from easyzloc_mm.io.zarr.chunks import put_array, seal
 
@@ -94,9 +95,9 @@ def read_drift(path: Path) -> Drift:
     """
     import zarr
 
-    try:
+    if not holds_drift(path):
+        raise InputError(f"{path} holds no drift: give a run that `undrift` wrote")
+    with reading(path, "the drift of a run", RuntimeError, cure=DAMAGED_STORE):
         group: Any = zarr.open_group(path, mode="r")[GROUP]
         table = pd.DataFrame({name: np.asarray(group[name][...]) for name in COLUMNS})
-    except (KeyError, ValueError, OSError) as error:
-        raise InputError(f"{path} holds no drift: give a run that `undrift` wrote ({error})") from None
     return Drift(table, DriftRecord.from_stored(dict(group.attrs), f"the drift of {path}"))

@@ -258,6 +258,9 @@ MOST_PLANES = 5000
 def _notes(path: Path, entry: Entry) -> dict[str, Any]:
     try:
         with (path / entry.file).open("rb") as file:
+            size = file.seek(0, 2)
+            if not 0 <= entry.notes_at <= entry.notes_at + entry.notes_bytes <= size:
+                return {}  # the index is damaged: the image itself is held against the file elsewhere
             file.seek(entry.notes_at)
             found = json.loads(file.read(entry.notes_bytes))
     except OSError as error:

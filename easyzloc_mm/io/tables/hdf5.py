@@ -9,9 +9,18 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.tables.foreign.hdf5 import holds_decode, pandas_group, read_decode, read_pandas, whole
+from easyzloc_mm.io.reading import words
+from easyzloc_mm.io.tables.foreign.hdf5 import (
+    check_heaps,
+    holds_decode,
+    pandas_group,
+    read_decode,
+    read_pandas,
+    text_of,
+    whole,
+)
 from easyzloc_mm.io.tables.foreign.interpret import interpret
-from easyzloc_mm.io.tables.picasso import SAVE_AGAIN, with_info
+from easyzloc_mm.io.tables.picasso import SAVE_AGAIN, has_sidecar, with_info
 from easyzloc_mm.io.tables.raw import RawTable, columns_of_numbers
 
 if TYPE_CHECKING:
@@ -29,6 +38,7 @@ def read_hdf5(path: Path, pixel_size_nm: float | None = None) -> RawTable:
     import h5py
 
     try:
+        check_heaps(path)
         with h5py.File(path, "r") as file:
             return _read(path, file, pixel_size_nm)
     except (
@@ -42,7 +52,7 @@ def read_hdf5(path: Path, pixel_size_nm: float | None = None) -> RawTable:
         AttributeError,
     ) as error:
         raise InputError(
-            f"{path} cannot be read as HDF5, it is damaged or something else ({error}): {SAVE_AGAIN}"
+            f"{path} cannot be read as HDF5, it is damaged or something else ({words(error)}): {SAVE_AGAIN}"
         ) from None
 
 
@@ -60,7 +70,7 @@ def _read(path: Path, file: h5py.File, pixel_size_nm: float | None) -> RawTable:
         there = ", ".join(list(file)[:10]) or "nothing"
         raise InputError(f"{path} holds no Picasso localisations (no table 'locs'; it has {there}): {SAVE_AGAIN}")
     rows = whole(path, locs)
-    embedded = whole(path, file["metadata"]) if "metadata" in file else None
+    embedded = text_of(path, file["metadata"]) if "metadata" in file and not has_sidecar(path) else None
     columns = {name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names if rows[name].ndim == 1}
     return _as_picasso_or_other(path, pd.DataFrame(columns), embedded, pixel_size_nm)
 

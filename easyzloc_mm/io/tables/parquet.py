@@ -10,6 +10,7 @@ import pandas as pd
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import whole_or_nothing
+from easyzloc_mm.io.reading import words
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.tables.foreign.interpret import interpret
 from easyzloc_mm.io.tables.raw import RawTable, columns_of_numbers, seen_size
@@ -40,7 +41,7 @@ def read_parquet(path: Path, pixel_size_nm: float | None = None) -> RawTable:
         # What pandas noted of its own types is left aside: those have values that are no numbers.
         table = found.to_pandas(ignore_metadata=True)
     except (pyarrow.ArrowException, OSError, ValueError, TypeError, OverflowError, KeyError) as error:
-        raise InputError(f"{path} cannot be read as Parquet: {error}") from None
+        raise InputError(f"{path} cannot be read as Parquet: {words(error)}") from None
     table = table.drop(columns=[name for name in table.columns if str(name).startswith(INDEX)])
     if not {"frame", "x", "y"} <= set(table.columns):
         return interpret(path, table, pixel_size_nm)
@@ -49,7 +50,7 @@ def read_parquet(path: Path, pixel_size_nm: float | None = None) -> RawTable:
         stated = json.loads((found.schema.metadata or {}).get(METADATA_KEY, b"{}"))
         return RawTable(table, {**seen_size(table), **stated})
     except (ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"the metadata of {path} cannot be read: {error}") from None
+        raise InputError(f"the metadata of {path} cannot be read: {words(error)}") from None
 
 
 def write_parquet(path: Path, table: pd.DataFrame, metadata: RunMetadata, *, if_exists: IfExists = "error") -> int:

@@ -15,6 +15,7 @@ from easyzloc_mm._version import __version__
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.output import check_output, remove
+from easyzloc_mm.io.reading import words
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.tables.raw import LARGEST_FRAME, LARGEST_POSITION_PX, RawTable
 from easyzloc_mm.typing import IfExists
@@ -23,6 +24,11 @@ GENERATOR = "easyzloc-mm export"
 NEVER_NEGATIVE = ("x", "y", "lpx", "lpy", "lpz", "photons", "ellipticity", "sx", "sy")
 """Picasso leaves out rows where one of these is (`picasso.lib.ensure_sanity`)."""
 SAVE_AGAIN = "open it in Picasso and save it again"
+
+
+def has_sidecar(path: Path) -> bool:
+    """Whether ``NAME.yaml`` lies beside a table."""
+    return path.with_suffix(".yaml").is_file()
 
 
 def with_info(path: Path, table: pd.DataFrame, embedded: object = None) -> RawTable:
@@ -34,7 +40,7 @@ def with_info(path: Path, table: pd.DataFrame, embedded: object = None) -> RawTa
         The metadata cannot be read, or are impossible.
     """
     sidecar = path.with_suffix(".yaml")
-    if not sidecar.is_file() and embedded is None:
+    if not has_sidecar(path) and embedded is None:
         missing = f"{sidecar} is missing: Picasso keeps the image's size there; put it beside {path.name}"
         return RawTable(table, {}, missing)
     info = _read_info(path, sidecar, embedded)
@@ -65,7 +71,7 @@ def _read_info(path: Path, sidecar: Path, embedded: object) -> list[dict[str, An
         mappings = [document for document in documents if isinstance(document, dict)]
         info: list[dict[str, Any]] = json.loads(json.dumps(mappings, default=str))
     except (yaml.YAMLError, OSError, ValueError, TypeError, RecursionError, AttributeError, KeyError) as error:
-        raise InputError(f"the metadata of {path} cannot be read: {error}") from None
+        raise InputError(f"the metadata of {path} cannot be read: {words(error)}") from None
     return info
 
 

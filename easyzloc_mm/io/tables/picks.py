@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.reading import words
 from easyzloc_mm.typing import F64
 
 
@@ -29,4 +30,6 @@ def read_picks(path: Path) -> tuple[F64, float | None]:
         size = content.get("Diameter", content.get("Diameter (nm)", content.get("Side Length")))
         return np.array(centres, float).reshape(-1, 2), None if size is None else float(size)
     except (OSError, yaml.YAMLError, AttributeError, ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no picks file of Picasso ({error}): save the picks in Picasso Render") from None
+        raise InputError(
+            f"{path} is no picks file of Picasso ({words(error)}): save the picks in Picasso Render"
+        ) from None

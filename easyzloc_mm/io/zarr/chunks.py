@@ -8,6 +8,7 @@ codec `crc32c` of Zarr v3), so that any reader tells a damaged one.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ Compression = Literal["lz4", "zstd"]
 """Blosc's: LZ4 with byte shuffle for what comes at camera rate, Zstandard with bit shuffle for what is kept longer."""
 CHECKSUM = "crc32c"
 """Name of the codec, and of the attribute of a node."""
+LARGEST_CHUNK = 1 << 27
+"""Values: the image of a sensor of 11585 x 11585 pixels; a file that states more is damaged."""
 _CHECKSUM_BYTES = 4
 _BLOSC_HEADER = struct.Struct("<4B3I")
 """Version, version of the codec, flags, size of an element; bytes before, of a block, and after compression."""
@@ -164,6 +167,8 @@ class ChunkedArray:
             content = read_node(path)
             codecs = {codec["name"]: codec.get("configuration", {}) for codec in content["codecs"]}
             chunks = content["chunk_grid"]["configuration"]["chunk_shape"]
+            if math.prod(chunks) > LARGEST_CHUNK:
+                raise ValueError(f"it states chunks of {chunks} values, and none is so large")
             return cls(
                 path,
                 content["shape"],

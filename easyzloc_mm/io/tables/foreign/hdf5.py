@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import pickletools
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,9 @@ STRINGS = ("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "STRING", "BINSTRING", "
 LARGEST_RATIO = 1100
 """Of data to what they need in the file: no compression reaches more."""
 SMALL_BYTES = 1 << 20
+HEAP, HEAP_HEAD = b"GCOL\x01\0\0\0", 16
+HEAP_OBJECT = struct.Struct("<HHIQ")
+"""Number, references, nothing, bytes."""
 
 
 def whole(path: Path, stored: h5py.Dataset) -> Any:
@@ -31,9 +36,74 @@ def whole(path: Path, stored: h5py.Dataset) -> Any:
     InputError
         It states more data than the file can hold: reading it would take all memory.
     """
-    if stored.nbytes > max(SMALL_BYTES, LARGEST_RATIO * stored.id.get_storage_size()):
+    held = min(stored.id.get_storage_size(), path.stat().st_size)
+    if stored.nbytes > max(SMALL_BYTES, LARGEST_RATIO * held if stored.chunks else held):
         raise InputError(f"{path} is damaged: '{stored.name}' states more data than the file holds; {SAVE_AS_TEXT}")
     return stored[()]
+
+
+def check_heaps(path: Path) -> None:
+    """Refuse a file whose texts of variable length are damaged: the HDF5 library would search in them for ever.
+
+    Raises
+    ------
+    InputError
+        A global heap of the file is damaged.
+    """
+    with path.open("rb") as file:
+        if not path.stat().st_size:
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            at = data.find(HEAP)
+            while at >= 0:
+                if not _whole_heap(data, at):
+                    raise InputError(f"{path} is damaged (a text in it has no end): {SAVE_AS_TEXT}")
+                at = data.find(HEAP, at + 1)
+
+
+def _whole_heap(data: mmap.mmap, at: int) -> bool:
+    """Whether the objects of a global heap fill it, each within it (HDF5 file format, III.E)."""
+    end = at + int.from_bytes(data[at + 8 : at + HEAP_HEAD], "little")
+    if end > len(data):
+        return False
+    at += HEAP_HEAD
+    while at + HEAP_HEAD <= end:
+        number, _, _, size = HEAP_OBJECT.unpack_from(data, at)
+        # Number 0 is the free rest, whose size counts its own head.
+        step = size if number == 0 else HEAP_HEAD + -(-size // 8) * 8
+        if not HEAP_HEAD <= step <= end - at:
+            return False
+        at += step
+    return True
+
+
+def text_of(path: Path, stored: h5py.Dataset) -> bytes | None:
+    """Return a single text of variable length, read from its place in the file; None where it is stored otherwise.
+
+    The HDF5 library takes the length that the file states, and gigabytes of memory where that is damaged.
+
+    Raises
+    ------
+    InputError
+        There is no such text where the file says it is.
+    """
+    at = stored.id.get_offset()
+    if stored.shape != () or at is None or stored.dtype.kind != "O":
+        return None
+    with path.open("rb") as file:
+        file.seek(at)
+        length, heap, wanted = struct.unpack("<IQI", file.read(HEAP_HEAD).ljust(HEAP_HEAD, b"\0"))
+        file.seek(min(heap, path.stat().st_size))
+        head = file.read(HEAP_HEAD)
+        rest = file.read(min(int.from_bytes(head[8:], "little"), path.stat().st_size))
+    at = 0
+    while head.startswith(HEAP) and at + HEAP_HEAD <= len(rest):
+        number, _, _, size = HEAP_OBJECT.unpack_from(rest, at)
+        at += HEAP_HEAD
+        if number == wanted and length <= size and at + length <= len(rest):
+            return rest[at : at + length]
+        at += -(-size // 8) * 8
+    raise InputError(f"{path} is damaged ('{stored.name}' is not where it should be): {SAVE_AS_TEXT}")
 
 
 def pandas_group(file: h5py.File) -> h5py.Group | None:

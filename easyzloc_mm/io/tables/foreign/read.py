@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.reading import words
 from easyzloc_mm.io.tables.foreign.interpret import NAME_THEM, frame_numbers, interpret
 from easyzloc_mm.io.tables.foreign.text import TextTable, read_text
 from easyzloc_mm.io.tables.raw import RawTable, seen_size
@@ -50,7 +51,9 @@ def _rapidstorm(path: Path, text: TextTable, pixel_size_nm: float | None) -> Raw
     try:
         fields = list(ElementTree.fromstring(text.comments[0]))
     except ElementTree.ParseError as error:
-        raise InputError(f"{path}: the heading that rapidSTORM wrote is damaged ({error}): export it again") from None
+        raise InputError(
+            f"{path}: the heading that rapidSTORM wrote is damaged ({words(error)}): export it again"
+        ) from None
     if any(one.tag != "field" for one in fields):
         raise InputError(f"{path} holds tracks of rapidSTORM: export its localisations instead")
     names = [one.get("identifier") or one.get("semantic") or "" for one in fields]

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.io.reading import words
 from easyzloc_mm.typing import F64
 
 HEAD_BYTES = 1 << 18
@@ -146,7 +147,7 @@ def _split(path: Path, line: str, separator: str) -> list[str]:
     try:
         return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
     except csv.Error as error:
-        raise InputError(f"{path} cannot be read as a table: {error}; {SAVE_AS_CSV}") from None
+        raise InputError(f"{path} cannot be read as a table: {words(error)}; {SAVE_AS_CSV}") from None
 
 
 def _decimal_comma(rows: list[str]) -> bool:
@@ -193,7 +194,7 @@ def _read_separated(path: Path, layout: _Layout, names: list[str]) -> pd.DataFra
             ),
         ).to_pandas()
     except (pyarrow.ArrowException, OSError, UnicodeError, ValueError, OverflowError) as error:
-        raise InputError(f"{path} cannot be read as a table: {error}; {SAVE_AS_CSV}") from None
+        raise InputError(f"{path} cannot be read as a table: {words(error)}; {SAVE_AS_CSV}") from None
     if odd and not len(found):
         raise InputError(f"{path}: no row has as many columns as the {len(names)} headings: {SAVE_AS_CSV}")
     if odd:
@@ -216,7 +217,7 @@ def _read_blanks(path: Path, layout: _Layout, names: list[str]) -> pd.DataFrame:
             encoding=layout.encoding, encoding_errors="replace", decimal=layout.decimal, low_memory=False,
         )  # fmt: skip
     except (ValueError, OSError, UnicodeError, OverflowError) as error:  # ParserError is a ValueError
-        raise InputError(f"{path} cannot be read as a table: {error}; {SAVE_AS_CSV}") from None
+        raise InputError(f"{path} cannot be read as a table: {words(error)}; {SAVE_AS_CSV}") from None
 
 
 def _column(column: pd.Series) -> pd.Series:
