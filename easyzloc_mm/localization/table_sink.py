@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -28,10 +29,10 @@ class TableSink:
         self._table, self._observer = table, observer
         self._early: dict[int, tuple[Block, Localized, list[float]]] = {}
         self._next = 0
-        self._uncommitted: list[float] = []
+        self._uncommitted: deque[tuple[int, list[float], int]] = deque()
         self.rejected = 0
         self.frames = 0
-        self.blank = 0
+        self.blank = self.blank_committed = 0
         self.latencies: list[float] = []
 
     @property
@@ -56,8 +57,9 @@ class TableSink:
             self._next += 1
             frames = block.frames
             rows = localized.rows[[*COLUMNS_2D, *COLUMNS_Z]]
-            self._uncommitted += received
-            self._table.append(rows, frames_done=int(frames[-1]) + 1)
+            done = int(frames[-1]) + 1
+            self._uncommitted.append((done, received, localized.blank))
+            self._table.append(rows, frames_done=done)
             self.rejected += localized.rejected
             self.blank += localized.blank
             self.frames += len(frames)
@@ -76,10 +78,11 @@ class TableSink:
         self._note_commit()
 
     def _note_commit(self) -> None:
-        if self._uncommitted and self._table.everything_committed:
-            now = time.monotonic()
-            self.latencies += [now - received for received in self._uncommitted]
-            self._uncommitted = []
+        now = time.monotonic()
+        while self._uncommitted and self._uncommitted[0][0] <= self._table.frames_committed:
+            _, received, blank = self._uncommitted.popleft()
+            self.latencies += [now - received_s for received_s in received]
+            self.blank_committed += blank
 
     def p95_latency_s(self) -> float:
         """Return the time from a frame's arrival to its rows being committed, 95th percentile, seconds."""

@@ -120,8 +120,8 @@ class FrameWriter:
         self._missing_count += index - self._next
         self._missing.extend(range(self._next, min(index, self._next + MAX_LISTED - len(self._missing))))
         self._next = index + 1
-        if time.monotonic() - self._committed_s >= COMMIT_S:
-            self.flush()
+        if time.monotonic() - self._committed_s >= COMMIT_S and not self._files.busy:
+            self._begin_commit()
 
     def append_link(self, index: int, source: int) -> None:
         """Write frame number `index` as a hard link to the earlier frame `source`: long runs that take no disk."""
@@ -134,15 +134,19 @@ class FrameWriter:
 
     def flush(self) -> None:
         """Commit: bring what was written to the device, and let readers know how many frames there are."""
-        self._files.commit(
+        self._begin_commit()
+        self._files.finish_commit()
+
+    def _begin_commit(self) -> None:
+        self._committed_s = time.monotonic()
+        self._files.begin_commit(
             self.path / GROUP,
             {
                 "n_committed": self._next,
-                "frames_missing": self._missing,
+                "frames_missing": list(self._missing),
                 "frames_missing_count": self._missing_count,
             },
         )
-        self._committed_s = time.monotonic()
 
     def close(self) -> None:
         """Commit, and cut the image to the frames that came."""

@@ -38,10 +38,10 @@ COLUMNS_Z = ("z", "lpz", "z_flag")
 CHUNK_ROWS = 16384
 FIRST_CAPACITY = 64 * CHUNK_ROWS
 FLUSH_S = 0.3
-LONGEST_FLUSH_S = 0.7
-"""On a slow disk rows are committed less often, so that no more than a fifth of the time goes into that."""
-MOST_KEPT = 128
-"""Chunks that are kept for the next commit; more are put in place at once."""
+SLOW_FLUSH_S = 0.4
+"""On a slow disk a commit is followed by a pause as long as it took, up to this: frames have to be stored too."""
+MOST_HELD = 128
+"""Chunks that wait for the next commit; more are put in place at once."""
 GROUP = "localizations"
 FACTS = "easyzloc"
 """Root attribute under which a run's provenance stands."""
@@ -80,9 +80,9 @@ class LocalizationWriter:
         self._files = StoreFiles(sync)
         self._columns: dict[str, ChunkedArray] = {}
         self._tail: dict[str, NDArray[Any]] = {}
-        self._changed: dict[Path, bytes] = {}
         self._rows = self._committed = 0
         self._frames = self._frames_committed = 0
+        self._under_way: tuple[int, int] | None = None
         self._flush_due_s = time.monotonic() + FLUSH_S
 
     @classmethod
@@ -230,27 +230,44 @@ class LocalizationWriter:
             start += count
             if self._rows % CHUNK_ROWS == 0:
                 self._keep_tail(self._rows // CHUNK_ROWS - 1)
-                if len(self._changed) >= MOST_KEPT:
-                    self._put_kept()
+                if self._files.held >= MOST_HELD:
+                    self._finish_commit()  # an older content of the same chunk must not come after
+                    self._files.put_held()
         self.flush_if_due()
 
     def flush_if_due(self) -> None:
-        """Commit what was appended if the last commit is `FLUSH_S` ago; call it when no rows come, too."""
+        """Begin to commit what was appended if the last time is `FLUSH_S` ago; call it when no rows come, too."""
+        if self._files.busy:
+            return
+        self._finish_commit()
         if time.monotonic() >= self._flush_due_s:
-            self.flush()
+            self._begin_commit()
 
     def flush(self) -> None:
         """Commit every row appended so far."""
-        begin_s = time.monotonic()
-        if not self.everything_committed:
-            if self._rows % CHUNK_ROWS and self._rows != self._committed:
-                self._keep_tail(self._rows // CHUNK_ROWS)
-            self._put_kept()
-            counts = {"n_committed": self._rows, "frames_committed": self._frames}
-            self._files.commit(self.path / GROUP, counts)
-            self._committed, self._frames_committed = self._rows, self._frames
-        end_s = time.monotonic()
-        self._flush_due_s = end_s + min(max(FLUSH_S, 4 * (end_s - begin_s)), LONGEST_FLUSH_S)
+        self._finish_commit()
+        self._begin_commit()
+        self._finish_commit()
+
+    def _begin_commit(self) -> None:
+        self._flush_due_s = time.monotonic() + FLUSH_S
+        if self.everything_committed:
+            return
+        if self._rows % CHUNK_ROWS and self._rows != self._committed:
+            self._keep_tail(self._rows // CHUNK_ROWS)
+        self._files.begin_commit(self.path / GROUP, {"n_committed": self._rows, "frames_committed": self._frames})
+        self._under_way = self._rows, self._frames
+        if not self._files.durable:
+            self._finish_commit()
+
+    def _finish_commit(self) -> None:
+        counts, self._under_way = self._under_way, None
+        self._files.finish_commit()
+        if counts is not None:
+            self._committed, self._frames_committed = counts
+            now_s = time.monotonic()
+            took_s = now_s - self._flush_due_s + FLUSH_S
+            self._flush_due_s = max(self._flush_due_s, now_s + min(took_s, SLOW_FLUSH_S))
 
     def update(self, **changes: object) -> None:
         """Change metadata (`RunMetadata`), for instance the number of frames once it is known."""
@@ -288,12 +305,7 @@ class LocalizationWriter:
         for name, column in self._columns.items():
             if (chunk + 1) * CHUNK_ROWS > column.shape[0]:
                 column.resize((2 * column.shape[0],), durable=self._files.durable)
-            file, content = column.encoded((chunk,), self._tail[name])
-            self._changed[file] = content
-
-    def _put_kept(self) -> None:
-        self._files.replace(self._changed)
-        self._changed.clear()
+            self._files.hold(*column.encoded((chunk,), self._tail[name]))
 
     def __enter__(self) -> Self:
         return self

@@ -333,9 +333,9 @@ class _Job:
                 done = self._begin_frame + self._sink.frames
                 self._progress(f"{done} frames, {self._sink.rows} localisations", done / self._movie.shape[0])
         self._sink.flush_if_due()
-        if self._sink.blank > self._blank_noted and self._table.everything_committed:
-            self._blank_noted = self._sink.blank
-            self._table.update(frames_lost=self._blank)
+        if self._sink.blank_committed > self._blank_noted:
+            self._blank_noted = self._sink.blank_committed
+            self._table.update(frames_lost=self._blank_before + self._blank_noted)
 
     def _blocks(self) -> Iterator[I64]:
         """Frame numbers, block by block; of a movie that is being written, as they come."""

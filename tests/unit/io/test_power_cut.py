@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -55,6 +57,23 @@ class Clock:
         return self.now_s
 
 
+class AtOnce:
+    """Threads of the writers, as far as the record is concerned: whatever they are given is done at once."""
+
+    def __init__(self, *_arguments: object, **_names: object) -> None: ...
+
+    def submit(self, act: Callable[..., None], *arguments: object) -> Future[None]:
+        done: Future[None] = Future()
+        act(*arguments)
+        done.set_result(None)
+        return done
+
+    def map(self, act: Callable[..., None], items: Iterable[object]) -> Iterator[None]:
+        return map(act, items)
+
+    def shutdown(self) -> None: ...
+
+
 class Film:
     """A run that was written under record, and when each of its frames and rows was given to it."""
 
@@ -63,6 +82,7 @@ class Film:
         clock = Clock()
         for module in (frames, localizations, files):
             monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock.monotonic))
+        monkeypatch.setattr(files, "ThreadPoolExecutor", AtOnce)
         monkeypatch.setattr(localizations, "CHUNK_ROWS", 64)  # many chunks, and columns that become longer
         monkeypatch.setattr(localizations, "FIRST_CAPACITY", 128)
         self.record = Recorder(folder, monkeypatch, clock.step)
