@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ import pytest
 
 from easyzloc_mm.acquire.beads.acquire import acquire_bead_stacks
 from easyzloc_mm.acquire.beads.plan import BACKLASH_UM, plan_fields
+from easyzloc_mm.api.verify import verify
 from easyzloc_mm.errors import HardwareError, InputError
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
 from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import StagePosition
+from tests.helpers.faulty_disk import FaultyDisk
 from tests.helpers.microscope_bench import SAFE, LastState, bench_profile, running_core
 
 PLANES = 9
@@ -67,6 +70,27 @@ def test_the_plan_is_followed_and_the_stage_is_read(profile: Profile, tmp_path: 
     assert {key: state.seen[key] for key in ("z", "xy", "shutter_open")} == {
         "z": 0.0, "xy": (0.0, 0.0), "shutter_open": False,
     }  # fmt: skip
+
+
+def test_a_full_disk_keeps_the_planes_that_were_taken(
+    profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, out = FaultyDisk(monkeypatch), tmp_path / "b.ome.zarr"
+    with connect(profile) as microscope:
+        state = LastState()
+        running_core().set_property("Camera", "FastImage", "0")  # else images are black, and black is missing
+        disk.fail(200, errno.ENOSPC)
+        with pytest.raises(HardwareError, match=r"the disk of .* is full: .*\(\d+ planes are kept") as caught:
+            acquire_bead_stacks(microscope, profile, out)
+        disk.repair()
+        kept = sum(len(stack.planes) for stack in open_bead_stacks(out))
+        assert f"({kept} planes are kept in {out}" in str(caught.value)
+        assert 0 < kept < 3 * PLANES
+        report = acquire_bead_stacks(microscope, profile, out, if_exists="resume")
+    assert report.whole
+    assert verify(out).whole
+    assert len(open_bead_stacks(out)) == 3
+    assert not state.seen["shutter_open"]
 
 
 def test_images_are_those_of_the_camera(profile: Profile, tmp_path: Path) -> None:

@@ -240,6 +240,12 @@ class BeadStackWriter:
 
     def close(self) -> None:
         """Cut unfinished stacks to their complete planes, so that every reader sees only real ones."""
+        try:
+            self._cut()
+        finally:
+            self._files.close()
+
+    def _cut(self) -> None:
         durable = self._files.durable
         empty = [fov for fov, done in self._done.items() if done == 0]
         for fov in empty:
