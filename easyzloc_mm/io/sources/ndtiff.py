@@ -102,7 +102,8 @@ def _entries(path: Path) -> tuple[list[Entry], bool]:
                 {str(name): value for name, value in axes.items()}, raw.filename, raw.pixel_type,
                 (raw.image_height, raw.image_width), raw.pix_offset, raw.metadata_offset, raw.metadata_length,
             )  # fmt: skip
-            if "/" in entry.file or "\\" in entry.file or not all(isinstance(v, int | str) for v in axes.values()):
+            plain = all(isinstance(value, int | str) for value in axes.values()) and min(entry.shape_yx) > 0
+            if "/" in entry.file or "\\" in entry.file or not plain:
                 raise ValueError("impossible entry")
             found[frozenset(entry.axes.items())] = entry
         except DAMAGED:
@@ -119,7 +120,8 @@ def _summary(path: Path, name: str) -> dict[str, Any]:
             head = file.read(28)
             if len(head) < 28 or struct.unpack_from("<I", head, 8)[0] != HEADER:
                 return {}
-            found = json.loads(file.read(struct.unpack_from("<I", head, 24)[0]))
+            length = struct.unpack_from("<I", head, 24)[0]
+            found = json.loads(file.read(min(length, (path / name).stat().st_size)))
     except OSError as error:
         raise unreadable(path / name, error) from error
     except (ValueError, RecursionError):
