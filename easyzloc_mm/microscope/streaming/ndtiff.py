@@ -33,6 +33,8 @@ COUNTS = {0: np.uint8, 1: np.uint16, 3: np.uint16, 4: np.uint16, 5: np.uint16, 6
 """NDTiff's pixel types that are camera counts: 8 bit, 16 bit, and 10, 12, 14, 11 bit in 16."""
 AXIS = "time"
 INDEX = "NDTiff.index"
+READ_BYTES = 2**20
+"""Of the index at once; its zeros reach much farther than its records."""
 
 
 class IndexEntry(Protocol):
@@ -43,6 +45,7 @@ class IndexEntry(Protocol):
     pix_offset: int
     image_width: int
     image_height: int
+    metadata_length: int
 
 
 class Acquisition(Protocol):
@@ -186,17 +189,18 @@ def follow_ndtiff(
 
 
 class _Index:
-    """NDTiff's index file, read from where the last reading ended."""
+    """NDTiff's index file, read from where the last reading ended.
+
+    Micro-Manager's writer fills the file with zeros in advance and writes the records into them; a record may be there
+    in part.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._position = 0
-        self._rest = b""
 
     def new_entries(self) -> Iterator[tuple[int, IndexEntry]]:
         """Yield the records since the last call: frame number and where its pixels are."""
-        from ndstorage.ndtiff_index import NDTiffIndexEntry
-
         path = self._folder / INDEX
         if not path.is_file():
             inside = sorted(self._folder.glob(f"*/{INDEX}")) if self._folder.is_dir() else []
@@ -205,20 +209,14 @@ class _Index:
             path = inside[0]
             self._folder = path.parent
         with path.open("rb") as file:
-            file.seek(self._position)
-            fresh = file.read()
-        self._position += len(fresh)
-        data, place = self._rest + fresh, 0
-        while place + 4 <= len(data):
-            try:
-                found = NDTiffIndexEntry.unpack_single_index_entry(data, place)
-            except (struct.error, ValueError):  # the record's end is not there yet
-                break
-            if found is None:
-                break
-            place, axes, entry = found
-            yield int(axes.get(AXIS, 0)), entry
-        self._rest = data[place:]
+            while True:
+                file.seek(self._position)
+                records = list(_whole_records(file.read(READ_BYTES)))
+                for length, number, entry in records:
+                    self._position += length
+                    yield number, entry
+                if not records:
+                    return
 
     def read(self, entry: IndexEntry) -> U16:
         """Return an image from its file, ADU, shape (height, width)."""
@@ -236,3 +234,20 @@ class _Index:
             if time.monotonic() > deadline:
                 raise HardwareError(f"{path} is shorter than its index says: check the space on its disk")
             time.sleep(POLL_S)
+
+
+def _whole_records(data: bytes) -> Iterator[tuple[int, int, IndexEntry]]:
+    """Yield length, frame number and place of each record that is there whole; zeros, or a part of one, end it."""
+    from ndstorage.ndtiff_index import NDTiffIndexEntry
+
+    place = 0
+    while data[place : place + 4].strip(b"\0"):
+        try:
+            end, axes, entry = NDTiffIndexEntry.unpack_single_index_entry(data, place)
+        except (struct.error, ValueError):  # the record's end is not there yet
+            return
+        # What a record that is written in pieces ends with is zero until its last piece has come.
+        if not (entry.filename and entry.pix_offset and entry.image_width and entry.metadata_length):
+            return
+        yield end - place, int(axes.get(AXIS, 0)), entry
+        place = end

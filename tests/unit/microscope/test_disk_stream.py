@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -66,6 +68,56 @@ def write(
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     return thread
+
+
+def write_as_java_does(folder: Path, frames: int, ahead: threading.Semaphore) -> threading.Thread:
+    """Write a data set whose index is 25 MiB of zeros from the start; records come into it, in pieces."""
+    from ndstorage import NDTiffDataset
+
+    source = folder / "source"
+    data = NDTiffDataset(str(source), summary_metadata={}, writable=True)
+    index = source / "NDTiff.index"
+    ends = [0]
+    for number in range(frames):
+        data.put_image({"time": number}, frame(number), {})
+        data._index_file.flush()
+        ends.append(index.stat().st_size)
+    data.finish()
+    data.close()
+    records = [index.read_bytes()[a:b] for a, b in itertools.pairwise(ends)]
+
+    def run() -> None:
+        growing = folder / "nd"
+        shutil.copytree(source, growing, ignore=shutil.ignore_patterns("NDTiff.index"))
+        with (growing / "NDTiff.index").open("wb") as file:
+            file.truncate(25 * 2**20)
+            file.flush()
+            for record in records:
+                ahead.acquire(timeout=PATIENCE_S)
+                for i in range(0, len(record), 9):
+                    file.write(record[i : i + 9])
+                    file.flush()
+                    time.sleep(0.001)
+            file.truncate(ends[-1])
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_an_index_that_was_filled_with_zeros_in_advance(tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    ahead = threading.Semaphore(5)
+    writer = write_as_java_does(tmp_path / "made", 40, ahead)
+    early = 0
+    for expected, got in enumerate(follow_ndtiff(tmp_path / "made" / "nd", 40, 10.0, threading.Event(), as_it_is)):
+        assert got.index == expected
+        assert np.array_equal(got.pixels, frame(expected))
+        early += writer.is_alive()
+        ahead.release()
+    assert expected == 39
+    assert early > 20
+    writer.join()
 
 
 @pytest.mark.parametrize("torn", [False, True])
