@@ -14,10 +14,10 @@ from easyzloc_mm.microscope.camera import CoreCamera
 from easyzloc_mm.microscope.deadlines import CALL_S, answer, within
 from easyzloc_mm.microscope.light import CoreLight
 from easyzloc_mm.microscope.mmcore import MMCore
-from easyzloc_mm.microscope.setup.checks import Status, check_profile
+from easyzloc_mm.microscope.setup.checks import Status, check_idle, check_profile
 from easyzloc_mm.microscope.stages import CoreStages
 from easyzloc_mm.microscope.streaming.ndtiff import way_of_frames
-from easyzloc_mm.profile.schema import Profile
+from easyzloc_mm.profile.schema import Backend, Profile
 from easyzloc_mm.typing import U16, Frame, StagePosition
 
 logger = logging.getLogger(__name__)
@@ -42,21 +42,17 @@ class CoreMicroscope:
     """
 
     def __init__(self, core: MMCore, profile: Profile) -> None:
-        failed = [
-            finding
-            for finding in within(CALL_S, "reading the devices", lambda: check_profile(profile, core))
-            if finding.status is Status.FAIL
-        ]
-        if failed:
-            raise InputError(
-                f"profile {profile.name} does not fit the microscope: "
-                + "; ".join(f"{finding.subject}: {finding.text}" for finding in failed)
-            )
+        check_idle(core)
         self._core = core
         self._profile = profile
-        self._stages = CoreStages(core, profile.devices, profile.limits)
         self._camera = CoreCamera(core, profile)
-        self._light = CoreLight(core, profile.devices)
+        try:
+            _check_fit(profile, core)
+            self._stages = CoreStages(core, profile.devices, profile.limits)
+            self._light = CoreLight(core, profile.devices, shared=profile.connection.backend is Backend.JAVA)
+        except BaseException:
+            self._camera.restore()
+            raise
 
     @property
     def profile(self) -> Profile:
@@ -98,6 +94,7 @@ class CoreMicroscope:
         if frames < 1:
             raise InputError(f"a stream of {frames} frames: ask for 1 or more")
         exposure_ms = self._camera.exposure_ms()
+        self._light.take_over()
         self._camera.warm_up(exposure_ms)
         with self._light.hold_shutter_open():
             yield from self._camera.stream(frames, exposure_ms, stop or threading.Event())
@@ -149,13 +146,27 @@ class CoreMicroscope:
                     self._stages.return_z,
                     self._stages.return_xy,
                     self._light.restore_preset,
-                    self._camera.restore_exposure,
-                    self._light.restore_auto_shutter,
+                    self._camera.restore,
+                    self._light.restore_shutter,
                 )
                 for problem in _problems_of(step)
             ]
             self._light.release()
         return problems
+
+
+def _check_fit(profile: Profile, core: MMCore) -> None:
+    """Refuse a profile that does not fit the devices, and warn of what is odd about it."""
+    findings = within(CALL_S, "reading the devices", lambda: check_profile(profile, core))
+    failed = [finding for finding in findings if finding.status is Status.FAIL]
+    if failed:
+        raise InputError(
+            f"profile {profile.name} does not fit the microscope: "
+            + "; ".join(f"{finding.subject}: {finding.text}" for finding in failed)
+        )
+    for finding in findings:
+        if finding.status is Status.WARN:
+            warnings.warn(f"{finding.subject}: {finding.text}", EasyZlocWarning, stacklevel=4)
 
 
 def _problems_of(step: Callable[[], None]) -> list[str]:

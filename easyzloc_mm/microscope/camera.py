@@ -18,6 +18,8 @@ from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import U16, Frame
 
 WARM_UP_FRAMES = 2
+BUFFER_S = 60.0
+"""Deadline of sizing the image buffer, s: gigabytes are cleared."""
 
 
 class CoreCamera:
@@ -26,7 +28,7 @@ class CoreCamera:
     Parameters
     ----------
     core : MMCore
-        With the profile's camera as its default one.
+        Idle.
     profile : Profile
         Camera size, and how frames travel.
 
@@ -39,7 +41,9 @@ class CoreCamera:
     def __init__(self, core: MMCore, profile: Profile) -> None:
         self._core = core
         self._profile = profile
-        self._exposure_before_ms = self.exposure_ms()
+        self._device_before = str(command("reading the camera", core.get_camera_device))
+        self._exposure_before_ms: float | None = None
+        self._buffer_before_mb: int | None = None
         self._warm_for: tuple[int, int] | None = None
 
     def exposure_ms(self) -> float:
@@ -48,6 +52,8 @@ class CoreCamera:
 
     def set_exposure(self, ms: float) -> float:
         """Set the exposure, and return what the camera took, ms."""
+        if self._exposure_before_ms is None:
+            self._exposure_before_ms = self.exposure_ms()
         command(f"setting the exposure to {ms:g} ms", self._core.set_exposure, float(ms))
         return self.exposure_ms()
 
@@ -59,6 +65,7 @@ class CoreCamera:
 
     def warm_up(self, exposure_ms: float) -> None:
         """Run a short sequence, unlit, where the image size is new: allocating the buffer takes longer than frames."""
+        self._size_buffer()
         width = answer("reading the image size", self._core.get_image_width)
         size = (int(width), int(answer("reading the image size", self._core.get_image_height)))
         if size == self._warm_for:
@@ -78,9 +85,24 @@ class CoreCamera:
         if answer("asking the camera", self._core.is_sequence_running):
             command("stopping the camera", self._core.stop_sequence_acquisition)
 
-    def restore_exposure(self) -> None:
-        """Set the exposure that held before."""
-        command("restoring the exposure", self._core.set_exposure, self._exposure_before_ms)
+    def restore(self) -> None:
+        """Give the camera back as it was found: its exposure, the image buffer, and which camera is the default."""
+        if self._exposure_before_ms is not None:
+            command("restoring the exposure", self._core.set_exposure, self._exposure_before_ms)
+        if self._buffer_before_mb is not None:
+            self._set_buffer(self._buffer_before_mb)
+        if str(command("reading the camera", self._core.get_camera_device)) != self._device_before:
+            command("restoring the camera", self._core.set_camera_device, self._device_before)
+
+    def _size_buffer(self) -> None:
+        """Give MMCore's image buffer the profile's size; only before a sequence, since that replaces the buffer."""
+        wanted, now = self._profile.connection.buffer_size_mb, int(self._core.get_circular_buffer_memory_footprint())
+        if now != wanted:
+            self._buffer_before_mb = now
+            self._set_buffer(wanted)
+
+    def _set_buffer(self, size_mb: int) -> None:
+        command("setting the image buffer", self._core.set_circular_buffer_memory_footprint, size_mb, seconds=BUFFER_S)
 
     def _pixels(self, image: NDArray[Any]) -> U16:
         """Check an image's size, and give it its shape: the Java bridge sends a flat array."""

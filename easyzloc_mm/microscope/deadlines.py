@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ logger = logging.getLogger(__name__)
 CALL_S = 15.0
 """Deadline of one command to a device, s."""
 LONGEST_TEXT = 400
+JAVA_FRAME = re.compile(r"(?:at\s+)?[\w$.<>/]+\((?:Native Method|Unknown Source|[\w$.-]+\.java(?::\d+)?)\)$|at\s")
+"""A line of a Java stack trace; Micro-Manager's server writes them without the "at " of Java's own."""
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
@@ -104,7 +107,7 @@ def from_device(error: BaseException) -> bool:
 def error_text(error: BaseException) -> str:
     """Return a device's error text in one line, without the stack trace that the Java bridge appends."""
     lines = [line.strip() for line in str(error).splitlines()]
-    message = itertools.takewhile(lambda line: not line.startswith("at "), filter(None, lines))
+    message = itertools.takewhile(lambda line: not JAVA_FRAME.match(line), filter(None, lines))
     return "; ".join(message)[:LONGEST_TEXT] or type(error).__name__
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from easyzloc_mm.errors import InputError
+from easyzloc_mm.errors import HardwareError, InputError
 from easyzloc_mm.microscope.deadlines import CALL_S, answer, command, wait_until
 from easyzloc_mm.microscope.mmcore import MMCore
 from easyzloc_mm.profile.schema import Devices
 
 
 class CoreLight:
-    """The light of one connection. Takes the shutter over from MMCore's auto-shutter, and closes it.
+    """The light of one connection.
+
+    The shutter is taken over from MMCore's auto-shutter, and closed: at once, or, in a Micro-Manager that somebody
+    works with, at the first exposure, so that who only looks changes nothing. There, everything is given back at the
+    end as it was found: what was open is open again.
 
     Parameters
     ----------
@@ -20,6 +25,8 @@ class CoreLight:
         With the configuration loaded.
     devices : Devices
         Labels; both shutter and illumination group may be absent.
+    shared : bool
+        Whether MMCore is that of a Micro-Manager that stays open.
 
     Raises
     ------
@@ -27,17 +34,15 @@ class CoreLight:
         The shutter does not answer.
     """
 
-    def __init__(self, core: MMCore, devices: Devices) -> None:
+    def __init__(self, core: MMCore, devices: Devices, *, shared: bool) -> None:
         self._core = core
         self._shutter, self._group = devices.shutter, devices.illumination_group
-        self._held = self._released = self._preset_changed = False
-        self._auto_shutter_before = bool(answer("reading auto-shutter", core.get_auto_shutter))
-        self._preset_before = answer("reading the light", core.get_current_config, self._group) if self._group else None
-        if self._shutter:
-            # The light goes on exactly when this program opens it, not whenever the camera runs.
-            command("taking over the shutter", core.set_shutter_device, self._shutter)
-            command("taking over the shutter", core.set_auto_shutter, False)
-            self.close_shutter()
+        self._held = self._released = False
+        self._preset_before: str | None = None
+        self._found: _ShutterState | None = None
+        self._shared = shared
+        if not shared:
+            self.take_over()
 
     def set_illumination(self, preset: str | None) -> None:
         """Apply a preset of the illumination group; None leaves the light as it is.
@@ -53,9 +58,24 @@ class CoreLight:
         known = answer("reading the light", core.get_available_configs, group) if group else ()
         if group is None or preset not in known:
             raise InputError(f"there is no illumination preset '{preset}'; there is: {', '.join(known) or 'none'}")
+        if self._preset_before is None:
+            self._preset_before = command("reading the light", core.get_current_config, group)
         command(f"switching the light to {preset}", core.set_config, group, preset)
         command(f"waiting for the light {preset}", core.wait_for_config, group, preset)
-        self._preset_changed = True
+
+    def take_over(self) -> None:
+        """Let the light go on exactly when this program opens the shutter, not whenever the camera runs."""
+        label, core = self._shutter, self._core
+        if label is None or self._found is not None:
+            return
+        self._found = _ShutterState(
+            command("reading the shutter", core.get_shutter_device),
+            bool(answer("reading auto-shutter", core.get_auto_shutter)),
+            bool(command("reading the shutter", core.get_shutter_open, label)),
+        )
+        command("taking over the shutter", core.set_shutter_device, label)
+        command("taking over the shutter", core.set_auto_shutter, False)
+        self._switch(False)
 
     @contextmanager
     def hold_shutter_open(self) -> Iterator[None]:
@@ -65,6 +85,7 @@ class CoreLight:
             return
         self._held = True
         try:
+            self.take_over()
             self._switch(True)
             yield
         finally:
@@ -74,18 +95,37 @@ class CoreLight:
                 self.close_shutter()
 
     def close_shutter(self) -> None:
-        """Close the shutter, and wait until it is closed."""
-        self._switch(False)
+        """Close the shutter, and wait until it is closed; one that was never taken over stays as it is.
+
+        Raises
+        ------
+        HardwareError
+            It does not answer: the sample may be lit.
+        """
+        if self._found is None:
+            return
+        try:
+            self._switch(False)
+        except HardwareError as error:
+            raise HardwareError(
+                f"{error}; shutter '{self._shutter}' may be open: close it by hand, or switch the light off"
+            ) from error
 
     def restore_preset(self) -> None:
         """Apply the preset that held before, if another was applied."""
-        if self._preset_changed and self._group and self._preset_before:
+        if self._preset_before and self._group:
             command("restoring the light", self._core.set_config, self._group, self._preset_before)
 
-    def restore_auto_shutter(self) -> None:
-        """Give the shutter back to MMCore as it was."""
-        if self._shutter:
-            command("restoring auto-shutter", self._core.set_auto_shutter, self._auto_shutter_before)
+    def restore_shutter(self) -> None:
+        """Give the shutter back to MMCore as it was found: device, auto-shutter, and open where it was open."""
+        found, core = self._found, self._core
+        if found is None or self._shutter is None:
+            return
+        if found.device != self._shutter:
+            command("restoring the shutter", core.set_shutter_device, found.device)
+        if found.is_open and self._shared:
+            self._switch(True)
+        command("restoring auto-shutter", core.set_auto_shutter, found.is_automatic)
 
     def release(self) -> None:
         """Send no further command to the shutter: the connection is over."""
@@ -97,3 +137,12 @@ class CoreLight:
             return
         command(f"{'opening' if is_open else 'closing'} shutter '{label}'", self._core.set_shutter_open, label, is_open)
         wait_until(CALL_S, f"shutter '{label}' stayed busy", lambda: not self._core.device_busy(label))
+
+
+@dataclass(frozen=True)
+class _ShutterState:
+    """How MMCore's shutter stood before this program came."""
+
+    device: str
+    is_automatic: bool
+    is_open: bool

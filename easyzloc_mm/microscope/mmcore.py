@@ -130,6 +130,10 @@ class MMCore(Protocol):
         """Open or close a shutter. Device thread; device."""
         ...
 
+    def get_shutter_open(self, shutter_label: str, /) -> bool:
+        """Return whether a shutter is open. Device thread; device."""
+        ...
+
     def get_auto_shutter(self) -> bool:
         """Return whether MMCore opens the shutter for each image by itself. Caller's thread; memory."""
         ...
@@ -147,7 +151,7 @@ class MMCore(Protocol):
         ...
 
     def get_current_config(self, group: str, /) -> str:
-        """Return the preset that the devices of a group stand in, or an empty text. Caller's thread; device."""
+        """Return the preset that the devices of a group stand in, or an empty text. Device thread; device."""
         ...
 
     def set_config(self, group: str, preset: str, /) -> None:
@@ -215,7 +219,7 @@ class MMCore(Protocol):
         ...
 
     def is_sequence_running(self) -> bool:
-        """Return whether the default camera is acquiring. Caller's thread; device."""
+        """Return whether the default camera is acquiring. Either thread; device."""
         ...
 
     def get_remaining_image_count(self) -> int:

@@ -121,6 +121,7 @@ def test_limits_stop_a_move_before_the_device_hears_of_it(profile: Profile) -> N
 def test_a_stage_outside_the_limits_is_not_moved(profile: Profile) -> None:
     narrow = profile.replace(limits={"z_min_um": 10.0})
     with (
+        pytest.warns(EasyZlocWarning, match=r"z position: 0\.000 um, limits 10\.\.500"),
         connect(narrow) as microscope,
         pytest.raises(InputError, match="stands outside the profile's limits now"),
     ):
@@ -249,12 +250,15 @@ def test_adapters_of_another_device_interface_are_named(monkeypatch: pytest.Monk
 
 def test_check_profile_finds_what_is_odd_without_failing(profile: Profile) -> None:
     with connect(profile):
-        odd = profile.replace(limits={"z_min_um": 10.0}, camera={"bit_depth": 12}, connection={"buffer_size_mb": 16})
+        odd = profile.replace(
+            limits={"z_min_um": 10.0}, camera={"bit_depth": 12}, connection={"buffer_size_mb": 16},
+            optics={"pixel_size_nm": 160.0},
+        )  # fmt: skip
         findings = {finding.subject: finding for finding in check_profile(odd, running_core())}
     assert findings["camera"].status == "ok"
     assert findings["z position"].status == "warn"
     assert findings["bit depth"].status == "warn"
-    # The demo configuration says 1 um per pixel.
+    # Micro-Manager says 110 nm.
     assert findings["pixel size"].status == "warn"
     assert findings["image buffer"].status == "warn"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -54,7 +55,9 @@ def test_every_call_exists_and_is_made_on_the_thread_that_it_states(
         return core
 
     monkeypatch.setattr(local, "active_core", active_core)
-    with open_core(profile.connection) as core, made_safe(CoreMicroscope(core, profile)) as microscope:
+    with open_core(profile.connection) as core, ExitStack() as session:
+        type(core).set_camera_device(core, "")  # as where another camera is the default one
+        microscope = session.enter_context(made_safe(CoreMicroscope(core, profile)))
         microscope.describe()
         microscope.move_z(3.0)
         microscope.move_xy(20.0, 10.0)

@@ -120,6 +120,32 @@ def test_a_lost_frame_leaves_a_gap_and_is_reported(profile: Profile) -> None:
         assert got == [0, 1, 2, 3, 4, *range(6, 20)]
 
 
+@pytest.mark.parametrize("taken", [3, 9])
+def test_another_program_takes_a_frame(profile: Profile, taken: int) -> None:
+    """Micro-Manager's own windows empty the buffer too: that frame is lost, the run goes on to its end."""
+    with connect(profile) as microscope:
+        state, core = LastState(), running_core()
+        list(microscope.stream(1))  # the buffer is allocated
+        pop = core.pop_next_tagged_image
+        popped: list[None] = []
+
+        def pop_after_somebody_else() -> Any:
+            popped.append(None)
+            if len(popped) == taken + 1:
+                pop()
+                wait_until(lambda: core.get_remaining_image_count() == 0 or len(popped) > 99, "the buffer is empty")
+                raise RuntimeError("Circular buffer is empty.")
+            return pop()
+
+        spoil(core, "pop_next_tagged_image", pop_after_somebody_else)
+        got = []
+        with pytest.raises(HardwareError, match=rf"1 of 10 frames were lost .*\(frame {taken}\)"):
+            for frame in microscope.stream(10):
+                got.append(frame.index)
+        assert got == [index for index in range(10) if index != taken]
+    assert_safe(state)
+
+
 def test_a_silent_camera_is_noticed(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frame_stream, "FIRST_FRAME_S", 0.3)
     monkeypatch.setattr(frame_stream, "FRAME_S", 0.2)

@@ -23,6 +23,7 @@ from tests.helpers.microscope_bench import bench_profile
 
 TEXT, REAL, WHOLE, TRUTH = "java.lang.String", "double", "int", "boolean"
 METHODS: dict[str, list[list[str]]] = {
+    "getShutterOpen": [[], [TEXT]],
     "deviceBusy": [[TEXT]], "getAPIVersionInfo": [[]], "getAutoShutter": [[]], "getAvailableConfigGroups": [[]],
     "getAvailableConfigs": [[TEXT]], "getBytesPerPixel": [[]], "getCameraDevice": [[]],
     "getCircularBufferMemoryFootprint": [[]], "getCurrentConfig": [[TEXT]], "getDeviceLibrary": [[TEXT]],
@@ -101,7 +102,11 @@ class Server:
         try:
             reply = self._reply(message, version)
         except Exception as error:
-            stack = f"java.lang.Exception: {error}\n\tat mmcorej.MMCoreJJNI.{message.get('name')}(Native Method)"
+            # As the real server writes it: without the "at " of Java's own.
+            stack = (
+                f"java.lang.Exception: {error}\nmmcorej.MMCoreJJNI.CMMCore_{message.get('name')}(Native Method)\n"
+                f"mmcorej.CMMCore.{message.get('name')}(CMMCore.java:1127)\n"
+            )
             reply = {"type": "exception", "value": stack}
         return [json.dumps(reply).encode("iso-8859-1"), *self._binary]
 
@@ -151,13 +156,19 @@ def main(port: str, folder: str, version: str) -> None:
         print("ready", flush=True)
         while True:
             message = json.loads(sockets.recv_multipart()[0].decode("iso-8859-1"))
-            if message["command"] == "test-state":
+            if message["command"] == "test-do":
+                getattr(core, message["name"])(*message["arguments"])
+                sockets.send_multipart([b"{}"])
+            elif message["command"] == "test-state":
                 state = {
                     "z": core.get_position("Z"),
                     "shutter_open": core.get_shutter_open("White Light Shutter"),
                     "running": core.is_sequence_running(),
                     "exposure": core.get_exposure(),
                     "buffer_mb": core.get_circular_buffer_memory_footprint(),
+                    "camera": core.get_camera_device(),
+                    "shutter": core.get_shutter_device(),
+                    "auto_shutter": core.get_auto_shutter(),
                 }
                 sockets.send_multipart([json.dumps(state).encode()])
             else:

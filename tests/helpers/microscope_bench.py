@@ -14,6 +14,7 @@ Property,Camera,PixelType,16bit
 Property,Camera,OnCameraCCDXSize,{WIDTH}
 Property,Camera,OnCameraCCDYSize,{HEIGHT}
 Property,Camera,FastImage,1
+PixelSize_um,Res10x,0.11
 ConfigGroup,Light,Low,Excitation,State,0
 ConfigGroup,Light,High,Excitation,State,1
 """
@@ -34,7 +35,7 @@ def bench_profile(folder: Path) -> Profile:
                 "backend": "python",
                 "mm_dir": str(adapters),
                 "config_file": str(configuration),
-                "buffer_size_mb": 16,
+                "buffer_size_mb": 40,
             },
             "devices": {
                 "camera": "Camera",

@@ -61,12 +61,7 @@ def java_core(connection: Connection) -> Iterator[MMCore]:
     for warning in caught:
         # A server of another protocol version connects and then fails in odd places.
         warnings.warn(f"Micro-Manager bridge: {warning.message}", EasyZlocWarning, stacklevel=2)
-    core = cast(MMCore, BridgeCore(remote, port))
-    within(
-        LOAD_S, "setting the image buffer",
-        lambda: core.set_circular_buffer_memory_footprint(connection.buffer_size_mb),
-    )  # fmt: skip
-    yield core
+    yield cast(MMCore, BridgeCore(remote, port))
 
 
 class _Remote(Protocol):

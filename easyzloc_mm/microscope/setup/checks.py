@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from easyzloc_mm.errors import HardwareError
 from easyzloc_mm.microscope.mmcore import MMCore
 from easyzloc_mm.profile.schema import Profile
 
@@ -32,6 +33,27 @@ class Finding:
     subject: str
     status: Status
     text: str
+
+
+def check_idle(core: MMCore) -> None:
+    """Refuse a microscope whose camera somebody uses: setting it up would end that run, or hang MMCore.
+
+    Raises
+    ------
+    HardwareError
+        A sequence is running.
+    """
+    if core.is_sequence_running():
+        raise HardwareError(
+            "the camera is running already, in Micro-Manager's Live view or in another run: switch Live off, or wait "
+            "for the run to end"
+        )
+
+
+def use_camera(core: MMCore, label: str) -> None:
+    """Make a camera MMCore's default one, if it is not already: to set it may take seconds."""
+    if core.get_camera_device() != label:
+        core.set_camera_device(label)
 
 
 def check_profile(profile: Profile, core: MMCore) -> list[Finding]:
@@ -103,7 +125,7 @@ def _presets(profile: Profile, core: MMCore) -> Iterator[Finding]:
 
 
 def _camera(profile: Profile, core: MMCore) -> Iterator[Finding]:
-    core.set_camera_device(profile.devices.camera)
+    use_camera(core, profile.devices.camera)
     width, height = int(core.get_image_width()), int(core.get_image_height())
     wanted = profile.camera
     same = (width, height) == (wanted.width_px, wanted.height_px)

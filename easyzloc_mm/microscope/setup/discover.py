@@ -8,7 +8,7 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.microscope.connect import open_core
 from easyzloc_mm.microscope.deadlines import within
 from easyzloc_mm.microscope.mmcore import MMCore
-from easyzloc_mm.microscope.setup.checks import DEVICE_KINDS, fitting_devices
+from easyzloc_mm.microscope.setup.checks import DEVICE_KINDS, check_idle, fitting_devices, use_camera
 from easyzloc_mm.profile.schema import Connection
 from easyzloc_mm.typing import StagePosition
 
@@ -60,6 +60,7 @@ def discover(connection: Connection) -> Discovered:
 
 
 def _read(core: MMCore) -> Discovered:
+    check_idle(core)
     choices = {field: tuple(fitting_devices(core, kind)) for field, kind in DEVICE_KINDS.items()}
     chosen = {
         "camera": str(core.get_camera_device()),
@@ -79,7 +80,15 @@ def _read(core: MMCore) -> Discovered:
             f"the Micro-Manager configuration has no {missing[0].replace('_', ' ')} that it uses by default: "
             "choose one in its Hardware Configuration Wizard (default devices), then try again"
         )
-    core.set_camera_device(devices["camera"])
+    use_camera(core, devices["camera"])
+    try:
+        return _described(core, devices, choices)
+    finally:
+        if chosen["camera"]:
+            use_camera(core, chosen["camera"])
+
+
+def _described(core: MMCore, devices: dict[str, str], choices: dict[str, tuple[str, ...]]) -> Discovered:
     pixel_nm = 1000 * float(core.get_pixel_size_um())
     xy, z = devices["xy_stage"], devices["z_stage"]
     return Discovered(

@@ -12,6 +12,8 @@ from easyzloc_mm.profile.schema import Connection
 XY_REACH_UM, Z_REACH_UM = 1000.0, 5.0
 """Limits around where the stages stand: narrow, since it is unknown where the objective would touch."""
 LIGHT_WORDS = ("laser", "light", "illum", "led", "power", "excitation")
+NO_LIGHT = ("path", "lightsheet")
+"""Words of groups that only sound like it: a light path leads the light elsewhere."""
 BITS = range(8, 17)
 BY_HAND = {
     "optics": ("na", "immersion_index", "sample_index", "emission_nm", "pixel_size_nm"),
@@ -92,7 +94,11 @@ def draft_profile(
 
 def light_group(found: Discovered) -> str | None:
     """Return the configuration group that probably switches the light: the first whose name suggests it."""
-    named = [group for group in found.groups if any(word in group.lower() for word in LIGHT_WORDS)]
+    named = [
+        group
+        for group in found.groups
+        if any(word in group.lower() for word in LIGHT_WORDS) and not any(word in group.lower() for word in NO_LIGHT)
+    ]
     return named[0] if named else None
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from easyzloc_mm.errors import HardwareError
 from easyzloc_mm.microscope.deadlines import answer, error_text, from_device, within
-from easyzloc_mm.microscope.mmcore import MMCore
+from easyzloc_mm.microscope.mmcore import MMCore, TaggedImage
 from easyzloc_mm.typing import U16, Frame
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def _sequence(
     pixels: Pixels,
     lost: list[int],
 ) -> Iterator[Frame]:
-    expected = 0
+    expected = taken = 0
     patience = max(FRAME_S, 5 * exposure_ms / 1000)
     # Without a camera label: the overload with one may not initialise the buffer after an ROI change.
     within(FIRST_FRAME_S, "starting the camera", lambda: core.start_sequence_acquisition(frames, 0, True))
@@ -94,7 +94,10 @@ def _sequence(
             # Asked before the count: a frame that comes in between is then still seen.
             running = core.is_sequence_running()
             if core.get_remaining_image_count() > 0:
-                image = core.pop_next_tagged_image()
+                image = _popped(core)
+                if image is None:
+                    taken += 1
+                    continue
                 now = time.monotonic()
                 number = int(image.tags.get("ImageNumber", expected))
                 if number < expected:
@@ -121,6 +124,9 @@ def _sequence(
     finally:
         if answer("asking the camera", core.is_sequence_running):
             within(STOP_S, "stopping the camera", core.stop_sequence_acquisition)
+    if 0 < frames - expected <= taken and not overflowed:
+        lost.extend(range(first + expected, first + frames))
+        return
     if expected >= frames or stop.is_set():
         return
     if overflowed:
@@ -129,6 +135,20 @@ def _sequence(
             "up. Raise connection.buffer_size_mb, or use a longer exposure"
         )
     raise HardwareError(f"the camera stopped by itself after {first + expected} of {first + frames} frames")
+
+
+def _popped(core: MMCore) -> TaggedImage | None:
+    """Return the oldest image of the buffer; None where another program has taken it meanwhile.
+
+    Micro-Manager's own windows do that: the frame is missing from the numbers, and counted as lost.
+    """
+    try:
+        return core.pop_next_tagged_image()
+    except Exception as error:
+        if from_device(error) and core.get_remaining_image_count() == 0:
+            logger.warning("another program took an image out of MMCore's buffer")
+            return None
+        raise
 
 
 def _waited_s(tags: Mapping[str, str | int | float]) -> float:
