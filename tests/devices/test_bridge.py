@@ -6,7 +6,9 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +169,25 @@ def test_who_only_looks_changes_nothing_and_a_camera_in_use_is_left_alone(served
     assert "switch Live off" in err.splitlines()[-1]
     assert not (tmp_path / "run.zarr").exists()
     assert served.state() == in_use
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\xff\0\0\0\0\0\0\0\x01\x7f"])
+def test_another_program_on_the_port_is_said(tmp_path: Path, answer: bytes) -> None:
+    """One that says nothing, one that is no ZeroMQ server, and one that greets as one and then hangs."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held: list[socket.socket] = []
+
+        def serve() -> None:
+            with suppress(OSError):  # the server is closed at the end
+                while True:
+                    held.append(server.accept()[0])
+                    held[-1].sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        process = program("doctor", "--profile", profile_text(tmp_path, server.getsockname()[1]))
+        said = "".join(process.communicate(timeout=PATIENCE_S))
+        for one in held:
+            one.close()
+    assert process.returncode == 3
+    assert "Micro-Manager" in said
+    assert "Traceback" not in said

@@ -7,6 +7,7 @@ results that are plain values, and a check of the port when an answer is late.
 
 from __future__ import annotations
 
+import logging
 import queue
 import socket
 import threading
@@ -23,7 +24,10 @@ from easyzloc_mm.microscope.deadlines import within
 from easyzloc_mm.microscope.mmcore import CALLS, MMCore, TaggedImage
 from easyzloc_mm.profile.schema import Connection
 
+logger = logging.getLogger(__name__)
+
 CONNECT_TIMEOUT_MS = 5000
+GREETING_BYTES = 10
 ANSWER_S = 90.0
 """Deadline of any one answer, s: the slowest stage move takes less."""
 CHECK_S = 1.0
@@ -47,21 +51,49 @@ def java_core(connection: Connection) -> Iterator[MMCore]:
     from mmpycorex import Core
 
     port = connection.java_port
-    # Tried with a plain socket first: the bridge's own thread dies with a traceback when nobody answers.
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=CONNECT_TIMEOUT_MS / 1000).close()
-    except OSError as error:
-        raise HardwareError(
-            f"no Micro-Manager answers on port {port} ({error}): start it, and tick Tools > Options > "
-            f"Run server on port {port}"
-        ) from error
-    with warnings.catch_warnings(record=True) as caught:
+    _check_server(port)
+    with warnings.catch_warnings(record=True) as caught, _thread_failures_logged():
         warnings.simplefilter("always")
         remote = within(LOAD_S, "connecting to Micro-Manager", lambda: Core(port=port, timeout=CONNECT_TIMEOUT_MS))
     for warning in caught:
         # A server of another protocol version connects and then fails in odd places.
         warnings.warn(f"Micro-Manager bridge: {warning.message}", EasyZlocWarning, stacklevel=2)
     yield cast(MMCore, BridgeCore(remote, port))
+
+
+def _check_server(port: int) -> None:
+    """Refuse a port on which nobody, or somebody else, listens: the bridge would fail there in its own thread.
+
+    A ZeroMQ server greets whoever connects (ZMTP 3, https://rfc.zeromq.org/spec/23): 0xFF, eight bytes, 0x7F.
+    """
+    remedy = f"start Micro-Manager, and tick Tools > Options > Run server on port {port}"
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=CONNECT_TIMEOUT_MS / 1000) as tried:
+            greeting = tried.recv(GREETING_BYTES, socket.MSG_WAITALL)
+    except TimeoutError:
+        greeting = b""
+    except OSError as error:
+        raise HardwareError(f"no Micro-Manager answers on port {port} ({error}): {remedy}") from error
+    if len(greeting) < GREETING_BYTES or greeting[0] != 0xFF or greeting[-1] != 0x7F:
+        raise HardwareError(
+            f"what listens on port {port} is not Micro-Manager's server, or hangs: close that program, or {remedy}; "
+            "the profile's connection.java_port may name another port"
+        )
+
+
+@contextmanager
+def _thread_failures_logged() -> Iterator[None]:
+    """Log what fails in pyjavaz's own threads while connecting, in place of a traceback on the terminal."""
+    hook = threading.excepthook
+
+    def log(failed: threading.ExceptHookArgs) -> None:
+        logger.debug("in a thread of the bridge: %s", failed.exc_value)
+
+    threading.excepthook = log
+    try:
+        yield
+    finally:
+        threading.excepthook = hook
 
 
 class _Remote(Protocol):
