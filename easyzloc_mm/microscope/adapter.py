@@ -126,7 +126,7 @@ class CoreMicroscope:
         )
         return {
             "backend": str(profile.connection.backend),
-            "frames_come_over": way_of_frames(profile),
+            "frames_come_over": way_of_frames(profile, self._camera.bridge_mb_s),
             **of_core,
             "limits_um": ", ".join(f"{axis} {value:g}" for axis, value in profile.limits.model_dump().items()),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 from easyzloc_mm.errors import HardwareError
 from easyzloc_mm.microscope.deadlines import CALL_S, answer, command
 from easyzloc_mm.microscope.mmcore import MMCore
-from easyzloc_mm.microscope.streaming.core_buffer import stream_frames
-from easyzloc_mm.microscope.streaming.ndtiff import frames_go_over_disk, stream_over_disk
-from easyzloc_mm.profile.schema import Profile
+from easyzloc_mm.microscope.streaming.core_buffer import measure_rate, stream_frames
+from easyzloc_mm.microscope.streaming.ndtiff import bridge_is_in_question, is_too_slow, stream_over_disk, way_of_frames
+from easyzloc_mm.profile.schema import Backend, Profile
 from easyzloc_mm.typing import U16, Frame
+
+logger = logging.getLogger(__name__)
 
 WARM_UP_FRAMES = 2
 BUFFER_S = 60.0
@@ -45,6 +48,7 @@ class CoreCamera:
         self._exposure_before_ms: float | None = None
         self._buffer_before_mb: int | None = None
         self._warm_for: tuple[int, int] | None = None
+        self.bridge_mb_s: float | None = None
 
     def exposure_ms(self) -> float:
         """Return the exposure that the camera reports, ms."""
@@ -72,11 +76,15 @@ class CoreCamera:
             return
         for _ in stream_frames(self._core, WARM_UP_FRAMES, exposure_ms, threading.Event(), self._pixels):
             pass
+        if self._profile.connection.backend is Backend.JAVA:
+            self.bridge_mb_s = measure_rate(self._core, exposure_ms)
+            logger.info("frames come over %s", way_of_frames(self._profile, self.bridge_mb_s))
         self._warm_for = size
 
     def stream(self, frames: int, exposure_ms: float, stop: threading.Event) -> Iterator[Frame]:
         """Yield `frames` frames as they come, or fewer once `stop` is set; errors as in `Microscope.stream`."""
-        if frames_go_over_disk(self._profile):
+        in_question = self.bridge_mb_s is not None and bridge_is_in_question(self._profile)
+        if in_question and is_too_slow(self.bridge_mb_s or 0.0, self._profile):
             return stream_over_disk(self._profile, frames, stop, self._pixels)
         return stream_frames(self._core, frames, exposure_ms, stop, self._pixels)
 

@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.errors import HardwareError
-from easyzloc_mm.microscope.deadlines import answer, error_text, from_device, within
+from easyzloc_mm.microscope.deadlines import answer, error_text, from_device, wait_until, within
 from easyzloc_mm.microscope.mmcore import MMCore, TaggedImage
 from easyzloc_mm.typing import U16, Frame
 
 logger = logging.getLogger(__name__)
 
+RATE_FRAMES = 8
 BLOCK_FRAMES = 10_000
 """A longer run is made of several sequences."""
 POLL_S = 0.001
@@ -71,6 +73,27 @@ def stream_frames(
             f"{len(lost)} of {frames} frames were lost on the way from the camera (frame {shown}); the rest "
             "is kept. Close other programs, or raise connection.buffer_size_mb"
         )
+
+
+def measure_rate(core: MMCore, exposure_ms: float) -> float:
+    """Return how fast frames come out of MMCore's buffer, MB/s: the camera takes a few, unlit, and they are fetched.
+
+    Raises
+    ------
+    HardwareError
+        The camera does not deliver them.
+    """
+    within(FIRST_FRAME_S, "starting the camera", lambda: core.start_sequence_acquisition(RATE_FRAMES, 0, True))
+    patience = FIRST_FRAME_S + 5 * RATE_FRAMES * exposure_ms / 1000
+    wait_until(patience, "the camera did not end a short sequence", lambda: not core.is_sequence_running(), poll_s=0.01)
+    rates = []
+    while core.get_remaining_image_count() > 0:
+        begin = time.perf_counter()
+        image = core.pop_next_tagged_image()
+        rates.append(image.pix.nbytes / 1e6 / max(time.perf_counter() - begin, 1e-9))
+    if not rates:
+        raise HardwareError("the camera sent no frame of a short sequence: check its trigger mode and its cable")
+    return float(np.median(rates))
 
 
 def _sequence(

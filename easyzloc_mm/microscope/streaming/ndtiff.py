@@ -1,7 +1,7 @@
 """Frames that Micro-Manager itself writes to disk as NDTiff, read as they appear.
 
-The pycromanager bridge moves about 100 MB/s at best. A faster camera's frames are written by Micro-Manager and picked
-up from its files: the index grows by one record per finished image.
+Frames of a camera that is too fast for the pycromanager bridge, as it was measured before the run, are written by
+Micro-Manager and picked up from its files: the index grows by one record per finished image.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from easyzloc_mm.microscope.streaming.core_buffer import Pixels
 from easyzloc_mm.profile.schema import Backend, Profile
 from easyzloc_mm.typing import U16, Frame
 
-BRIDGE_MB_S = 80.0
-"""Data rate that the bridge sustains for hours with a reserve; beyond it frames go over the disk."""
+BRIDGE_SHARE = 0.6
+"""Of the bridge's measured rate that frames may take: everything else that is asked needs time too."""
 POLL_S = 0.02
 FIRST_FRAME_S = 60.0
 FRAME_S = 5.0
@@ -60,28 +60,39 @@ class Acquisition(Protocol):
         ...
 
 
-def frames_go_over_disk(profile: Profile) -> bool:
-    """Return whether this camera is too fast for the bridge and the profile has a folder for frames instead."""
-    return (
-        profile.connection.backend is Backend.JAVA
-        and profile.connection.java_stream_dir is not None
-        and _rate_mb_s(profile) > BRIDGE_MB_S
-    )
+def bridge_is_in_question(profile: Profile) -> bool:
+    """Return whether frames may come over the disk as well: with Java, where the profile has a folder for them."""
+    return profile.connection.backend is Backend.JAVA and profile.connection.java_stream_dir is not None
 
 
-def way_of_frames(profile: Profile) -> str:
-    """Return how frames come from the camera, in words, and what to do where that may be too slow."""
+def is_too_slow(bridge_mb_s: float, profile: Profile) -> bool:
+    """Return whether a bridge of this measured rate would not carry the profile's frames for hours."""
+    return _rate_mb_s(profile) > BRIDGE_SHARE * bridge_mb_s
+
+
+def way_of_frames(profile: Profile, bridge_mb_s: float | None = None) -> str:
+    """Return how frames come from the camera, in words.
+
+    Parameters
+    ----------
+    profile : Profile
+    bridge_mb_s : float, optional
+        Measured rate of the bridge; None before it was measured.
+    """
     if profile.connection.backend is not Backend.JAVA:
         return "MMCore's buffer"
     rate = _rate_mb_s(profile)
-    if frames_go_over_disk(profile):
-        return f"NDTiff in {profile.connection.java_stream_dir} ({rate:.0f} MB/s is too much for the bridge)"
-    if rate > BRIDGE_MB_S:
-        return (
-            f"the bridge, which may lose frames at {rate:.0f} MB/s: set connection.java_stream_dir, a longer exposure, "
-            "or a smaller ROI"
-        )
-    return f"the bridge ({rate:.0f} MB/s)"
+    if bridge_mb_s is None:
+        way = "the bridge, or NDTiff, by its measured rate" if bridge_is_in_question(profile) else "the bridge"
+        return f"{way} ({rate:.0f} MB/s)"
+    if not is_too_slow(bridge_mb_s, profile):
+        return f"the bridge ({rate:.0f} MB/s of {bridge_mb_s:.0f} MB/s that it takes)"
+    if bridge_is_in_question(profile):
+        return f"NDTiff in {profile.connection.java_stream_dir} (the bridge takes {bridge_mb_s:.0f} MB/s of {rate:.0f})"
+    return (
+        f"the bridge, which takes {bridge_mb_s:.0f} MB/s and may lose frames at {rate:.0f}: set "
+        "connection.java_stream_dir, a longer exposure, or a smaller ROI"
+    )
 
 
 def _rate_mb_s(profile: Profile) -> float:

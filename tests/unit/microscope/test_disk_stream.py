@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from easyzloc_mm.errors import HardwareError
 from easyzloc_mm.microscope.streaming import ndtiff as disk_stream
-from easyzloc_mm.microscope.streaming.ndtiff import follow_ndtiff, frames_go_over_disk, way_of_frames
+from easyzloc_mm.microscope.streaming.ndtiff import bridge_is_in_question, follow_ndtiff, is_too_slow, way_of_frames
 from tests.helpers.microscope_bench import bench_profile
 from tests.helpers.patience import PATIENCE_S
 
@@ -170,15 +170,18 @@ def test_silence_and_a_stop_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     writer.join()
 
 
-def test_the_way_is_chosen_by_the_rate_and_said(tmp_path: Path) -> None:
+def test_the_way_is_chosen_by_the_measured_rate_and_said(tmp_path: Path) -> None:
     profile = bench_profile(tmp_path)
     assert way_of_frames(profile) == "MMCore's buffer"
     slow = profile.replace(connection={"backend": "java"}, imaging={"exposure_ms": 30})
-    assert way_of_frames(slow).startswith("the bridge (")
+    assert way_of_frames(slow, 80.0).startswith("the bridge (")
     fast = slow.replace(camera={"width_px": 2048, "height_px": 2048}, imaging={"exposure_ms": 20})
-    assert "may lose frames at 419 MB/s: set connection.java_stream_dir" in way_of_frames(fast)
-    assert not frames_go_over_disk(fast)
+    assert "takes 280 MB/s and may lose frames at 419: set connection.java_stream_dir" in way_of_frames(fast, 280.0)
+    assert not bridge_is_in_question(fast)
     by_disk = fast.replace(connection={"java_stream_dir": str(tmp_path)})
-    assert frames_go_over_disk(by_disk)
-    assert way_of_frames(by_disk).startswith("NDTiff in ")
-    assert not frames_go_over_disk(slow.replace(connection={"java_stream_dir": str(tmp_path)}))
+    assert bridge_is_in_question(by_disk)
+    assert is_too_slow(280.0, by_disk)
+    assert way_of_frames(by_disk, 280.0).startswith("NDTiff in ")
+    assert "by its measured rate" in way_of_frames(by_disk)
+    # The same camera on a computer whose bridge is faster.
+    assert way_of_frames(by_disk, 1000.0).startswith("the bridge (")
