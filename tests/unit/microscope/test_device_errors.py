@@ -62,7 +62,7 @@ def bench() -> Bench:
         core,
         CoreStages(core, devices, profile.limits),
         CoreCamera(core, profile),
-        CoreLight(core, devices),
+        CoreLight(core, devices, shared=False),
     )
 
 
