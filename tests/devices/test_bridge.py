@@ -61,6 +61,7 @@ class Served:
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
     server = Served(tmp_path)
+    server.do("set_property", "Camera", "FastImage", "0")  # a black image is a frame that was lost
     yield server
     server.end()
 
