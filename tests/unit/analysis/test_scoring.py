@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from easyzloc_mm.analysis.scoring.figures import ScoreRules
 from easyzloc_mm.analysis.scoring.matching import AXIAL_NM, LATERAL_NM, Points, crowding, match
 from easyzloc_mm.analysis.scoring.run import compare_locs
 from easyzloc_mm.analysis.scoring.score import score
+from easyzloc_mm.cli import main
 from easyzloc_mm.io.runs.ground_truth import write_records
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.tables.registry import write_table
@@ -267,3 +269,37 @@ def test_an_impossible_truth_is_refused(tmp_path: Path) -> None:
     localized(grid_truth(), 10.0).to_parquet(tmp_path / "table.parquet")
     with pytest.raises(ez.InputError, match="column z of row 4"):
         ez.score(tmp_path / "table.parquet", tmp_path / "movie.truth.parquet", pixel_size_nm=PIXEL_NM)
+
+
+def test_a_truth_of_the_challenge_is_read(tmp_path: Path) -> None:
+    truth = grid_truth()
+    lines = ["Ground-truth,frame,xnano,ynano,znano,intensity"]
+    for number, row in truth.iterrows():
+        place = ",".join(f"{PIXEL_NM * (row[axis] + 0.5):.3f}" for axis in "xy")
+        lines.append(f"{number},{row['frame'] + 1:.0f},{place},{row['z']:.3f},{row['photons']:.1f}")
+    (tmp_path / "activations.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    metadata = RunMetadata(pixel_size_nm=PIXEL_NM, height_px=100, width_px=100)
+    write_table(tmp_path / "table.csv", localized(truth, 10.0), metadata)
+    result = ez.score(tmp_path / "table.csv", tmp_path / "activations.csv", pixel_size_nm=PIXEL_NM)
+    assert result.recall == result.precision == 1.0
+    assert result.offset_x_nm == pytest.approx(0, abs=4 * 1.25 * 10 / np.sqrt(len(truth)))
+
+
+def test_the_command_prints_what_it_found_by_depth_and_draws_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = grid_truth()
+    metadata = RunMetadata(pixel_size_nm=PIXEL_NM, height_px=100, width_px=100)
+    write_table(tmp_path / "table.parquet", localized(truth, 10.0), metadata)
+    truth.to_parquet(tmp_path / "movie.truth.parquet")
+    command = ["score", str(tmp_path / "table.parquet"), str(tmp_path / "movie.truth.parquet")]
+    assert main([*command, "--plot", str(tmp_path / "score.png")]) == 0
+    said = capsys.readouterr().out
+    assert "-500..-400" in said
+    assert "photons" in said
+    assert (tmp_path / "score.png").stat().st_size > 1000
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    for name in ("recall", "precision", "jaccard", "rmse_lateral_nm", "rmse_axial_nm", "e3d"):
+        assert isinstance(found[name], float)
+    assert {"z_from_nm", "z_to_nm", "recall", "bias_nm", "slope", "flagged"} <= found["bins"][0].keys()
