@@ -26,11 +26,13 @@ from easyzloc_mm.psf.kernels.point_image import MAX_AWAY_PX
 from easyzloc_mm.psf.mle import Optimum, fit_psf
 from easyzloc_mm.typing import F32, F64, I64, U16, Bool
 
+EDGE_PX = 3.0
 OFF_PX = 0.6
 """A fit that ends farther from where it began has seen a crop beside its emitter."""
 PREDICTED = ("z_nm", "lpz_nm", "z_flag", "xy_px", "lpxy_px")
-LEAST_SIGNIFICANCE = 3.0
-"""Photons over their uncertainty: below, there is no molecule."""
+LEAST_SIGNIFICANCE = 2.0
+"""Photons over their uncertainty, below which a detection is not explained. Far from focus that is large even for a
+clear detection: photons and background are hard to tell apart there."""
 WINDOW_PX = 2.0
 """Standard deviation of the Gaussian window in which a spot's width is measured."""
 WIDEST_PX = 6.0
@@ -101,7 +103,11 @@ class _Fitted:
         good = (best.photons >= LEAST_SIGNIFICANCE * best.sigma_photons) & (best.photons > 0)
         good &= (best.sigma_x_px <= MAX_PRECISION_PX) & (best.sigma_y_px <= MAX_PRECISION_PX)
         good &= (np.abs(best.x_px) < MAX_AWAY_PX) & (np.abs(best.y_px) < MAX_AWAY_PX)
-        good &= (x >= -0.5) & (y >= -0.5) & (x <= shape_yx[1] - 0.5) & (y <= shape_yx[0] - 0.5)
+        height, width = shape_yx
+        good &= (x >= -0.5) & (y >= -0.5) & (x <= width - 0.5) & (y <= height - 0.5)
+        # Of emitters beyond the frame a part of the image is seen, which a doubtful one at its edge explains.
+        edge = (np.minimum(x, width - 1 - x) < EDGE_PX) | (np.minimum(y, height - 1 - y) < EDGE_PX)
+        good &= ~edge | (self.prediction.z_flag == 0)
         # Frames lie farther apart than any two of the same place.
         apart = y + 2 * (shape_yx[0] + SAME_PX) * self.spots.frame
         if good.any():
@@ -168,7 +174,8 @@ class EmitterLocalizer:
         if (self._settings.passes or 1) > 1:
             kept, crowd = self._crowds(frames, first, threshold, response, static)
             parts = [first.only(kept), self._explained(frames, crowd, response)]
-            rejected += len(crowd) - len(parts[1])
+            # What the first look could not explain is still in the rest of the light, and found there again.
+            rejected = max(rejected, len(crowd) - len(parts[1]))
         table = pd.concat([self._rows(frames, part, response) for part in parts], ignore_index=True)
         order = np.argsort(table["frame"].to_numpy(), kind="stable")
         return table.iloc[order].reset_index(drop=True), rejected
