@@ -101,7 +101,7 @@ def test_a_live_run_over_the_bridge(served: Served, tmp_path: Path) -> None:
     assert process.returncode == 0, err
     report = json.loads(out.splitlines()[-1])
     assert (report["frames"], report["frames_lost"]) == (120, 0)
-    assert re.search(r"frames come over the bridge \(\d+ MB/s of \d+ MB/s that it takes\)", err)
+    assert re.search(r"frames come over the bridge.* \d+ MB/s", err)
     stored = StoredFrames(tmp_path / "run.zarr")
     assert stored.shape == (120, HEIGHT, WIDTH)
     assert not stored.missing
