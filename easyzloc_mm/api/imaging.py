@@ -233,8 +233,8 @@ def localize(
     focal_shift_factor : float, optional
         Depth of the focus in the sample per travel of the stage, by which z is multiplied; the run's, or 1.
     focal_surface : {'curvature', 'tilt', 'none'}, optional
-        What of the focal surface that the beads measured is taken out of z: the lens's curvature, the tilt too (right
-        where the sample lies as the bead slide lay), or nothing; the run's, or 'curvature'.
+        What of the beads' focal surface is taken out of z: the lens's curvature, the slide's tilt too, or nothing; the
+        run's choice, or 'curvature'.
     workers : int, optional
         Processes; one per core without it.
     scheduler : str, optional
@@ -272,6 +272,7 @@ def localize(
         raise InputError("`workers` and `scheduler` exclude each other: a scheduler has its own workers")
     movie = Path(movie)
     settings = _settings(
+        movie,
         detection=detection,
         false_alarms_per_frame=false_alarms_per_frame,
         min_snr=min_snr,
@@ -281,7 +282,8 @@ def localize(
         fit=fit,
         background_frames=background_frames,
         refine=refine,
-        **_of_run(movie, focal_shift_factor=focal_shift_factor, focal_surface=focal_surface),
+        focal_shift_factor=focal_shift_factor,
+        focal_surface=focal_surface,
     )
     card = as_model(model).card
     response, pixels = _camera(movie, card, baseline_adu, electrons_per_adu, camera_map)
@@ -329,9 +331,7 @@ def assign_z(
         Picasso .hdf5 or ThunderSTORM .csv.
     movie : path
         The movie that it was made from.
-    model, out, pixel_size_nm, baseline_adu, electrons_per_adu, origin_px, camera_map, partial
-        As for `localize`.
-    focal_shift_factor, focal_surface
+    model, out, pixel_size_nm, ..., partial
         As for `localize`.
     if_exists : {'error', 'overwrite'}
         What becomes of a run that is there already.
@@ -363,7 +363,7 @@ def assign_z(
         pixel_size_nm=pixel_size_nm,
         origin_px=origin_px,
         camera_map=pixels,
-        settings=_settings(**_of_run(movie, focal_shift_factor=focal_shift_factor, focal_surface=focal_surface)),
+        settings=_settings(movie, focal_shift_factor=focal_shift_factor, focal_surface=focal_surface),
         partial=partial,
         if_exists=if_exists,
         progress=progress,
@@ -387,16 +387,12 @@ def _camera(
     return response.model_copy(update={key: value for key, value in given.items() if value is not None}), pixels
 
 
-def _of_run(movie: Path, **given: Any) -> dict[str, Any]:
-    """Return settings that are given, and those with which the movie's own run was made where they are not."""
+def _settings(movie: Path, **options: Any) -> LocalizeSettings:
     from easyzloc_mm.localization.provenance import settings_of
 
     known = settings_of(movie)
-    chosen = {name: getattr(known, name) if value is None else value for name, value in given.items()}
-    return {name: value for name, value in chosen.items() if value is not None}
-
-
-def _settings(**options: Any) -> LocalizeSettings:
+    for name in ("focal_shift_factor", "focal_surface"):
+        options[name] = getattr(known, name) if options[name] is None else options[name]
     try:
         return LocalizeSettings.model_validate(options)
     except ValidationError as error:
