@@ -233,8 +233,7 @@ def localize(
     focal_shift_factor : float, optional
         Depth of the focus in the sample per travel of the stage, by which z is multiplied; the run's, or 1.
     focal_surface : {'curvature', 'tilt', 'none'}, optional
-        What of the beads' focal surface is taken out of z: the lens's curvature, the slide's tilt too, or nothing; the
-        run's choice, or 'curvature'.
+        What of the beads' focal surface is taken out of z ('tilt': both); the run's choice, or 'curvature'.
     workers : int, optional
         Processes; one per core without it.
     scheduler : str, optional
