@@ -69,7 +69,9 @@ COMMANDS = {
     "resolution": [],
     "npc": ["--out", "n"],
     "export": ["--out", "e.csv"],
+    "score": ["TRUTH"],
 }
+TRUTH = "20 frames"
 
 
 FEW = ("0 rows", "1 row", "1 frame", "late, 1 frame", "one depth", "one place", "all flagged", "deep", "2D")
@@ -119,7 +121,8 @@ def test_a_result_or_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code = main([command, str(runs(name)), *COMMANDS[command], "--json"])
+    options = [str(runs(TRUTH)) if option == "TRUTH" else option for option in COMMANDS[command]]
+    code = main([command, str(runs(name)), *options, "--json"])
     said = capsys.readouterr()
     assert code in (0, 2), said.err
     if code == 2:

@@ -251,3 +251,43 @@ def test_blocks_are_written_in_order_however_the_workers_finish_them(tmp_path: P
         assert len(sink.latencies) == 12
         assert 5.0 <= sink.p95_latency_s() < 60.0
     assert_whole(read_localizations(tmp_path / "r.zarr")[0])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda t: t.iloc[:0], id="0 rows"),
+        pytest.param(lambda t: t.iloc[:1], id="1 row"),
+        pytest.param(lambda t: pd.concat([t.iloc[:1]] * 20), id="the same row again and again"),
+        pytest.param(lambda t: t[t["frame"] == t["frame"].max()], id="the last frame alone"),
+        pytest.param(lambda t: t.iloc[:5][["frame", "x", "y"]], id="only places"),
+        pytest.param(lambda t: t.iloc[:5].assign(x=-0.4, y=SHAPE[0] - 0.6), id="in the corner"),
+    ],
+)
+def test_tables_of_next_to_nothing_get_their_z(
+    make: Any, movie_file: Path, shuffled: pd.DataFrame, card: ModelCard, tmp_path: Path
+) -> None:
+    table = make(shuffled).reset_index(drop=True)
+    source = picasso_file(tmp_path, table)
+    report = assign_z(source, movie_file, card, tmp_path / "run.zarr", response=card.response)
+    found, _ = read_localizations(tmp_path / "run.zarr")
+    assert report.localizations == len(found) == len(table)
+    assert found["frame"].tolist() == table["frame"].tolist()
+    assert np.isfinite(found.to_numpy(float)).all()
+
+
+def test_a_table_of_smap_gets_the_same_z(
+    movie_file: Path, shuffled: pd.DataFrame, card: ModelCard, tmp_path: Path
+) -> None:
+    """SMAP counts frames, and the centre of the first pixel, from 1."""
+    part = shuffled.iloc[:20].reset_index(drop=True)
+    nm = {f"{axis}nm": (part[axis].astype(float) + 1) * PIXEL_NM for axis in "xy"}
+    pd.DataFrame({**nm, "frame": part["frame"].astype(int) + 1}).to_csv(tmp_path / "smap.csv", index=False)
+    options: dict[str, Any] = {"response": card.response, "pixel_size_nm": PIXEL_NM}
+    assign_z(picasso_file(tmp_path, part), movie_file, card, tmp_path / "a.zarr", **options)
+    assign_z(tmp_path / "smap.csv", movie_file, card, tmp_path / "b.zarr", **options)
+    one, _ = read_localizations(tmp_path / "a.zarr")
+    other, _ = read_localizations(tmp_path / "b.zarr")
+    assert other["frame"].tolist() == one["frame"].tolist()
+    for name in ("x", "y"):
+        np.testing.assert_allclose(other[name], one[name], atol=1e-3)
