@@ -39,6 +39,8 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
 class Model:
     """A model card as far as a scan looks at it."""
 
+    has_psf = False
+
     def __init__(self, name: str = "a") -> None:
         self.digest, self.path = name, Path(name)
 
