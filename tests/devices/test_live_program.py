@@ -92,8 +92,8 @@ def test_kill_9_of_the_whole_program_and_going_on(program: tuple[Path, Path, Pat
     assert whole["frame"].is_monotonic_increasing
     assert not verify(out).damaged
     again = out.with_name("again.zarr")
-    threshold = str(facts.min_net_gradient)
-    assert main(["localize", str(out), "--model", str(model), "--out", str(again), "--min-net-gradient", threshold,
+    threshold = str(facts.min_snr)
+    assert main(["localize", str(out), "--model", str(model), "--out", str(again), "--min-snr", threshold,
                  "--electrons-per-adu", "0.45", "--workers", "1"]) == 0  # fmt: skip
     assert read_localizations(again)[0].equals(whole)
 

@@ -13,7 +13,7 @@ EXTRA_LINES = f"""
 Property,Camera,PixelType,16bit
 Property,Camera,OnCameraCCDXSize,{WIDTH}
 Property,Camera,OnCameraCCDYSize,{HEIGHT}
-Property,Camera,FastImage,1
+Property,Camera,FastImage,0
 PixelSize_um,Res10x,0.11
 ConfigGroup,Light,Low,Excitation,State,0
 ConfigGroup,Light,High,Excitation,State,1
