@@ -94,7 +94,7 @@ def test_kill_9_of_the_whole_program_and_going_on(program: tuple[Path, Path, Pat
     again = out.with_name("again.zarr")
     threshold = str(facts.min_snr)
     assert main(["localize", str(out), "--model", str(model), "--out", str(again), "--min-snr", threshold,
-                 "--electrons-per-adu", "0.45", "--workers", "1"]) == 0  # fmt: skip
+                 "--passes", "1", "--electrons-per-adu", "0.45", "--workers", "1"]) == 0  # fmt: skip
     assert read_localizations(again)[0].equals(whole)
 
 
