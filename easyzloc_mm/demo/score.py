@@ -71,7 +71,7 @@ def _limits(scored: pd.DataFrame, profile: Profile) -> dict[str, float | None]:
     sample = scored.sample(min(LIMIT_SAMPLE, len(scored)), random_state=0)
     x, y = sample["true_x"].to_numpy(), sample["true_y"].to_numpy()
     images = embedded_optics(profile).psf_with_derivatives(
-        x, y, x - np.round(x), y - np.round(y), sample["true_local_z"].to_numpy(), size=ROI_PX
+        x, y, x - np.round(x), y - np.round(y), sample["true_z"].to_numpy(), size=ROI_PX
     )
     limits = crlb(
         *images,

@@ -132,8 +132,7 @@ class Scene:
 
         Columns: ``frame``; ``emitter``, ``structure`` ('pore', 'filament', 'bead', 'dirt'), ``structure_id``;
         ``x``, ``y`` (sensor px, with drift), ``z`` (nm, defocus relative to the local focal surface: what a
-        perfect calibration reports); ``flat_z`` (nm, above a flat slide that lies as the bead slide does: ``z``
-        without the lens's curvature and tilt); ``sample_x``, ``sample_y`` (sensor px) and ``sample_z`` (nm, height)
+        perfect calibration reports); ``sample_x``, ``sample_y`` (sensor px) and ``sample_z`` (nm, height)
         without drift; ``photons`` (expected, in this frame, on an infinite camera), ``background`` (photons
         per pixel). Only emitters inside the sensor are listed.
         """
@@ -154,9 +153,6 @@ class Scene:
             "photons": emitters.photons,
             "background": np.concatenate([truth.background for truth in truths]),
         }
-        surface = self._optics.focal_surface_nm(columns["x"], columns["y"])
-        middle = self._optics.focal_surface_nm(np.array((self._width - 1) / 2), np.array((self._height - 1) / 2))
-        columns["flat_z"] = columns["z"] + surface - middle
         table = pd.DataFrame(columns)
         inside = table["x"].between(-0.5, self._width - 0.5) & table["y"].between(-0.5, self._height - 0.5)
         return table[inside].reset_index(drop=True)
@@ -181,5 +177,5 @@ COLUMNS = {
     "emitter": "int64",
     "structure": "object",
     "structure_id": "int64",
-    **dict.fromkeys(("x", "y", "z", "flat_z", "sample_x", "sample_y", "sample_z", "photons", "background"), "float64"),
+    **dict.fromkeys(("x", "y", "z", "sample_x", "sample_y", "sample_z", "photons", "background"), "float64"),
 }

@@ -129,7 +129,7 @@ def test_a_movie_file_gives_what_the_camera_gave(walk: Walk) -> None:
     tifffile.imwrite(movie, open_movie(walk.run).read(0, FRAMES))
     said = command(
         "localize", movie, "--model", walk.model, "--out", walk.folder / "offline.zarr",
-        "--passes", "1", "--focal-surface", "tilt",
+        "--passes", "1",
     )  # fmt: skip
     assert said["frames"] == FRAMES
     order = ["frame", "y", "x"]

@@ -17,7 +17,7 @@ OPPOSITE = -0.5
 """Correlation of z with its truth below which its sign is the other way round."""
 MIN_PAIRS = 20
 """Of those that a correlation is worth looking at."""
-TRUTH_COLUMNS = ("x", "y", "z", "local_z", "photons", "background", "limit_z_nm")
+TRUTH_COLUMNS = ("x", "y", "z", "photons", "background", "limit_z_nm")
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,13 @@ from easyzloc_mm.analysis.scoring.figures import ScoreRules
 from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.locs.table import local_z_nm
-from easyzloc_mm.profile.detection import SurfaceRemoval
 
 
 def compare_locs(locs: Locs, truth: pd.DataFrame, rules: ScoreRules | None = None) -> Comparison:
     """Pair localisations and emitters.
 
-    The embedded microscope's truth states ``z`` from the focus at each place, and ``flat_z`` above a flat slide: a
-    table whose focal surface was taken out, tilt and all, is held against the second; to others the surface is put
-    back.
+    The embedded microscope's truth counts ``z`` from the focus at each place of the field (and names ``sample_z``): the
+    focal surface is then put back into the table. Other truths are heights in the sample, as tables are.
 
     Parameters
     ----------
@@ -42,12 +40,7 @@ def compare_locs(locs: Locs, truth: pd.DataFrame, rules: ScoreRules | None = Non
             EasyZlocWarning,
             stacklevel=3,
         )
-    if "flat_z" in truth:
-        if metadata.focal_surface is not None and metadata.surface_removal is SurfaceRemoval.TILT:
-            truth = truth.assign(z=truth["flat_z"], local_z=truth["z"])
-        else:
-            truth = truth.assign(local_z=truth["z"])
-            if "z" in table:
-                table = table.assign(z=local_z_nm(table, metadata))
+    if "sample_z" in truth and "z" in table:
+        table = table.assign(z=local_z_nm(table, metadata))
     size = (metadata.width_px, metadata.height_px)
     return compare(table, truth, pixel_size_nm=metadata.pixel_size_nm, rules=rules, size_px=size)

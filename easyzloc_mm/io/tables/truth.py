@@ -13,7 +13,7 @@ from easyzloc_mm.io.tables.checks import impossible
 from easyzloc_mm.io.tables.registry import read_table
 
 REQUIRED = ("frame", "x", "y")
-NAMES = (*REQUIRED, "z", "flat_z", "photons", "background", "limit_x_nm", "limit_y_nm", "limit_z_nm")
+NAMES = (*REQUIRED, "z", "sample_z", "photons", "background", "limit_x_nm", "limit_y_nm", "limit_z_nm")
 """Columns that scoring uses; others may hold whatever they do."""
 
 
@@ -49,8 +49,8 @@ def read_truth(path: Path, pixel_size_nm: float) -> pd.DataFrame:
     -------
     DataFrame
         ``frame`` (0-based), ``x``, ``y`` (px, 0 at the centre of the first pixel) and, where the file states them,
-        ``z`` (nm), ``flat_z`` (nm above a flat slide, where ``z`` counts from the focus at each place of the field),
-        ``photons``, ``background``, ``limit_x_nm``, ``limit_y_nm``, ``limit_z_nm``.
+        ``z`` (nm), ``sample_z`` (nm, height in the sample, where ``z`` counts from the focus at each place of the
+        field: the embedded microscope's), ``photons``, ``background``, ``limit_x_nm``, ``limit_y_nm``, ``limit_z_nm``.
 
     Raises
     ------

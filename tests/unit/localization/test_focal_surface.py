@@ -97,8 +97,11 @@ def test_a_movie_is_localised_without_its_curvature_by_default(
 
 
 def test_a_truth_from_the_local_focus_is_compared_with_the_local_z(runs: dict[str, Locs]) -> None:
-    local = runs["none"].table
-    height = FACTOR * SURFACE.height_nm(local["x"].to_numpy(float), local["y"].to_numpy(float), tilt=True)
-    truth = local[["frame", "x", "y", "z"]].assign(flat_z=local["z"] + height)
+    truth = runs["none"].table[["frame", "x", "y", "z"]].assign(sample_z=0.0)
     for locs in runs.values():
         assert score(compare_locs(locs, truth)).rmse_axial_nm == pytest.approx(0, abs=1e-3)
+    sample = runs["tilt"].table[["frame", "x", "y", "z"]]
+    assert score(compare_locs(runs["tilt"], sample)).rmse_axial_nm == pytest.approx(0, abs=1e-3)
+    bent = score(compare_locs(runs["none"], sample)).rmse_axial_nm
+    assert bent is not None
+    assert bent > 10
