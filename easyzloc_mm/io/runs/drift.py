@@ -14,7 +14,7 @@ from easyzloc_mm._models import FrozenModel
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.reading import DAMAGED_STORE, reading
 from easyzloc_mm.io.stored import StoredModel
-from easyzloc_mm.io.zarr.chunks import put_array, seal
+from easyzloc_mm.io.zarr.chunks import CHECKSUM, put_array, seal
 
 GROUP = "drift"
 COLUMNS = ("frame", "x", "y", "z")
@@ -100,4 +100,5 @@ def read_drift(path: Path) -> Drift:
     with reading(path, "the drift of a run", RuntimeError, cure=DAMAGED_STORE):
         group: Any = zarr.open_group(path, mode="r")[GROUP]
         table = pd.DataFrame({name: np.asarray(group[name][...]) for name in COLUMNS})
-    return Drift(table, DriftRecord.from_stored(dict(group.attrs), f"the drift of {path}"))
+        stored = {name: value for name, value in group.attrs.items() if name != CHECKSUM}
+    return Drift(table, DriftRecord.from_stored(stored, f"the drift of {path}"))
