@@ -26,8 +26,9 @@ from easyzloc_mm.typing import F64, I64, Bool
 FOLDS = 5
 BEADS_PER_TERM = 6
 FLOOR_NM = 1.0
-DEGREES = (2, 4)
-"""Field curvature is even in the distance from the axis."""
+DEGREES = (1, 2, 4)
+"""Field curvature is even in the distance from the axis. A plane alone, where curvature predicts nothing: rough or few
+beads must not bend a sample that the lens does not."""
 
 
 @dataclass(frozen=True)

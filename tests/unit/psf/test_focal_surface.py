@@ -82,6 +82,16 @@ def test_without_noise_the_surface_is_exact_and_zero_in_the_middle() -> None:
     assert FocalSurface.model_validate_json(surface.model_dump_json()) == surface
 
 
+def test_rough_beads_bend_no_flat_field() -> None:
+    beads = beads_with_foci(5, 40.0)
+    x, y = beads.x, beads.y
+    flat = beads.measures["focus_um"] - bowl(x, y) / 1000
+    surface = measured(replace(beads, measures=pd.DataFrame({"focus_um": flat})))
+    assert surface.height_nm(*over_the_field(), tilt=False).std() < 10
+    # The standard error of a plane's rise; its ends are 1 away from the middle, beads 0.58 (root mean square).
+    assert surface.tilt_nm == pytest.approx(TILT_NM, abs=4 * 40 / (0.58 * np.sqrt(BEADS)))
+
+
 def test_the_field_ends_at_its_edge() -> None:
     surface = measured(beads_with_foci(3, 0.0))
     outside = surface.height_nm(np.array([-500.0, 5000.0]), np.array([499.5, 5000.0]), tilt=True)
