@@ -16,9 +16,9 @@ from easyzloc_mm._log import environment
 from easyzloc_mm._version import installed
 from easyzloc_mm.acquire.doctor import PACKAGES
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.kinds import LEDGER, Kind, kind_of
-from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.io.runs.status import FILE as STATUS
+from easyzloc_mm.io.writing.kinds import LEDGER, Kind, kind_of
+from easyzloc_mm.io.writing.output import whole_or_nothing
 from easyzloc_mm.model.card import CARD_FILE
 from easyzloc_mm.typing import IfExists
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from easyzloc_mm.camera.photon_transfer import CameraMap, Series, collect, photon_transfer
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.io.movies import Movie, open_movie
+from easyzloc_mm.io.images.movies import Movie, open_movie
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import U16, Progress
 

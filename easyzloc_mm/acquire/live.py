@@ -14,11 +14,11 @@ from easyzloc_mm._log import run_log
 from easyzloc_mm.acquire.focus_hold import FocusHold
 from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.io.camera_map import check_camera_map
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.output import check_output
 from easyzloc_mm.io.runs.localizations import update_run
 from easyzloc_mm.io.runs.status import RunStatus, read_status, write_status
 from easyzloc_mm.io.verify.runs import verify_run
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import check_output
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile.schema import Backend, Profile
 from easyzloc_mm.typing import IfExists

@@ -17,8 +17,8 @@ from easyzloc_mm.acquire.scan_ledger import FieldStatus, Ledger
 from easyzloc_mm.acquire.scan_plan import ScanPlan
 from easyzloc_mm.acquire.scan_verify import verify_scan
 from easyzloc_mm.errors import HardwareError, InputError, LocalizerError
-from easyzloc_mm.io.kinds import LEDGER, Kind
-from easyzloc_mm.io.output import check_output, free_name, remove
+from easyzloc_mm.io.writing.kinds import LEDGER, Kind
+from easyzloc_mm.io.writing.output import check_output, free_name, remove
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import Progress

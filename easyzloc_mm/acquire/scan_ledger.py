@@ -14,10 +14,10 @@ from pydantic import Field
 from easyzloc_mm._models import FrozenModel
 from easyzloc_mm.acquire.scan_plan import ScanPlan
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.atomic import put_file
-from easyzloc_mm.io.kinds import LEDGER
 from easyzloc_mm.io.reading import reading
 from easyzloc_mm.io.stored import StoredModel
+from easyzloc_mm.io.writing.atomic import put_file
+from easyzloc_mm.io.writing.kinds import LEDGER
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from easyzloc_mm.acquire.scan_ledger import FieldState, FieldStatus, read_ledger
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.kinds import LEDGER, Kind
 from easyzloc_mm.io.verify.report import Findings, VerifyReport
 from easyzloc_mm.io.verify.runs import verify_run
+from easyzloc_mm.io.writing.kinds import LEDGER, Kind
 
 
 def verify_scan(folder: Path, *, quick: bool = False) -> VerifyReport:

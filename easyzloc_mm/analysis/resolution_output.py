@@ -10,8 +10,8 @@ import pandas as pd
 
 from easyzloc_mm.analysis.resolution import CONE, FRC, FSC, SIGMA_COLUMNS, ResolutionResult, measure_resolution
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.output import check_output, whole_or_nothing
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import check_output, whole_or_nothing
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.report.figures import picture
 from easyzloc_mm.typing import IfExists

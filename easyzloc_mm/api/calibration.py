@@ -15,9 +15,9 @@ from easyzloc_mm.acquire.beads.report import AcquisitionReport
 from easyzloc_mm.api.model import Model, as_model
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset, read_bead_set, write_bead_set
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.output import check_output, replaced_stream
 from easyzloc_mm.io.profiles import load_profile
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import check_output, replaced_stream
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import IfExists, IfExistsResume, Progress

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from easyzloc_mm.acquire.scan_verify import verify_scan
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.kinds import PARTS, STORES, Kind, kind_of
 from easyzloc_mm.io.verify.beads import verify_arrays, verify_bead_set, verify_bead_stacks
 from easyzloc_mm.io.verify.report import Findings, VerifyReport
 from easyzloc_mm.io.verify.runs import verify_run
+from easyzloc_mm.io.writing.kinds import PARTS, STORES, Kind, kind_of
 from easyzloc_mm.model.bundle import verify_bundle
 
 SIGNS = (

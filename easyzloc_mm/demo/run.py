@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from easyzloc_mm._extras import need
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.output import check_output, remove
 from easyzloc_mm.io.profiles import load_profile
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import check_output, remove
 from easyzloc_mm.typing import IfExists, Progress
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from easyzloc_mm.camera.response import MAPS, CameraResponse, PixelResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.io.stored import StoredModel
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import whole_or_nothing
 from easyzloc_mm.io.zarr.chunks import put_array, seal
 from easyzloc_mm.profile.schema import Camera
 from easyzloc_mm.typing import IfExists

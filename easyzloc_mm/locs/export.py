@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from easyzloc_mm.io.kinds import kind_of_table
-from easyzloc_mm.io.output import check_output
 from easyzloc_mm.io.tables.registry import format_of, write_table
+from easyzloc_mm.io.writing.kinds import kind_of_table
+from easyzloc_mm.io.writing.output import check_output
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.typing import IfExists
 

@@ -11,10 +11,10 @@ import pandas as pd
 
 from easyzloc_mm._picasso import picasso
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.kinds import kind_of_table
-from easyzloc_mm.io.output import check_output
 from easyzloc_mm.io.runs.metadata import Linking
 from easyzloc_mm.io.tables.registry import format_of
+from easyzloc_mm.io.writing.kinds import kind_of_table
+from easyzloc_mm.io.writing.output import check_output
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.typing import F64, IfExists
 

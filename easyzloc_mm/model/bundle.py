@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.atomic import put_file
-from easyzloc_mm.io.kinds import DIGESTS, Kind
 from easyzloc_mm.io.verify.report import Findings, VerifyReport
+from easyzloc_mm.io.writing.atomic import put_file
+from easyzloc_mm.io.writing.kinds import DIGESTS, Kind
 from easyzloc_mm.model.card import CARD_FILE, KERAS_FILE, NETWORK_FILE, PSF_FILE, ModelCard
 
 KIND, SCHEMA_VERSION = "digests", 1

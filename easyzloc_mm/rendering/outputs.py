@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.kinds import kind_of_image
-from easyzloc_mm.io.output import check_output, remove, whole_or_nothing
+from easyzloc_mm.io.writing.kinds import kind_of_image
+from easyzloc_mm.io.writing.output import check_output, remove, whole_or_nothing
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.rendering.figures import draw_overview, draw_view
 from easyzloc_mm.rendering.raster.canvas import Extent

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from easyzloc_mm._extras import need
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.kinds import MARK
+from easyzloc_mm.io.writing.kinds import MARK
 from easyzloc_mm.rendering.figures import bar_length_nm, length_label
 from easyzloc_mm.rendering.raster.canvas import Extent, view_axes
 from easyzloc_mm.rendering.raster.colormap import GREY, color_table

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.output import whole_or_nothing
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import whole_or_nothing
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.rendering.raster.canvas import STYLES, VIEW_AXES, Canvas, Extent, view_axes
 from easyzloc_mm.rendering.raster.colormap import DEPTH, color_table

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io import volumes
+from easyzloc_mm.io.images import volumes
 from easyzloc_mm.rendering.raster.canvas import VISIBLE_PX, Extent
 from easyzloc_mm.rendering.raster.splat import MAX_RADIUS_PX, canvas_pixels, splat
 from easyzloc_mm.rendering.source import Source

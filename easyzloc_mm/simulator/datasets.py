@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.movie_writer import write_ome_tiff_movie
+from easyzloc_mm.io.images.movie_writer import write_ome_tiff_movie
+from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.simulator.scene import POWERS, Scene, Setting, Truth
 from easyzloc_mm.typing import U16, IfExists, Progress
@@ -90,7 +90,7 @@ def simulate_beads(
         The output exists, its folder does not, or a preset of the plan is unknown.
     """
     from easyzloc_mm.io.beads.writer import BeadStackWriter, PlaneRecord
-    from easyzloc_mm.io.output import check_output, whole_or_nothing
+    from easyzloc_mm.io.writing.output import check_output, whole_or_nothing
 
     out, plan = Path(out), profile.beads
     truth_path = out.with_name(f"{out.name.removesuffix('.ome.zarr')}.truth.parquet")
@@ -174,7 +174,7 @@ def simulate_movie(
     InputError
         The output exists, its folder does not, it is no TIFF name, or the preset is unknown.
     """
-    from easyzloc_mm.io.output import check_output, whole_or_nothing
+    from easyzloc_mm.io.writing.output import check_output, whole_or_nothing
 
     out = Path(out)
     if out.suffix.lower() not in (".tif", ".tiff"):

@@ -19,8 +19,8 @@ from easyzloc_mm.analysis.scoring.figures import Score
 from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.output import whole_or_nothing
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import whole_or_nothing
 from easyzloc_mm.model.accuracy import EvaluationResult
 from easyzloc_mm.model.bundle import write_digests
 from easyzloc_mm.model.card import (

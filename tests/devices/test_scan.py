@@ -22,9 +22,9 @@ from easyzloc_mm.acquire import scan
 from easyzloc_mm.acquire.scan import run_scan
 from easyzloc_mm.acquire.scan_plan import Grid, ScanPlan
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
-from easyzloc_mm.io.kinds import LEDGER
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, LocalizationWriter
 from easyzloc_mm.io.runs.metadata import RunMetadata
+from easyzloc_mm.io.writing.kinds import LEDGER
 from easyzloc_mm.localization.run_report import RunReport
 from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.profile.schema import Profile

@@ -17,7 +17,7 @@ import tifffile
 
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
-from easyzloc_mm.io.movies import open_movie
+from easyzloc_mm.io.images.movies import open_movie
 from easyzloc_mm.io.profiles import shipped_profiles
 from easyzloc_mm.io.runs.localizations import read_localizations
 from easyzloc_mm.model.card import ModelCard

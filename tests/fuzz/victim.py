@@ -23,7 +23,7 @@ SPARE_BYTES = 4 << 30
 
 
 def read_movie(path: Path) -> None:
-    from easyzloc_mm.io.movies import open_movie
+    from easyzloc_mm.io.images.movies import open_movie
 
     movie = open_movie(path)
     frames = movie.shape[0]
@@ -70,7 +70,7 @@ def readers() -> dict[str, Callable[[Path], Any]]:
     from easyzloc_mm.io.profiles import load_profile
     from easyzloc_mm.io.runs.ground_truth import read_record
     from easyzloc_mm.io.tables.complete import read_2d_table
-    from easyzloc_mm.io.tables.picks import read_picks
+    from easyzloc_mm.io.tables.picasso.picks import read_picks
     from easyzloc_mm.io.tables.truth import read_truth
     from easyzloc_mm.locs.locs import Locs
     from easyzloc_mm.model.card import ModelCard

@@ -15,7 +15,7 @@ STEPS = ("write_draft", "_replace", "sync_file", "sync_folder")
 
 
 class FaultyDisk:
-    """Counts the steps of writing stores (`easyzloc_mm.io.atomic`), and lets some of them fail."""
+    """Counts the steps of writing stores (`easyzloc_mm.io.writing.atomic`), and lets some of them fail."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._lock = threading.Lock()

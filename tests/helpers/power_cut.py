@@ -1,7 +1,7 @@
 """What a power cut may leave of a store: a record of every write, and disks that it is consistent with.
 
 The record stands in for a block device that drops what was not synced. It knows what every writer of stores goes
-through (`easyzloc_mm.io.atomic`): content written, files renamed, files and folders brought to the device. What
+through (`easyzloc_mm.io.writing.atomic`): content written, files renamed, files and folders brought to the device. What
 zarr-python makes is known from the moment when it is brought to the device.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from easyzloc_mm.io import atomic
+from easyzloc_mm.io.writing import atomic
 
 
 def hook(monkeypatch: pytest.MonkeyPatch, name: str, replacement: Callable[..., Any]) -> Callable[..., Any]:

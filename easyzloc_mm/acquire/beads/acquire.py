@@ -20,11 +20,11 @@ from easyzloc_mm.acquire.beads.stack import StackCamera
 from easyzloc_mm.beads.bleaching import bleaching_per_um, brightness_ratio
 from easyzloc_mm.beads.quality.coverage import field_coverage
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
-from easyzloc_mm.io.atomic import disk_fault
 from easyzloc_mm.io.beads.writer import BeadStackWriter, PlaneRecord
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.output import check_output, remove, replaced_stream
 from easyzloc_mm.io.verify.beads import verify_bead_stacks
+from easyzloc_mm.io.writing.atomic import disk_fault
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import check_output, remove, replaced_stream
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile.detection import Sync
 from easyzloc_mm.profile.schema import Profile

@@ -10,9 +10,9 @@ import numpy as np
 
 from easyzloc_mm.analysis.drift.estimate import apply_drift, estimate, undo_drift
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.output import check_output
 from easyzloc_mm.io.runs.drift import Drift
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import check_output
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.report.figures import picture
 from easyzloc_mm.typing import IfExists

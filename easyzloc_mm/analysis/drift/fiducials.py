@@ -12,7 +12,7 @@ from scipy.ndimage import median_filter, uniform_filter
 from scipy.spatial import cKDTree
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.tables.picks import read_picks
+from easyzloc_mm.io.tables.picasso.picks import read_picks
 from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.typing import F64
 

@@ -20,7 +20,7 @@ from easyzloc_mm.analysis.npc.find import RING_RADIUS_NM, Pores, find_pores, por
 from easyzloc_mm.analysis.npc.population import PoreData, RingSpacing, Verdicts, judge_pores, measure_rings, pore_data
 from easyzloc_mm.analysis.npc.published import PaperCount, count_by_paper, paper_peaks
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.io.tables.picks import read_picks
+from easyzloc_mm.io.tables.picasso.picks import read_picks
 from easyzloc_mm.locs.locs import Locs
 
 DEEPEST_NM = 20_000.0

@@ -11,8 +11,8 @@ from easyzloc_mm.analysis.npc.measure import PoreResult, find_in_locs, measure_p
 from easyzloc_mm.analysis.npc.population import pore_data
 from easyzloc_mm.analysis.npc.published import scan_bandwidths
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.output import check_output, whole_or_nothing
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import check_output, whole_or_nothing
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.typing import IfExists
 

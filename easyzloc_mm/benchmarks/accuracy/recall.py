@@ -19,7 +19,7 @@ from easyzloc_mm.benchmarks.second_optics.lens import Lens, Mask
 from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope
 from easyzloc_mm.benchmarks.second_optics.study import Study, engineered_conditions, make_study, movie_conditions
 from easyzloc_mm.io.beads.dataset import read_bead_set
-from easyzloc_mm.io.movies import open_movie
+from easyzloc_mm.io.images.movies import open_movie
 from easyzloc_mm.io.runs.localizations import read_localizations
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.training.split import split_beads

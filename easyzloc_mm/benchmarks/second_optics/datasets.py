@@ -11,10 +11,10 @@ import pandas as pd
 from easyzloc_mm._models import FrozenModel
 from easyzloc_mm.benchmarks.second_optics.microscope import HALF_PX, SecondMicroscope
 from easyzloc_mm.io.beads.writer import BeadStackWriter, PlaneRecord
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.movie_writer import write_ome_tiff_movie
-from easyzloc_mm.io.output import whole_or_nothing
+from easyzloc_mm.io.images.movie_writer import write_ome_tiff_movie
 from easyzloc_mm.io.profiles import load_profile
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import whole_or_nothing
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import F64, U16
 

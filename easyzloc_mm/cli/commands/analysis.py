@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, existing, finish
-from easyzloc_mm.io.kinds import Kind
+from easyzloc_mm.io.writing.kinds import Kind
 
 RunArgument = Annotated[
     Path, typer.Argument(help="RUN.zarr, or a table of another program: .hdf5, .csv, .txt or .parquet.")
@@ -71,7 +71,7 @@ def undrift(
 ) -> None:
     """Correct drift in x, y and z: a new run that keeps the drift, the original stays as it is."""
     from easyzloc_mm.analysis.drift.apply import draw_drift, undo_run, undrift_run
-    from easyzloc_mm.io.output import check_output
+    from easyzloc_mm.io.writing.output import check_output
     from easyzloc_mm.locs.locs import Locs
 
     if undo:
@@ -203,7 +203,7 @@ def score(
     from easyzloc_mm.analysis.scoring.picture import draw_score
     from easyzloc_mm.api.analysis import score as run_score
     from easyzloc_mm.cli.score_tables import print_score
-    from easyzloc_mm.io.output import check_output
+    from easyzloc_mm.io.writing.output import check_output
 
     if plot is not None:
         inputs = [run, *([truth] if truth else [])]

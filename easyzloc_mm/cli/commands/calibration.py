@@ -16,7 +16,7 @@ from easyzloc_mm.cli.output import (
     finish,
     progress_display,
 )
-from easyzloc_mm.io.kinds import Kind
+from easyzloc_mm.io.writing.kinds import Kind
 
 RecipeOption = Annotated[str, typer.Option("--recipe", help="How the network is trained: matched or paper.")]
 MinutesOption = Annotated[float, typer.Option("--minutes", min=0.05, help="Time budget of the training.")]
@@ -94,8 +94,8 @@ def acquire_beads(
 ) -> None:
     """Photograph beads through focus at several fields of view."""
     from easyzloc_mm.api.calibration import acquire_beads as run
-    from easyzloc_mm.io.output import check_output
     from easyzloc_mm.io.profiles import load_profile
+    from easyzloc_mm.io.writing.output import check_output
     from easyzloc_mm.microscope.connect import connect
 
     loaded = load_profile(profile)
@@ -199,8 +199,8 @@ def camera_calibrate(
     from easyzloc_mm.acquire.camera import calibrate_from_files, calibrate_on_microscope
     from easyzloc_mm.errors import InputError
     from easyzloc_mm.io.camera_map import CameraMapMetadata, write_camera_map
-    from easyzloc_mm.io.output import check_output
     from easyzloc_mm.io.profiles import load_profile
+    from easyzloc_mm.io.writing.output import check_output
 
     check_output(out, Kind.CAMERA_MAP, if_exists=existing(overwrite), inputs=[*(flat or []), *([dark] if dark else [])])
     if (profile is None) == (dark is None and not flat):

@@ -16,7 +16,7 @@ from easyzloc_mm.cli.output import (
     finish,
     progress_display,
 )
-from easyzloc_mm.io.kinds import Kind
+from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.profile.detection import SurfaceRemoval
 
 ModelOption = Annotated[Path, typer.Option("--model", "-m", help="Model bundle from `train` or `calibrate`.")]
@@ -75,8 +75,8 @@ def live(
 
     from easyzloc_mm.api.imaging import live as run
     from easyzloc_mm.api.model import Model
-    from easyzloc_mm.io.output import check_output
     from easyzloc_mm.io.profiles import load_profile
+    from easyzloc_mm.io.writing.output import check_output
     from easyzloc_mm.microscope.connect import connect
     from easyzloc_mm.monitor.serve import page_beside
     from easyzloc_mm.simulator.embedded.truth import truth_beside

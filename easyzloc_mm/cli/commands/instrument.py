@@ -9,7 +9,7 @@ import typer
 
 from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, existing, finish
 from easyzloc_mm.errors import HardwareError
-from easyzloc_mm.io.kinds import Kind
+from easyzloc_mm.io.writing.kinds import Kind
 
 profile_app = typer.Typer(no_args_is_help=True, help="Write, check or show a hardware profile.")
 
@@ -85,8 +85,8 @@ def profile_new(
 ) -> None:
     """Write a profile from the connected microscope. Moves nothing; says what to check by hand."""
     from easyzloc_mm.errors import InputError
-    from easyzloc_mm.io.output import whole_or_nothing
     from easyzloc_mm.io.profiles import load_profile
+    from easyzloc_mm.io.writing.output import whole_or_nothing
     from easyzloc_mm.microscope.setup.discover import discover
     from easyzloc_mm.microscope.setup.profile_draft import draft_profile
     from easyzloc_mm.profile.schema import Backend, Connection

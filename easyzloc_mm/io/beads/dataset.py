@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.metadata import BeadSetMetadata
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.io.reading import DAMAGED_STORE, reading
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import whole_or_nothing
 from easyzloc_mm.io.zarr.chunks import put_array, seal
 from easyzloc_mm.typing import F32, F64, I64, U16, Bool, IfExists
 

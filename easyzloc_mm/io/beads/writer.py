@@ -20,8 +20,8 @@ import numpy as np
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.metadata import BeadStackMetadata, StackMetadata
 from easyzloc_mm.io.beads.stack import NUMBERS
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.output import check_output
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import check_output
 from easyzloc_mm.io.zarr.chunks import ChunkedArray, seal, update_node
 from easyzloc_mm.io.zarr.files import StoreFiles
 from easyzloc_mm.io.zarr.ome import collection_attributes, image_attributes, numbered_images, series_attributes

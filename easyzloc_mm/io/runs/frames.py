@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.output import remove
+from easyzloc_mm.io.writing.output import remove
 from easyzloc_mm.io.zarr.chunks import ChunkedArray, seal
 from easyzloc_mm.io.zarr.files import StoreFiles
 from easyzloc_mm.io.zarr.ome import image_attributes

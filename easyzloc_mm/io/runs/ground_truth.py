@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.output import remove, whole_or_nothing
 from easyzloc_mm.io.reading import COPY_AGAIN, reading
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import remove, whole_or_nothing
 
 SCHEMA_VERSION = 1
 

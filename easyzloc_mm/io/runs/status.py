@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.atomic import put_file
 from easyzloc_mm.io.stored import StoredModel
+from easyzloc_mm.io.writing.atomic import put_file
 
 FILE = "status.json"
 

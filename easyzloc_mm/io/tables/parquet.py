@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.io.reading import words
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.tables.foreign.interpret import interpret
 from easyzloc_mm.io.tables.raw import RawTable, columns_of_numbers, seen_size
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import whole_or_nothing
 from easyzloc_mm.typing import IfExists
 
 METADATA_KEY = b"easyzloc"

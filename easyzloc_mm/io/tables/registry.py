@@ -12,18 +12,18 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.output import whole_or_nothing
 from easyzloc_mm.io.runs.drift import Drift, write_drift
 from easyzloc_mm.io.runs.localizations import LocalizationWriter, read_localizations
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.tables.checks import usable_rows
 from easyzloc_mm.io.tables.foreign.read import read_text_table
-from easyzloc_mm.io.tables.hdf5 import read_hdf5
 from easyzloc_mm.io.tables.parquet import read_parquet, write_parquet
-from easyzloc_mm.io.tables.picasso import write_picasso
+from easyzloc_mm.io.tables.picasso.hdf5 import read_hdf5
+from easyzloc_mm.io.tables.picasso.table import write_picasso
 from easyzloc_mm.io.tables.raw import RawTable
 from easyzloc_mm.io.tables.thunderstorm import write_thunderstorm
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import whole_or_nothing
 from easyzloc_mm.typing import IfExists
 
 

@@ -13,9 +13,9 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import ARRAYS, LATER_ARRAYS, read_bead_set
 from easyzloc_mm.io.beads.metadata import BeadSetMetadata, BeadStackMetadata
 from easyzloc_mm.io.beads.stack import NUMBERS
-from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.verify.arrays import check_array, check_nodes, read_array
 from easyzloc_mm.io.verify.report import Findings, VerifyReport
+from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.zarr.chunks import read_node
 from easyzloc_mm.io.zarr.ome import numbered_images
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from easyzloc_mm._models import FrozenModel
 from easyzloc_mm.errors import EasyZlocWarning
-from easyzloc_mm.io.kinds import Kind
+from easyzloc_mm.io.writing.kinds import Kind
 
 MOST_NAMED = 20
 """All damage is counted, but only so much is named."""

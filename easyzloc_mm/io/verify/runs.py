@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.kinds import Kind
 from easyzloc_mm.io.runs import drift, frames
 from easyzloc_mm.io.runs.frames import StoredFrames
 from easyzloc_mm.io.runs.localizations import FACTS, GROUP, read_localizations
@@ -17,6 +16,7 @@ from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.runs.status import FILE as STATUS
 from easyzloc_mm.io.verify.arrays import check_array, check_node, check_nodes, read_array
 from easyzloc_mm.io.verify.report import Findings, VerifyReport
+from easyzloc_mm.io.writing.kinds import Kind
 
 Attributes = Mapping[str, Any]
 

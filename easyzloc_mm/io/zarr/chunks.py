@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.atomic import patiently, put_file, sync_folder
+from easyzloc_mm.io.writing.atomic import patiently, put_file, sync_folder
 
 if TYPE_CHECKING:
     import zarr

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from easyzloc_mm.io.atomic import patiently, put_file, sync_file, sync_folder
+from easyzloc_mm.io.writing.atomic import patiently, put_file, sync_file, sync_folder
 from easyzloc_mm.io.zarr.chunks import update_node
 from easyzloc_mm.profile.detection import Sync
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from easyzloc_mm._processes import interrupts_noted
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, LocalizerError
-from easyzloc_mm.io.atomic import disk_fault
 from easyzloc_mm.io.runs.frames import FrameWriter
 from easyzloc_mm.io.runs.localizations import LocalizationWriter
+from easyzloc_mm.io.writing.atomic import disk_fault
 from easyzloc_mm.localization.config import given_threshold, threshold_name
 from easyzloc_mm.localization.detection.threshold import FRAMES as THRESHOLD_FRAMES
 from easyzloc_mm.localization.live.intake import Intake

@@ -15,11 +15,11 @@ from typing import Any
 from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm._log import RunLog
 from easyzloc_mm.errors import HardwareError, InputError
-from easyzloc_mm.io.atomic import disk_fault
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.output import replaced_stream
 from easyzloc_mm.io.runs.frames import FrameWriter
 from easyzloc_mm.io.runs.localizations import LocalizationWriter
+from easyzloc_mm.io.writing.atomic import disk_fault
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import replaced_stream
 from easyzloc_mm.localization.config import LocalizerConfig, live_workers, resolved
 from easyzloc_mm.localization.live.intake import Intake
 from easyzloc_mm.localization.live.run import LiveOptions, LiveRun, warn_of_a_small_disk

@@ -16,11 +16,11 @@ from easyzloc_mm._log import run_log
 from easyzloc_mm.camera.blank import blank_images
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.movies import Movie, open_movie
-from easyzloc_mm.io.output import whole_or_nothing
+from easyzloc_mm.io.images.movies import Movie, open_movie
 from easyzloc_mm.io.runs.localizations import COLUMNS_Z, LocalizationWriter, column_dtype
 from easyzloc_mm.io.tables.complete import read_2d_table
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import whole_or_nothing
 from easyzloc_mm.localization.config import LocalizerConfig
 from easyzloc_mm.localization.offline.movie import check_map, pixel_size
 from easyzloc_mm.localization.pipeline import Localizer, run_metadata

@@ -17,7 +17,7 @@ from easyzloc_mm.analysis.scoring.score import score
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset
-from easyzloc_mm.io.movies import open_movie
+from easyzloc_mm.io.images.movies import open_movie
 from easyzloc_mm.localization.config import LocalizerConfig
 from easyzloc_mm.localization.pipeline import Localizer
 from easyzloc_mm.model.card import ModelCard

@@ -16,12 +16,12 @@ from easyzloc_mm._log import run_log
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.camera_map import read_camera_map
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.movies import Movie, open_movie
-from easyzloc_mm.io.output import check_output, replaced_stream
+from easyzloc_mm.io.images.movies import Movie, open_movie
 from easyzloc_mm.io.runs.frames import holds_frames
 from easyzloc_mm.io.runs.localizations import LocalizationWriter, holds_localizations, read_metadata
 from easyzloc_mm.io.sources.images import check_pixel_nm
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import check_output, replaced_stream
 from easyzloc_mm.localization.config import (
     LocalizerConfig,
     given_threshold,

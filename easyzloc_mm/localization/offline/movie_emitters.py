@@ -11,7 +11,7 @@ from easyzloc_mm.camera.blank import blank_images
 from easyzloc_mm.camera.crops import crop_photons
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.movies import open_movie
+from easyzloc_mm.io.images.movies import open_movie
 from easyzloc_mm.localization.detection.gaussian_fit import detect_frames, fit_gaussians
 from easyzloc_mm.localization.detection.threshold import automatic_threshold
 from easyzloc_mm.model.emitter_prior import EmitterPrior

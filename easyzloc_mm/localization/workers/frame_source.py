@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from easyzloc_mm.io.movies import Movie, open_movie
+from easyzloc_mm.io.images.movies import Movie, open_movie
 from easyzloc_mm.io.runs.frames import StoredFrames, holds_frames
 from easyzloc_mm.localization.detection.background import RunningBackground
 from easyzloc_mm.typing import I64, U16

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from easyzloc_mm.io.atomic import replacing
-from easyzloc_mm.io.output import remove
+from easyzloc_mm.io.writing.atomic import replacing
+from easyzloc_mm.io.writing.output import remove
 
 if TYPE_CHECKING:
     import keras

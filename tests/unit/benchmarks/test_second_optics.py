@@ -12,7 +12,7 @@ from easyzloc_mm.benchmarks.second_optics.datasets import BeadScan, MovieConditi
 from easyzloc_mm.benchmarks.second_optics.lens import SAMPLES_PER_PIXEL, Lens, Mask
 from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope, sharpest_nm
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
-from easyzloc_mm.io.movies import open_movie
+from easyzloc_mm.io.images.movies import open_movie
 from easyzloc_mm.typing import F64
 
 PERFECT = Lens(

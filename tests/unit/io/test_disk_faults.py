@@ -12,11 +12,11 @@ import pytest
 
 from easyzloc_mm.api.verify import verify
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io import atomic
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
 from easyzloc_mm.io.beads.writer import BeadStackWriter, PlaneRecord
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.output import whole_or_nothing
+from easyzloc_mm.io.writing import atomic
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import whole_or_nothing
 from easyzloc_mm.profile.detection import Sync
 from easyzloc_mm.typing import U16
 from tests.helpers.faulty_disk import FaultyDisk

@@ -18,7 +18,7 @@ from easyzloc_mm.io.beads.dataset import read_bead_set, write_bead_set
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
 from easyzloc_mm.io.beads.writer import BeadStackWriter
 from easyzloc_mm.io.camera_map import read_camera_map
-from easyzloc_mm.io.movies import open_movie
+from easyzloc_mm.io.images.movies import open_movie
 from easyzloc_mm.io.runs.drift import read_drift
 from easyzloc_mm.io.runs.ground_truth import read_record
 from easyzloc_mm.locs.locs import Locs

@@ -13,7 +13,7 @@ import yaml
 from numpy.typing import NDArray
 
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.io.movies import open_movie
+from easyzloc_mm.io.images.movies import open_movie
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
 from easyzloc_mm.profile.detection import LocalizeSettings
 from tests.helpers.localize_bench import spots_movie

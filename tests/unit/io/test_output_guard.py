@@ -15,11 +15,11 @@ import tifffile
 
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.kinds import Kind, kind_of
-from easyzloc_mm.io.output import check_output, replaced_stream, whole_or_nothing
 from easyzloc_mm.io.runs.frames import FrameWriter
 from easyzloc_mm.io.runs.localizations import LocalizationWriter
 from easyzloc_mm.io.runs.metadata import RunMetadata
+from easyzloc_mm.io.writing.kinds import Kind, kind_of
+from easyzloc_mm.io.writing.output import check_output, replaced_stream, whole_or_nothing
 from easyzloc_mm.report.figures import picture
 from tests.helpers.localize_bench import small_bundle, spots_movie
 

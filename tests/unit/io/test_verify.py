@@ -22,7 +22,7 @@ from easyzloc_mm.io.beads.dataset import BeadDataset, read_bead_set, write_bead_
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
 from easyzloc_mm.io.beads.writer import BeadStackWriter, PlaneRecord
 from easyzloc_mm.io.camera_map import read_camera_map, write_camera_map
-from easyzloc_mm.io.movies import open_movie
+from easyzloc_mm.io.images.movies import open_movie
 from easyzloc_mm.io.runs.drift import Drift, DriftRecord, write_drift
 from easyzloc_mm.io.runs.frames import FrameWriter
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, LocalizationWriter, read_localizations

@@ -15,10 +15,10 @@ import pytest
 from easyzloc_mm._log import run_log
 from easyzloc_mm.api.verify import verify
 from easyzloc_mm.errors import HardwareError, InputError
-from easyzloc_mm.io import atomic
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import StoredFrames
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, read_localizations
+from easyzloc_mm.io.writing import atomic
 from easyzloc_mm.localization.config import LocalizerConfig
 from easyzloc_mm.localization.live.run import LiveOptions
 from easyzloc_mm.localization.live.stream import localize_stream

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from easyzloc_mm.acquire.live import run_live
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.movies import Movie, open_movie
+from easyzloc_mm.io.images.movies import Movie, open_movie
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, column_dtype, read_localizations

@@ -17,9 +17,9 @@ import zarr
 from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm._log import console_handler, run_log
 from easyzloc_mm.errors import EasyZlocWarning, LocalizerError
-from easyzloc_mm.io.kinds import Kind, foreign
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.localizations import read_localizations
+from easyzloc_mm.io.writing.kinds import Kind, foreign
 from easyzloc_mm.localization.config import LocalizerConfig
 from easyzloc_mm.localization.live.run import LiveOptions
 from easyzloc_mm.localization.live.stream import localize_stream

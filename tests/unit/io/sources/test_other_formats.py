@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.io.movies import open_movie
+from easyzloc_mm.io.images.movies import open_movie
 from easyzloc_mm.io.reading import reading
 from tests.helpers.listen import listen
 from tests.helpers.odd_images import counts, cut, ndtiff, ome_zarr

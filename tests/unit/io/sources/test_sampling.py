@@ -10,7 +10,7 @@ import tifffile
 
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
-from easyzloc_mm.io.movies import open_movie
+from easyzloc_mm.io.images.movies import open_movie
 from tests.helpers.listen import listen
 from tests.helpers.odd_images import PLAIN, counts, imagej, ome_xml, ome_zarr, page_by_page
 

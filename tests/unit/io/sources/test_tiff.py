@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.io.movies import open_movie
+from easyzloc_mm.io.images.movies import open_movie
 from tests.helpers.listen import listen
 from tests.helpers.odd_images import (
     LAYOUTS,

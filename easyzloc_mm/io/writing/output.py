@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.io.atomic import sync_folder, sync_tree
-from easyzloc_mm.io.kinds import Kind, foreign, holds_raw_frames, kind_of
+from easyzloc_mm.io.writing.atomic import sync_folder, sync_tree
+from easyzloc_mm.io.writing.kinds import Kind, foreign, holds_raw_frames, kind_of
 from easyzloc_mm.typing import IfExists, IfExistsResume
 
 

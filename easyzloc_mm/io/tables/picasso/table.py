@@ -13,11 +13,11 @@ import pandas as pd
 from easyzloc_mm._picasso import picasso
 from easyzloc_mm._version import __version__
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.kinds import Kind
-from easyzloc_mm.io.output import check_output, remove
 from easyzloc_mm.io.reading import words
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.tables.raw import LARGEST_FRAME, LARGEST_POSITION_PX, RawTable
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import check_output, remove
 from easyzloc_mm.typing import IfExists
 
 GENERATOR = "easyzloc-mm export"

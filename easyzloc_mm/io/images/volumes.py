@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from easyzloc_mm.io.kinds import MARK, Kind
+from easyzloc_mm.io.writing.kinds import MARK, Kind
 from easyzloc_mm.io.zarr.chunks import seal
 from easyzloc_mm.io.zarr.ome import image_attributes
 from easyzloc_mm.typing import U16

@@ -20,7 +20,7 @@ from easyzloc_mm.io.tables.foreign.hdf5 import (
     whole,
 )
 from easyzloc_mm.io.tables.foreign.interpret import interpret
-from easyzloc_mm.io.tables.picasso import SAVE_AGAIN, has_sidecar, with_info
+from easyzloc_mm.io.tables.picasso.table import SAVE_AGAIN, has_sidecar, with_info
 from easyzloc_mm.io.tables.raw import RawTable, columns_of_numbers
 
 if TYPE_CHECKING:

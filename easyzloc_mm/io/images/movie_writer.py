@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from easyzloc_mm.io.kinds import MARK
+from easyzloc_mm.io.writing.kinds import MARK
 from easyzloc_mm.typing import U16
 
 

@@ -1,0 +1,1 @@
+"""Movies, stacks and pyramids: opened whatever their format, and written."""

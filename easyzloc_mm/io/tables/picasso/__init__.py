@@ -1,0 +1,1 @@
+"""Files of Picasso: tables (HDF5 with YAML) and picks."""

@@ -1,0 +1,1 @@
+"""How outputs are claimed, written whole, and put in place."""
