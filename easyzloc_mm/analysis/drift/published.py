@@ -21,7 +21,8 @@ RCC_MAX_PIXELS = 2**29
 """Of the pictures of all segments together, 4 GB."""
 AIM_FRAMES, AIM_MIN_LOCALIZATIONS = 100, 50
 """Frames of a segment, or more where it would hold fewer localisations."""
-PAPER_FRAMES, PAPER_MIN_BINS = 500, 5
+PAPER_FRAMES, PAPER_MIN_BINS, PAPER_MIN_FRAMES = 500, 5, 20
+"""Frames of a bin, bins, and frames of a bin of a short run: the mean of fewer is noise, and no drift."""
 PAPER_SMOOTHING_NM2 = 100.0
 """Squared residual per bin that the paper's spline may leave: 10 nm."""
 
@@ -117,7 +118,7 @@ def paper_z_path(table: pd.DataFrame, frames: int) -> tuple[F64 | None, str]:
     from scipy.interpolate import UnivariateSpline
 
     size = min(PAPER_FRAMES, frames // PAPER_MIN_BINS)
-    if size < 1 or len(table) < 10 * PAPER_MIN_BINS:
+    if size < PAPER_MIN_FRAMES or len(table) < 10 * PAPER_MIN_BINS:
         return None, "too few frames or localisations"
     bins = -(-frames // size)
     index = table["frame"].to_numpy(np.int64) // size

@@ -47,7 +47,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "2 rows": lambda: table_of(2),
     "20 rows": lambda: table_of(20),
     "1 frame": lambda: table_of(150, 1),
-    "20 frames": lambda: table_of(800, 20),
+    "20 frames": lambda: table_of(800, 20).assign(x=lambda t: t.x + np.arange(800) % 40, y=lambda t: t.y + 20),
     "late": lambda: table_of(150, 40, 50_000),
     "late, 1 frame": lambda: table_of(30, 1, 50_000),
     "one x": set_to(x=5),
@@ -136,7 +136,7 @@ def test_a_result_or_one_sentence(
         assert np.isfinite(table.to_numpy(float)).all()
 
 
-@pytest.mark.parametrize("name", ["1 row", "20 rows", "1 frame"])
+@pytest.mark.parametrize("name", ["1 row", "20 rows", "1 frame", "20 frames"])
 def test_a_drift_that_cannot_be_known_is_said(name: str) -> None:
     locs = ez.Locs(TABLES[name](), RunMetadata(pixel_size_nm=110, width_px=EDGE_PX, height_px=EDGE_PX))
     with pytest.warns(ez.EasyZlocWarning, match="x, y and z not corrected: too few"):
