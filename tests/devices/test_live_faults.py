@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from easyzloc_mm.acquire.live import run_live
-from easyzloc_mm.errors import HardwareError, LocalizerError
+from easyzloc_mm.errors import EasyZlocWarning, HardwareError, LocalizerError
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
 from easyzloc_mm.io.runs.localizations import read_localizations
@@ -189,7 +189,7 @@ def test_buffer_overflow(profile: Profile, card: ModelCard, pool: Workers, tmp_p
         wait_until(running_core().is_buffer_overflowed, "the buffer overflows")
 
     with pytest.raises(HardwareError, match=r"buffer overflowed after frame \d+.*\(\d+ frames and \d+ localisations"):
-        with session(small) as (microscope, _):
+        with pytest.warns(EasyZlocWarning, match="image buffer: holds 0"), session(small) as (microscope, _):
             on_frame(10, dawdle)
             run_live(microscope, small, card, out, frames=5000, workers=pool)
     count = StoredFrames(out).shape[0]

@@ -32,7 +32,7 @@ from easyzloc_mm.localization.workers.messages import (
 logger = logging.getLogger(__name__)
 
 CONNECT_S = 20.0
-START_S = 180.0
+START_S = 600.0
 BLOCK_S = 600.0
 """Deadline of the next block: a worker that is lost is replaced by the scheduler long before."""
 COUNT_S = 5.0

@@ -37,8 +37,8 @@ from easyzloc_mm.localization.workers.messages import (
 
 logger = logging.getLogger(__name__)
 
-START_S = 180.0
-"""Deadline of a worker's start: on a slow disk Picasso's import and the first compilation take most of a minute."""
+START_S = 600.0
+"""Deadline of a worker's start: on a busy computer with a slow disk imports and the first compilation take minutes."""
 STOP_S = 5.0
 MOST_REPLACEMENTS = 3
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
