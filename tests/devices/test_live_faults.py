@@ -29,6 +29,7 @@ from easyzloc_mm.io.runs.status import read_status
 from easyzloc_mm.localization.live.status import LiveStatus
 from easyzloc_mm.localization.live.stream import live_pool
 from easyzloc_mm.localization.workers.local import Workers
+from easyzloc_mm.localization.workers.messages import FindThreshold, Outcome
 from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.schema import Profile
@@ -298,6 +299,26 @@ def test_a_localising_process_is_killed(profile: Profile, card: ModelCard, pool:
         report = run_live(microscope, profile, card, out, frames=150, workers=pool)
     assert (report.frames, report.workers_replaced) == (150, pool.count)
     assert_kept(out, frames=list(range(150)), complete=True)
+
+
+def test_no_block_is_blamed_for_processes_that_died_idle(pool: Workers) -> None:
+    pool.start()
+    before = len(pool.replaced)
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join()
+    frames = np.random.default_rng(0).poisson(100, (2, 64, 64)).astype(np.uint16)
+    block = FindThreshold(0, np.arange(2), frames, 2)
+    done: list[Outcome] = []
+
+    def is_done() -> bool:
+        done.extend(pool.outcomes(0.1))
+        return bool(done)
+
+    pool.submit(block)
+    wait_until(is_done, "the block is done")
+    assert done[0].block is block
+    assert len(pool.replaced) - before == pool.count
 
 
 @pytest.mark.parametrize("keep_raw", [True, pytest.param(False, marks=pytest.mark.slow)])

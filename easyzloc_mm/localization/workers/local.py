@@ -158,12 +158,19 @@ class Workers:
 
     def _distribute(self) -> None:
         for worker in list(self._workers):
-            if worker.ready and worker.block is None and self._waiting:
-                worker.block = self._waiting.popleft()
-                try:
-                    worker.connection.send(worker.block)
-                except (BrokenPipeError, OSError):
-                    self._replace(worker)
+            if not (worker.ready and worker.block is None and self._waiting):
+                continue
+            if not worker.process.is_alive():  # it died idle: no block was at fault
+                self._replace(worker)
+                continue
+            block = self._waiting.popleft()
+            try:
+                worker.connection.send(block)
+            except OSError:
+                self._waiting.appendleft(block)
+                self._replace(worker)
+            else:
+                worker.block = block
 
     def _replace(self, worker: _Worker) -> None:
         worker.process.join(STOP_S)
