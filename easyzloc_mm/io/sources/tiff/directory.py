@@ -141,7 +141,9 @@ def _read(path: Path, file: BinaryIO, size: int) -> Directory:
     version = struct.unpack(f"{order}H", header[2:4])[0] if order and len(header) >= 8 else 0
     if size == 0:
         raise InputError(f"{path} is empty (0 bytes): {COPY_AGAIN}, or record it again")
-    if order is None or version not in (42, 43) or len(header) < 16:
+    if order is not None and version in (42, 43) and len(header) < 16:
+        raise InputError(f"{path} is empty: a TIFF file without an image; {COPY_AGAIN}, or record it again")
+    if order is None or version not in (42, 43):
         raise InputError(
             f"{path} cannot be read as TIFF (its first bytes are those of another format): give a TIFF file"
         )
