@@ -83,8 +83,8 @@ class CoreCamera:
 
     def stream(self, frames: int, exposure_ms: float, stop: threading.Event) -> Iterator[Frame]:
         """Yield `frames` frames as they come, or fewer once `stop` is set; errors as in `Microscope.stream`."""
-        in_question = self.bridge_mb_s is not None and bridge_is_in_question(self._profile)
-        if in_question and is_too_slow(self.bridge_mb_s or 0.0, self._profile):
+        rate = self.bridge_mb_s
+        if rate is not None and bridge_is_in_question(self._profile) and is_too_slow(rate, self._profile):
             return stream_over_disk(self._profile, frames, stop, self._pixels)
         return stream_frames(self._core, frames, exposure_ms, stop, self._pixels)
 

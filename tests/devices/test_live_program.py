@@ -15,22 +15,14 @@ import pytest
 
 from easyzloc_mm.api.verify import verify
 from easyzloc_mm.cli.app import main
-from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import StoredFrames
 from easyzloc_mm.io.runs.localizations import read_localizations
 from easyzloc_mm.model.card import ModelCard
-from easyzloc_mm.profile.schema import Profile
-from tests.helpers.localize_bench import embedded_profile, small_bundle
+from tests.helpers.localize_bench import small_bundle
 from tests.helpers.paths import DEMO_PROFILE
 from tests.helpers.patience import PATIENCE_S, wait_until
 
 SIZE = (192, 160)
-THRESHOLD = 500.0
-
-
-@pytest.fixture(scope="module")
-def profile() -> Profile:
-    return embedded_profile(load_profile("demo"), *SIZE).replace(localize={"min_net_gradient": THRESHOLD})
 
 
 @pytest.fixture(scope="module")

@@ -24,24 +24,20 @@ from easyzloc_mm.microscope.setup.checks import check_profile
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.simulator.embedded.truth import ground_truth
 from tests.helpers.localize_bench import embedded_profile
-from tests.helpers.microscope_bench import HEIGHT, SAFE, WIDTH, LastState, bench_profile, running_core
+from tests.helpers.microscope_bench import (
+    HEIGHT,
+    WIDTH,
+    LastState,
+    assert_safe,
+    bench_profile,
+    running_core,
+    spoil,
+)
 
 
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
     return bench_profile(tmp_path_factory.mktemp("bench"))
-
-
-def assert_safe(state: LastState, **except_for: object) -> None:
-    expected = {**SAFE, **except_for}
-    assert {key: state.seen[key] for key in expected} == {
-        key: pytest.approx(value) if isinstance(value, float | tuple) else value for key, value in expected.items()
-    }
-
-
-def spoil(core: Any, name: str, replacement: Any) -> None:
-    """Replace a method of the running core (instance attribute, under the name that our code calls)."""
-    setattr(core, name, replacement)
 
 
 def test_moves_are_measured_and_undone(profile: Profile) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from easyzloc_mm.profile.schema import Profile
 
 WIDTH, HEIGHT = 160, 128
@@ -104,3 +106,15 @@ SAFE = {
     "auto_shutter": True,
 }
 """How the bench stands when nobody has touched it."""
+
+
+def assert_safe(state: LastState, **except_for: object) -> None:
+    expected = {**SAFE, **except_for}
+    assert {key: state.seen[key] for key in expected} == {
+        key: pytest.approx(value) if isinstance(value, float | tuple) else value for key, value in expected.items()
+    }
+
+
+def spoil(core: Any, name: str, replacement: Any) -> None:
+    """Replace a method of the running core (instance attribute, under the name that our code calls)."""
+    setattr(core, name, replacement)

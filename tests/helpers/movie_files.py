@@ -11,11 +11,8 @@ import yaml
 from numpy.typing import NDArray
 
 from easyzloc_mm.io.runs.frames import FrameWriter
-from easyzloc_mm.profile.detection import LocalizeSettings
 
 SHAPE = (96, 128)
-FRAMES = 50
-SETTINGS = LocalizeSettings(min_net_gradient=1200.0)
 
 
 def as_tiff(folder: Path, movie: NDArray[np.uint16]) -> Path:

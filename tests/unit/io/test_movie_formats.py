@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.images.movies import open_movie
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
-from easyzloc_mm.profile.detection import LocalizeSettings
 from tests.helpers.localize_bench import spots_movie
 from tests.helpers.movie_files import WRITERS, as_compressed_pages, as_raw, as_run, as_tiff
 
 SHAPE = (96, 128)
 FRAMES = 50
-SETTINGS = LocalizeSettings(min_net_gradient=1200.0)
 
 
 @pytest.fixture(scope="module")

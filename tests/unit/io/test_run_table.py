@@ -7,7 +7,6 @@ from multiprocessing.synchronize import Semaphore
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from easyzloc_mm.errors import InputError
@@ -20,24 +19,13 @@ from easyzloc_mm.io.runs.localizations import (
     update_run,
 )
 from easyzloc_mm.io.runs.metadata import RunMetadata
+from tests.helpers.known_rows import assert_whole, known_rows
 from tests.helpers.patience import PATIENCE_S
 
 SHAPE = (96, 128)
 FRAMES = 30
 PIXEL_NM = 110.0
 METADATA = RunMetadata(pixel_size_nm=PIXEL_NM, height_px=SHAPE[0], width_px=SHAPE[1], frames=FRAMES)
-
-
-def rows(first: int, count: int) -> pd.DataFrame:
-    """Rows whose every column is told by the row's number, so that a torn one is seen."""
-    number = np.arange(first, first + count)
-    table = pd.DataFrame({name: (number % 100003).astype(np.float32) for name in (*COLUMNS_2D, *COLUMNS_Z)})
-    return table.assign(frame=(number % 100003).astype(np.uint32), z_flag=(number % 251).astype(np.uint8))
-
-
-def assert_whole(table: pd.DataFrame) -> None:
-    expected = rows(0, len(table))
-    assert table.equals(expected[table.columns])
 
 
 def write_in_bursts(path: Path, total: int, seed: int, turns: Semaphore) -> None:
@@ -47,7 +35,7 @@ def write_in_bursts(path: Path, total: int, seed: int, turns: Semaphore) -> None
         done = 0
         while done < total:
             count = min(int(rng.integers(0, 3000)), total - done)
-            writer.append(rows(done, count), frames_done=done + count)
+            writer.append(known_rows(done, count), frames_done=done + count)
             done += count
             if rng.random() < 0.3:
                 writer.flush()
@@ -86,12 +74,12 @@ def test_a_reader_never_sees_a_torn_row(tmp_path: Path) -> None:
 def test_a_table_is_gone_on_with_at_any_row(tmp_path: Path, before: int) -> None:
     path = tmp_path / "run.zarr"
     writer = LocalizationWriter.create(path, METADATA.changed(who="me"), columns=[*COLUMNS_2D, *COLUMNS_Z])
-    writer.append(rows(0, before), frames_done=7)
+    writer.append(known_rows(0, before), frames_done=7)
     writer.flush()
-    writer.append(rows(before, 40), frames_done=8)  # never committed: as if killed here
+    writer.append(known_rows(before, 40), frames_done=8)  # never committed: as if killed here
     again = LocalizationWriter.resume(path)
     assert (again.rows, again.frames_committed, again.metadata.extra["who"]) == (before, 7, "me")
-    again.append(rows(before, CHUNK_ROWS + 3), frames_done=9)
+    again.append(known_rows(before, CHUNK_ROWS + 3), frames_done=9)
     again.close()
     table, _ = read_localizations(path)
     assert len(table) == before + CHUNK_ROWS + 3
@@ -102,7 +90,7 @@ def test_a_table_is_gone_on_with_at_any_row(tmp_path: Path, before: int) -> None
 
 def test_rows_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     with LocalizationWriter.create(tmp_path / "run.zarr", METADATA) as writer:
-        writer.append(rows(0, 5))
+        writer.append(known_rows(0, 5))
         with pytest.raises(ValueError, match="lpx"):
-            writer.append(rows(5, 5).assign(lpx=np.nan))
+            writer.append(known_rows(5, 5).assign(lpx=np.nan))
     assert len(read_localizations(tmp_path / "run.zarr")[0]) == 5

@@ -18,7 +18,6 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.frames import FrameWriter
 from easyzloc_mm.io.runs.localizations import (
     COLUMNS_2D,
-    COLUMNS_Z,
     LocalizationWriter,
     read_localizations,
 )
@@ -32,24 +31,13 @@ from easyzloc_mm.localization.table_sink import TableSink
 from easyzloc_mm.localization.workers.messages import LocalizeBlock, Localized
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.predictor import Predictor
+from tests.helpers.known_rows import assert_whole, known_rows
 from tests.helpers.localize_bench import small_bundle, spots_movie
 
 SHAPE = (96, 128)
 FRAMES = 30
 PIXEL_NM = 110.0
 METADATA = RunMetadata(pixel_size_nm=PIXEL_NM, height_px=SHAPE[0], width_px=SHAPE[1], frames=FRAMES)
-
-
-def rows(first: int, count: int) -> pd.DataFrame:
-    """Rows whose every column is told by the row's number, so that a torn one is seen."""
-    number = np.arange(first, first + count)
-    table = pd.DataFrame({name: (number % 100003).astype(np.float32) for name in (*COLUMNS_2D, *COLUMNS_Z)})
-    return table.assign(frame=(number % 100003).astype(np.uint32), z_flag=(number % 251).astype(np.uint8))
-
-
-def assert_whole(table: pd.DataFrame) -> None:
-    expected = rows(0, len(table))
-    assert table.equals(expected[table.columns])
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +231,7 @@ def test_blocks_are_written_in_order_however_the_workers_finish_them(tmp_path: P
     with LocalizationWriter.create(tmp_path / "r.zarr", METADATA) as writer:
         sink = TableSink(writer)
         for number in (2, 0, 1):
-            sink.take(blocks[number], Localized(rows(10 * number, 10), 1), came)
+            sink.take(blocks[number], Localized(known_rows(10 * number, 10), 1), came)
             for frame in blocks[number].frames:
                 came.pop(int(frame))
         sink.flush()
