@@ -65,8 +65,8 @@ class Model:
 
         Parameters
         ----------
-        crops : ndarray, shape (n, 15, 15), float32
-            Photons around each spot.
+        crops : ndarray, shape (n, size, size), float32
+            Photons around each spot; as large as the card says (`roi_px`).
         x, y : ndarray, shape (n,)
             Sensor position in pixels, never drift-corrected.
         refine : bool

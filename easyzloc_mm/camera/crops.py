@@ -12,8 +12,8 @@ Floats = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
 
-ROI_PX = 15
-"""Edge of the crop that the network sees (paper, section 2)."""
+ROI_PX, LARGEST_ROI_PX = 15, 31
+"""Edge of the crop that the network sees (paper, section 2), and of the largest for PSFs that need more."""
 
 
 def crop_photons(
@@ -22,7 +22,7 @@ def crop_photons(
     x: NDArray[np.floating],
     y: NDArray[np.floating],
     response: CameraResponse | PixelResponse,
-    size: int = ROI_PX,
+    size: int,
 ) -> Floats:
     """Cut crops around positions and convert them to photons.
 

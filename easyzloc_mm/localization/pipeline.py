@@ -158,7 +158,7 @@ class Localizer:
         self, frames: U16, table: pd.DataFrame, response: CameraResponse | PixelResponse, move_xy: bool
     ) -> None:
         x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
-        crops = crop_photons(frames, table["frame"].to_numpy(), x, y, response)
+        crops = crop_photons(frames, table["frame"].to_numpy(), x, y, response, self._predictor.card.roi_px)
         left, top = self.settings.origin_px
         prediction = self._predictor.predict(crops, x + left, y + top, refine=self.settings.localize.refine)
         factor = np.float32(self.settings.localize.focal_shift_factor)

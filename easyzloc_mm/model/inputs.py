@@ -50,7 +50,7 @@ def network_input(
 
     Parameters
     ----------
-    crops : ndarray, shape (n, 15, 15), float32
+    crops : ndarray, shape (n, size, size), float32
         Photons.
     x, y : ndarray, shape (n,)
         Sensor position, pixels; the crop's centre is the nearest pixel.
@@ -65,7 +65,7 @@ def network_input(
 
     Returns
     -------
-    image : ndarray, shape (n, 15, 15, 1), float32
+    image : ndarray, shape (n, size, size, 1), float32
     aux : ndarray, shape (n, 6) for `SPOT` (`AUX_COLUMNS`), (n, 2) for `PAPER`
     """
     width, height = field_size_px

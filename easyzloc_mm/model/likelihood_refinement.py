@@ -95,7 +95,7 @@ def fit_z_likelihood(
 
     Parameters
     ----------
-    crops : ndarray, shape (n, 15, 15)
+    crops : ndarray, shape (n, size, size)
         Photons.
     table : SplinePsf
         The measured PSF over the field.
@@ -107,10 +107,10 @@ def fit_z_likelihood(
         The network's calibrated uncertainty.
     prior : SpotPrior
         Of photons and position: a spot of next to no photons would fit everywhere.
-    read_noise_e : float or ndarray, shape (n, 15, 15)
+    read_noise_e : float or ndarray, shape (n, size, size)
     scale : LikelihoodScale, optional
         Calibration of the refined uncertainties.
-    neighbours : ndarray, shape (n, 15, 15), optional
+    neighbours : ndarray, shape (n, size, size), optional
         Photons of other emitters in each pixel.
     """
     z, lpz = network.z_nm.copy(), np.array(lpz_nm, float)

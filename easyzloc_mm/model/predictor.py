@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.io.reading import reading
 from easyzloc_mm.model.card import NETWORK_FILE, ModelCard
 from easyzloc_mm.model.inputs import network_input
@@ -162,16 +161,16 @@ class Predictor:
 
         Parameters
         ----------
-        crops : ndarray, shape (n, 15, 15), float32
-            Photons, from `crop_photons`.
+        crops : ndarray, shape (n, size, size), float32
+            Photons, from `crop_photons`; as large as the card says (`roi_px`).
         x, y : ndarray, shape (n,)
             Sensor position in pixels, never drift-corrected.
         refine : bool
             Go on from the network's z to the maximum of the likelihood under the measured PSF (`fit_z_likelihood`):
             closer to the CRLB for bright spots, at a few thousand spots a second.
-        read_noise_e : float or ndarray, shape (n, 15, 15), optional
+        read_noise_e : float or ndarray, shape (n, size, size), optional
             Of the camera that took the crops, or of each of their pixels; that of the model's camera without it.
-        neighbours : ndarray, shape (n, 15, 15), optional
+        neighbours : ndarray, shape (n, size, size), optional
             Photons that other emitters are expected to add to each pixel.
         """
         xy = sigma_xy = np.full((len(crops), 2), np.nan, np.float32)
@@ -230,7 +229,8 @@ class Predictor:
 
     def warm_up(self) -> None:
         """Compile and run everything once on an empty crop, so that no camera frame has to wait for it."""
-        self.predict(np.ones((1, ROI_PX, ROI_PX), np.float32), np.zeros(1), np.zeros(1))
+        size = self.card.roi_px
+        self.predict(np.ones((1, size, size), np.float32), np.zeros(1), np.zeros(1))
 
 
 def _where(condition: Bool, bit: int) -> Flags:

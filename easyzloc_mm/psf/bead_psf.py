@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from easyzloc_mm.camera.crops import LARGEST_ROI_PX, ROI_PX
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.numerics.spline import cubic_b_spline
@@ -28,16 +29,24 @@ IN_FOCUS_NM = 200.0
 """Planes nearer to focus than this give a bead's brightness and background."""
 PITCH_PX = 2 / 3
 """Distance of the lateral B-spline knots: finer than the pixels, so that sampling does not broaden the image."""
-KNOTS = 29
-"""Per lateral axis: 9 px to either side of the emitter, as far as a 15 px crop with its errors reaches."""
+BEYOND_CROP_PX = 8
+"""What a bead's region is larger than a crop: room for the crop at any sub-pixel place and with its errors, and for the
+interpolation around it."""
 PADDING = 3
 """Knots by which `SplinePsf.padded` extends the edges, where the PSF has faded out."""
-PADDED_KNOTS = KNOTS + 2 * PADDING
 Z_PITCH_NM = 80.0
 """Distance of the axial knots; the axial period of a high-NA image is 600 nm and more."""
 Z_ROUGHNESS = 1e-3
 COVERING_SHARE = 0.9
 """Of the beads: the depths that so many cover are modelled."""
+
+
+def knots_of(roi_px: int) -> int:
+    """Return the knots per lateral axis for crops of an edge: 2 px farther than a crop reaches, with its errors."""
+    return 2 * ((3 * (roi_px // 2) + 8) // 2) + 1
+
+
+ROI_OF_KNOTS = {knots_of(roi_px): roi_px for roi_px in range(ROI_PX, LARGEST_ROI_PX + 1, 2)}
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class SplinePsf:
 
     Attributes
     ----------
-    coefficients : ndarray, shape (T, Z, KNOTS, KNOTS), float32
+    coefficients : ndarray, shape (T, Z, knots, knots), float32
         Expected photons per pixel for one photon of a focused spot, by place, z knot, y knot, x knot. The middle
         lateral knot lies at the emitter.
     z_start_nm, z_pitch_nm : float
@@ -68,9 +77,14 @@ class SplinePsf:
     def __len__(self) -> int:
         return len(self.coefficients)
 
+    @property
+    def roi_px(self) -> int:
+        """Edge of the crops that the images are for."""
+        return ROI_OF_KNOTS[self.coefficients.shape[-1]]
+
     @cached_property
     def padded(self) -> F32:
-        """Coefficients with their edges repeated, shape (T, Z, PADDED_KNOTS * PADDED_KNOTS)."""
+        """Coefficients with their edges repeated, shape (T, Z, knots * knots)."""
         margin = (PADDING, PADDING)
         return np.pad(self.coefficients, ((0, 0), (0, 0), margin, margin), "edge").reshape(
             *self.coefficients.shape[:2], -1
@@ -85,7 +99,7 @@ class SplinePsf:
 
 
 def point_image(table: SplinePsf, place: int, z_nm: float, dx_px: float, dy_px: float, half_px: int) -> F64:
-    """Return the image of one photon of an emitter, on a square of any size; for many of 15 px there are kernels.
+    """Return the image of one photon of an emitter, on a square of any size; for many crops there are kernels.
 
     Parameters
     ----------
@@ -103,12 +117,12 @@ def point_image(table: SplinePsf, place: int, z_nm: float, dx_px: float, dy_px: 
     ndarray, shape (2 * half_px + 1, 2 * half_px + 1)
         Expected photons per pixel; 0 beyond the knots.
     """
-    knots = table.coefficients.shape[1]
+    knots, across = table.coefficients.shape[1:3]
     depth = cubic_b_spline((z_nm - table.z_start_nm) / table.z_pitch_nm - np.arange(knots, dtype=float))
     near = np.flatnonzero(depth)
     plane = np.tensordot(depth[near], table.coefficients[place, near], axes=1)
     pixels = np.arange(-half_px, half_px + 1, dtype=float)
-    middle = np.arange(KNOTS, dtype=float) - KNOTS // 2
+    middle = np.arange(across, dtype=float) - across // 2
     rows, columns = (cubic_b_spline((pixels - at)[:, None] / PITCH_PX - middle) for at in (dy_px, dx_px))
     return np.asarray(rows @ plane @ columns.T)
 
@@ -144,8 +158,16 @@ class BeadPsfs:
         return self.table.z_range_nm
 
     @classmethod
-    def from_beads(cls, beads: BeadDataset, chosen: NDArray[np.integer]) -> BeadPsfs:
-        """Prepare the beads with indices `chosen`, one by one: memory does not grow with the number of planes.
+    def from_beads(cls, beads: BeadDataset, chosen: NDArray[np.integer], roi_px: int = ROI_PX) -> BeadPsfs:
+        """Prepare beads, one by one: memory does not grow with the number of planes.
+
+        Parameters
+        ----------
+        beads : BeadDataset
+        chosen : ndarray of int
+            Numbers of the beads.
+        roi_px : int
+            Edge of the crops that their images are for.
 
         Raises
         ------
@@ -162,14 +184,15 @@ class BeadPsfs:
         high = float(np.quantile(last, 0.95))
         knots = int(np.ceil((high - low) / pitch)) + 5
         start = (low + high) / 2 - (knots - 1) / 2 * pitch
-        coefficients = np.empty((len(chosen), knots, KNOTS, KNOTS), np.float32)
+        across = knots_of(roi_px)
+        coefficients = np.empty((len(chosen), knots, across, across), np.float32)
         for row, bead in enumerate(chosen):
             z_nm, photons, brightness = bead_photons(beads, int(bead))
             inside = (z_nm > start + pitch) & (z_nm < start + (knots - 2) * pitch)
             along_z = _z_fit(z_nm[inside], start, pitch, knots) / brightness
             # The lateral shift of the stage is taken out knot by knot: within one it is a few nanometres.
             path = beads.centres(bead, start + pitch * np.arange(knots))
-            columns, rows = (np.stack([_registration(photons.shape[2], at) for at in axis]) for axis in path)
+            columns, rows = (np.stack([_registration(photons.shape[2], at, across) for at in axis]) for axis in path)
             smooth = np.tensordot(along_z, photons[inside], axes=1)
             coefficients[row] = rows @ smooth @ columns.transpose(0, 2, 1)
         table = SplinePsf(
@@ -232,14 +255,14 @@ def _z_fit(z_nm: F64, start: float, pitch: float, knots: int) -> F64:
     return np.asarray(np.linalg.solve(normal, design.T))
 
 
-def _registration(size: int, centre: float) -> F32:
-    """Return a matrix (KNOTS, size): pixels of a ROI to B-spline coefficients around `centre`."""
-    at = np.clip(centre + (np.arange(KNOTS) - KNOTS // 2) * PITCH_PX, 0, size - 1)
+def _registration(size: int, centre: float, knots: int) -> F32:
+    """Return a matrix (knots, size): pixels of a ROI to B-spline coefficients around `centre`."""
+    at = np.clip(centre + (np.arange(knots) - knots // 2) * PITCH_PX, 0, size - 1)
     pixels = np.asarray(ndimage.spline_filter1d(np.eye(size), 3, axis=0, mode="mirror"))
     index = np.arange(-2, size + 2)
     folded = np.abs(index)
     folded = np.where(folded > size - 1, 2 * (size - 1) - folded, folded)
-    spread = np.zeros((KNOTS, size))
+    spread = np.zeros((knots, size))
     np.add.at(spread.T, folded, cubic_b_spline(at[:, None] - index).T)
     samples = spread @ pixels
     return np.asarray(ndimage.spline_filter1d(samples, 3, axis=0, mode="mirror"), np.float32)

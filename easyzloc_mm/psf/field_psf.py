@@ -37,7 +37,7 @@ class FieldPsf:
 
     Attributes
     ----------
-    coefficients : ndarray, shape (terms, Z, KNOTS, KNOTS), float32
+    coefficients : ndarray, shape (terms, Z, knots, knots), float32
         Of the terms of `field_polynomial.polynomial`.
     degree : int
         0 where places are unknown: the mean of the beads.

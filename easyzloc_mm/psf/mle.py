@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.psf.bead_psf import SplinePsf
+from easyzloc_mm.psf.kernels.crop_size import sized
 from easyzloc_mm.psf.kernels.levenberg_marquardt import fit, scan
 from easyzloc_mm.typing import F32, F64, I64
 
@@ -128,6 +129,7 @@ def likely_depths(
         np.ascontiguousarray(place, np.int64),
         _expected(len(crops), prior),
         SLACK,
+        sized(table.roi_px),
         out,
     )
     return table.z_start_nm + out * table.z_pitch_nm
@@ -161,18 +163,18 @@ def fit_psf(
 
     Parameters
     ----------
-    crops : ndarray, shape (n, 15, 15), float32
+    crops : ndarray, shape (n, size, size), float32
         Photons.
     table : SplinePsf
     place : ndarray, shape (n,)
         Which place of the table each spot lies at.
     starts_nm : ndarray, shape (n, s) or (s,)
         Depths to start from; NaN: none.
-    read_noise_e : float or ndarray, shape (n, 15, 15)
+    read_noise_e : float or ndarray, shape (n, size, size)
         Of the camera, or of each pixel of the crops.
     prior : SpotPrior, optional
         With it, optima are those of the posterior density, and the deviance counts the distance from the prior.
-    neighbours : ndarray, shape (n, 15, 15), optional
+    neighbours : ndarray, shape (n, size, size), optional
         Photons that other emitters are expected to add to each pixel.
     """
     expected = _expected(len(crops), prior)
@@ -189,6 +191,7 @@ def fit_psf(
         np.ascontiguousarray(knots),
         expected,
         knowledge,
+        sized(table.roi_px),
         out,
     )
     pitch = table.z_pitch_nm

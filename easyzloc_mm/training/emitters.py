@@ -17,7 +17,6 @@ from typing import NamedTuple, Self
 import numba
 import numpy as np
 
-from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.inputs import network_input
 from easyzloc_mm.psf.bead_psf import PITCH_PX, BeadPsfs
@@ -76,7 +75,7 @@ class EmitterImages:
 
     Attributes
     ----------
-    crops : ndarray, shape (n, 15, 15), float32
+    crops : ndarray, shape (n, size, size), float32
         Photons.
     z_nm, photons, background, x, y : ndarray, shape (n,)
         Truth; but x, y are the sensor position (pixels) as a fit gives it: the crop's centre is the nearest pixel.
@@ -109,7 +108,7 @@ def simulate_emitters(source: BeadPsfs, emitters: EmitterPrior, count: int, seed
     count, seed : int
     """
     table = source.table
-    crops = np.empty((count, ROI_PX, ROI_PX), np.float32)
+    crops = np.empty((count, table.roi_px, table.roi_px), np.float32)
     truth = np.empty(count, TRUTH)
     psf = _Psf(table.coefficients, table.z_start_nm, table.z_pitch_nm, PITCH_PX, table.low_nm, table.high_nm)
     _simulate(psf, _ranges(source, emitters), source.read_noise_e, seed, crops, truth)

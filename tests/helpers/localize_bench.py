@@ -12,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.localization.config import LocalizerConfig
 from easyzloc_mm.localization.workers.messages import BlockLocalizer
@@ -29,7 +30,7 @@ from easyzloc_mm.model.uncertainty import (
 )
 from easyzloc_mm.profile.detection import LocalizeSettings
 from easyzloc_mm.profile.schema import Profile
-from easyzloc_mm.psf.bead_psf import KNOTS, PITCH_PX, Z_PITCH_NM
+from easyzloc_mm.psf.bead_psf import PITCH_PX, Z_PITCH_NM, knots_of
 from easyzloc_mm.psf.field_psf import FieldPsf
 
 BASELINE, GAIN = 100.0, 0.5
@@ -119,7 +120,7 @@ def _write_bundle(folder: Path, *, field: tuple[int, int], pixel_nm: float, brok
 def widening_psf() -> FieldPsf:
     """A Gaussian of 1.3 px whose width and brightness change with depth, the same all over the field."""
     z = np.arange(-16, 17) * Z_PITCH_NM
-    knot = (np.arange(KNOTS) - KNOTS // 2) * PITCH_PX
+    knot = PITCH_PX * (np.arange(knots_of(ROI_PX)) - knots_of(ROI_PX) // 2)
     width = 1.3 + 0.8 * np.abs(z / 1000) + 0.2 * z / 1000
     profile = np.exp(-(knot**2) / (2 * width[:, None] ** 2)) / (np.sqrt(2 * np.pi) * width[:, None])
     image = profile[:, :, None] * profile[:, None, :]

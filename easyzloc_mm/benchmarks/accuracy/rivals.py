@@ -107,7 +107,7 @@ def localize_picasso(
     inside &= where["y"].between(ROI_PX // 2, frames.shape[1] - ROI_PX // 2 - 1)
     where = where[inside].reset_index(drop=True)
     frame, x, y = (where[name].to_numpy() for name in ("frame", "x", "y"))
-    crops = crop_photons(frames, frame, x, y, response)
+    crops = crop_photons(frames, frame, x, y, response, ROI_PX)
     table = _picasso_table(crops, where, calibration)
     finite = np.isfinite(table[["x", "y", "z", "photons"]].to_numpy(float)).all(axis=1)
     kept: pd.DataFrame = table[finite].reset_index(drop=True)

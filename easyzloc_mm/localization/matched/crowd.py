@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 
 from easyzloc_mm.localization.matched.detector import Detections
 from easyzloc_mm.psf.bead_psf import SplinePsf
+from easyzloc_mm.psf.kernels.crop_size import sized
 from easyzloc_mm.psf.kernels.crowd import add_emitters, neighbours, refit
 from easyzloc_mm.psf.mle import SpotPrior, fit_psf, likely_depths
 from easyzloc_mm.typing import F32, F64, I64, Bool
@@ -114,7 +115,7 @@ class CrowdFit:
             Photons and read noise of the crops around x, y.
         """
         model = np.zeros(photons.shape, np.float32)
-        add_emitters(self.table.coefficients, found.place, found.theta, model)
+        add_emitters(self.table.coefficients, found.place, found.theta, self._size, model)
         everything = np.ones(len(found), bool)
         found = self._together(photons, noise_e, model, found, everything & _near(found.theta, found.theta, 1))
         for turn in range(1, self.passes):
@@ -122,7 +123,7 @@ class CrowdFit:
             new = self._fitted(seen, model, found, crop)
             if not len(new):
                 break
-            add_emitters(self.table.coefficients, new.place, new.theta, model)
+            add_emitters(self.table.coefficients, new.place, new.theta, self._size, model)
             fresh = np.arange(len(found) + len(new)) >= len(found)
             joined = Emitters(
                 *(
@@ -147,7 +148,7 @@ class CrowdFit:
             return Emitters(np.empty((0, 5)), place, snr, place)
         light, noise_e = crop(x, y)
         around = np.empty_like(light)
-        neighbours(self.table.coefficients, place, np.zeros((len(x), 5)), x, y, model, around)
+        neighbours(self.table.coefficients, place, np.zeros((len(x), 5)), x, y, self._size, model, around)
         depths = likely_depths(light, self.table, place, noise_e, prior, STARTS, around)
         fit = fit_psf(light, self.table, place, depths, noise_e, prior, around)
         rows, best = np.arange(len(x)), np.argmin(fit.deviance, axis=1)
@@ -164,6 +165,10 @@ class CrowdFit:
         good = fit.photons[rows, best] > self._least * fit.sigma_photons[rows, best]
         good &= np.isfinite(depths).any(axis=1)
         return Emitters(theta[good], place[good], snr[good], np.full(int(good.sum()), -1))
+
+    @property
+    def _size(self) -> tuple[bool, ...]:
+        return sized(self.table.roi_px)
 
     @property
     def _least(self) -> float:
@@ -189,6 +194,7 @@ class CrowdFit:
             order,
             knowledge,
             ROUNDS,
+            self._size,
             rows,
         )
         height, width = photons.shape
@@ -202,15 +208,16 @@ class CrowdFit:
             return found
         dark = found.theta[gone].copy()
         dark[:, 3] *= -1
-        add_emitters(tables, found.place[gone], dark, model)
+        add_emitters(tables, found.place[gone], dark, self._size, model)
         kept = found.only(~gone)
         again = _near(kept.theta, dark, 0)
         if again.any():
             order = np.flatnonzero(again)
             rows = np.zeros((len(kept), 12))
             refit(
-                photons, variance, model, tables, self.table.padded, kept.place, kept.theta, order, knowledge, 1, rows
-            )
+                photons, variance, model, tables, self.table.padded, kept.place, kept.theta, order, knowledge, 1,
+                self._size, rows,
+            )  # fmt: skip
         return kept
 
 

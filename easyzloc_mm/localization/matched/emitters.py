@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from easyzloc_mm.camera.crops import ROI_PX, beyond_frame, crop_photons, crop_variance
+from easyzloc_mm.camera.crops import beyond_frame, crop_photons, crop_variance
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, column_dtype
 from easyzloc_mm.localization.detection.gaussian_fit import MAX_PRECISION_PX
@@ -21,6 +21,7 @@ from easyzloc_mm.model.predictor import Predictor, ZPrediction
 from easyzloc_mm.model.uncertainty import MixtureCalibration
 from easyzloc_mm.profile.detection import LocalizeSettings
 from easyzloc_mm.psf.detection_bank import DetectionBank
+from easyzloc_mm.psf.kernels.crop_size import sized
 from easyzloc_mm.psf.kernels.crowd import UNSEEN_NOISE_E, neighbours
 from easyzloc_mm.psf.kernels.point_image import MAX_AWAY_PX
 from easyzloc_mm.psf.mle import Optimum, fit_psf
@@ -239,10 +240,11 @@ class EmitterLocalizer:
 
     def _crops(self, frames: U16, spots: _Spots, response: CameraResponse | PixelResponse) -> tuple[F32, float | F32]:
         """Photons around spots, and their read noise."""
-        crops = crop_photons(frames, spots.frame, spots.x, spots.y, response)
-        outside = beyond_frame(spots.x, spots.y, frames.shape[1:], ROI_PX)
+        size = self._table.roi_px
+        crops = crop_photons(frames, spots.frame, spots.x, spots.y, response, size)
+        outside = beyond_frame(spots.x, spots.y, frames.shape[1:], size)
         if isinstance(response, PixelResponse):
-            noise_e = np.sqrt(crop_variance(spots.x, spots.y, response, ROI_PX))
+            noise_e = np.sqrt(crop_variance(spots.x, spots.y, response, size))
         elif outside.any():
             noise_e = np.full(crops.shape, response.read_noise_e, np.float32)
         else:
@@ -283,8 +285,9 @@ class EmitterLocalizer:
             again = found.crowded | (found.row < 0)
             kept[found.row[~again]] = True
             x, y = found.theta[again, 0], found.theta[again, 1]
-            around = np.empty((int(again.sum()), ROI_PX, ROI_PX), np.float32)
-            neighbours(self._table.coefficients, found.place[again], found.theta[again], x, y, model, around)
+            around = np.empty((int(again.sum()), self._table.roi_px, self._table.roi_px), np.float32)
+            size = sized(self._table.roi_px)
+            neighbours(self._table.coefficients, found.place[again], found.theta[again], x, y, size, model, around)
             crowd.append(_Spots(np.full(len(x), t), x, y, found.snr[again], around))
         joined = (np.concatenate([getattr(part, item.name) for part in crowd]) for item in fields(_Spots))
         return kept, _Spots(*joined)

@@ -73,7 +73,7 @@ def evaluate_in_frames(
         The beads have another pixel size, none is accepted, or the background has another size.
     """
     chosen, _ = beads_to_evaluate(card, beads)
-    source = BeadPsfs.from_beads(beads, chosen)
+    source = BeadPsfs.from_beads(beads, chosen, card.roi_px)
     rng = np.random.default_rng(SEED)
     size = beads.field_size_px if beads.field_known else (FREE_FIELD_PX, FREE_FIELD_PX)
     truth = _draw(source, card.z_range_nm, size, emitters, rng)

@@ -68,5 +68,5 @@ def domain_gap(movie: Path, model: Predictor, response: CameraResponse) -> float
     x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
     if not len(x):
         return 0.0
-    crops = crop_photons(frames, table["frame"].to_numpy(), x, y, response)
+    crops = crop_photons(frames, table["frame"].to_numpy(), x, y, response, model.card.roi_px)
     return float(np.mean(model.predict(crops, x, y).z_flag & OUT_OF_DISTRIBUTION > 0))

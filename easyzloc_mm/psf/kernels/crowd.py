@@ -8,8 +8,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.psf.bead_psf import PITCH_PX
+from easyzloc_mm.psf.kernels.crop_size import cells as cell_count
 from easyzloc_mm.psf.kernels.levenberg_marquardt import (
     FAILED,
     FAST,
@@ -20,32 +20,38 @@ from easyzloc_mm.psf.kernels.levenberg_marquardt import (
     pixel_mask,
     write_row,
 )
-from easyzloc_mm.psf.kernels.point_image import CELLS, ordered, point_image, workspace
+from easyzloc_mm.psf.kernels.point_image import ordered, point_image, workspace
 from easyzloc_mm.psf.kernels.spline import draw, drawing
 
-DRAWN_PX = 19
-"""Edge of an emitter's image in a frame: as far as beads are measured."""
-HALF = ROI_PX // 2
+DRAWN_FARTHER_PX = 2
+"""An emitter's image in a frame reaches so much farther than in a crop, on either side, as beads are measured."""
 UNSEEN_NOISE_E = 100.0
 """Read noise of pixels beyond the frame, where the nearest one is repeated: it counts next to nothing."""
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
+def drawn_px(size):  # type: ignore[no-untyped-def]
+    """Edge of an emitter's image in a frame, for crops of a size (`crop_size.sized`)."""
+    return len(size) + 2 * DRAWN_FARTHER_PX
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
 def add_emitter(table, x, y, z, photons, work, image, model):  # type: ignore[no-untyped-def]
-    """Add an emitter's photons to a frame's model; `image` is workspace of `DRAWN_PX` squared."""
+    """Add an emitter's photons to a frame's model; `image` is workspace of `drawn_px` squared."""
     rows, columns = model.shape
     row, column = int(np.rint(y)), int(np.rint(x))
     draw(table, x - column, y - row, z, PITCH_PX, work, image)
-    reach, light = DRAWN_PX // 2, np.float32(photons)
+    reach, light = len(image) // 2, np.float32(photons)
     for a in range(max(-reach, -row), min(reach + 1, rows - row)):
         for b in range(max(-reach, -column), min(reach + 1, columns - column)):
             model[row + a, column + b] += light * image[reach + a, reach + b]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def add_emitters(tables, place, theta, model):  # type: ignore[no-untyped-def]
+def add_emitters(tables, place, theta, size, model):  # type: ignore[no-untyped-def]
     """Add emitters, rows x, y (pixels), z (knots), photons of `theta`, to a frame's model."""
-    work, image = drawing(DRAWN_PX, tables.shape[2]), np.empty((DRAWN_PX, DRAWN_PX), np.float32)
+    edge = drawn_px(size)
+    work, image = drawing(edge, tables.shape[2]), np.empty((edge, edge), np.float32)
     for i in range(len(theta)):
         add_emitter(tables[place[i]], theta[i, 0], theta[i, 1], theta[i, 2], theta[i, 3], work, image, model)
 
@@ -56,22 +62,24 @@ def others(table, x, y, z, photons, row, column, model, work, image, out):  # ty
     rows, columns = model.shape
     at_row, at_column = int(np.rint(y)), int(np.rint(x))
     draw(table, x - at_column, y - at_row, z, PITCH_PX, work, image)
-    reach, light = DRAWN_PX // 2, np.float32(photons)
-    for a in range(ROI_PX):
-        in_row = min(max(row + a - HALF, 0), rows - 1)
-        for b in range(ROI_PX):
-            in_column = min(max(column + b - HALF, 0), columns - 1)
+    edge, half = len(image), len(out) // 2
+    reach, light = edge // 2, np.float32(photons)
+    for a in range(len(out)):
+        in_row = min(max(row + a - half, 0), rows - 1)
+        for b in range(len(out)):
+            in_column = min(max(column + b - half, 0), columns - 1)
             value = model[in_row, in_column]
             i, j = in_row - at_row + reach, in_column - at_column + reach
-            if 0 <= i < DRAWN_PX and 0 <= j < DRAWN_PX:
+            if 0 <= i < edge and 0 <= j < edge:
                 value -= light * image[i, j]
             out[a, b] = max(value, np.float32(0))
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def neighbours(tables, place, theta, x, y, model, out):  # type: ignore[no-untyped-def]
+def neighbours(tables, place, theta, x, y, size, model, out):  # type: ignore[no-untyped-def]
     """Fill crops around x, y (pixels) with the light of all emitters but the one of the same row of `theta`."""
-    work, image = drawing(DRAWN_PX, tables.shape[2]), np.empty((DRAWN_PX, DRAWN_PX), np.float32)
+    edge = drawn_px(size)
+    work, image = drawing(edge, tables.shape[2]), np.empty((edge, edge), np.float32)
     for i in range(len(theta)):
         row, column = int(np.rint(y[i])), int(np.rint(x[i]))
         u, v, z, photons = theta[i, 0], theta[i, 1], theta[i, 2], theta[i, 3]
@@ -80,7 +88,7 @@ def neighbours(tables, place, theta, x, y, model, out):  # type: ignore[no-untyp
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
 def refit(  # type: ignore[no-untyped-def]
-    photons, variance, model, tables, padded, place, theta, chosen, knowledge, rounds, rows
+    photons, variance, model, tables, padded, place, theta, chosen, knowledge, rounds, size, rows
 ):
     """Fit the `chosen` emitters in turn, `rounds` times, and keep the model up to date.
 
@@ -100,14 +108,17 @@ def refit(  # type: ignore[no-untyped-def]
     knowledge : ndarray, shape (3,)
         As of `fit`; each emitter's expected place is where it is.
     rounds : int
+    size : tuple
+        Of the crops (`crop_size.sized`).
     rows : ndarray, shape (n, 12)
         Filled as by `fit` where chosen.
     """
-    work, images = workspace(), np.zeros(4 * CELLS, np.float32)
-    cells, data, pixel = np.zeros((4, CELLS), np.float32), np.zeros(CELLS, np.float32), pixel_mask()
-    rest, local, algebra = np.zeros(CELLS, np.float32), np.empty(5), algebra_buffers()
-    pen, image = drawing(DRAWN_PX, tables.shape[2]), np.empty((DRAWN_PX, DRAWN_PX), np.float32)
-    near, crop = np.empty((ROI_PX, ROI_PX), np.float32), np.empty((ROI_PX, ROI_PX), np.float32)
+    count, edge, half = cell_count(size), drawn_px(size), len(size) // 2
+    work, images = workspace(size), np.zeros(4 * count, np.float32)
+    cells, data, pixel = np.zeros((4, count), np.float32), np.zeros(count, np.float32), pixel_mask(size)
+    rest, local, algebra = np.zeros(count, np.float32), np.empty(5), algebra_buffers()
+    pen, image = drawing(edge, tables.shape[2]), np.empty((edge, edge), np.float32)
+    near, crop = np.empty((len(size), len(size)), np.float32), np.empty((len(size), len(size)), np.float32)
     expected = np.empty(2)
     height, width = photons.shape
     for _ in range(rounds):
@@ -115,25 +126,37 @@ def refit(  # type: ignore[no-untyped-def]
             table, here = tables[place[i]], theta[i]
             row, column = int(np.rint(here[1])), int(np.rint(here[0]))
             others(table, here[0], here[1], here[2], here[3], row, column, model, pen, image, near)
-            for a in range(ROI_PX):
-                in_row = min(max(row + a - HALF, 0), height - 1)
-                for b in range(ROI_PX):
-                    in_column = min(max(column + b - HALF, 0), width - 1)
+            for a in range(len(size)):
+                in_row = min(max(row + a - half, 0), height - 1)
+                for b in range(len(size)):
+                    in_column = min(max(column + b - half, 0), width - 1)
                     read = variance[min(in_row, variance.shape[0] - 1), min(in_column, variance.shape[1] - 1)]
-                    if in_row != row + a - HALF or in_column != column + b - HALF:
+                    if in_row != row + a - half or in_column != column + b - half:
                         read = np.float32(UNSEEN_NOISE_E**2)
                     near[a, b] += read
                     crop[a, b] = max(photons[in_row, in_column] + read, np.float32(0))
-            ordered(crop, np.float32(0), data, LOWEST)
-            ordered(near, np.float32(0), rest, LOWEST)
+            ordered(crop, np.float32(0), size, data, LOWEST)
+            ordered(near, np.float32(0), size, rest, LOWEST)
             local[:] = here
             local[0], local[1] = in_reach(here[0] - column), in_reach(here[1] - row)
             expected[0], expected[1] = local[0], local[1]
-            point_image(padded[place[i]], local[0], local[1], local[2], work, images)
+            point_image(padded[place[i]], local[0], local[1], local[2], size, work, images)
             deviance = climb(
-                data, pixel, padded[place[i]], local, rest, expected, knowledge, FAILED, work, images, cells, algebra
+                data,
+                pixel,
+                padded[place[i]],
+                local,
+                rest,
+                expected,
+                knowledge,
+                FAILED,
+                size,
+                work,
+                images,
+                cells,
+                algebra,
             )
-            write_row(local, deviance, algebra, rows[i])
+            write_row(local, deviance, algebra, size, rows[i])
             add_emitter(table, here[0], here[1], here[2], -here[3], pen, image, model)
             here[:] = local
             here[0] += column

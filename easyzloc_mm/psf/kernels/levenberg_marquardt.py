@@ -5,9 +5,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from easyzloc_mm.camera.crops import ROI_PX, sorted_border
+from easyzloc_mm.camera.crops import sorted_border
+from easyzloc_mm.psf.kernels.crop_size import cells as cell_count
 from easyzloc_mm.psf.kernels.point_image import (
-    CELLS,
     COARSE,
     KNOTS_PER_PX,
     MAX_AWAY_PX,
@@ -41,7 +41,7 @@ ROOT_HALF_BITS, MANTISSA_BITS = np.int32(0x3F3504F3), np.int32(23)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _deviance(data, pixel, cells):  # type: ignore[no-untyped-def]
+def _deviance(data, pixel, size, cells):  # type: ignore[no-untyped-def]
     """Twice the negative log likelihood against that of a perfect fit.
 
     `cells` holds the expected photons first, and data over expected third; the rest is workspace. The logarithm is that
@@ -50,14 +50,14 @@ def _deviance(data, pixel, cells):  # type: ignore[no-untyped-def]
     """
     expected, ratio, mantissa = cells[0], cells[2], cells[3]
     bits = mantissa.view(np.int32)
-    for i in range(CELLS):
+    for i in range(cell_count(size)):
         mantissa[i] = max(ratio[i], TINY)
-    for i in range(CELLS):
+    for i in range(cell_count(size)):
         exponent = (bits[i] - ROOT_HALF_BITS) >> MANTISSA_BITS
         ratio[i] = np.float32(exponent)
         bits[i] -= exponent << MANTISSA_BITS
     total = np.float32(0)
-    for i in range(CELLS):
+    for i in range(cell_count(size)):
         x = mantissa[i] - np.float32(1)
         y = np.float32(LOG[0])
         for k in range(1, len(LOG)):
@@ -68,19 +68,20 @@ def _deviance(data, pixel, cells):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _normal(data, pixel, images, theta, rest, cells, matrix, slope):  # type: ignore[no-untyped-def]
+def _normal(data, pixel, images, theta, rest, size, cells, matrix, slope):  # type: ignore[no-untyped-def]
     """Deviance, Fisher matrix and gradient at `theta`."""
     photons, background = np.float32(theta[3]), np.float32(theta[4])
-    shape, by_x = images[:CELLS], images[CELLS : 2 * CELLS]
-    by_y, by_z = images[2 * CELLS : 3 * CELLS], images[3 * CELLS :]
+    count = cell_count(size)
+    shape, by_x = images[:count], images[count : 2 * count]
+    by_y, by_z = images[2 * count : 3 * count], images[3 * count :]
     expected, weight, ratio = cells[0], cells[1], cells[2]
-    for i in range(CELLS):
+    for i in range(count):
         expected[i] = max(photons * shape[i] + background + rest[i], DARK)
         weight[i] = pixel[i] / expected[i]
         ratio[i] = data[i] * weight[i]
     zero = np.float32(0)
     s0 = s1 = s2 = s3 = s4 = m30 = m31 = m32 = m33 = zero
-    for i in range(CELLS):
+    for i in range(count):
         pull, w, n = ratio[i] - pixel[i], weight[i], shape[i]
         x, y, z = by_x[i], by_y[i], by_z[i]
         s0 += pull * x
@@ -95,7 +96,7 @@ def _normal(data, pixel, images, theta, rest, cells, matrix, slope):  # type: ig
         m33 += wn * n
     # In two loops: a processor has registers for so many sums, and no more.
     m00 = m10 = m11 = m20 = m21 = m22 = m40 = m41 = m42 = m43 = m44 = zero
-    for i in range(CELLS):
+    for i in range(count):
         w = weight[i]
         x, y, z = by_x[i], by_y[i], by_z[i]
         wx, wy, wz = w * x, w * y, w * z
@@ -121,7 +122,7 @@ def _normal(data, pixel, images, theta, rest, cells, matrix, slope):  # type: ig
     for p in range(5):
         for q in range(p):
             matrix[q, p] = matrix[p, q]
-    return _deviance(data, pixel, cells)
+    return _deviance(data, pixel, size, cells)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
@@ -185,32 +186,33 @@ def in_reach(place_px):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def pixel_mask():  # type: ignore[no-untyped-def]
+def pixel_mask(size):  # type: ignore[no-untyped-def]
     """1 in the cells that are pixels, 0 elsewhere."""
-    pixel = np.zeros(CELLS, np.float32)
-    ordered(np.ones((ROI_PX, ROI_PX), np.float32), np.float32(0), pixel, np.float32(0))
+    pixel = np.zeros(cell_count(size), np.float32)
+    ordered(np.ones((len(size), len(size)), np.float32), np.float32(0), size, pixel, np.float32(0))
     return pixel
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def scan(crops, rest, tables, place, expected, slack, out):  # type: ignore[no-untyped-def]
+def scan(crops, rest, tables, place, expected, slack, size, out):  # type: ignore[no-untyped-def]
     """Find the depths (in knots) at which a fit is worth starting, best first; NaN where there are no more.
 
     At every `COARSE`-th knot photons and background are those of weighted least squares, x and y as expected. Depths
     are the minima that are less than `slack` of chi squared behind the best. `crops` and `rest` are those of `fit`.
     """
     depths = (tables.shape[1] - 3) // COARSE + 1
-    work, images = workspace(), np.zeros((depths, CELLS), np.float32)
-    data, weight, pixel = np.zeros(CELLS, np.float32), np.zeros(CELLS, np.float32), pixel_mask()
-    known = np.zeros(CELLS, np.float32)
-    border, curve, minimum = np.empty(4 * (ROI_PX - 1)), np.empty(depths + 2), np.empty(depths)
+    count = cell_count(size)
+    work, images = workspace(size), np.zeros((depths, count), np.float32)
+    data, weight, pixel = np.zeros(count, np.float32), np.zeros(count, np.float32), pixel_mask(size)
+    known = np.zeros(count, np.float32)
+    border, curve, minimum = np.empty(4 * (len(size) - 1)), np.empty(depths + 2), np.empty(depths)
     for i in range(len(crops)):
         rim = np.float32(_rim(crops[i], border))
-        ordered(crops[i], -rim, data, LOWEST)
-        ordered(rest[i], np.float32(0), known, np.float32(0))
-        coarse_images(tables[place[i]], in_reach(expected[i, 0]), in_reach(expected[i, 1]), work, images)
+        ordered(crops[i], -rim, size, data, LOWEST)
+        ordered(rest[i], np.float32(0), size, known, np.float32(0))
+        coarse_images(tables[place[i]], in_reach(expected[i, 0]), in_reach(expected[i, 1]), size, work, images)
         w = wy = wyy = np.float32(0)
-        for c in range(CELLS):
+        for c in range(count):
             # Half-way from the background to the data: their own noise counts half.
             data[c] = max(data[c], -rim - known[c])
             weight[c] = pixel[c] / (known[c] + rim + np.float32(0.5) * max(data[c], np.float32(0)))
@@ -222,7 +224,7 @@ def scan(crops, rest, tables, place, expected, slack, out):  # type: ignore[no-u
         for n in range(depths):
             image = images[n]
             ws = wss = wsy = np.float32(0)
-            for c in range(CELLS):
+            for c in range(count):
                 part = weight[c] * image[c]
                 ws += part
                 wss += part * image[c]
@@ -248,12 +250,12 @@ def algebra_buffers():  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
 def climb(  # type: ignore[no-untyped-def]
-    data, pixel, table, theta, rest, expected, knowledge, best, work, images, cells, algebra
+    data, pixel, table, theta, rest, expected, knowledge, best, size, work, images, cells, algebra
 ):
     """Levenberg-Marquardt from `theta`, which becomes the optimum, to the deviance there; `best`: another start's."""
     matrix, damped, factor, fresh, slope, fresh_slope, step, trial = algebra
     top = table.shape[0] - 2.002
-    deviance = _normal(data, pixel, images, theta, rest, cells, matrix, slope)
+    deviance = _normal(data, pixel, images, theta, rest, size, cells, matrix, slope)
     deviance += _known(theta, expected, knowledge, matrix, slope)
     damping = 0.01
     for _ in range(ITERATIONS):
@@ -278,8 +280,8 @@ def climb(  # type: ignore[no-untyped-def]
             theta[:] = trial
             deviance -= promised
             break
-        point_image(table, trial[0], trial[1], trial[2], work, images)
-        now = _normal(data, pixel, images, trial, rest, cells, fresh, fresh_slope)
+        point_image(table, trial[0], trial[1], trial[2], size, work, images)
+        now = _normal(data, pixel, images, trial, rest, size, cells, fresh, fresh_slope)
         now += _known(trial, expected, knowledge, fresh, fresh_slope)
         if now <= deviance:
             gain = deviance - now
@@ -300,7 +302,7 @@ def climb(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def write_row(theta, deviance, algebra, row):  # type: ignore[no-untyped-def]
+def write_row(theta, deviance, algebra, size, row):  # type: ignore[no-untyped-def]
     """Fill a row of `fit`."""
     matrix, factor, slope, step = algebra[0], algebra[2], algebra[4], algebra[6]
     for p in range(5):
@@ -308,7 +310,7 @@ def write_row(theta, deviance, algebra, row):  # type: ignore[no-untyped-def]
     row[5] = deviance
     row[6] = 1e3
     row[7] = 0.0
-    row[8] = row[9] = ROI_PX
+    row[8] = row[9] = len(size)
     row[10], row[11] = theta[3], theta[4]
     for p in range(5):
         matrix[p, p] += 1e-9 * matrix[p, p] + 1e-12
@@ -326,27 +328,28 @@ def write_row(theta, deviance, algebra, row):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def fit(crops, rest, tables, place, starts, expected, knowledge, out):  # type: ignore[no-untyped-def]
+def fit(crops, rest, tables, place, starts, expected, knowledge, size, out):  # type: ignore[no-untyped-def]
     """Fit every crop from every start (in knots; NaN: none).
 
     `crops` are free of the light of neighbours; `rest` is that light and the read noise's variance, in each pixel: what
-    is expected there beside the emitter and its background.
+    is expected there beside the emitter and its background. `size` is that of the crops (`crop_size.sized`).
 
     A row of `out` is x, y, z, photons, background, deviance, standard deviation of z, logarithm of the root of the
     covariance's determinant, standard deviations of x, of y, of photons and of background.
     """
-    work, images = workspace(), np.zeros(4 * CELLS, np.float32)
-    cells, data, pixel = np.zeros((4, CELLS), np.float32), np.zeros(CELLS, np.float32), pixel_mask()
-    known = np.zeros(CELLS, np.float32)
-    theta, algebra, border = np.empty(5), algebra_buffers(), np.empty(4 * (ROI_PX - 1))
+    count = cell_count(size)
+    work, images = workspace(size), np.zeros(4 * count, np.float32)
+    cells, data, pixel = np.zeros((4, count), np.float32), np.zeros(count, np.float32), pixel_mask(size)
+    known = np.zeros(count, np.float32)
+    theta, algebra, border = np.empty(5), algebra_buffers(), np.empty(4 * (len(size) - 1))
     top = tables.shape[1] - 2.002
     for i in range(len(crops)):
         crop, table = crops[i], tables[place[i]]
         total = crop.sum()
         rim = _rim(crop, border)
-        ordered(rest[i], np.float32(0), known, np.float32(0))
-        ordered(crop, np.float32(0), data, LOWEST)
-        for c in range(CELLS):
+        ordered(rest[i], np.float32(0), size, known, np.float32(0))
+        ordered(crop, np.float32(0), size, data, LOWEST)
+        for c in range(count):
             data[c] = max(data[c] + known[c], np.float32(0))
         best = FAILED
         for s in range(starts.shape[1]):
@@ -357,14 +360,14 @@ def fit(crops, rest, tables, place, starts, expected, knowledge, out):  # type: 
             for p in range(2):
                 theta[p] = in_reach(expected[i, p])
             theta[2] = min(max(starts[i, s], 1.0), top)
-            point_image(table, theta[0], theta[1], theta[2], work, images)
+            point_image(table, theta[0], theta[1], theta[2], size, work, images)
             light = np.float32(0)
-            for c in range(CELLS):
+            for c in range(count):
                 light += pixel[c] * images[c]
-            theta[3] = max((total - rim * ROI_PX**2) / max(light, 0.05), 30.0)
+            theta[3] = max((total - rim * len(size) ** 2) / max(light, 0.05), 30.0)
             theta[4] = rim
             deviance = climb(
-                data, pixel, table, theta, known, expected[i], knowledge, best, work, images, cells, algebra
+                data, pixel, table, theta, known, expected[i], knowledge, best, size, work, images, cells, algebra
             )
             best = min(best, deviance)
-            write_row(theta, deviance, algebra, out[i, s])
+            write_row(theta, deviance, algebra, size, out[i, s])

@@ -65,12 +65,12 @@ def evaluate(
     card = model.card
     chosen, held_out = beads_to_evaluate(card, beads)
     psf = empirical_psf(beads)
-    source = BeadPsfs.from_beads(beads, chosen)
+    source = BeadPsfs.from_beads(beads, chosen, card.roi_px)
     low, high = card.z_range_nm
     z_range = (low, high) if z_limit_nm is None else (max(low, -z_limit_nm), min(high, z_limit_nm))
     emitters = _predict_emitters(model, beads, source, psf, z_range, TYPICAL_PHOTONS, SEED)
     wide = _predict_emitters(model, beads, source, psf, z_range, (PHOTON_EDGES[0], PHOTON_EDGES[-1]), SEED + 1)
-    crops, bead, z_nm = recorded_planes(beads, chosen, z_range)
+    crops, bead, z_nm = recorded_planes(beads, chosen, z_range, card.roi_px)
     recorded = _table(model.predict(crops, beads.x[bead], beads.y[bead]), z_nm)
     recorded["bead"] = bead
     trusted = emitters[emitters["flag"] == 0]

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 PAPER_SIDE_PX = 64
 
 
-def mixture_network(width: int = 320, blocks: int = 3) -> keras.Model:
-    """Build the default network: a residual perceptron on the 15x15 crop, with a mixture of Gaussians in z as output.
+def mixture_network(width: int = 320, blocks: int = 3, roi_px: int = ROI_PX) -> keras.Model:
+    """Build the default network: a residual perceptron on the whole crop, with a mixture of Gaussians in z as output.
 
     The crop is always centred on its spot, so there is no translation to share weights over: dense layers reach a
     lower error than convolutions for the same training time, and run several times faster on a CPU.
@@ -36,13 +36,13 @@ def mixture_network(width: int = 320, blocks: int = 3) -> keras.Model:
     Returns
     -------
     keras.Model
-        Inputs ``image`` (n, 15, 15, 1) and ``aux`` (n, 6); output (n, 3 * COMPONENTS + EMBEDDING): logits, means,
-        raw widths (`read_mixture`), then the embedding by which spots are recognised as out of distribution.
+        Inputs ``image`` (n, roi_px, roi_px, 1) and ``aux`` (n, 6); output (n, 3 * COMPONENTS + EMBEDDING): logits,
+        means, raw widths (`read_mixture`), then the embedding by which spots are recognised as out of distribution.
     """
     import keras
     from keras import layers
 
-    image = keras.Input((ROI_PX, ROI_PX, 1), name="image")
+    image = keras.Input((roi_px, roi_px, 1), name="image")
     aux = keras.Input((len(AUX_COLUMNS),), name="aux")
     x = layers.Concatenate()([layers.Flatten()(image), aux])
     x = layers.Dense(width)(x)

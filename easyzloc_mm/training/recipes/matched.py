@@ -80,7 +80,7 @@ def fit_matched(
 
     settings = settings or MatchedSettings()
     keras.utils.set_random_seed(seed)
-    model = mixture_network(settings.width, settings.blocks)
+    model = mixture_network(settings.width, settings.blocks, train.table.roi_px)
     if start is not None:
         model.set_weights(start)
     highest = settings.learning_rate * (FINE_TUNING_RATE if start is not None else 1.0)

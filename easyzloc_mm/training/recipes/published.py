@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from easyzloc_mm.camera.crops import crop_photons
+from easyzloc_mm.camera.crops import ROI_PX, crop_photons
 from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.model.inputs import Normalisation, network_input
 from easyzloc_mm.model.mixture import Z_UNIT_NM
@@ -34,7 +34,7 @@ PATIENCE = 20
 
 
 def recorded_planes(
-    beads: BeadDataset, chosen: NDArray[np.integer], z_range_nm: tuple[float, float]
+    beads: BeadDataset, chosen: NDArray[np.integer], z_range_nm: tuple[float, float], roi_px: int = ROI_PX
 ) -> tuple[F32, I64, F64]:
     """Return crops (photons), bead index and z (nm) of every plane of the beads `chosen` within a range of z."""
     crops, bead, z_nm = [], [], []
@@ -42,7 +42,7 @@ def recorded_planes(
         labels = beads.z_nm[index]
         planes = np.flatnonzero(np.isfinite(labels) & (labels >= z_range_nm[0]) & (labels <= z_range_nm[1]))
         x, y = beads.centres(index, labels[planes])
-        crops.append(crop_photons(beads.rois[index], planes, x, y, beads.response))
+        crops.append(crop_photons(beads.rois[index], planes, x, y, beads.response, roi_px))
         bead.append(np.full(len(planes), index, np.int64))
         z_nm.append(labels[planes].astype(float))
     return np.concatenate(crops), np.concatenate(bead), np.concatenate(z_nm)

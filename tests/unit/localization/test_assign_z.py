@@ -68,7 +68,9 @@ def shuffled(movie: NDArray[np.uint16], card: ModelCard) -> pd.DataFrame:
 
 def expected_z(movie: NDArray[np.uint16], table: pd.DataFrame, card: ModelCard) -> Any:
     x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
-    return Predictor(card).predict(crop_photons(movie, table["frame"].to_numpy(), x, y, card.response), x, y)
+    return Predictor(card).predict(
+        crop_photons(movie, table["frame"].to_numpy(), x, y, card.response, card.roi_px), x, y
+    )
 
 
 def picasso_file(folder: Path, table: pd.DataFrame) -> Path:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.localization.matched.detector import Detections, MatchedDetector
-from easyzloc_mm.psf.bead_psf import KNOTS, PITCH_PX, Z_PITCH_NM
+from easyzloc_mm.psf.bead_psf import PITCH_PX, Z_PITCH_NM, knots_of
 from easyzloc_mm.psf.detection_bank import DetectionBank
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.typing import F64, U16
@@ -20,7 +21,7 @@ DEPTHS = (-800.0, -500.0, -200.0, 0.0, 200.0, 500.0, 800.0)
 def ring_psf() -> FieldPsf:
     """A spot that widens below focus and opens into a ring above it, of a photon at any depth."""
     z = np.arange(-16, 17) * Z_PITCH_NM
-    knot = (np.arange(KNOTS) - KNOTS // 2) * PITCH_PX
+    knot = PITCH_PX * (np.arange(knots_of(ROI_PX)) - knots_of(ROI_PX) // 2)
     distance = np.hypot(knot[:, None], knot)
     image = np.stack([_ring(distance, depth) for depth in z])
     return FieldPsf(image[None].astype(np.float32), 0, float(z[0]), Z_PITCH_NM, -1000.0, 1000.0)

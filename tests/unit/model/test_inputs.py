@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from easyzloc_mm.camera.crops import crop_photons
+from easyzloc_mm.camera.crops import ROI_PX, crop_photons
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.model.inputs import network_input
 from easyzloc_mm.training.recipes.architectures import bicubic_matrix
@@ -16,7 +16,7 @@ def test_a_crop_is_the_pixels_in_photons_and_repeats_the_edge() -> None:
     rng = np.random.default_rng(0)
     frames = rng.integers(100, 1000, (2, 30, 40), dtype=np.uint16)
     response = CameraResponse(baseline_adu=90.0, electrons_per_adu=0.5, read_noise_e=1.0)
-    crops = crop_photons(frames, np.array([1, 0]), np.array([20.4, 0.2]), np.array([14.6, 2.0]), response)
+    crops = crop_photons(frames, np.array([1, 0]), np.array([20.4, 0.2]), np.array([14.6, 2.0]), response, ROI_PX)
     assert np.allclose(crops[0], (frames[1, 8:23, 13:28].astype(float) - 90) * 0.5)
     padded = np.pad(frames[0].astype(float), 7, mode="edge")
     assert np.allclose(crops[1], (padded[2:17, 0:15] - 90) * 0.5)

@@ -11,8 +11,8 @@ from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.psf.bead_psf import SplinePsf
+from easyzloc_mm.psf.kernels.crop_size import cells, sized
 from easyzloc_mm.psf.kernels.point_image import (
-    CELLS,
     COARSE,
     KNOTS_PER_PX,
     coarse_images,
@@ -24,6 +24,9 @@ from easyzloc_mm.psf.mle import fit_psf, likely_depths
 from easyzloc_mm.simulator.optics.objective import embedded_optics
 from tests.helpers.exact_psf import exact_table, image_of
 
+SIZE = sized(ROI_PX)
+CELLS = cells(SIZE)
+
 
 @pytest.fixture(scope="module")
 def table() -> SplinePsf:
@@ -33,7 +36,8 @@ def table() -> SplinePsf:
 def _places() -> np.ndarray:
     """Which pixel (counted from 1) each cell of the kernels' order holds; 0 where it holds none."""
     place = np.zeros(CELLS, np.float32)
-    ordered(np.arange(1, ROI_PX**2 + 1, dtype=np.float32).reshape(ROI_PX, ROI_PX), np.float32(0), place, np.float32(0))
+    numbers = np.arange(1, ROI_PX**2 + 1, dtype=np.float32).reshape(ROI_PX, ROI_PX)
+    ordered(numbers, np.float32(0), SIZE, place, np.float32(0))
     return place
 
 
@@ -42,7 +46,7 @@ def _places() -> np.ndarray:
 def test_the_fits_image_and_its_derivatives_are_scipys(table: SplinePsf, x: float, y: float, z_nm: float) -> None:
     images, place = np.zeros(4 * CELLS, np.float32), _places()
     flat = table.padded[0]
-    point_image(flat, x, y, (z_nm - table.z_start_nm) / table.z_pitch_nm, workspace(), images)
+    point_image(flat, x, y, (z_nm - table.z_start_nm) / table.z_pitch_nm, SIZE, workspace(SIZE), images)
     pixels = np.empty((4, ROI_PX**2))
     pixels[:, place[place > 0].astype(int) - 1] = images.reshape(4, CELLS)[:, place > 0]
     scale = [1, -KNOTS_PER_PX, -KNOTS_PER_PX, 1 / table.z_pitch_nm]
@@ -62,7 +66,7 @@ def test_the_fits_image_and_its_derivatives_are_scipys(table: SplinePsf, x: floa
 def test_the_quick_look_over_depths_finds_where_to_start(table: SplinePsf) -> None:
     flat = table.padded[0]
     images, place = np.zeros((8, CELLS), np.float32), _places()
-    coarse_images(flat, 0.4, -0.3, workspace(), images)
+    coarse_images(flat, 0.4, -0.3, SIZE, workspace(SIZE), images)
     for k, image in enumerate(images):
         true = image_of(table, 0.4, -0.3, table.z_start_nm + (1 + k * COARSE) * table.z_pitch_nm)
         assert np.abs(image[place > 0] - true.ravel()[place[place > 0].astype(int) - 1]).max() < 1e-5 * true.max()

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.interpolate import BSpline
 
-from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.numerics.spline import compiled_slopes, compiled_weights, cubic_b_spline, cubic_slopes, cubic_weights
-from easyzloc_mm.psf.bead_psf import KNOTS, PADDING, PITCH_PX
-from easyzloc_mm.psf.kernels.point_image import CELLS, LANE, LINE, point_image, workspace
+from easyzloc_mm.psf.bead_psf import PADDING, PITCH_PX, knots_of
+from easyzloc_mm.psf.kernels.crop_size import cells, lane, line, sized
+from easyzloc_mm.psf.kernels.point_image import point_image, workspace
 from easyzloc_mm.psf.kernels.spline import draw, drawing
 from easyzloc_mm.simulator.optics.kernels import emitter_image
 from easyzloc_mm.typing import F32, F64, AnyFloat
@@ -37,38 +37,42 @@ def _design(at: AnyFloat, knots: int) -> F64:
     return cubic_b_spline(np.atleast_1d(at).astype(np.float64)[:, None] - np.arange(knots))
 
 
-@pytest.mark.parametrize(("x", "y", "z"), [(0.0, 0.0, 6.0), (0.31, -0.47, 5.2), (-0.5, 0.5, 3.9)])
-def test_every_kernel_draws_the_same_image(x: float, y: float, z: float) -> None:
+@pytest.mark.parametrize(
+    ("x", "y", "z", "edge"),
+    [(0.0, 0.0, 6.0, 15), (0.31, -0.47, 5.2, 15), (-0.5, 0.5, 3.9, 15), (0.2, -0.4, 4.2, 21)],
+)
+def test_every_kernel_draws_the_same_image(x: float, y: float, z: float, edge: int) -> None:
     """The fit's (with derivatives), the training's (values of one place), the simulator's (between places)."""
-    pixels = np.arange(ROI_PX) - ROI_PX // 2
-    table = np.random.default_rng(0).random((12, KNOTS, KNOTS)).astype(np.float32)
-    rows, columns = (_design((pixels - at) / PITCH_PX + KNOTS // 2, KNOTS) for at in (y, x))
+    pixels, knots, size = np.arange(edge) - edge // 2, knots_of(edge), sized(edge)
+    table = np.random.default_rng(0).random((12, knots, knots)).astype(np.float32)
+    rows, columns = (_design((pixels - at) / PITCH_PX + knots // 2, knots) for at in (y, x))
     expected = rows @ np.tensordot(_design(np.array(z), 12)[0], table, axes=1) @ columns.T
 
     padded = np.pad(table, ((0, 0), (PADDING, PADDING), (PADDING, PADDING)), "edge").reshape(12, -1)
-    images = np.zeros(4 * CELLS, np.float32)
-    point_image(padded, x, y, z, workspace(), images)
-    lanes = images[:CELLS].reshape(ROI_PX, LINE)
-    fitted = np.empty((ROI_PX, ROI_PX), np.float32)
-    fitted[:, ::2], fitted[:, 1::2] = lanes[:, :LANE], lanes[:, LANE : 2 * LANE - 1]
+    images = np.zeros(4 * cells(size), np.float32)
+    point_image(padded, x, y, z, size, workspace(size), images)
+    lanes = images[: cells(size)].reshape(edge, line(size))
+    fitted = np.empty((edge, edge), np.float32)
+    even, odd = lanes[:, : lane(size)], lanes[:, lane(size) :]
+    fitted[:, ::2], fitted[:, 1::2] = even[:, : edge // 2 + 1], odd[:, : edge // 2]
     assert np.abs(fitted - expected).max() < 1e-5
 
-    assert np.abs(_training_image(table, x, y, z) - expected).max() < 1e-5
+    assert np.abs(_training_image(table, x, y, z, edge) - expected).max() < 1e-5
 
     samples = 2
-    side = samples * (ROI_PX + 5) + 1
+    side = samples * (edge + 5) + 1
     counts = np.random.default_rng(1).integers(0, 1000, (3, 3, 12, side, side), dtype=np.int16)
     counts[:] = counts[1, 1]  # alike all over the field
-    image = np.zeros((ROI_PX, ROI_PX), np.float32)
-    work, line = np.zeros((side, side), np.float32), np.zeros(side, np.float32)
+    image = np.zeros((edge, edge), np.float32)
+    work, row = np.zeros((side, side), np.float32), np.zeros(side, np.float32)
     scale = np.full((3, 3, 12), 1e-3, np.float32)
-    emitter_image(counts, scale, 0.0, 1.0, samples, 0.2, -0.3, 1.1, x, y, z, ROI_PX // 2, work, line, image)
+    emitter_image(counts, scale, 0.0, 1.0, samples, 0.2, -0.3, 1.1, x, y, z, edge // 2, work, row, image)
     rows, columns = (_design(samples * (pixels - at) + side // 2, side) for at in (y, x))
     expected = rows @ np.tensordot(_design(np.array(z), 12)[0], 1e-3 * counts[0, 0], axes=1) @ columns.T
     assert np.abs(image - expected).max() < 1e-5
 
 
-def _training_image(table: F32, x: float, y: float, z: float) -> F32:
-    image = np.empty((ROI_PX, ROI_PX), np.float32)
-    draw(table, x, y, z, PITCH_PX, drawing(ROI_PX, KNOTS), image)
+def _training_image(table: F32, x: float, y: float, z: float, edge: int) -> F32:
+    image = np.empty((edge, edge), np.float32)
+    draw(table, x, y, z, PITCH_PX, drawing(edge, table.shape[1]), image)
     return image

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.io.beads.dataset import BeadDataset
-from easyzloc_mm.psf.bead_psf import KNOTS, PITCH_PX, BeadPsfs
+from easyzloc_mm.psf.bead_psf import PITCH_PX, BeadPsfs, knots_of
 from easyzloc_mm.training.recipes.published import recorded_planes
 
 SLIDE = (1.2, -0.8)
@@ -61,7 +62,7 @@ def _moves(beads: BeadDataset) -> np.ndarray:
     image = table.coefficients.mean(axis=0)
     z_um = (table.z_start_nm + table.z_pitch_nm * np.arange(image.shape[0])) / 1000
     near = np.abs(z_um) < 0.6
-    places = (np.arange(KNOTS) - KNOTS // 2) * PITCH_PX
+    places = PITCH_PX * (np.arange(knots_of(ROI_PX)) - knots_of(ROI_PX) // 2)
     total = image[near].sum(axis=(1, 2))
     along_x = (image[near].sum(axis=1) @ places) / total
     along_y = (image[near].sum(axis=2) @ places) / total
