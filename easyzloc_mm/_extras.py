@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from typing import Literal
 
@@ -9,6 +10,28 @@ from easyzloc_mm.errors import InputError
 
 Extra = Literal["demo", "tune", "video", "view", "cluster", "bench"]
 """Names under ``[project.optional-dependencies]`` of pyproject.toml that a user may need."""
+
+
+BACKENDS = ("tensorflow", "torch", "jax")
+"""What Keras may train with."""
+
+
+def need_backend() -> None:
+    """Check that what Keras is told to train with is installed; call it before work that ends in a training.
+
+    Raises
+    ------
+    InputError
+        It is missing, or none that Keras knows.
+    """
+    name = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
+    if name not in BACKENDS:
+        raise InputError(f"KERAS_BACKEND is {name}: set it to one of {', '.join(BACKENDS)}, or remove it")
+    if find_spec(name) is None:
+        raise InputError(
+            f"{name} is not installed, and training needs it: pip install {name}, or set KERAS_BACKEND to another of "
+            f"{', '.join(BACKENDS)}"
+        )
 
 
 def need(package: str, *, extra: Extra, module: str | None = None) -> None:

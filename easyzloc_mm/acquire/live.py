@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     from easyzloc_mm.model.card import ModelCard
 
 logger = logging.getLogger(__name__)
+
+DIGITS = re.compile(r"\d+")
+LASTING = 0.2
+"""An alarm that was on for a smaller part of a run is left to its log."""
 
 
 def run_live(
@@ -95,10 +101,11 @@ def run_live(
         facts = _go_to_sample(microscope, profile)
         if progress and profile.connection.backend is Backend.JAVA:  # which has more than one way
             progress(f"frames come over {facts['frames_come_over']}", 0.0)
+        alarms = AlarmLog()
         hold = FocusHold(microscope, profile) if profile.imaging.hold_focus_nm else None
         stop = stop or threading.Event()
         options = LiveOptions(
-            frames, keep_raw, if_exists, progress, _status_callback(out, hold, on_status), stop, workers
+            frames, keep_raw, if_exists, progress, _status_callback(out, hold, alarms, on_status), stop, workers
         )
         stream = microscope.stream(frames, stop)
         source = stream if hold is None else hold.held(stream)
@@ -108,6 +115,7 @@ def run_live(
             _store_focus_moves(out, hold)
         moves = len(hold.moves) if hold is not None else 0
         report = report.model_copy(update={"focus_moves": moves, "whole": _looked_over(out)})
+        report = report.judged(out, alarms.sentences())
         logger.debug("live run: %s", report.model_dump_json(exclude_none=True))
     return report
 
@@ -136,20 +144,39 @@ def _go_to_sample(microscope: Microscope, profile: Profile) -> dict[str, object]
     return facts
 
 
+class AlarmLog:
+    """Alarms of a run: each kind goes to the log when it is first raised, and is told at the end if it lasted."""
+
+    def __init__(self) -> None:
+        self._looks = 0
+        self._raised: Counter[str] = Counter()
+
+    def see(self, status: LiveStatus) -> None:
+        """Note the alarms of a moment."""
+        self._looks += 1
+        for alarm in status.alarms:
+            kind = DIGITS.sub("", alarm)
+            if kind not in self._raised:
+                logger.warning("%s (%s)", alarm, status.line())
+            self._raised[kind] += 1
+
+    def sentences(self) -> tuple[str, ...]:
+        """Return the alarms that were on for `LASTING` of the run, the longest first; the report has the counts."""
+        shares = ((kind, looks / self._looks) for kind, looks in self._raised.most_common() if kind[0] != " ")
+        return tuple(f"{kind} (for {share:.0%} of the run)" for kind, share in shares if share >= LASTING)
+
+
 def _status_callback(
-    out: Path, hold: FocusHold | None, on_status: Callable[[LiveStatus], None] | None
+    out: Path, hold: FocusHold | None, alarms: AlarmLog, on_status: Callable[[LiveStatus], None] | None
 ) -> Callable[[LiveStatus], None]:
     """Return what a run calls with its state: stores it, lets the focus follow, and hands it to the caller."""
-    alarms: set[str] = set()
 
     def report_status(status: LiveStatus) -> None:
         with suppress(OSError):  # a full disk is the writers' to report
             write_status(out, RunStatus.model_validate(status.as_dict()))
         if hold is not None:
             hold.see(status)
-        for alarm in set(status.alarms) - alarms:
-            logger.warning("%s (%s)", alarm, status.line())
-        alarms.update(status.alarms)
+        alarms.see(status)
         if on_status is not None:
             on_status(status)
 

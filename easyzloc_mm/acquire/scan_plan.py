@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from easyzloc_mm._models import Finite, FrozenModel, Positive
+from easyzloc_mm._models import Finite, FrozenModel, Positive, error_sentence
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.profiles import read_toml
 from easyzloc_mm.profile.plans import Position
 
 
@@ -83,16 +83,9 @@ class ScanPlan(FrozenModel):
             The file is missing, is no TOML, or a key is unknown or impossible; the message names it.
         """
         try:
-            return cls.model_validate(tomllib.loads(Path(path).read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise InputError(f"scan plan {path} does not exist: give the path of a .toml file") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-            raise InputError(f"scan plan {path} cannot be read as TOML: {error}") from None
+            return cls.model_validate(read_toml(Path(path), "scan plan"))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            what = first["msg"].removeprefix("Value error, ")
-            raise InputError(f"scan plan {path}: {where + ': ' if where else ''}{what}") from None
+            raise InputError(f"scan plan {path}: {error_sentence(error)}") from None
 
     def places(self) -> list[ScanField]:
         """Every field in the order it is visited; grid rows alternate in direction to save travel."""

@@ -15,10 +15,11 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from easyzloc_mm._picasso import picasso
+from easyzloc_mm._progress import silent
 from easyzloc_mm.analysis.fourier import UNKNOWN, Correlation, Crossing, crossing, fourier_correlation
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.locs.locs import Locs
-from easyzloc_mm.typing import F64, I64, Bool
+from easyzloc_mm.typing import F64, I64, Bool, Progress
 
 MIN_ROWS = 1000
 FRC_EDGE_NM, FRC_MAX_PX, FRC_WINDOWS = 10_000.0, 2048, 6
@@ -240,7 +241,7 @@ class ResolutionResult:
         return out
 
 
-def measure_resolution(locs: Locs, *, seed: int = 0) -> ResolutionResult:
+def measure_resolution(locs: Locs, *, seed: int = 0, progress: Progress | None = None) -> ResolutionResult:
     """Determine precision, resolution and density of a table.
 
     Parameters
@@ -249,6 +250,8 @@ def measure_resolution(locs: Locs, *, seed: int = 0) -> ResolutionResult:
         Rows with a `z_flag` are left out.
     seed : int
         Of the draws behind the 95 % limits.
+    progress : callable, optional
+        Given (message, fraction).
 
     Raises
     ------
@@ -263,17 +266,21 @@ def measure_resolution(locs: Locs, *, seed: int = 0) -> ResolutionResult:
        localization microscopy experiment", Histochemistry and Cell Biology 141 (2014) 629,
        doi:10.1007/s00418-014-1192-3.
     """
+    report = progress or silent
     table = locs.nm
     if len(table) < MIN_ROWS:
         raise InputError(
             f"{locs.name} has {len(table)} localisations: {MIN_ROWS} or more are needed to determine its resolution"
         )
+    report("precision from neighbours in adjacent frames", 0.1)
     lateral = float(table[["lpx_nm", "lpy_nm"]].median().mean())
     axes = {axis: _axis_precision(table, axis, lateral) for axis in AXES if axis != "z" or "z" in table}
+    report("Fourier ring correlation", 0.35)
     curves: dict[str, Correlation] = {}
     flat = ring_correlation(table, locs.frames, "xy")
     if flat is not None:
         curves[FRC] = flat
+    report("Fourier shell correlation", 0.5)
     solid = ring_correlation(table, locs.frames, "xyz") if "z" in table else None
     fsc_axes: dict[str, Crossing] = {}
     if solid is not None:
@@ -281,6 +288,7 @@ def measure_resolution(locs: Locs, *, seed: int = 0) -> ResolutionResult:
         for number, axis in enumerate(AXES):
             cone = curves[f"{CONE} {axis}"] = solid.cone(number, CONE_DEGREES)
             fsc_axes[axis] = crossing(cone, seed=seed)
+    report("95 % limits", 0.85)
     return ResolutionResult(
         localizations=len(table),
         axes=axes,

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from easyzloc_mm._progress import part_of, silent
 from easyzloc_mm.analysis.resolution import CONE, FRC, FSC, SIGMA_COLUMNS, ResolutionResult, measure_resolution
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import check_output, whole_or_nothing
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.report.figures import picture
-from easyzloc_mm.typing import IfExists
+from easyzloc_mm.typing import IfExists, Progress
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +30,7 @@ def resolution_run(
     where: str | None = None,
     pixel_size_nm: float | None = None,
     if_exists: IfExists = "error",
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Determine the resolution of a table; `out` (.png) shows the curves and distributions.
 
@@ -46,8 +48,10 @@ def resolution_run(
         out = check_output(Path(out), Kind.PICTURE, if_exists=if_exists, inputs=[run])
         if out.suffix.lower() != ".png":
             raise InputError(f"{out}: name the figure .png")
+    report = progress or silent
+    report(f"reading {run}", 0.0)
     locs = Locs.load(run, where=where, pixel_size_nm=pixel_size_nm)
-    result = measure_resolution(locs)
+    result = measure_resolution(locs, progress=part_of(report, 0.1, 0.9))
     if out is None:
         return result.as_dict()
     with whole_or_nothing(out, Kind.PICTURE, if_exists=if_exists) as draft:

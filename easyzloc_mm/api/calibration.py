@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from easyzloc_mm._extras import need_backend
 from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm._log import run_log
 from easyzloc_mm.acquire.beads.report import AcquisitionReport
@@ -250,6 +251,7 @@ def train(
     >>> trained.card.recipe.value
     'matched'
     """
+    need_backend()
     from easyzloc_mm.localization.offline.in_frames import evaluate_in_frames
     from easyzloc_mm.localization.offline.movie_emitters import emitter_prior
     from easyzloc_mm.training.train import train as run
@@ -326,6 +328,7 @@ def calibrate(
     >>> calibration.model.path.name
     'model'
     """
+    need_backend()  # before an hour at the microscope
     from easyzloc_mm.localization.offline.in_frames import evaluate_in_frames
     from easyzloc_mm.microscope.connect import connect
     from easyzloc_mm.training.train import train as run

@@ -15,6 +15,7 @@ import typer.exceptions
 from easyzloc_mm._version import __version__
 from easyzloc_mm.cli.commands import analysis, bench, calibration, demo, imaging, instrument, monitor, simulate, support
 from easyzloc_mm.cli.flags import in_flags
+from easyzloc_mm.cli.notices import notices
 from easyzloc_mm.errors import EasyZlocError, EasyZlocWarning
 from easyzloc_mm.io.reading import refused
 
@@ -53,7 +54,7 @@ def _warnings_in_flags(arguments: list[str]) -> Callable[..., None]:
 
     def show(message: Warning | str, category: type[Warning], *_args: object, **_kwargs: object) -> None:
         if issubclass(category, EasyZlocWarning):
-            print(f"warning: {in_flags(str(message), app, arguments)}", file=sys.stderr, flush=True)
+            notices.warn(in_flags(str(message), app, arguments))
 
     return show
 
@@ -70,6 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     # also where the shell that started us has it ignored, as shells do for what runs in the background.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _raise_interrupt)
+    notices.begin()
     if not debug:
         warnings.showwarning = _warnings_in_flags(arguments)
     try:
@@ -84,6 +86,10 @@ def main(arguments: list[str] | None = None) -> int:
         if error.errno is None or error.filename is None:  # not about a file: a mistake of ours, or of a library
             return _failed(_mistake(error), 1, debug)
         return _failed(refused(error), 2, debug)
+    except ModuleNotFoundError as error:
+        if (error.name or "easyzloc_mm").partition(".")[0] == "easyzloc_mm":
+            return _failed(_mistake(error), 1, debug)
+        return _failed(f"the package {error.name} is not installed, and this needs it: install it with pip", 2, debug)
     except Exception as error:
         return _failed(_mistake(error), 1, debug)
     if outcome == INTERRUPTED:  # typer itself may have turned Ctrl-C into this number

@@ -1,30 +1,26 @@
-"""What commands print: progress while they work, a short table at the end, and JSON for programs."""
+"""What commands print at the end: a short table, what calls for attention, and JSON for programs."""
 
 from __future__ import annotations
 
 import json
-import logging
 import math
 import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from easyzloc_mm._log import ROOT, console_handler
+from easyzloc_mm.cli.notices import notices
+from easyzloc_mm.cli.progress import ALARM_STYLE
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.typing import IfExists, IfExistsResume, Progress
+from easyzloc_mm.typing import IfExists, IfExistsResume
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 OverwriteFlag = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 ProfileOption = Annotated[
     str, typer.Option("--profile", "-p", help="Hardware profile: a .toml file, or the name of a shipped one.")
 ]
-
-PLAIN_INTERVAL_S = 5.0
 
 
 def existing(overwrite: bool) -> IfExists:
@@ -37,52 +33,6 @@ def existing_or_resume(overwrite: bool, resume: bool) -> IfExistsResume:
     if overwrite and resume:
         raise InputError("`overwrite` and `resume` exclude each other: give one of them")
     return "resume" if resume else existing(overwrite)
-
-
-@contextmanager
-def progress_display() -> Iterator[Progress]:
-    """Give a callable ``(message, fraction)``: a bar on a terminal, plain lines elsewhere (both on stderr)."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as Bars
-
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-        # The bar redirects standard error: lines of the log are printed above it.
-        with Bars(*columns, console=Console(stderr=True)) as bars, _log_shown():
-            task = bars.add_task("starting", total=1.0)
-
-            def on_terminal(message: str, fraction: float) -> None:
-                bars.update(task, description=message, completed=min(max(fraction, 0.0), 1.0))
-
-            yield on_terminal
-        return
-
-    shown: dict[str, float] = {}
-
-    def in_lines(message: str, fraction: float) -> None:
-        now = time.monotonic()
-        stage = message.split(":")[0]
-        if now - shown.get(stage, -math.inf) >= PLAIN_INTERVAL_S:
-            shown[stage] = now
-            print(f"{fraction:4.0%} {message}", file=sys.stderr, flush=True)
-
-    with _log_shown():
-        yield in_lines
-
-
-@contextmanager
-def _log_shown() -> Iterator[None]:
-    """Show what the package logs at INFO, as long as a command works."""
-    package = logging.getLogger(ROOT)
-    level = package.level
-    handler = console_handler()
-    package.addHandler(handler)
-    try:
-        yield
-    finally:
-        package.removeHandler(handler)
-        package.setLevel(level)
 
 
 def plain(value: Any) -> Any:
@@ -101,23 +51,62 @@ def plain(value: Any) -> Any:
 
 
 def finish(result: Mapping[str, Any], *, as_json: bool, title: str = "") -> None:
-    """Print a result: a two-column table, or one JSON object as the last line."""
+    """Print a result: a two-column table with what calls for attention below it, or one JSON object as the last line.
+
+    Parameters
+    ----------
+    result : mapping
+        Figures by name. ``alarms`` are sentences, and stand below the table.
+    as_json : bool
+        JSON, with the command's ``warnings`` where there were any.
+    title : str
+        Of the table.
+    """
     result = plain(result)
     if as_json:
-        print(json.dumps(result, allow_nan=False), flush=True)
+        said = {"warnings": notices.warnings} if notices.warnings else {}
+        print(json.dumps({**result, **said}, allow_nan=False), flush=True)
         return
-    from rich.console import Console
-    from rich.table import Table
+    alarms: list[str] = result.get("alarms", [])
+    _print_table(result, title, alarms)
+    _print_notices(alarms, notices.scrolled)
 
-    table = Table(title=title or None, show_header=False, title_justify="left")
+
+def _print_table(result: Mapping[str, Any], title: str, alarms: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    terminal = sys.stdout.isatty()
+    heading = Text(f"{title}, but look at the lines below" if title and alarms else title)
+    if alarms:
+        heading.stylize(ALARM_STYLE)
+    # On a terminal long values are folded into their column; elsewhere nothing is broken.
+    value_column = Column(overflow="fold") if terminal else Column(no_wrap=True)
+    table = Table("", value_column, title=heading if title else None, show_header=False, title_justify="left")
     for key, value in result.items():
         if key == "schema_version":
             continue
         if not isinstance(value, dict | list):
-            table.add_row(key.replace("_", " "), _cell(value))
+            table.add_row(Text(key.replace("_", " ")), Text(_cell(value)))
         elif isinstance(value, dict) and value and not any(isinstance(v, dict | list) for v in value.values()):
-            table.add_row(key.replace("_", " "), ", ".join(f"{name} {_cell(item)}" for name, item in value.items()))
-    Console(soft_wrap=True).print(table)
+            listed = ", ".join(f"{name} {_cell(item)}" for name, item in value.items())
+            table.add_row(Text(key.replace("_", " ")), Text(listed))
+    Console(soft_wrap=not terminal).print(table)
+
+
+def _print_notices(alarms: Sequence[str], warned: Sequence[str]) -> None:
+    """Print what must not be overlooked as the very last lines, wrapped and never cut."""
+    if not (alarms or warned):
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    for sentence in warned:
+        console.print(Text(f"warning: {sentence}", style="yellow"))
+    for sentence in alarms:
+        console.print(Text(f"! {sentence}", style=ALARM_STYLE))
 
 
 def _cell(value: object) -> str:

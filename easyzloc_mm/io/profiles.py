@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from easyzloc_mm._models import error_sentence
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.camera_map import check_camera_map
+from easyzloc_mm.io.reading import unreadable
 from easyzloc_mm.profile.schema import Profile
 
 
@@ -50,7 +51,7 @@ def load_profile(name_or_path: str | Path) -> Profile:
             )
         path = shipped[str(name_or_path)]
     try:
-        profile = Profile.model_validate(_read_toml(path))
+        profile = Profile.model_validate(read_toml(path, "profile"))
     except ValidationError as error:
         raise InputError(f"profile {path}: {error_sentence(error)}") from None
     if profile.camera.map is not None:
@@ -59,10 +60,20 @@ def load_profile(name_or_path: str | Path) -> Profile:
     return profile
 
 
-def _read_toml(path: Path) -> dict[str, object]:
+def read_toml(path: Path, what: str) -> dict[str, object]:
+    """Return what stands in a TOML file; `what` is how messages call it.
+
+    Raises
+    ------
+    InputError
+        There is no such file, or it is no TOML.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"profile {path} does not exist: give the path of a .toml file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"profile {path} cannot be read as TOML: {error}") from None
+        raise InputError(f"{what} {path} does not exist: give the path of a .toml file") from None
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        hint = "; Windows paths stand in single quotes" if "\\" in str(error) or "hex" in str(error) else ""
+        raise InputError(f"{what} {path} cannot be read as TOML: {error}{hint}") from None

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from easyzloc_mm._models import FrozenModel
+from easyzloc_mm.io.runs.localizations import read_localizations
+
+FLAGGED_PART = 0.6
+"""A run of which more carries a flag is nothing to rely on."""
 
 
 class RunReport(FrozenModel):
@@ -44,6 +49,10 @@ class RunReport(FrozenModel):
         None for movies.
     whole : bool or None
         What the quick form of `verify` found at the run's end; None where it was not asked.
+    flagged : float or None
+        Share of the rows that carry a `z_flag`; None where there is no row.
+    alarms : tuple of str
+        What calls for attention, a sentence each, the gravest first.
     """
 
     schema_version: Literal[1] = 1
@@ -62,6 +71,32 @@ class RunReport(FrozenModel):
     focus_moves: int | None = None
     commit_lag_s: float | None = None
     whole: bool | None = None
+    flagged: float | None = None
+    alarms: tuple[str, ...] = ()
+
+    def judged(self, stored: Path, seen: Sequence[str] = ()) -> Self:
+        """Return the report with `flagged` and `alarms`.
+
+        Parameters
+        ----------
+        stored : Path
+            Where the rows lie, closed.
+        seen : sequence of str
+            Alarms that were raised while it ran.
+        """
+        table, _ = read_localizations(stored, columns=["z_flag"])
+        flagged = float((table["z_flag"] != 0).mean()) if len(table) else None
+        alarms = []
+        if flagged is not None and flagged > FLAGGED_PART:
+            alarms.append(
+                f"{flagged:.0%} of the {len(table)} localisations carry a `z_flag`, and their z cannot be relied on: "
+                "the sample is out of focus, or looks unlike the beads that the model was trained on"
+            )
+        if self.frames_lost:
+            alarms.append(f"{self.frames_lost} frames were lost or black: their molecules are not in the table")
+        if self.whole is False:
+            alarms.append(f"not all of the run is there: `easyzloc-mm verify {self.out}` names what is missing")
+        return self.model_copy(update={"flagged": flagged, "alarms": (*alarms, *seen)})
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, without those that do not apply."""

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm._picasso import picasso
+from easyzloc_mm._progress import silent
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.metadata import Linking
 from easyzloc_mm.io.tables.registry import format_of
 from easyzloc_mm.io.writing.kinds import kind_of_table
 from easyzloc_mm.io.writing.output import check_output
 from easyzloc_mm.locs.locs import Locs
-from easyzloc_mm.typing import F64, IfExists
+from easyzloc_mm.typing import F64, IfExists, Progress
 
 SUMMED = ("photons", "bg")
 WEIGHTED = {"x": "lpx", "y": "lpy", "z": "lpz"}
@@ -161,6 +162,7 @@ def link_run(
     where: str | None = None,
     pixel_size_nm: float | None = None,
     if_exists: IfExists = "error",
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write a linked table (`link_locs`); the ending of `out` names the format.
 
@@ -176,7 +178,11 @@ def link_run(
     """
     out = check_output(Path(out), kind_of_table(Path(out)), inputs=[run], if_exists=if_exists)
     format_of(out)  # an unknown ending is refused before any work
+    report = progress or silent
+    report(f"reading {run}", 0.0)
     locs = Locs.load(run, where=where, pixel_size_nm=pixel_size_nm)
+    report(f"linking {len(locs)} localisations", 0.2)
     result = link_locs(locs, max_distance_nm=max_distance_nm, max_dark_frames=max_dark_frames)
+    report(f"writing {len(result.locs)} molecules' times", 0.8)
     result.locs.save(out, if_exists=if_exists)
     return result.as_dict()

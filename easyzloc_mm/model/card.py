@@ -21,6 +21,7 @@ from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.focal_surface import FocalSurface
 from easyzloc_mm.io.reading import reading
+from easyzloc_mm.io.writing.kinds import Kind, did_you_mean
 from easyzloc_mm.model.accuracy import EvaluationResult
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.inputs import Normalisation
@@ -191,7 +192,10 @@ class ModelCard(FrozenModel):
         """
         path = Path(path)
         if not (path / CARD_FILE).is_file() or not (path / NETWORK_FILE).is_file():
-            raise InputError(f"{path} is no model bundle ({NETWORK_FILE}, {CARD_FILE}): give the `out` of `train`")
+            raise InputError(
+                f"{path} is no model bundle ({NETWORK_FILE}, {CARD_FILE}): give the `out` of `train`"
+                f"{did_you_mean(path, Kind.MODEL)}"
+            )
         with reading(path / CARD_FILE, "a model card", cure="copy the model's whole folder again, or train it again"):
             stored = json.loads((path / CARD_FILE).read_text(encoding="utf-8"))
             version = stored["schema_version"]

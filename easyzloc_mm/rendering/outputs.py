@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from easyzloc_mm._progress import part_of, silent
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.writing.kinds import kind_of_image
 from easyzloc_mm.io.writing.output import check_output, remove, whole_or_nothing
@@ -17,7 +18,7 @@ from easyzloc_mm.rendering.source import FieldOverview, Source, field_overview, 
 from easyzloc_mm.rendering.turntable import draw_turntable
 from easyzloc_mm.rendering.views import Style, check_lengths, check_look, checked_render_pixel_nm
 from easyzloc_mm.rendering.volume import Grid, write_pyramid, write_tiff
-from easyzloc_mm.typing import IfExists
+from easyzloc_mm.typing import IfExists, Progress
 
 STACK_EDGE_PX, STACK_PLANE_NM = 2048, 50.0
 ENDINGS = (".png", ".tif", ".tiff", ".zarr", ".gif", ".mp4")
@@ -38,6 +39,7 @@ def write_rendering(
     where: str | None = None,
     pixel_size_nm: float | None = None,
     if_exists: IfExists = "error",
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Draw a table: .png a figure, .tif and .ome.zarr a 16-bit stack along z, .gif and .mp4 a turntable.
 
@@ -62,6 +64,8 @@ def write_rendering(
         ``depth`` (equal lightness), or a map of matplotlib.
     where : str, optional
         Condition on the rows.
+    progress : callable, optional
+        Given (message, fraction).
 
     Returns
     -------
@@ -84,6 +88,8 @@ def write_rendering(
     check_look(view=view, z_range_nm=z_range_nm, style=style, colormap=colormap)
     check_lengths(render_pixel_nm=render_pixel_nm, plane_nm=plane_nm, thickness_nm=thickness_nm)
     region = parse_region(region_um)
+    report = progress or silent
+    report("looking over the localisations", 0.0)
     source = open_source(table if isinstance(table, Locs) else Path(table), where=where, pixel_size_nm=pixel_size_nm)
     found = field_overview(source)
     look = Style(z_range_nm or found.z_range_nm, colormap, style)
@@ -91,7 +97,11 @@ def write_rendering(
         # Writers choose the format by the ending, which a draft's name lacks.
         target = draft.with_name(draft.name + out.suffix)
         try:
-            more = _draw(target, ending, source, found, look, view, region, render_pixel_nm, plane_nm, thickness_nm)
+            report(f"drawing {found.localizations} localisations", 0.2)
+            drawing = part_of(report, 0.2, 1.0)
+            more = _draw(
+                target, ending, source, found, look, view, region, render_pixel_nm, plane_nm, thickness_nm, drawing
+            )
             target.rename(draft)
         finally:
             remove(target)
@@ -101,7 +111,7 @@ def write_rendering(
 
 def _draw(
     target: Path, ending: str, source: Source, found: FieldOverview, look: Style, view: str, region: Extent | None,
-    render_pixel_nm: float | None, plane_nm: float, thickness_nm: float,
+    render_pixel_nm: float | None, plane_nm: float, thickness_nm: float, progress: Progress,
 ) -> dict[str, Any]:  # fmt: skip
     if ending == ".png":
         if view == "xy" and region is None:
@@ -114,11 +124,13 @@ def _draw(
         }
     if ending in (".gif", ".mp4"):
         area = region or around(found.densest(BLOCK_NM)[0], BLOCK_NM)
-        return {"render_pixel_nm": draw_turntable(target, source, look, area, video=ending == ".mp4")}
+        return {
+            "render_pixel_nm": draw_turntable(target, source, look, area, video=ending == ".mp4", progress=progress)
+        }
     extent = region or found.extent_nm
     check_shown(source, extent, look.z_range_nm)
     grid = Grid(
         extent, checked_render_pixel_nm(render_pixel_nm, extent, edge_px=STACK_EDGE_PX), plane_nm, look.z_range_nm
     )
     write = write_pyramid if ending == ".zarr" else write_tiff
-    return {"render_pixel_nm": grid.render_pixel_nm, **write(target, source, grid, look.style)}
+    return {"render_pixel_nm": grid.render_pixel_nm, **write(target, source, grid, look.style, progress=progress)}

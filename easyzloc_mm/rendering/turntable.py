@@ -17,7 +17,7 @@ from easyzloc_mm.rendering.raster.colormap import GREY, color_table
 from easyzloc_mm.rendering.regions import check_shown, inside
 from easyzloc_mm.rendering.source import Source
 from easyzloc_mm.rendering.views import Style
-from easyzloc_mm.typing import F32
+from easyzloc_mm.typing import F32, Progress
 
 FRAMES = 72
 FRAMES_PER_S = 18
@@ -29,7 +29,9 @@ MARGIN_PX = 84
 """On the right, for the depth bar."""
 
 
-def draw_turntable(path: Path, source: Source, style: Style, region_nm: Extent, *, video: bool) -> float:
+def draw_turntable(
+    path: Path, source: Source, style: Style, region_nm: Extent, *, video: bool, progress: Progress
+) -> float:
     """Write one turn about the z axis; return the pixel (nm).
 
     Raises
@@ -55,6 +57,7 @@ def draw_turntable(path: Path, source: Source, style: Style, region_nm: Extent, 
     pixel = float(2 * reach / EDGE_PX)
     pictures, full = [], None
     for number in range(FRAMES):
+        progress(f"view {number + 1} of {FRAMES}", number / FRAMES)
         axes = view_axes(360.0 * number / FRAMES, ELEVATION_DEGREES)
         u, v = axes @ middle
         canvas = style.canvas(axes, (u - reach, u + reach, v - rise, v + rise), pixel)

@@ -19,7 +19,7 @@ from easyzloc_mm.io.images import volumes
 from easyzloc_mm.rendering.raster.canvas import VISIBLE_PX, Extent
 from easyzloc_mm.rendering.raster.splat import MAX_RADIUS_PX, canvas_pixels, splat
 from easyzloc_mm.rendering.source import Source
-from easyzloc_mm.typing import F32, U16
+from easyzloc_mm.typing import F32, U16, Progress
 
 SCALE = 1000.0
 FULL = 65535
@@ -119,7 +119,7 @@ def _shares(part: pd.DataFrame, grid: Grid, planes: int, style: str) -> F32:
     return np.asarray(np.diff(ndtr((edges - z) / np.maximum(spread, 1.0)), axis=1), np.float32)
 
 
-def write_tiff(path: Path, source: Source, grid: Grid, style: str) -> dict[str, Any]:
+def write_tiff(path: Path, source: Source, grid: Grid, style: str, *, progress: Progress) -> dict[str, Any]:
     """Write a multi-page 16-bit TIFF, one page per depth, that ImageJ and Fiji open with its scale.
 
     Returns
@@ -127,12 +127,12 @@ def write_tiff(path: Path, source: Source, grid: Grid, style: str) -> dict[str, 
     dict
         ``planes``, ``saturated_voxels``.
     """
-    counted = _Counted(tiles(source, grid, style))
+    counted = _Counted(tiles(source, grid, style), grid, progress)
     volumes.write_tiff_stack(path, grid.voxels, counted, info=f"{SCALE:g} x localisations per voxel")
     return {"planes": grid.shape[0], "saturated_voxels": counted.saturated}
 
 
-def write_pyramid(path: Path, source: Source, grid: Grid, style: str) -> dict[str, Any]:
+def write_pyramid(path: Path, source: Source, grid: Grid, style: str, *, progress: Progress) -> dict[str, Any]:
     """Write an OME-Zarr 0.5 image (z, y, x) with levels that halve y and x until they fit a screen.
 
     Returns
@@ -140,7 +140,7 @@ def write_pyramid(path: Path, source: Source, grid: Grid, style: str) -> dict[st
     dict
         ``planes``, ``levels``, ``saturated_voxels``.
     """
-    counted = _Counted(tiles(source, grid, style))
+    counted = _Counted(tiles(source, grid, style), grid, progress)
     about = {
         "scale": SCALE, "unit": "localisations per voxel of level 0", "z_from_nm": grid.z_range_nm[0],
     }  # fmt: skip
@@ -149,13 +149,15 @@ def write_pyramid(path: Path, source: Source, grid: Grid, style: str) -> dict[st
 
 
 class _Counted:
-    """Tiles as they are, and how many of their voxels are saturated."""
+    """Tiles as they are, reported as they come, and how many of their voxels are saturated."""
 
-    def __init__(self, parts: Iterator[tuple[slice, slice, U16]]) -> None:
-        self._parts = parts
+    def __init__(self, parts: Iterator[tuple[slice, slice, U16]], grid: Grid, progress: Progress) -> None:
+        self._parts, self._progress = parts, progress
+        self._tiles = int(np.prod([-(-edge // TILE_PX) for edge in grid.shape[1:]]))
         self.saturated = 0
 
     def __iter__(self) -> Iterator[tuple[slice, slice, U16]]:
-        for rows, columns, voxels in self._parts:
+        for number, (rows, columns, voxels) in enumerate(self._parts, 1):
+            self._progress(f"tile {number} of {self._tiles}", number / self._tiles)
             self.saturated += int((voxels == FULL).sum())
             yield rows, columns, voxels

@@ -7,17 +7,38 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from easyzloc_mm.analysis.drift.estimate import apply_drift, estimate, undo_drift
+from easyzloc_mm._progress import part_of, silent
+from easyzloc_mm.analysis.drift.estimate import estimate
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.drift import Drift
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import check_output
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.report.figures import picture
-from easyzloc_mm.typing import IfExists
+from easyzloc_mm.typing import IfExists, Progress
 
 COLORS = {"x": "#0072b2", "y": "#d55e00", "z": "#009e73"}
+
+
+def apply_drift(table: pd.DataFrame, drift: pd.DataFrame) -> pd.DataFrame:
+    """Subtract the drift of each localisation's frame; positions keep their mean."""
+    return _moved(table, drift, -1.0)
+
+
+def undo_drift(table: pd.DataFrame, drift: pd.DataFrame) -> pd.DataFrame:
+    """Add the drift back that `apply_drift` took out."""
+    return _moved(table, drift, 1.0)
+
+
+def _moved(table: pd.DataFrame, drift: pd.DataFrame, sign: float) -> pd.DataFrame:
+    moved = table.copy()
+    number = table["frame"].to_numpy(np.int64)
+    for axis in [name for name in "xyz" if name in table]:
+        shift = drift[axis].to_numpy(np.float64)[number]
+        moved[axis] = (table[axis].to_numpy(float) + sign * shift).astype(table[axis].dtype)
+    return moved
 
 
 def undrift(locs: Locs, drift: Drift) -> Locs:
@@ -61,6 +82,7 @@ def undrift_run(
     fiducials: str | None = None,
     pixel_size_nm: float | None = None,
     if_exists: IfExists = "error",
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write a copy of a table with drift taken out, and the drift with it.
 
@@ -76,6 +98,8 @@ def undrift_run(
         Camera pixel, for tables that do not say.
     if_exists : {'error', 'overwrite'}
         What becomes of an `out` that is there already.
+    progress : callable, optional
+        Given (message, fraction).
 
     Returns
     -------
@@ -87,10 +111,13 @@ def undrift_run(
     InputError
         There is no such run, it was corrected already, or a method that was asked for cannot work on it.
     """
-    run, out = Path(run), Path(out)
+    run, out, report = Path(run), Path(out), progress or silent
+    report(f"reading {run.name}", 0.0)
     locs = Locs.load(run, pixel_size_nm=pixel_size_nm)
     _check_zarr(out, run, if_exists)
-    drift = estimate(locs, method_xy=method_xy, method_z=method_z, fiducials=fiducials)
+    estimating = part_of(report, 0.05, 0.95)
+    drift = estimate(locs, method_xy=method_xy, method_z=method_z, fiducials=fiducials, progress=estimating)
+    report(f"writing {out.name}", 0.95)
     undrift(locs, drift).save(out, if_exists=if_exists)
     return {"localizations": len(locs), **summarize_drift(drift, locs.pixel_size_nm)}
 

@@ -18,6 +18,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from easyzloc_mm._progress import silent
 from easyzloc_mm.analysis.drift.fiducials import Markers, find_markers, marker_path, parse_fiducials
 from easyzloc_mm.analysis.drift.overlap import knot_count, overlap_path, sharpness
 from easyzloc_mm.analysis.drift.published import aim_path, paper_z_path, rcc_path
@@ -25,7 +26,7 @@ from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.runs.drift import Drift, DriftRecord, RejectedPath
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.locs.table import UNKNOWN_LATERAL_NM, UNKNOWN_LPZ_TIMES
-from easyzloc_mm.typing import F64
+from easyzloc_mm.typing import F64, Progress
 
 METHODS_XY = ("auto", "fiducials", "rcc", "aim", "overlap", "none")
 METHODS_Z = ("auto", "fiducials", "paper", "aim", "overlap", "none")
@@ -46,6 +47,7 @@ def estimate(
     method_xy: str = "auto",
     method_z: str = "auto",
     fiducials: str | F64 | None = None,
+    progress: Progress | None = None,
 ) -> Drift:
     """Estimate the drift of a run (`estimate_drift`).
 
@@ -57,6 +59,8 @@ def estimate(
         One of `METHODS_XY`, `METHODS_Z`.
     fiducials : str or ndarray of shape (n, 2), optional
         Markers: a picks file of Picasso, ``x,y;x,y``, or their positions (px).
+    progress : callable, optional
+        Given (message, fraction).
 
     Raises
     ------
@@ -78,6 +82,7 @@ def estimate(
         method_xy=method_xy,
         method_z=method_z,
         fiducials=marked,
+        progress=progress,
     )
     short = [axes for axes, used in (("x, y", drift.record.method_xy), ("z", drift.record.method_z)) if used == TOO_FEW]
     if short:
@@ -98,6 +103,7 @@ def estimate_drift(
     method_xy: str = "auto",
     method_z: str = "auto",
     fiducials: F64 | None = None,
+    progress: Progress | None = None,
 ) -> Drift:
     """Estimate drift from markers or from the structure itself.
 
@@ -118,6 +124,8 @@ def estimate_drift(
         One of `METHODS_Z`; likewise.
     fiducials : ndarray, shape (n, 2), optional
         Positions (px) of markers that a person chose.
+    progress : callable, optional
+        Given (message, fraction).
 
     Returns
     -------
@@ -137,10 +145,10 @@ def estimate_drift(
         later = table.assign(frame=table["frame"].to_numpy(np.int64) - first)
         found = estimate_drift(
             later, frames - first, shape_yx, pixel_size_nm,
-            method_xy=method_xy, method_z=method_z, fiducials=fiducials,
+            method_xy=method_xy, method_z=method_z, fiducials=fiducials, progress=progress,
         )  # fmt: skip
         return _begun_late(found, first)
-    work = _Candidates(table, frames, shape_yx, float(pixel_size_nm), fiducials)
+    work = _Candidates(table, frames, shape_yx, float(pixel_size_nm), fiducials, progress or silent)
     xy, used_xy, reason_xy = _lateral(work, method_xy)
     z, used_z, reason_z = _axial(work, method_z, xy)
     path = np.zeros((frames, 3))
@@ -173,31 +181,20 @@ def _thinned(path: F64) -> RejectedPath:
     return RejectedPath(step=step, nm=tuple(map(tuple, np.round(path[::step], 2).tolist())))
 
 
-def apply_drift(table: pd.DataFrame, drift: pd.DataFrame) -> pd.DataFrame:
-    """Subtract the drift of each localisation's frame; positions keep their mean."""
-    return _moved(table, drift, -1.0)
-
-
-def undo_drift(table: pd.DataFrame, drift: pd.DataFrame) -> pd.DataFrame:
-    """Add the drift back that `apply_drift` took out."""
-    return _moved(table, drift, 1.0)
-
-
-def _moved(table: pd.DataFrame, drift: pd.DataFrame, sign: float) -> pd.DataFrame:
-    moved = table.copy()
-    number = table["frame"].to_numpy(np.int64)
-    for axis in [name for name in "xyz" if name in table]:
-        shift = drift[axis].to_numpy(np.float64)[number]
-        moved[axis] = (table[axis].to_numpy(float) + sign * shift).astype(table[axis].dtype)
-    return moved
-
-
 class _Candidates:
     """Input that the methods share (believable localisations in nm, markers) and the sharpness of what they found."""
 
     def __init__(
-        self, table: pd.DataFrame, frames: int, shape_yx: tuple[int, int], pixel_size_nm: float, fiducials: F64 | None
+        self,
+        table: pd.DataFrame,
+        frames: int,
+        shape_yx: tuple[int, int],
+        pixel_size_nm: float,
+        fiducials: F64 | None,
+        report: Progress,
     ) -> None:
+        report("looking for markers", 0.0)
+        self.report = report
         self.table, self.frames, self.shape_yx, self.pixel_size_nm = table, frames, shape_yx, pixel_size_nm
         self.others: dict[str, F64] = {}
         self.sharp: dict[str, float] = {}
@@ -253,6 +250,7 @@ def _lateral(work: _Candidates, method: str) -> tuple[F64, str, str]:
         raise InputError(f"no drift by fiducials: {_why_not(work, fault)}")
     candidates: dict[str, tuple[F64, str]] = {}
     faults: dict[str, str] = {}
+    work.report("x and y: cross-correlation", 0.1)
     path, used = (
         rcc_path(work.structure, work.frames, work.shape_yx, work.pixel_size_nm) if method != "aim" else (None, "")
     )
@@ -260,12 +258,14 @@ def _lateral(work: _Candidates, method: str) -> tuple[F64, str, str]:
         candidates["rcc"] = path, used
     faults["rcc"] = used
     if method in ("auto", "aim"):
+        work.report("x and y: adaptive intersection (AIM)", 0.2)
         flat = work.structure.drop(columns=[name for name in ("z", "lpz") if name in work.structure])
         path, used = aim_path(flat, work.frames, work.shape_yx, work.pixel_size_nm)
         if path is not None:
             candidates["aim"] = path, used
         faults["aim"] = used
     if method in ("auto", "overlap"):
+        work.report("x and y: greatest overlap", 0.35)
         # It climbs to the nearest maximum: the sharpest start need not lead to the highest one.
         starts = {name: path for name, (path, _) in candidates.items()} or {"none": zero}
         climbed = {name: work.overlap(start, axes=2, depth_known=True) for name, start in starts.items()}
@@ -304,16 +304,19 @@ def _axial(work: _Candidates, method: str, xy: F64) -> tuple[F64, str, str]:
         return np.column_stack([xy, z])
 
     if method in ("auto", "paper", "overlap"):
+        work.report("z: mean depth", 0.6)
         path, used = paper_z_path(work.solid, work.frames)
         if path is not None:
             candidates["paper"] = whole(path), used
         faults["paper"] = used
     if method in ("auto", "aim"):
+        work.report("z: adaptive intersection (AIM)", 0.65)
         path, used = aim_path(_shifted(work, xy), work.frames, work.shape_yx, work.pixel_size_nm)
         if path is not None:
             candidates["aim"] = whole(path[:, 2]), used
         faults["aim"] = used
     if method in ("auto", "overlap"):
+        work.report("z: greatest overlap", 0.8)
         path = work.overlap(whole(zero), axes=3, depth_known=False)
         if path is not None:
             used = f"greatest overlap of {knot_count(len(work.solid), work.frames)} times in 3D"

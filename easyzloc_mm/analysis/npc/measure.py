@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from easyzloc_mm._progress import silent
 from easyzloc_mm.analysis.npc.find import RING_RADIUS_NM, Pores, find_pores, pores_at, ring_sizes
 from easyzloc_mm.analysis.npc.population import PoreData, RingSpacing, Verdicts, judge_pores, measure_rings, pore_data
 from easyzloc_mm.analysis.npc.published import PaperCount, count_by_paper, paper_peaks
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.tables.picasso.picks import read_picks
 from easyzloc_mm.locs.locs import Locs
+from easyzloc_mm.typing import Progress
 
 DEEPEST_NM = 20_000.0
 """From the median depth: no objective sees farther at once."""
@@ -138,7 +140,7 @@ def find_in_locs(
     return find_pores(kept, radius_nm=radius)
 
 
-def measure_pores(found: Pores, *, seed: int = 0) -> PoreResult:
+def measure_pores(found: Pores, *, seed: int = 0, progress: Progress | None = None) -> PoreResult:
     """Measure the rings, judge every pore, and count by the paper's rule.
 
     Parameters
@@ -147,11 +149,18 @@ def measure_pores(found: Pores, *, seed: int = 0) -> PoreResult:
         As `find_in_locs` or `find_pores` gives them.
     seed : int
         Of the simulated pores without rings.
+    progress : callable, optional
+        Given (message, fraction).
     """
+    report = progress or silent
     data = pore_data(found.table)
     groups = data.groups()
+    report(f"counting {len(groups)} pores by the paper's rule", 0.0)
     paper = count_by_paper(groups, seed=seed) if groups else PaperCount(0, 0, 0.0, (0.0, 0.0), 1.0)
-    return PoreResult(found, data, measure_rings(data, seed=seed), judge_pores(data, seed=seed), paper)
+    report(f"ring spacing of {len(groups)} pores, beside pores without rings", 0.2)
+    rings = measure_rings(data, seed=seed)
+    report(f"judging {len(groups)} pores one by one", 0.6)
+    return PoreResult(found, data, rings, judge_pores(data, seed=seed), paper)
 
 
 def pore_table(result: PoreResult) -> pd.DataFrame:

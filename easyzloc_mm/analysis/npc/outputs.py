@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from easyzloc_mm._progress import part_of, silent
+from easyzloc_mm.analysis.npc.find import Pores
 from easyzloc_mm.analysis.npc.measure import PoreResult, find_in_locs, measure_pores
 from easyzloc_mm.analysis.npc.population import pore_data
 from easyzloc_mm.analysis.npc.published import scan_bandwidths
@@ -14,7 +16,7 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import check_output, whole_or_nothing
 from easyzloc_mm.locs.locs import Locs
-from easyzloc_mm.typing import IfExists
+from easyzloc_mm.typing import IfExists, Progress
 
 FIGURES = (4, 5, 6)
 
@@ -26,6 +28,7 @@ def npc_run(
     where: str | None = None,
     pixel_size_nm: float | None = None,
     if_exists: IfExists = "error",
+    progress: Progress | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Find nuclear pores, measure their rings, draw them.
@@ -42,6 +45,8 @@ def npc_run(
         Camera pixel, for tables that do not say.
     if_exists : {'error', 'overwrite'}
         What becomes of a `folder` that is there already.
+    progress : callable, optional
+        Given (message, fraction).
     options
         As for `find_in_locs`.
 
@@ -56,9 +61,19 @@ def npc_run(
         As `find_in_locs`.
     """
     folder = check_output(Path(folder), Kind.PORES, if_exists=if_exists, inputs=[run])
-    result = measure_pores(find_in_locs(Locs.load(run, where=where, pixel_size_nm=pixel_size_nm), **options))
+    report = progress or silent
+    found = _found(run, report, where=where, pixel_size_nm=pixel_size_nm, **options)
+    result = measure_pores(found, progress=part_of(report, 0.2, 0.8))
+    report("drawing", 0.8)
     write_pores(result, folder, if_exists=if_exists)
     return result.as_dict()
+
+
+def _found(run: Path, report: Progress, *, where: str | None, pixel_size_nm: float | None, **options: Any) -> Pores:
+    report(f"reading {run}", 0.0)
+    locs = Locs.load(run, where=where, pixel_size_nm=pixel_size_nm)
+    report(f"looking for pores among {len(locs)} localisations", 0.1)
+    return find_in_locs(locs, **options)
 
 
 def write_pores(result: PoreResult, folder: Path, *, if_exists: IfExists = "error") -> None:
@@ -97,6 +112,7 @@ def figure_run(
     where: str | None = None,
     pixel_size_nm: float | None = None,
     if_exists: IfExists = "error",
+    progress: Progress | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Draw one of the paper's figures from a table.
@@ -106,6 +122,8 @@ def figure_run(
     figure : {4, 5, 6}
         4: density along z of single pores, their two most prominent peaks and the threshold. 5: successes against the
         bandwidth of the kernel, beside structureless pores. 6: a gallery of pores, and their average.
+    progress : callable, optional
+        Given (message, fraction).
     options
         As for `find_in_locs`.
 
@@ -126,7 +144,9 @@ def figure_run(
     out = check_output(Path(out), Kind.PICTURE, if_exists=if_exists, inputs=[run])
     if out.suffix.lower() != ".png":
         raise InputError(f"{out}: name the figure .png")
-    found = find_in_locs(Locs.load(run, where=where, pixel_size_nm=pixel_size_nm), **options)
+    report = progress or silent
+    found = _found(run, report, where=where, pixel_size_nm=pixel_size_nm, **options)
+    report(f"figure {figure}", 0.3)
     data = pore_data(found.table)
     if not len(data):
         raise InputError(f"{run}: no pore was found to draw ({found.rejected or 'no candidates'})")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, existing, finish
+from easyzloc_mm.cli.progress import progress_display
 from easyzloc_mm.io.writing.kinds import Kind
 
 RunArgument = Annotated[
@@ -27,6 +28,10 @@ ColormapOption = Annotated[
         "--colormap", "--colours", help="depth (equal lightness), or a map of matplotlib: viridis, cividis, ..."
     ),
 ]
+
+
+DOUBTFUL = {"flagged": "carry a z_flag", "poor_fits": "are uncertain by more than a pixel"}
+RELIABLE = "z_flag == 0 and lpx < 1 and lpy < 1"
 
 
 class ExportFormat(StrEnum):
@@ -85,10 +90,11 @@ def undrift(
     if plot is not None:
         check_output(plot, Kind.PICTURE, if_exists=existing(overwrite), inputs=[run])
     target = out or _beside(run, ".undrifted.zarr")
-    result = undrift_run(
-        run, target, method_xy=method, method_z=z_method, fiducials=fiducials, pixel_size_nm=pixel_size_nm,
-        if_exists=existing(overwrite),
-    )  # fmt: skip
+    with progress_display() as show:
+        result = undrift_run(
+            run, target, method_xy=method, method_z=z_method, fiducials=fiducials, pixel_size_nm=pixel_size_nm,
+            if_exists=existing(overwrite), progress=show,
+        )  # fmt: skip
     if plot is not None:
         corrected = Locs.load(target)
         if corrected.drift is not None:
@@ -124,11 +130,12 @@ def render(
     """Draw the depth-coloured image, slices, views in space, stacks and turntables."""
     from easyzloc_mm.rendering.outputs import write_rendering
 
-    result = write_rendering(
-        run, out, view=view, z_range_nm=z_range_nm, region_um=region, render_pixel_nm=render_pixel_nm,
-        plane_nm=plane_nm, thickness_nm=thickness_nm, style=style, colormap=colormap, where=where,
-        pixel_size_nm=pixel_size_nm, if_exists=existing(overwrite),
-    )  # fmt: skip
+    with progress_display() as show:
+        result = write_rendering(
+            run, out, view=view, z_range_nm=z_range_nm, region_um=region, render_pixel_nm=render_pixel_nm,
+            plane_nm=plane_nm, thickness_nm=thickness_nm, style=style, colormap=colormap, where=where,
+            pixel_size_nm=pixel_size_nm, if_exists=existing(overwrite), progress=show,
+        )  # fmt: skip
     finish(result, as_json=as_json, title="rendered")
 
 
@@ -160,10 +167,12 @@ def npc(
         "picks": picks, "by_group": by_group, "diameter_nm": diameter_nm, "where": where,
         "pixel_size_nm": pixel_size_nm, "if_exists": existing(overwrite),
     }  # fmt: skip
-    if figure is not None:
-        finish(figure_run(run, out, figure, **common), as_json=as_json, title=f"figure {figure}")
-        return
-    finish({"out": out, **npc_run(run, out, **common)}, as_json=as_json, title="nuclear pores")
+    with progress_display() as show:
+        if figure is not None:
+            result, title = figure_run(run, out, figure, progress=show, **common), f"figure {figure}"
+        else:
+            result, title = {"out": out, **npc_run(run, out, progress=show, **common)}, "nuclear pores"
+    finish(result, as_json=as_json, title=title)
 
 
 def resolution(
@@ -177,7 +186,10 @@ def resolution(
     """Tell precision (NeNA) per axis, Fourier ring and shell correlation with 95 % limits, and density."""
     from easyzloc_mm.analysis.resolution_output import resolution_run
 
-    result = resolution_run(run, out, where=where, pixel_size_nm=pixel_size_nm, if_exists=existing(overwrite))
+    with progress_display() as show:
+        result = resolution_run(
+            run, out, where=where, pixel_size_nm=pixel_size_nm, if_exists=existing(overwrite), progress=show
+        )
     finish(result, as_json=as_json, title="resolution")
 
 
@@ -237,10 +249,11 @@ def link(
     from easyzloc_mm.locs.linking import link_run
 
     target = out or _beside(run, ".linked.zarr")
-    result = link_run(
-        run, target, max_distance_nm=max_distance_nm, max_dark_frames=max_dark_frames, where=where,
-        pixel_size_nm=pixel_size_nm, if_exists=existing(overwrite),
-    )  # fmt: skip
+    with progress_display() as show:
+        result = link_run(
+            run, target, max_distance_nm=max_distance_nm, max_dark_frames=max_dark_frames, where=where,
+            pixel_size_nm=pixel_size_nm, if_exists=existing(overwrite), progress=show,
+        )  # fmt: skip
     finish({"out": target, **result}, as_json=as_json, title="linked")
 
 
@@ -255,12 +268,14 @@ def export(
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write the table for Picasso, ThunderSTORM, as Parquet, or as RUN.zarr."""
+    """Write the table for Picasso, ThunderSTORM, as Parquet, or as RUN.zarr: all rows, flagged ones too."""
     from easyzloc_mm.locs.export import export_run
 
     chosen = file_format.value if file_format else None
     result = export_run(run, out, chosen, where=where, pixel_size_nm=pixel_size_nm, if_exists=existing(overwrite))
-    finish({"out": out, **result}, as_json=as_json, title="exported")
+    doubtful = [f"{result[name]:,} {words}" for name, words in DOUBTFUL.items() if result.get(name)]
+    hint = [f'of the {result["rows"]:,} rows {" and ".join(doubtful)}: --where "{RELIABLE}" leaves them out']
+    finish({"out": out, **result, "alarms": hint if doubtful else []}, as_json=as_json, title="exported")
 
 
 def view(

@@ -10,7 +10,8 @@ import typer
 from typer.core import TyperCommand
 
 from easyzloc_mm.cli.accuracy_tables import print_accuracy, print_real
-from easyzloc_mm.cli.output import JsonFlag, finish, plain, progress_display
+from easyzloc_mm.cli.output import JsonFlag, finish, plain
+from easyzloc_mm.cli.progress import progress_display
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure this machine, side by side with the stock alternatives.")
 RecordOption = Annotated[

@@ -7,15 +7,9 @@ from typing import Annotated
 
 import typer
 
-from easyzloc_mm.cli.output import (
-    JsonFlag,
-    OverwriteFlag,
-    ProfileOption,
-    existing,
-    existing_or_resume,
-    finish,
-    progress_display,
-)
+from easyzloc_mm._extras import need_backend
+from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, ProfileOption, existing, existing_or_resume, finish
+from easyzloc_mm.cli.progress import progress_display
 from easyzloc_mm.io.writing.kinds import Kind
 
 RecipeOption = Annotated[str, typer.Option("--recipe", help="How the network is trained: matched or paper.")]
@@ -290,6 +284,7 @@ def tune(
     as_json: JsonFlag = False,
 ) -> None:
     """Search the network's sizes, rates and training images for this instrument; for `train --settings`."""
+    need_backend()
     from easyzloc_mm.training.search import tune as run
 
     emitters = None

@@ -7,15 +7,8 @@ from typing import Annotated
 
 import typer
 
-from easyzloc_mm.cli.output import (
-    JsonFlag,
-    OverwriteFlag,
-    ProfileOption,
-    existing,
-    existing_or_resume,
-    finish,
-    progress_display,
-)
+from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, ProfileOption, existing, existing_or_resume, finish
+from easyzloc_mm.cli.progress import progress_display
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.profile.detection import SurfaceRemoval
 

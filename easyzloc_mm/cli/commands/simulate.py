@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, existing, finish, progress_display
+from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, existing, finish
+from easyzloc_mm.cli.progress import progress_display
 
 simulate_app = typer.Typer(no_args_is_help=True, help="Make data with known truth, from the embedded optics.")
 SeedOption = Annotated[int, typer.Option("--seed", min=0)]

@@ -16,7 +16,7 @@ from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.metadata import BeadSetMetadata
 from easyzloc_mm.io.reading import DAMAGED_STORE, reading
-from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.kinds import Kind, did_you_mean
 from easyzloc_mm.io.writing.output import whole_or_nothing
 from easyzloc_mm.io.zarr.chunks import put_array, seal
 from easyzloc_mm.typing import F32, F64, I64, U16, Bool, IfExists
@@ -166,6 +166,8 @@ def read_bead_set(path: Path) -> BeadDataset:
     if not path.exists():
         raise InputError(f"{path} does not exist: give a beads.zarr that `beads` or `calibrate` wrote")
     cure = "give a beads.zarr that `beads` or `calibrate` wrote"
+    if path.is_dir() and not (path / "zarr.json").is_file():
+        raise InputError(f"{path} is no bead data set: {cure}{did_you_mean(path, Kind.BEAD_SET)}")
     with reading(path, "a bead data set", cure=cure):
         root: Any = zarr.open_group(path, mode="r")
         stored: Any = root.attrs["easyzloc"]

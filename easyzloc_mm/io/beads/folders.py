@@ -21,6 +21,7 @@ from easyzloc_mm.io.sources.ndtiff import holds_ndtiff
 from easyzloc_mm.io.sources.ome_zarr import holds_zarr
 from easyzloc_mm.io.sources.open import TIFF, open_images
 from easyzloc_mm.io.sources.tiff.open import open_tiff
+from easyzloc_mm.io.writing.kinds import Kind, did_you_mean
 
 FOLDERS = "a .ome.zarr folder, TIFF files or a folder of them, or NDTiff"
 
@@ -31,7 +32,7 @@ def open_foreign_stacks(
     """Open bead stacks that another program wrote; as `bead_stacks.open_bead_stacks`."""
     if path.is_dir() and not holds_ndtiff(path) and not holds_zarr(path):
         if not (files := _tiffs(path)):
-            raise InputError(f"{path} holds no bead stacks: give {FOLDERS}")
+            raise InputError(f"{path} holds no bead stacks: give {FOLDERS}{did_you_mean(path, Kind.BEAD_STACKS)}")
         found = _of_folder(path, files, partial)
     elif (path.is_file() and path.suffix.lower() not in (*TIFF, ".raw")) or not path.exists():
         raise InputError(f"{path} holds no bead stacks: give {FOLDERS}")

@@ -96,6 +96,26 @@ def kind_of(path: Path) -> Kind | None:
     return None
 
 
+def misnamed(path: Path, kind: Kind) -> str:
+    """Return what a name that ends like another kind of result should end on; empty where it is well named."""
+    ending = path.suffix.lower()
+    if kind in STORES:
+        return ".zarr" if ending in ENDINGS else ""
+    if kind not in ENDINGS.values():  # a folder of several files
+        return "a name without an ending" if ending in ENDINGS or ending == ".zarr" else ""
+    return next(known for known, of in ENDINGS.items() if of is kind) if ending == ".zarr" else ""
+
+
+def did_you_mean(path: Path, kind: Kind) -> str:
+    """Return "; did you mean PATH?" where a result of that kind lies in a folder, or in one below; else nothing."""
+    if not path.is_dir() or kind_of(path) in STORES:
+        return ""
+    below = [entry for entry in sorted(path.iterdir()) if entry.is_dir() and not DRAFT.fullmatch(entry.name)]
+    deeper = [entry for one in below if kind_of(one) not in STORES for entry in sorted(one.iterdir()) if entry.is_dir()]
+    found = [entry for entry in (*below, *deeper) if kind_of(entry) is kind]
+    return f"; did you mean {found[0]}?" if found else ""
+
+
 def kind_of_image(path: Path) -> Kind:
     """Return what an image of that name is: a pyramid, or a single file."""
     return Kind.PYRAMID if path.suffix.lower() == ".zarr" else Kind.PICTURE

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.writing.atomic import sync_folder, sync_tree
-from easyzloc_mm.io.writing.kinds import Kind, foreign, holds_raw_frames, kind_of
+from easyzloc_mm.io.writing.kinds import Kind, foreign, holds_raw_frames, kind_of, misnamed
 from easyzloc_mm.typing import IfExists, IfExistsResume
 
 
@@ -46,7 +46,8 @@ def check_output(
     Raises
     ------
     InputError
-        `path` exists and may not be replaced, lies inside a store, or its parent folder is missing.
+        `path` exists and may not be replaced, lies inside a store, is named like another kind of result, or its parent
+        folder is missing.
     """
     path = Path(path)
     folder = path.absolute().parent
@@ -54,6 +55,8 @@ def check_output(
         raise InputError(f"the folder {folder} does not exist: create it, or choose another `out`")
     if (folder / "zarr.json").is_file():
         raise InputError(f"{folder} is a store, and {path.name} would lie inside it: choose another `out`")
+    if ending := misnamed(path, kind):
+        raise InputError(f"{path} would be the name of another kind of file, and this writes a {kind}: give {ending}")
     if not (path.exists() or path.is_symlink()):
         return path
     if if_exists == "error":

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from easyzloc_mm._alarms import with_alarms
+from easyzloc_mm.localization.run_report import FLAGGED_PART
+
 WINDOW_FRAMES = 100
 """Figures are of the last so many frames."""
 REFERENCE_SPOTS = 500
@@ -20,7 +23,6 @@ NEIGHBOUR_PX = 10.0
 """Two spots nearer than this disturb each other's crop."""
 TOO_DENSE = "too dense: fewer molecules at a time, lower the activation"
 DIM_PHOTONS = 400.0
-FLAGGED_PART = 0.6
 SHOWN_LAG_S = 1.0
 LAG_S = 5.0
 FEWEST_SPOTS = 50
@@ -81,7 +83,7 @@ class LiveStatus:
         return asdict(self)
 
     def line(self) -> str:
-        """One line for a terminal."""
+        """One line for a terminal, alarms first."""
         parts = [f"{self.frames} frames, {self.frames_per_s:.1f}/s, {self.localizations} localisations"]
         if self.spots_per_frame:
             parts.append(
@@ -95,8 +97,7 @@ class LiveStatus:
             parts.append(f"catching up, {self.lag_frames} frames to go")
         elif self.lag_s > SHOWN_LAG_S:
             parts.append(f"{self.lag_frames} frames ({self.lag_s:.1f} s) behind")
-        # No square brackets: the progress bar would take them for its own markup.
-        return ", ".join(parts) + "".join(f" ! {alarm.upper()}" for alarm in self.alarms)
+        return with_alarms(", ".join(parts), self.alarms)
 
 
 class StatusMeter:

@@ -110,7 +110,7 @@ def assign_z(
             frames_lost=opened.frames_missing,
             frames_per_s=worked_on / max(time.monotonic() - begin, 1e-9),
             localizations=len(rows),
-        )
+        ).judged(draft)
         logger.debug("z assigned: %s", report.model_dump_json(exclude_none=True))
         log.write_to(draft / LOG)
         log.close()  # Windows renames no folder with an open file

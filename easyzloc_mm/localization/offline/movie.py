@@ -149,6 +149,7 @@ def localize_movie(
             report = job.go()
         job.warn()
         warn_of_counts(report, movie, how, metadata)
+        report = report.judged(out)
         logger.debug("localised: %s", report.model_dump_json(exclude_none=True))
     return report
 

@@ -7,9 +7,10 @@ as this computer: then its rows are the same, bit for bit.
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ from easyzloc_mm.localization.workers.messages import (
 
 logger = logging.getLogger(__name__)
 
-CONNECT_S = 20.0
+CONNECT_S, LEEWAY_S = 10.0, 2.0
+"""A scheduler answers in this time, and its client gives up a little later."""
 START_S = 600.0
 BLOCK_S = 600.0
 """Deadline of the next block: a worker that is lost is replaced by the scheduler long before."""
@@ -88,19 +90,37 @@ class ClusterWorkers:
 
         for chatty in ("distributed", "tornado", "asyncio"):  # errors are reported below, in one line
             logging.getLogger(chatty).setLevel(logging.CRITICAL)
-        try:
-            self._client = Client(self._address, timeout=CONNECT_S, set_as_default=False)
-        except (OSError, ValueError, TypeError) as error:
-            raise InputError(
-                f"no scheduler answers at {self._address} within {CONNECT_S:.0f} s ({summarize_error(error)}): start "
-                "one with `dask scheduler`, and give its address as `scheduler`"
-            ) from None
+        self._client = self._connected(Client)
         deadline = time.monotonic() + START_S
+        if not self._count_threads():
+            logger.info("scheduler %s has no worker yet: waiting for one, %.0f s at most", self._address, START_S)
         while not self._count_threads():
             if time.monotonic() > deadline:
                 raise InputError(f"the scheduler {self._address} has no workers: start some with `dask worker`")
             time.sleep(0.2)
         self._check_versions()
+
+    def _connected(self, client: Callable[..., Any]) -> Any:
+        """Return a client of the scheduler; a port where something else listens may never let go of one that asks."""
+        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        def connect() -> None:
+            try:
+                answers.put(client(self._address, timeout=CONNECT_S, set_as_default=False))
+            except (OSError, ValueError, TypeError, RuntimeError) as error:
+                answers.put(error)
+
+        threading.Thread(target=connect, daemon=True, name="scheduler").start()
+        try:
+            answer = answers.get(timeout=CONNECT_S + LEEWAY_S)
+        except queue.Empty:
+            answer = TimeoutError("something listens there, but it is no scheduler")
+        if isinstance(answer, Exception):
+            raise InputError(
+                f"no scheduler answers at {self._address} within {CONNECT_S:.0f} s ({summarize_error(answer)}): start "
+                "one with `dask scheduler`, and give its address as `scheduler`"
+            )
+        return answer
 
     def _count_threads(self) -> int:
         self._counted_s = time.monotonic()

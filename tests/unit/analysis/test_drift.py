@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from easyzloc_mm.analysis.drift.apply import draw_drift, undo_run, undrift_run
-from easyzloc_mm.analysis.drift.estimate import apply_drift, estimate_drift
+from easyzloc_mm.analysis.drift.apply import apply_drift, draw_drift, undo_run, undrift_run
+from easyzloc_mm.analysis.drift.estimate import estimate_drift
 from easyzloc_mm.analysis.drift.published import paper_z_path
 from easyzloc_mm.benchmarks.drift import residual_nm
 from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_SIZE_NM, KnownTable, drifting_table

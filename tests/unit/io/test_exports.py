@@ -79,9 +79,21 @@ def test_rows_that_picasso_would_drop_are_counted(tmp_path: Path) -> None:
     table.loc[3, "x"] = 64.0
     table.loc[4, "y"] = -0.2
     write_table(tmp_path / "t.zarr", table, FACTS)
-    result = export_run(tmp_path / "t.zarr", tmp_path / "t.hdf5", "picasso")
-    assert (result["rows"], result["rows_in_run"]) == (98, 100)
+    with pytest.warns(EasyZlocWarning, match=r"2 of 100 rows are not in .*2 outside the image"):
+        result = export_run(tmp_path / "t.zarr", tmp_path / "t.hdf5", "picasso")
+    assert (result["rows"], result["rows_in_run"], result["left_out_by_format"]) == (98, 100, 2)
     assert len(picasso("io").load_locs(str(tmp_path / "t.hdf5"))[0]) == 98
+
+
+def test_an_export_counts_what_is_left_out_and_what_is_doubtful(tmp_path: Path) -> None:
+    table = some_table(100).assign(z_flag=np.uint8(0), lpx=np.float32(0.1), lpy=np.float32(0.1), photons=100.0)
+    table.loc[:9, "z_flag"] = 4
+    table.loc[[20, 21], "lpx"] = 3.0
+    table.loc[50:, "photons"] = 10.0
+    write_table(tmp_path / "t.zarr", table, FACTS)
+    result = export_run(tmp_path / "t.zarr", tmp_path / "t.csv", where="photons > 50")
+    counts = ("rows_in_run", "left_out_by_where", "left_out_by_format", "rows", "flagged", "poor_fits")
+    assert [result[name] for name in counts] == [100, 50, 0, 50, 10, 2]
 
 
 def test_thunderstorm_units(tmp_path: Path) -> None:

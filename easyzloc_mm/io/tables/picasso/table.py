@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from easyzloc_mm._picasso import picasso
@@ -21,8 +22,8 @@ from easyzloc_mm.io.writing.output import check_output, remove
 from easyzloc_mm.typing import IfExists
 
 GENERATOR = "easyzloc-mm export"
-NEVER_NEGATIVE = ("x", "y", "lpx", "lpy", "lpz", "photons", "ellipticity", "sx", "sy")
-"""Picasso leaves out rows where one of these is (`picasso.lib.ensure_sanity`)."""
+NEVER_NEGATIVE = ("lpx", "lpy", "lpz", "photons", "ellipticity", "sx", "sy")
+"""Picasso leaves out rows where one of these, or a position, is (`picasso.lib.ensure_sanity`)."""
 SAVE_AGAIN = "open it in Picasso and save it again"
 
 
@@ -100,13 +101,11 @@ def picasso_info(table: pd.DataFrame, metadata: RunMetadata) -> list[dict[str, A
     return [movie, step]
 
 
-def picasso_keeps(table: pd.DataFrame, metadata: RunMetadata) -> pd.Series:
-    """Return a mask of the rows that Picasso keeps when it opens a table: inside the image, no impossible value."""
-    kept = (table["x"] < metadata.width_px) & (table["y"] < metadata.height_px)
-    for name in NEVER_NEGATIVE:
-        if name in table:
-            kept &= table[name] >= 0
-    return kept
+def picasso_drops(table: pd.DataFrame, metadata: RunMetadata) -> dict[str, pd.Series]:
+    """Return masks of the rows that Picasso leaves out when it opens a table, by the reason why."""
+    outside = (table["x"] >= metadata.width_px) | (table["y"] >= metadata.height_px)
+    drops = {"outside the image": outside | (table["x"] < 0) | (table["y"] < 0)}
+    return drops | {f"negative {name}": table[name] < 0 for name in NEVER_NEGATIVE if name in table}
 
 
 def write_picasso(path: Path, table: pd.DataFrame, metadata: RunMetadata, *, if_exists: IfExists = "error") -> int:
@@ -121,7 +120,7 @@ def write_picasso(path: Path, table: pd.DataFrame, metadata: RunMetadata, *, if_
     path = check_output(Path(path), Kind.TABLE, if_exists=if_exists)
     sidecar = check_output(path.with_suffix(".yaml"), Kind.TABLE, if_exists=if_exists)
     info = picasso_info(table, metadata)
-    kept = table[picasso_keeps(table, metadata)]
+    kept = table[~np.any(list(picasso_drops(table, metadata).values()), axis=0)]
     # Picasso writes two files under names of its own making: let it do so elsewhere, then move both.
     with tempfile.TemporaryDirectory(dir=path.absolute().parent, prefix=f".{path.stem}.") as folder:
         draft = Path(folder) / path.name
