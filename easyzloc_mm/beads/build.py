@@ -20,6 +20,7 @@ from easyzloc_mm.beads.label import Labelled, depth_profiles, label, measure
 from easyzloc_mm.beads.quality.checks import check_directions, check_stacks, check_verdict
 from easyzloc_mm.beads.quality.judge import Rules
 from easyzloc_mm.beads.quality.measure import Bead
+from easyzloc_mm.beads.quality.plausible import check_plausible
 from easyzloc_mm.beads.regions import regions_by_pixels, regions_by_place
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
@@ -96,6 +97,8 @@ def build_bead_set(
         full_scale_adu=max(fact["full_scale_adu"] for fact in facts),
     )
     del rois
+    sources = tuple(sorted({stack.source.name for stack in stacks}))
+    check_plausible(candidates, pixel_size_nm, ", ".join(sources))
     beads = measure(candidates, lambda message, part: report(message, 0.5 + 0.2 * part))
     plain = (candidates.neighbour_px > ROI_PX / 2) & ~candidates.edge
     profiles = (
@@ -111,7 +114,7 @@ def build_bead_set(
         labelled,
         regions_by_place(candidates.stack, candidates.x0, candidates.y0, ROI_PX),
         pixel_size_nm,
-        tuple(sorted({stack.source.name for stack in stacks})),
+        sources,
         facts,
     )
 
@@ -178,6 +181,7 @@ def bead_set_from_rois(
         frames=np.ones(count, np.int64),
         lateral_shift_px_per_um=np.tile(shift.significant, (count, 1)),
     )
+    check_plausible(candidates, pixel_size_nm, source or "the ROI file")
     beads = measure(candidates, lambda message, part: report(message, 0.3 + 0.3 * part))
     labelled = label(candidates, beads, rules=rules, progress=lambda message, part: report(message, 0.6 + 0.4 * part))
     check_verdict(labelled.reason)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import tomllib
+import warnings
 from importlib.resources import files
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from easyzloc_mm._models import error_sentence
-from easyzloc_mm.errors import InputError
+from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.camera_map import check_camera_map
 from easyzloc_mm.io.reading import unreadable
+from easyzloc_mm.profile.plausible import BY_HAND, doubts, untouched
 from easyzloc_mm.profile.schema import Profile
 
 
@@ -50,14 +52,33 @@ def load_profile(name_or_path: str | Path) -> Profile:
                 f"profile {name_or_path} is neither a .toml file nor a shipped profile ({', '.join(shipped)})"
             )
         path = shipped[str(name_or_path)]
-    try:
-        profile = Profile.model_validate(read_toml(path, "profile"))
-    except ValidationError as error:
-        raise InputError(f"profile {path}: {error_sentence(error)}") from None
+    profile = parse_profile(path)
+    if path.absolute() not in shipped_profiles().values():
+        if untouched(profile, parse_profile(shipped_profiles()["template"])):
+            raise InputError(
+                f"profile {path} still holds the template's values and describes no microscope: fill in "
+                f"[{'], ['.join(BY_HAND)}], or let `easyzloc-mm profile new` ask the devices"
+            )
+        for doubt in doubts(profile, path.read_text(encoding="utf-8")):
+            warnings.warn(f"profile {path}: {doubt}", EasyZlocWarning, stacklevel=2)
     if profile.camera.map is not None:
         profile = profile.replace(camera={"map": path.absolute().parent / profile.camera.map})
     check_camera_map(profile.camera)
     return profile
+
+
+def parse_profile(path: Path) -> Profile:
+    """Return what a TOML file describes, if it can be; `load_profile` also tells what is doubtful.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or a field is unknown or impossible.
+    """
+    try:
+        return Profile.model_validate(read_toml(path, "profile"))
+    except ValidationError as error:
+        raise InputError(f"profile {path}: {error_sentence(error)}") from None
 
 
 def read_toml(path: Path, what: str) -> dict[str, object]:

@@ -14,6 +14,9 @@ Position = tuple[Finite, Finite]
 """x and y of the stage, um."""
 
 
+MOST_PLANES = 5000
+
+
 class Pattern(StrEnum):
     """How fields of view follow each other."""
 
@@ -59,6 +62,11 @@ class BeadPlan(FrozenModel):
             raise ValueError(f"z_start_nm ({self.z_start_nm:g}) must be smaller than z_stop_nm ({self.z_stop_nm:g})")
         if self.z_step_nm > self.z_stop_nm - self.z_start_nm:
             raise ValueError("z_step_nm is larger than the whole sweep")
+        if self.planes > MOST_PLANES:
+            raise ValueError(
+                f"z_start_nm..z_stop_nm in steps of z_step_nm ({self.z_step_nm:g}) are {self.planes} planes, and a "
+                f"stack has {MOST_PLANES} at most: give a larger z_step_nm (10 to 50 is usual)"
+            )
         return self
 
     @property

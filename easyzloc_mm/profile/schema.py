@@ -26,6 +26,10 @@ class Backend(StrEnum):
     """A running Micro-Manager, over the pycromanager bridge."""
 
 
+SAMPLED = (0.25, 5.0)
+"""Pixels in one standard deviation of the PSF: fewer show no shape to read z from, more have no light each."""
+
+
 class Connection(FrozenModel):
     """How to reach the devices."""
 
@@ -68,6 +72,30 @@ class Optics(FrozenModel):
         if self.na >= self.immersion_index:
             raise ValueError(f"na ({self.na}) must be smaller than immersion_index ({self.immersion_index})")
         return self
+
+    @model_validator(mode="after")
+    def _pixel_samples_the_psf(self) -> Self:
+        if not SAMPLED[0] <= self.pixels_per_sigma <= SAMPLED[1]:
+            raise ValueError(f"pixel_size_nm ({self.pixel_size_nm:g}) cannot be: {self.sampling_in_words()}")
+        return self
+
+    @property
+    def psf_sigma_nm(self) -> float:
+        """Standard deviation of the image of a point in focus, in the sample (Gaussian approximation)."""
+        return 0.21 * self.emission_nm / self.na
+
+    @property
+    def pixels_per_sigma(self) -> float:
+        """Pixels in one standard deviation of the image of a point."""
+        return self.psf_sigma_nm / self.pixel_size_nm
+
+    def sampling_in_words(self) -> str:
+        """Return what the pixel size is held against, and what it should be."""
+        return (
+            f"at na {self.na:g} and emission_nm {self.emission_nm:g} the image of a point is "
+            f"{2.355 * self.psf_sigma_nm:.0f} nm wide, and {2.355 * self.pixels_per_sigma:.2g} pixels of this size; "
+            "give the camera's pixel divided by the total magnification"
+        )
 
 
 class Camera(FrozenModel):

@@ -85,7 +85,7 @@ def profile_new(
 ) -> None:
     """Write a profile from the connected microscope. Moves nothing; says what to check by hand."""
     from easyzloc_mm.errors import InputError
-    from easyzloc_mm.io.profiles import load_profile
+    from easyzloc_mm.io.profiles import parse_profile
     from easyzloc_mm.io.writing.output import whole_or_nothing
     from easyzloc_mm.microscope.setup.discover import discover
     from easyzloc_mm.microscope.setup.profile_draft import draft_profile
@@ -113,7 +113,7 @@ def profile_new(
             found, connection, name=out.stem, known={key: value for key, value in known.items() if value is not None}
         )
         draft.write_text(text, encoding="utf-8")
-        load_profile(draft)
+        parse_profile(draft)
     finish(
         {"profile": out, **found.devices, "groups": ", ".join(found.groups), "check by hand": ", ".join(to_check)},
         as_json=as_json,

@@ -7,6 +7,7 @@ import re
 
 from easyzloc_mm.io.profiles import shipped_profiles
 from easyzloc_mm.microscope.setup.discover import Discovered
+from easyzloc_mm.profile.plausible import TO_CHECK
 from easyzloc_mm.profile.schema import Connection
 
 XY_REACH_UM, Z_REACH_UM = 1000.0, 5.0
@@ -49,7 +50,8 @@ def draft_profile(
     text : str
         The profile, TOML, with the template's comments.
     to_check : list of str
-        Fields whose values are the template's and not this microscope's.
+        Fields whose values are the template's and not this microscope's, or were chosen among several; the text marks
+        them, too.
     """
     at = found.position
     pixel_nm = known.get("pixel_size_nm", found.pixel_size_nm)
@@ -82,14 +84,30 @@ def draft_profile(
     for section, fields in BY_HAND.items():
         values[section] |= {field: known[field] for field in fields if field in known}
     template = shipped_profiles()["template"].read_text(encoding="utf-8")
+    doubtful = {f"{part}.{field}": "the template's value" for part, fields in BY_HAND.items() for field in fields
+                if field not in values[part]}  # fmt: skip
+    doubtful |= _chosen(found, values["devices"])
     lines, section = [], ""
     for line in template.splitlines():
         header = re.fullmatch(r"\[(\w+)\]", line)
         if header:
             section = header[1]
-        lines.append(_filled(line, values.get(section, {})))
-    to_check = [f"{part}.{field}" for part, fields in BY_HAND.items() for field in fields if field not in values[part]]
-    return "\n".join(lines[_first_key(lines) :]) + "\n", [*to_check, "limits"]
+        filled = _filled(line, values.get(section, {}))
+        key = re.match(r"\w+", filled)
+        why = doubtful.get(f"{section}.{key[0]}") if key else None
+        lines.append(filled if why is None else f"{filled.partition('  #')[0].rstrip()}    # {TO_CHECK}: {why}")
+    return "\n".join(lines[_first_key(lines) :]) + "\n", [*doubtful, "limits"]
+
+
+def _chosen(found: Discovered, devices: dict[str, Value]) -> dict[str, str]:
+    """Return the devices that were chosen among several, each with the others."""
+    choices = {**found.choices, "illumination_group": tuple(found.groups)}
+    why = {}
+    for field, chosen in devices.items():
+        others = [label for label in choices.get(field, ()) if label != chosen]
+        if chosen and others:
+            why[f"devices.{field}"] = f"chosen by Micro-Manager or by its name; there are also {', '.join(others)}"
+    return why
 
 
 def light_group(found: Discovered) -> str | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,16 @@ import tifffile
 from typer.testing import CliRunner
 
 from easyzloc_mm.beads.build import build_bead_set
+from easyzloc_mm.beads.detection.candidates import Candidates
+from easyzloc_mm.beads.detection.inspect_stack import inspect_stack
 from easyzloc_mm.beads.quality.judge import Rules
+from easyzloc_mm.beads.quality.plausible import check_plausible
 from easyzloc_mm.beads.report.page import write_bead_report
 from easyzloc_mm.beads.report.summary import fit_foci, label_consistency
 from easyzloc_mm.beads.sources import beads_from_sources
 from easyzloc_mm.benchmarks.beads import compare_crlb, score
 from easyzloc_mm.benchmarks.fixtures.bead_fields import BLEACHED, photograph_slides
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.cli.app import app
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset, read_bead_set, write_bead_set
@@ -178,6 +183,51 @@ def test_bad_stacks_each_have_their_own_message(tmp_path: Path) -> None:
         )  # fmt: skip
     with pytest.raises(InputError, match=r"`z_step_nm`"):
         beads_from_sources([cases["no bead was found"][0]])
+
+
+def test_a_movie_of_molecules_is_no_bead_stack(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    rows, columns = np.mgrid[:128, :128]
+    movie = np.full((80, 128, 128), 120.0)
+    for row, column in rng.uniform(12, 116, (25, 2)):
+        image = 4000 * np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * 1.2**2))
+        movie[rng.random(80) < 0.2] += image
+    tifffile.imwrite(tmp_path / "movie.tif", rng.poisson(movie).astype(np.uint16))
+    with (
+        warnings.catch_warnings(),
+        pytest.raises(InputError, match=r"movie\.tif is no stack of beads through focus"),
+    ):
+        warnings.simplefilter("ignore", EasyZlocWarning)
+        beads_from_sources([tmp_path / "movie.tif"], pixel_size_nm=110, z_step_nm=25)
+
+
+@pytest.mark.parametrize(
+    ("pixel_size_nm", "step_times", "outcome", "words"),
+    [
+        (11.0, 1.0, InputError, r"nm wide in focus.*`pixel_size_nm` \(11\)"),
+        (400.0, 1.0, EasyZlocWarning, r"nm wide in focus.*`pixel_size_nm` \(400\)"),
+        (110.0, 10.0, InputError, "in focus over .* nm of z.*check `z_step_nm`"),
+        (110.0, 0.25, EasyZlocWarning, "in focus over .* nm of z.*check `z_step_nm`"),
+    ],
+)
+def test_lengths_are_held_against_the_beads_themselves(
+    slides: tuple[Path, pd.DataFrame], pixel_size_nm: float, step_times: float, outcome: type[Exception], words: str
+) -> None:
+    stack = open_bead_stacks(slides[0])[0]
+    rois, stage_nm, table, facts = inspect_stack(stack)
+    named = {name: table[name].to_numpy() for name in ("x", "y", "x0", "y0", "edge", "neighbour_px", "neighbour_nm")}
+    candidates = Candidates(
+        rois=rois, stage_nm=[step_times * stage_nm] * len(rois), stack=np.zeros(len(rois), np.int64), **named,
+        field_size_px=stack.pixels.shape[:0:-1], field_known=True, response=stack.response or CameraResponse(),
+        full_scale_adu=facts["full_scale_adu"], frames=np.ones(len(rois), np.int64),
+        lateral_shift_px_per_um=np.zeros((len(rois), 2)),
+    )  # fmt: skip
+    caught = pytest.raises(outcome, match=words) if outcome is InputError else pytest.warns(outcome, match=words)
+    with caught:
+        check_plausible(candidates, pixel_size_nm, "slides")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_plausible(replace(candidates, stage_nm=[stage_nm] * len(rois)), 110.0, "slides")
 
 
 def test_saturated_beads_are_named_as_the_cause(slides: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:

@@ -69,6 +69,8 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: tup
         (["npc", "none.zarr", "--out", "OUT"], "none.zarr"),
         (["export", "none.zarr", "--out", "OUT.csv"], "none.zarr"),
         (["export", "none.zarr", "--out", "OUT.xyz"], ".xyz"),
+        (["acquire-beads", "--profile", "demo", "--out", "OUT.tif"], "OUT.tif would be the name of another kind"),
+        (["calibrate", "--profile", "demo", "--out", "OUT.zarr"], "give a name without an ending"),
     ],
 )
 def test_bad_input_is_one_line_exit_2_and_leaves_nothing(
@@ -93,6 +95,41 @@ def test_an_existing_output_is_refused(capsys: pytest.CaptureFixture[str], tmp_p
     assert code == 2
     assert "--overwrite" in err
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("inside", "command"),
+    [
+        ("calibration/model", ["evaluate", "demo", "beads.zarr"]),
+        ("model", ["localize", "m.tif", "--model", "demo", "--out", "r.zarr"]),
+    ],
+)
+def test_a_folder_that_holds_what_is_meant_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str, command: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = tmp_path / "demo" / inside
+    model.mkdir(parents=True)
+    for name in ("calibration.json", "model.onnx"):
+        (model / name).write_text("{}", encoding="utf-8")
+    code, _, err = run(capsys, *command)
+    assert code == 2
+    assert f"did you mean {Path('demo') / inside}?" in err
+
+
+def test_a_backend_that_is_missing_is_no_mistake_of_ours(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for value, words in (("theano", "set it to one of tensorflow"), ("torch", "pip install torch")):
+        monkeypatch.setenv("KERAS_BACKEND", value)
+        monkeypatch.setattr("easyzloc_mm._extras.find_spec", lambda _name: None)
+        for command in (
+            ["calibrate", "-p", "demo", "-o", tmp_path / "today"],
+            ["train", "b.zarr", "-o", tmp_path / "m"],
+        ):
+            code, _, err = run(capsys, *command)
+            assert (code, words in err) == (2, True), err
+    assert not list(tmp_path.iterdir())
 
 
 def test_profile_check_prints_json_last(capsys: pytest.CaptureFixture[str]) -> None:

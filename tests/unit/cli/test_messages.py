@@ -57,6 +57,8 @@ def test_the_library_never_speaks_of_flags() -> None:
         (FileNotFoundError(2, "No such file or directory", "gone"), 2, "gone cannot be used"),
         (OSError("no file"), 1, "a mistake of ours"),
         (KeyError("x"), 1, "a mistake of ours"),
+        (ModuleNotFoundError("No module", name="torch.cuda"), 2, "the package torch.cuda is not installed"),
+        (ModuleNotFoundError("No module", name="easyzloc_mm.gone"), 1, "a mistake of ours"),
     ],
 )
 def test_what_the_system_refuses_is_one_sentence(

@@ -76,11 +76,13 @@ def test_no_scheduler_is_one_clear_sentence(
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         closed = f"tcp://127.0.0.1:{nobody.getsockname()[1]}"
-    for address in (closed, "nonsense://x", "tcp://127.0.0.1"):
-        assert main([*call, "--out", str(tmp_path / "run.zarr"), "--scheduler", address]) == 2
-        said = capsys.readouterr().err
-        assert address in said.splitlines()[-1]
-        assert "dask scheduler" in said.splitlines()[-1]
+    with socket.create_server(("127.0.0.1", 0)) as something_else:
+        silent = f"tcp://127.0.0.1:{something_else.getsockname()[1]}"
+        for address in (silent, closed, "nonsense://x", "tcp://127.0.0.1"):
+            assert main([*call, "--out", str(tmp_path / "run.zarr"), "--scheduler", address]) == 2
+            said = capsys.readouterr().err
+            assert address in said.splitlines()[-1]
+            assert "dask scheduler" in said.splitlines()[-1]
     assert not (tmp_path / "run.zarr").exists()
 
 

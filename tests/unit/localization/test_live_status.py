@@ -10,8 +10,11 @@ import pandas as pd
 import pytest
 
 from easyzloc_mm.acquire.focus_hold import SETTLE_FRAMES, FocusHold
-from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z
+from easyzloc_mm.acquire.live import AlarmLog
+from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, LocalizationWriter
+from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.localization.live.status import TOO_DENSE, LiveStatus, StatusMeter
+from easyzloc_mm.localization.run_report import RunReport
 from easyzloc_mm.microscope.connect import connect
 from tests.helpers.microscope_bench import bench_profile
 
@@ -66,7 +69,30 @@ def test_alarms(seen: dict[str, float], told: dict[str, object], alarm: str) -> 
         meter.see(spots(frame, 30, **seen), frame, 1)  # type: ignore[arg-type]
     now = status(meter, **told)
     assert now.alarms == (alarm,)
-    assert alarm.upper() in now.line()
+    assert now.line().startswith(f"! {alarm.upper()} ! ")
+
+
+def test_an_alarm_that_lasts_is_told_at_the_end() -> None:
+    log, meter = AlarmLog(), StatusMeter(1000)
+    calm = status(meter)
+    for number in range(10):
+        raised = ("too dim", f"{number} frames dropped") if number < 4 else ("too dense",) if number == 9 else ()
+        log.see(dataclasses.replace(calm, alarms=raised))
+    # The report counts lost frames itself; what was on for a moment stands in the log.
+    assert log.sentences() == ("too dim (for 40% of the run)",)
+
+
+def test_a_run_that_is_mostly_flagged_does_not_look_like_success(tmp_path: Path) -> None:
+    rows = pd.DataFrame({name: np.ones(50, np.float32) for name in (*COLUMNS_2D, *COLUMNS_Z)})
+    for flag, alarmed in ((4, True), (0, False)):
+        out = tmp_path / f"{flag}.zarr"
+        with LocalizationWriter.create(out, RunMetadata(pixel_size_nm=110, height_px=9, width_px=9)) as writer:
+            writer.append(rows.assign(z_flag=np.uint8(flag)))
+        report = RunReport(out=out, frames=9, frames_lost=2, frames_per_s=1.0, localizations=50).judged(out, ("dim",))
+        assert report.flagged == float(alarmed)
+        assert any("100% of the 50 localisations" in sentence for sentence in report.alarms) == alarmed
+        assert any("2 frames were lost" in sentence for sentence in report.alarms)
+        assert report.alarms[-1] == "dim"
 
 
 def test_an_empty_beginning_says_nothing_wrong() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from easyzloc_mm.cli.app import main
-from easyzloc_mm.errors import InputError
+from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.profiles import load_profile, shipped_profiles
 from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.profile.schema import Profile
@@ -48,7 +48,10 @@ def test_the_paper_instrument_follows_the_paper() -> None:
         ("[5000.0, 0.0]", "[50000.0, 0.0]", "imaging.start_position_um"),
         ('backend = "embedded"', 'backend = "python"', "mm_dir"),
         ('illumination_group = "Illumination"\n', "", "devices.illumination_group"),
-        ("fovs = 6", "fovs = 0", "beads.fovs"),
+        ("fovs = 6", "fovs = 0", "beads.fovs: must be at least 1"),
+        ("fovs = 6", 'fovs = "six"', "beads.fovs: must be a whole number, and it is 'six'"),
+        ("pixel_size_nm = 110.0", "pixel_size_nm = 1000.0", "0.23 pixels of this size"),
+        ("z_step_nm = 25.0", "z_step_nm = 0.02", "150001 planes"),
     ],
 )
 def test_a_wrong_field_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:
@@ -67,6 +70,30 @@ def test_a_missing_file_and_broken_toml_are_input_errors(tmp_path: Path) -> None
     (tmp_path / "broken.toml").write_text("name = ", encoding="utf-8")
     with pytest.raises(InputError, match="TOML"):
         load_profile(tmp_path / "broken.toml")
+
+
+def test_an_untouched_template_describes_no_microscope(tmp_path: Path) -> None:
+    text = shipped_profiles()["template"].read_text(encoding="utf-8")
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="describes no microscope"):
+        load_profile(path)
+    path.write_text(text.replace("z_max_um = 100.0", "z_max_um = 90.0"), encoding="utf-8")
+    assert load_profile(path).limits.z_max_um == 90
+
+
+def test_an_unusual_pixel_is_doubted_in_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(DEMO.replace("pixel_size_nm = 110.0", "pixel_size_nm = 250.0"), encoding="utf-8")
+    with pytest.warns(EasyZlocWarning, match=r"pixel_size_nm \(250\) is unusual.*230 nm wide"):
+        load_profile(path)
+
+
+def test_a_windows_path_in_double_quotes_is_explained(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "a"\n[connection]\nmm_dir = "C:\\Program Files"\n', encoding="utf-8")
+    with pytest.raises(InputError, match="single quotes"):
+        load_profile(path)
 
 
 def test_replace_validates_again() -> None:
@@ -90,7 +117,8 @@ def test_a_new_profile_fits_the_microscope_that_it_was_written_from(
     where = ["--mm-dir", str(bench.connection.mm_dir), "--config-file", str(bench.connection.config_file)]
     assert main(["profile", "new", "--out", str(path), *where, "--na", "1.4", "--json"]) == 0
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
-    profile = load_profile(path)
+    with pytest.warns(EasyZlocWarning, match="emission_nm.*are marked CHECK"):
+        profile = load_profile(path)
     assert profile.devices.camera == "Camera"
     assert profile.devices.z_stage == "Z"
     assert profile.devices.illumination_group == "Light"
