@@ -107,12 +107,19 @@ def look(candidates: Candidates) -> Seen:
     stack = np.stack(images)
     fit = fit_lateral(stack, np.zeros_like(stack))
     rough = np.array(roughness)
-    told = np.isfinite(rough).sum() >= FEWEST_SPOTS
+    enough = np.isfinite(rough).sum() >= FEWEST_SPOTS
+    depth_nm, lit_planes = np.transpose(depths)
     return Seen(
-        float(np.nanmedian(rough)) if told else np.nan,
-        *(float(np.nanmedian(part)) if np.isfinite(part).any() else np.nan for part in np.transpose(depths)),
-        float(np.median(np.sqrt(fit.width_px * fit.length_px))),
+        roughness=_median(rough) if enough else np.nan,
+        depth_nm=_median(depth_nm),
+        lit_planes=_median(lit_planes),
+        sigma_px=float(np.median(np.sqrt(fit.width_px * fit.length_px))),
     )
+
+
+def _median(values: F64) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else np.nan
 
 
 def _follow(candidates: Candidates, index: int) -> tuple[F64, F64, F64]:

@@ -123,10 +123,8 @@ def test_a_backend_that_is_missing_is_no_mistake_of_ours(
     for value, words in (("theano", "set it to one of tensorflow"), ("torch", "pip install torch")):
         monkeypatch.setenv("KERAS_BACKEND", value)
         monkeypatch.setattr("easyzloc_mm._extras.find_spec", lambda _name: None)
-        for command in (
-            ["calibrate", "-p", "demo", "-o", tmp_path / "today"],
-            ["train", "b.zarr", "-o", tmp_path / "m"],
-        ):
+        out = str(tmp_path / "out")
+        for command in (["calibrate", "-p", "demo", "-o", out], ["train", "b.zarr", "-o", out]):
             code, _, err = run(capsys, *command)
             assert (code, words in err) == (2, True), err
     assert not list(tmp_path.iterdir())
