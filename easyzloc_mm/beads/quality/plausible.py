@@ -100,7 +100,7 @@ def look(candidates: Candidates) -> Seen:
     for index in chosen:
         light, noise, image = _follow(candidates, int(index))
         roughness.append(_roughness(light, noise))
-        depths.append(_depth(light, candidates.stage_nm[index]))
+        depths.append(_depth(light, candidates.stage_nm[int(index)]))
         images.append(image)
     if not images:
         return Seen(np.nan, np.nan, np.nan, np.nan)
