@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from easyzloc_mm.analysis.scoring.figures import DensityScore, DepthScore, PhotonScore, Score
+from easyzloc_mm.model.accuracy import HEADINGS, QUOTE, TITLE, AccuracyRow
 
 SHARES = ("recall", "precision", "coverage_68", "flagged")
 FIGURES = {
@@ -19,6 +20,24 @@ FIGURES = {
     "coverage_68": "in 1 s.",
     "flagged": "flagged",
 }
+
+
+def print_accuracies(rows: Iterable[AccuracyRow]) -> None:
+    """Every accuracy of z, each with its molecules."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    figures = [Column(name, justify="right", no_wrap=True) for name in ("nm", "limit")]
+    table = Table(
+        Column(HEADINGS[0], no_wrap=True), *figures, HEADINGS[3],
+        title=TITLE, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False,
+    )  # fmt: skip
+    for row in rows:
+        table.add_row(*row.cells())
+    console = Console()
+    console.print(table)
+    console.print(QUOTE)
 
 
 def print_score(score: Score) -> None:

@@ -12,6 +12,7 @@ from easyzloc_mm.analysis.scoring.picture import draw_score
 from easyzloc_mm.api.calibration import Calibration
 from easyzloc_mm.beads.build import count_reasons
 from easyzloc_mm.locs.locs import Locs
+from easyzloc_mm.model.accuracy import HEADINGS, QUOTE, SAMPLE, TITLE, AccuracyRow
 from easyzloc_mm.report.html import Block, Heading, Links, Paragraph, Picture, Rows, write_page
 
 FILES = {
@@ -48,7 +49,7 @@ def write_demo_report(
     folder.mkdir(exist_ok=True)
     blocks = _picture_blocks(folder, locs)
     blocks += _found_blocks(folder, score)
-    blocks += _accuracy_blocks(result)
+    blocks += _accuracy_blocks(result, calibration)
     blocks += _pore_blocks(out, folder, pores)
     blocks += _calibration_blocks(out, folder, calibration)
     blocks += _run_blocks(folder, result, locs)
@@ -110,7 +111,8 @@ def _found_blocks(folder: Path, score: Score) -> list[Block]:
     ]
 
 
-def _accuracy_blocks(result: dict[str, Any]) -> list[Block]:
+def _accuracy_blocks(result: dict[str, Any], calibration: Calibration) -> list[Block]:
+    own = AccuracyRow(SAMPLE[0], result["rmse_z_nm"], result["limit_z_nm"], SAMPLE[1])
     return [
         Heading("How close to the truth"),
         Paragraph(
@@ -132,6 +134,9 @@ def _accuracy_blocks(result: dict[str, Any]) -> list[Block]:
                 ("spots that carry a flag", _percent(result["flagged"])),
             )
         ),
+        Heading(TITLE),
+        Rows((HEADINGS, own.cells(), *(row.cells() for row in calibration.accuracy.rows())), header=True),
+        Paragraph(QUOTE),
     ]
 
 
@@ -196,7 +201,6 @@ def _calibration_blocks(out: Path, folder: Path, calibration: Calibration) -> li
     if source.exists():
         shutil.copyfile(source, folder / source.name)
         blocks.append(Picture(source.name, "z predicted against stage position, for beads that training never saw."))
-    accuracy = calibration.accuracy
     blocks.append(
         Rows(
             (
@@ -206,9 +210,6 @@ def _calibration_blocks(out: Path, folder: Path, calibration: Calibration) -> li
                     ", ".join(f"{reason} {count}" for reason, count in count_reasons(calibration.beads).items())
                     or "none",
                 ),
-                ("held-out beads, as bright as molecules: RMSE", _nm(accuracy.rmse_z_nm)),
-                ("their information limit", _nm(accuracy.limit_z_nm)),
-                ("held-out beads as recorded: RMSE", _nm(accuracy.bead_rmse_z_nm)),
             )
         )
     )

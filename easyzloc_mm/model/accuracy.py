@@ -2,10 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from easyzloc_mm._models import FrozenModel
 from easyzloc_mm.analysis.scoring.figures import Score
+from easyzloc_mm.model.emitter_prior import TYPICAL_BACKGROUND, TYPICAL_PHOTONS
+
+TITLE = "Which accuracy of z is which"
+HEADINGS = ("accuracy of z", "RMSE (nm)", "limit (nm)", "of which molecules")
+QUOTE = (
+    "Quote the single molecules for the instrument, and for a localisation its own lpz; different rows are of different "
+    "molecules, and do not contradict each other."
+)
+SINGLE = (
+    "single molecules",
+    f"held-out beads thinned to {TYPICAL_PHOTONS[0]:.0f} to {TYPICAL_PHOTONS[1]:.0f} photons on "
+    f"{TYPICAL_BACKGROUND[0]:.0f} to {TYPICAL_BACKGROUND[1]:.0f} background photons per pixel, alone, without a flag",
+)
+FOUND = (
+    "molecules found in frames",
+    "the same, placed in frames and found there by the whole pipeline, without a flag",
+)
+FLAGGED_TOO = ("flagged ones included", "the single molecules, also those that carry a flag")
+BRIGHT = ("beads as recorded", "the held-out beads with all their light: what labels and stage allow, for no molecule")
+SAMPLE = (
+    "molecules of the sample",
+    "what was localised in the demonstration's run, within 700 nm of focus, without a flag, before drift correction",
+)
+
+
+class AccuracyRow(NamedTuple):
+    """One accuracy of z, and of which molecules it is.
+
+    Attributes
+    ----------
+    name : str
+    rmse_nm, limit_nm : float or None
+        Root mean square error, and information limit of the same molecules.
+    molecules : str
+        Which they are.
+    """
+
+    name: str
+    rmse_nm: float | None
+    limit_nm: float | None
+    molecules: str
+
+    def cells(self) -> tuple[str, str, str, str]:
+        """Return the row as text, under `HEADINGS`."""
+        rmse, limit = ("-" if value is None else f"{value:.0f}" for value in (self.rmse_nm, self.limit_nm))
+        return self.name, rmse, limit, self.molecules
 
 
 class Accuracy(FrozenModel):
@@ -110,12 +156,22 @@ class EvaluationResult(Accuracy):
     by_field: tuple[FieldTile, ...]
     in_frames: Score | None = None
 
+    def rows(self) -> tuple[AccuracyRow, ...]:
+        """Return every accuracy that there is, each with its molecules; reports and commands show this table."""
+        found = self.in_frames
+        return (
+            AccuracyRow(SINGLE[0], self.rmse_z_nm, self.limit_z_nm, SINGLE[1]),
+            *(() if found is None else (AccuracyRow(FOUND[0], found.rmse_z_nm, found.limit_z_nm, FOUND[1]),)),
+            AccuracyRow(FLAGGED_TOO[0], self.rmse_with_flagged_z_nm, None, FLAGGED_TOO[1]),
+            AccuracyRow(BRIGHT[0], self.bead_rmse_z_nm, None, BRIGHT[1]),
+        )
+
     @property
     def summary(self) -> str:
         """The result in one sentence, for people."""
         rmse, limit = ("-" if value is None else f"{value:.0f}" for value in (self.rmse_z_nm, self.limit_z_nm))
         sentence = (
-            f"z of a typical molecule is good to {rmse} nm (RMSE; information limit {limit} nm); {self.flagged:.0%} "
+            f"z of single molecules is good to {rmse} nm (RMSE; information limit {limit} nm); {self.flagged:.0%} "
             "carry a flag."
         )
         if self.in_frames is None or self.in_frames.recall is None:

@@ -51,6 +51,7 @@ def calibrate(
     """Calibrate before an imaging session: photograph beads, label them, train, report."""
     from easyzloc_mm.api.calibration import calibrate as run
     from easyzloc_mm.beads.build import count_reasons
+    from easyzloc_mm.cli.score_tables import print_accuracies
 
     with progress_display() as show:
         done = run(
@@ -77,6 +78,8 @@ def calibrate(
         as_json=as_json,
         title="calibrated",
     )
+    if not as_json:
+        print_accuracies(done.accuracy.rows())
 
 
 def acquire_beads(
@@ -311,12 +314,14 @@ def evaluate(
 ) -> None:
     """Accuracy on held-out beads by z and photons, beside the information limit; and how many are found in frames."""
     from easyzloc_mm.api.model import Model
-    from easyzloc_mm.cli.score_tables import print_score
+    from easyzloc_mm.cli.score_tables import print_accuracies, print_score
 
     result = Model.load(model).evaluate(beads, background=background, report=report)
     found: dict[str, object] = {}
     if result.in_frames is not None:
         found = {name: getattr(result.in_frames, name) for name in ("recall", "precision", "jaccard")}
     finish({**result.model_dump(mode="json"), **found}, as_json=as_json, title="accuracy on held-out beads")
+    if not as_json:
+        print_accuracies(result.rows())
     if not as_json and result.in_frames is not None:
         print_score(result.in_frames)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from easyzloc_mm.analysis.scoring.figures import Score
 from easyzloc_mm.analysis.scoring.picture import draw_score
-from easyzloc_mm.model.accuracy import EvaluationResult
+from easyzloc_mm.model.accuracy import HEADINGS, QUOTE, SINGLE, TITLE, EvaluationResult
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.report.figures import picture
 from easyzloc_mm.report.html import Block, Heading, Paragraph, Picture, Rows, write_page
@@ -50,11 +50,11 @@ def write_model_report(
             "z predicted against stage position for beads that training never saw: as recorded (left), and thinned to "
             "the photons and background of molecules (right; flagged ones in grey).",
         ),
+        Heading(TITLE),
+        Rows((HEADINGS, *(row.cells() for row in result.rows())), header=True),
+        Paragraph(QUOTE),
         Heading("Accuracy by depth"),
-        Paragraph(
-            "Molecules of 1000 to 3000 photons on 20 to 100 background photons per pixel, made from held-out beads. "
-            "The information limit is that of the measured PSF; flagged molecules are left out."
-        ),
+        Paragraph(f"Of {SINGLE[0]}: {SINGLE[1]}. The information limit is that of the measured PSF."),
         Picture("error_by_z.png", "Error, stated uncertainty and information limit by depth."),
         Rows(rows, header=True),
         Paragraph(
