@@ -11,7 +11,7 @@ from easyzloc_mm.model.emitter_prior import TYPICAL_BACKGROUND, TYPICAL_PHOTONS
 TITLE = "Which accuracy of z is which"
 HEADINGS = ("accuracy of z", "RMSE (nm)", "limit (nm)", "of which molecules")
 QUOTE = (
-    "Quote the single molecules for the instrument, and for a localisation its own lpz; different rows are of different "
+    "Quote the single molecules for the instrument, and for a localisation its own lpz; different rows are of other "
     "molecules, and do not contradict each other."
 )
 SINGLE = (

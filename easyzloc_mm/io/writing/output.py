@@ -55,9 +55,11 @@ def check_output(
         raise InputError(f"the folder {folder} does not exist: create it, or choose another `out`")
     if (folder / "zarr.json").is_file():
         raise InputError(f"{folder} is a store, and {path.name} would lie inside it: choose another `out`")
-    if ending := misnamed(path, kind):
-        raise InputError(f"{path} would be the name of another kind of file, and this writes a {kind}: give {ending}")
     if not (path.exists() or path.is_symlink()):
+        if ending := misnamed(path, kind):
+            raise InputError(
+                f"{path} would be named like another kind of file, and this writes a {kind}: give {ending}"
+            )
         return path
     if if_exists == "error":
         raise InputError(f"{path} already exists{_described(path)}: choose another `out`, or `if_exists='overwrite'`")

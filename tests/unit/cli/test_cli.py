@@ -69,7 +69,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: tup
         (["npc", "none.zarr", "--out", "OUT"], "none.zarr"),
         (["export", "none.zarr", "--out", "OUT.csv"], "none.zarr"),
         (["export", "none.zarr", "--out", "OUT.xyz"], ".xyz"),
-        (["acquire-beads", "--profile", "demo", "--out", "OUT.tif"], "OUT.tif would be the name of another kind"),
+        (["acquire-beads", "--profile", "demo", "--out", "OUT.tif"], "OUT.tif would be named like another kind"),
         (["calibrate", "--profile", "demo", "--out", "OUT.zarr"], "give a name without an ending"),
     ],
 )
