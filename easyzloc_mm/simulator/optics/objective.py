@@ -12,8 +12,8 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from easyzloc_mm.optics.pupil import Pupil, image_fields, intensity, make_pupil, phase
 from easyzloc_mm.profile.schema import Optics, Profile
-from easyzloc_mm.simulator.optics.pupil import Pupil, image_fields, intensity, make_pupil, phase
 from easyzloc_mm.typing import F64, AnyFloat
 
 FIELD_MARGIN = 1.1

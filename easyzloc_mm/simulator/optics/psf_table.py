@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.io.writing.atomic import replacing
+from easyzloc_mm.optics.pupil import image_fields, intensity
 from easyzloc_mm.simulator.optics.objective import FIELD_MARGIN, OpticsModel
-from easyzloc_mm.simulator.optics.pupil import image_fields, intensity
 from easyzloc_mm.typing import F32, AnyFloat
 
 FORMAT = 3

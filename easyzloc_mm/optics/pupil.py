@@ -33,7 +33,8 @@ from easyzloc_mm.profile.schema import Optics
 from easyzloc_mm.typing import AnyFloat
 
 ZERNIKES = (5, 6, 7, 8, 11)
-"""Noll numbers in use: oblique and vertical astigmatism, vertical and horizontal coma, primary spherical."""
+"""Noll numbers of the embedded microscope: oblique and vertical astigmatism, vertical and horizontal coma, primary
+spherical. `zernike` knows trefoil (9, 10) and secondary spherical (22) too."""
 EDGE_SUBSAMPLES = 5
 
 
@@ -51,7 +52,7 @@ class Pupil:
         Pupil amplitudes of the five different dipole-to-field components (x-x, x-y, y-y, z-x, z-y).
     weights : ndarray, shape (5,)
         How often each component counts: x-y equals y-x.
-    zernikes : ndarray, shape (len(ZERNIKES), N, N)
+    zernikes : ndarray, shape (len(nolls), N, N)
         Zernike terms, 1 rad rms each.
     energy : float
         Image energy of all components on an infinite camera.
@@ -66,8 +67,8 @@ class Pupil:
 
 
 @lru_cache(maxsize=16)
-def make_pupil(optics: Optics, samples: int) -> Pupil:
-    """Return the pupil of `optics`, sampled on `samples` x `samples` points.
+def make_pupil(optics: Optics, samples: int, nolls: tuple[int, ...] = ZERNIKES) -> Pupil:
+    """Return the pupil of `optics`, sampled on `samples` x `samples` points, with the Zernike terms `nolls`.
 
     The image period is ``samples * emission / (2 NA)``: choose `samples` so that a defocused image fits in.
     """
@@ -91,7 +92,7 @@ def make_pupil(optics: Optics, samples: int) -> Pupil:
         kz=np.where(coverage > 0, k0 * optics.immersion_index * cosine, 0.0),
         fields=(fields * step**2).astype(np.complex64),
         weights=weights,
-        zernikes=np.stack([zernike(number, radius, phi) for number in ZERNIKES]),
+        zernikes=np.stack([zernike(number, radius, phi) for number in nolls]),
         energy=energy,
     )
 
@@ -103,7 +104,10 @@ def zernike(noll: int, radius: AnyFloat, angle: AnyFloat) -> AnyFloat:
         6: lambda r, a: np.sqrt(6) * r**2 * np.cos(2 * a),
         7: lambda r, a: np.sqrt(8) * (3 * r**3 - 2 * r) * np.sin(a),
         8: lambda r, a: np.sqrt(8) * (3 * r**3 - 2 * r) * np.cos(a),
+        9: lambda r, a: np.sqrt(8) * r**3 * np.sin(3 * a),
+        10: lambda r, a: np.sqrt(8) * r**3 * np.cos(3 * a),
         11: lambda r, a: np.sqrt(5) * (6 * r**4 - 6 * r**2 + 1),
+        22: lambda r, a: np.sqrt(7) * (20 * r**6 - 30 * r**4 + 12 * r**2 - 1),
     }
     return np.asarray(terms[noll](radius, angle))
 

@@ -1,0 +1,1 @@
+"""The optics of an objective, computed: what the simulator and the measured PSF have in common."""
