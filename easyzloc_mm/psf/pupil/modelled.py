@@ -1,0 +1,103 @@
+"""Images of a computed pupil in the form of the measured PSF: cubic B-splines in z, y and x, pixels integrated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from scipy.integrate import quad
+
+from easyzloc_mm.numerics.spline import cubic_b_spline
+from easyzloc_mm.optics.pupil import Pupil, image_fields, intensity, make_pupil, phase
+from easyzloc_mm.profile.schema import Optics
+from easyzloc_mm.psf.bead_psf import KNOTS, PITCH_PX
+from easyzloc_mm.typing import F64, AnyFloat
+
+NOLLS = (5, 6, 7, 8, 9, 10, 11, 22)
+"""Terms of a wavefront: astigmatism, coma, trefoil, primary and secondary spherical."""
+SAMPLES = 40
+"""Of the pupil, per axis: the image repeats after 40 wavelengths / (2 NA), some 9 um."""
+MARGIN = 6
+"""Knots by which images are computed beyond the wanted ones, where the ends of the filters are felt."""
+PIXEL_TAPS = tuple(
+    quad(lambda t, m=m: float(cubic_b_spline(np.float64(t - m))), -0.5 / PITCH_PX, 0.5 / PITCH_PX)[0] * PITCH_PX
+    for m in range(-2, 3)
+)
+"""Mean over a pixel of a spline, by coefficients from two knots below to two above."""
+
+
+@dataclass(frozen=True)
+class PupilImages:
+    """The images that an objective makes of a point.
+
+    Attributes
+    ----------
+    optics : Optics
+    blur_px : float
+        Standard deviation of what widens images beside the optics: the bead's size, the modelling.
+    """
+
+    optics: Optics
+    blur_px: float = 0.0
+
+    @property
+    def _pupil(self) -> Pupil:
+        return make_pupil(self.optics, SAMPLES, NOLLS)
+
+    def at_knots(self, wavefront_rad: AnyFloat, z_nm: AnyFloat, *, x_nm: float = 0.0, y_nm: float = 0.0) -> F64:
+        """Return images of one photon at depths `z_nm`, at the lateral knots of the measured PSF.
+
+        Parameters
+        ----------
+        wavefront_rad : array_like, shape (len(NOLLS),)
+            Zernike coefficients, rad rms.
+        z_nm : array_like, shape (n,)
+        x_nm, y_nm : float
+            The emitter, from the middle knot.
+
+        Returns
+        -------
+        ndarray, shape (n, KNOTS, KNOTS)
+            Photons in a camera pixel that is centred on the knot.
+        """
+        coefficients = self._lateral(wavefront_rad, z_nm, x_nm, y_nm)
+        inner = slice(MARGIN, -MARGIN)
+        for axis in (1, 2):
+            coefficients = ndimage.convolve1d(coefficients, [1 / 6, 2 / 3, 1 / 6], axis=axis)
+        return coefficients[:, inner, inner]
+
+    def coefficients(self, wavefront_rad: AnyFloat, z_start_nm: float, z_pitch_nm: float, knots: int) -> F64:
+        """Return B-spline coefficients, shape (knots, KNOTS, KNOTS), as of `SplinePsf`, for z knots from `z_start_nm`.
+
+        Parameters
+        ----------
+        wavefront_rad : array_like, shape (len(NOLLS),)
+        z_start_nm, z_pitch_nm : float
+        knots : int
+        """
+        z_nm = z_start_nm + z_pitch_nm * np.arange(-2, knots + 2)
+        planes = self._lateral(wavefront_rad, z_nm, 0.0, 0.0)
+        inner = slice(MARGIN, -MARGIN)
+        return np.asarray(ndimage.spline_filter1d(planes[:, inner, inner], 3, axis=0, mode="mirror")[2:-2])
+
+    def _lateral(self, wavefront_rad: AnyFloat, z_nm: AnyFloat, x_nm: float, y_nm: float) -> F64:
+        """B-spline coefficients in y and x, with a margin."""
+        pitch_nm = PITCH_PX * self.optics.pixel_size_nm
+        knots = pitch_nm * np.arange(-(KNOTS // 2) - MARGIN, KNOTS // 2 + MARGIN + 1)
+        pupil = self._pupil
+        images = np.stack(
+            [
+                intensity(image_fields(phase(pupil, wavefront_rad, z), knots - x_nm, knots - y_nm, pupil), pupil)
+                for z in np.asarray(z_nm, float)
+            ]
+        )
+        images *= self.optics.pixel_size_nm**2
+        # What is sampled passes through two filters: from samples to coefficients, over the pixel, and back.
+        for axis in (1, 2):
+            images = ndimage.spline_filter1d(images, 3, axis=axis, mode="mirror")
+            images = ndimage.convolve1d(images, PIXEL_TAPS, axis=axis)
+            if self.blur_px:
+                images = ndimage.gaussian_filter1d(images, self.blur_px / PITCH_PX, axis=axis)
+            images = ndimage.spline_filter1d(images, 3, axis=axis, mode="mirror")
+        return images
