@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from easyzloc_mm.api.calibration import Calibration, acquire_beads, build_beads, calibrate, train
     from easyzloc_mm.api.imaging import assign_z, live, localize, scan
     from easyzloc_mm.api.model import Model
+    from easyzloc_mm.api.refresh import refresh
     from easyzloc_mm.api.run import Run
     from easyzloc_mm.api.verify import verify
     from easyzloc_mm.io.profiles import load_profile
@@ -60,6 +61,7 @@ __all__ = [
     "load_locs",
     "load_profile",
     "localize",
+    "refresh",
     "render",
     "resolution",
     "scan",
@@ -89,6 +91,7 @@ _HOMES = {
     "load_locs": "api.analysis",
     "load_profile": "io.profiles",
     "localize": "api.imaging",
+    "refresh": "api.refresh",
     "render": "api.analysis",
     "resolution": "api.analysis",
     "scan": "api.imaging",

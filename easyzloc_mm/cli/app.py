@@ -13,7 +13,18 @@ import typer
 import typer.exceptions
 
 from easyzloc_mm._version import __version__
-from easyzloc_mm.cli.commands import analysis, bench, calibration, demo, imaging, instrument, monitor, simulate, support
+from easyzloc_mm.cli.commands import (
+    analysis,
+    bench,
+    calibration,
+    demo,
+    imaging,
+    instrument,
+    monitor,
+    refresh,
+    simulate,
+    support,
+)
 from easyzloc_mm.cli.flags import in_flags
 from easyzloc_mm.cli.notices import notices
 from easyzloc_mm.errors import EasyZlocError, EasyZlocWarning
@@ -41,7 +52,7 @@ def _root(
         raise typer.Exit
 
 
-for room in (demo, instrument, calibration, imaging, monitor, analysis, simulate, bench, support):
+for room in (demo, instrument, calibration, imaging, refresh, monitor, analysis, simulate, bench, support):
     room.register(app)
 
 

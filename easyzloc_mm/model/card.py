@@ -21,6 +21,7 @@ from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.focal_surface import FocalSurface
 from easyzloc_mm.io.reading import reading
+from easyzloc_mm.io.sample_aberrations import SampleAberrations
 from easyzloc_mm.io.writing.kinds import Kind, did_you_mean
 from easyzloc_mm.model.accuracy import EvaluationResult
 from easyzloc_mm.model.emitter_prior import EmitterPrior
@@ -139,6 +140,9 @@ class ModelCard(FrozenModel):
         On held-out beads.
     focal_surface : FocalSurface, optional
         Where over the field the beads were in focus; None where places were unknown, and for models of before 0.2.
+    refreshed : SampleAberrations, optional
+        What molecules of a sample said of the beads' PSF, where the model was refreshed by them; the PSF is changed
+        by it, if it differs.
     path : Path
         Folder of the bundle that the card was loaded from; not stored.
     digest : str
@@ -165,6 +169,7 @@ class ModelCard(FrozenModel):
     uncertainty: MixtureCalibration | SigmaByZ
     accuracy: EvaluationResult | None = None
     focal_surface: FocalSurface | None = None
+    refreshed: SampleAberrations | None = None
     path: Path = Field(default=Path(), exclude=True)
     digest: str = Field(default="", exclude=True)
 

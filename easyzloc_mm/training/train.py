@@ -315,7 +315,7 @@ def _export(job: _Job, network: keras.Model, card: ModelCard, source: BeadPsfs, 
     export_network(network, folder)
     card.write(folder)
     model = Predictor.load(folder)
-    _check_export(network, model, source, job.seed)
+    check_export(network, model, source, job.seed)
     job.show("measuring accuracy on held-out beads", 1.0)
     found = job.in_frames(model.card, job.beads) if job.in_frames is not None else None
     accuracy = evaluate(model, job.beads, in_frames=found, report=folder / "report")
@@ -351,7 +351,7 @@ def _export_onnx(network: keras.Model, folder: Path) -> None:
         network.export(str(folder / NETWORK_FILE), format="onnx", verbose=False)
 
 
-def _check_export(network: keras.Model, model: Predictor, source: BeadPsfs, seed: int) -> None:
+def check_export(network: keras.Model, model: Predictor, source: BeadPsfs, seed: int) -> None:
     """Raise unless the ONNX network gives what the trained one gives."""
     card = model.card
     drawn = simulate_emitters(source, EmitterPrior(), 256, seed + 21)

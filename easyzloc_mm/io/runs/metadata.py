@@ -11,6 +11,7 @@ from pydantic import Field
 from easyzloc_mm._models import FrozenModel, Positive
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.io.focal_surface import FocalSurface
+from easyzloc_mm.io.sample_aberrations import SampleAberrations
 from easyzloc_mm.io.stored import StoredModel
 from easyzloc_mm.profile.detection import LocalizeSettings, SurfaceRemoval
 from easyzloc_mm.typing import F64, AnyFloat
@@ -91,6 +92,8 @@ class RunMetadata(StoredModel):
     camera_response: CameraResponse | None = None
     camera_map: CameraMapReference | None = None
     model: ModelReference | None = None
+    sample_aberrations: SampleAberrations | None = None
+    """What the molecules say of the beads' PSF; None where nobody looked."""
     localize: LocalizeSettings | None = None
     """How spots were found and fitted; None where another program did so."""
     profile: dict[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""What a few aberrations do to a measured PSF: only the difference that they make is computed, the rest stays measured."""
+"""What a few aberrations do to a measured PSF: only the difference is computed, the rest stays measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which aberrations a sample has and the bead slide had not: maximum likelihood over molecules, with their own places."""
+"""Which aberrations a sample has and the bead slide had not, by maximum likelihood over its molecules."""
 
 from __future__ import annotations
 
@@ -117,4 +117,3 @@ def estimate(
         psf=now,
         correlation=change.wavefront.correlation,
     )
-

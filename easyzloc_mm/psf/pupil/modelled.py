@@ -21,7 +21,7 @@ SAMPLES = 40
 MARGIN = 6
 """Knots by which images are computed beyond the wanted ones, where the ends of the filters are felt."""
 PIXEL_TAPS = tuple(
-    quad(lambda t, m=m: float(cubic_b_spline(np.float64(t - m))), -0.5 / PITCH_PX, 0.5 / PITCH_PX)[0] * PITCH_PX
+    quad(lambda t, m=m: cubic_b_spline(np.array([t - m]))[0], -0.5 / PITCH_PX, 0.5 / PITCH_PX)[0] * PITCH_PX
     for m in range(-2, 3)
 )
 """Mean over a pixel of a spline, by coefficients from two knots below to two above."""
@@ -86,13 +86,11 @@ class PupilImages:
         pitch_nm = PITCH_PX * self.optics.pixel_size_nm
         knots = pitch_nm * np.arange(-(KNOTS // 2) - MARGIN, KNOTS // 2 + MARGIN + 1)
         pupil = self._pupil
-        images = np.stack(
-            [
-                intensity(image_fields(phase(pupil, wavefront_rad, z), knots - x_nm, knots - y_nm, pupil), pupil)
-                for z in np.asarray(z_nm, float)
-            ]
-        )
-        images *= self.optics.pixel_size_nm**2
+        fields = [
+            intensity(image_fields(phase(pupil, wavefront_rad, z), knots - x_nm, knots - y_nm, pupil), pupil)
+            for z in np.asarray(z_nm, float)
+        ]
+        images = np.asarray(np.stack(fields) * self.optics.pixel_size_nm**2, np.float64)
         # What is sampled passes through two filters: from samples to coefficients, over the pixel, and back.
         for axis in (1, 2):
             images = ndimage.spline_filter1d(images, 3, axis=axis, mode="mirror")

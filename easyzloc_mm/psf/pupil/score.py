@@ -153,11 +153,11 @@ def _efficient(
     size, terms = molecules.crops.shape[1], slopes.coefficients.shape[1]
     depth = (fits.z_nm[one, at] - table.z_start_nm) / table.z_pitch_nm
     theta = np.stack([fits.x_px[one, at], fits.y_px[one, at], depth], axis=1)
-    own = np.empty((len(one), 4, size, size), np.float32)
-    images_and_slopes(table.coefficients, place[one], theta, own)
-    by_term = np.empty((len(one), terms, size, size), np.float32)
-    each_image(slopes.coefficients, of_slopes[one], theta, by_term)
-    own, by_term = own.reshape(len(one), 4, -1).astype(float), by_term.reshape(len(one), terms, -1).astype(float)
+    drawn = np.empty((len(one), 4, size, size), np.float32)
+    images_and_slopes(table.coefficients, place[one], theta, drawn)
+    changes = np.empty((len(one), terms, size, size), np.float32)
+    each_image(slopes.coefficients, of_slopes[one], theta, changes)
+    own, by_term = drawn.reshape(len(one), 4, -1).astype(float), changes.reshape(len(one), terms, -1).astype(float)
     photons = fits.photons[one, at][:, None]
     expected = np.maximum(photons * own[:, 0] + fits.background[one, at][:, None], 0) + molecules.read_noise_e**2
     data = molecules.crops[one].reshape(len(one), -1) + molecules.read_noise_e**2

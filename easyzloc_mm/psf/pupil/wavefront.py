@@ -21,7 +21,7 @@ from easyzloc_mm.numerics.field_polynomial import polynomial
 from easyzloc_mm.profile.schema import Optics
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.pupil.modelled import NOLLS, PupilImages
-from easyzloc_mm.typing import F64
+from easyzloc_mm.typing import F64, I64
 
 FIELD_DEGREE = 2
 """Of wavefronts, and of what aberrations do to images, over the field: enough for coma and field curvature."""
@@ -124,11 +124,11 @@ def _start(spherical_rad: float) -> F64:
     return start
 
 
-def _planes(psf: FieldPsf) -> tuple[F64, F64]:
+def _planes(psf: FieldPsf) -> tuple[F64, I64]:
     """Return depths, and indices of their knots, at which images are compared."""
-    z_nm = psf.z_start_nm + psf.z_pitch_nm * np.arange(psf.coefficients.shape[1])
+    z_nm = psf.z_start_nm + psf.z_pitch_nm * np.arange(psf.coefficients.shape[1], dtype=np.float64)
     inside = (z_nm >= max(psf.low_nm, -Z_LIMIT_NM)) & (z_nm <= min(psf.high_nm, Z_LIMIT_NM))
-    chosen = np.flatnonzero(inside)[::EVERY]
+    chosen = np.flatnonzero(inside)[::EVERY].astype(np.int64)
     return z_nm[chosen], chosen
 
 
@@ -166,6 +166,4 @@ def _fit(target: F64, z_nm: F64, optics: Optics, start: F64) -> _Fit:
 
 def _mean(images: F64, weight: F64) -> F64:
     square = weight**2
-    return np.asarray(
-        np.sum(square * images, axis=(1, 2), keepdims=True) / np.sum(square, axis=(1, 2), keepdims=True)
-    )
+    return np.asarray(np.sum(square * images, axis=(1, 2), keepdims=True) / np.sum(square, axis=(1, 2), keepdims=True))

@@ -1,0 +1,63 @@
+"""What a sample's own molecules say of the beads' PSF: stored with their run, and with a model mended by it."""
+
+from __future__ import annotations
+
+import math
+
+from easyzloc_mm._models import Finite, FrozenModel, NonNegative
+
+
+class SampleAberrations(FrozenModel):
+    """Aberrations of a sample beside those of the bead slide, measured on molecules.
+
+    Attributes
+    ----------
+    run : str
+        Name of the run that the molecules are of.
+    model_digest : str
+        Of the model that the run was judged by.
+    molecules : int
+        That counted.
+    terms : tuple of str
+        Names of the aberrations, all over the field the same.
+    theta_rad, sd_rad : tuple of float
+        Their size, rad rms, and its standard deviation: by the molecules, and by what errors of a measured PSF feign.
+    chi2 : float
+        Of no change, with as many degrees of freedom as there are terms.
+    p_value : float
+        Probability of such molecules, were the sample's PSF that of the beads.
+    correlation : float
+        Of the beads' images and those that the optics of the profile give: 1, where optics explain the beads.
+    differs : bool
+        Whether the sample's PSF is not the beads', at the rate of false alarms of `refresh`.
+    """
+
+    run: str
+    model_digest: str
+    molecules: int
+    terms: tuple[str, ...]
+    theta_rad: tuple[Finite, ...]
+    sd_rad: tuple[Finite, ...]
+    chi2: NonNegative
+    p_value: NonNegative
+    correlation: Finite
+    differs: bool
+
+    @property
+    def rms_rad(self) -> float:
+        """Return the size of all terms together, rad rms."""
+        return math.hypot(*self.theta_rad)
+
+    def in_words(self) -> str:
+        """Return, for people, whether the sample's PSF is the beads', and what of it is not."""
+        if not self.differs:
+            return (
+                f"{self.molecules} molecules agree with the beads' PSF: aberrations of {self.rms_rad:.2f} rad rms, "
+                f"p = {self.p_value:.2g}"
+            )
+        largest = max(range(len(self.terms)), key=lambda index: abs(self.theta_rad[index]))
+        return (
+            f"the sample's PSF is not the beads': {self.rms_rad:.2f} rad rms of aberrations by {self.molecules} "
+            f"molecules, most of it {self.terms[largest]} ({self.theta_rad[largest]:+.2f} +- "
+            f"{self.sd_rad[largest]:.2f} rad)"
+        )

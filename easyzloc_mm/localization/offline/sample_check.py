@@ -1,0 +1,99 @@
+"""Does the beads' PSF explain the molecules of a run."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.io.runs.localizations import read_metadata, update_run
+from easyzloc_mm.io.sample_aberrations import SampleAberrations
+from easyzloc_mm.localization.offline.sample_molecules import sample_molecules
+from easyzloc_mm.model.card import ModelCard
+from easyzloc_mm.model.predictor import Predictor
+from easyzloc_mm.profile.schema import Optics, Profile
+from easyzloc_mm.psf.field_psf import FieldPsf
+from easyzloc_mm.psf.pupil.change import NAMES
+from easyzloc_mm.psf.pupil.estimate import estimate
+from easyzloc_mm.typing import Progress
+
+LEAST_CORRELATION = 0.95
+"""Of the beads' images and those of the profile's optics: where it is less, the optics are others."""
+
+
+def aberrations_of(
+    run: Path,
+    card: ModelCard,
+    *,
+    movie: Path | None,
+    profile: Profile | None,
+    molecules: int,
+    progress: Progress | None = None,
+) -> tuple[SampleAberrations, FieldPsf]:
+    """Return the aberrations that the molecules of a run show beside those of the beads, and the PSF with them.
+
+    Parameters
+    ----------
+    run : Path
+        ``RUN.zarr``, localised with that model.
+    card : ModelCard
+    movie : Path, optional
+        The run's frames, where it does not keep them.
+    profile : Profile, optional
+        The microscope, in place of the one that the run states.
+    molecules : int
+        Used at most.
+
+    Raises
+    ------
+    InputError
+        The model has no PSF of its beads, the run has no frames or too few molecules, its microscope is not known, or
+        its optics do not explain the beads.
+    """
+    if not card.has_psf:
+        raise InputError(f"model {card.path} has no PSF of its beads: train one by recipe matched")
+    if card.refreshed is not None and card.refreshed.differs:
+        raise InputError(f"model {card.path} was refreshed before: give the one that its beads made")
+    optics = _optics(run, profile).model_copy(update={"pixel_size_nm": card.pixel_size_nm})
+    chosen = sample_molecules(run, card, movie, molecules)
+    found = estimate(chosen, Predictor(card).psf[0], optics, card.field_size_px, progress=progress)
+    if found.correlation < LEAST_CORRELATION:
+        raise InputError(
+            f"the optics of the profile explain the beads of {card.path} by {found.correlation:.2f} only: check na, "
+            "emission_nm and the refractive indices in section optics; a PSF that a mask shapes cannot be refreshed"
+        )
+    sample = SampleAberrations(
+        run=run.name,
+        model_digest=card.digest,
+        molecules=found.molecules,
+        terms=NAMES,
+        theta_rad=tuple(found.theta_rad),
+        sd_rad=tuple(found.sd_rad),
+        chi2=found.chi2,
+        p_value=found.p_value,
+        correlation=found.correlation,
+        differs=found.differs,
+    )
+    return sample, found.psf
+
+
+def note_aberrations(run: Path, sample: SampleAberrations) -> None:
+    """Keep with a run what its molecules say of the beads' PSF, and warn where they are not theirs."""
+    update_run(run, sample_aberrations=sample)
+    if sample.differs:
+        warnings.warn(
+            f"{sample.in_words()}: z, its scale and lpz of {run} are not to be trusted; make a model for this sample "
+            "by `refresh`, and localise again",
+            EasyZlocWarning,
+            stacklevel=3,
+        )
+
+
+def _optics(run: Path, profile: Profile | None) -> Optics:
+    """Return the optics of the microscope as given, or as the run states them."""
+    if profile is not None:
+        return profile.optics
+    stated = read_metadata(run).profile
+    if stated is None:
+        raise InputError(f"{run} does not state its microscope: give its hardware profile as `profile`")
+    return Optics.model_validate(stated["optics"])

@@ -1,0 +1,125 @@
+"""Aberrations of a sample, found by molecules, on optics that share no code with the pupil model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from easyzloc_mm.benchmarks.second_optics.datasets import profile_of
+from easyzloc_mm.benchmarks.second_optics.lens import Lens
+from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope
+from easyzloc_mm.benchmarks.second_optics.mismatch import exact_psf
+from easyzloc_mm.model.emitter_prior import EmitterPrior
+from easyzloc_mm.psf.bead_psf import KNOTS, BeadPsfs
+from easyzloc_mm.psf.field_psf import FieldPsf
+from easyzloc_mm.psf.pupil.change import CHANGING, PsfChange
+from easyzloc_mm.psf.pupil.estimate import FLOOR_RAD, Estimate, estimate
+from easyzloc_mm.psf.pupil.modelled import NOLLS
+from easyzloc_mm.psf.pupil.score import Molecules
+from easyzloc_mm.psf.pupil.wavefront import Wavefront, retrieve
+from easyzloc_mm.training.emitters import simulate_emitters
+
+FIELD_PX = (256, 256)
+OPTICS = profile_of(SecondMicroscope()).optics
+BEADS = Lens(field_coma_rad=0.0, field_astigmatism_rad=0.0)
+SAMPLE = BEADS.model_copy(update={"spherical_rad": BEADS.spherical_rad + 0.25, "coma_rad": (0.22, -0.08)})
+ADDED = np.array([0.0, 0.0, 0.0, 0.1, 0.25, 0.0])
+"""By the terms in `CHANGING`: what SAMPLE has and BEADS have not."""
+MOLECULES = 1200
+READ_NOISE_E = 1.6
+
+
+def one_place(lens: Lens) -> FieldPsf:
+    empty = np.zeros((1, 36, KNOTS, KNOTS), np.float32)
+    return exact_psf(lens, FieldPsf(empty, 0, -1400.0, 80.0, -1150.0, 1150.0))
+
+
+@pytest.fixture(scope="module")
+def beads() -> FieldPsf:
+    return one_place(BEADS)
+
+
+@pytest.fixture(scope="module")
+def sample() -> FieldPsf:
+    return one_place(SAMPLE)
+
+
+@pytest.fixture(scope="module")
+def wavefront(beads: FieldPsf) -> Wavefront:
+    return retrieve(beads, OPTICS)
+
+
+def molecules_of(psf: FieldPsf, seed: int) -> Molecules:
+    """Molecules of 2000 to 4000 photons; their depths are known to 50 nm, as from a network."""
+    emitters = EmitterPrior(
+        photons=(2000.0, 4000.0), background=(20.0, 60.0), bad_fit_share=0.0, neighbour_share=0.0, z_limit_nm=800.0
+    )
+    source = BeadPsfs(psf.table(FIELD_PX), FIELD_PX, False, READ_NOISE_E)
+    drawn = simulate_emitters(source, emitters, MOLECULES, seed)
+    known = drawn.z_nm + np.random.default_rng(seed).normal(0, 50, MOLECULES)
+    return Molecules(drawn.crops, drawn.x, drawn.y, known, EmitterPrior().prior(drawn.x, drawn.y), READ_NOISE_E)
+
+
+@pytest.fixture(scope="module")
+def found(beads: FieldPsf, sample: FieldPsf) -> Estimate:
+    return estimate(molecules_of(sample, 1), beads, OPTICS, FIELD_PX)
+
+
+def test_the_wavefront_of_beads_is_that_of_their_lens(wavefront: Wavefront) -> None:
+    known = dict(zip(NOLLS, wavefront.zernike_rad[0], strict=True))
+    assert wavefront.correlation > 0.99
+    assert known[11] == pytest.approx(BEADS.spherical_rad, abs=FLOOR_RAD)
+    assert known[22] == pytest.approx(BEADS.secondary_spherical_rad, abs=FLOOR_RAD)
+    assert known[10] == pytest.approx(BEADS.trefoil_rad, abs=FLOOR_RAD)
+    assert known[6] == pytest.approx(BEADS.astigmatism_rad[0], abs=FLOOR_RAD)
+
+
+def test_molecules_tell_which_aberrations_the_sample_adds(found: Estimate) -> None:
+    assert found.differs
+    assert np.all(np.abs(found.theta_rad - ADDED) < 3 * found.sd_rad)
+    assert found.molecules > 0.9 * MOLECULES
+
+
+def test_the_refreshed_psf_is_the_samples(beads: FieldPsf, sample: FieldPsf, found: Estimate) -> None:
+    """Where z is in use; near the ends of the stack splines of all kinds have their own."""
+    z_nm = beads.z_start_nm + beads.z_pitch_nm * np.arange(beads.coefficients.shape[1])
+    used = np.abs(z_nm) < 900
+    before, after = (psf.coefficients[0, used] - sample.coefficients[0, used] for psf in (beads, found.psf))
+    assert np.sum(after**2) < 0.1 * np.sum(before**2)
+
+
+def test_a_sample_like_the_beads_is_left_alone(beads: FieldPsf) -> None:
+    same = estimate(molecules_of(beads, 2), beads, OPTICS, FIELD_PX, iterations=1)
+    assert not same.differs
+    assert np.all(np.abs(same.theta_rad) < 3 * same.sd_rad)
+
+
+def test_no_change_is_exactly_none(beads: FieldPsf, wavefront: Wavefront) -> None:
+    assert PsfChange(beads, wavefront).changed(np.zeros(len(CHANGING))) is beads
+
+
+def test_slopes_are_those_of_the_changed_psf(beads: FieldPsf, wavefront: Wavefront) -> None:
+    change = PsfChange(beads, wavefront)
+    step = np.zeros(len(CHANGING))
+    step[1] = 0.02  # astigmatism moves no focus
+    slope = change.slopes(np.zeros(len(CHANGING)), FIELD_PX).coefficients[0, 1]
+    difference = (change.changed(step).coefficients[0] - change.changed(-step).coefficients[0]) / 0.04
+    assert np.abs(difference - slope).max() < 0.05 * np.abs(slope).max()
+
+
+def test_a_field_polynomial_takes_the_change_up_whatever_its_degree(beads: FieldPsf, wavefront: Wavefront) -> None:
+    """The same images at every node: the same change everywhere, for a PSF that varied over the field by a plane."""
+    nodes = np.stack([grid.ravel() for grid in np.meshgrid([0.0, -0.8, 0.8], [0.0, -0.8, 0.8])], axis=1)
+    tilted = np.concatenate([beads.coefficients, 0.1 * beads.coefficients, -0.1 * beads.coefficients])
+    everywhere = replace(
+        wavefront, nodes=nodes, zernike_rad=np.repeat(wavefront.zernike_rad, 9, 0), z_nm=np.repeat(wavefront.z_nm, 9)
+    )
+    linear = replace(beads, coefficients=tilted, degree=1)
+    theta = np.array([0.1, 0.0, 0.0, 0.0, 0.0, 0.0])
+    added = PsfChange(beads, wavefront).changed(theta).coefficients - beads.coefficients
+    changed = PsfChange(linear, everywhere).changed(theta)
+    assert changed.degree == 2
+    before, after = (psf.table(FIELD_PX).coefficients for psf in (linear, changed))
+    assert np.abs(after - before - added).max() < 1e-3 * np.abs(added).max()
