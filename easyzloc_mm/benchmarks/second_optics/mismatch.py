@@ -26,7 +26,7 @@ from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.numerics.field_polynomial import polynomial
 from easyzloc_mm.numerics.spline import cubic_b_spline
-from easyzloc_mm.psf.bead_psf import KNOTS, PITCH_PX
+from easyzloc_mm.psf.bead_psf import PITCH_PX
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.training.refresh import write_refreshed
 from easyzloc_mm.typing import F64, Progress
@@ -36,7 +36,6 @@ SPHERICAL_RAD, OTHERS_RAD = 0.35, 0.15
 MOVIE_SEED = 900
 CONDITIONS = MovieConditions(frames=220, per_um2=0.03, z_limit_nm=800.0, apart_px=16.0)
 FIELD_NODES = 3
-HALF_PX = 10
 
 
 def bench_mismatch(
@@ -166,16 +165,20 @@ def exact_psf(lens: Lens, like: FieldPsf) -> FieldPsf:
     u, v = (grid.ravel() for grid in np.meshgrid(ticks, ticks))
     degree = min(like.degree, 2)
     z_nm = like.z_start_nm + like.z_pitch_nm * np.arange(like.coefficients.shape[1], dtype=np.float64)
-    places = [_coefficients(lens, float(at_u), float(at_v), z_nm) for at_u, at_v in zip(u, v, strict=True)]
+    places = [
+        _coefficients(lens, float(at_u), float(at_v), z_nm, like.coefficients.shape[-1])
+        for at_u, at_v in zip(u, v, strict=True)
+    ]
     operator = np.linalg.pinv(polynomial(np.stack([u, v], axis=1), degree))
     return replace(
         like, coefficients=np.tensordot(operator, np.stack(places), axes=1).astype(np.float32), degree=degree
     )
 
 
-def _coefficients(lens: Lens, u: float, v: float, z_nm: F64) -> F64:
+def _coefficients(lens: Lens, u: float, v: float, z_nm: F64, knots: int) -> F64:
     """Cubic B-splines with the knots of `SplinePsf`, by least squares through the samples of the lens."""
-    images = lens.images(u, v, z_nm + sharpest_nm(lens, u, v), HALF_PX)
-    samples = np.arange(-HALF_PX * SAMPLES_PER_PIXEL, HALF_PX * SAMPLES_PER_PIXEL + 1) / SAMPLES_PER_PIXEL
-    basis = np.linalg.pinv(cubic_b_spline(samples[:, None] / PITCH_PX - (np.arange(KNOTS) - KNOTS // 2)))
+    half_px = int(knots // 2 * PITCH_PX) + 1
+    images = lens.images(u, v, z_nm + sharpest_nm(lens, u, v), half_px)
+    samples = np.arange(-half_px * SAMPLES_PER_PIXEL, half_px * SAMPLES_PER_PIXEL + 1) / SAMPLES_PER_PIXEL
+    basis = np.linalg.pinv(cubic_b_spline(samples[:, None] / PITCH_PX - (np.arange(knots) - knots // 2)))
     return np.asarray(ndimage.spline_filter1d(basis @ images @ basis.T, 3, axis=0, mode="mirror"))

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, existing, finish, progress_display
+from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, existing, finish
+from easyzloc_mm.cli.progress import progress_display
 
 
 def register(app: typer.Typer) -> None:

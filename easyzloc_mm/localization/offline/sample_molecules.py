@@ -20,10 +20,10 @@ from easyzloc_mm.localization.provenance import map_of_run
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.uncertainty import MixtureCalibration
 from easyzloc_mm.psf.pupil.score import Molecules
-from easyzloc_mm.typing import I64, Bool
+from easyzloc_mm.typing import F32, F64, I64, Bool
 
-ISOLATED_PX = 14.0
-"""To the next localisation of the frame: its light does not reach the middle of the crop."""
+APART_PX = 7.0
+"""From the edge of a crop to the next localisation of the frame: little of its light reaches the crop."""
 LEAST_MOLECULES = 300
 PER_PLACE = 5
 """Molecules of one camera pixel, at most: a bead among the molecules is one of them, not thousands."""
@@ -54,7 +54,7 @@ def sample_molecules(run: Path, card: ModelCard, movie: Path | None, most: int) 
     _check(run, table, metadata)
     frames = _frames(run, movie)
     left, top = metadata.origin_px
-    chosen = table[_usable(table, (left, top), frames.shape[1:])]
+    chosen = table[_usable(table, (left, top), frames.shape[1:], card.roi_px)]
     chosen = chosen.sort_values("photons", ascending=False, kind="stable")
     pixel = [np.rint(chosen[axis]).astype(int) for axis in ("x", "y")]
     chosen = chosen[chosen.groupby(pixel).cumcount() < PER_PLACE].iloc[:most]
@@ -70,7 +70,7 @@ def sample_molecules(run: Path, card: ModelCard, movie: Path | None, most: int) 
     calibration = card.uncertainty
     assert isinstance(calibration, MixtureCalibration), "checked by the caller: the model has a PSF"
     return Molecules(
-        crops=_crops(frames, number, x - left, y - top, response),
+        crops=_crops(frames, number, x - left, y - top, response, card.roi_px),
         x=x,
         y=y,
         z_nm=(chosen["z"].to_numpy(float) - metadata.surface_nm(x, y)) / metadata.focal_shift_factor,
@@ -100,22 +100,21 @@ def _response(run: Path, card: ModelCard, metadata: RunMetadata, frames: Movie) 
     return metadata.camera_response or card.response
 
 
-def _usable(table: pd.DataFrame, origin_px: tuple[int, int], shape_yx: tuple[int, ...]) -> Bool:
+def _usable(table: pd.DataFrame, origin_px: tuple[int, int], shape_yx: tuple[int, ...], roi_px: int) -> Bool:
     """Which are unflagged, by themselves, and whole on the camera."""
+    isolated_px = roi_px // 2 + APART_PX
     x, y, frame = (table[name].to_numpy(float) for name in ("x", "y", "frame"))
     # Frames lie farther apart than any two of the same place.
-    apart = np.stack([x, y + 2 * (shape_yx[0] + ISOLATED_PX) * (frame - frame.min(initial=0))], axis=1)
+    apart = np.stack([x, y + 2 * (shape_yx[0] + isolated_px) * (frame - frame.min(initial=0))], axis=1)
     nearest = np.full(len(x), np.inf)
     if len(x) > 1:
         nearest = cKDTree(apart).query(apart, k=2)[0][:, 1]
     left, top = origin_px
-    whole = ~beyond_frame(x - left, y - top, shape_yx, 15).any(axis=(1, 2))
-    return np.asarray((table["z_flag"].to_numpy() == 0) & (nearest > ISOLATED_PX) & whole)
+    whole = ~beyond_frame(x - left, y - top, shape_yx, roi_px).any(axis=(1, 2))
+    return np.asarray((table["z_flag"].to_numpy() == 0) & (nearest > isolated_px) & whole)
 
 
-def _crops(
-    frames: Movie, number: I64, x: np.ndarray, y: np.ndarray, response: CameraResponse | PixelResponse
-) -> np.ndarray:
+def _crops(frames: Movie, number: I64, x: F64, y: F64, response: CameraResponse | PixelResponse, roi_px: int) -> F32:
     """Crops, a few frames at a time."""
     wanted, index = np.unique(number, return_inverse=True)
     parts = []
@@ -123,5 +122,5 @@ def _crops(
         some = wanted[first : first + FRAMES_AT_ONCE]
         images = np.concatenate([frames.read(int(frame), int(frame) + 1) for frame in some])
         rows = (index >= first) & (index < first + len(some))
-        parts.append(crop_photons(images, index[rows] - first, x[rows], y[rows], response))
+        parts.append(crop_photons(images, index[rows] - first, x[rows], y[rows], response, roi_px))
     return np.concatenate(parts)

@@ -31,7 +31,7 @@ class ImageSlopes:
 
     Attributes
     ----------
-    coefficients : ndarray, shape (places, len(CHANGING), Z, KNOTS, KNOTS), float32
+    coefficients : ndarray, shape (places, len(CHANGING), Z, knots, knots), float32
         B-splines with the knots of the PSF, per rad rms.
     tiles : int
         Places per axis, row by row.

@@ -18,7 +18,7 @@ def images_and_slopes(tables, place, theta, out):  # type: ignore[no-untyped-def
 
     Parameters
     ----------
-    tables : ndarray, shape (T, Z, KNOTS, KNOTS), float32
+    tables : ndarray, shape (T, Z, knots, knots), float32
     place : ndarray, shape (n,), int64
     theta : ndarray, shape (n, 3)
         x, y from the middle of the crop (px), depth in knots.
@@ -48,7 +48,7 @@ def each_image(tables, place, theta, out):  # type: ignore[no-untyped-def]
 
     Parameters
     ----------
-    tables : ndarray, shape (T, J, Z, KNOTS, KNOTS), float32
+    tables : ndarray, shape (T, J, Z, knots, knots), float32
     place, theta
         As for `images_and_slopes`.
     out : ndarray, shape (n, J, size, size), float32

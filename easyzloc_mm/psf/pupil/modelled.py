@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from easyzloc_mm.numerics.spline import cubic_b_spline
 from easyzloc_mm.optics.pupil import Pupil, image_fields, intensity, make_pupil, phase
 from easyzloc_mm.profile.schema import Optics
-from easyzloc_mm.psf.bead_psf import KNOTS, PITCH_PX
+from easyzloc_mm.psf.bead_psf import PITCH_PX
 from easyzloc_mm.typing import F64, AnyFloat
 
 NOLLS = (5, 6, 7, 8, 9, 10, 11, 22)
@@ -34,11 +34,14 @@ class PupilImages:
     Attributes
     ----------
     optics : Optics
+    knots : int
+        Lateral, per axis.
     blur_px : float
         Standard deviation of what widens images beside the optics: the bead's size, the modelling.
     """
 
     optics: Optics
+    knots: int
     blur_px: float = 0.0
 
     @property
@@ -58,7 +61,7 @@ class PupilImages:
 
         Returns
         -------
-        ndarray, shape (n, KNOTS, KNOTS)
+        ndarray, shape (n, knots, knots)
             Photons in a camera pixel that is centred on the knot.
         """
         coefficients = self._lateral(wavefront_rad, z_nm, x_nm, y_nm)
@@ -67,24 +70,25 @@ class PupilImages:
             coefficients = ndimage.convolve1d(coefficients, [1 / 6, 2 / 3, 1 / 6], axis=axis)
         return coefficients[:, inner, inner]
 
-    def coefficients(self, wavefront_rad: AnyFloat, z_start_nm: float, z_pitch_nm: float, knots: int) -> F64:
-        """Return B-spline coefficients, shape (knots, KNOTS, KNOTS), as of `SplinePsf`, for z knots from `z_start_nm`.
+    def coefficients(self, wavefront_rad: AnyFloat, z_start_nm: float, z_pitch_nm: float, planes: int) -> F64:
+        """Return B-spline coefficients, shape (planes, knots, knots), as of `SplinePsf`, for z knots from `z_start_nm`.
 
         Parameters
         ----------
         wavefront_rad : array_like, shape (len(NOLLS),)
         z_start_nm, z_pitch_nm : float
-        knots : int
+        planes : int
+            z knots.
         """
-        z_nm = z_start_nm + z_pitch_nm * np.arange(-2, knots + 2)
-        planes = self._lateral(wavefront_rad, z_nm, 0.0, 0.0)
+        z_nm = z_start_nm + z_pitch_nm * np.arange(-2, planes + 2)
+        lateral = self._lateral(wavefront_rad, z_nm, 0.0, 0.0)
         inner = slice(MARGIN, -MARGIN)
-        return np.asarray(ndimage.spline_filter1d(planes[:, inner, inner], 3, axis=0, mode="mirror")[2:-2])
+        return np.asarray(ndimage.spline_filter1d(lateral[:, inner, inner], 3, axis=0, mode="mirror")[2:-2])
 
     def _lateral(self, wavefront_rad: AnyFloat, z_nm: AnyFloat, x_nm: float, y_nm: float) -> F64:
         """B-spline coefficients in y and x, with a margin."""
         pitch_nm = PITCH_PX * self.optics.pixel_size_nm
-        knots = pitch_nm * np.arange(-(KNOTS // 2) - MARGIN, KNOTS // 2 + MARGIN + 1)
+        knots = pitch_nm * np.arange(-(self.knots // 2) - MARGIN, self.knots // 2 + MARGIN + 1)
         pupil = self._pupil
         fields = [
             intensity(image_fields(phase(pupil, wavefront_rad, z), knots - x_nm, knots - y_nm, pupil), pupil)

@@ -44,7 +44,7 @@ class Molecules:
 
     Attributes
     ----------
-    crops : ndarray, shape (n, 15, 15), float32
+    crops : ndarray, shape (n, size, size), float32
         Photons.
     x, y : ndarray, shape (n,)
         Sensor position; the crop's middle is the nearest pixel.

@@ -98,7 +98,7 @@ def retrieve(psf: FieldPsf, optics: Optics) -> Wavefront:
     found = np.stack([fit.parameters for fit in fits])
     blur_px = float(np.median(np.abs(found[:, -1])))
     return Wavefront(
-        images=PupilImages(optics, blur_px),
+        images=PupilImages(optics, psf.coefficients.shape[-1], blur_px),
         nodes=nodes,
         zernike_rad=found[:, : len(NOLLS)],
         z_nm=STEP_NM * found[:, len(NOLLS)],
@@ -133,7 +133,7 @@ def _planes(psf: FieldPsf) -> tuple[F64, I64]:
 
 
 def _fit(target: F64, z_nm: F64, optics: Optics, start: F64) -> _Fit:
-    """Fit images (planes, KNOTS, KNOTS); planes may have a background of their own, which beads' images have."""
+    """Fit images (planes, knots, knots); planes may have a background of their own, which beads' images have."""
     weight = 1 / np.sqrt(np.maximum(target, FLOOR))
 
     def centred(images: F64) -> F64:
@@ -143,7 +143,7 @@ def _fit(target: F64, z_nm: F64, optics: Optics, start: F64) -> _Fit:
 
     def computed(parameters: F64) -> F64:
         depth, x, y, blur = parameters[len(NOLLS) :]
-        lens = PupilImages(optics, abs(float(blur)))
+        lens = PupilImages(optics, target.shape[-1], abs(float(blur)))
         wavefront = parameters[: len(NOLLS)]
         return centred(lens.at_knots(wavefront, z_nm + STEP_NM * depth, x_nm=STEP_NM * x, y_nm=STEP_NM * y))
 

@@ -11,8 +11,9 @@ from easyzloc_mm.benchmarks.second_optics.datasets import profile_of
 from easyzloc_mm.benchmarks.second_optics.lens import Lens
 from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope
 from easyzloc_mm.benchmarks.second_optics.mismatch import exact_psf
+from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.model.emitter_prior import EmitterPrior
-from easyzloc_mm.psf.bead_psf import KNOTS, BeadPsfs
+from easyzloc_mm.psf.bead_psf import BeadPsfs, knots_of
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.pupil.change import CHANGING, PsfChange
 from easyzloc_mm.psf.pupil.estimate import FLOOR_RAD, Estimate, estimate
@@ -32,7 +33,7 @@ READ_NOISE_E = 1.6
 
 
 def one_place(lens: Lens) -> FieldPsf:
-    empty = np.zeros((1, 36, KNOTS, KNOTS), np.float32)
+    empty = np.zeros((1, 36, knots_of(ROI_PX), knots_of(ROI_PX)), np.float32)
     return exact_psf(lens, FieldPsf(empty, 0, -1400.0, 80.0, -1150.0, 1150.0))
 
 
