@@ -6,23 +6,21 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Literal
 
 from easyzloc_mm.api.model import Model, as_model
+from easyzloc_mm.api.movie_options import camera_for, settings_for
 from easyzloc_mm.api.run import Run
-from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.microscope.protocol import Microscope
-from easyzloc_mm.profile.detection import LocalizeSettings
+from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import IfExists, IfExistsResume, Progress
 
 if TYPE_CHECKING:
     from easyzloc_mm.acquire.scan import ScanReport
     from easyzloc_mm.acquire.scan_plan import ScanPlan
     from easyzloc_mm.localization.live.status import LiveStatus
-    from easyzloc_mm.model.card import ModelCard
 
 
 def live(
@@ -190,6 +188,7 @@ def localize(
     scheduler: str | None = None,
     follow_s: float | None = None,
     partial: bool = False,
+    profile: Profile | str | None = None,
     if_exists: IfExistsResume = "error",
     progress: Progress | None = None,
 ) -> Run:
@@ -242,6 +241,9 @@ def localize(
         The movie is still being written: done when it has not grown for so many seconds.
     partial : bool
         Localise what is there of a movie in several files of which some are missing; the rest counts as lost.
+    profile : Profile or str, optional
+        The microscope: the run states it, and its molecules are held against the beads' PSF (`refresh`). Where that is
+        not theirs, a warning says so, and the run keeps by how much.
     if_exists : {'error', 'overwrite', 'resume'}
         'resume' continues a run that was cut off, with the settings that it was begun with.
     progress : callable, optional
@@ -266,11 +268,12 @@ def localize(
     True
     """
     from easyzloc_mm.localization.offline.movie import localize_movie
+    from easyzloc_mm.localization.offline.sample_check import note_sample
 
     if scheduler is not None and workers is not None:
         raise InputError("`workers` and `scheduler` exclude each other: a scheduler has its own workers")
     movie = Path(movie)
-    settings = _settings(
+    settings = settings_for(
         movie,
         detection=detection,
         false_alarms_per_frame=false_alarms_per_frame,
@@ -285,7 +288,7 @@ def localize(
         focal_surface=focal_surface,
     )
     card = as_model(model).card
-    response, pixels = _camera(movie, card, baseline_adu, electrons_per_adu, camera_map)
+    response, pixels = camera_for(movie, card, baseline_adu, electrons_per_adu, camera_map)
     report = localize_movie(
         movie,
         card,
@@ -302,6 +305,8 @@ def localize(
         if_exists=if_exists,
         progress=progress,
     )
+    if profile is not None:
+        note_sample(Path(out), card, movie, load_profile(profile) if isinstance(profile, str) else profile)
     return Run(Path(out), report)
 
 
@@ -352,7 +357,7 @@ def assign_z(
 
     movie = Path(movie)
     card = as_model(model).card
-    response, pixels = _camera(movie, card, baseline_adu, electrons_per_adu, camera_map)
+    response, pixels = camera_for(movie, card, baseline_adu, electrons_per_adu, camera_map)
     report = run(
         Path(table),
         movie,
@@ -362,39 +367,9 @@ def assign_z(
         pixel_size_nm=pixel_size_nm,
         origin_px=origin_px,
         camera_map=pixels,
-        settings=_settings(movie, focal_shift_factor=focal_shift_factor, focal_surface=focal_surface),
+        settings=settings_for(movie, focal_shift_factor=focal_shift_factor, focal_surface=focal_surface),
         partial=partial,
         if_exists=if_exists,
         progress=progress,
     )
     return Run(Path(out), report)
-
-
-def _camera(
-    movie: Path,
-    card: ModelCard,
-    baseline_adu: float | None,
-    electrons_per_adu: float | None,
-    camera_map: str | Path | None,
-) -> tuple[CameraResponse, Path | None]:
-    from easyzloc_mm.localization.provenance import camera_of
-
-    if (baseline_adu is not None and baseline_adu < 0) or (electrons_per_adu is not None and electrons_per_adu <= 0):
-        raise InputError("`baseline_adu` must be 0 or more, `electrons_per_adu` above 0: take them from the profile")
-    response, pixels = camera_of(movie, card, None if camera_map is None else Path(camera_map))
-    given = {"baseline_adu": baseline_adu, "electrons_per_adu": electrons_per_adu}
-    return response.model_copy(update={key: value for key, value in given.items() if value is not None}), pixels
-
-
-def _settings(movie: Path, **options: Any) -> LocalizeSettings:
-    from easyzloc_mm.localization.provenance import settings_of
-
-    known = settings_of(movie)
-    for name in ("focal_shift_factor", "focal_surface"):
-        options[name] = getattr(known, name) if options[name] is None else options[name]
-    try:
-        return LocalizeSettings.model_validate(options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "box_px"
-        raise InputError(f"`{name}`: {first['msg'].removeprefix('Value error, ')}") from None

@@ -99,6 +99,12 @@ def refresh(
     ----------
     .. [1] Xu et al., Three-dimensional nanoscopy of whole cells and tissues with in situ point spread function
        retrieval, Nature Methods 17, 531 (2020), https://doi.org/10.1038/s41592-020-0816-x
+
+    Examples
+    --------
+    >>> judged = ez.refresh("bead_model", "sample.zarr", movie="sample.tif")
+    >>> judged.found.differs, judged.model is None
+    (True, True)
     """
     from easyzloc_mm.localization.offline.sample_check import aberrations_of
     from easyzloc_mm.training.refresh import write_refreshed

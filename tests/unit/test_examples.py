@@ -15,10 +15,11 @@ from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_SIZE_NM, drifting_table
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.locs.locs import Locs
 from tests.helpers.localize_bench import small_bundle, spots_movie
+from tests.helpers.sample_run import BEADS, SAMPLE, one_place, write_sample
 
 NO_EXAMPLE = {"Calibration", "Microscope", "__version__"}
 """What a function gives, a protocol, and a string."""
-WORKFLOW = ("acquire_beads", "build_beads", "train", "calibrate", "live", "scan")
+WORKFLOW = ("acquire_beads", "build_beads", "train", "calibrate", "live", "scan", "refresh")
 """Minutes long together; each goes on from the files of those before it."""
 
 
@@ -88,6 +89,7 @@ def test_the_examples_of_the_whole_workflow(tmp_path: Path, monkeypatch: pytest.
         field=(profile.camera.width_px, profile.camera.height_px),
         pixel_nm=profile.optics.pixel_size_nm,
     )
+    write_sample(tmp_path, one_place(BEADS), one_place(SAMPLE))
     monkeypatch.chdir(tmp_path)
     for name in WORKFLOW:
         run_examples(name)

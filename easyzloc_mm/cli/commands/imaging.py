@@ -140,6 +140,10 @@ def localize(
         typer.Option("--follow", min=0.1, help="The movie is still being written; done when it has not grown so long."),
     ] = None,
     partial: PartialOption = False,
+    profile: Annotated[
+        str | None,
+        typer.Option("--profile", "-p", help="Hardware profile: the sample is then held against the beads' PSF."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume a run that was cut off, with the settings that it was begun with.")
     ] = False,
@@ -174,6 +178,7 @@ def localize(
             scheduler=scheduler,
             follow_s=follow_s,
             partial=partial,
+            profile=profile,
             if_exists=existing_or_resume(overwrite, resume),
             progress=show,
         )

@@ -17,6 +17,8 @@ from easyzloc_mm.psf.pupil.change import NAMES
 from easyzloc_mm.psf.pupil.estimate import estimate
 from easyzloc_mm.typing import Progress
 
+MOLECULES = 5000
+"""Enough to notice a fifth of a radian."""
 LEAST_CORRELATION = 0.95
 """Of the beads' images and those of the profile's optics: where it is less, the optics are others."""
 
@@ -77,8 +79,17 @@ def aberrations_of(
     return sample, found.psf
 
 
-def note_aberrations(run: Path, sample: SampleAberrations) -> None:
-    """Keep with a run what its molecules say of the beads' PSF, and warn where they are not theirs."""
+def note_sample(run: Path, card: ModelCard, movie: Path, profile: Profile) -> None:
+    """Keep with a run its microscope, and what its molecules say of the beads' PSF; warn where that is not theirs.
+
+    Where the molecules cannot tell, a warning gives the reason: the run itself is none the worse for it.
+    """
+    update_run(run, profile=profile.model_dump(mode="json"))
+    try:
+        sample, _ = aberrations_of(run, card, movie=movie, profile=profile, molecules=MOLECULES)
+    except InputError as error:
+        warnings.warn(f"not held against the beads' PSF: {error}", EasyZlocWarning, stacklevel=3)
+        return
     update_run(run, sample_aberrations=sample)
     if sample.differs:
         warnings.warn(

@@ -7,34 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from easyzloc_mm.benchmarks.second_optics.datasets import profile_of
-from easyzloc_mm.benchmarks.second_optics.lens import Lens
-from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope
-from easyzloc_mm.benchmarks.second_optics.mismatch import exact_psf
-from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.model.emitter_prior import EmitterPrior
-from easyzloc_mm.psf.bead_psf import BeadPsfs, knots_of
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.pupil.change import CHANGING, PsfChange
 from easyzloc_mm.psf.pupil.estimate import FLOOR_RAD, Estimate, estimate
 from easyzloc_mm.psf.pupil.modelled import NOLLS
 from easyzloc_mm.psf.pupil.score import Molecules
 from easyzloc_mm.psf.pupil.wavefront import Wavefront, retrieve
-from easyzloc_mm.training.emitters import simulate_emitters
+from tests.helpers.sample_run import ADDED, BEADS, PROFILE, READ_NOISE_E, SAMPLE, SIDE_PX, molecules, one_place
 
-FIELD_PX = (256, 256)
-OPTICS = profile_of(SecondMicroscope()).optics
-BEADS = Lens(field_coma_rad=0.0, field_astigmatism_rad=0.0)
-SAMPLE = BEADS.model_copy(update={"spherical_rad": BEADS.spherical_rad + 0.25, "coma_rad": (0.22, -0.08)})
-ADDED = np.array([0.0, 0.0, 0.0, 0.1, 0.25, 0.0])
-"""By the terms in `CHANGING`: what SAMPLE has and BEADS have not."""
+FIELD_PX = (SIDE_PX, SIDE_PX)
+OPTICS = PROFILE.optics
 MOLECULES = 1200
-READ_NOISE_E = 1.6
-
-
-def one_place(lens: Lens) -> FieldPsf:
-    empty = np.zeros((1, 36, knots_of(ROI_PX), knots_of(ROI_PX)), np.float32)
-    return exact_psf(lens, FieldPsf(empty, 0, -1400.0, 80.0, -1150.0, 1150.0))
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +37,8 @@ def wavefront(beads: FieldPsf) -> Wavefront:
 
 
 def molecules_of(psf: FieldPsf, seed: int) -> Molecules:
-    """Molecules of 2000 to 4000 photons; their depths are known to 50 nm, as from a network."""
-    emitters = EmitterPrior(
-        photons=(2000.0, 4000.0), background=(20.0, 60.0), bad_fit_share=0.0, neighbour_share=0.0, z_limit_nm=800.0
-    )
-    source = BeadPsfs(psf.table(FIELD_PX), FIELD_PX, False, READ_NOISE_E)
-    drawn = simulate_emitters(source, emitters, MOLECULES, seed)
+    """Molecules whose depths are known to 50 nm, as from a network."""
+    drawn = molecules(psf, MOLECULES, seed)
     known = drawn.z_nm + np.random.default_rng(seed).normal(0, 50, MOLECULES)
     return Molecules(drawn.crops, drawn.x, drawn.y, known, EmitterPrior().prior(drawn.x, drawn.y), READ_NOISE_E)
 

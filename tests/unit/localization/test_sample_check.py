@@ -1,0 +1,110 @@
+"""A run held against the beads' PSF: which molecules are used, what is kept and said, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import easyzloc_mm as ez
+from easyzloc_mm.io.runs.localizations import read_metadata, update_run
+from easyzloc_mm.io.sample_aberrations import SampleAberrations
+from easyzloc_mm.localization.offline.sample_check import note_sample
+from easyzloc_mm.localization.offline.sample_molecules import sample_molecules
+from easyzloc_mm.model.card import ModelCard
+from tests.helpers.localize_bench import GAIN
+from tests.helpers.sample_run import (
+    ADDED,
+    BEADS,
+    FRAMES,
+    PER_FRAME,
+    PROFILE,
+    SAMPLE,
+    molecules,
+    one_place,
+    write_sample,
+)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sample")
+    write_sample(folder, one_place(BEADS), one_place(SAMPLE))
+    return folder
+
+
+@pytest.fixture
+def run(desk: Path, tmp_path: Path) -> Path:
+    """The run again, to be changed."""
+    return Path(shutil.copytree(desk / "sample.zarr", tmp_path / "run.zarr"))
+
+
+def test_another_sample_is_noticed_kept_and_said(desk: Path, run: Path) -> None:
+    with pytest.warns(ez.EasyZlocWarning, match="the sample's PSF is not the beads'.*spherical.*`refresh`"):
+        note_sample(run, ModelCard.load(desk / "bead_model"), desk / "sample.tif", PROFILE)
+    kept = read_metadata(run).sample_aberrations
+    assert kept is not None
+    assert kept.differs
+    assert np.all(np.abs(np.array(kept.theta_rad) - ADDED) < 3 * np.array(kept.sd_rad))
+    assert kept.model_digest == ModelCard.load(desk / "bead_model").digest
+    assert read_metadata(run).profile == PROFILE.model_dump(mode="json")
+
+
+def test_crops_are_cut_out_around_their_molecules(desk: Path) -> None:
+    card = ModelCard.load(desk / "bead_model")
+    chosen = sample_molecules(desk / "sample.zarr", card, desk / "sample.tif", most=100_000)
+    assert len(chosen) == FRAMES * PER_FRAME[0] * PER_FRAME[1]
+    drawn = molecules(one_place(SAMPLE), len(chosen), seed=1)
+    brightest = [np.sort(crops.max(axis=(1, 2))) for crops in (chosen.crops, drawn.crops)]
+    assert brightest[0] == pytest.approx(brightest[1], abs=GAIN)  # ADU are whole numbers
+
+
+def test_flagged_and_crowded_molecules_are_left_out(desk: Path, run: Path) -> None:
+    card = ModelCard.load(desk / "bead_model")
+    with pytest.raises(ez.InputError, match="unflagged molecules by themselves"):
+        sample_molecules(_with_flags(run), card, desk / "sample.tif", most=1000)
+
+
+def _with_flags(run: Path) -> Path:
+    import zarr
+
+    root = zarr.open_group(run, mode="a")
+    flags = root["localizations/z_flag"]
+    assert isinstance(flags, zarr.Array)
+    flags[:] = np.full(flags.shape, 2, np.uint8)
+    return run
+
+
+def test_too_few_molecules_cost_a_run_nothing(desk: Path, run: Path) -> None:
+    with pytest.warns(ez.EasyZlocWarning, match="not held against the beads' PSF"):
+        note_sample(_with_flags(run), ModelCard.load(desk / "bead_model"), desk / "sample.tif", PROFILE)
+    assert read_metadata(run).sample_aberrations is None
+
+
+def test_what_is_missing_is_named(desk: Path, run: Path) -> None:
+    with pytest.raises(ez.InputError, match=r"no raw frames.*`movie`"):
+        ez.refresh(desk / "bead_model", run)
+    update_run(run, profile=None)
+    with pytest.raises(ez.InputError, match=r"microscope.*`profile`"):
+        ez.refresh(desk / "bead_model", run, movie=desk / "sample.tif")
+    update_run(run, drift_corrected=True, profile=PROFILE.model_dump(mode="json"))
+    with pytest.raises(ez.InputError, match="drift-corrected"):
+        ez.refresh(desk / "bead_model", run, movie=desk / "sample.tif")
+
+
+def test_other_optics_than_the_beads_are_refused(desk: Path) -> None:
+    """Half the aperture: no aberration makes its images those of the beads."""
+    other = PROFILE.replace(optics={"na": 0.7})
+    with pytest.raises(ez.InputError, match="check na"):
+        ez.refresh(desk / "bead_model", desk / "sample.zarr", movie=desk / "sample.tif", profile=other)
+
+
+def test_a_sentence_for_a_sample_like_the_beads() -> None:
+    same = SampleAberrations(
+        run="a", model_digest="b", molecules=900, terms=("coma x", "spherical"), theta_rad=(0.0, 0.03),
+        sd_rad=(0.03, 0.03), chi2=1.0, p_value=0.6, correlation=0.99, differs=False,
+    )  # fmt: skip
+    assert same.rms_rad == pytest.approx(0.03)
+    assert "agree with the beads' PSF" in same.in_words()
