@@ -10,7 +10,48 @@ from pydantic import Field, ValidationError, model_validator
 from easyzloc_mm._models import Finite, FrozenModel, Positive, error_sentence
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.profiles import read_toml
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import whole_or_nothing
 from easyzloc_mm.profile.plans import Position
+
+TEMPLATE = """\
+# A scan plan: which fields are imaged, one live run each. Fill it in, then
+#     easyzloc-mm scan --profile my.toml --plan THIS_FILE --model today/model --out scan1
+# Stage positions in micrometres, as Micro-Manager shows them. Lines that begin with "# " and a key are optional.
+
+name = "scan"
+# frames = 20000             # per field; imaging.frames of the profile when absent
+# focus_um = 50.0            # stage z of the sample; imaging.focus_um, or where the stage stands, when absent
+# safe_z_um = 30.0           # where z waits while x and y move, for wells; z stays in focus when absent
+
+# Exactly one of the three ways to say where: a grid, a list of positions, or named fields.
+
+[grid]
+first_um = [0.0, 0.0]        # corner with the smallest x and y
+columns = 3
+rows = 2
+spacing_um = 130.0           # between neighbours, both ways: not less than a field is wide
+
+# positions_um = [[0.0, 0.0], [250.0, 40.0]]    # above [grid], and without it
+
+# [[fields]]                                    # without [grid]; one block for each field
+# name = "A1"                                   # letters, digits, - and _: names the run
+# position_um = [0.0, 0.0]
+# z_offset_um = 0.0                             # added to the focus: wells are rarely level
+"""
+"""What `write_template` writes."""
+
+
+def write_template(path: Path) -> None:
+    """Write a commented plan to fill in.
+
+    Raises
+    ------
+    InputError
+        `path` exists, or its folder does not.
+    """
+    with whole_or_nothing(Path(path), Kind.PROFILE) as draft:
+        draft.write_text(TEMPLATE, encoding="utf-8")
 
 
 class Grid(FrozenModel):

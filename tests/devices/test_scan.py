@@ -9,6 +9,7 @@ camera and ledger are the real ones.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ import pytest
 from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm.acquire import scan
 from easyzloc_mm.acquire.scan import run_scan
-from easyzloc_mm.acquire.scan_plan import Grid, ScanPlan
+from easyzloc_mm.acquire.scan_plan import Grid, ScanField, ScanPlan
+from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, LocalizationWriter
 from easyzloc_mm.io.runs.metadata import RunMetadata
@@ -29,6 +31,7 @@ from easyzloc_mm.localization.run_report import RunReport
 from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.profile.schema import Profile
 from tests.helpers.microscope_bench import SAFE, LastState, bench_profile, running_core
+from tests.helpers.paths import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +255,19 @@ def test_a_bad_plan_names_its_fault(tmp_path: Path, text: str, words: str) -> No
         ScanPlan.from_file(tmp_path / "plan.toml")
     with pytest.raises(InputError, match="does not exist"):
         ScanPlan.from_file(tmp_path / "none.toml")
+
+
+def test_the_template_is_a_plan_and_names_every_key(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    assert main(["scan", "--template", str(path)]) == 0
+    assert ScanPlan.from_file(path).grid is not None
+    text, page = path.read_text(encoding="utf-8"), (ROOT / "docs" / "scan.md").read_text(encoding="utf-8")
+    for model in (ScanPlan, Grid, ScanField):
+        for key in model.model_fields.keys() - {"grid", "fields"}:
+            assert re.search(rf"^(# )?{key} = ", text, re.MULTILINE), key
+            assert f"`{key}`" in page, key
+    assert main(["scan", "--template", str(path)]) == 2
+    assert main(["scan", "--profile", "demo"]) == 2
 
 
 def test_a_plan_of_wells_is_read(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, ProfileOption, existing, existing_or_resume, finish
 from easyzloc_mm.cli.progress import progress_display
+from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.profile.detection import SurfaceRemoval
 
@@ -225,22 +226,31 @@ def assign_z(
 
 
 def scan(
-    profile: ProfileOption,
-    plan: Annotated[Path, typer.Option("--plan", help="Scan plan, TOML: positions or a grid.")],
-    model: ModelOption,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder: one run per field and the ledger.")],
+    profile: Annotated[str | None, typer.Option("--profile", "-p", help="Hardware profile: .toml, or a name.")] = None,
+    plan: Annotated[Path | None, typer.Option("--plan", help="Scan plan, TOML: positions or a grid.")] = None,
+    model: Annotated[Path | None, typer.Option("--model", "-m", help="Model from `train` or `calibrate`.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder: one run per field and the ledger.")] = None,
+    template: Annotated[
+        Path | None, typer.Option("--template", help="Write a commented plan to fill in, .toml, and do nothing else.")
+    ] = None,
     keep_raw: KeepRawOption = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew instead of resuming.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Live 3D runs at many positions; a killed scan resumes where it stopped."""
-    from easyzloc_mm.acquire.scan_plan import ScanPlan
+    from easyzloc_mm.acquire.scan_plan import ScanPlan, write_template
     from easyzloc_mm.api.imaging import scan as run
     from easyzloc_mm.api.model import Model
     from easyzloc_mm.io.profiles import load_profile
     from easyzloc_mm.microscope.connect import connect
     from easyzloc_mm.simulator.embedded.truth import truth_beside
 
+    if template is not None:
+        write_template(template)
+        finish({"template": template}, as_json=as_json, title="fill it in, and give it as --plan")
+        return
+    if profile is None or plan is None or model is None or out is None:
+        raise InputError("a scan needs `profile`, `plan`, `model` and `out`; `template` writes a plan to fill in")
     loaded = load_profile(profile)
     scan_plan = ScanPlan.from_file(plan)
     bundle = Model.load(model, loaded)

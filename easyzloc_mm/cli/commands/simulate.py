@@ -22,13 +22,13 @@ def register(app: typer.Typer) -> None:
 
 @simulate_app.command("beads")
 def simulate_beads(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Bead stacks, NAME.ome.zarr; the truth lies beside.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Stacks, NAME.ome.zarr or .tif; the truth lies beside.")],
     profile: Annotated[str, typer.Option("--profile", "-p", help="Whose optics, camera and bead plan.")] = "demo",
     seed: SeedOption = 0,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Bead stacks through focus, as `acquire-beads` writes them."""
+    """Bead stacks through focus, as `acquire-beads` or (.tif) a camera program writes them."""
     from easyzloc_mm.io.profiles import load_profile
     from easyzloc_mm.simulator.datasets import simulate_beads as run
 

@@ -53,6 +53,20 @@ def test_bead_stacks_show_the_beads_of_the_truth(profile: Profile, tmp_path: Pat
     assert np.all(np.diff(one["photons"]) < 0)  # bleaching
 
 
+def test_bead_stacks_as_a_camera_program_writes_them(profile: Profile, tmp_path: Path) -> None:
+    few = profile.replace(beads={"z_step_nm": 200.0})
+    simulate_beads(few, tmp_path / "beads.ome.zarr", seed=4)
+    result = simulate_beads(few, tmp_path / "stacks.tif", seed=4)
+    assert result.truth == tmp_path / "stacks.truth.parquet"
+    pd.testing.assert_frame_equal(pd.read_parquet(result.truth), pd.read_parquet(tmp_path / "beads.truth.parquet"))
+    ours, theirs = (open_bead_stacks(tmp_path / name) for name in ("beads.ome.zarr", "stacks.tif"))
+    assert len(ours) == len(theirs) == few.beads.fovs
+    for mine, other in zip(ours, theirs, strict=True):
+        assert np.array_equal(np.asarray(mine.pixels), np.asarray(other.pixels))
+        assert (other.pixel_size_nm, other.z_step_nm) == pytest.approx((110, 200))
+        assert other.response is None
+
+
 def test_movie_comes_with_its_truth(profile: Profile, tmp_path: Path) -> None:
     out = tmp_path / "movie.tif"
     result = simulate_movie(profile, out, frames=12, seed=4)
