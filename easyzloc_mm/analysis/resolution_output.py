@@ -10,11 +10,10 @@ import pandas as pd
 
 from easyzloc_mm._progress import part_of, silent
 from easyzloc_mm.analysis.resolution import CONE, FRC, FSC, SIGMA_COLUMNS, ResolutionResult, measure_resolution
-from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import check_output, whole_or_nothing
 from easyzloc_mm.locs.locs import Locs
-from easyzloc_mm.report.figures import picture
+from easyzloc_mm.report.figures import check_figure, picture
 from easyzloc_mm.typing import IfExists, Progress
 
 if TYPE_CHECKING:
@@ -46,8 +45,7 @@ def resolution_run(
     """
     if out is not None:
         out = check_output(Path(out), Kind.PICTURE, if_exists=if_exists, inputs=[run])
-        if out.suffix.lower() != ".png":
-            raise InputError(f"{out}: name the figure .png")
+        check_figure(out)
     report = progress or silent
     report(f"reading {run}", 0.0)
     locs = Locs.load(run, where=where, pixel_size_nm=pixel_size_nm)

@@ -23,6 +23,7 @@ from easyzloc_mm.cli.commands import (
     monitor,
     refresh,
     simulate,
+    start,
     support,
 )
 from easyzloc_mm.cli.flags import in_flags
@@ -52,7 +53,7 @@ def _root(
         raise typer.Exit
 
 
-for room in (demo, instrument, calibration, imaging, refresh, monitor, analysis, simulate, bench, support):
+for room in (start, demo, instrument, calibration, imaging, refresh, monitor, analysis, simulate, bench, support):
     room.register(app)
 
 

@@ -21,7 +21,7 @@ SINGLE = (
 )
 FOUND = (
     "molecules found in frames",
-    "the same, placed in frames and found there by the whole pipeline, without a flag",
+    "the same, placed in frames and found by the whole pipeline, without a flag",
 )
 FLAGGED_TOO = ("flagged ones included", "the single molecules, also those that carry a flag")
 BRIGHT = ("beads as recorded", "the held-out beads with all their light: what labels and stage allow, for no molecule")
@@ -137,7 +137,7 @@ class EvaluationResult(Accuracy):
     bins, by_photons, by_field : tuple
         The same figures by depth, by photons and by 3x3 tiles of the field (empty where places are unknown).
     in_frames : Score, optional
-        Recall and errors of the same beads, placed in frames and found there by the whole pipeline; None where only
+        Recall and errors of the same beads, placed in frames and found by the whole pipeline; None where only
         the network was judged.
     """
 

@@ -18,10 +18,11 @@ from easyzloc_mm.rendering.source import FieldOverview, Source, field_overview, 
 from easyzloc_mm.rendering.turntable import draw_turntable
 from easyzloc_mm.rendering.views import Style, check_lengths, check_look, checked_render_pixel_nm
 from easyzloc_mm.rendering.volume import Grid, write_pyramid, write_tiff
+from easyzloc_mm.report.figures import FORMATS
 from easyzloc_mm.typing import IfExists, Progress
 
 STACK_EDGE_PX, STACK_PLANE_NM = 2048, 50.0
-ENDINGS = (".png", ".tif", ".tiff", ".zarr", ".gif", ".mp4")
+ENDINGS = (*FORMATS, ".tif", ".tiff", ".zarr", ".gif", ".mp4")
 
 
 def write_rendering(
@@ -41,7 +42,7 @@ def write_rendering(
     if_exists: IfExists = "error",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Draw a table: .png a figure, .tif and .ome.zarr a 16-bit stack along z, .gif and .mp4 a turntable.
+    """Draw a table: .png, .svg or .pdf a figure, .tif and .ome.zarr a 16-bit stack along z, .gif and .mp4 a turntable.
 
     Parameters
     ----------
@@ -113,7 +114,7 @@ def _draw(
     target: Path, ending: str, source: Source, found: FieldOverview, look: Style, view: str, region: Extent | None,
     render_pixel_nm: float | None, plane_nm: float, thickness_nm: float, progress: Progress,
 ) -> dict[str, Any]:  # fmt: skip
-    if ending == ".png":
+    if ending in FORMATS:
         if view == "xy" and region is None:
             return {"render_pixel_nm": draw_overview(target, source, found, look, render_pixel_nm=render_pixel_nm)}
         area = region or usual_region(source, found, view, thickness_nm)

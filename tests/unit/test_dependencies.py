@@ -40,7 +40,7 @@ NOT_IMPORTED = {
     "tf2onnx": "Keras exports to ONNX through it",
     "onnx": "tf2onnx writes with it; versions below 1.17 do not fit NumPy 2",
 }
-TOOLS = {"import-linter", "mypy", "pandas-stubs", "pytest-timeout", "pytest-xdist", "ruff", "pyotf"}
+TOOLS = {"import-linter", "mkdocs-material", "mypy", "pandas-stubs", "pytest-timeout", "pytest-xdist", "ruff", "pyotf"}
 """In the extra `test`, and run rather than imported."""
 USER_EXTRAS = {"demo", "tune", "video", "view", "cluster", "bench"}
 
@@ -103,7 +103,7 @@ def test_nothing_declared_is_unused() -> None:
 
 
 def test_extras_are_whole() -> None:
-    assert set(PROJECT["optional-dependencies"]) == USER_EXTRAS | {"all", "test"}
+    assert set(PROJECT["optional-dependencies"]) == USER_EXTRAS | {"all", "docs", "test"}
     assert requirements("all") == set[str]().union(*(requirements(extra) for extra in USER_EXTRAS))
     assert not requirements("all") & requirements(), "what the base has needs no extra"
 

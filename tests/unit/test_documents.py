@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -15,6 +16,8 @@ import typer
 import easyzloc_mm as ez
 from easyzloc_mm import __version__
 from easyzloc_mm.cli.app import app
+from easyzloc_mm.model.accuracy import BRIGHT, FLAGGED_TOO, FOUND, QUOTE, SAMPLE, SINGLE
+from tests.helpers.command_lines import commands_of, parse
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "hardware_profiles").glob("*.md")})
@@ -63,6 +66,56 @@ def test_every_command_that_is_named_exists() -> None:
     for path in files:
         for name in re.findall(r"easyzloc-mm ([a-z][a-z-]*)", path.read_text(encoding="utf-8")):
             assert name in known, f"{path.relative_to(ROOT)} names {name}"
+
+
+COMMANDS = [(path, command) for path in DOCUMENTS for command in commands_of(path)]
+
+
+@pytest.mark.parametrize(
+    ("path", "command"), COMMANDS, ids=lambda value: value.name if isinstance(value, Path) else " ".join(value)
+)
+def test_every_command_in_a_document_is_one_that_the_program_takes(path: Path, command: list[str]) -> None:
+    parse(command)
+
+
+def test_wrong_commands_would_be_noticed() -> None:
+    assert len(COMMANDS) > 30
+    parse(["localize", "m.tif", "--model", "m", "--out", "r.zarr"])
+    for wrong in (["localise", "m.tif"], ["localize", "m.tif", "--modle", "m"], ["train", "--out", "m"]):
+        with pytest.raises((KeyError, typer.exceptions.TyperException)):
+            parse(wrong)
+
+
+def test_options_that_are_named_in_words_exist() -> None:
+    known = {option for command in walk(typer.main.get_command(app)) for parameter in command.params
+             for option in (*parameter.opts, *parameter.secondary_opts)}  # fmt: skip
+    for path in DOCUMENTS:
+        if path.name == "CHANGELOG.md":  # speaks of earlier versions too
+            continue
+        text = re.sub(r"^ *```.*?^ *```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+        for span in re.findall(r"`([^`\n]*)`", text):
+            if span.startswith(("easyzloc-mm ", "--")):
+                assert not (set(re.findall(r"(?<![\w-])--[a-z][\w-]*", span)) - known - {"--help"}), f"{path}: {span}"
+
+
+def walk(command: Any) -> Iterator[Any]:
+    yield command
+    for child in getattr(command, "commands", {}).values():
+        yield from walk(child)
+
+
+def test_the_accuracies_are_called_the_same_in_documents_and_reports() -> None:
+    page = (ROOT / "docs" / "what_z_means.md").read_text(encoding="utf-8")
+    for name, molecules in (SINGLE, FOUND, FLAGGED_TOO, BRIGHT, SAMPLE):
+        assert f"| {name} | {molecules} |" in page
+    assert QUOTE in " ".join(page.split())
+
+
+def test_every_page_is_on_the_map_of_the_site() -> None:
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    named = set(re.findall(r"([\w/-]+\.md)\b", text)) | {page for page in pages if page.startswith("decisions/")}
+    assert pages <= named
 
 
 def test_one_version() -> None:

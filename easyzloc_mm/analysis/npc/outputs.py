@@ -16,6 +16,7 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import check_output, whole_or_nothing
 from easyzloc_mm.locs.locs import Locs
+from easyzloc_mm.report.figures import check_figure
 from easyzloc_mm.typing import IfExists, Progress
 
 FIGURES = (4, 5, 6)
@@ -142,8 +143,7 @@ def figure_run(
     if figure not in FIGURES:
         raise InputError(f"`figure` {figure} is unknown: use {', '.join(map(str, FIGURES))}")
     out = check_output(Path(out), Kind.PICTURE, if_exists=if_exists, inputs=[run])
-    if out.suffix.lower() != ".png":
-        raise InputError(f"{out}: name the figure .png")
+    check_figure(out)
     report = progress or silent
     found = _found(run, report, where=where, pixel_size_nm=pixel_size_nm, **options)
     report(f"figure {figure}", 0.3)

@@ -1,4 +1,4 @@
-"""From a localisation table to biology: `undrift`, `render`, `npc`, `resolution`, `score`, `link`, `export`, `view`."""
+"""From a localisation table to biology: drift, pictures, pores, resolution, quality, scores, linking, export."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ExportFormat(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (undrift, render, npc, resolution, score, link, export, view):
+    for command in (undrift, render, npc, resolution, report, score, link, export, view):
         app.command()(command)
 
 
@@ -66,7 +66,7 @@ def undrift(
     fiducials: Annotated[
         str | None, typer.Option("--fiducials", help="Markers: picks file of Picasso (.yaml), or pixels as x,y;x,y.")
     ] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Draw all estimates into this .png.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="All estimates: .png, .svg or .pdf.")] = None,
     undo: Annotated[
         bool, typer.Option("--undo", help="Put the drift of a corrected run back (RUN.restored.zarr by default).")
     ] = False,
@@ -78,6 +78,7 @@ def undrift(
     from easyzloc_mm.analysis.drift.apply import draw_drift, undo_run, undrift_run
     from easyzloc_mm.io.writing.output import check_output
     from easyzloc_mm.locs.locs import Locs
+    from easyzloc_mm.report.figures import check_figure
 
     if undo:
         target = out or _beside(run, ".restored.zarr")
@@ -88,7 +89,7 @@ def undrift(
         )
         return
     if plot is not None:
-        check_output(plot, Kind.PICTURE, if_exists=existing(overwrite), inputs=[run])
+        check_output(check_figure(plot), Kind.PICTURE, if_exists=existing(overwrite), inputs=[run])
     target = out or _beside(run, ".undrifted.zarr")
     with progress_display() as show:
         result = undrift_run(
@@ -107,10 +108,12 @@ def render(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", help="Figure .png; 16-bit stack along z .tif or .ome.zarr (pyramid); turntable .gif or .mp4."
+            "--out",
+            "-o",
+            help="Figure .png, .svg, .pdf; 16-bit stack .tif or .ome.zarr (pyramid); turntable .gif, .mp4.",
         ),
     ],
-    view: Annotated[str, typer.Option("--view", help="Of a .png: xy, xz, yz or isometric.")] = "xy",
+    view: Annotated[str, typer.Option("--view", help="Of a figure: xy, xz, yz or isometric.")] = "xy",
     z_range_nm: ZRangeOption = None,
     region: Annotated[
         tuple[float, float, float, float] | None, typer.Option("--region", help="Left, right, top, bottom in µm.")
@@ -141,7 +144,7 @@ def render(
 
 def npc(
     run: RunArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables and figures; with --figure, one .png.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables and figures; with --figure, one figure.")],
     figure: Annotated[
         int | None,
         typer.Option(
@@ -177,7 +180,7 @@ def npc(
 
 def resolution(
     run: RunArgument,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Draw curves and distributions (.png).")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Curves: .png, .svg or .pdf.")] = None,
     where: WhereOption = None,
     pixel_size_nm: PixelSizeOption = None,
     overwrite: OverwriteFlag = False,
@@ -193,6 +196,33 @@ def resolution(
     finish(result, as_json=as_json, title="resolution")
 
 
+def report(
+    run: RunArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the page; RUN_report beside it by default.")
+    ] = None,
+    figures: Annotated[str, typer.Option("--figures", help="Format of the figures: png, svg or pdf.")] = "png",
+    where: WhereOption = None,
+    pixel_size_nm: PixelSizeOption = None,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Quality of a run on one page: photons, precision, density, drift, blinking, resolution, flags; with its JSON."""
+    from easyzloc_mm.analysis.quality.page import write_quality_report
+
+    target = out or _beside(run, "_report")
+    with progress_display() as show:
+        found = write_quality_report(
+            run, target, figures=figures, where=where, pixel_size_nm=pixel_size_nm, if_exists=existing(overwrite),
+            progress=show,
+        )  # fmt: skip
+    shown = found.model_dump(mode="json")
+    if not as_json:  # of what is spread, its middle
+        spread = {name: value for name, value in shown.items() if isinstance(value, dict) and "median" in value}
+        shown |= {name: value["median"] for name, value in spread.items()}
+    finish({"out": target, **shown, "report": target / "index.html"}, as_json=as_json, title="quality")
+
+
 def score(
     run: RunArgument,
     truth: Annotated[
@@ -206,7 +236,7 @@ def score(
         float, typer.Option("--faintest-photons", min=0, help="Molecules with fewer in a frame do not count.")
     ] = 0.0,
     offset: Annotated[bool, typer.Option("--offset/--no-offset", help="Take out the median error per axis.")] = True,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Draw recall and errors by depth into this .png.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Figure by depth: .png, .svg, .pdf.")] = None,
     pixel_size_nm: PixelSizeOption = None,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
@@ -216,10 +246,11 @@ def score(
     from easyzloc_mm.api.analysis import score as run_score
     from easyzloc_mm.cli.score_tables import print_score
     from easyzloc_mm.io.writing.output import check_output
+    from easyzloc_mm.report.figures import check_figure
 
     if plot is not None:
         inputs = [run, *([truth] if truth else [])]
-        check_output(plot, Kind.PICTURE, if_exists=existing(overwrite), inputs=inputs)
+        check_output(check_figure(plot), Kind.PICTURE, if_exists=existing(overwrite), inputs=inputs)
     result = run_score(
         run, truth, pixel_size_nm=pixel_size_nm, lateral_nm=lateral_nm, axial_nm=axial_nm, border_nm=border_nm,
         faintest_photons=faintest_photons, remove_offset=offset,

@@ -14,6 +14,10 @@ from easyzloc_mm.io.writing.kinds import Kind
 profile_app = typer.Typer(no_args_is_help=True, help="Write, check or show a hardware profile.")
 
 
+MENDED_FIRST = 3
+"""What `doctor` names at its end: more is no advice."""
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.add_typer(profile_app, name="profile")
@@ -128,16 +132,27 @@ def doctor(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check versions, disk, speed, and the profile against the devices. Moves nothing."""
+    """Check versions, disk, speed, and the profile against the devices; ends with a verdict. Moves nothing."""
     from easyzloc_mm.acquire.doctor import examine
     from easyzloc_mm.io.profiles import load_profile
 
     findings = examine(load_profile(profile), model=model)
     failed = [finding for finding in findings if finding.status == "fail"]
+    doubtful = [finding for finding in findings if finding.status == "warn"]
+    first = [f"{finding.subject}: {finding.text}" for finding in (*failed, *doubtful)][:MENDED_FIRST]
+    verdict = (
+        f"not ready: {len(failed)} check(s) failed" if failed
+        else f"ready, but {len(doubtful)} thing(s) are doubtful" if doubtful
+        else "ready"
+    )  # fmt: skip
     if as_json:
-        finish({"healthy": not failed, "findings": [vars(finding) for finding in findings]}, as_json=True)
+        found = [vars(finding) for finding in findings]
+        finish({"healthy": not failed, "verdict": verdict, "mend_first": first, "findings": found}, as_json=True)
     else:
         for finding in findings:
             typer.echo(f"{finding.status:>4}  {finding.subject}: {finding.text}")
+        typer.echo(f"\n{verdict}{'; mend first:' if first else ''}")
+        for number, sentence in enumerate(first, 1):
+            typer.echo(f"  {number}. {sentence}")
     if failed:
         raise HardwareError(f"{len(failed)} check(s) failed, first: {failed[0].subject}: {failed[0].text}")

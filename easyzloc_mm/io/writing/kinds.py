@@ -39,7 +39,7 @@ BESIDE_ARRAYS = {"zarr.json", "status.json", LOG}
 DIGESTS = "digests.json"
 """SHA-256 of the other files of a model bundle."""
 MODEL_FILES = {"model.onnx", "model.keras", "calibration.json", "blur.npz", "psf.npz", DIGESTS, LOG}
-REPORT_ENDINGS = {".png", ".svg", ".html", ".json"}
+REPORT_ENDINGS = {".png", ".svg", ".pdf", ".html", ".json"}
 PORE_FILES = {"pores.csv", "bandwidths.csv"}
 PORE_ENDINGS = {".png", ".csv", ".json"}
 PARTS = {
@@ -200,7 +200,7 @@ def _ours(path: Path, ending: str, head: bytes) -> bool:
     if ending == ".png":  # matplotlib names itself in the file, and so do we
         return head.startswith(b"\x89PNG") and (MARK in head or b"Matplotlib" in head)
     if ending in (".svg", ".pdf"):
-        return b"Matplotlib" in head
+        return b"Matplotlib" in head + _tail(path)
     if ending == ".csv":  # ThunderSTORM's columns, and one of ours
         first = head.split(b"\n", 1)[0]
         return b"x [nm]" in first and (b"z_flag" in first or b"net_gradient" in first)

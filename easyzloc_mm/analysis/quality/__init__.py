@@ -1,0 +1,1 @@
+"""How good a run is: photons, precision, density, drift, blinking, resolution, flags, on one page."""
