@@ -7,9 +7,11 @@ Bishop 1994, Mixture density networks, report NCRG/94/004, Aston University.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
@@ -31,6 +33,9 @@ ROUNDS = 5
 MAIN_SHARE = 0.9
 """A peak that holds this share of the probability is the main one, whatever else there is."""
 TINY = 1e-30
+FARTHEST = 9.0
+"""In standard deviations: so far from its mean a normal distribution holds nothing that a number could tell."""
+ROOT_HALF, NORMAL = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)
 OUTLIER_SIGMAS = 4.0
 """An error larger than this many times the stated uncertainty contradicts it."""
 
@@ -71,38 +76,9 @@ class Mixture:
         That is the highest peak, unless it holds less than `MAIN_SHARE` and another one more: a sharper peak is not
         the more probable one.
         """
-        distance = (self.mean_nm[:, :, None] - self.mean_nm[:, None, :]) / self.sd_nm[:, None, :]
-        height = np.sum((self.weight / self.sd_nm)[:, None, :] * np.exp(-0.5 * distance**2), axis=2)
-        height[self.weight <= 0] = -1.0
-        z, sd, share = self._settled(self.mean_nm[np.arange(len(height)), np.argmax(height, axis=1)])
-        split = np.flatnonzero(share < MAIN_SHARE)
-        if len(split):
-            part = self[split]
-            for component in range(part.weight.shape[1]):
-                other_z, other_sd, other_share = part._settled(part.mean_nm[:, component])
-                more = (other_share > share[split]) & (part.weight[:, component] > 0)
-                for values, other in ((z, other_z), (sd, other_sd), (share, other_share)):
-                    values[split[more]] = other[more]
-        return z, sd
-
-    def _settled(self, z_nm: F64) -> tuple[F64, F64, F64]:
-        """Return mean, standard deviation and probability of the peaks at `z_nm`."""
-        z, sd = z_nm, np.full(len(z_nm), MODE_START_NM)
-        for _ in range(ROUNDS):
-            reach = np.maximum(MODE_SIGMAS * sd, MODE_MIN_NM)[:, None]
-            low, high = ((z[:, None] + side * reach - self.mean_nm) / self.sd_nm for side in (-1, 1))
-            inside = ndtr(high) - ndtr(low)
-            at_low, at_high = (np.exp(-0.5 * end**2) / np.sqrt(2 * np.pi) for end in (low, high))
-            # Moments of each component between the ends, about the component's mean.
-            first = self.sd_nm * (at_low - at_high)
-            second = self.sd_nm**2 * (inside + low * at_low - high * at_high)
-            share = np.sum(self.weight * inside, axis=1)
-            total = np.maximum(share, TINY)
-            z_next = np.sum(self.weight * (self.mean_nm * inside + first), axis=1) / total
-            away = self.mean_nm - z_next[:, None]
-            spread = np.sum(self.weight * (second + 2 * away * first + away**2 * inside), axis=1) / total
-            z, sd = z_next, np.sqrt(np.maximum(spread, (MIN_WIDTH_UM * Z_UNIT_NM) ** 2))
-        return z, sd, share
+        z_nm, sd_nm = np.empty(len(self.weight)), np.empty(len(self.weight))
+        _main_modes(*(np.ascontiguousarray(part) for part in (self.weight, self.mean_nm, self.sd_nm)), z_nm, sd_nm)
+        return z_nm, sd_nm
 
     def beyond(self, z_nm: F64, distance_nm: F64) -> F64:
         """Return the probability that the emitter is farther than `distance_nm` from `z_nm`."""
@@ -143,3 +119,58 @@ def posterior_of(raw: AnyFloat) -> Posterior:
     """Return the posteriors that a network's raw outputs stand for."""
     mixture = Mixture.of_network(raw[:, : 3 * COMPONENTS])
     return Posterior(*mixture.main_mode(), mixture)
+
+
+@numba.njit(nogil=True, cache=True)
+def _main_modes(weight, mean_nm, sd_nm, z_nm, spread_nm):  # type: ignore[no-untyped-def]
+    """Fill in `Mixture.main_mode` of every spot."""
+    components = weight.shape[1]
+    for i in range(len(weight)):
+        w, mean, sd = weight[i], mean_nm[i], sd_nm[i]
+        highest, peak = -1.0, 0
+        for c in range(components):
+            if w[c] <= 0:
+                continue
+            height = 0.0
+            for k in range(components):
+                height += w[k] / sd[k] * np.exp(-0.5 * ((mean[c] - mean[k]) / sd[k]) ** 2)
+            if height > highest:
+                highest, peak = height, c
+        z_nm[i], spread_nm[i], share = _settled(w, mean, sd, mean[peak])
+        if share >= MAIN_SHARE:
+            continue
+        for c in range(components):
+            if w[c] <= 0:
+                continue
+            z, spread, its_share = _settled(w, mean, sd, mean[c])
+            if its_share > share:
+                z_nm[i], spread_nm[i], share = z, spread, its_share
+
+
+@numba.njit(nogil=True, cache=True)
+def _settled(weight, mean, sd, start_nm):  # type: ignore[no-untyped-def]
+    """Mean, standard deviation and probability of the peak at `start_nm`."""
+    z, spread, share = start_nm, MODE_START_NM, 0.0
+    for _ in range(ROUNDS):
+        reach = max(MODE_SIGMAS * spread, MODE_MIN_NM)
+        share = moment = square = 0.0
+        for c in range(len(weight)):
+            if weight[c] <= 0:
+                continue
+            low, high = (z - reach - mean[c]) / sd[c], (z + reach - mean[c]) / sd[c]
+            if low > FARTHEST or high < -FARTHEST:
+                continue
+            inside = 0.5 * (math.erfc(-high * ROOT_HALF) - math.erfc(-low * ROOT_HALF))
+            at_low, at_high = NORMAL * np.exp(-0.5 * low**2), NORMAL * np.exp(-0.5 * high**2)
+            # Moments of the component between the ends, about where the peak was.
+            away = mean[c] - z
+            first = sd[c] * (at_low - at_high)
+            second = sd[c] ** 2 * (inside + low * at_low - high * at_high)
+            share += weight[c] * inside
+            moment += weight[c] * (away * inside + first)
+            square += weight[c] * (second + 2 * away * first + away**2 * inside)
+        total = max(share, TINY)
+        step = moment / total
+        z += step
+        spread = np.sqrt(max(square / total - step**2, (MIN_WIDTH_UM * Z_UNIT_NM) ** 2))
+    return z, spread, share

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from easyzloc_mm.model.uncertainty import MixtureCalibration, SigmaByZ
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.field_psf import FieldPsf
-from easyzloc_mm.psf.mle import Optimum
+from easyzloc_mm.psf.mle import Neighbours, Optimum
 from easyzloc_mm.typing import F32, F64, I64, AnyFloat, Bool
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class Predictor:
         *,
         refine: bool = True,
         read_noise_e: float | F32 | None = None,
-        neighbours: F32 | None = None,
+        neighbours: Neighbours | None = None,
     ) -> ZPrediction:
         """Predict z of spots.
 
@@ -170,14 +170,15 @@ class Predictor:
             closer to the CRLB for bright spots, at a few thousand spots a second.
         read_noise_e : float or ndarray, shape (n, size, size), optional
             Of the camera that took the crops, or of each of their pixels; that of the model's camera without it.
-        neighbours : ndarray, shape (n, size, size), optional
-            Photons that other emitters are expected to add to each pixel.
+        neighbours : Neighbours, optional
+            What other emitters do to the spots.
         """
         xy = sigma_xy = np.full((len(crops), 2), np.nan, np.float32)
         if not len(crops):
             nothing = np.empty(0, np.float32)
             return ZPrediction(nothing, nothing, np.empty(0, np.uint8), xy, sigma_xy)
-        raw = self.raw_output(crops if neighbours is None else crops - neighbours, x, y)
+        light = None if neighbours is None else neighbours.light
+        raw = self.raw_output(crops if light is None else crops - light, x, y)
         optimum = None
         flag = np.zeros(len(crops), np.uint8)
         calibration = self.card.uncertainty
@@ -191,12 +192,16 @@ class Predictor:
             p_outlier, threshold = posterior.p_outlier(lpz), calibration.network_ambiguity.threshold
             if refine:
                 noise_e = self.card.response.read_noise_e if read_noise_e is None else read_noise_e
-                fit = self._fit(crops, x, y, posterior, lpz, calibration, noise_e, neighbours)
+                fit = self._fit(crops, x, y, posterior, lpz, calibration, noise_e, light)
                 optimum = fit.optimum
                 z, lpz, p_outlier = fit.z_nm, fit.lpz_nm, fit.p_outlier
                 threshold = calibration.likelihood_ambiguity.threshold
                 xy, sigma_xy = fit.xy_px.astype(np.float32), fit.sigma_xy_px.astype(np.float32)
                 flag |= _where(fit.deviance > calibration.residual_limit.at(fit.photons), OUT_OF_DISTRIBUTION)
+            if neighbours is not None:
+                lpz = lpz * neighbours.widening[:, 2]
+                sigma_xy = (sigma_xy * neighbours.widening[:, :2]).astype(np.float32)
+                optimum = None if optimum is None else _widened(optimum, neighbours)
             flag |= _where((p_outlier > threshold) | (lpz > MAX_LPZ_NM), AMBIGUOUS)
             distance = calibration.embedding.ood_score(raw[:, 3 * COMPONENTS :])
             flag |= _where(distance > calibration.embedding.threshold, OUT_OF_DISTRIBUTION)
@@ -231,6 +236,11 @@ class Predictor:
         """Compile and run everything once on an empty crop, so that no camera frame has to wait for it."""
         size = self.card.roi_px
         self.predict(np.ones((1, size, size), np.float32), np.zeros(1), np.zeros(1))
+
+
+def _widened(optimum: Optimum, neighbours: Neighbours) -> Optimum:
+    x, y, _ = neighbours.widening.T
+    return replace(optimum, sigma_x_px=x * optimum.sigma_x_px, sigma_y_px=y * optimum.sigma_y_px)
 
 
 def _where(condition: Bool, bit: int) -> Flags:

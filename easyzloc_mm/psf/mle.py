@@ -100,6 +100,25 @@ class Optimum:
         return cls(**{item.name: getattr(fits, item.name)[rows, start] for item in fields(cls)})
 
 
+@dataclass(frozen=True)
+class Neighbours:
+    """What other emitters do to n spots.
+
+    Attributes
+    ----------
+    light : ndarray, shape (n, size, size)
+        Photons that they are expected to add to each pixel.
+    widening : ndarray, shape (n, 3)
+        Factor by which their own uncertainty raises that of x, y and z.
+    """
+
+    light: F32
+    widening: F64
+
+    def __getitem__(self, chosen: NDArray[np.bool_]) -> Neighbours:
+        return Neighbours(self.light[chosen], self.widening[chosen])
+
+
 def likely_depths(
     crops: F32,
     table: SplinePsf,

@@ -171,6 +171,11 @@ class CrowdFit:
         return sized(self.table.roi_px)
 
     @property
+    def prior(self) -> SpotPrior:
+        """What is known beforehand of every emitter: of its light, and how near it is to where it is expected."""
+        return self.prior_of(np.zeros(1), np.zeros(1))
+
+    @property
     def _least(self) -> float:
         return LEAST_SIGNIFICANCE * self.threshold
 
@@ -178,7 +183,7 @@ class CrowdFit:
         """Fit the chosen ones together; those that come to nothing, or to the place of another, are left out."""
         if not chosen.any():
             return found
-        prior = self.prior_of(np.zeros(1), np.zeros(1))
+        prior = self.prior
         knowledge = np.array([prior.place_sd_px**-2, prior.log_photons, prior.log_photons_sd**-2])
         rows = np.zeros((len(found), 12))
         tables, order = self.table.coefficients, np.flatnonzero(chosen)

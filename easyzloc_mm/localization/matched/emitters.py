@@ -15,7 +15,8 @@ from easyzloc_mm.camera.crops import beyond_frame, crop_photons, crop_variance
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, column_dtype
 from easyzloc_mm.localization.detection.gaussian_fit import MAX_PRECISION_PX
-from easyzloc_mm.localization.matched.crowd import SAME_PX, CrowdFit, Emitters, clear_ones
+from easyzloc_mm.localization.matched.crowd import NEAR_PX, SAME_PX, CrowdFit, Emitters, clear_ones
+from easyzloc_mm.localization.matched.crowd_uncertainty import widening
 from easyzloc_mm.localization.matched.detector import NOTHING, Detections, MatchedDetector
 from easyzloc_mm.model.predictor import Predictor, ZPrediction
 from easyzloc_mm.model.uncertainty import MixtureCalibration
@@ -24,7 +25,7 @@ from easyzloc_mm.psf.detection_bank import DetectionBank
 from easyzloc_mm.psf.kernels.crop_size import sized
 from easyzloc_mm.psf.kernels.crowd import UNSEEN_NOISE_E, neighbours
 from easyzloc_mm.psf.kernels.point_image import MAX_AWAY_PX
-from easyzloc_mm.psf.mle import Optimum, fit_psf
+from easyzloc_mm.psf.mle import Neighbours, Optimum, fit_psf
 from easyzloc_mm.typing import F32, F64, I64, U16, Bool
 
 EDGE_PX = 3.0
@@ -41,20 +42,30 @@ WIDEST_PX = 6.0
 
 @dataclass(frozen=True)
 class _Spots:
-    """Detected spots of a block, and what is known of the light around them."""
+    """Detected spots of a block, and what is known of their neighbours."""
 
     frame: I64
     x: F64
     y: F64
     snr: F64
-    around: F32 | None = None
+    neighbours: Neighbours | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def only(self, kept: Bool) -> _Spots:
-        around = None if self.around is None else self.around[kept]
-        return _Spots(self.frame[kept], self.x[kept], self.y[kept], self.snr[kept], around)
+        neighbours = None if self.neighbours is None else self.neighbours[kept]
+        return _Spots(self.frame[kept], self.x[kept], self.y[kept], self.snr[kept], neighbours)
+
+    @classmethod
+    def joined(cls, parts: list[_Spots]) -> _Spots:
+        """Return the spots of several frames, all with neighbours."""
+        known = [part.neighbours for part in parts if part.neighbours is not None]
+        frame, x, y, snr = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("frame", "x", "y", "snr")
+        )
+        light, wider = (np.concatenate([getattr(one, name) for one in known]) for name in ("light", "widening"))
+        return cls(frame, x, y, snr, Neighbours(light, wider))
 
 
 @dataclass(frozen=True)
@@ -214,7 +225,7 @@ class EmitterLocalizer:
         Where the fit leaves the middle of its crop, spots are cut out, and predicted, once more: around where it ends.
         """
         fitted = self._fitted(frames, spots, response)
-        if spots.around is None:
+        if spots.neighbours is None:
             away = np.hypot(*(at - start for at, start in zip(fitted.at, (spots.x, spots.y), strict=True))) > OFF_PX
             if away.any():
                 x, y = (at[away] for at in fitted.at)
@@ -228,13 +239,14 @@ class EmitterLocalizer:
         at = spots.x + left, spots.y + top
         refine = self._settings.refine
         prediction = self._predictor.predict(
-            crops, *at, refine=refine, read_noise_e=noise_e, neighbours=spots.around
+            crops, *at, refine=refine, read_noise_e=noise_e, neighbours=spots.neighbours
         )  # fmt: skip
         optimum = prediction.optimum
         if optimum is None:
             starts, prior = prediction.z_nm[:, None].astype(float), self._emitters.prior(spots.x, spots.y)
             place = self._predictor.place(*at)
-            fits = fit_psf(crops, self._table, place, starts, noise_e, prior, spots.around)
+            light = None if spots.neighbours is None else spots.neighbours.light
+            fits = fit_psf(crops, self._table, place, starts, noise_e, prior, light)
             optimum = Optimum.of(fits, np.zeros(len(spots), np.int64))
         return _Fitted(spots, optimum, prediction, crops)
 
@@ -288,9 +300,9 @@ class EmitterLocalizer:
             around = np.empty((int(again.sum()), self._table.roi_px, self._table.roi_px), np.float32)
             size = sized(self._table.roi_px)
             neighbours(self._table.coefficients, found.place[again], found.theta[again], x, y, size, model, around)
-            crowd.append(_Spots(np.full(len(x), t), x, y, found.snr[again], around))
-        joined = (np.concatenate([getattr(part, item.name) for part in crowd]) for item in fields(_Spots))
-        return kept, _Spots(*joined)
+            wider = widening(self._table, found.place, found.theta, model, np.square(noise_e), how.prior, NEAR_PX)
+            crowd.append(_Spots(np.full(len(x), t), x, y, found.snr[again], Neighbours(around, wider[again])))
+        return kept, _Spots.joined(crowd)
 
     def _emitters_of(self, first: _Fitted, rows: I64) -> Emitters:
         left, top = self._origin
@@ -303,7 +315,8 @@ class EmitterLocalizer:
     def _rows(self, frames: U16, found: _Fitted, response: CameraResponse | PixelResponse) -> pd.DataFrame:
         """Return the columns of a localisation table."""
         best, (x, y) = found.optimum, found.at
-        clean = found.crops if found.spots.around is None else found.crops - found.spots.around
+        around = found.spots.neighbours
+        clean = found.crops if around is None else found.crops - around.light
         widths = np.empty((len(found), 2))
         _widths(clean, best.background, best.x_px, best.y_px, widths)
         wide, narrow = widths.max(axis=1), widths.min(axis=1)

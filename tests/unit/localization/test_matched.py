@@ -8,31 +8,13 @@ import pytest
 from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.localization.matched.detector import Detections, MatchedDetector
-from easyzloc_mm.psf.bead_psf import PITCH_PX, Z_PITCH_NM, knots_of
 from easyzloc_mm.psf.detection_bank import DetectionBank
-from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.typing import F64, U16
+from tests.helpers.ring_psf import ring_image, ring_psf
 
 SIDE = 160
 RESPONSE = CameraResponse(baseline_adu=100.0, electrons_per_adu=0.5, read_noise_e=1.5)
 DEPTHS = (-800.0, -500.0, -200.0, 0.0, 200.0, 500.0, 800.0)
-
-
-def ring_psf() -> FieldPsf:
-    """A spot that widens below focus and opens into a ring above it, of a photon at any depth."""
-    z = np.arange(-16, 17) * Z_PITCH_NM
-    knot = PITCH_PX * (np.arange(knots_of(ROI_PX)) - knots_of(ROI_PX) // 2)
-    distance = np.hypot(knot[:, None], knot)
-    image = np.stack([_ring(distance, depth) for depth in z])
-    return FieldPsf(image[None].astype(np.float32), 0, float(z[0]), Z_PITCH_NM, -1000.0, 1000.0)
-
-
-def _ring(distance_px: F64, z_nm: float) -> F64:
-    radius, width = 5.5 * max(z_nm, 0.0) / 1000, 1.2 + 1.6 * max(-z_nm, 0.0) / 1000
-    profile = np.exp(-((distance_px - radius) ** 2) / (2 * width**2))
-    pixels = np.arange(-30, 31)
-    whole = np.exp(-((np.hypot(pixels[:, None], pixels) - radius) ** 2) / (2 * width**2))
-    return np.asarray(profile / whole.sum())
 
 
 def frame_of(
@@ -43,7 +25,7 @@ def frame_of(
     row, column = np.mgrid[:SIDE, :SIDE]
     light = np.full((SIDE, SIDE), background)
     for at_x, at_y, z, n in zip(x, y, z_nm, photons, strict=True):
-        light += n * _ring(np.hypot(column - at_x, row - at_y), z)
+        light += n * ring_image(np.hypot(column - at_x, row - at_y), z)
     counts = (rng.poisson(light) + rng.normal(0, dark, light.shape)) / gain + 100
     return np.clip(np.rint(counts), 0, 65535).astype(np.uint16)
 
@@ -126,7 +108,7 @@ def test_the_correlation_is_the_ratio_of_signal_to_noise(detector: MatchedDetect
         near = _nearest(found, np.array([80.0]), np.array([80.0]))[0] < 2
         values.append(found.snr[np.argmin(np.hypot(found.x - 80, found.y - 80))] if near else 0.0)
     pixel = np.arange(-7, 8)
-    image = _ring(np.hypot(pixel[:, None], pixel), 0.0)
+    image = ring_image(np.hypot(pixel[:, None], pixel), 0.0)
     expected = light * np.sqrt(np.sum(image**2)) / np.sqrt(background + 1.5**2)
     # The largest of several places and depths is somewhat more than the one at the truth; filters lose a few percent.
     assert 0.9 * expected < np.median(values) < expected + 1.5
@@ -146,7 +128,7 @@ def test_what_is_explained_is_not_found_again(detector: MatchedDetector) -> None
     frame, threshold = frame_of(x, y, z, photons, 30.0, 7), detector.threshold(0.1, (SIDE, SIDE))
     row, column = np.mgrid[:SIDE, :SIDE]
     light = sum(
-        n * _ring(np.hypot(column - a, row - b), c) for a, b, c, n in list(zip(x, y, z, photons, strict=True))[1:]
+        n * ring_image(np.hypot(column - a, row - b), c) for a, b, c, n in list(zip(x, y, z, photons, strict=True))[1:]
     )
     known = np.asarray(light, np.float32)
     found = detector.detect(frame, RESPONSE, threshold, known=known, error=known)
@@ -165,7 +147,9 @@ def test_pixels_of_their_own_gain_and_noise_raise_no_false_alarms(detector: Matc
     threshold = detector.threshold(0.5, shape)
     x, y, z, photons = _scattered(9)
     row, column = np.mgrid[:SIDE, :SIDE]
-    light = 30.0 + sum(n * _ring(np.hypot(column - a, row - b), c) for a, b, c, n in zip(x, y, z, photons, strict=True))
+    light = 30.0 + sum(
+        n * ring_image(np.hypot(column - a, row - b), c) for a, b, c, n in zip(x, y, z, photons, strict=True)
+    )
     counts = (rng.poisson(light) + rng.normal(0, 1, shape) * pixels.read_noise_e) / pixels.electrons_per_adu
     frame = np.rint(counts + pixels.baseline_adu).clip(0, 65535).astype(np.uint16)
     mapped, flat = (detector.detect(frame, response, threshold) for response in (pixels, RESPONSE))

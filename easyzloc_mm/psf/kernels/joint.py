@@ -1,0 +1,103 @@
+"""Compiled information that overlapping images share: what each emitter's own uncertainty owes to its neighbours'."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from easyzloc_mm.psf.kernels.crop_size import cells, lane, line
+from easyzloc_mm.psf.kernels.crowd import UNSEEN_NOISE_E
+from easyzloc_mm.psf.kernels.levenberg_marquardt import DARK, FAST, in_reach
+from easyzloc_mm.psf.kernels.point_image import KNOTS_PER_PX, point_image, workspace
+
+PARAMETERS = 5
+"""x, y, z, photons, background: of every emitter."""
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def sensitivities(padded, place, theta, size, model, variance, out):  # type: ignore[no-untyped-def]
+    """Fill in how the pixels of each emitter's crop follow its parameters, in units of their noise.
+
+    Parameters
+    ----------
+    padded : ndarray
+        `SplinePsf.padded`.
+    place : ndarray, shape (n,)
+    theta : ndarray, shape (n, 5)
+        x, y (pixels of the frame), z (knots), photons, background.
+    model : ndarray, shape (Y, X), float32
+        Light of all emitters.
+    variance : ndarray, shape (1, 1) or (Y, X), float32
+        Of the read noise.
+    size : tuple
+        Of the crops (`crop_size.sized`).
+    out : ndarray, shape (n, 5, size, size), float32
+    """
+    many, half = cells(size), len(size) // 2
+    work, images = workspace(size), np.zeros(4 * many, np.float32)
+    height, width = model.shape
+    for i in range(len(theta)):
+        column, row = int(np.rint(theta[i, 0])), int(np.rint(theta[i, 1]))
+        x, y = in_reach(theta[i, 0] - column), in_reach(theta[i, 1] - row)
+        point_image(padded[place[i]], x, y, theta[i, 2], size, work, images)
+        light, background = np.float32(theta[i, 3]), np.float32(theta[i, 4])
+        lateral = np.float32(-KNOTS_PER_PX) * light
+        for a in range(len(size)):
+            in_row = min(max(row + a - half, 0), height - 1)
+            for b in range(len(size)):
+                in_column = min(max(column + b - half, 0), width - 1)
+                read = variance[min(in_row, variance.shape[0] - 1), min(in_column, variance.shape[1] - 1)]
+                if in_row != row + a - half or in_column != column + b - half:
+                    read = np.float32(UNSEEN_NOISE_E**2)
+                scale = np.float32(1) / np.sqrt(max(model[in_row, in_column] + background + read, DARK))
+                cell = a * line(size) + (b & 1) * lane(size) + (b >> 1)
+                out[i, 0, a, b] = scale * lateral * images[many + cell]
+                out[i, 1, a, b] = scale * lateral * images[2 * many + cell]
+                out[i, 2, a, b] = scale * light * images[3 * many + cell]
+                out[i, 3, a, b] = scale * images[cell]
+                out[i, 4, a, b] = scale
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def shared_information(sensitivity, columns, rows, members, out):  # type: ignore[no-untyped-def]
+    """Fill in the Fisher information of groups of emitters, from the pixels that two crops share.
+
+    Parameters
+    ----------
+    sensitivity : ndarray, shape (n, 5, size, size), float32
+        From `sensitivities`.
+    columns, rows : ndarray of int, shape (n,)
+        Middle pixels of the crops.
+    members : ndarray of int, shape (g, m)
+        Emitters of each group; -1: none.
+    out : ndarray, shape (g, 5 * m, 5 * m)
+        0 where there is no emitter.
+    """
+    for g in range(len(members)):
+        for i in range(members.shape[1]):
+            first = members[g, i]
+            for j in range(i + 1):
+                second = members[g, j]
+                block = out[g, PARAMETERS * i : PARAMETERS * (i + 1), PARAMETERS * j : PARAMETERS * (j + 1)]
+                block[:] = 0.0
+                if first >= 0 and second >= 0:
+                    down, right = rows[second] - rows[first], columns[second] - columns[first]
+                    _product(sensitivity[first], sensitivity[second], down, right, block)
+                out[g, PARAMETERS * j : PARAMETERS * (j + 1), PARAMETERS * i : PARAMETERS * (i + 1)] = block.T
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _product(first, second, down, right, block):  # type: ignore[no-untyped-def]
+    """Sum of products over the pixels of `first` that `second`, so much lower and to the right, has too."""
+    edge = first.shape[1]
+    left, end = max(right, 0), min(edge, edge + right)
+    if end <= left:
+        return
+    for p in range(PARAMETERS):
+        for q in range(PARAMETERS):
+            total = np.float32(0)
+            for a in range(max(down, 0), min(edge, edge + down)):
+                one, other = first[p, a, left:end], second[q, a - down, left - right : end - right]
+                for b in range(one.size):
+                    total += one[b] * other[b]
+            block[p, q] = total
