@@ -48,10 +48,9 @@ def test_fits_of_overlapping_emitters_scatter_as_widely_as_they_say(table: Splin
     for _ in range(DRAWS):
         photons = rng.poisson(model + BACKGROUND).astype(np.float32)
         theta, light, rows = truth.copy(), model.copy(), np.zeros((len(truth), 12))
-        padded = table.padded
-        refit(
-            photons, NO_NOISE, light, table.coefficients, padded, place, theta, chosen, np.zeros(3), ROUNDS, sized(table.roi_px), rows
-        )  # fmt: skip
+        size = sized(table.roi_px)
+        tables = table.coefficients, table.padded
+        refit(photons, NO_NOISE, light, *tables, place, theta, chosen, np.zeros(3), ROUNDS, size, rows)
         fits.append(theta[:, :3])
         alone.append(rows[:, [8, 9, 6]])
     scatter, stated = np.std(fits, axis=0), np.mean(alone, axis=0)
