@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -134,7 +135,11 @@ class EmbeddingDistribution(FrozenModel):
 
     def ood_score(self, embedding: AnyFloat) -> F64:
         """Return Mahalanobis distances of embeddings from the training spots', shape (n,)."""
-        return _mahalanobis(embedding, np.array(self.mean), np.array(self.whitening))
+        return _mahalanobis(embedding, *self._arrays)
+
+    @cached_property
+    def _arrays(self) -> tuple[F64, F64]:
+        return np.array(self.mean), np.array(self.whitening)
 
 
 class MixtureCalibration(FrozenModel):

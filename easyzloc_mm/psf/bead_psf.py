@@ -34,6 +34,8 @@ BEYOND_CROP_PX = 8
 interpolation around it."""
 PADDING = 3
 """Knots by which `SplinePsf.padded` extends the edges, where the PSF has faded out."""
+COARSE = 2
+"""A depth is near enough to a fit's start when it is no more than a knot away."""
 Z_PITCH_NM = 80.0
 """Distance of the axial knots; the axial period of a high-NA image is 600 nm and more."""
 Z_ROUGHNESS = 1e-3
@@ -89,6 +91,15 @@ class SplinePsf:
         return np.pad(self.coefficients, ((0, 0), (0, 0), margin, margin), "edge").reshape(
             *self.coefficients.shape[:2], -1
         )
+
+    @cached_property
+    def coarse(self) -> F32:
+        """Lateral coefficients at every `COARSE`-th z knot, padded, shape (T, depths, knots * knots).
+
+        The first depth is that of knot 1.
+        """
+        below, here, above = (self.padded[:, k:][:, : self.padded.shape[1] - 2 : COARSE] for k in range(3))
+        return np.ascontiguousarray((below + above) / np.float32(6) + here * np.float32(2 / 3))
 
     @property
     def z_range_nm(self) -> tuple[float, float]:

@@ -144,7 +144,7 @@ def likely_depths(
     out = np.empty((len(crops), most))
     scan(
         *_clean_and_rest(crops, read_noise_e, neighbours),
-        table.padded,
+        table.coarse,
         np.ascontiguousarray(place, np.int64),
         _expected(len(crops), prior),
         SLACK,

@@ -65,7 +65,33 @@ def tile_medians(counts, known, medians):  # type: ignore[no-untyped-def]
                 for x in range(left + ((y - top) // 2 & 1), right, 2):
                     values[n] = counts[y, x] - known[y, x] if known.size else counts[y, x]
                     n += 1
-            medians[i, j] = max(np.median(values[:n]), 0) if n else 0
+            medians[i, j] = max(_median(values, n), np.float32(0)) if n else 0
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _median(values, count):  # type: ignore[no-untyped-def]
+    """Median of the first `count` values, which are put in another order (Hoare's selection)."""
+    middle, low, high = count // 2, 0, count - 1
+    while low < high:
+        pivot, i, j = values[(low + high) // 2], low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i, j = i + 1, j - 1
+        if j < middle:
+            low = i
+        if middle < i:
+            high = j
+    if count % 2:
+        return values[middle]
+    below = values[0]
+    for i in range(1, middle):
+        below = max(below, values[i])
+    return np.float32(0.5) * (below + values[middle])
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
@@ -202,7 +228,7 @@ def correlate(  # type: ignore[no-untyped-def]
     components, filters = filters_y.shape[0], filters_y.shape[1]
     tiles = len(tile_edges) - 1
     ring = np.zeros((filters, BINNED_PX, columns), np.float32)
-    few, weight = components < 4, np.zeros(8, np.float32)
+    few, pair = components < 4, np.zeros((2, 8), np.float32)
     parts = np.zeros((4 if few else 8, columns), np.float32)
     _means(image, around)
     inner = MARGIN - BINNED_PX // 2
@@ -225,41 +251,51 @@ def correlate(  # type: ignore[no-untyped-def]
             if last <= first:
                 continue
             tile = tile_rows[y] * tiles + j
-            for k in range(weights.shape[1]):
-                weight[: components + 1] = weights[tile, k]
+            for k in range(0, weights.shape[1], 2):
+                # Two at a time; an odd last one is compared with itself.
+                pair[0, : components + 1] = weights[tile, k]
+                pair[1, : components + 1] = weights[tile, min(k + 1, weights.shape[1] - 1)]
                 number, best_here, depth_here = np.int32(k), highest[first:last], index[first:last]
                 if few:
-                    _largest_of_four(parts, first, last, weight, number, best_here, depth_here)
+                    _largest_of_four(parts, first, last, pair, number, best_here, depth_here)
                 else:
-                    _largest_of_eight(parts, first, last, weight, number, best_here, depth_here)
+                    _largest_of_eight(parts, first, last, pair, number, best_here, depth_here)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _largest_of_four(parts, first, last, weight, k, highest, index):  # type: ignore[no-untyped-def]
-    """Template `k` of four components, where it is higher than those before."""
+def _largest_of_four(parts, first, last, pair, k, highest, index):  # type: ignore[no-untyped-def]
+    """Templates `k` and `k + 1` of four components, where they are higher than those before."""
     at = slice(first, last)
     p0, p1, p2, p3 = parts[0, at], parts[1, at], parts[2, at], parts[3, at]
-    w0, w1, w2, w3 = weight[0], weight[1], weight[2], weight[3]
+    u0, u1, u2, u3 = pair[0, 0], pair[0, 1], pair[0, 2], pair[0, 3]
+    v0, v1, v2, v3 = pair[1, 0], pair[1, 1], pair[1, 2], pair[1, 3]
     for x in range(highest.size):
-        value = w0 * p0[x] + w1 * p1[x] + w2 * p2[x] + w3 * p3[x]
-        index[x] = k if value > highest[x] else index[x]
-        highest[x] = max(value, highest[x])
+        a0, a1, a2, a3, here, which = p0[x], p1[x], p2[x], p3[x], highest[x], index[x]
+        value = u0 * a0 + u1 * a1 + u2 * a2 + u3 * a3
+        which, here = k if value > here else which, max(value, here)
+        value = v0 * a0 + v1 * a1 + v2 * a2 + v3 * a3
+        index[x] = k + np.int32(1) if value > here else which
+        highest[x] = max(value, here)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _largest_of_eight(parts, first, last, weight, k, highest, index):  # type: ignore[no-untyped-def]
-    """Template `k` of eight components, where it is higher than those before."""
+def _largest_of_eight(parts, first, last, pair, k, highest, index):  # type: ignore[no-untyped-def]
+    """Templates `k` and `k + 1` of eight components, where they are higher than those before."""
     at = slice(first, last)
     p0, p1, p2, p3 = parts[0, at], parts[1, at], parts[2, at], parts[3, at]
     p4, p5, p6, p7 = parts[4, at], parts[5, at], parts[6, at], parts[7, at]
-    w0, w1, w2, w3 = weight[0], weight[1], weight[2], weight[3]
-    w4, w5, w6, w7 = weight[4], weight[5], weight[6], weight[7]
+    u0, u1, u2, u3 = pair[0, 0], pair[0, 1], pair[0, 2], pair[0, 3]
+    u4, u5, u6, u7 = pair[0, 4], pair[0, 5], pair[0, 6], pair[0, 7]
+    v0, v1, v2, v3 = pair[1, 0], pair[1, 1], pair[1, 2], pair[1, 3]
+    v4, v5, v6, v7 = pair[1, 4], pair[1, 5], pair[1, 6], pair[1, 7]
     for x in range(highest.size):
-        value = (
-            w0 * p0[x] + w1 * p1[x] + w2 * p2[x] + w3 * p3[x] + w4 * p4[x] + w5 * p5[x] + w6 * p6[x] + w7 * p7[x]
-        )  # fmt: skip
-        index[x] = k if value > highest[x] else index[x]
-        highest[x] = max(value, highest[x])
+        a0, a1, a2, a3, a4, a5, a6, a7 = p0[x], p1[x], p2[x], p3[x], p4[x], p5[x], p6[x], p7[x]
+        here, which = highest[x], index[x]
+        value = u0 * a0 + u1 * a1 + u2 * a2 + u3 * a3 + u4 * a4 + u5 * a5 + u6 * a6 + u7 * a7
+        which, here = k if value > here else which, max(value, here)
+        value = v0 * a0 + v1 * a1 + v2 * a2 + v3 * a3 + v4 * a4 + v5 * a5 + v6 * a6 + v7 * a7
+        index[x] = k + np.int32(1) if value > here else which
+        highest[x] = max(value, here)
 
 
 @numba.njit(nogil=True, cache=True)

@@ -6,9 +6,9 @@ import numba
 import numpy as np
 
 from easyzloc_mm.camera.crops import sorted_border
+from easyzloc_mm.psf.bead_psf import COARSE
 from easyzloc_mm.psf.kernels.crop_size import cells as cell_count
 from easyzloc_mm.psf.kernels.point_image import (
-    COARSE,
     KNOTS_PER_PX,
     MAX_AWAY_PX,
     coarse_images,
@@ -197,10 +197,11 @@ def pixel_mask(size):  # type: ignore[no-untyped-def]
 def scan(crops, rest, tables, place, expected, slack, size, out):  # type: ignore[no-untyped-def]
     """Find the depths (in knots) at which a fit is worth starting, best first; NaN where there are no more.
 
-    At every `COARSE`-th knot photons and background are those of weighted least squares, x and y as expected. Depths
-    are the minima that are less than `slack` of chi squared behind the best. `crops` and `rest` are those of `fit`.
+    At every depth of `tables` (`SplinePsf.coarse`) photons and background are those of weighted least squares, x and y
+    as expected. Depths are the minima that are less than `slack` of chi squared behind the best. `crops` and `rest` are
+    those of `fit`.
     """
-    depths = (tables.shape[1] - 3) // COARSE + 1
+    depths = tables.shape[1]
     count = cell_count(size)
     work, images = workspace(size), np.zeros((depths, count), np.float32)
     data, weight, pixel = np.zeros(count, np.float32), np.zeros(count, np.float32), pixel_mask(size)

@@ -23,9 +23,6 @@ from easyzloc_mm.psf.kernels.crop_size import lines as lines_length
 MAX_AWAY_PX = 3.0
 """From the middle of the crop, as far as `SplinePsf.padded` reaches: Gaussian fits miss defocused spots by 2 px."""
 KNOTS_PER_PX = 1 / PITCH_PX
-COARSE = 2
-"""A depth is near enough to a fit's start when it is no more than a knot away."""
-SIXTH, TWO_THIRDS = np.float32(1 / 6), np.float32(2 / 3)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
@@ -145,16 +142,18 @@ def point_image(table, x, y, z, size, work, images):  # type: ignore[no-untyped-
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def coarse_images(table, x, y, size, work, images):  # type: ignore[no-untyped-def]
-    """Image of one photon at every `COARSE`-th knot of depth: images[k] is that at knot 1 + k * COARSE.
+    """Image of one photon at every depth of a table of planes.
 
     Parameters
     ----------
-    table, x, y, size, work
+    table : ndarray, shape (n, knots * knots), float32
+        One place of `SplinePsf.coarse`.
+    x, y, size, work
         As for `point_image`.
     images : ndarray, shape (n, cells), float32
         Filled, in the order of `ordered`.
     """
-    planes, lines, bases, weight = work
+    _, lines, bases, weight = work
     wx, dx, wy, dy = weight[0], weight[1], weight[2], weight[3]
     base_x, base_y = bases[0], bases[1]
     _taps(x, size, base_x, wx, dx)
@@ -162,15 +161,12 @@ def coarse_images(table, x, y, size, work, images):  # type: ignore[no-untyped-d
     edge, wide = knots_across(size), width(size)
     part = slice(base_y[0] * edge, (base_y[0] + rows(size)) * edge)
     for n in range(len(images)):
-        knot = 1 + n * COARSE
-        below, here, above = table[knot - 1, part], table[knot, part], table[knot + 1, part]
-        for i in range(rows(size) * edge):
-            planes[i] = (below[i] + above[i]) * SIXTH + here[i] * TWO_THIRDS
+        plane = table[n, part]
         for a in range(len(size)):
             kind = a & 1
             w0, w1, w2, w3 = wy[kind, 0], wy[kind, 1], wy[kind, 2], wy[kind, 3]
             first = (base_y[kind] - base_y[0] + PAIR_KNOTS * (a >> 1)) * edge + base_x[0]
-            v = planes[first : first + 3 * edge + wide]
+            v = plane[first : first + 3 * edge + wide]
             out = lines[a * wide : (a + 1) * wide]
             for b in range(wide):
                 out[b] = w0 * v[b] + w1 * v[b + edge] + w2 * v[b + 2 * edge] + w3 * v[b + 3 * edge]

@@ -10,10 +10,9 @@ from easyzloc_mm.benchmarks.fixtures.embedded import EmitterMaker, true_table
 from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.model.emitter_prior import EmitterPrior
-from easyzloc_mm.psf.bead_psf import SplinePsf
+from easyzloc_mm.psf.bead_psf import COARSE, SplinePsf
 from easyzloc_mm.psf.kernels.crop_size import cells, sized
 from easyzloc_mm.psf.kernels.point_image import (
-    COARSE,
     KNOTS_PER_PX,
     coarse_images,
     ordered,
@@ -64,7 +63,7 @@ def test_the_fits_image_and_its_derivatives_are_scipys(table: SplinePsf, x: floa
 
 
 def test_the_quick_look_over_depths_finds_where_to_start(table: SplinePsf) -> None:
-    flat = table.padded[0]
+    flat = table.coarse[0]
     images, place = np.zeros((8, CELLS), np.float32), _places()
     coarse_images(flat, 0.4, -0.3, SIZE, workspace(SIZE), images)
     for k, image in enumerate(images):
