@@ -77,7 +77,8 @@ class Mixture:
         the more probable one.
         """
         z_nm, sd_nm = np.empty(len(self.weight)), np.empty(len(self.weight))
-        _main_modes(*(np.ascontiguousarray(part) for part in (self.weight, self.mean_nm, self.sd_nm)), z_nm, sd_nm)
+        weight, mean_nm, widths = (np.ascontiguousarray(part) for part in (self.weight, self.mean_nm, self.sd_nm))
+        _main_modes(weight, mean_nm, widths, z_nm, sd_nm)
         return z_nm, sd_nm
 
     def beyond(self, z_nm: F64, distance_nm: F64) -> F64:

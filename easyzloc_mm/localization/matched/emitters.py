@@ -103,7 +103,7 @@ class _Fitted:
             return {name: joined(getattr(mine, name), getattr(its, name)) for name in names}
 
         return _Fitted(
-            replace(self.spots, **values(self.spots, other.spots, ("x", "y"))),
+            replace(self.spots, x=joined(self.spots.x, other.spots.x), y=joined(self.spots.y, other.spots.y)),
             Optimum(**values(self.optimum, other.optimum, tuple(item.name for item in fields(Optimum)))),
             ZPrediction(**dict(values(self.prediction, other.prediction, PREDICTED)), optimum=None),
             joined(self.crops, other.crops),
@@ -201,10 +201,8 @@ class EmitterLocalizer:
         ]
         if (self._settings.passes or 1) > 1:
             found = [clear_ones(one, threshold, 0) for one in found]
-        return _Spots(
-            np.repeat(np.arange(len(frames)), [len(one) for one in found]),
-            *(np.concatenate([getattr(one, name) for one in found]) for name in ("x", "y", "snr")),
-        )
+        x, y, snr = (np.concatenate([getattr(one, name) for one in found]) for name in ("x", "y", "snr"))
+        return _Spots(np.repeat(np.arange(len(frames)), [len(one) for one in found]), x, y, snr)
 
     def _look(
         self,
