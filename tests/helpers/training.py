@@ -76,3 +76,21 @@ def outputs_of_keras_and_onnx(model: Path, crops: F32) -> tuple[F32, F32]:
     inputs = network_input(crops, place, place, predictor.card.field_size_px)
     network = keras.models.load_model(model / "model.keras", compile=False)
     return np.asarray(network.predict([*inputs], verbose=0)), predictor.raw_output(crops, place, place)
+
+
+def untrained_network(model: Path, width: int = 16) -> None:
+    """Give a bundle a small network of the matched recipe, as Keras and as ONNX."""
+    from easyzloc_mm.model.card import MatchedSettings, ModelCard
+    from easyzloc_mm.training.recipes.architectures import mixture_network
+    from easyzloc_mm.training.train import export_network
+
+    export_network(mixture_network(width, 1), model)
+    settings = MatchedSettings(width=width, blocks=1)
+    ModelCard.load(model).model_copy(update={"settings": settings}).write(model)
+
+
+def refreshed(model: Path, run: Path, movie: Path, out: Path, steps: int) -> None:
+    """Refresh a bundle."""
+    from easyzloc_mm.api.refresh import refresh
+
+    refresh(model, run, out, movie=movie, steps=steps)

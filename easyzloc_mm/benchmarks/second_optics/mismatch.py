@@ -44,7 +44,7 @@ def bench_mismatch(
     draws: int = 3,
     unchanged: int = 1,
     minutes: float = 0.5,
-    true_psf: bool = True,
+    judge_only: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -58,8 +58,8 @@ def bench_mismatch(
         Samples with aberrations of their own, and samples with the beads' optics.
     minutes : float
         Of training, from the beads' network.
-    true_psf : bool
-        Whether a model of the true PSF is made and measured too.
+    judge_only : bool
+        Make no models: how many samples are noticed, and what their molecules show.
     seed : int
     progress : callable, optional
 
@@ -67,7 +67,8 @@ def bench_mismatch(
     -------
     dict
         ``samples``: of each its ``change_rad``, what `refresh` ``found``, and for ``before``, ``after`` and ``true``
-        the ``rmse_z_nm``, ``scale``, ``coverage_68``, ``flagged`` and ``recall``; ``minutes``.
+        the ``rmse_z_nm``, ``scale``, ``coverage_68``, ``flagged`` and ``recall``; ``noticed`` and ``false_alarms``,
+        the shares of changed and of unchanged samples that are said to differ, None without any; ``minutes``.
     """
     show = progress or (lambda message, fraction: None)
     microscope = SecondMicroscope(field_nodes=FIELD_NODES)
@@ -82,11 +83,17 @@ def bench_mismatch(
             samples.append(
                 _sample(
                     here, study.model, microscope.model_copy(update={"lens": lens}), number + MOVIE_SEED + seed,
-                    minutes, true_psf=true_psf,
+                    minutes, judge_only=judge_only,
                 )
             )  # fmt: skip
             samples[-1]["change_rad"] = {name: float(value) for name, value in change.items()}
-    return {"samples": samples, "minutes": minutes}
+    differs = np.array([sample["found"]["differs"] for sample in samples], float)
+    return {
+        "samples": samples,
+        "noticed": float(differs[:draws].mean()) if draws else None,
+        "false_alarms": float(differs[draws:].mean()) if unchanged else None,
+        "minutes": minutes,
+    }
 
 
 def _changes(draws: int, unchanged: int, seed: int) -> Iterator[dict[str, float]]:
@@ -114,7 +121,7 @@ def _lens(lens: Lens, change: dict[str, float]) -> Lens:
 
 
 def _sample(
-    folder: Path, model: Path, microscope: SecondMicroscope, seed: int, minutes: float, *, true_psf: bool
+    folder: Path, model: Path, microscope: SecondMicroscope, seed: int, minutes: float, *, judge_only: bool
 ) -> dict[str, Any]:
     movie = folder / "sample.tif"
     if not truth_of(movie).exists():
@@ -128,12 +135,12 @@ def _sample(
 
     before = measured(model, "before")
     refreshed = refresh(
-        model, folder / "before.zarr", folder / "refreshed", movie=movie, profile=profile_of(microscope),
-        minutes=minutes, if_exists="overwrite",
+        model, folder / "before.zarr", None if judge_only else folder / "refreshed", movie=movie,
+        profile=profile_of(microscope), minutes=minutes, if_exists="overwrite",
     )  # fmt: skip
     found: dict[str, Any] = {"found": refreshed.as_dict(), "before": before}
-    found["after"] = measured(folder / "refreshed", "after") if refreshed.found.differs else before
-    if true_psf:
+    if not judge_only:
+        found["after"] = measured(folder / "refreshed", "after") if refreshed.found.differs else before
         card = ModelCard.load(model)
         truly = exact_psf(microscope.lens, Predictor(card).psf[0])
         record = refreshed.found.model_copy(update={"differs": True})

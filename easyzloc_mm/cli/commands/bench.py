@@ -230,6 +230,32 @@ def recall(
     _report(ctx, result, title="recall")
 
 
+@bench_app.command("mismatch", cls=BenchCommand)
+def mismatch(
+    ctx: typer.Context,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Keep beads, model, movies and runs here, and use what lies there.")
+    ] = None,
+    draws: Annotated[int, typer.Option("--draws", min=0, help="Samples with aberrations of their own.")] = 3,
+    unchanged: Annotated[int, typer.Option("--unchanged", min=0, help="Samples under the beads' optics.")] = 1,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Training time of a refreshed model.")] = 0.5,
+    judge_only: Annotated[
+        bool, typer.Option("--judge-only", help="Make no models: which samples are noticed.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    record: RecordOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Localise samples of other optics than the beads' before and after `refresh`, and with their true PSF."""
+    from easyzloc_mm.benchmarks.second_optics.mismatch import bench_mismatch
+
+    with progress_display() as show:
+        result = bench_mismatch(
+            folder, draws=draws, unchanged=unchanged, minutes=minutes, judge_only=judge_only, seed=seed, progress=show
+        )
+    _report(ctx, result, title="samples of other optics")
+
+
 @bench_app.command("infer", cls=BenchCommand)
 def infer(
     ctx: typer.Context,
