@@ -22,9 +22,10 @@ from easyzloc_mm.errors import EasyZlocError, EasyZlocWarning, HardwareError, In
 
 if TYPE_CHECKING:
     from easyzloc_mm.acquire.scan_plan import Grid, ScanPlan
+    from easyzloc_mm.api.acquisition import forecast, live, scan
     from easyzloc_mm.api.analysis import find_pores, link, load_locs, render, resolution, score, undrift
     from easyzloc_mm.api.calibration import Calibration, acquire_beads, build_beads, calibrate, train
-    from easyzloc_mm.api.imaging import assign_z, live, localize, scan
+    from easyzloc_mm.api.imaging import assign_z, localize
     from easyzloc_mm.api.model import Model
     from easyzloc_mm.api.refresh import refresh
     from easyzloc_mm.api.run import Run
@@ -56,6 +57,7 @@ __all__ = [
     "calibrate",
     "connect",
     "find_pores",
+    "forecast",
     "link",
     "live",
     "load_locs",
@@ -86,15 +88,16 @@ _HOMES = {
     "calibrate": "api.calibration",
     "connect": "microscope.connect",
     "find_pores": "api.analysis",
+    "forecast": "api.acquisition",
     "link": "api.analysis",
-    "live": "api.imaging",
+    "live": "api.acquisition",
     "load_locs": "api.analysis",
     "load_profile": "io.profiles",
     "localize": "api.imaging",
     "refresh": "api.refresh",
     "render": "api.analysis",
     "resolution": "api.analysis",
-    "scan": "api.imaging",
+    "scan": "api.acquisition",
     "score": "api.analysis",
     "train": "api.calibration",
     "undrift": "api.analysis",

@@ -8,7 +8,7 @@ from typing import Literal
 
 from easyzloc_mm.errors import InputError
 
-Extra = Literal["demo", "tune", "video", "view", "cluster", "bench"]
+Extra = Literal["demo", "tune", "video", "view", "cluster", "bench", "plans"]
 """Names under ``[project.optional-dependencies]`` of pyproject.toml that a user may need."""
 
 

@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from easyzloc_mm._log import run_log
-from easyzloc_mm.acquire.focus_hold import FocusHold
+from easyzloc_mm.acquire.focus.hold import FocusHold
+from easyzloc_mm.acquire.suspension import Watch
 from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.io.camera_map import check_camera_map
-from easyzloc_mm.io.runs.localizations import update_run
+from easyzloc_mm.io.runs.localizations import holds_localizations, update_run
 from easyzloc_mm.io.runs.status import RunStatus, read_status, write_status
 from easyzloc_mm.io.verify.runs import verify_run
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import check_output
 from easyzloc_mm.microscope.protocol import Microscope
+from easyzloc_mm.profile.focus import Hold
 from easyzloc_mm.profile.schema import Backend, Profile
 from easyzloc_mm.typing import IfExists
 
@@ -50,6 +52,7 @@ def run_live(
     progress: Callable[[str, float], None] | None = None,
     on_status: Callable[[LiveStatus], None] | None = None,
     stop: threading.Event | None = None,
+    end_early: Callable[[LiveStatus], str | None] | None = None,
     workers: WorkerPool | None = None,
 ) -> RunReport:
     """Go to the sample, stream from the camera and localise in 3D while it runs.
@@ -76,6 +79,8 @@ def run_live(
         Given a `LiveStatus` about twice a second.
     stop : threading.Event, optional
         Ends the run early and cleanly.
+    end_early : callable, optional
+        Given the same `LiveStatus`; where it returns a reason the run ends, complete with the frames that it has.
     workers : WorkerPool, optional
         Localising processes (`localization.live.stream.live_pool`) that serve several runs.
 
@@ -98,26 +103,61 @@ def run_live(
         "profile": profile.model_dump(mode="json"),
     }
     with run_log("live run", settings) as log:
-        facts = _go_to_sample(microscope, profile)
+        facts = go_to_sample(microscope, profile)
         if progress and profile.connection.backend is Backend.JAVA:  # which has more than one way
             progress(f"frames come over {facts['frames_come_over']}", 0.0)
         alarms = AlarmLog()
-        hold = FocusHold(microscope, profile) if profile.imaging.hold_focus_nm else None
-        stop = stop or threading.Event()
+        watch = Watch(microscope, profile, out)
+        hold = FocusHold(microscope, profile) if profile.focus.hold is Hold.MOLECULES else None
+        ending = _Ending(stop or threading.Event(), end_early)
         options = LiveOptions(
-            frames, keep_raw, if_exists, progress, _status_callback(out, hold, alarms, on_status), stop, workers
+            frames=frames,
+            keep_raw=keep_raw,
+            if_exists=if_exists,
+            progress=progress,
+            on_status=_status_callback(out, ending, alarms, on_status),
+            stop=ending.stop,
+            workers=workers,
+            on_rows=hold.see if hold is not None else None,
+            alarms=watch.alarms,
         )
-        stream = microscope.stream(frames, stop)
+        stream = watch.frames(frames, ending.stop)
         source = stream if hold is None else hold.held(stream)
+        ended_by: str | None = None
         try:
             report = localize_stream(source, card, out, profile, options, log, {"microscope": facts})
+            ended_by = watch.ended_by or ending.reason
         finally:
-            _store_focus_moves(out, hold)
-        moves = len(hold.moves) if hold is not None else 0
-        report = report.model_copy(update={"focus_moves": moves, "whole": _looked_over(out)})
+            _store_what_happened(out, hold, watch, ended_by)
+        report = report.model_copy(
+            update={
+                "focus_moves": hold.corrections if hold is not None else 0,
+                "pauses": len(watch.pauses),
+                "light_ms": watch.light_ms,
+                "ended_by": ended_by,
+                "whole": _looked_over(out),
+            }
+        )
         report = report.judged(out, alarms.sentences())
         logger.debug("live run: %s", report.model_dump_json(exclude_none=True))
     return report
+
+
+class _Ending:
+    """Ends a run cleanly before its last frame, where whoever sees its status has a reason."""
+
+    def __init__(self, stop: threading.Event, end_early: Callable[[LiveStatus], str | None] | None) -> None:
+        self.stop, self._end_early = stop, end_early
+        self.reason: str | None = None
+
+    def see(self, status: LiveStatus) -> None:
+        """Ask whether this status is a reason."""
+        if self._end_early is None or self.reason is not None or not status.camera_running:
+            return
+        self.reason = self._end_early(status)
+        if self.reason is not None:
+            logger.info("the run ends early: %s", self.reason)
+            self.stop.set()
 
 
 def _check_plan(profile: Profile) -> None:
@@ -129,13 +169,17 @@ def _check_plan(profile: Profile) -> None:
     check_camera_map(profile.camera)
 
 
-def _go_to_sample(microscope: Microscope, profile: Profile) -> dict[str, object]:
-    """Move to the position of `imaging`, set exposure and light, and return the microscope's description of itself."""
-    plan = profile.imaging
+def go_to_sample(microscope: Microscope, profile: Profile) -> dict[str, object]:
+    """Move to the position of `imaging`, let the focus lock hold, set exposure and light; return what it all is."""
+    plan, lock = profile.imaging, microscope.focus_lock
+    if lock is not None:
+        lock.off()
     if plan.start_position_um:
         microscope.move_xy(*plan.start_position_um)
     if plan.focus_um is not None:
         microscope.move_z(plan.focus_um)
+    if lock is not None:
+        lock.hold()
     exposure_ms = microscope.set_exposure(plan.exposure_ms)
     microscope.set_illumination(plan.illumination)
     facts = microscope.describe()
@@ -167,15 +211,14 @@ class AlarmLog:
 
 
 def _status_callback(
-    out: Path, hold: FocusHold | None, alarms: AlarmLog, on_status: Callable[[LiveStatus], None] | None
+    out: Path, ending: _Ending, alarms: AlarmLog, on_status: Callable[[LiveStatus], None] | None
 ) -> Callable[[LiveStatus], None]:
-    """Return what a run calls with its state: stores it, lets the focus follow, and hands it to the caller."""
+    """Return what a run calls with its state: stores it, ends the run if that is a reason, hands it to the caller."""
 
     def report_status(status: LiveStatus) -> None:
         with suppress(OSError):  # a full disk is the writers' to report
             write_status(out, RunStatus.model_validate(status.as_dict()))
-        if hold is not None:
-            hold.see(status)
+        ending.see(status)
         alarms.see(status)
         if on_status is not None:
             on_status(status)
@@ -191,9 +234,19 @@ def _looked_over(out: Path) -> bool:
     return whole
 
 
-def _store_focus_moves(out: Path, hold: FocusHold | None) -> None:
+def _store_what_happened(out: Path, hold: FocusHold | None, watch: Watch, ended_by: str | None) -> None:
+    """Write what was done to the focus, pauses, light, and why the run ended early, beside its rows."""
+    facts: dict[str, object] = {"light_ms": watch.light_ms, "pauses": tuple(watch.pauses)}
+    if hold is not None:
+        facts["focus_moves"] = tuple(hold.moves)
+    if ended_by is not None:
+        facts |= {"complete": True, "ended_by": ended_by}
     try:
-        if hold is not None and hold.moves and out.exists():
-            update_run(out, focus_moves=hold.moves)
+        if holds_localizations(out):
+            update_run(out, **facts)
     except OSError as error:  # a full disk must not hide what ended the run
-        warnings.warn(f"the run's focus moves could not be written: {error}", EasyZlocWarning, stacklevel=3)
+        logger.warning("what happened to the run could not be written: %s; it was: %s", error, facts)
+        if watch.pauses or (hold is not None and hold.moves):
+            warnings.warn(
+                f"the run's pauses and focus moves could not be written: {error}", EasyZlocWarning, stacklevel=3
+            )

@@ -30,7 +30,14 @@ class FieldStatus(StrEnum):
     """Also: the program was killed meanwhile."""
     INTERRUPTED = "interrupted"
     FAILED = "failed"
+    SKIPPED = "skipped"
+    """Left for lack of molecules, by the plan's rule."""
     DONE = "done"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to be done."""
+        return self in (FieldStatus.DONE, FieldStatus.SKIPPED)
 
 
 class FieldState(FrozenModel):
@@ -40,9 +47,15 @@ class FieldState(FrozenModel):
     time_s: float
     """When that was, seconds since 1970."""
     run: str | None = None
-    """Name of the run's store in the scan's folder."""
+    """Name of the run's store in the scan's folder; None where the parts are the whole field."""
+    parts: tuple[str, ...] = ()
+    """Stores of what earlier calls took of the field, which was cut off then."""
     error: str | None = None
+    """Why it failed, or was skipped."""
+    light_ms: float | None = None
+    """Time for which the run lit the sample."""
     frames: int | None = None
+    """Of the run and all parts, as the counts below."""
     frames_lost: int | None = None
     localizations: int | None = None
 
@@ -51,7 +64,7 @@ class LedgerContent(StoredModel):
     """What the ledger of a scan holds."""
 
     KIND: ClassVar[str] = "scan"
-    SCHEMA_VERSION: ClassVar[int] = 2
+    SCHEMA_VERSION: ClassVar[int] = 3
 
     plan: ScanPlan
     model: str
@@ -108,14 +121,31 @@ class Ledger:
         state = self._content.fields.get(name)
         return FieldStatus.PENDING if state is None else state.status
 
-    def note(self, name: str, status: FieldStatus, run: Path, *, error: str | None = None, **counts: int) -> None:
+    def parts(self, name: str) -> tuple[str, ...]:
+        """Return the stores of what earlier calls took of a field."""
+        state = self._content.fields.get(name)
+        return () if state is None else state.parts
+
+    def note(
+        self,
+        name: str,
+        status: FieldStatus,
+        run: Path | None,
+        *,
+        parts: tuple[str, ...] = (),
+        error: str | None = None,
+        light_ms: float | None = None,
+        **counts: int,
+    ) -> None:
         """Write down the new state of a field: the error that ended its run, or `frames` and other counts."""
         logger.info("field %s: %s", name, status)
         state = FieldState(
             status=status,
             time_s=time.time(),
-            run=run.name,
+            run=None if run is None else run.name,
+            parts=parts,
             error=error,
+            light_ms=light_ms,
             **counts,
         )
         self._content = self._content.changed(fields={**self._content.fields, name: state})
@@ -124,6 +154,7 @@ class Ledger:
     def _write(self) -> None:
         content = self._content.stored()
         fields = {
-            name: state.model_dump(mode="json", exclude_none=True) for name, state in self._content.fields.items()
+            name: state.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+            for name, state in self._content.fields.items()
         }
         put_file(self._path, json.dumps({**content, "fields": fields}, indent=1).encode(), durable=True)

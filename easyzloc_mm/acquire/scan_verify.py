@@ -22,7 +22,7 @@ def verify_scan(folder: Path, *, quick: bool = False) -> VerifyReport:
         return findings.report(Kind.SCAN)
     for name in names:
         state = content.fields.get(name)
-        if state is None or state.status is not FieldStatus.DONE:
+        if state is None or not state.status.is_over:
             findings.incomplete(f"field {name} is {FieldStatus.PENDING if state is None else state.status}")
         else:
             _check_field(findings, name, state)
@@ -31,11 +31,14 @@ def verify_scan(folder: Path, *, quick: bool = False) -> VerifyReport:
 
 
 def _check_field(findings: Findings, name: str, state: FieldState) -> None:
-    run = findings.path / (state.run or f"{name}.zarr")
-    if not run.is_dir():
-        findings.damage(run.name, f"is missing, of field {name} that is done")
-        return
-    report = verify_run(run, quick=findings.quick)
-    findings.include(report)
-    if state.localizations is not None and report.counts.get("rows", 0) != state.localizations:
-        findings.damage(run.name, f"has {report.counts.get('rows', 0)} localisations, not {state.localizations}")
+    rows = 0
+    stores = (*state.parts, *([state.run] if state.run else []))
+    for store in stores:
+        if not (findings.path / store).is_dir():
+            findings.damage(store, f"is missing, of field {name} that is {state.status}")
+            return
+        report = verify_run(findings.path / store, quick=findings.quick)
+        findings.include(report)
+        rows += report.counts.get("rows", 0)
+    if state.localizations is not None and rows != state.localizations:
+        findings.damage(stores[-1], f"has {rows} localisations, not {state.localizations}")

@@ -44,6 +44,12 @@ class RunReport(FrozenModel):
         Localising processes that died and were replaced.
     focus_moves : int or None
         Times that z was moved back to hold the focus; None for movies.
+    pauses : int or None
+        Times that the run waited for something to come right; None for movies.
+    light_ms : float or None
+        Time for which the sample was lit; None for movies.
+    ended_by : str or None
+        Why it came to a clean end before its last frame.
     commit_lag_s : float or None
         Longest time that a frame or a row had been written and was not committed: what a power cut could have taken;
         None for movies.
@@ -69,6 +75,9 @@ class RunReport(FrozenModel):
     catch_up_s: float | None = None
     workers_replaced: int | None = None
     focus_moves: int | None = None
+    pauses: int | None = None
+    light_ms: float | None = None
+    ended_by: str | None = None
     commit_lag_s: float | None = None
     whole: bool | None = None
     flagged: float | None = None

@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager, contextmanager
 from easyzloc_mm._processes import interrupts_noted
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
 from easyzloc_mm.microscope.camera import CoreCamera
-from easyzloc_mm.microscope.deadlines import CALL_S, answer, within
+from easyzloc_mm.microscope.deadlines import CALL_S, answer, command, within
+from easyzloc_mm.microscope.focus_lock import CoreFocusLock
 from easyzloc_mm.microscope.light import CoreLight
 from easyzloc_mm.microscope.mmcore import MMCore
 from easyzloc_mm.microscope.setup.checks import Status, check_idle, check_profile
@@ -49,6 +50,8 @@ class CoreMicroscope:
         try:
             _check_fit(profile, core)
             self._stages = CoreStages(core, profile.devices, profile.limits)
+            lock = profile.focus_lock
+            self._lock = CoreFocusLock(core, lock, self._stages, profile.limits) if lock else None
             self._light = CoreLight(core, profile.devices, shared=profile.connection.backend is Backend.JAVA)
         except BaseException:
             self._camera.restore()
@@ -59,17 +62,34 @@ class CoreMicroscope:
         """The profile that the microscope was connected with."""
         return self._profile
 
+    @property
+    def focus_lock(self) -> CoreFocusLock | None:
+        """The focus lock that the profile names; None where it names none."""
+        return self._lock
+
     def position(self) -> StagePosition:
         """Return where the stages report to be, um."""
         return self._stages.position()
 
     def move_z(self, z_um: float) -> float:
-        """Move the z stage, wait until it has arrived, and return where it reports to be, um."""
+        """Move the z stage, wait until it has arrived, and return where it reports to be, um; not against the lock."""
+        if self._lock is not None and self._lock.is_on:
+            raise InputError(
+                f"z cannot go to {z_um:.3f} um while the focus lock is on: switch it off before (`focus_lock.off()`), "
+                "or set its offset"
+            )
         return self._stages.move_z(z_um)
 
     def move_xy(self, x_um: float, y_um: float) -> tuple[float, float]:
-        """Move the xy stage, wait until it has arrived, and return where it reports to be, um."""
-        return self._stages.move_xy(x_um, y_um)
+        """Move the xy stage, wait until it has arrived and the focus lock holds, and return where it reports to be."""
+        lock = self._lock if self._lock is not None and self._lock.is_on else None
+        if lock is not None:
+            self._profile.limits.check(x_um=x_um, y_um=y_um)
+            lock.off()
+        arrived = self._stages.move_xy(x_um, y_um)
+        if lock is not None:
+            lock.hold()
+        return arrived
 
     def set_exposure(self, ms: float) -> float:
         """Set the camera's exposure, and return what the camera took, ms."""
@@ -82,6 +102,19 @@ class CoreMicroscope:
     def hold_shutter_open(self) -> AbstractContextManager[None]:
         """Keep the shutter open over several exposures."""
         return self._light.hold_shutter_open()
+
+    def lit_ms(self) -> float:
+        """Return the time for which this connection has lit the sample, ms."""
+        return self._light.lit_ms()
+
+    def broken_interlock(self) -> str | None:
+        """Return which interlock of the profile does not say what it should, in words; None where all do."""
+        core = self._core
+        for lock in self._profile.watch.interlocks:
+            said = str(command(f"reading {lock.device}", core.get_property, lock.device, lock.property))
+            if said != lock.value:
+                return f"{lock.device} says {lock.property} = '{said}', and '{lock.value}' where all is well"
+        return None
 
     def expose(self) -> U16:
         """Return one image, shape (height, width), ADU; the shutter is open for it, or held open anyway."""
@@ -105,6 +138,8 @@ class CoreMicroscope:
 
         core, profile = self._core, self._profile
         labels = {field: label for field, label in profile.devices.model_dump().items() if label}
+        if profile.focus_lock is not None:
+            labels["focus_lock"] = profile.focus_lock.device
         of_core = answer(
             "reading the devices",
             lambda: {
@@ -136,6 +171,9 @@ class CoreMicroscope:
 
         Runs to its end even when Ctrl-C is pressed again meanwhile: an open shutter costs the sample.
         """
+        # Stages that nobody moved need not come back, and a focus lock that held all the time stays as it is.
+        unlock = [self._lock.off] if self._lock is not None and self._stages.moved else []
+        relock = [self._lock.restore_offset, self._lock.restore] if self._lock is not None else []
         with _interrupts_held():
             problems = [
                 problem
@@ -143,11 +181,13 @@ class CoreMicroscope:
                     # The light first: it harms the sample for as long as everything else takes.
                     self._light.close_shutter,
                     self._camera.stop,
+                    *unlock,
                     self._stages.return_z,
                     self._stages.return_xy,
                     self._light.restore_preset,
                     self._camera.restore,
                     self._light.restore_shutter,
+                    *relock,
                 )
                 for problem in _problems_of(step)
             ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,8 +42,18 @@ class CoreLight:
         self._preset_before: str | None = None
         self._found: _ShutterState | None = None
         self._shared = shared
+        self._lit_s = 0.0
+        self._lit_since_s: float | None = None
         if not shared:
             self.take_over()
+
+    def lit_ms(self) -> float:
+        """Return the time for which this connection has lit the sample, ms.
+
+        Without a shutter only the times count in which this program exposes; it cannot switch the light off between.
+        """
+        now_s = 0.0 if self._lit_since_s is None else time.monotonic() - self._lit_since_s
+        return 1000 * (self._lit_s + now_s)
 
     def set_illumination(self, preset: str | None) -> None:
         """Apply a preset of the illumination group; None leaves the light as it is.
@@ -86,13 +97,17 @@ class CoreLight:
         self._held = True
         try:
             self.take_over()
+            self._lit_since_s = time.monotonic()
             self._switch(True)
             yield
         finally:
             self._held = False
-            # A stream that was left half-read may be cleared away after the devices are gone.
-            if not self._released:
-                self.close_shutter()
+            try:
+                # A stream that was left half-read may be cleared away after the devices are gone.
+                if not self._released:
+                    self.close_shutter()
+            finally:
+                self._count_light()
 
     def close_shutter(self) -> None:
         """Close the shutter, and wait until it is closed; one that was never taken over stays as it is.
@@ -130,6 +145,10 @@ class CoreLight:
     def release(self) -> None:
         """Send no further command to the shutter: the connection is over."""
         self._released = True
+
+    def _count_light(self) -> None:
+        if self._lit_since_s is not None:
+            self._lit_s, self._lit_since_s = self._lit_s + time.monotonic() - self._lit_since_s, None
 
     def _switch(self, is_open: bool) -> None:
         label = self._shutter

@@ -124,6 +124,48 @@ class MMCore(Protocol):
         """Start moving an xy stage to a position, um. Device thread; device."""
         ...
 
+    # Focus lock
+
+    def get_auto_focus_device(self) -> str:
+        """Return the label of the default autofocus device, or an empty text. Device thread; memory."""
+        ...
+
+    def set_auto_focus_device(self, label: str, /) -> None:
+        """Make an autofocus device the default one, which all calls below go to. Device thread; memory."""
+        ...
+
+    def is_continuous_focus_enabled(self) -> bool:
+        """Return whether the focus lock is on, False where there is none. Device thread; device."""
+        ...
+
+    def is_continuous_focus_locked(self) -> bool:
+        """Return whether the focus lock says that it holds the focus. Device thread; device."""
+        ...
+
+    def enable_continuous_focus(self, enable: bool, /) -> None:
+        """Switch the focus lock on or off. Device thread; device."""
+        ...
+
+    def full_focus(self) -> None:
+        """Let the focus lock search for its reflection once. Device thread; device."""
+        ...
+
+    def get_auto_focus_offset(self) -> float:
+        """Return the focus lock's offset, in its own units. Device thread; device."""
+        ...
+
+    def set_auto_focus_offset(self, offset: float, /) -> None:
+        """Set the focus lock's offset, in its own units. Device thread; device."""
+        ...
+
+    def get_property(self, label: str, name: str, /) -> str:
+        """Return a property of a device as text. Device thread; device."""
+        ...
+
+    def has_property(self, label: str, name: str, /) -> bool:
+        """Return whether a device has a property. Device thread; memory."""
+        ...
+
     # Shutter and illumination
 
     def set_shutter_open(self, shutter_label: str, is_open: bool, /) -> None:

@@ -42,6 +42,11 @@ class CoreStages:
         self._origin = self.position()
         self._z_moved = self._xy_moved = False
 
+    @property
+    def moved(self) -> bool:
+        """Whether this connection has moved a stage."""
+        return self._z_moved or self._xy_moved
+
     def position(self) -> StagePosition:
         """Return where the stages report to be, um."""
         core, xy = self._core, self._xy

@@ -83,7 +83,5 @@ class ImagingPlan(FrozenModel):
     frames: Annotated[int, Field(ge=1)] = 20000
     start_position_um: Position | None = None
     focus_um: Finite | None = None
-    hold_focus_nm: Positive | None = None
-    """Move z back when the molecules' mean z has drifted by more than this; never when absent."""
-    hold_focus_range_um: Positive = 1.0
-    """Holding the focus never takes z further than this from where the run began."""
+    light_budget_ms: Positive | None = None
+    """Longest time for which a run lights the sample; it ends there, cleanly. None: as long as its frames take."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -12,7 +12,9 @@ from easyzloc_mm._models import Finite, FrozenModel, NonNegative, Positive, erro
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.profile.detection import LocalizeSettings
+from easyzloc_mm.profile.focus import FocusLockSettings, FocusSettings, Hold
 from easyzloc_mm.profile.plans import BeadPlan, ImagingPlan
+from easyzloc_mm.profile.watch import WatchSettings
 
 
 class Backend(StrEnum):
@@ -176,9 +178,24 @@ class Profile(FrozenModel):
     optics: Optics
     camera: Camera
     limits: Limits
+    focus_lock: FocusLockSettings | None = None
+    focus: FocusSettings = FocusSettings()
+    watch: WatchSettings = WatchSettings()
     beads: BeadPlan = BeadPlan()
     imaging: ImagingPlan = ImagingPlan()
     localize: LocalizeSettings = LocalizeSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_names(cls, data: Any) -> Any:
+        """Read what profiles of 0.1 called ``imaging.hold_focus_nm`` and ``imaging.hold_focus_range_um``."""
+        if not (isinstance(data, dict) and isinstance(data.get("imaging"), dict)):
+            return data
+        imaging = dict(data["imaging"])
+        limit_nm, range_um = imaging.pop("hold_focus_nm", None), imaging.pop("hold_focus_range_um", None)
+        known = {"range_um": range_um, "tolerance_nm": limit_nm, "hold": Hold.MOLECULES if limit_nm else None}
+        named = {name: value for name, value in known.items() if value is not None}
+        return {**data, "imaging": imaging, **({"focus": {**named, **data.get("focus", {})}} if named else {})}
 
     @model_validator(mode="after")
     def _plan_inside_limits(self) -> Self:

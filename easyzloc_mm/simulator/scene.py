@@ -79,6 +79,10 @@ class Scene:
         self.focus_um = (profile.limits.z_min_um + profile.limits.z_max_um) / 2
         """Stage z at which a bead at height 0 is in focus, averaged over the field."""
 
+    def z_drift_nm(self, time_s: float) -> float:
+        """Return how far the sample has risen, nm, `time_s` after the instrument was switched on."""
+        return float(self._drift.at(time_s)[2])
+
     def expose(self, setting: Setting, *noise_seed: int) -> tuple[U16, Truth]:
         """Render one exposure.
 

@@ -55,7 +55,15 @@ def test_every_call_exists_and_is_made_on_the_thread_that_it_states(
         return core
 
     monkeypatch.setattr(local, "active_core", active_core)
+    lock: dict[str, object] = {"device": "Autofocus", "settle_ms": 0.0}
+    worded = profile.replace(focus_lock={**lock, "state_property": "Name", "states": {"DAutoFocus": "locked"}})
+    profile = profile.replace(focus_lock=lock)
     with open_core(profile.connection) as core, ExitStack() as session:
+        type(core).set_auto_focus_device(core, "")
+        with made_safe(CoreMicroscope(core, worded)) as microscope:
+            assert microscope.focus_lock is not None
+            microscope.focus_lock.search()
+            assert microscope.focus_lock.state() == "locked"
         type(core).set_camera_device(core, "")  # as where another camera is the default one
         microscope = session.enter_context(made_safe(CoreMicroscope(core, profile)))
         microscope.describe()
@@ -63,6 +71,9 @@ def test_every_call_exists_and_is_made_on_the_thread_that_it_states(
         microscope.move_xy(20.0, 10.0)
         microscope.set_exposure(2.0)
         microscope.set_illumination("High")
+        assert microscope.focus_lock is not None
+        microscope.focus_lock.hold()
+        microscope.focus_lock.set_offset(1.0)
         microscope.expose()
         frames = iter(microscope.stream(1000))
         next(frames)

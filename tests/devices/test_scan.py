@@ -109,7 +109,7 @@ def test_a_grid_is_walked_in_turns_and_z_waits_in_safety(profile: Profile, tmp_p
     assert {key: state.seen[key] for key in SAFE} == {**SAFE, "xy": pytest.approx((0.0, 0.0))}
     ledger = json.loads((tmp_path / "scan" / LEDGER).read_text(encoding="utf-8"))
     assert {field["status"] for field in ledger["fields"].values()} == {"done"}
-    assert (ledger["kind"], ledger["schema_version"]) == ("scan", 2)
+    assert (ledger["kind"], ledger["schema_version"]) == ("scan", 3)
     log = (tmp_path / "scan" / LOG).read_text(encoding="utf-8")
     assert any(line.startswith("# plan: ") and '"columns": 3' in line for line in log.splitlines())
     assert log.count(": done") == 6

@@ -24,6 +24,18 @@ columns = 2
 rows = 2
 spacing_um = 50.0
 """
+POSITIONS = {
+    "positions.csv": "name,x,y,z\nA1,1.5,2,50\nA2,3,4,\n",
+    "positions.pos": (
+        '{"format": "Micro-Manager Property Map", "map": {"StagePositions": {"type": "PROPERTY_MAP", "array": '
+        '[{"DevicePositions": {"type": "PROPERTY_MAP", "array": [{"Device": {"type": "STRING", "scalar": "XY"}, '
+        '"Position_um": {"type": "DOUBLE", "array": [1.5, 2.5]}}]}, "Label": {"type": "STRING", "scalar": "a"}}]}}}'
+    ),
+    "positions.json": (
+        '{"stage_positions": [{"x": 1, "y": 2, "z": 3, "name": "a"}, {"x": 5, "y": 6}], '
+        '"grid_plan": {"rows": 2, "columns": 1, "fov_width": 50, "fov_height": 50}}'
+    ),
+}
 PICKS = "Centers:\n- [10.5, 12.0]\n- [20.0, 33.5]\nDiameter: 1.5\nShape: Circle\n"
 
 
@@ -165,4 +177,7 @@ def _settings(folder: Path) -> list[Seed]:
     shutil.copy(DEMO_PROFILE, folder / "profile.toml")
     (folder / "plan.toml").write_text(PLAN, encoding="utf-8")
     (folder / "picks.yaml").write_text(PICKS, encoding="utf-8")
-    return [Seed(folder / f"{kind}", (kind.split(".")[0],)) for kind in ("profile.toml", "plan.toml", "picks.yaml")]
+    for name, text in POSITIONS.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    named = ("profile.toml", "plan.toml", "picks.yaml", *POSITIONS)
+    return [Seed(folder / f"{kind}", (kind.split(".")[0],)) for kind in named]

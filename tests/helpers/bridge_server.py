@@ -24,6 +24,10 @@ from tests.helpers.microscope_bench import bench_profile
 TEXT, REAL, WHOLE, TRUTH = "java.lang.String", "double", "int", "boolean"
 METHODS: dict[str, list[list[str]]] = {
     "getShutterOpen": [[], [TEXT]],
+    "getAutoFocusDevice": [[]], "setAutoFocusDevice": [[TEXT]], "isContinuousFocusEnabled": [[]],
+    "isContinuousFocusLocked": [[]], "enableContinuousFocus": [[TRUTH]], "fullFocus": [[]],
+    "getAutoFocusOffset": [[]], "setAutoFocusOffset": [[REAL]], "getProperty": [[TEXT, TEXT]],
+    "hasProperty": [[TEXT, TEXT]],
     "deviceBusy": [[TEXT]], "getAPIVersionInfo": [[]], "getAutoShutter": [[]], "getAvailableConfigGroups": [[]],
     "getAvailableConfigs": [[TEXT]], "getBytesPerPixel": [[]], "getCameraDevice": [[]],
     "getCircularBufferMemoryFootprint": [[]], "getCurrentConfig": [[TEXT]], "getDeviceLibrary": [[TEXT]],

@@ -31,6 +31,7 @@ INSTALLED_AS = {
     "ome_zarr": "ome-zarr",
     "picasso": "picassosr",
     "skimage": "scikit-image",
+    "useq": "useq-schema",
     "yaml": "pyyaml",
     "zmq": "pyzmq",
 }
@@ -42,7 +43,7 @@ NOT_IMPORTED = {
 }
 TOOLS = {"import-linter", "mkdocs-material", "mypy", "pandas-stubs", "pytest-timeout", "pytest-xdist", "ruff", "pyotf"}
 """In the extra `test`, and run rather than imported."""
-USER_EXTRAS = {"demo", "tune", "video", "view", "cluster", "bench"}
+USER_EXTRAS = {"demo", "tune", "video", "view", "cluster", "bench", "plans"}
 
 
 def requirements(extra: str | None = None) -> set[str]:

@@ -74,6 +74,8 @@ def acquire_bead_stacks(
     here = microscope.position()
     plan_fields(profile, here, spare=False)
     warn_of_overlap(profile)
+    if microscope.focus_lock is not None:
+        microscope.focus_lock.off()  # it would hold every plane in focus
     settings = {"out": out, "if_exists": if_exists, "profile": profile.model_dump(mode="json")}
     with (
         run_log("acquisition of bead stacks", settings) as log,

@@ -58,7 +58,7 @@ def live(
     keep_raw: KeepRawOption = True,
     hold_focus_nm: Annotated[
         float | None,
-        typer.Option("--hold-focus-nm", min=1.0, help="Move z back when the molecules' mean z drifts by more."),
+        typer.Option("--hold-focus-nm", min=1.0, help="Hold the focus by the molecules' z: correct larger drifts."),
     ] = None,
     monitor: Annotated[bool, typer.Option("--monitor", help="Show the run in the browser while it grows.")] = False,
     overwrite: OverwriteFlag = False,
@@ -67,7 +67,7 @@ def live(
     """Stream from the camera and localise in 3D while it runs."""
     from contextlib import nullcontext
 
-    from easyzloc_mm.api.imaging import live as run
+    from easyzloc_mm.api.acquisition import live as run
     from easyzloc_mm.api.model import Model
     from easyzloc_mm.io.profiles import load_profile
     from easyzloc_mm.io.writing.output import check_output
@@ -227,19 +227,26 @@ def assign_z(
 
 def scan(
     profile: Annotated[str | None, typer.Option("--profile", "-p", help="Hardware profile: .toml, or a name.")] = None,
-    plan: Annotated[Path | None, typer.Option("--plan", help="Scan plan, TOML: positions or a grid.")] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option("--plan", help="Plan .toml, Micro-Manager .pos, useq .json or .yaml, or .csv."),
+    ] = None,
     model: Annotated[Path | None, typer.Option("--model", "-m", help="Model from `train` or `calibrate`.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder: one run per field and the ledger.")] = None,
     template: Annotated[
         Path | None, typer.Option("--template", help="Write a commented plan to fill in, .toml, and do nothing else.")
     ] = None,
     keep_raw: KeepRawOption = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it needs: limits, time, disk, light; with a map, OUT.png.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew instead of resuming.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Live 3D runs at many positions; a killed scan resumes where it stopped."""
     from easyzloc_mm.acquire.scan_plan import ScanPlan, write_template
-    from easyzloc_mm.api.imaging import scan as run
+    from easyzloc_mm.api.acquisition import forecast
+    from easyzloc_mm.api.acquisition import scan as run
     from easyzloc_mm.api.model import Model
     from easyzloc_mm.io.profiles import load_profile
     from easyzloc_mm.microscope.connect import connect
@@ -252,8 +259,14 @@ def scan(
     if profile is None or plan is None or model is None or out is None:
         raise InputError("a scan needs `profile`, `plan`, `model` and `out`; `template` writes a plan to fill in")
     loaded = load_profile(profile)
-    scan_plan = ScanPlan.from_file(plan)
+    scan_plan = ScanPlan.from_file(plan, loaded)
     bundle = Model.load(model, loaded)
+    if dry_run:
+        found = forecast(loaded, scan_plan, out, keep_raw=keep_raw, picture=out.with_name(f"{out.name}.png"))
+        finish(found.as_dict(), as_json=as_json, title="scan, not run")
+        if found.problems:
+            raise InputError(found.problems[0])
+        return
     with progress_display() as show, connect(loaded) as microscope:
         report = run(
             microscope,

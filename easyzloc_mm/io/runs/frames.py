@@ -166,6 +166,23 @@ def holds_frames(path: Path) -> bool:
     return (Path(path) / GROUP / "zarr.json").is_file()
 
 
+def commit_killed_frames(path: Path) -> int:
+    """Commit every whole frame that a writer which was killed had stored, cut the image to them; return how many."""
+    stored = StoredFrames(path)
+    frames, missing = stored.shape[0], sorted(stored.missing)
+    files = StoreFiles(Sync.SECOND)
+    try:
+        files.begin_commit(
+            Path(path) / GROUP,
+            {"n_committed": frames, "frames_missing": missing[:MAX_LISTED], "frames_missing_count": len(missing)},
+        )
+        files.finish_commit()
+        ChunkedArray.open(Path(path) / GROUP / "0").resize((frames, *stored.shape[1:]), durable=files.durable)
+    finally:
+        files.close()
+    return frames
+
+
 class StoredFrames:
     """Frames of a run; read-only, also while they are being written.
 

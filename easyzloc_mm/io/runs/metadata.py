@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any, ClassVar
 
 import numpy as np
@@ -42,13 +43,44 @@ class Linking(FrozenModel):
     dark_frames: int
 
 
+class FocusMoveKind(StrEnum):
+    """What was done with an estimate of the focus, or not done."""
+
+    CORRECTION = "correction"
+    PROBE = "probe"
+    """The test of the stage's sign begins: until its end z is displaced."""
+    PROBE_END = "probe_end"
+    DOUBTED = "doubted"
+    """Nothing was moved: the estimate was not believed."""
+    WATCHED = "watched"
+    """Nothing was moved: nothing may be."""
+    AT_END = "at_end"
+    """Nothing was moved: the end of the range was reached."""
+
+
 class FocusMove(FrozenModel):
-    """One correction of the focus during a live run."""
+    """One estimate of the focus during a live run, and what was done with it."""
 
     frame: int
     drift_nm: float
-    z_um: float
-    """Where the stage stood afterwards."""
+    z_um: float | None = None
+    """Where the stage stood afterwards; None where it was not moved."""
+    kind: FocusMoveKind = FocusMoveKind.CORRECTION
+    uncertainty_nm: float | None = None
+    check_nm: float | None = None
+    """The second estimate of the drift."""
+    molecules: int | None = None
+    doubt: str = ""
+    """Why the estimate was not believed."""
+
+
+class Pause(FrozenModel):
+    """A pause of a live run: camera off, shutter closed."""
+
+    frame: int
+    """The first frame after it."""
+    reason: str
+    seconds: float
 
 
 class RunMetadata(StoredModel):
@@ -101,6 +133,11 @@ class RunMetadata(StoredModel):
     microscope: dict[str, Any] | None = None
     """Versions, device labels and limits that the microscope reported."""
     focus_moves: tuple[FocusMove, ...] = ()
+    pauses: tuple[Pause, ...] = ()
+    light_ms: float | None = None
+    """Time for which the run lit the sample."""
+    ended_by: str | None = None
+    """Why the run came to a clean end before its last frame."""
     movie: str | None = None
     """Name of the movie that was localised."""
     table: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shutil
 import threading
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from easyzloc_mm._processes import interrupts_noted
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, LocalizerError
@@ -60,6 +62,10 @@ class LiveOptions:
         Ends the stream of frames early and cleanly; set on Ctrl-C.
     workers : WorkerPool, optional
         From `stream.live_pool`, to be used for several runs; without it the run has a pool of its own.
+    on_rows : callable, optional
+        Given the localisations of each block, in the order of frames.
+    alarms : callable, optional
+        Gives what else calls for attention, one phrase each.
     """
 
     frames: int
@@ -69,6 +75,8 @@ class LiveOptions:
     on_status: StatusCallback | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     workers: WorkerPool | None = None
+    on_rows: Callable[[pd.DataFrame], None] | None = None
+    alarms: Callable[[], tuple[str, ...]] = tuple
 
 
 class StatusReporter:
@@ -128,7 +136,8 @@ class LiveRun:
         self._threshold_name = threshold_name(pool.settings.localize)
         self._reporter = StatusReporter(options)
         self._meter = StatusMeter(options.frames, table.metadata.area_um2)
-        self._sink = TableSink(table, self._meter.see)
+        self._on_rows, self._alarms = options.on_rows, options.alarms
+        self._sink = TableSink(table, self._see)
         self._interrupts: list[int] = []
         self._received: dict[int, float] = {}
         self._started = False
@@ -173,6 +182,11 @@ class LiveRun:
                 self._close(completed)
         self._raise_faults()
         return self._report()
+
+    def _see(self, rows: pd.DataFrame, last_frame: int, frames: int) -> None:
+        self._meter.see(rows, last_frame, frames)
+        if self._on_rows is not None:
+            self._on_rows(rows)
 
     def _drain(self) -> None:
         try:
@@ -274,7 +288,7 @@ class LiveRun:
 
     def _status(self) -> LiveStatus:
         oldest = min(self._received.values(), default=None) or self._intake.oldest_s
-        return self._meter.status(
+        status = self._meter.status(
             frames=self._intake.frames,
             frames_lost=self._lost,
             localized=self._sink.frames,
@@ -284,6 +298,7 @@ class LiveRun:
             camera_running=self._intake.camera_running,
             threshold={self._threshold_name: self._threshold},
         )
+        return dataclasses.replace(status, alarms=(*self._alarms(), *status.alarms))
 
     def _close(self, completed: bool) -> None:
         intake, closing = self._intake, []

@@ -12,6 +12,8 @@ from easyzloc_mm.profile.schema import Profile
 
 DEVICE_KINDS = {"camera": 2, "shutter": 3, "z_stage": 5, "xy_stage": 6}
 """MMCore's numbers of device types, by field of the profile's ``[devices]``."""
+AUTO_FOCUS_KIND = 9
+"""MMCore's number of autofocus devices."""
 LEAST_BUFFER_S = 2.0
 """A shorter image buffer overflows at the first hiccup of the disk."""
 
@@ -71,7 +73,7 @@ def check_profile(profile: Profile, core: MMCore) -> list[Finding]:
     list of Finding
         With ``fail`` where the profile cannot be used with these devices.
     """
-    findings = [*_labels(profile, core)]
+    findings = [*_labels(profile, core), *_focus_lock(profile, core), *_interlocks(profile, core)]
     if any(finding.status == Status.FAIL for finding in findings):
         return findings
     return [*findings, *_presets(profile, core), *_camera(profile, core), *_positions(profile, core)]
@@ -92,6 +94,38 @@ def _labels(profile: Profile, core: MMCore) -> Iterator[Finding]:
             yield Finding(
                 field, Status.FAIL, f"devices.{field} = '{label}' {what}; it has: {', '.join(fitting) or 'none'}"
             )
+
+
+def _focus_lock(profile: Profile, core: MMCore) -> Iterator[Finding]:
+    lock = profile.focus_lock
+    if lock is None:
+        if core.is_continuous_focus_enabled():
+            text = "one is on, and the profile has no [focus_lock]: it will move z back; switch it off, or describe it"
+            yield Finding("focus lock", Status.WARN, text)
+        return
+    named = (("device", lock.device, AUTO_FOCUS_KIND), ("offset_device", lock.offset_device, DEVICE_KINDS["z_stage"]))
+    for field, label, kind in named:
+        fitting = fitting_devices(core, kind)
+        if label is not None and label not in fitting:
+            text = f"focus_lock.{field} = '{label}' is no such device; there is: {', '.join(fitting) or 'none'}"
+            yield Finding("focus lock", Status.FAIL, text)
+            return
+    if lock.state_property is not None and not _has_property(core, lock.device, lock.state_property):
+        text = f"focus_lock.state_property = '{lock.state_property}' is no property of {lock.device}"
+        yield Finding("focus lock", Status.FAIL, text)
+        return
+    yield Finding("focus lock", Status.OK, lock.device)
+
+
+def _interlocks(profile: Profile, core: MMCore) -> Iterator[Finding]:
+    for lock in profile.watch.interlocks:
+        if not _has_property(core, lock.device, lock.property):
+            text = f"watch.interlocks: there is no device '{lock.device}' with a property '{lock.property}'"
+            yield Finding("interlock", Status.FAIL, text)
+
+
+def _has_property(core: MMCore, label: str, name: str) -> bool:
+    return label in core.get_loaded_devices() and bool(core.has_property(label, name))
 
 
 def fitting_devices(core: MMCore, kind: int) -> list[str]:

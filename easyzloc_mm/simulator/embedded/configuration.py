@@ -24,6 +24,13 @@ def configuration_text(profile: Profile, focus_um: float) -> str:
     kinds = [(devices.camera, "DCam"), (devices.z_stage, "DStage"), (devices.xy_stage, "DXYStage")]
     if devices.shutter is not None:
         kinds.append((devices.shutter, "DShutter"))
+    if profile.focus_lock is not None:
+        if profile.focus_lock.offset_device is not None or profile.focus_lock.state_property is not None:
+            raise InputError(
+                "the embedded microscope's focus lock has no offset device and no property of its state: leave out "
+                "focus_lock.offset_device and focus_lock.state_property"
+            )
+        kinds.append((profile.focus_lock.device, "DAutoFocus"))
     kinds.append((LIGHT_DEVICE, "DStateDevice"))
     labels = [label for label, _ in kinds]
     for label in labels:
@@ -53,6 +60,7 @@ def configuration_text(profile: Profile, focus_um: float) -> str:
         f"Property,Core,Focus,{devices.z_stage}",
         f"Property,Core,XYStage,{devices.xy_stage}",
         *([f"Property,Core,Shutter,{devices.shutter}"] if devices.shutter else []),
+        *([f"Property,Core,AutoFocus,{profile.focus_lock.device}"] if profile.focus_lock else []),
         "Property,Core,AutoShutter,1",
         f"Property,{devices.camera},PixelType,16bit",
         f"Property,{devices.camera},BitDepth,{_adapter_depth(camera.bit_depth)}",

@@ -10,6 +10,7 @@ from typing import cast
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.simulator.embedded.configuration import configuration_text
 from easyzloc_mm.simulator.embedded.demo_core import DemoCore
+from easyzloc_mm.simulator.embedded.focus_lock import SimulatedFocusLock
 from easyzloc_mm.simulator.embedded.patched_camera import SubstitutedCamera
 from easyzloc_mm.simulator.embedded.truth import CAMERA_ATTRIBUTE
 from easyzloc_mm.simulator.scene import Scene
@@ -54,5 +55,7 @@ def start_embedded_core(profile: Profile) -> DemoCore:
             buffer_size_mb=profile.connection.buffer_size_mb,
         )
     core = cast(DemoCore, Core())
+    if profile.focus_lock is not None:
+        SimulatedFocusLock(core, profile.devices, scene.focus_um, scene.z_drift_nm)
     setattr(core, CAMERA_ATTRIBUTE, SubstitutedCamera(core, profile, scene))
     return core

@@ -5,6 +5,8 @@ Always pymmcore in this process, under the lock of whatever call the camera stan
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Protocol
 
 from easyzloc_mm.typing import U16
@@ -39,6 +41,10 @@ class DemoCore(Protocol):
 
     def get_position(self, stage_label: str, /) -> float:
         """Return where the z stage is, um."""
+        ...
+
+    def get_auto_focus_offset(self) -> float:
+        """Return the offset of the focus lock."""
         ...
 
     def get_state(self, label: str, /) -> int:
@@ -84,3 +90,12 @@ class DemoCore(Protocol):
     def get_last_image_md(self, *arguments: int | Metadata) -> U16:
         """Return the newest image of the sequence buffer; fills the metadata, the last argument."""
         ...
+
+
+def replace_call(core: DemoCore, name: str, function: Callable[..., object]) -> None:
+    """Put `function` in the place of a call of a core instance, under its snake_case and camelCase names."""
+    setattr(core, name, function)
+    camel = re.sub(r"_(\w)", lambda match: match.group(1).upper(), name).replace("Xy", "XY")
+    for known in (camel, camel.replace("Md", "MD")):
+        if hasattr(core, known):
+            setattr(core, known, function)

@@ -8,7 +8,6 @@ buffer show what was, not what is.
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from bisect import bisect_right
@@ -21,7 +20,7 @@ import pandas as pd
 
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.simulator.embedded.configuration import LIGHT_DEVICE
-from easyzloc_mm.simulator.embedded.demo_core import DemoCore, Metadata
+from easyzloc_mm.simulator.embedded.demo_core import DemoCore, Metadata, replace_call
 from easyzloc_mm.simulator.scene import POWERS, Scene, Setting, Truth
 from easyzloc_mm.typing import U16
 
@@ -110,11 +109,7 @@ class SubstitutedCamera:
         self._replace("get_last_image_md", self._last_md)
 
     def _replace(self, name: str, function: Callable[..., object]) -> None:
-        setattr(self._core, name, function)
-        camel = re.sub(r"_(\w)", lambda match: match.group(1).upper(), name).replace("Xy", "XY")
-        for known in (camel, camel.replace("Md", "MD")):
-            if hasattr(self._core, known):
-                setattr(self._core, known, function)
+        replace_call(self._core, name, function)
 
     def _noting(self, real: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
         def call(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:

@@ -1,4 +1,4 @@
-"""What a live run says about itself, and the focus that it can hold."""
+"""What a live run says about itself."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from easyzloc_mm.acquire.focus_hold import SETTLE_FRAMES, FocusHold
 from easyzloc_mm.acquire.live import AlarmLog
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, LocalizationWriter
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.localization.live.status import TOO_DENSE, LiveStatus, StatusMeter
 from easyzloc_mm.localization.run_report import RunReport
-from easyzloc_mm.microscope.connect import connect
-from tests.helpers.microscope_bench import bench_profile
 
 
 def spots(frame: int, count: int, *, z: float = 0.0, photons: float = 2000.0, flag: int = 0, step: float = 40.0):  # type: ignore[no-untyped-def]
@@ -100,30 +97,3 @@ def test_an_empty_beginning_says_nothing_wrong() -> None:
     assert now.alarms == ()
     assert now.focus_drift_nm is None
     assert now.line().startswith("0 frames")
-
-
-def test_the_stage_follows_the_molecules_within_its_range_and_goes_back(tmp_path: Path) -> None:
-    profile = bench_profile(tmp_path).replace(
-        imaging={"hold_focus_nm": 100.0, "hold_focus_range_um": 0.5}, limits={"z_min_um": -0.3},
-        localize={"focal_shift_factor": 0.8},
-    )  # fmt: skip
-    drifted = dataclasses.replace(status(StatusMeter(10)), focus_drift_nm=200.0)  # in the sample: 250 of the stage
-    with connect(profile) as microscope:
-        hold = FocusHold(microscope, profile)
-        hold.see(dataclasses.replace(drifted, focus_drift_nm=90.0))  # below the limit
-        frames: list[int] = []
-        z: list[float] = []
-        for frame in hold.held(microscope.stream(3 * SETTLE_FRAMES)):
-            frames.append(frame.index)
-            z.append(microscope.position().z_um if frame.index % 10 == 0 else z[-1])
-            if frame.index == 20:
-                hold.see(drifted)
-            if frame.index == 60:
-                hold.see(drifted)  # too soon after the last move
-            if frame.index == 300:
-                hold.see(dataclasses.replace(drifted, localized=300, focus_drift_nm=5000.0))
-        assert frames == list(range(3 * SETTLE_FRAMES))
-        assert z[20] == pytest.approx(0.0)
-        assert z[40] == z[200] == pytest.approx(-0.25, abs=0.01)
-        assert z[400] == pytest.approx(-0.3, abs=0.01)  # the profile's limit, nearer than the range
-        assert [(move["frame"], move["drift_nm"]) for move in hold.moves] == [(21, 200.0), (301, 5000.0)]

@@ -1,0 +1,1 @@
+"""Holding the focus during a live run, by the molecules themselves."""

@@ -1,0 +1,1 @@
+"""A scan before it begins: order, focus, what it will need."""

@@ -1,0 +1,94 @@
+"""Places of a plan of useq-schema: a whole sequence with positions and grids, or a plan of a well plate."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from easyzloc_mm._extras import need
+from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.io.places.place import Place
+from easyzloc_mm.io.reading import reading
+from easyzloc_mm.profile.schema import Profile
+
+MOST_PLACES = 100_000
+UNUSED = ("channels", "time_plan", "z_plan", "autofocus_plan")
+"""What a sequence says of light, time and depth is the profile's here."""
+
+
+def read_sequence(path: Path, profile: Profile | None, _device_map: Mapping[str, str]) -> list[Place]:
+    """Read the places of a plan, in its own order."""
+    need("useq-schema", extra="plans", module="useq")
+    from pydantic import ValidationError
+
+    with reading(path, "useq plan", ValidationError, cure="write it with useq-schema"):
+        stored = _load(path)
+    if not isinstance(stored, dict):
+        raise InputError(f"{path} is no plan of useq-schema: write it with useq-schema")
+    unused = [key for key in UNUSED if stored.get(key)]
+    if unused:
+        warnings.warn(
+            f"{path}: only its positions are used; {', '.join(unused)} are left out: light, exposure and depth are the "
+            "profile's",
+            EasyZlocWarning,
+            stacklevel=4,
+        )
+    places_only = _with_field_of_view({key: stored[key] for key in stored if key not in UNUSED}, profile)
+    with reading(path, "useq plan", ValidationError, cure="write it with useq-schema"):
+        places = [Place(*place) for place in _places(places_only)]
+    if len(places) > MOST_PLACES:
+        raise InputError(f"{path} has more than {MOST_PLACES} positions: make it smaller")
+    return places
+
+
+def _load(path: Path) -> Any:
+    import yaml
+
+    text = path.read_text(encoding="utf-8")
+    if path.suffix.lower() == ".json":
+        return json.loads(text)
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+def _with_field_of_view(stored: dict[str, Any], profile: Profile | None) -> dict[str, Any]:
+    """Give grids that state no field of view this camera's: their steps are in fields."""
+    if profile is None:
+        return stored
+    pixel_um = profile.optics.pixel_size_nm / 1000
+    view = {"fov_width": profile.camera.width_px * pixel_um, "fov_height": profile.camera.height_px * pixel_um}
+
+    def filled(plan: Any, key: str) -> Any:
+        if isinstance(plan, dict):
+            inside = {name: filled(value, name) for name, value in plan.items()}
+            is_grid = key in ("grid_plan", "well_points_plan") and "x" not in inside
+            return {**view, **{k: v for k, v in inside.items() if v is not None}} if is_grid else inside
+        return [filled(part, "") for part in plan] if isinstance(plan, list) else plan
+
+    return dict(filled(stored, ""))
+
+
+def _places(stored: dict[str, Any]) -> Iterable[tuple[str, float, float, float | None]]:
+    import useq
+
+    if "plate" in stored:
+        return [_of_position(position) for position in useq.WellPlatePlan.model_validate(stored)]
+    sequence = useq.MDASequence.model_validate(stored)
+    places = []
+    for event in itertools.islice(sequence, MOST_PLACES + 1):
+        if event.x_pos is None or event.y_pos is None:
+            raise ValueError("a position has no x and y")
+        name = str(event.pos_name or "")
+        grid = event.index.get("g")
+        places.append((f"{name}_{grid:04d}" if grid is not None else name, event.x_pos, event.y_pos, event.z_pos))
+    return places
+
+
+def _of_position(position: Any) -> tuple[str, float, float, float | None]:
+    return str(position.name or ""), float(position.x), float(position.y), position.z
