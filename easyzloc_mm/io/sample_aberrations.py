@@ -26,6 +26,9 @@ class SampleAberrations(FrozenModel):
         Of no change, with as many degrees of freedom as there are terms.
     p_value : float
         Probability of such molecules, were the sample's PSF that of the beads.
+    z_error_nm : float
+        Root mean square of what these aberrations do to z where the beads' PSF is used, a common offset taken off: not
+        in `lpz`. Molecules that are then taken for others at another depth come on top.
     correlation : float
         Of the beads' images and those that the optics of the profile give: 1, where optics explain the beads.
     differs : bool
@@ -40,6 +43,7 @@ class SampleAberrations(FrozenModel):
     sd_rad: tuple[Finite, ...]
     chi2: NonNegative
     p_value: NonNegative
+    z_error_nm: NonNegative
     correlation: Finite
     differs: bool
 
@@ -59,5 +63,5 @@ class SampleAberrations(FrozenModel):
         return (
             f"the sample's PSF is not the beads': {self.rms_rad:.2f} rad rms of aberrations by {self.molecules} "
             f"molecules, most of it {self.terms[largest]} ({self.theta_rad[largest]:+.2f} +- "
-            f"{self.sd_rad[largest]:.2f} rad)"
+            f"{self.sd_rad[largest]:.2f} rad), which moves z by {self.z_error_nm:.0f} nm rms"
         )

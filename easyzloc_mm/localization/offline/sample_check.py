@@ -73,6 +73,7 @@ def aberrations_of(
         sd_rad=tuple(found.sd_rad),
         chi2=found.chi2,
         p_value=found.p_value,
+        z_error_nm=found.z_error_nm,
         correlation=found.correlation,
         differs=found.differs,
     )

@@ -39,6 +39,9 @@ class Estimate:
         That count.
     psf : FieldPsf
         With these aberrations.
+    z_error_nm : float
+        Root mean square of what they do to z where the beads' PSF is used, a common offset taken off, to first order:
+        a molecule that is then taken for one at another depth comes on top.
     correlation : float
         Of the bead images and those of the retrieved wavefront: how far the optics explain the beads.
     """
@@ -48,6 +51,7 @@ class Estimate:
     chi2: float
     molecules: int
     psf: FieldPsf
+    z_error_nm: float
     correlation: float
 
     @property
@@ -96,7 +100,7 @@ def estimate(
     known = np.eye(len(CHANGING)) / PRIOR_SD_RAD**2
     slopes = change.slopes(theta, field_size_px)
     now, covariance = psf, np.zeros((len(CHANGING), len(CHANGING)))
-    count = 0
+    count, z_error_nm = 0, 0.0
     for number in range(iterations):
         show("aberrations of the sample", (number + 1) / (iterations + 1))
         found = score(molecules, now.table(field_size_px), now.place(molecules.x, molecules.y, field_size_px), slopes)
@@ -106,6 +110,8 @@ def estimate(
         step *= min(1.0, LARGEST_STEP_RAD / max(float(np.abs(step).max()), 1e-9))
         theta = theta + step
         now = change.changed(theta)
+        moved = found.z_bias_nm @ theta
+        z_error_nm = float(np.sqrt(np.mean((moved - np.median(moved)) ** 2)))
         if np.abs(step).max() < CONVERGED_RAD:
             break
     total = covariance + FLOOR_RAD**2 * np.eye(len(CHANGING))
@@ -115,5 +121,6 @@ def estimate(
         chi2=float(theta @ np.linalg.solve(total, theta)),
         molecules=count,
         psf=now,
+        z_error_nm=z_error_nm,
         correlation=change.wavefront.correlation,
     )

@@ -31,6 +31,8 @@ SAME_NM = 25.0
 """Fits that end nearer to each other found the same optimum."""
 LEAST_PROBABILITY = 0.05
 """An optimum that is less probable does not count."""
+Z_ROW = 3
+"""Of what a molecule can do itself: image, x, y, z, background."""
 BLOCK = 1024
 """Molecules whose images are in memory at once."""
 OUTLIER_SDS = 4.0
@@ -79,12 +81,15 @@ class Score:
         Molecules that count.
     z_nm : ndarray, shape (n,)
         Their most probable depths.
+    z_bias_nm : ndarray, shape (n, K)
+        By how much an aberration that the PSF lacks moves z, per rad.
     """
 
     score: F64
     information: F64
     used: int
     z_nm: F64
+    z_bias_nm: F64
 
     @property
     def step(self) -> F64:
@@ -121,16 +126,18 @@ def score(molecules: Molecules, table: SplinePsf, place: I64, slopes: ImageSlope
     probability *= inlier[:, None]
     molecule, start = np.nonzero(probability > LEAST_PROBABILITY)
     found = np.zeros((len(molecules), slopes.coefficients.shape[1]))
+    bias = np.zeros_like(found)
     information = np.zeros((found.shape[1], found.shape[1]))
     of_slopes = slopes.place(molecules.x, molecules.y)
     for first in range(0, len(molecule), BLOCK):
         block = slice(first, first + BLOCK)
         one, at = molecule[block], start[block]
         weight = probability[one, at]
-        part, part_information = _efficient(molecules, one, at, fits, table, place, slopes, of_slopes)
+        part, part_information, by_term = _efficient(molecules, one, at, fits, table, place, slopes, of_slopes)
         np.add.at(found, one, weight[:, None] * part)
+        np.add.at(bias, one, weight[:, None] * by_term)
         information += np.einsum("n,nij->ij", weight, part_information)
-    return Score(found, information, int(inlier.sum()), fits.z_nm[rows, best])
+    return Score(found, information, int(inlier.sum()), fits.z_nm[rows, best], bias)
 
 
 def _probability(fits: SpotFits) -> F64:
@@ -148,8 +155,11 @@ def _probability(fits: SpotFits) -> F64:
 def _efficient(
     molecules: Molecules, one: I64, at: I64, fits: SpotFits, table: SplinePsf, place: I64, slopes: ImageSlopes,
     of_slopes: I64,
-) -> tuple[F64, F64]:  # fmt: skip
-    """Return efficient scores (n, K) and their information (n, K, K) of the optima `at` of the molecules `one`."""
+) -> tuple[F64, F64, F64]:  # fmt: skip
+    """Return efficient scores (n, K), their information (n, K, K), and how terms move z (n, K; nm per rad).
+
+    Of the optima `at` of the molecules `one`.
+    """
     size, terms = molecules.crops.shape[1], slopes.coefficients.shape[1]
     depth = (fits.z_nm[one, at] - table.z_start_nm) / table.z_pitch_nm
     theta = np.stack([fits.x_px[one, at], fits.y_px[one, at], depth], axis=1)
@@ -166,8 +176,10 @@ def _efficient(
     nuisance = np.concatenate([own, np.ones_like(own[:, :1])], axis=1) * root[:, None]
     wanted = photons[:, None] * by_term * root[:, None]
     # Least squares of what is wanted by what a molecule can do itself; columns of unit length for the solver.
-    nuisance /= np.linalg.norm(nuisance, axis=2, keepdims=True) + 1e-30
+    length = np.linalg.norm(nuisance, axis=2, keepdims=True) + 1e-30
+    nuisance /= length
     normal = nuisance @ nuisance.transpose(0, 2, 1) + 1e-6 * np.eye(nuisance.shape[1])
-    imitated = np.linalg.solve(normal, nuisance @ wanted.transpose(0, 2, 1)).transpose(0, 2, 1) @ nuisance
-    rest = wanted - imitated
-    return np.einsum("nkp,np->nk", rest, residual), rest @ rest.transpose(0, 2, 1)
+    own_change = np.linalg.solve(normal, nuisance @ wanted.transpose(0, 2, 1))
+    rest = wanted - own_change.transpose(0, 2, 1) @ nuisance
+    by_z = own_change[:, Z_ROW] / length[:, Z_ROW] / photons * table.z_pitch_nm
+    return np.einsum("nkp,np->nk", rest, residual), rest @ rest.transpose(0, 2, 1), by_z

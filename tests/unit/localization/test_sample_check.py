@@ -104,7 +104,7 @@ def test_other_optics_than_the_beads_are_refused(desk: Path) -> None:
 def test_a_sentence_for_a_sample_like_the_beads() -> None:
     same = SampleAberrations(
         run="a", model_digest="b", molecules=900, terms=("coma x", "spherical"), theta_rad=(0.0, 0.03),
-        sd_rad=(0.03, 0.03), chi2=1.0, p_value=0.6, correlation=0.99, differs=False,
+        sd_rad=(0.03, 0.03), chi2=1.0, p_value=0.6, z_error_nm=1.0, correlation=0.99, differs=False,
     )  # fmt: skip
     assert same.rms_rad == pytest.approx(0.03)
     assert "agree with the beads' PSF" in same.in_words()

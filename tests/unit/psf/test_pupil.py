@@ -9,6 +9,7 @@ import pytest
 
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.psf.field_psf import FieldPsf
+from easyzloc_mm.psf.mle import fit_psf
 from easyzloc_mm.psf.pupil.change import CHANGING, PsfChange
 from easyzloc_mm.psf.pupil.estimate import FLOOR_RAD, Estimate, estimate
 from easyzloc_mm.psf.pupil.modelled import NOLLS
@@ -69,6 +70,19 @@ def test_the_refreshed_psf_is_the_samples(beads: FieldPsf, sample: FieldPsf, fou
     used = np.abs(z_nm) < 900
     before, after = (psf.coefficients[0, used] - sample.coefficients[0, used] for psf in (beads, found.psf))
     assert np.sum(after**2) < 0.1 * np.sum(before**2)
+
+
+def test_what_the_beads_psf_does_to_z_is_told(beads: FieldPsf, sample: FieldPsf, found: Estimate) -> None:
+    """To first order: by less than a factor of two, of the molecules that stay at their depth."""
+    drawn = molecules_of(sample, 1)
+    place = np.zeros(MOLECULES, np.int64)
+    under = [
+        fit_psf(drawn.crops, psf.table(FIELD_PX), place, drawn.z_nm[:, None], READ_NOISE_E, drawn.prior).z_nm[:, 0]
+        for psf in (beads, sample)
+    ]
+    moved = under[0] - under[1]
+    moved = moved[np.abs(moved) < 300] - np.median(moved)
+    assert 0.5 < found.z_error_nm / np.sqrt(np.mean(moved**2)) < 2
 
 
 def test_a_sample_like_the_beads_is_left_alone(beads: FieldPsf) -> None:

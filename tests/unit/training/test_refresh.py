@@ -81,7 +81,7 @@ def test_a_sample_like_the_beads_gets_their_model(tmp_path: Path) -> None:
     card = ModelCard.load(beads)
     same = SampleAberrations(
         run="a", model_digest=card.digest, molecules=900, terms=("coma x",), theta_rad=(0.01,), sd_rad=(0.03,),
-        chi2=0.1, p_value=0.8, correlation=0.99, differs=False,
+        chi2=0.1, p_value=0.8, z_error_nm=1.0, correlation=0.99, differs=False,
     )  # fmt: skip
     other = replace(Predictor(card).psf[0], degree=7)
     write_refreshed(card, other, same, tmp_path / "same")
@@ -95,7 +95,7 @@ def test_a_model_that_cannot_be_trained_further_is_refused(tmp_path: Path) -> No
     card = ModelCard.load(small_bundle(tmp_path / "beads", field=(64, 64)))
     same = SampleAberrations(
         run="a", model_digest="b", molecules=900, terms=(), theta_rad=(), sd_rad=(),
-        chi2=0.1, p_value=0.8, correlation=0.99, differs=False,
+        chi2=0.1, p_value=0.8, z_error_nm=1.0, correlation=0.99, differs=False,
     )  # fmt: skip
     with pytest.raises(ez.InputError, match="train it by recipe matched"):
         write_refreshed(card, Predictor(card).psf[0], same, tmp_path / "new")
