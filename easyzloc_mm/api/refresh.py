@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from easyzloc_mm.api.run import Run
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.sample_aberrations import SampleAberrations
 from easyzloc_mm.io.writing.kinds import Kind
-from easyzloc_mm.io.writing.output import check_output
+from easyzloc_mm.io.writing.output import check_output, whole_or_nothing
 from easyzloc_mm.profile.schema import Profile
+from easyzloc_mm.report.figures import check_figure
 from easyzloc_mm.typing import IfExists, Progress
 
 MOLECULES = 6000
@@ -56,6 +58,7 @@ def refresh(
     movie: str | Path | None = None,
     profile: Profile | str | None = None,
     molecules: int = MOLECULES,
+    picture: str | Path | None = None,
     minutes: float = 1.0,
     steps: int | None = None,
     seed: int = 0,
@@ -83,6 +86,9 @@ def refresh(
         The microscope, in place of the one that the run states.
     molecules : int
         Used at most; the brightest that are by themselves.
+    picture : path, optional
+        Also draw mean images of the molecules by depth beside those that the beads' PSF expects, and beside those of
+        the sample's own where it differs: ``NAME.png``, ``.svg`` or ``.pdf``.
     minutes, steps, seed
         Of the training, as for `train`.
     if_exists : {'error', 'overwrite'}
@@ -114,10 +120,16 @@ def refresh(
     frames = None if movie is None else Path(movie)
     inputs = [card.path, place, *([frames] if frames else [])]
     written = None if out is None else check_output(Path(out), Kind.MODEL, if_exists=if_exists, inputs=inputs)
+    shown = None if picture is None else check_figure(Path(picture))
     instrument = load_profile(profile) if isinstance(profile, str) else profile
-    sample, psf = aberrations_of(
-        place, card, movie=frames, profile=instrument, molecules=molecules, progress=progress
-    )  # fmt: skip
+    with (
+        nullcontext()
+        if shown is None
+        else whole_or_nothing(shown, Kind.PICTURE, if_exists=if_exists, inputs=inputs) as drawn
+    ):
+        sample, psf = aberrations_of(
+            place, card, movie=frames, profile=instrument, molecules=molecules, drawn=drawn, progress=progress
+        )
     if written is None:
         return Refreshed(sample)
     write_refreshed(

@@ -29,6 +29,9 @@ def refresh(
         str | None, typer.Option("--profile", "-p", help="Hardware profile, where the run does not state it.")
     ] = None,
     molecules: Annotated[int, typer.Option("--molecules", min=300, help="Used at most, the brightest.")] = 6000,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="Draw the molecules by depth beside the beads' PSF: NAME.png.")
+    ] = None,
     minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Time budget of the training.")] = 1.0,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Length of the training in steps, in place of --minutes.")
@@ -48,6 +51,7 @@ def refresh(
             movie=movie,
             profile=profile,
             molecules=molecules,
+            picture=picture,
             minutes=minutes,
             steps=steps,
             seed=seed,

@@ -9,12 +9,14 @@ from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.runs.localizations import read_metadata, update_run
 from easyzloc_mm.io.sample_aberrations import SampleAberrations
 from easyzloc_mm.localization.offline.sample_molecules import sample_molecules
+from easyzloc_mm.localization.offline.sample_picture import draw_sample
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.profile.schema import Optics, Profile
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.pupil.change import NAMES
 from easyzloc_mm.psf.pupil.estimate import estimate
+from easyzloc_mm.psf.pupil.mean_images import mean_images
 from easyzloc_mm.typing import Progress
 
 MOLECULES = 5000
@@ -30,6 +32,7 @@ def aberrations_of(
     movie: Path | None,
     profile: Profile | None,
     molecules: int,
+    drawn: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[SampleAberrations, FieldPsf]:
     """Return the aberrations that the molecules of a run show beside those of the beads, and the PSF with them.
@@ -45,6 +48,8 @@ def aberrations_of(
         The microscope, in place of the one that the run states.
     molecules : int
         Used at most.
+    drawn : Path, optional
+        A picture of the molecules beside the beads' PSF, and beside their own where it differs.
 
     Raises
     ------
@@ -58,7 +63,8 @@ def aberrations_of(
         raise InputError(f"model {card.path} was refreshed before: give the one that its beads made")
     optics = _optics(run, profile).model_copy(update={"pixel_size_nm": card.pixel_size_nm})
     chosen = sample_molecules(run, card, movie, molecules)
-    found = estimate(chosen, Predictor(card).psf[0], optics, card.field_size_px, progress=progress)
+    psf = Predictor(card).psf[0]
+    found = estimate(chosen, psf, optics, card.field_size_px, progress=progress)
     if found.correlation < LEAST_CORRELATION:
         raise InputError(
             f"the optics of the profile explain the beads of {card.path} by {found.correlation:.2f} only: check na, "
@@ -77,6 +83,10 @@ def aberrations_of(
         correlation=found.correlation,
         differs=found.differs,
     )
+    if drawn is not None:
+        shown = {"of the beads": psf} | ({"of the sample": found.psf} if found.differs else {})
+        images = {name: mean_images(chosen, of, card.field_size_px) for name, of in shown.items()}
+        draw_sample(drawn, images, sample.in_words())
     return sample, found.psf
 
 

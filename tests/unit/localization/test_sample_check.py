@@ -14,6 +14,7 @@ from easyzloc_mm.io.sample_aberrations import SampleAberrations
 from easyzloc_mm.localization.offline.sample_check import note_sample
 from easyzloc_mm.localization.offline.sample_molecules import sample_molecules
 from easyzloc_mm.model.card import ModelCard
+from easyzloc_mm.psf.pupil.mean_images import mean_images
 from tests.helpers.localize_bench import GAIN
 from tests.helpers.sample_run import (
     ADDED,
@@ -50,6 +51,23 @@ def test_another_sample_is_noticed_kept_and_said(desk: Path, run: Path) -> None:
     assert np.all(np.abs(np.array(kept.theta_rad) - ADDED) < 3 * np.array(kept.sd_rad))
     assert kept.model_digest == ModelCard.load(desk / "bead_model").digest
     assert read_metadata(run).profile == PROFILE.model_dump(mode="json")
+
+
+def test_a_picture_shows_molecules_beside_both_psfs(desk: Path, tmp_path: Path) -> None:
+    movie, drawn = desk / "sample.tif", tmp_path / "sample.png"
+    assert ez.refresh(desk / "bead_model", desk / "sample.zarr", movie=movie, picture=drawn).found.differs
+    assert drawn.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ez.InputError, match="already exists"):
+        ez.refresh(desk / "bead_model", desk / "sample.zarr", movie=movie, picture=drawn)
+
+
+def test_mean_images_tell_the_right_psf(desk: Path) -> None:
+    card = ModelCard.load(desk / "bead_model")
+    chosen = sample_molecules(desk / "sample.zarr", card, desk / "sample.tif", most=1000)
+    beads, sample = (mean_images(chosen, one_place(lens), card.field_size_px) for lens in (BEADS, SAMPLE))
+    assert np.all(np.diff(sample.z_nm) > 0)
+    assert sample.residual.max() < beads.residual.max()
+    assert sample.measured.sum(axis=(1, 2)) == pytest.approx(sample.expected.sum(axis=(1, 2)), rel=0.05)
 
 
 def test_crops_are_cut_out_around_their_molecules(desk: Path) -> None:
