@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from easyzloc_mm.camera.photon_transfer import CameraMap, Series, collect, photon_transfer
+from easyzloc_mm.camera.response import NO_EXCESS
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.images.movies import Movie, open_movie
 from easyzloc_mm.profile.schema import Profile
@@ -18,13 +19,17 @@ EXPOSURE_PARTS = (0.25, 0.5, 1.0)
 BLOCK = 32
 
 
-def calibrate_from_files(dark: Path, flats: Sequence[Path], *, partial: bool = False) -> CameraMap:
+def calibrate_from_files(
+    dark: Path, flats: Sequence[Path], *, excess_noise: float = NO_EXCESS, partial: bool = False
+) -> CameraMap:
     """Photon transfer on movies of the dark and of steady light (any movie format).
 
-    Images that are missing or black are counted and left out; `partial` reads what is there of a movie in several files
-    of which some are missing.
+    `excess_noise` is 2 with EM gain, 1 without. Images that are missing or black are counted and left out; `partial`
+    reads what is there of a movie in several files of which some are missing.
     """
-    return photon_transfer(_series(dark, partial), [_series(flat, partial) for flat in flats])
+    return photon_transfer(
+        _series(dark, partial), [_series(flat, partial) for flat in flats], excess_noise=excess_noise
+    )
 
 
 def _series(path: Path, partial: bool) -> Series:
@@ -53,6 +58,7 @@ def calibrate_on_microscope(
     light_preset: str,
     exposure_ms: float,
     frames: int = FRAMES,
+    excess_noise: float | None = None,
     progress: Progress | None = None,
 ) -> CameraMap:
     """Take a dark series and series at several exposures, and measure.
@@ -67,11 +73,14 @@ def calibrate_on_microscope(
         Longest exposure.
     frames : int
         Of each series.
+    excess_noise : float, optional
+        2 with EM gain, 1 without; the profile's if not given.
     """
     from easyzloc_mm.microscope.connect import connect
 
     if dark_preset == light_preset:
         raise InputError("`dark_preset` and `light_preset` are the same: name one without light and one with")
+    excess = profile.camera.excess_noise if excess_noise is None else excess_noise
     plan = [(dark_preset, exposure_ms), *((light_preset, part * exposure_ms) for part in EXPOSURE_PARTS)]
     taken: list[Series] = []
     with connect(profile) as microscope:
@@ -85,4 +94,4 @@ def calibrate_on_microscope(
                     done = (number + series.frames / frames) / len(plan)
                     progress(f"camera: {preset}, {exposure:g} ms, frame {series.frames} of {frames}", done)
             taken.append(series)
-    return photon_transfer(taken[0], taken[1:])
+    return photon_transfer(taken[0], taken[1:], excess_noise=excess)

@@ -115,6 +115,7 @@ def build_beads(
     z_step_nm: float | None = None,
     baseline_adu: float | None = None,
     electrons_per_adu: float | None = None,
+    excess_noise: float | None = None,
     partial: bool = False,
     rules: str = "default",
     if_exists: IfExists = "error",
@@ -132,8 +133,8 @@ def build_beads(
         Folder of the report, if it shall lie elsewhere.
     rois : bool
         The one source holds ready-cut ROIs, (n, z, y, x).
-    pixel_size_nm, z_step_nm, baseline_adu, electrons_per_adu : float, optional
-        Where the files do not say.
+    pixel_size_nm, z_step_nm, baseline_adu, electrons_per_adu, excess_noise : float, optional
+        Where the files do not say; `excess_noise` is 2 with EM gain, 1 without.
     partial : bool
         Use what is there of a set of several files of which some are missing.
     rules : {'default', 'paper'}
@@ -159,6 +160,7 @@ def build_beads(
     >>> bool(beads.accepted.any())
     True
     """
+    from easyzloc_mm.beads.camera_response import warn_of_noise
     from easyzloc_mm.beads.quality.judge import Rules
     from easyzloc_mm.beads.report.page import write_bead_report
     from easyzloc_mm.beads.sources import beads_from_sources
@@ -178,10 +180,12 @@ def build_beads(
         z_step_nm=z_step_nm,
         baseline_adu=baseline_adu,
         electrons_per_adu=electrons_per_adu,
+        excess_noise=excess_noise,
         partial=partial,
         rules=Rules(rules),
         progress=progress,
     )
+    warn_of_noise(beads)
     accepted = int(beads.accepted.sum())
     logger.info("beads: %d of %d accepted", accepted, len(beads.accepted))
     if out is not None and page is not None:

@@ -21,6 +21,7 @@ def localize(
     pixel_size_nm: float | None = None,
     baseline_adu: float | None = None,
     electrons_per_adu: float | None = None,
+    excess_noise: float | None = None,
     origin_px: tuple[int, int] = (0, 0),
     camera_map: str | Path | None = None,
     detection: str | None = None,
@@ -53,8 +54,8 @@ def localize(
         ``RUN.zarr``.
     pixel_size_nm : float, optional
         Where the movie does not say.
-    baseline_adu, electrons_per_adu : float, optional
-        Camera response, in place of the run's or the model's.
+    baseline_adu, electrons_per_adu, excess_noise : float, optional
+        Camera response, in place of the run's or the model's; `excess_noise` is 2 with EM gain, 1 without.
     origin_px : (int, int)
         Sensor column and row of the movie's first pixel.
     camera_map : path, optional
@@ -138,7 +139,7 @@ def localize(
         focal_surface=focal_surface,
     )
     card = as_model(model).card
-    response, pixels = camera_for(movie, card, baseline_adu, electrons_per_adu, camera_map)
+    response, pixels = camera_for(movie, card, camera_map, baseline_adu, electrons_per_adu, excess_noise)
     report = localize_movie(
         movie,
         card,
@@ -169,6 +170,7 @@ def assign_z(
     pixel_size_nm: float | None = None,
     baseline_adu: float | None = None,
     electrons_per_adu: float | None = None,
+    excess_noise: float | None = None,
     origin_px: tuple[int, int] = (0, 0),
     camera_map: str | Path | None = None,
     focal_shift_factor: float | None = None,
@@ -207,7 +209,7 @@ def assign_z(
 
     movie = Path(movie)
     card = as_model(model).card
-    response, pixels = camera_for(movie, card, baseline_adu, electrons_per_adu, camera_map)
+    response, pixels = camera_for(movie, card, camera_map, baseline_adu, electrons_per_adu, excess_noise)
     report = run(
         Path(table),
         movie,

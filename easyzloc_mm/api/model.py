@@ -129,9 +129,10 @@ class Model:
         if not isinstance(self.card.uncertainty, MixtureCalibration):
             return {"domain_gap": gap}
         emitters = self.card.uncertainty.emitters
+        excess = self.card.response.excess_noise
         return {
-            "photons_range": list(emitters.photons),
-            "background_range": list(emitters.background),
+            "photons_range": [excess * value for value in emitters.photons],
+            "background_range": [excess * value for value in emitters.background],
             "domain_gap": gap,
         }
 

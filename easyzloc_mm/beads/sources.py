@@ -32,6 +32,7 @@ def beads_from_sources(
     z_step_nm: float | None = None,
     baseline_adu: float | None = None,
     electrons_per_adu: float | None = None,
+    excess_noise: float | None = None,
     partial: bool = False,
     rules: Rules = Rules.DEFAULT,
     progress: Progress | None = None,
@@ -46,6 +47,8 @@ def beads_from_sources(
     InputError
         A source is missing or is not what it should be.
     """
+    units = {"baseline_adu": baseline_adu, "electrons_per_adu": electrons_per_adu, "excess_noise": excess_noise}
+    given = {name: value for name, value in units.items() if value is not None}
     if rois:
         if len(sources) != 1:
             raise InputError("`rois` takes one file of ROI stacks (n,z,y,x): give one source")
@@ -56,7 +59,7 @@ def beads_from_sources(
         cut = read_roi_stacks(sources[0])
         return bead_set_from_rois(
             cut.pixels,
-            _response(None, cut.pixels, baseline_adu, electrons_per_adu),
+            _response(None, cut.pixels, given),
             pixel_size_nm,
             z_step_nm,
             planes=cut.planes,
@@ -74,7 +77,7 @@ def beads_from_sources(
         raise InputError(f"the sources have different pixel sizes ({sorted(sizes)} nm): give `pixel_size_nm`")
     known = _same_response(stacks)
     sample = np.empty((0, 3, 1, 1), np.uint16) if known else _sample(stacks[0])
-    response = _response(known, sample, baseline_adu, electrons_per_adu)
+    response = _response(known, sample, given)
     return build_bead_set(stacks, response, sizes.pop(), rules=rules, progress=progress)
 
 
@@ -97,17 +100,11 @@ def _sample(stack: BeadStack) -> U16:
 def _response(
     known: CameraResponse | None,
     sample: U16,
-    baseline_adu: float | None,
-    electrons_per_adu: float | None,
+    given: dict[str, float],
 ) -> CameraResponse:
-    given = {
-        key: value
-        for key, value in (("baseline_adu", baseline_adu), ("electrons_per_adu", electrons_per_adu))
-        if value is not None
-    }
     if known is not None:
-        return known.model_copy(update=given)
-    response = estimate_response(sample, baseline_adu=baseline_adu, electrons_per_adu=electrons_per_adu)
+        return known.replaced(**given)
+    response = estimate_response(sample, **given)
     if response.estimated:
         warnings.warn(
             f"camera units are GUESSED from the beads (baseline {response.baseline_adu:.0f} ADU, "

@@ -138,10 +138,9 @@ def compare_crlb(beads: BeadDataset, profile: Any) -> dict[str, float]:
     # Photons of a measured PSF are those of a focused spot in its ROI.
     inside = np.array([optics.psf_stack(a, b, np.zeros(1), ROI_PX).sum() for a, b in psf.places])
     scale = np.repeat(inside, len(LIMIT_DEPTHS_NM))[:, None, None]
-    read_noise = beads.response.read_noise_e
     mean, by_x, by_y, by_z = (image / scale for image in images)
-    true = crlb(mean, by_x, by_y, by_z, LIMIT_PHOTONS, LIMIT_BACKGROUND, read_noise)[2]
-    measured = psf.crlb(x, y, z, LIMIT_PHOTONS, LIMIT_BACKGROUND, read_noise)[2]
+    true = crlb(mean, by_x, by_y, by_z, LIMIT_PHOTONS, LIMIT_BACKGROUND, beads.response.read_noise_e)[2]
+    measured = psf.crlb(x, y, z, LIMIT_PHOTONS, LIMIT_BACKGROUND, beads.response)[2]
     low, middle, high = np.percentile(measured / true, [10, 50, 90])
     return {"limit_ratio": float(middle), "limit_ratio_low": float(low), "limit_ratio_high": float(high)}
 

@@ -1,7 +1,8 @@
 """Baseline, gain and read noise of a camera by photon transfer, for the whole chip and for every pixel.
 
 In the dark a pixel's counts scatter around its baseline by its read noise. In light their variance rises with the mean
-by one count per photo-electron: the slope of variance against mean is the gain (Janesick, Photon Transfer, 2007). The
+by one count per photo-electron: the slope of variance against mean is the gain (Janesick, Photon Transfer, 2007); with
+EM gain on, that slope is the gain times the excess noise, which one series cannot tell apart: it has to be given. The
 variance is taken from the difference of successive frames, so that a lamp that drifts does not pass for noise; a static
 structure, such as beads or dirt, does no harm, since every pixel is compared with itself.
 """
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from easyzloc_mm.camera.blank import blank_images
-from easyzloc_mm.camera.response import CameraResponse, PixelResponse
+from easyzloc_mm.camera.response import NO_EXCESS, CameraResponse, PixelResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.typing import F32, F64, U16
@@ -109,7 +110,7 @@ def collect(frames: Iterable[U16]) -> Series:
     return series
 
 
-def photon_transfer(dark: Series, flats: Sequence[Series]) -> CameraMap:
+def photon_transfer(dark: Series, flats: Sequence[Series], *, excess_noise: float = NO_EXCESS) -> CameraMap:
     """Measure a camera.
 
     Parameters
@@ -118,6 +119,8 @@ def photon_transfer(dark: Series, flats: Sequence[Series]) -> CameraMap:
         Frames without light.
     flats : sequence of Series
         Frames in steady light, one series per level; one level with a wide range of brightness is enough.
+    excess_noise : float
+        Of the camera, as it is set: 2 with EM gain, 1 without.
 
     Raises
     ------
@@ -157,15 +160,19 @@ def photon_transfer(dark: Series, flats: Sequence[Series]) -> CameraMap:
     slope, linearity = _common_slope(np.concatenate(signals), np.concatenate(variances))
     if slope <= 0:
         raise InputError("the noise does not rise with the light: the camera processes its images; switch that off")
-    pixel_gain = np.full(baseline.shape, 1 / slope, np.float32)
+    gain = excess_noise / slope
+    pixel_gain = np.full(baseline.shape, gain, np.float32)
     if min(flat.frames for flat in flats) >= PIXEL_GAIN_FRAMES:
         frames = [flat.frames for flat in flats]
-        pixel_gain = _pixel_gain(signals, variances, slope, frames).reshape(baseline.shape)
-    read = np.sqrt(np.maximum(dark_variance - ROUNDING, 0.0)) / slope
+        pixel_gain = np.float32(excess_noise) * _pixel_gain(signals, variances, slope, frames).reshape(baseline.shape)
+    read = gain * np.sqrt(np.maximum(dark_variance - ROUNDING, 0.0))
     median_read = float(np.median(read))
     return CameraMap(
         response=CameraResponse(
-            baseline_adu=float(np.median(baseline)), electrons_per_adu=1 / slope, read_noise_e=median_read
+            baseline_adu=float(np.median(baseline)),
+            electrons_per_adu=gain,
+            read_noise_e=median_read,
+            excess_noise=excess_noise,
         ),
         baseline_adu=baseline.astype(np.float32),
         read_noise_e=read.astype(np.float32),

@@ -1,4 +1,4 @@
-"""What `bench accuracy` found, as tables that fit a terminal."""
+"""What `bench accuracy` and `bench cameras` found, as tables that fit a terminal."""
 
 from __future__ import annotations
 
@@ -33,6 +33,23 @@ REAL_FIGURES = {
     "bead_rmse_z_nm": "beads as recorded",
     "bead_rmse_offset_removed_z_nm": "  less offset",
 }
+
+
+CAMERA_FIGURES = {
+    **{f"{axis}_{share}": f"{axis} in {sigmas} s." for axis in "xyz" for share, sigmas in ((68, "1"), (95, "1.96"))},
+    **{f"rmse_{axis}_nm": f"RMSE of {axis}, nm" for axis in "xyz"},
+    "flagged": "flagged",
+    "recall": "recall",
+    "photons": "photons / true",
+    "noise_ratio": "noise / units",
+    "noticed": "warnings of it",
+}
+
+
+def print_cameras(cameras: dict[str, Any]) -> None:
+    """Table of `bench_cameras`: a column for each camera and each gain."""
+    columns = {f"{kind}, {gain}": found for kind, gains in cameras.items() for gain, found in gains.items()}
+    _print_methods(columns, CAMERA_FIGURES, "stated uncertainties against the truth, of what carries no flag")
 
 
 def print_real(result: dict[str, Any]) -> None:

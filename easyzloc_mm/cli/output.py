@@ -18,6 +18,9 @@ from easyzloc_mm.typing import IfExists, IfExistsResume
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 OverwriteFlag = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
+ExcessNoiseOption = Annotated[
+    float | None, typer.Option("--excess-noise", min=1, max=4, help="Of an EMCCD whose EM gain is on: 2; else 1.")
+]
 ProfileOption = Annotated[
     str, typer.Option("--profile", "-p", help="Hardware profile: a .toml file, or the name of a shipped one.")
 ]

@@ -73,10 +73,11 @@ def _limits(scored: pd.DataFrame, profile: Profile) -> dict[str, float | None]:
     images = embedded_optics(profile).psf_with_derivatives(
         x, y, x - np.round(x), y - np.round(y), sample["true_z"].to_numpy(), size=ROI_PX
     )
+    camera = profile.camera
     limits = crlb(
         *images,
-        sample["true_photons"].to_numpy(),
-        sample["true_background"].to_numpy(),
-        profile.camera.read_noise_e,
+        sample["true_photons"].to_numpy() / camera.excess_noise,
+        sample["true_background"].to_numpy() / camera.excess_noise,
+        camera.response.effective().read_noise_e,
     )
     return {f"limit_{axis}_nm": float(np.sqrt(np.mean(limit**2))) for axis, limit in zip("xyz", limits, strict=True)}

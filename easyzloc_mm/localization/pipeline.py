@@ -18,7 +18,7 @@ from easyzloc_mm.localization.detection.background import PEDESTAL_ADU
 from easyzloc_mm.localization.detection.flatten import flattened
 from easyzloc_mm.localization.detection.gaussian_fit import detect_frames, fit_gaussians
 from easyzloc_mm.localization.detection.threshold import automatic_threshold
-from easyzloc_mm.localization.matched.emitters import EmitterLocalizer
+from easyzloc_mm.localization.matched.emitters import EmitterLocalizer, Found
 from easyzloc_mm.localization.provenance import map_reference
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.predictor import Predictor
@@ -41,7 +41,7 @@ class Localizer:
         self.settings = settings
         self._predictor = Predictor.load(settings.model)
         self._map = read_camera_map(settings.camera_map) if settings.camera_map else None
-        self._pixels: PixelResponse | None = None
+        self._pixels: dict[tuple[tuple[int, ...], float], PixelResponse] = {}
 
     @cached_property
     def _emitters(self) -> EmitterLocalizer | None:
@@ -51,17 +51,27 @@ class Localizer:
             return None
         return EmitterLocalizer(self._predictor, how, self.settings.origin_px)
 
-    def _response(self, frames: U16) -> CameraResponse | PixelResponse:
-        """Units of frames, or of each of their pixels."""
+    def _response(self, frames: U16, noise_ratio: float = 1.0) -> CameraResponse | PixelResponse:
+        """Units of frames in effective photons (`CameraResponse.effective`), or of each of their pixels."""
+        response = self.settings.response
         if self._map is None:
-            return self.settings.response
-        if self._pixels is None or self._pixels.shape != frames.shape[1:]:
-            self._pixels = self._map.part(self.settings.origin_px, (frames.shape[1], frames.shape[2]))
-        return self._pixels
+            return response.effective(noise_ratio)
+        key = frames.shape[1:], response.excess_noise * noise_ratio
+        if key not in self._pixels:
+            part = self._map.part(self.settings.origin_px, (frames.shape[1], frames.shape[2]))
+            self._pixels = {key: part.effective(key[1])}
+        return self._pixels[key]
 
     def _flattened(self, frames: U16) -> U16:
         response = self._response(frames)
-        return flattened(frames, response, self.settings.response) if isinstance(response, PixelResponse) else frames
+        if isinstance(response, CameraResponse):
+            return frames
+        return flattened(frames, response, self.settings.response.effective())
+
+    def _count_photons(self, table: pd.DataFrame, noise_ratio: float = 1.0) -> None:
+        """Turn effective photons into photons."""
+        for name in ("photons", "bg"):
+            table[name] = np.float32(self.settings.response.excess_noise * noise_ratio) * table[name].to_numpy()
 
     def threshold(self, frames: U16, cleared: U16 | None = None) -> float:
         """Return what spots must exceed to be molecules: signal to noise, or Picasso's net gradient (ADU)."""
@@ -77,7 +87,8 @@ class Localizer:
         numbers: NDArray[np.integer],
         threshold: float,
         cleared: U16 | None = None,
-    ) -> tuple[pd.DataFrame, int]:
+        noise_ratio: float = 1.0,
+    ) -> Found:
         """Localise a block of frames; each frame's rows depend on that frame alone.
 
         Parameters
@@ -90,22 +101,29 @@ class Localizer:
             As from `threshold`.
         cleared : ndarray, shape (T, Y, X), uint16, optional
             The frames without their background, for detection.
+        noise_ratio : float
+            Variance of the noise over what the camera's units say (`localization.noise`).
 
         Returns
         -------
-        table : DataFrame
+        Found
             Columns of a localisation table (DESIGN, section 4), all finite; x, y in sensor pixels.
-        rejected : int
-            Spots whose fit failed.
         """
         if self._emitters is not None:
-            return self._by_psf(self._emitters, frames, numbers, threshold, cleared)
+            return self._by_psf(self._emitters, frames, numbers, threshold, cleared, noise_ratio)
         how = self.settings.localize
         spots = detect_frames(self._flattened(frames) if cleared is None else cleared, threshold, how.box_px)
         table, rejected = fit_gaussians(frames, spots, how.box_px, self._response(frames), how.fit)
+        self._count_photons(table)
         self.assign_z(frames, table, move_xy=True)
         table["frame"] = np.asarray(numbers, np.uint32)[table["frame"].to_numpy(np.int64)]
-        return table, rejected
+        return Found(table, rejected)
+
+    def noise(self, frames: U16, threshold: float) -> tuple[float, ...]:
+        """Return the noise around some molecules of frames, over what the camera's units say; nothing without a PSF."""
+        if self._emitters is None:
+            return ()
+        return self._emitters.localize(frames, threshold, self._response(frames), None, passes=1).noise
 
     def _by_psf(
         self,
@@ -114,19 +132,22 @@ class Localizer:
         numbers: NDArray[np.integer],
         threshold: float,
         cleared: U16 | None,
-    ) -> tuple[pd.DataFrame, int]:
-        response, static = self._response(frames), None
+        noise_ratio: float,
+    ) -> Found:
+        response, static = self._response(frames, noise_ratio), None
         if cleared is not None:
             still = frames.astype(np.float32) - cleared + np.float32(PEDESTAL_ADU)
             static = (still - np.float32(response.baseline_adu)) * np.float32(response.electrons_per_adu)
-        table, rejected = emitters.localize(frames, threshold, response, static)
+        found = emitters.localize(frames, threshold, response, static)
+        table = found.table
+        self._count_photons(table, noise_ratio)
         for name in ("z", "lpz"):
             table[name] = np.float32(self.settings.localize.focal_shift_factor) * table[name].to_numpy()
         table["x"] += self.settings.origin_px[0]
         table["y"] += self.settings.origin_px[1]
         self._take_out_surface(table)
         table["frame"] = np.asarray(numbers, np.uint32)[table["frame"].to_numpy(np.int64)]
-        return table, rejected
+        return found._replace(noise=tuple(noise_ratio * ratio for ratio in found.noise))
 
     def assign_z(self, frames: U16, table: pd.DataFrame, *, move_xy: bool = False) -> None:
         """Add z, lpz and z_flag, and count x, y from the sensor's corner.
@@ -189,7 +210,7 @@ class Localizer:
         )
         if self._map is not None:
             response = PixelResponse(*(np.full(frame.shape, value, np.float32) for value in (90.0, 1.0, 1.0)))
-            flattened(frames, response, self.settings.response)
+            flattened(frames, response, self.settings.response.effective())
         if self._emitters is not None:
             self._emitters.localize(frames, 6.0, response, None)
             return

@@ -34,6 +34,9 @@ class RunReport(FrozenModel):
         Threshold of detection by the PSF, a ratio of signal to noise, as set or found.
     min_net_gradient : float or None
         Threshold of Picasso's detection, ADU, as set or found.
+    noise_ratio, noise_applied : float or None
+        Variance of the images' noise over what the camera's units say, and the factor that uncertainties and flags
+        were made for; None where too few molecules, or no PSF, could tell.
     p95_latency_s : float or None
         From a frame's arrival in MMCore's buffer to its rows being committed, 95th percentile; 0 for movies.
     most_waiting : int or None
@@ -70,6 +73,8 @@ class RunReport(FrozenModel):
     fits_rejected: int | None = None
     min_snr: float | None = None
     min_net_gradient: float | None = None
+    noise_ratio: float | None = None
+    noise_applied: float | None = None
     p95_latency_s: float | None = None
     most_waiting: int | None = None
     catch_up_s: float | None = None

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, LocalizationWriter
+from easyzloc_mm.localization.noise import NoiseMeter
 from easyzloc_mm.localization.workers.messages import Block, Localized
 
 Observer = Callable[[pd.DataFrame, int, int], None]
@@ -30,6 +31,7 @@ class TableSink:
         self._early: dict[int, tuple[Block, Localized, list[float]]] = {}
         self._next = 0
         self._uncommitted: deque[tuple[int, list[float], int]] = deque()
+        self.noise = NoiseMeter()
         self.rejected = 0
         self.frames = 0
         self.blank = self.blank_committed = 0
@@ -60,6 +62,7 @@ class TableSink:
             done = int(frames[-1]) + 1
             self._uncommitted.append((done, received, localized.blank))
             self._table.append(rows, frames_done=done)
+            self.noise.see(localized.noise)
             self.rejected += localized.rejected
             self.blank += localized.blank
             self.frames += len(frames)

@@ -70,7 +70,7 @@ def measure_throughput(profile: Profile, model: Path) -> Throughput:
     threshold, numbers = localizer.threshold(frames), np.arange(FRAMES)
     done, spots, start = 0, 0, time.perf_counter()
     while time.perf_counter() - start < MEASURED_S:
-        table, _ = localizer.localize(frames, numbers, threshold)
+        table = localizer.localize(frames, numbers, threshold).table
         done, spots = done + FRAMES, spots + len(table)
     one_core = done / (time.perf_counter() - start)
     workers = live_workers()

@@ -38,6 +38,14 @@ class EmitterPrior(FrozenModel):
     neighbour_px: tuple[Positive, Positive] = (5.0, 12.0)
     z_limit_nm: Positive = 1250.0
 
+    def effective(self, excess_noise: float) -> EmitterPrior:
+        """Return what a camera with excess noise sees of them: ranges in effective photons (`CameraResponse`)."""
+
+        def seen(photons: tuple[float, float]) -> tuple[float, float]:
+            return photons[0] / excess_noise, photons[1] / excess_noise
+
+        return self.model_copy(update={"photons": seen(self.photons), "background": seen(self.background)})
+
     def prior(self, x: AnyFloat, y: AnyFloat) -> SpotPrior:
         """Return the prior of spots fitted at sensor positions x, y (pixels), for the likelihood fit."""
         low, high = np.log(np.array(self.photons))

@@ -51,7 +51,7 @@ def network_input(
     Parameters
     ----------
     crops : ndarray, shape (n, size, size), float32
-        Photons.
+        Effective photons (`CameraResponse.effective`).
     x, y : ndarray, shape (n,)
         Sensor position, pixels; the crop's centre is the nearest pixel.
     field_size_px : (int, int)
@@ -72,7 +72,8 @@ def network_input(
     if normalisation is Normalisation.PAPER:
         if response is None:
             raise ValueError("the paper's normalisation works on ADU and needs the camera response")
-        adu = crops / np.float32(response.electrons_per_adu) + np.float32(response.baseline_adu)
+        camera = response.effective()
+        adu = crops / np.float32(camera.electrons_per_adu) + np.float32(camera.baseline_adu)
         position = np.full((len(crops), 2), 0.5, np.float32)
         if field_known:
             position[:, 0], position[:, 1] = np.asarray(x) / width, np.asarray(y) / height

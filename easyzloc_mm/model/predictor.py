@@ -162,7 +162,7 @@ class Predictor:
         Parameters
         ----------
         crops : ndarray, shape (n, size, size), float32
-            Photons, from `crop_photons`; as large as the card says (`roi_px`).
+            Effective photons (`CameraResponse.effective`), from `crop_photons`; as large as the card says (`roi_px`).
         x, y : ndarray, shape (n,)
             Sensor position in pixels, never drift-corrected.
         refine : bool
@@ -191,7 +191,7 @@ class Predictor:
             lpz = calibration.network_scale.rescale(posterior.sigma_nm, z)
             p_outlier, threshold = posterior.p_outlier(lpz), calibration.network_ambiguity.threshold
             if refine:
-                noise_e = self.card.response.read_noise_e if read_noise_e is None else read_noise_e
+                noise_e = self.card.response.effective().read_noise_e if read_noise_e is None else read_noise_e
                 fit = self._fit(crops, x, y, posterior, lpz, calibration, noise_e, light)
                 optimum = fit.optimum
                 z, lpz, p_outlier = fit.z_nm, fit.lpz_nm, fit.p_outlier

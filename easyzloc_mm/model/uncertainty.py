@@ -156,7 +156,8 @@ class MixtureCalibration(FrozenModel):
     residual_limit : ResidualLimit
     embedding : EmbeddingDistribution
     emitters : EmitterPrior
-        The emitters that the network was trained on and all this was measured for.
+        The emitters that the network was trained on and all this was measured for, in effective photons
+        (`CameraResponse.effective`).
     """
 
     network_scale: SigmaScale

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from easyzloc_mm._models import Finite, FrozenModel, NonNegative, Positive, error_sentence
-from easyzloc_mm.camera.response import CameraResponse
+from easyzloc_mm.camera.response import NO_EXCESS, CameraResponse, ExcessNoise
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.profile.detection import LocalizeSettings
 from easyzloc_mm.profile.focus import FocusLockSettings, FocusSettings, Hold
@@ -109,6 +109,8 @@ class Camera(FrozenModel):
     baseline_adu: NonNegative
     electrons_per_adu: Positive
     read_noise_e: NonNegative
+    excess_noise: ExcessNoise = NO_EXCESS
+    """Variance of the shot noise over the photons: 2 for an EMCCD whose EM gain is on, 1 otherwise."""
     map: Path | None = None
     """``camera.zarr`` of `camera-calibrate`: baseline, gain and read noise of each pixel, for localisation."""
 
@@ -119,6 +121,7 @@ class Camera(FrozenModel):
             baseline_adu=self.baseline_adu,
             electrons_per_adu=self.electrons_per_adu,
             read_noise_e=self.read_noise_e,
+            excess_noise=self.excess_noise,
         )
 
 

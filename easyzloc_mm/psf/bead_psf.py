@@ -150,6 +150,7 @@ class BeadPsfs:
     field_known : bool
         Whether places in the field mean anything.
     read_noise_e : float
+        In effective photons (`CameraResponse.effective`), as everything that is drawn from here.
     spread_px : (float, float)
         Emitters lie up to half of this away from their place in x and y: the distance of the table's places.
     """
@@ -215,7 +216,7 @@ class BeadPsfs:
             x=beads.x[chosen],
             y=beads.y[chosen],
         )
-        return cls(table, beads.field_size_px, beads.field_known, beads.response.read_noise_e)
+        return cls(table, beads.field_size_px, beads.field_known, beads.response.effective().read_noise_e)
 
 
 def bead_photons(beads: BeadDataset, bead: int) -> tuple[F64, F32, float]:
@@ -234,9 +235,9 @@ def bead_photons(beads: BeadDataset, bead: int) -> tuple[F64, F32, float]:
     z_nm : ndarray, shape (P,)
         Labels of the planes.
     photons : ndarray, shape (P, R, R)
-        Photons above background, as bright in every plane as in focus (`beads.light`).
+        Effective photons above background, as bright in every plane as in focus (`beads.light`).
     brightness : float
-        Photons of the bead in one plane in focus.
+        Effective photons of the bead in one plane in focus.
 
     Raises
     ------
@@ -250,7 +251,8 @@ def bead_photons(beads: BeadDataset, bead: int) -> tuple[F64, F32, float]:
         raise InputError("a bead has no plane near its focus: build the bead data set again from whole stacks")
     near = np.abs(z_nm) <= max(IN_FOCUS_NM, 1.01 * nearest)
     planes = beads.rois[bead][known].astype(np.float32)
-    photons = (planes - np.float32(beads.response.baseline_adu)) * np.float32(beads.response.electrons_per_adu)
+    response = beads.response.effective()
+    photons = (planes - np.float32(response.baseline_adu)) * np.float32(response.electrons_per_adu)
     # The rim of the ROI is darkest where the bead is sharp: that is the background of the whole stack.
     photons -= np.float32(rim_background(photons[near], together=True))
     # A bead that bleaches along the scan would otherwise give away its z by its brightness.

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.interpolate import make_lsq_spline
 
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.psf.bead_psf import bead_photons
@@ -115,7 +116,7 @@ class EmpiricalPsf:
         z_nm: ArrayLike,
         photons: ArrayLike,
         background: ArrayLike,
-        read_noise_e: float,
+        response: CameraResponse,
     ) -> tuple[F64, F64, F64]:
         """Return the CRLB of x, y, z (nm) of emitters at sensor positions `x`, `y` and depths `z_nm`."""
         place = np.stack([np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))], axis=1)
@@ -124,7 +125,9 @@ class EmpiricalPsf:
             np.rint((np.asarray(z_nm, float) - self.z_nm[0]) / Z_STEP_NM).astype(int), 0, len(self.z_nm) - 1
         )
         halves = [[image[nearest, depth] for image in images] for images in self._images()]
-        return _bound(halves[0], halves[1], photons, background, read_noise_e)
+        excess = response.excess_noise
+        seen, around = np.asarray(photons, float) / excess, np.asarray(background, float) / excess
+        return _bound(halves[0], halves[1], seen, around, response.effective().read_noise_e)
 
     def _images(self) -> list[list[F64]]:
         images = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtr
 
+from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.psf.crlb import EmpiricalPsf
 from easyzloc_mm.typing import F64
 
@@ -43,7 +44,7 @@ def narrowest_nm(psf: EmpiricalPsf) -> float:
     return float(psf.z_nm[best] + np.clip(-b / (2 * a), -100, 100))
 
 
-def sign_ambiguity(psf: EmpiricalPsf, photons: float, background: float, read_noise_e: float) -> tuple[F64, F64]:
+def sign_ambiguity(psf: EmpiricalPsf, photons: float, background: float, response: CameraResponse) -> tuple[F64, F64]:
     """Return the probability to take an emitter at +z for one at -z, by the best possible test, mid-field.
 
     Half the PSF difference in units of its noise decides (Neyman-Pearson test of two known images).
@@ -53,6 +54,8 @@ def sign_ambiguity(psf: EmpiricalPsf, photons: float, background: float, read_no
     z_nm, chance : ndarray, shape (k,)
         Positive depths, nm, and the probability: 0.5 where both look the same.
     """
+    camera = response.effective()
+    photons, background = photons / response.excess_noise, background / response.excess_noise
     middle = psf.halves[:, len(psf.places) // 2]
     zero = int(np.argmin(np.abs(psf.z_nm)))
     reach = min(zero, len(psf.z_nm) - 1 - zero)
@@ -60,6 +63,6 @@ def sign_ambiguity(psf: EmpiricalPsf, photons: float, background: float, read_no
     above, below = middle[:, zero + steps], middle[:, zero - steps]
     # The product of two independent halves: noise of the measured PSF does not pass for a difference.
     difference = photons**2 * (above[0] - below[0]) * (above[1] - below[1])
-    variance = np.maximum(photons * (above + below).mean(axis=0) / 2, 0) + background + read_noise_e**2
+    variance = np.maximum(photons * (above + below).mean(axis=0) / 2, 0) + background + camera.read_noise_e**2
     distance = np.sqrt(np.maximum(np.sum(difference / variance, axis=(1, 2)), 0.0))
     return psf.z_nm[zero + steps], ndtr(-distance / 2)

@@ -1,7 +1,8 @@
-"""The sCMOS camera of the embedded microscope: shot noise, read noise, gain, baseline, hot pixels, clipping.
+"""The camera of the embedded microscope: shot noise, read noise, gain, baseline, hot pixels, clipping.
 
 A pixel's counts are ``round(electrons / electrons_per_adu) + baseline``, clipped to the bit depth, where
-electrons are Poisson(signal) + Poisson(background) + Normal(0, read noise). Since the sum of Poisson counts
+electrons are Poisson(signal) + Poisson(background) + Normal(0, read noise), the Poisson counts multiplied at
+random where the camera has EM gain (`camera.exposure`). Since the sum of Poisson counts
 is Poisson again, the background comes from a pool that is drawn once per light level, and only the small
 patches around emitters are drawn anew in every frame.
 """
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from easyzloc_mm.camera.exposure import multiplied
+from easyzloc_mm.camera.response import NO_EXCESS
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.simulator.optics.kernels import SEGMENT_PX, add_counts, add_points, random_state, read_out
 from easyzloc_mm.simulator.optics.objective import FIELD_MARGIN, OpticsModel
@@ -89,7 +92,7 @@ class VirtualCamera:
             np.zeros(side, np.float32),
             np.zeros((patch, patch), np.float32),
         )
-        self._signal = np.zeros((height, width), np.int32)
+        self._signal = np.zeros((height, width), np.float32)
 
     def _background_shape(self, rng: np.random.Generator) -> F32:
         """Smooth relative background, mean 1, per row and segment; shape (height, segments)."""
@@ -138,11 +141,20 @@ class VirtualCamera:
                 self._radii(points), *self._scratch, state,
             )  # fmt: skip
             add_counts(self._signal, self._hot_index, self._hot_rate * exposure_s, state)
+            self._multiply(*seed)
             read_out(
                 self._signal, self._pool(background), self._level, frame, 1 / camera.electrons_per_adu,
                 camera.baseline_adu, float(2**camera.bit_depth - 1), state,
             )  # fmt: skip
         return frame
+
+    def _multiply(self, *seed: int) -> None:
+        """Send the signal through the EM register, if there is one."""
+        excess = self._camera.excess_noise
+        if excess > NO_EXCESS:
+            lit = np.flatnonzero(self._signal)
+            rng = np.random.default_rng((self._seed, 3, *seed))
+            self._signal.flat[lit] = multiplied(self._signal.flat[lit], excess, rng)
 
     def _radii(self, points: Points) -> I64:
         outside = self._table.outside
@@ -162,5 +174,6 @@ class VirtualCamera:
             means = key * np.linspace(self._range[0], self._range[1], LEVELS)
             size = (LEVELS, POOL_SAMPLES + SEGMENT_PX)
             electrons = rng.standard_normal(size, np.float32) * np.float32(self._camera.read_noise_e)
-            self._pools[key] = electrons + rng.poisson(means[:, None], size).astype(np.float32)
+            counts = multiplied(rng.poisson(means[:, None], size), self._camera.excess_noise, rng)
+            self._pools[key] = electrons + counts.astype(np.float32)
         return self._pools[key]

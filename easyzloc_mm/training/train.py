@@ -135,7 +135,8 @@ def train(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports every machine without a GPU as an error
     out, chosen = Path(out), _recipe(recipe)
     weights, sizes = _start(start_from, chosen, settings)
-    job = _Job(beads, emitters or EmitterPrior(), minutes, steps, seed, sizes, weights, in_frames, progress)
+    emitters = (emitters or EmitterPrior()).effective(beads.response.excess_noise)
+    job = _Job(beads, emitters, minutes, steps, seed, sizes, weights, in_frames, progress)
     inputs = [] if start_from is None else [start_from]
     with whole_or_nothing(out, Kind.MODEL, if_exists=if_exists, inputs=inputs) as draft:
         draft.mkdir()

@@ -84,7 +84,8 @@ def measure_bead(
     lateral_shift : (float, float)
         Common lateral shift of the stack along x and y, pixels per um, that registration takes out.
     """
-    photons = (roi.astype(np.float32) - np.float32(response.baseline_adu)) * np.float32(response.electrons_per_adu)
+    camera = response.effective()
+    photons = (roi.astype(np.float32) - np.float32(camera.baseline_adu)) * np.float32(camera.electrons_per_adu)
     column, row = (int(np.clip(round(at), 4, roi.shape[1] - 5)) for at in centre)
     core = photons[:, row - 4 : row + 5, column - 4 : column + 5]
     core = core - np.median(photons, axis=(1, 2))[:, None, None]
@@ -97,7 +98,7 @@ def measure_bead(
     spot = (image - background).astype(np.float64)
     x, y = weighted_centre(spot, *centre)
     peak = float(spot[row - 4 : row + 5, column - 4 : column + 5].max())
-    dark = max(background, 0.0) + response.read_noise_e**2
+    dark = max(background, 0.0) + camera.read_noise_e**2
     kept = np.abs(stage_nm - stage_nm[sharp]) <= KEPT_NM
     risen_um = (stage_nm[kept] - stage_nm[near].mean()) / 1000
     signal = photons[kept] - np.float32(background)
@@ -112,8 +113,8 @@ def measure_bead(
         x=x,
         y=y,
         sharpness_nm=focus,
-        photons=float(spot.sum()),
-        background=background,
+        photons=response.excess_noise * float(spot.sum()),
+        background=response.excess_noise * background,
         snr=peak / float(np.sqrt(dark + max(peak, 0.0))),
         saturated=int(np.count_nonzero(roi >= full_scale_adu)) if roi.max() >= full_scale_adu else 0,
     )

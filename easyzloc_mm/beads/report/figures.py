@@ -23,7 +23,7 @@ def crlb_by_depth(psf: EmpiricalPsf, beads: BeadDataset, photons: float) -> F64:
     shape = len(psf.places), len(psf.z_nm)
     x, y = (np.repeat(psf.places[:, axis], shape[1]) for axis in (0, 1))
     z = np.tile(psf.z_nm, shape[0])
-    return psf.crlb(x, y, z, photons, BACKGROUND, beads.response.read_noise_e)[2].reshape(shape)
+    return psf.crlb(x, y, z, photons, BACKGROUND, beads.response)[2].reshape(shape)
 
 
 def draw_map(beads: BeadDataset, foci: Foci, path: Path) -> None:
@@ -103,7 +103,7 @@ def draw_crlb(psf: EmpiricalPsf, beads: BeadDataset, path: Path) -> None:
             if len(psf.places) > 1:
                 low, high = np.percentile(values, [10, 90], axis=0)
                 left.fill_between(psf.z_nm, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-            z_nm, chance = sign_ambiguity(psf, photons, BACKGROUND, beads.response.read_noise_e)
+            z_nm, chance = sign_ambiguity(psf, photons, BACKGROUND, beads.response)
             right.plot(z_nm, 100 * chance, color=line.get_color())
         left.set(ylim=(0, 250), xlabel="z (nm)", ylabel="best possible z precision, CRLB (nm)")
         right.set(ylim=(0, 50), xlabel="|z| (nm)", ylabel="probability of the wrong sign of z (%)")

@@ -271,7 +271,7 @@ def usable_range(psf: EmpiricalPsf, beads: BeadDataset) -> str:
 
 
 def _ambiguity(psf: EmpiricalPsf, beads: BeadDataset) -> str:
-    z_nm, chance = sign_ambiguity(psf, TYPICAL_PHOTONS, BACKGROUND, beads.response.read_noise_e)
+    z_nm, chance = sign_ambiguity(psf, TYPICAL_PHOTONS, BACKGROUND, beads.response)
     doubtful = z_nm[chance > SIGN_AMBIGUOUS]
     if not len(doubtful):
         return "Above and below focus look different at every depth."

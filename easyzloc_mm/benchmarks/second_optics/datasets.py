@@ -203,5 +203,6 @@ def profile_of(microscope: SecondMicroscope) -> Profile:
             "baseline_adu": response.baseline_adu,
             "electrons_per_adu": response.electrons_per_adu,
             "read_noise_e": response.read_noise_e,
+            "excess_noise": response.excess_noise,
         },
     )

@@ -9,8 +9,10 @@ import numpy as np
 from scipy import ndimage
 
 from easyzloc_mm._models import FrozenModel
+from easyzloc_mm.benchmarks.second_optics.cameras import RESPONSES, CameraKind, unlike_pixels
 from easyzloc_mm.benchmarks.second_optics.lens import SAMPLES_PER_PIXEL, Lens
-from easyzloc_mm.camera.response import CameraResponse
+from easyzloc_mm.camera.exposure import camera_counts
+from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.numerics.spline import cubic_b_spline
 from easyzloc_mm.psf.crlb import crlb
 from easyzloc_mm.typing import F32, F64, U16
@@ -36,6 +38,8 @@ class SecondMicroscope(FrozenModel):
         Of the camera.
     response : CameraResponse
         Of its pixels.
+    pixel_seed : int, optional
+        Draws pixels that differ (`cameras.unlike_pixels`); without it all are alike.
     field_curvature_nm : float
         How much higher the stage stands where a corner of the field is in focus than where the middle is.
     field_nodes : int
@@ -45,9 +49,17 @@ class SecondMicroscope(FrozenModel):
     lens: Lens = Lens()
     width_px: int = 256
     height_px: int = 256
-    response: CameraResponse = CameraResponse(baseline_adu=100.0, electrons_per_adu=0.5, read_noise_e=1.6)
+    response: CameraResponse = RESPONSES[CameraKind.CMOS]
+    pixel_seed: int | None = None
     field_curvature_nm: float = 0.0
     field_nodes: int = 5
+
+    @property
+    def pixels(self) -> PixelResponse | None:
+        """Response of each pixel, where they differ."""
+        if self.pixel_seed is None:
+            return None
+        return unlike_pixels(self.response, (self.height_px, self.width_px), self.pixel_seed)
 
     def focal_surface_nm(self, x: F64, y: F64) -> F64:
         """Stage position at which a molecule on a flat slide is in focus, against that of the middle of the field."""
@@ -97,7 +109,8 @@ class SecondMicroscope(FrozenModel):
             for direction in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
         ]
         by_x, by_y, by_z = slopes
-        return crlb(image(0, 0, 0), by_x, by_y, by_z, photons, background, self.response.read_noise_e)
+        excess, read_noise_e = self.response.excess_noise, self.response.effective().read_noise_e
+        return crlb(image(0, 0, 0), by_x, by_y, by_z, photons / excess, background / excess, read_noise_e)
 
     def expose(self, x: F64, y: F64, z_nm: F64, photons: F64, background: float, rng: np.random.Generator) -> U16:
         """One camera image (height, width) of molecules, in ADU; parts of images outside the camera are lost."""
@@ -110,10 +123,7 @@ class SecondMicroscope(FrozenModel):
         for left, top, image in zip(column[near] + HALF_PX, row[near] + HALF_PX, images, strict=True):
             light[top : top + side, left : left + side] += image
         inner = light[2 * HALF_PX : -2 * HALF_PX, 2 * HALF_PX : -2 * HALF_PX]
-        mean = np.maximum(inner, 0.0) + background
-        electrons = rng.poisson(mean) + rng.normal(0, self.response.read_noise_e, mean.shape)
-        adu = electrons / self.response.electrons_per_adu + self.response.baseline_adu
-        return np.clip(np.rint(adu), 0, 65535).astype(np.uint16)
+        return camera_counts(np.maximum(inner, 0.0) + background, self.pixels or self.response, rng)
 
 
 @dataclass(frozen=True)

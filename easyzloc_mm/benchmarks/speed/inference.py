@@ -46,7 +46,9 @@ def bench_infer(model: Path) -> dict[str, Any]:
     predictor = Predictor.load(model)
     card = predictor.card
     psf = FieldPsf.load(card.psf_file)
-    source = BeadPsfs(psf.table(card.field_size_px), card.field_size_px, card.field_known, card.response.read_noise_e)
+    source = BeadPsfs(
+        psf.table(card.field_size_px), card.field_size_px, card.field_known, card.response.effective().read_noise_e
+    )
     drawn = simulate_emitters(source, EmitterPrior().typical(max(map(abs, card.z_range_nm))), SPOTS, 0)
     crops, x, y = drawn.crops, drawn.x, drawn.y
     network = keras.models.load_model(card.path / KERAS_FILE, compile=False)

@@ -256,6 +256,38 @@ def mismatch(
     _report(ctx, result, title="samples of other optics")
 
 
+@bench_app.command("cameras", cls=BenchCommand)
+def cameras(
+    ctx: typer.Context,
+    camera: Annotated[
+        list[str] | None, typer.Option("--camera", help="cmos, scmos or emccd; may be given several times.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Keep beads, models, movies and runs here, and use what lies there.")
+    ] = None,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Training time, for each camera.")] = 2.0,
+    frames: Annotated[int, typer.Option("--frames", min=20, help="Length of the movie.")] = 400,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    record: RecordOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Hold stated uncertainties against the truth for CMOS, sCMOS and EMCCD cameras, their gain right and wrong."""
+    from easyzloc_mm.benchmarks.accuracy.cameras import bench_cameras
+    from easyzloc_mm.benchmarks.second_optics.cameras import CameraKind
+    from easyzloc_mm.cli.accuracy_tables import print_cameras
+    from easyzloc_mm.errors import InputError
+
+    unknown = set(camera or ()) - set(CameraKind)
+    if unknown:
+        raise InputError(f"`camera` {', '.join(sorted(unknown))} is unknown: use {', '.join(CameraKind)}")
+    kinds = [CameraKind(name) for name in camera or CameraKind]
+    with progress_display() as show:
+        result = bench_cameras(folder, kinds=kinds, minutes=minutes, frames=frames, seed=seed, progress=show)
+    if not as_json:
+        print_cameras(result["cameras"])
+    _report(ctx, result, title="cameras")
+
+
 @bench_app.command("infer", cls=BenchCommand)
 def infer(
     ctx: typer.Context,

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from easyzloc_mm._extras import need_backend
-from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, ProfileOption, existing, existing_or_resume, finish
+from easyzloc_mm.cli.output import (
+    ExcessNoiseOption,
+    JsonFlag,
+    OverwriteFlag,
+    ProfileOption,
+    existing,
+    existing_or_resume,
+    finish,
+)
 from easyzloc_mm.cli.progress import progress_display
 from easyzloc_mm.io.writing.kinds import Kind
 
@@ -114,6 +122,7 @@ def beads(
     z_step_nm: Annotated[float | None, typer.Option("--z-step-nm", help="Where the file does not say.")] = None,
     baseline_adu: Annotated[float | None, typer.Option("--baseline-adu", help="Camera offset, ADU.")] = None,
     electrons_per_adu: Annotated[float | None, typer.Option("--electrons-per-adu", help="Camera gain.")] = None,
+    excess_noise: ExcessNoiseOption = None,
     partial: PartialOption = False,
     rules: Annotated[
         str, typer.Option("--rules", help="Who judges and labels: default, or paper (the published rules).")
@@ -127,6 +136,7 @@ def beads(
     """Find, judge, align and label beads: stacks to a bead data set."""
     from easyzloc_mm.api.calibration import bead_report_folder, build_beads
     from easyzloc_mm.beads.build import count_reasons
+    from easyzloc_mm.beads.camera_response import noise_ratio
     from easyzloc_mm.beads.report.summary import offsets_in_words, summarize_beads, summary_figures, which_rejected
 
     page = report or bead_report_folder(out)
@@ -140,6 +150,7 @@ def beads(
             z_step_nm=z_step_nm,
             baseline_adu=baseline_adu,
             electrons_per_adu=electrons_per_adu,
+            excess_noise=excess_noise,
             partial=partial,
             rules=rules,
             if_exists=existing(overwrite),
@@ -162,6 +173,7 @@ def beads(
             "rejected": count_reasons(bead_set),
             "regions": len(set(bead_set.region[bead_set.accepted].tolist())),
             "units_estimated": bead_set.response.estimated,
+            "noise_ratio": noise_ratio(bead_set),
             **figures,
             **more,
             "report": page / "index.html",
@@ -188,12 +200,14 @@ def camera_calibrate(
         float | None, typer.Option("--exposure-ms", min=0.1, help="Longest exposure; that of the imaging plan.")
     ] = None,
     frames: Annotated[int, typer.Option("--frames", min=10, help="Frames of each series on the microscope.")] = 200,
+    excess_noise: ExcessNoiseOption = None,
     partial: PartialOption = False,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Measure the camera's baseline, gain and read noise by photon transfer, for each pixel too."""
     from easyzloc_mm.acquire.camera import calibrate_from_files, calibrate_on_microscope
+    from easyzloc_mm.camera.response import NO_EXCESS
     from easyzloc_mm.errors import InputError
     from easyzloc_mm.io.camera_map import CameraMapMetadata, write_camera_map
     from easyzloc_mm.io.profiles import load_profile
@@ -205,7 +219,9 @@ def camera_calibrate(
     if profile is None:
         if dark is None or not flat:
             raise InputError("photon transfer needs both: --dark DARK.tif and at least one --flat FLAT.tif")
-        camera = calibrate_from_files(dark, flat, partial=partial)
+        camera = calibrate_from_files(
+            dark, flat, excess_noise=NO_EXCESS if excess_noise is None else excess_noise, partial=partial
+        )
     else:
         loaded = load_profile(profile)
         with progress_display() as show:
@@ -215,6 +231,7 @@ def camera_calibrate(
                 light_preset=light_preset or loaded.imaging.illumination or "High",
                 exposure_ms=exposure_ms or loaded.imaging.exposure_ms,
                 frames=frames,
+                excess_noise=excess_noise,
                 progress=show,
             )
     metadata = CameraMapMetadata(
@@ -227,6 +244,7 @@ def camera_calibrate(
             "baseline_adu": camera.response.baseline_adu,
             "electrons_per_adu": camera.response.electrons_per_adu,
             "read_noise_e": camera.response.read_noise_e,
+            "excess_noise": camera.response.excess_noise,
             "linearity": camera.linearity,
             "noisy_pixels": camera.noisy_pixels,
             "dark_frames": camera.dark_frames,
@@ -234,7 +252,7 @@ def camera_calibrate(
             "frames_lost": camera.frames_lost,
         },
         as_json=as_json,
-        title="camera: copy the three units, and map = this file, into the profile, section camera",
+        title="camera: copy the units, and map = this file, into the profile, section camera",
     )
 
 

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, ProfileOption, existing, existing_or_resume, finish
+from easyzloc_mm.cli.output import (
+    ExcessNoiseOption,
+    JsonFlag,
+    OverwriteFlag,
+    ProfileOption,
+    existing,
+    existing_or_resume,
+    finish,
+)
 from easyzloc_mm.cli.progress import progress_display
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.writing.kinds import Kind
@@ -100,6 +108,7 @@ def localize(
     pixel_size_nm: PixelSizeOption = None,
     baseline_adu: BaselineOption = None,
     electrons_per_adu: GainOption = None,
+    excess_noise: ExcessNoiseOption = None,
     origin_px: OriginOption = (0, 0),
     camera_map: CameraMapOption = None,
     detection: Annotated[
@@ -162,6 +171,7 @@ def localize(
             pixel_size_nm=pixel_size_nm,
             baseline_adu=baseline_adu,
             electrons_per_adu=electrons_per_adu,
+            excess_noise=excess_noise,
             origin_px=origin_px,
             camera_map=camera_map,
             detection=detection,
@@ -194,6 +204,7 @@ def assign_z(
     pixel_size_nm: PixelSizeOption = None,
     baseline_adu: BaselineOption = None,
     electrons_per_adu: GainOption = None,
+    excess_noise: ExcessNoiseOption = None,
     origin_px: OriginOption = (0, 0),
     camera_map: CameraMapOption = None,
     focal_shift_factor: FocalShiftOption = None,
@@ -214,6 +225,7 @@ def assign_z(
             pixel_size_nm=pixel_size_nm,
             baseline_adu=baseline_adu,
             electrons_per_adu=electrons_per_adu,
+            excess_noise=excess_noise,
             origin_px=origin_px,
             camera_map=camera_map,
             focal_shift_factor=focal_shift_factor,

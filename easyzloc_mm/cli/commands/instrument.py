@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, existing, finish
+from easyzloc_mm.cli.output import ExcessNoiseOption, JsonFlag, OverwriteFlag, existing, finish
 from easyzloc_mm.errors import HardwareError
 from easyzloc_mm.io.writing.kinds import Kind
 
@@ -84,6 +84,7 @@ def profile_new(
     baseline_adu: Annotated[float | None, typer.Option("--baseline-adu", help="Camera offset.")] = None,
     electrons_per_adu: Annotated[float | None, typer.Option("--electrons-per-adu", help="Camera gain.")] = None,
     read_noise_e: Annotated[float | None, typer.Option("--read-noise-e", help="Camera read noise.")] = None,
+    excess_noise: ExcessNoiseOption = None,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -104,6 +105,7 @@ def profile_new(
         "baseline_adu": baseline_adu,
         "electrons_per_adu": electrons_per_adu,
         "read_noise_e": read_noise_e,
+        "excess_noise": excess_noise,
     }
     connection = Connection(
         backend=Backend.JAVA if java else Backend.PYTHON,

@@ -58,6 +58,17 @@ class FocusMoveKind(StrEnum):
     """Nothing was moved: the end of the range was reached."""
 
 
+class NoiseCheck(FrozenModel):
+    """What the images' noise around molecules is, beside what the camera's units say."""
+
+    ratio: Positive
+    """Measured variance over that of the units; 1 where they are right."""
+    applied: Positive
+    """The factor that uncertainties (as variances) and flags were made for: 1 where nothing was noticed."""
+    molecules: int
+    """Around so many it was measured."""
+
+
 class FocusMove(FrozenModel):
     """One estimate of the focus during a live run, and what was done with it."""
 
@@ -123,6 +134,8 @@ class RunMetadata(StoredModel):
     """What of it was asked to be taken out."""
     camera_response: CameraResponse | None = None
     camera_map: CameraMapReference | None = None
+    noise: NoiseCheck | None = None
+    """Whether the camera's units explain the images' noise; None where too few molecules, or no PSF, could tell."""
     model: ModelReference | None = None
     sample_aberrations: SampleAberrations | None = None
     """What the molecules say of the beads' PSF; None where nobody looked."""

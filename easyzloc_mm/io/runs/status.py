@@ -50,6 +50,8 @@ class RunStatus(StoredModel):
     """Threshold of detection by the PSF, a ratio of signal to noise."""
     min_net_gradient: float | None = None
     """Threshold of Picasso's detection, ADU."""
+    noise_ratio: float | None = None
+    """Variance of the images' noise over what the camera's units say; None until enough emitters were seen."""
     whole: bool | None = None
     """What the quick form of `verify` found at the end of the run; None before."""
 

@@ -19,11 +19,13 @@ from easyzloc_mm._processes import interrupts_noted
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, LocalizerError
 from easyzloc_mm.io.runs.frames import FrameWriter
 from easyzloc_mm.io.runs.localizations import LocalizationWriter
+from easyzloc_mm.io.runs.metadata import NoiseCheck
 from easyzloc_mm.io.writing.atomic import disk_fault
 from easyzloc_mm.localization.config import given_threshold, threshold_name
 from easyzloc_mm.localization.detection.threshold import FRAMES as THRESHOLD_FRAMES
 from easyzloc_mm.localization.live.intake import Intake
 from easyzloc_mm.localization.live.status import LiveStatus, StatusMeter
+from easyzloc_mm.localization.noise import noise_figures, warn_of_noise
 from easyzloc_mm.localization.run_report import RunReport
 from easyzloc_mm.localization.table_sink import TableSink
 from easyzloc_mm.localization.workers.messages import Block, FindThreshold, LocalizeBlock, Localized, ThresholdFound
@@ -145,6 +147,7 @@ class LiveRun:
         self._most_waiting = 0
         self._replaced_before = len(pool.replaced)
         self._lost_workers = 0
+        self._noise: NoiseCheck | None = None
         self._localizer_fault: LocalizerError | None = None
         self._begin = self._camera_end = time.monotonic()
 
@@ -181,6 +184,7 @@ class LiveRun:
                 self._intake.join()
                 self._close(completed)
         self._raise_faults()
+        warn_of_noise(self._noise, self._pool.settings.response, "in the images of this run")
         return self._report()
 
     def _see(self, rows: pd.DataFrame, last_frame: int, frames: int) -> None:
@@ -202,13 +206,15 @@ class LiveRun:
             try:
                 for outcome in self._pool.outcomes(PATIENCE_S):
                     match outcome.answer:
-                        case ThresholdFound(threshold):
+                        case ThresholdFound(threshold, _, noise):
                             self._threshold = threshold
+                            self._sink.noise.see(noise)
                             self._table.update(**{self._threshold_name: threshold})
                             self._submit(outcome.block.frames, outcome.block.source)
                         case Localized() as localized:
                             self._sink.take(outcome.block, localized, self._received)
                             self._release(outcome.block)
+                    self._judge_noise()
                 self._hand_out()
                 self._note_replacements()
             except LocalizerError as error:
@@ -224,6 +230,13 @@ class LiveRun:
                 break
         self._sink.flush()
         self._reporter.report(self._status, at_once=True)
+
+    def _judge_noise(self) -> None:
+        """Hold the camera's units against the noise, once enough molecules came; what comes then is made for it."""
+        if self._noise is None:
+            self._noise = self._sink.noise.check
+            if self._noise is not None:
+                self._table.update(noise=self._noise)
 
     def _hand_out(self) -> None:
         while self._localizer_fault is None and self._pool.free > 0:
@@ -248,7 +261,8 @@ class LiveRun:
             # The same frames come again as the first block, under the same number.
             self._pool.submit(FindThreshold(self._blocks, numbers, source, available))
         else:
-            self._pool.submit(LocalizeBlock(self._blocks, numbers, source, available, self._threshold))
+            noise_ratio = 1.0 if self._noise is None else self._noise.applied
+            self._pool.submit(LocalizeBlock(self._blocks, numbers, source, available, self._threshold, noise_ratio))
             self._blocks += 1
 
     def _release(self, block: Block) -> None:
@@ -297,6 +311,7 @@ class LiveRun:
             localizations=self._sink.rows,
             camera_running=self._intake.camera_running,
             threshold={self._threshold_name: self._threshold},
+            noise=self._sink.noise.check,
         )
         return dataclasses.replace(status, alarms=(*self._alarms(), *status.alarms))
 
@@ -360,7 +375,7 @@ class LiveRun:
             catch_up_s=end - self._camera_end,
             workers_replaced=self._lost_workers,
             commit_lag_s=self._commit_lag_s,
-        ).model_copy(update={self._threshold_name: float(self._threshold or 0.0)})
+        ).model_copy(update={self._threshold_name: float(self._threshold or 0.0), **noise_figures(self._noise)})
 
 
 def warn_of_a_small_disk(out: Path, needed: int) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm._alarms import with_alarms
+from easyzloc_mm.io.runs.metadata import NoiseCheck
 from easyzloc_mm.localization.run_report import FLAGGED_PART
 
 WINDOW_FRAMES = 100
@@ -56,6 +57,8 @@ class LiveStatus:
         False once the last frame has come and localisation only catches up.
     alarms : tuple of str
         What calls for attention, one phrase each.
+    noise_ratio : float or None
+        Variance of the images' noise over what the camera's units say; None until enough molecules were seen.
     """
 
     frames: int
@@ -77,6 +80,7 @@ class LiveStatus:
     alarms: tuple[str, ...]
     min_snr: float | None = None
     min_net_gradient: float | None = None
+    noise_ratio: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a monitor."""
@@ -143,6 +147,7 @@ class StatusMeter:
         localizations: int,
         camera_running: bool,
         threshold: Mapping[str, float | None] | None = None,
+        noise: NoiseCheck | None = None,
     ) -> LiveStatus:
         """Figures now."""
         counted = sum(count for count, _ in self._window)
@@ -158,6 +163,8 @@ class StatusMeter:
             alarms.append(f"{frames_lost} frames dropped")
         if lag_s > LAG_S and camera_running:
             alarms.append("localisation falls behind")
+        if noise is not None and noise.applied != 1.0:
+            alarms.append("noise unlike the camera's units")
         if spots >= FEWEST_SPOTS:
             if crowded_part(rows) > DENSE_PART:
                 alarms.append(TOO_DENSE)
@@ -183,6 +190,7 @@ class StatusMeter:
             focus_drift_nm=self.focus_drift_nm(),
             camera_running=camera_running,
             alarms=tuple(alarms),
+            noise_ratio=None if noise is None else noise.ratio,
             **(threshold or {}),
         )
 

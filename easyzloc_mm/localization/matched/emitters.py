@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -18,6 +18,7 @@ from easyzloc_mm.localization.detection.gaussian_fit import MAX_PRECISION_PX
 from easyzloc_mm.localization.matched.crowd import NEAR_PX, SAME_PX, CrowdFit, Emitters, clear_ones
 from easyzloc_mm.localization.matched.crowd_uncertainty import widening
 from easyzloc_mm.localization.matched.detector import NOTHING, Detections, MatchedDetector
+from easyzloc_mm.localization.matched.noise import noise_ratios
 from easyzloc_mm.model.predictor import Predictor, ZPrediction
 from easyzloc_mm.model.uncertainty import MixtureCalibration
 from easyzloc_mm.profile.detection import LocalizeSettings
@@ -38,6 +39,26 @@ clear detection: photons and background are hard to tell apart there."""
 WINDOW_PX = 2.0
 """Standard deviation of the Gaussian window in which a spot's width is measured."""
 WIDEST_PX = 6.0
+NOISE_EMITTERS = 32
+"""Of a block, on which its noise is measured, or twice as many."""
+
+
+class Found(NamedTuple):
+    """What a block of frames holds.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Columns of a localisation table.
+    rejected : int
+        Detections that no emitter explains, or whose fit failed.
+    noise : tuple of float
+        Noise around some of the emitters, over what the camera's units say; empty where the PSF was not fitted.
+    """
+
+    table: pd.DataFrame
+    rejected: int
+    noise: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,8 +178,13 @@ class EmitterLocalizer:
         return given or self._detector.threshold(self._settings.false_alarms_per_frame, shape_yx)
 
     def localize(
-        self, frames: U16, threshold: float, response: CameraResponse | PixelResponse, static: F32 | None
-    ) -> tuple[pd.DataFrame, int]:
+        self,
+        frames: U16,
+        threshold: float,
+        response: CameraResponse | PixelResponse,
+        static: F32 | None,
+        passes: int | None = None,
+    ) -> Found:
         """Localise a block of frames; each frame's rows depend on that frame alone.
 
         Parameters
@@ -168,38 +194,52 @@ class EmitterLocalizer:
         threshold : float
             Ratio of signal to noise.
         response : CameraResponse or PixelResponse
-            Of the frames' pixels.
+            Of the frames' pixels, in effective photons (`CameraResponse.effective`); so is the table.
         static : ndarray, shape (T, Y, X), float32, optional
-            Photons of the background that does not change, for detection.
+            Effective photons of the background that does not change, for detection.
+        passes : int, optional
+            In place of the settings'.
 
         Returns
         -------
-        table : DataFrame
-            Columns of a localisation table; `frame` counts within the block, x, y in its pixels.
-        rejected : int
-            Detections that no emitter explains.
+        Found
+            `frame` of the table counts within the block, x, y in its pixels.
         """
-        spots = self._detected(frames, threshold, response, static)
+        passes = passes or self._settings.passes or 1
+        spots = self._detected(frames, threshold, response, static, passes)
         first = self._explained(frames, spots, response)
         rejected = len(spots) - len(first)
         parts = [first]
-        if (self._settings.passes or 1) > 1:
-            kept, crowd = self._crowds(frames, first, threshold, response, static)
+        if passes > 1:
+            kept, crowd = self._crowds(frames, first, threshold, response, static, passes)
             parts = [first.only(kept), self._explained(frames, crowd, response)]
             # What the first look could not explain is still in the rest of the light, and found there again.
             rejected = max(rejected, len(crowd) - len(parts[1]))
         table = pd.concat([self._rows(frames, part, response) for part in parts], ignore_index=True)
         order = np.argsort(table["frame"].to_numpy(), kind="stable")
-        return table.iloc[order].reset_index(drop=True), rejected
+        return Found(table.iloc[order].reset_index(drop=True), rejected, self._noise(frames, parts[0], response))
+
+    def _noise(self, frames: U16, found: _Fitted, response: CameraResponse | PixelResponse) -> tuple[float, ...]:
+        """Noise around some of the emitters, over what `response` says."""
+        few = np.zeros(len(found), bool)
+        few[:: max(1, len(found) // NOISE_EMITTERS)] = True
+        part, (left, top) = found.only(few), self._origin
+        x, y = part.at
+        place = self._predictor.place(x + left, y + top)
+        _, noise_e = self._crops(frames, part.spots, response)
+        rounding = np.median(response.electrons_per_adu) ** 2 / 12
+        noise_e = np.sqrt(np.square(noise_e) + rounding)
+        ratios = noise_ratios(part.crops, self._table, place, part.optimum, noise_e, part.spots.around)
+        return tuple(ratios.tolist())
 
     def _detected(
-        self, frames: U16, threshold: float, response: CameraResponse | PixelResponse, static: F32 | None
+        self, frames: U16, threshold: float, response: CameraResponse | PixelResponse, static: F32 | None, passes: int
     ) -> _Spots:
         found = [
             self._look(frame, threshold, response, NOTHING if static is None else static[t])
             for t, frame in enumerate(frames)
         ]
-        if (self._settings.passes or 1) > 1:
+        if passes > 1:
             found = [clear_ones(one, threshold, 0) for one in found]
         x, y, snr = (np.concatenate([getattr(one, name) for one in found]) for name in ("x", "y", "snr"))
         return _Spots(np.repeat(np.arange(len(frames)), [len(one) for one in found]), x, y, snr)
@@ -269,12 +309,13 @@ class EmitterLocalizer:
         threshold: float,
         response: CameraResponse | PixelResponse,
         static: F32 | None,
+        passes: int,
     ) -> tuple[Bool, _Spots]:
         """Return which of the first look's emitters stay as they are, and the others with the light around them."""
         left, top = self._origin
         how = CrowdFit(
             self._table, lambda x, y: self._predictor.place(x + left, y + top), self._emitters.prior, threshold,
-            self._settings.passes or 1,
+            passes,
         )  # fmt: skip
         noise_e = np.atleast_2d(np.asarray(response.read_noise_e, np.float32))
         kept, crowd = np.zeros(len(first), bool), []

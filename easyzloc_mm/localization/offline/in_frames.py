@@ -14,6 +14,7 @@ import pandas as pd
 from easyzloc_mm.analysis.scoring.compare import compare
 from easyzloc_mm.analysis.scoring.figures import Score
 from easyzloc_mm.analysis.scoring.score import score
+from easyzloc_mm.camera.exposure import camera_counts, multiplied
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset
@@ -98,9 +99,9 @@ def evaluate_in_frames(
             truth.loc[here, "background"] = measured[truth.loc[here, "frame"] - start]
         block = _frames(source, response, truth[here], numbers, size, dark, rng)
         threshold = localizer.threshold(block) if threshold is None else threshold
-        tables.append(localizer.localize(block, numbers, threshold)[0])
+        tables.append(localizer.localize(block, numbers, threshold).table)
     x, y, z, photons, background_e = (truth[name] for name in ("x", "y", "z", "photons", "background"))
-    truth["limit_z_nm"] = empirical_psf(beads).crlb(x, y, z, photons, background_e, response.read_noise_e)[2]
+    truth["limit_z_nm"] = empirical_psf(beads).crlb(x, y, z, photons, background_e, response)[2]
     table = pd.concat(tables, ignore_index=True)
     return score(compare(table, truth, pixel_size_nm=card.pixel_size_nm, size_px=size))
 
@@ -174,8 +175,6 @@ def _frames(
         light[frame - numbers[0]][around] += photons * image
     light = np.maximum(light, 0.0)
     if dark is None:
-        electrons = rng.poisson(light + background[:, None, None]) + rng.normal(0, response.read_noise_e, light.shape)
-        adu = electrons / response.electrons_per_adu + response.baseline_adu
-    else:
-        adu = dark + rng.poisson(light) / response.electrons_per_adu
+        return camera_counts(light + background[:, None, None], response, rng)
+    adu = dark + multiplied(rng.poisson(light), response.excess_noise, rng) / response.electrons_per_adu
     return np.clip(np.rint(adu), 0, 65535).astype(np.uint16)

@@ -30,6 +30,7 @@ from easyzloc_mm.localization.config import (
     threshold_name,
 )
 from easyzloc_mm.localization.detection.threshold import FRAMES
+from easyzloc_mm.localization.noise import NoiseMeter, noise_figures, warn_of_noise
 from easyzloc_mm.localization.offline.counts import warn_of_counts
 from easyzloc_mm.localization.pipeline import run_metadata
 from easyzloc_mm.localization.provenance import map_of_run
@@ -52,6 +53,8 @@ logger = logging.getLogger(__name__)
 
 BLOCK_FRAMES = 16
 PATIENCE_S = 0.2
+MORE_FRAMES = 10 * FRAMES
+"""Looked at for their noise where fewer show too few molecules."""
 LOOK_AGAIN_S = 0.5
 """Interval at which a movie that is being written is opened again."""
 
@@ -149,6 +152,7 @@ def localize_movie(
             report = job.go()
         job.warn()
         warn_of_counts(report, movie, how, metadata)
+        warn_of_noise(job.noise, how.response, f"in the images of {movie}")
         report = report.judged(out)
         logger.debug("localised: %s", report.model_dump_json(exclude_none=True))
     return report
@@ -250,6 +254,7 @@ class _Job:
         self._rejected_before = table.metadata.fits_rejected if self._begin_frame else 0
         self._blank_before = self._count_blank_before()
         self._blank_noted = 0
+        self.noise = table.metadata.noise
 
     def _count_blank_before(self) -> int:
         """Return how many of the frames that an earlier call localised were not there."""
@@ -280,12 +285,14 @@ class _Job:
         if self._follow_s is None:
             self._movie.warn()
         try:
-            threshold = self._find_threshold()
-            self._table.update(**{self._threshold_name: threshold})
+            threshold = self._look()
+            self._table.update(**{self._threshold_name: threshold}, noise=self.noise)
+            noise_ratio = 1.0 if self.noise is None else self.noise.applied
             for number, frames in enumerate(self._blocks()):
                 while self._pool.free <= 0:
                     self._collect()
-                self._pool.submit(LocalizeBlock(number, frames, self._path, self._movie.shape[0], threshold))
+                there = self._movie.shape[0]
+                self._pool.submit(LocalizeBlock(number, frames, self._path, there, threshold, noise_ratio))
             while self._pool.busy:
                 self._collect()
             self._note(complete=True)
@@ -305,26 +312,40 @@ class _Job:
             most_waiting=0,
             catch_up_s=0.0,
             workers_replaced=len(self._pool.replaced),
-        ).model_copy(update={self._threshold_name: threshold})
+        ).model_copy(update={self._threshold_name: threshold, **noise_figures(self.noise)})
 
     @property
     def _threshold_name(self) -> str:
         return threshold_name(self._pool.settings.localize)
 
-    def _find_threshold(self) -> float:
-        """As set, as found before, or from frames spread over the whole movie: its beginning is often brighter."""
+    def _look(self) -> float:
+        """Look at frames spread over the whole movie, whose beginning is often brighter: the noise, and the threshold.
+
+        What was set, or found before, stays.
+        """
         known = given_threshold(self._pool.settings.localize) or getattr(self._table.metadata, self._threshold_name)
-        if known is not None:
+        if known is not None and self._begin_frame:
             return float(known)
         there = np.setdiff1d(np.arange(self._movie.shape[0]), list(self._movie.missing))
-        chosen = there[np.unique(np.linspace(0, len(there) - 1, FRAMES).astype(np.int64))]
+        meter = NoiseMeter()
+        for frames in (FRAMES, MORE_FRAMES):
+            chosen = there[np.unique(np.linspace(0, len(there) - 1, frames).astype(np.int64))]
+            found = self._first_look(chosen)
+            known = found.threshold if known is None else known
+            meter.see(found.noise)
+            self.noise = meter.check
+            if self.noise is not None or not meter.molecules or len(there) <= frames:
+                break
+        return float(known)
+
+    def _first_look(self, chosen: I64) -> ThresholdFound:
         self._pool.submit(FindThreshold(0, chosen, self._path, self._movie.shape[0]))
         while True:
             for outcome in self._pool.outcomes(PATIENCE_S):
                 if isinstance(outcome.answer, ThresholdFound):
                     if outcome.answer.blank == len(chosen):
                         raise InputError(f"movie {self._path} shows nothing: each of {len(chosen)} frames is black")
-                    return outcome.answer.threshold
+                    return outcome.answer
 
     def _collect(self) -> None:
         for outcome in self._pool.outcomes(PATIENCE_S):

@@ -27,7 +27,7 @@ MARGIN = 1.5
 
 
 def _some_molecules(movie: Path, response: CameraResponse) -> tuple[U16, pd.DataFrame]:
-    """Frames spread over the movie, and the fitted spots in them; `frame` counts within these frames."""
+    """Frames spread over the movie, and the fitted spots in them, in effective photons; `frame` counts within them."""
     opened = open_movie(movie)
     chosen = np.unique(np.linspace(0, opened.shape[0] - 1, FRAMES).astype(int))
     frames = np.concatenate([opened.read(int(i), int(i) + 1) for i in chosen])
@@ -35,7 +35,7 @@ def _some_molecules(movie: Path, response: CameraResponse) -> tuple[U16, pd.Data
     if not len(frames):
         raise InputError(f"movie {movie} shows nothing: each of {len(chosen)} frames is black")
     spots = detect_frames(frames, automatic_threshold(frames, BOX_PX), BOX_PX)
-    return frames, fit_gaussians(frames, spots, BOX_PX, response)[0]
+    return frames, fit_gaussians(frames, spots, BOX_PX, response.effective())[0]
 
 
 def emitter_prior(movie: Path, response: CameraResponse) -> EmitterPrior:
@@ -52,7 +52,8 @@ def emitter_prior(movie: Path, response: CameraResponse) -> EmitterPrior:
     default = EmitterPrior()
     ranges = {}
     for name, column in (("photons", "photons"), ("background", "bg")):
-        low, high = np.quantile(np.maximum(table[column].to_numpy(float), 1e-3), QUANTILES)
+        photons = response.excess_noise * table[column].to_numpy(float)
+        low, high = np.quantile(np.maximum(photons, 1e-3), QUANTILES)
         floor = getattr(default, name)[0] / 3
         # A fitted Gaussian misses the tails of a defocused spot, hence the wider upper margin for photons.
         ranges[name] = (
@@ -68,5 +69,5 @@ def domain_gap(movie: Path, model: Predictor, response: CameraResponse) -> float
     x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
     if not len(x):
         return 0.0
-    crops = crop_photons(frames, table["frame"].to_numpy(), x, y, response, model.card.roi_px)
+    crops = crop_photons(frames, table["frame"].to_numpy(), x, y, response.effective(), model.card.roi_px)
     return float(np.mean(model.predict(crops, x, y).z_flag & OUT_OF_DISTRIBUTION > 0))

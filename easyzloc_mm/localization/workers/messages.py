@@ -49,15 +49,18 @@ class LocalizeBlock(Block):
     Attributes
     ----------
     threshold : float
-        Net gradient of detection, ADU.
+        Of detection: a ratio of signal to noise, or Picasso's net gradient, ADU.
+    noise_ratio : float
+        Variance of the noise over what the camera's units say.
     """
 
     threshold: float
+    noise_ratio: float = 1.0
 
 
 @dataclass(frozen=True)
 class FindThreshold(Block):
-    """Find the detection threshold that these frames suggest."""
+    """Find the detection threshold that these frames suggest, and look at their noise."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,14 @@ class Localized:
         Spots whose 2D fit failed.
     blank : int
         Frames of the block that never came: missing in the source, or one value all over.
+    noise : tuple of float
+        Noise around some of the molecules, over what the camera's units say (`matched.noise`).
     """
 
     rows: pd.DataFrame
     rejected: int
     blank: int = 0
+    noise: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,13 +97,16 @@ class ThresholdFound:
     Attributes
     ----------
     threshold : float
-        Net gradient of detection for frames like these, ADU.
+        Of detection in frames like these: a ratio of signal to noise, or Picasso's net gradient, ADU.
     blank : int
         Frames of the block that never came.
+    noise : tuple of float
+        As of `Localized`.
     """
 
     threshold: float
     blank: int = 0
+    noise: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -203,8 +212,10 @@ class BlockLocalizer:
         if blank and came.any():
             pixels, numbers = pixels[came], numbers[came]
         if isinstance(block, LocalizeBlock):
-            return Localized(*self._localizer.localize(pixels, numbers, block.threshold, cleared), blank)
-        return ThresholdFound(self._localizer.threshold(pixels, cleared), blank)
+            found = self._localizer.localize(pixels, numbers, block.threshold, cleared, block.noise_ratio)
+            return Localized(found.table, found.rejected, blank, found.noise)
+        threshold = self._localizer.threshold(pixels, cleared)
+        return ThresholdFound(threshold, blank, self._localizer.noise(pixels, threshold))
 
 
 def summarize_error(error: BaseException | None) -> str:

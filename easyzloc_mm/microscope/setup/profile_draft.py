@@ -18,7 +18,7 @@ NO_LIGHT = ("path", "lightsheet")
 BITS = range(8, 17)
 BY_HAND = {
     "optics": ("na", "immersion_index", "sample_index", "emission_nm", "pixel_size_nm"),
-    "camera": ("baseline_adu", "electrons_per_adu", "read_noise_e"),
+    "camera": ("baseline_adu", "electrons_per_adu", "read_noise_e", "excess_noise"),
 }
 """Fields that no device reports, by section of the profile."""
 

@@ -203,7 +203,7 @@ SEGMENT_PX = 32
 
 @compiled
 def add_points(
-    signal: NDArray[np.int32],
+    signal: F32,
     table: NDArray[np.int16],
     scale: F32,
     z_start: float,
@@ -239,7 +239,7 @@ def add_points(
 
 
 @compiled
-def add_counts(signal: NDArray[np.int32], where: I64, means: F64, state: NDArray[np.uint64]) -> None:
+def add_counts(signal: F32, where: I64, means: F64, state: NDArray[np.uint64]) -> None:
     """Add Poisson counts to single pixels, given by their flat index."""
     width = signal.shape[1]
     for index in range(len(where)):
@@ -248,7 +248,7 @@ def add_counts(signal: NDArray[np.int32], where: I64, means: F64, state: NDArray
 
 @compiled
 def read_out(
-    signal: NDArray[np.int32],
+    signal: F32,
     pool: F32,
     level: F32,
     frame: U16,
@@ -272,6 +272,6 @@ def read_out(
             chosen = min(int(level[row, segment] + chance), pool.shape[0] - 1)
             first = segment * SEGMENT_PX
             for i in range(min(SEGMENT_PX, width - first)):
-                value = (pool[chosen, start + i] + np.float32(signal[row, first + i])) * gain + offset
+                value = (pool[chosen, start + i] + signal[row, first + i]) * gain + offset
                 frame[row, first + i] = np.uint16(min(max(value, np.float32(0.0)), top))
                 signal[row, first + i] = 0

@@ -124,8 +124,9 @@ def thinned(
     photons: tuple[float, float] = TYPICAL_PHOTONS,
     seed: int = SEED,
     count: int = EMITTERS,
+    excess_noise: float = 1.0,
 ) -> EmitterImages:
-    """Return the emitters that models are judged by, drawn from held-out beads."""
+    """Return the emitters that models are judged by, drawn from held-out beads, in effective photons."""
     low, high = z_range_nm
     prior = EmitterPrior(
         photons=photons,
@@ -134,7 +135,7 @@ def thinned(
         neighbour_share=0.0,
         z_limit_nm=max(-low, high),
     )
-    return simulate_emitters(source, prior, count, seed)
+    return simulate_emitters(source, prior.effective(excess_noise), count, seed)
 
 
 def _flagged(emitters: pd.DataFrame) -> tuple[float, float | None, float | None]:
@@ -162,13 +163,12 @@ def _predict_emitters(
     seed: int,
 ) -> pd.DataFrame:
     low, high = z_range_nm
-    drawn = thinned(source, z_range_nm, photons, seed)
+    excess = beads.response.excess_noise
+    drawn = thinned(source, z_range_nm, photons, seed, excess_noise=excess)
     table = _table(model.predict(drawn.crops, drawn.x, drawn.y), drawn.z_nm.astype(float))
-    table["photons"], table["background"], table["bead"] = drawn.photons, drawn.background, drawn.place
-    table["x"], table["y"] = drawn.x, drawn.y
-    table["limit"] = psf.crlb(
-        drawn.x, drawn.y, drawn.z_nm, drawn.photons, drawn.background, beads.response.read_noise_e
-    )[2]
+    table["photons"], table["background"] = excess * drawn.photons, excess * drawn.background
+    table["bead"], table["x"], table["y"] = drawn.place, drawn.x, drawn.y
+    table["limit"] = psf.crlb(drawn.x, drawn.y, drawn.z_nm, table["photons"], table["background"], beads.response)[2]
     return table[table["z"].between(low, high)].reset_index(drop=True)
 
 

@@ -36,13 +36,13 @@ PATIENCE = 20
 def recorded_planes(
     beads: BeadDataset, chosen: NDArray[np.integer], z_range_nm: tuple[float, float], roi_px: int = ROI_PX
 ) -> tuple[F32, I64, F64]:
-    """Return crops (photons), bead index and z (nm) of every plane of the beads `chosen` within a range of z."""
+    """Return crops (effective photons), bead index, z (nm) of every plane of the beads `chosen` in a range of z."""
     crops, bead, z_nm = [], [], []
     for index in chosen:
         labels = beads.z_nm[index]
         planes = np.flatnonzero(np.isfinite(labels) & (labels >= z_range_nm[0]) & (labels <= z_range_nm[1]))
         x, y = beads.centres(index, labels[planes])
-        crops.append(crop_photons(beads.rois[index], planes, x, y, beads.response, roi_px))
+        crops.append(crop_photons(beads.rois[index], planes, x, y, beads.response.effective(), roi_px))
         bead.append(np.full(len(planes), index, np.int64))
         z_nm.append(labels[planes].astype(float))
     return np.concatenate(crops), np.concatenate(bead), np.concatenate(z_nm)

@@ -42,7 +42,7 @@ def localized(model: Path, choice: str) -> Locs:
     how = LocalizeSettings(focal_surface=SurfaceRemoval(choice), focal_shift_factor=FACTOR)
     config = LocalizerConfig(model, card.response, how)
     localizer = Localizer(config)
-    table, _ = localizer.localize(FRAMES, np.arange(len(FRAMES)), localizer.threshold(FRAMES))
+    table = localizer.localize(FRAMES, np.arange(len(FRAMES)), localizer.threshold(FRAMES)).table
     return Locs(table, run_metadata(card, config, SHAPE, 110.0, frames=len(FRAMES)))
 
 

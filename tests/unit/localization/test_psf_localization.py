@@ -49,7 +49,7 @@ def localizer(card: ModelCard, **settings: object) -> Localizer:
 
 
 def rows_of(localizer: Localizer, frames: NDArray[np.uint16]) -> pd.DataFrame:
-    return localizer.localize(frames, np.arange(len(frames)), localizer.threshold(frames))[0]
+    return localizer.localize(frames, np.arange(len(frames)), localizer.threshold(frames)).table
 
 
 def alone(places: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -85,8 +85,8 @@ def test_frames_give_the_same_rows_alone_and_in_a_block(
     frames, _ = movie
     one = localizer(card, passes=3)
     threshold = one.threshold(frames)
-    whole, _ = one.localize(frames, np.arange(FRAMES), threshold)
-    single = pd.concat([one.localize(frames[t : t + 1], np.array([t]), threshold)[0] for t in range(FRAMES)])
+    whole = one.localize(frames, np.arange(FRAMES), threshold).table
+    single = pd.concat([one.localize(frames[t : t + 1], np.array([t]), threshold).table for t in range(FRAMES)])
     assert len(whole) == len(single)
     assert np.allclose(whole[["x", "y", "photons"]], single[["x", "y", "photons"]], rtol=1e-3, atol=1e-3)
 
@@ -131,7 +131,7 @@ def test_a_camera_roi_and_a_camera_map_change_nothing_but_where_things_are(
     assert np.allclose(shifted["y"] - 5, plain["y"], atol=0.05)
     mapped = EmitterLocalizer(Predictor(card), how, (0, 0))
     pixels = PixelResponse(*(np.full(SHAPE, value, np.float32) for value in (BASELINE, 1.0, GAIN)))
-    by_map, _ = mapped.localize(frames, mapped.threshold(SHAPE), pixels, None)
+    by_map = mapped.localize(frames, mapped.threshold(SHAPE), pixels, None).table
     assert np.allclose(by_map[["x", "y", "photons"]], plain[["x", "y", "photons"]], rtol=1e-3, atol=1e-3)
 
 

@@ -94,6 +94,19 @@ def test_sum_of_counts_has_poisson_variance(camera: VirtualCamera, profile: Prof
     assert noise == pytest.approx(expected, rel=4 * np.sqrt(2 / 400))
 
 
+def test_em_gain_doubles_the_variance_of_emitters_and_background(profile: Profile) -> None:
+    em = profile.replace(camera={"excess_noise": 2.0, "electrons_per_adu": 0.05, "read_noise_e": 0.1})
+    model = embedded_optics(em)
+    camera = VirtualCamera(em, model, psf_table(model), seed=4)
+    emitter = points((48.2, 47.6, 120.0, 2500.0))
+    frames = np.stack([camera.photograph(emitter, 20.0, 0.03, k) for k in range(400)]).astype(float)
+    electrons = (frames - em.camera.baseline_adu) * em.camera.electrons_per_adu
+    for part in (electrons[:, 41:56, 41:56], electrons[:, 4:19, 4:19]):
+        total = part.sum(axis=(1, 2))
+        expected = 2 * total.mean() + 225 * em.camera.read_noise_e**2
+        assert total.var(ddof=1) == pytest.approx(expected, rel=4 * np.sqrt(2 / 400))
+
+
 def test_emitters_beyond_the_edge_shine_in(camera: VirtualCamera) -> None:
     dark = np.mean([camera.photograph(points(), 0.0, 0.03, k) for k in range(20)], axis=0)
     outside = points((-2.0, 40.0, 0.0, 50_000.0), (103.0, 99.0, 0.0, 50_000.0), (-60.0, 40.0, 0.0, 1e6))

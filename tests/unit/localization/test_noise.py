@@ -1,0 +1,123 @@
+"""Images that are not as noisy as the camera's units say: noticed, said, and their uncertainties made for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from easyzloc_mm.benchmarks.second_optics.cameras import unlike_pixels
+from easyzloc_mm.camera.exposure import camera_counts
+from easyzloc_mm.camera.response import CameraResponse, PixelResponse
+from easyzloc_mm.errors import EasyZlocWarning
+from easyzloc_mm.io.camera_map import write_camera_map
+from easyzloc_mm.io.images.movie_writer import write_ome_tiff_movie
+from easyzloc_mm.io.runs.localizations import read_localizations
+from easyzloc_mm.io.runs.metadata import NoiseCheck
+from easyzloc_mm.localization.live.status import StatusMeter
+from easyzloc_mm.localization.noise import FEWEST_MOLECULES, NoiseMeter
+from easyzloc_mm.localization.offline.movie import localize_movie
+from easyzloc_mm.localization.run_report import RunReport
+from easyzloc_mm.model.card import ModelCard
+from easyzloc_mm.profile.detection import LocalizeSettings
+from tests.helpers.localize_bench import small_bundle
+
+SHAPE, FRAMES, SPOTS, PHOTONS, BACKGROUND = (96, 128), 8, 8, 3000.0, 20.0
+CMOS = CameraResponse(baseline_adu=100.0, electrons_per_adu=0.5, read_noise_e=1.6)
+EMCCD = CameraResponse(baseline_adu=200.0, electrons_per_adu=0.15, read_noise_e=0.5, excess_noise=2.0)
+ONCE = LocalizeSettings(passes=1)
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
+    return ModelCard.load(small_bundle(tmp_path_factory.mktemp("m") / "model", field=(SHAPE[1], SHAPE[0])))
+
+
+@pytest.fixture(scope="module")
+def light() -> NDArray[np.float64]:
+    """Expected photons of spots apart from each other."""
+    rng = np.random.default_rng(5)
+    row, column = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    frames = np.full((FRAMES, *SHAPE), BACKGROUND)
+    for frame in frames:
+        for x, y in np.stack(np.meshgrid([20.0, 50.0, 80.0, 108.0], [24.0, 70.0]), axis=-1).reshape(-1, 2):
+            away = (column - x - rng.uniform(-3, 3)) ** 2 + (row - y - rng.uniform(-3, 3)) ** 2
+            frame += PHOTONS * np.exp(-away / (2 * 1.3**2)) / (2 * np.pi * 1.3**2)
+    return frames
+
+
+def localized(
+    folder: Path, card: ModelCard, light: NDArray[np.float64], camera: CameraResponse | PixelResponse,
+    units: CameraResponse, **options: Path,
+) -> tuple[RunReport, pd.DataFrame, NoiseCheck | None]:  # fmt: skip
+    frames = camera_counts(light, camera, np.random.default_rng(6))
+    write_ome_tiff_movie(folder / "movie.tif", iter(frames), frames.shape, pixel_size_nm=110.0, interval_ms=30.0)
+    run = folder / "run.zarr"
+    report = localize_movie(
+        folder / "movie.tif", card, run, response=units, settings=ONCE, workers=1, if_exists="overwrite", **options,
+    )  # fmt: skip
+    table, metadata = read_localizations(run)
+    return report, table, metadata.noise
+
+
+@pytest.mark.parametrize("camera", [CMOS, EMCCD], ids=["cmos", "emccd"])
+def test_units_that_are_right_are_found_right_and_photons_are_the_truth(
+    camera: CameraResponse, card: ModelCard, light: NDArray[np.float64], tmp_path: Path
+) -> None:
+    report, table, noise = localized(tmp_path, card, light, camera, camera)  # a warning would be an error
+    assert noise is not None and noise.applied == 1.0 and noise.molecules >= FEWEST_MOLECULES
+    assert report.noise_ratio == noise.ratio == pytest.approx(1.0, abs=0.06)
+    assert table["photons"].median() == pytest.approx(PHOTONS, rel=0.1)
+    assert table["bg"].median() == pytest.approx(BACKGROUND, rel=0.1)
+
+
+def test_a_wrong_gain_is_said_and_uncertainties_are_what_they_are_with_the_right_one(
+    card: ModelCard, light: NDArray[np.float64], tmp_path: Path
+) -> None:
+    right = localized(tmp_path, card, light, CMOS, CMOS)[1]
+    for factor in (0.8, 1.25):
+        units = CMOS.replaced(electrons_per_adu=factor * CMOS.electrons_per_adu)
+        with pytest.warns(EasyZlocWarning, match="the noise in the images of .* enter `electrons_per_adu`"):
+            _, table, noise = localized(tmp_path, card, light, CMOS, units)
+        assert noise is not None
+        assert noise.ratio == noise.applied == pytest.approx(factor, rel=0.08)
+        assert table["photons"].median() == pytest.approx(factor * right["photons"].median(), rel=0.03)
+        for name in ("lpx", "lpy"):
+            assert table[name].median() == pytest.approx(right[name].median(), rel=0.05)
+
+
+def test_em_gain_that_was_not_stated_is_named(card: ModelCard, light: NDArray[np.float64], tmp_path: Path) -> None:
+    with pytest.warns(EasyZlocWarning, match="enter `excess_noise` 2"):
+        _, table, noise = localized(tmp_path, card, light, EMCCD, EMCCD.replaced(excess_noise=1.0))
+    assert noise is not None and noise.ratio == pytest.approx(2.0, rel=0.08)
+    assert table["photons"].median() == pytest.approx(PHOTONS, rel=0.1)
+
+
+def test_pixels_that_differ_are_told_from_wrong_units_by_their_map(
+    card: ModelCard, light: NDArray[np.float64], tmp_path: Path
+) -> None:
+    pixels = unlike_pixels(CMOS, SHAPE, 7)
+    write_camera_map(tmp_path / "camera.zarr", pixels)
+    noise = localized(tmp_path, card, light, pixels, CMOS, camera_map=tmp_path / "camera.zarr")[2]
+    assert noise is not None and noise.ratio == pytest.approx(1.0, abs=0.08)
+
+
+def test_too_few_molecules_give_no_verdict_and_a_lasting_difference_an_alarm() -> None:
+    meter = NoiseMeter()
+    meter.see([1.5] * (FEWEST_MOLECULES - 1))
+    assert meter.check is None
+    meter.see([1.5])
+    assert meter.check is not None and meter.check.applied == 1.5
+    now = {
+        "frames": 10, "frames_lost": 0, "localized": 10, "waiting": 0, "oldest_waiting_s": None, "localizations": 90,
+        "camera_running": True,
+    }  # fmt: skip
+    alarmed = StatusMeter(10).status(**now, noise=meter.check)  # type: ignore[arg-type]
+    assert alarmed.noise_ratio == 1.5 and any("noise" in alarm for alarm in alarmed.alarms)
+    quiet = NoiseCheck(ratio=1.05, applied=1.0, molecules=90)
+    assert not StatusMeter(10).status(**now, noise=quiet).alarms  # type: ignore[arg-type]
+    meter.see([40.0] * 4000)
+    assert meter.check.applied < meter.check.ratio
