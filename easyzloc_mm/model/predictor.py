@@ -196,7 +196,8 @@ class Predictor:
                 optimum = fit.optimum
                 z, lpz, p_outlier = fit.z_nm, fit.lpz_nm, fit.p_outlier
                 threshold = calibration.likelihood_ambiguity.threshold
-                xy, sigma_xy = fit.xy_px.astype(np.float32), fit.sigma_xy_px.astype(np.float32)
+                xy = fit.xy_px.astype(np.float32)
+                sigma_xy = calibration.lateral_scale.rescale(fit.sigma_xy_px, z[:, None]).astype(np.float32)
                 flag |= _where(fit.deviance > calibration.residual_limit.at(fit.photons), OUT_OF_DISTRIBUTION)
             if neighbours is not None:
                 lpz = lpz * neighbours.widening[:, 2]

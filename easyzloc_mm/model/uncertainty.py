@@ -32,12 +32,12 @@ Values = tuple[Finite, ...]
 
 
 class SigmaScale(FrozenModel):
-    """Factors on sigma, linearly interpolated by log(sigma in nm) and then by z; as constructed, no change.
+    """Factors on sigma, linearly interpolated by log(sigma) and then by z; as constructed, no change.
 
     Attributes
     ----------
     log_sigma, factor : tuple of float
-        Natural logarithms of sigma (nm), and the factors there.
+        Natural logarithms of sigma (z: nm; x and y: pixels), and the factors there.
     z_nm, z_factor : tuple of float
         Predicted depths, and the factors there.
     """
@@ -53,10 +53,10 @@ class SigmaScale(FrozenModel):
             raise ValueError("factors and the values that they stand at differ in number")
         return self
 
-    def rescale(self, sigma_nm: F64, z_nm: F64) -> F64:
-        """Return calibrated uncertainties of n spots, nm."""
-        by_sigma = np.interp(np.log(sigma_nm), self.log_sigma, self.factor)
-        return np.asarray(sigma_nm * by_sigma * np.interp(z_nm, self.z_nm, self.z_factor))
+    def rescale(self, sigma: F64, z_nm: F64) -> F64:
+        """Return calibrated uncertainties of n spots, in the unit that they came in."""
+        by_sigma = np.interp(np.log(sigma), self.log_sigma, self.factor)
+        return np.asarray(sigma * by_sigma * np.interp(z_nm, self.z_nm, self.z_factor))
 
     def adjusted(self, pull: F64) -> SigmaScale:
         """Return this scale times one factor, by what lies within one and within 1.96 uncertainties.
@@ -151,6 +151,8 @@ class MixtureCalibration(FrozenModel):
         Of the network's own uncertainty.
     likelihood_scale : LikelihoodScale
         Of uncertainties after the likelihood fit.
+    lateral_scale : SigmaScale
+        Of the likelihood fit's x and y, pixels; no change in bundles of before 0.2.
     network_ambiguity, likelihood_ambiguity : AmbiguityThreshold
         Before and after the likelihood fit.
     residual_limit : ResidualLimit
@@ -162,6 +164,7 @@ class MixtureCalibration(FrozenModel):
 
     network_scale: SigmaScale
     likelihood_scale: LikelihoodScale
+    lateral_scale: SigmaScale = SigmaScale()
     network_ambiguity: AmbiguityThreshold
     likelihood_ambiguity: AmbiguityThreshold
     residual_limit: ResidualLimit
@@ -180,17 +183,25 @@ class SigmaByZ(FrozenModel):
         return np.asarray(np.interp(z_nm, self.z_nm, self.sigma_nm))
 
 
-def sigma_scale(sigma_nm: F64, predicted_nm: F64, true_nm: F64) -> SigmaScale:
-    """Return factors on sigma so that 68.3 % of held-out errors lie within one sigma, by sigma and then by z."""
-    error = np.abs(predicted_nm - true_nm)
+def sigma_scale(sigma: F64, error: F64, z_nm: F64) -> SigmaScale:
+    """Return factors on sigma so that 68.3 % of held-out errors lie within one sigma, by sigma and then by z.
+
+    Parameters
+    ----------
+    sigma, error : ndarray, shape (n,)
+        Of one unit, nm or pixels.
+    z_nm : ndarray, shape (n,)
+        Predicted depths.
+    """
+    error = np.abs(error)
     scale = SigmaScale()
     if len(error) < MIN_IN_BIN:
         return scale
     for position, values, factor, bins in (
-        ("log_sigma", np.log(sigma_nm), "factor", SIGMA_BINS),
-        ("z_nm", predicted_nm, "z_factor", Z_BINS),
+        ("log_sigma", np.log(sigma), "factor", SIGMA_BINS),
+        ("z_nm", z_nm, "z_factor", Z_BINS),
     ):
-        pull = error / scale.rescale(sigma_nm, predicted_nm)
+        pull = error / scale.rescale(sigma, z_nm)
         edges = np.quantile(values, np.linspace(0, 1, bins + 1))
         where = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, bins - 1)
         kept = [b for b in range(bins) if np.sum(where == b) >= MIN_IN_BIN]

@@ -35,10 +35,12 @@ TRUTH = np.dtype(
         ("z_nm", np.float64),
         ("photons", np.float64),
         ("background", np.float64),
+        ("x_px", np.float64),
+        ("y_px", np.float64),
     ]
 )
 """What is drawn of an emitter: index of its PSF, position within the PSF's part of the field (-0.5 to 0.5) and within
-its pixel, depth, photons, background photons per pixel."""
+its pixel as a fit gives it, depth, photons, background photons per pixel, true position from the crop's middle."""
 
 
 class _Psf(NamedTuple):
@@ -81,6 +83,8 @@ class EmitterImages:
         Truth; but x, y are the sensor position (pixels) as a fit gives it: the crop's centre is the nearest pixel.
     place : ndarray, shape (n,)
         Index of the PSF in the source's table.
+    xy_px : ndarray, shape (n, 2)
+        True position from the crop's middle, pixels.
     """
 
     crops: F32
@@ -90,6 +94,7 @@ class EmitterImages:
     x: F64
     y: F64
     place: I64
+    xy_px: F64
 
     def network_input(self, source: BeadPsfs) -> tuple[F32, F32]:
         """Return image and aux for the ``matched`` network."""
@@ -116,7 +121,8 @@ def simulate_emitters(source: BeadPsfs, emitters: EmitterPrior, count: int, seed
     x = np.rint(table.x[place] + source.spread_px[0] * truth["spread_x"]) + truth["sub_pixel_x"]
     y = np.rint(table.y[place] + source.spread_px[1] * truth["spread_y"]) + truth["sub_pixel_y"]
     z_nm, photons, background = (truth[name].astype(np.float32) for name in ("z_nm", "photons", "background"))
-    return EmitterImages(crops, z_nm, photons, background, x, y, place.copy())
+    xy_px = np.stack([truth["x_px"], truth["y_px"]], axis=1)
+    return EmitterImages(crops, z_nm, photons, background, x, y, place.copy(), xy_px)
 
 
 def _ranges(source: BeadPsfs, emitters: EmitterPrior) -> _Ranges:
@@ -173,6 +179,8 @@ def _simulate(psf, ranges, read_noise_e, seed, crops, truth):  # type: ignore[no
                 drawn.z_nm = z_nm
                 drawn.photons = photons
                 drawn.background = background
+                drawn.x_px = dx
+                drawn.y_px = dy
             else:
                 angle = np.random.uniform(0, 2 * np.pi)
                 distance = np.random.uniform(ranges.neighbour_near_px, ranges.neighbour_far_px)

@@ -114,8 +114,7 @@ def coverage(
         ``x_68``, ``x_95``, ..., ``z_95``, ``rmse_x_nm``, ..., ``flagged`` (share of what was found), ``recall``,
         ``photons`` (median share of all that the lens collects).
     """
-    compared = compare(table, truth, pixel_size_nm=pixel_size_nm, size_px=size_px)
-    pairs = compared.pairs
+    pairs = compare(table, truth, pixel_size_nm=pixel_size_nm, size_px=size_px).pairs
     trusted = pairs[pairs["z_flag"] == 0]
     found: dict[str, float] = {
         "recall": len(pairs) / max(len(truth), 1),

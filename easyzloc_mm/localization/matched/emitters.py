@@ -39,7 +39,7 @@ clear detection: photons and background are hard to tell apart there."""
 WINDOW_PX = 2.0
 """Standard deviation of the Gaussian window in which a spot's width is measured."""
 WIDEST_PX = 6.0
-NOISE_EMITTERS = 32
+NOISE_EMITTERS = 100
 """Of a block, on which its noise is measured, or twice as many."""
 
 
@@ -167,7 +167,7 @@ class EmitterLocalizer:
         if not isinstance(calibration, MixtureCalibration):
             raise TypeError("a model without a measured PSF")
         self._predictor, self._settings, self._origin = predictor, settings, origin_px
-        self._emitters = calibration.emitters
+        self._emitters, self._lateral = calibration.emitters, calibration.lateral_scale
         psf, self._table = predictor.psf
         card = predictor.card
         self._detector = MatchedDetector(DetectionBank.of(psf, self._table, card.field_size_px, card.z_range_nm))
@@ -359,12 +359,13 @@ class EmitterLocalizer:
         widths = np.empty((len(found), 2))
         _widths(clean, best.background, best.x_px, best.y_px, widths)
         wide, narrow = widths.max(axis=1), widths.min(axis=1)
+        lpx, lpy = (self._lateral.rescale(sigma, best.z_nm) for sigma in (best.sigma_x_px, best.sigma_y_px))
         gradient = np.empty(len(found))
         columns = np.rint(found.spots.x).astype(np.int64), np.rint(found.spots.y).astype(np.int64)
         _net_gradients(frames, found.spots.frame, *columns, self._settings.box_px, gradient)
         values = {
             "frame": found.spots.frame, "x": x, "y": y, "photons": best.photons, "sx": widths[:, 0],
-            "sy": widths[:, 1], "bg": best.background, "lpx": best.sigma_x_px, "lpy": best.sigma_y_px,
+            "sy": widths[:, 1], "bg": best.background, "lpx": lpx, "lpy": lpy,
             "ellipticity": (wide - narrow) / wide, "net_gradient": gradient, "z": found.prediction.z_nm,
             "lpz": found.prediction.lpz_nm, "z_flag": found.prediction.z_flag,
         }  # fmt: skip

@@ -64,13 +64,16 @@ def calibrate(
     drawn = simulate_emitters(held_out, single, EMITTERS, seed + 12)
     posterior, truth = posterior_of(predict_raw(network, held_out, drawn)), drawn.z_nm.astype(float)
     sure = posterior.p_outlier(posterior.sigma_nm) < MAX_OUTLIER_PROBABILITY
-    scale = sigma_scale(posterior.sigma_nm[sure], posterior.z_nm[sure], truth[sure])
+    error = posterior.z_nm - truth
+    scale = sigma_scale(posterior.sigma_nm[sure], error[sure], posterior.z_nm[sure])
     broad = refine(drawn, posterior, scale.rescale(posterior.sigma_nm, posterior.z_nm), None)
-    fitted, pooled = _ways(broad)
     refined_scale = LikelihoodScale(
-        fitted=sigma_scale(broad.lpz_nm[fitted], broad.z_nm[fitted], truth[fitted]),
-        pooled=sigma_scale(broad.lpz_nm[pooled], broad.z_nm[pooled], truth[pooled]),
+        **{
+            name: sigma_scale(broad.lpz_nm[way], (broad.z_nm - truth)[way], broad.z_nm[way])
+            for name, way in zip(("fitted", "pooled"), _ways(broad), strict=True)
+        }
     )
+    lateral_scale = sigma_scale(*_lateral(broad, drawn))
     drawn = simulate_emitters(held_out, emitters.typical(z_limit_nm), EMITTERS, seed + 13)
     posterior = posterior_of(predict_raw(network, held_out, drawn))
     error = posterior.z_nm - drawn.z_nm
@@ -86,9 +89,11 @@ def calibrate(
         pooled=refined_scale.pooled.adjusted(refined_error[pooled] / typical.lpz_nm[pooled]),
     )
     typical = refine(drawn, posterior, lpz, refined_scale)
+    lateral_sigma, lateral_error, lateral_z = _lateral(typical, drawn)
     return MixtureCalibration(
         network_scale=scale,
         likelihood_scale=refined_scale,
+        lateral_scale=lateral_scale.adjusted(np.abs(lateral_error) / lateral_scale.rescale(lateral_sigma, lateral_z)),
         network_ambiguity=ambiguity(posterior.p_outlier(lpz), error, lpz),
         likelihood_ambiguity=ambiguity(typical.p_outlier, typical.z_nm - drawn.z_nm, typical.lpz_nm),
         residual_limit=residual_limit(broad.deviance, broad.photons),
@@ -119,6 +124,13 @@ def _ways(fit: LikelihoodFit) -> tuple[Bool, Bool]:
     """Return which spots are fitted, which pooled, of those whose outlier probability is small."""
     sure = fit.p_outlier < MAX_OUTLIER_PROBABILITY
     return (fit.way == FITTED) & sure, (fit.way == POOLED) & sure
+
+
+def _lateral(fit: LikelihoodFit, drawn: EmitterImages) -> tuple[F64, F64, F64]:
+    """Return stated uncertainties, errors (pixels) and depths (nm) of x and y, of spots whose z is sure."""
+    sure = np.logical_or(*_ways(fit)) & np.isfinite(fit.xy_px).all(axis=1)
+    error = fit.xy_px - drawn.xy_px
+    return fit.sigma_xy_px[sure].ravel(), error[sure].ravel(), np.repeat(fit.z_nm[sure], 2)
 
 
 def _embeddings(network: keras.Model, source: BeadPsfs, emitters: EmitterPrior, seed: int) -> F64:
