@@ -133,7 +133,7 @@ def _follow(candidates: Candidates, index: int) -> tuple[F64, F64, F64]:
     core = roi[:, row - CORE_PX : row + CORE_PX + 1, column - CORE_PX : column + CORE_PX + 1].sum(axis=(1, 2))
     pixels = (2 * CORE_PX + 1) ** 2
     level = np.median(roi, axis=(1, 2))
-    response, frames = candidates.response, int(candidates.frames[index])
+    response, frames = candidates.response.effective(), int(candidates.frames[index])
     electrons = np.maximum(core - pixels * response.baseline_adu, 0.0) * response.electrons_per_adu
     noise = (electrons + pixels * response.read_noise_e**2) / response.electrons_per_adu**2 / frames
     light = core - pixels * level

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from easyzloc_mm.localization.matched.crowd import NEAR_PX, SAME_PX, CrowdFit, E
 from easyzloc_mm.localization.matched.crowd_uncertainty import widening
 from easyzloc_mm.localization.matched.detector import NOTHING, Detections, MatchedDetector
 from easyzloc_mm.localization.matched.noise import noise_ratios
+from easyzloc_mm.localization.matched.shapes import net_gradients, spot_widths
 from easyzloc_mm.model.predictor import Predictor, ZPrediction
 from easyzloc_mm.model.uncertainty import MixtureCalibration
 from easyzloc_mm.profile.detection import LocalizeSettings
@@ -36,9 +36,6 @@ PREDICTED = ("z_nm", "lpz_nm", "z_flag", "xy_px", "lpxy_px")
 LEAST_SIGNIFICANCE = 2.0
 """Photons over their uncertainty, below which a detection is not explained. Far from focus that is large even for a
 clear detection: photons and background are hard to tell apart there."""
-WINDOW_PX = 2.0
-"""Standard deviation of the Gaussian window in which a spot's width is measured."""
-WIDEST_PX = 6.0
 NOISE_EMITTERS = 100
 """Of a block, on which its noise is measured, or twice as many."""
 
@@ -357,12 +354,12 @@ class EmitterLocalizer:
         around = found.spots.neighbours
         clean = found.crops if around is None else found.crops - around.light
         widths = np.empty((len(found), 2))
-        _widths(clean, best.background, best.x_px, best.y_px, widths)
+        spot_widths(clean, best.background, best.x_px, best.y_px, widths)
         wide, narrow = widths.max(axis=1), widths.min(axis=1)
         lpx, lpy = (self._lateral.rescale(sigma, best.z_nm) for sigma in (best.sigma_x_px, best.sigma_y_px))
         gradient = np.empty(len(found))
         columns = np.rint(found.spots.x).astype(np.int64), np.rint(found.spots.y).astype(np.int64)
-        _net_gradients(frames, found.spots.frame, *columns, self._settings.box_px, gradient)
+        net_gradients(frames, found.spots.frame, *columns, self._settings.box_px, gradient)
         values = {
             "frame": found.spots.frame, "x": x, "y": y, "photons": best.photons, "sx": widths[:, 0],
             "sy": widths[:, 1], "bg": best.background, "lpx": lpx, "lpy": lpy,
@@ -370,43 +367,3 @@ class EmitterLocalizer:
             "lpz": found.prediction.lpz_nm, "z_flag": found.prediction.z_flag,
         }  # fmt: skip
         return pd.DataFrame({name: values[name].astype(column_dtype(name)) for name in (*COLUMNS_2D, *COLUMNS_Z)})
-
-
-@numba.njit(nogil=True, cache=True)
-def _widths(crops, background, x, y, out):  # type: ignore[no-untyped-def]
-    """Fill in standard deviations along x and y, as seen through a Gaussian window and freed of its effect."""
-    size = crops.shape[1]
-    narrow = 1 / WINDOW_PX**2
-    for i in range(len(crops)):
-        light = across = down = 0.0
-        for a in range(size):
-            dy = a - size // 2 - y[i]
-            for b in range(size):
-                dx = b - size // 2 - x[i]
-                seen = (crops[i, a, b] - background[i]) * np.exp(-0.5 * narrow * (dx * dx + dy * dy))
-                light += seen
-                across += seen * dx * dx
-                down += seen * dy * dy
-        for axis, moment in enumerate((across, down)):
-            variance = moment / light if light > 0 and moment > 0 else WINDOW_PX**2
-            out[i, axis] = 1 / np.sqrt(max(1 / max(variance, 1e-2) - narrow, 1 / WIDEST_PX**2))
-
-
-@numba.njit(nogil=True, cache=True)
-def _net_gradients(frames, frame, columns, rows, box, out):  # type: ignore[no-untyped-def]
-    """Net gradients (ADU, `detection.detect`) around pixels; beyond the frame, the nearest pixel is repeated."""
-    half = box // 2
-    for i in range(len(frame)):
-        image = frames[frame[i]]
-        bottom, right = image.shape[0] - 1, image.shape[1] - 1
-        total = 0.0
-        for a in range(-half, half + 1):
-            y = min(max(rows[i] + a, 0), bottom)
-            for b in range(-half, half + 1):
-                x = min(max(columns[i] + b, 0), right)
-                if a == 0 and b == 0:
-                    continue
-                down = float(image[min(y + 1, bottom), x]) - float(image[max(y - 1, 0), x])
-                across = float(image[y, min(x + 1, right)]) - float(image[y, max(x - 1, 0)])
-                total -= (a * down + b * across) / np.sqrt(a * a + b * b)
-        out[i] = total
