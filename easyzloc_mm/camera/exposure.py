@@ -6,17 +6,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from easyzloc_mm.camera.response import NO_EXCESS, CameraResponse, PixelResponse
-from easyzloc_mm.typing import F64, U16
+from easyzloc_mm.typing import F64, U16, AnyFloat
 
 FULL_SCALE_ADU = 65535
 
 
-def camera_counts(photons: ArrayLike, response: CameraResponse | PixelResponse, rng: np.random.Generator) -> U16:
+def camera_counts(photons: AnyFloat, response: CameraResponse | PixelResponse, rng: np.random.Generator) -> U16:
     """Return camera images of an expectation.
 
     Parameters
     ----------
-    photons : array_like, shape (..., Y, X)
+    photons : ndarray, shape (..., Y, X)
         Expected photo-electrons.
     response : CameraResponse or PixelResponse
         Of the camera, or of each of its pixels.

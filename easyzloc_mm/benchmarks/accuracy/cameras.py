@@ -88,17 +88,18 @@ def _localized(
     movie, response, run = study.movies["sparse"], microscope.response, study.folder / f"run_{gain:g}.zarr"
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", EasyZlocWarning)
-        report = localize(
+        localize(
             movie, study.model, run,
             baseline_adu=response.baseline_adu, electrons_per_adu=gain * response.electrons_per_adu,
             excess_noise=response.excess_noise, camera_map=camera_map, if_exists="overwrite", progress=progress,
-        ).report  # fmt: skip
-    table, truth = read_localizations(run)[0], pd.read_parquet(truth_of(movie))
+        )  # fmt: skip
+    table, metadata = read_localizations(run)
+    truth, noise = pd.read_parquet(truth_of(movie)), metadata.noise
     size = microscope.width_px, microscope.height_px
     return {
         **coverage(table, truth, microscope.lens.pixel_size_nm, size),
-        "noise_ratio": report.noise_ratio,
-        "noise_applied": report.noise_applied,
+        "noise_ratio": noise.ratio if noise else None,
+        "noise_applied": noise.applied if noise else None,
         "noticed": sum("the noise" in str(one.message) for one in said),
     }
 

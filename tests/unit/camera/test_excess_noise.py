@@ -72,7 +72,7 @@ def drawn(table: SplinePsf, count: int, response: CameraResponse) -> tuple[NDArr
     light = np.stack([n * point_image(table, 0, z, x, y, ROI_PX // 2) for x, y, z, n in truth])
     frames = camera_counts(np.maximum(light, 0.0) + 20.0, response, rng)
     middle = np.full(count, ROI_PX // 2, float)
-    return crop_photons(frames, np.arange(count), middle, middle, response.effective()), truth
+    return crop_photons(frames, np.arange(count), middle, middle, response.effective(), ROI_PX), truth
 
 
 @pytest.mark.parametrize("camera", [EMCCD, CMOS], ids=["emccd", "cmos"])

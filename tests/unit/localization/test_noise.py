@@ -51,13 +51,14 @@ def light() -> NDArray[np.float64]:
 
 def localized(
     folder: Path, card: ModelCard, light: NDArray[np.float64], camera: CameraResponse | PixelResponse,
-    units: CameraResponse, **options: Path,
+    units: CameraResponse, camera_map: Path | None = None,
 ) -> tuple[RunReport, pd.DataFrame, NoiseCheck | None]:  # fmt: skip
     frames = camera_counts(light, camera, np.random.default_rng(6))
     write_ome_tiff_movie(folder / "movie.tif", iter(frames), frames.shape, pixel_size_nm=110.0, interval_ms=30.0)
     run = folder / "run.zarr"
     report = localize_movie(
-        folder / "movie.tif", card, run, response=units, settings=ONCE, workers=1, if_exists="overwrite", **options,
+        folder / "movie.tif", card, run, response=units, settings=ONCE, workers=1, if_exists="overwrite",
+        camera_map=camera_map,
     )  # fmt: skip
     table, metadata = read_localizations(run)
     return report, table, metadata.noise
@@ -115,9 +116,9 @@ def test_too_few_molecules_give_no_verdict_and_a_lasting_difference_an_alarm() -
         "frames": 10, "frames_lost": 0, "localized": 10, "waiting": 0, "oldest_waiting_s": None, "localizations": 90,
         "camera_running": True,
     }  # fmt: skip
-    alarmed = StatusMeter(10).status(**now, noise=meter.check)  # type: ignore[arg-type]
+    alarmed = StatusMeter(10).status(**now, noise=meter.check)
     assert alarmed.noise_ratio == 1.5 and any("noise" in alarm for alarm in alarmed.alarms)
     quiet = NoiseCheck(ratio=1.05, applied=1.0, molecules=90)
-    assert not StatusMeter(10).status(**now, noise=quiet).alarms  # type: ignore[arg-type]
+    assert not StatusMeter(10).status(**now, noise=quiet).alarms
     meter.see([40.0] * 4000)
     assert meter.check.applied < meter.check.ratio
