@@ -82,11 +82,13 @@ def noise_ratio(beads: BeadDataset) -> float | None:
         level = (photons[:-2] + photons[1:-1] + photons[2:]) / 3
         bend = photons[:-2] - 2 * photons[1:-1] + photons[2:]
         bend -= np.median(bend, axis=(1, 2), keepdims=True)
-        faint = level <= np.quantile(level, FAINT_SHARE)
+        # By the whole stack: planes that are dark by chance are less noisy, too.
+        whole = photons.mean(axis=0)
+        faint = whole <= np.quantile(whole, FAINT_SHARE)
         rest = camera.read_noise_e**2 + ROUNDING * camera.electrons_per_adu**2
-        shot = np.maximum(level[faint], 0.0)
-        if shot.mean() >= SHOT_SHARE * (shot.mean() + rest):
-            ratios.append(float(np.mean(bend[faint] ** 2 / (6 * (shot + rest)))))
+        shot = max(float(level[:, faint].mean()), 0.0)
+        if shot >= SHOT_SHARE * (shot + rest):
+            ratios.append(float(np.mean(bend[:, faint] ** 2)) / (6 * (shot + rest)))
     return float(np.median(ratios)) if len(ratios) >= FEWEST_BEADS else None
 
 

@@ -38,6 +38,7 @@ REAL_FIGURES = {
 CAMERA_FIGURES = {
     **{f"{axis}_{share}": f"{axis} in {sigmas} s." for axis in "xyz" for share, sigmas in ((68, "1"), (95, "1.96"))},
     **{f"rmse_{axis}_nm": f"RMSE of {axis}, nm" for axis in "xyz"},
+    **{f"walk_{axis}_nm": f"  walk of {axis}, taken out" for axis in "xy"},
     "flagged": "flagged",
     "recall": "recall",
     "photons": "photons / true",
