@@ -118,8 +118,8 @@ def coverage(
     Returns
     -------
     dict
-        ``x_68``, ``x_95``, ..., ``z_95``, ``rmse_x_nm``, ..., ``walk_x_nm``, ``walk_y_nm`` (what was taken out), ``flagged`` (share of what was found), ``recall``,
-        ``photons`` (median share of all that the lens collects).
+        ``x_68``, ``x_95``, ..., ``z_95``, ``rmse_x_nm``, ..., ``walk_x_nm``, ``walk_y_nm`` (what was taken out),
+        ``flagged`` (share of what was found), ``recall``, ``photons`` (median share of all that the lens collects).
     """
     pairs = compare(table, truth, pixel_size_nm=pixel_size_nm, size_px=size_px).pairs
     trusted = pairs[pairs["z_flag"] == 0]
