@@ -115,7 +115,7 @@ class BeadDataset:
         for name in (*ARRAYS, *LATER_ARRAYS):
             content.update(np.ascontiguousarray(getattr(self, name)).tobytes())
         # Spelled as in the first version, or models would no longer know which beads they were trained on.
-        values = ", ".join(f"{name}={value!r}" for name, value in dict(self.response).items())
+        values = ", ".join(f"{name}={value!r}" for name, value in self.response.model_dump().items())
         others = f"{self.pixel_size_nm!r}, {self.field_size_px!r}, {self.field_known!r}"
         content.update(f"(CameraUnits({values}), {others})".encode())
         return content.hexdigest()
