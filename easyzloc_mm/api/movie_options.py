@@ -16,18 +16,17 @@ from easyzloc_mm.profile.detection import LocalizeSettings
 def camera_for(
     movie: Path,
     card: ModelCard,
+    camera_map: str | Path | None,
     baseline_adu: float | None,
     electrons_per_adu: float | None,
-    camera_map: str | Path | None,
+    excess_noise: float | None,
 ) -> tuple[CameraResponse, Path | None]:
     """Return response and map of the camera that recorded a movie, as given or as the movie or the model state them."""
     from easyzloc_mm.localization.provenance import camera_of
 
-    if (baseline_adu is not None and baseline_adu < 0) or (electrons_per_adu is not None and electrons_per_adu <= 0):
-        raise InputError("`baseline_adu` must be 0 or more, `electrons_per_adu` above 0: take them from the profile")
     response, pixels = camera_of(movie, card, None if camera_map is None else Path(camera_map))
-    given = {"baseline_adu": baseline_adu, "electrons_per_adu": electrons_per_adu}
-    return response.model_copy(update={key: value for key, value in given.items() if value is not None}), pixels
+    given = {"baseline_adu": baseline_adu, "electrons_per_adu": electrons_per_adu, "excess_noise": excess_noise}
+    return response.replaced(**given), pixels
 
 
 def settings_for(movie: Path, **options: Any) -> LocalizeSettings:

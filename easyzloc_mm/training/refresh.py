@@ -89,7 +89,7 @@ def _trained_further(
     from easyzloc_mm.training.recipes.matched import fit_matched
 
     table = psf.table(card.field_size_px)
-    here = BeadPsfs(table, card.field_size_px, card.field_known, card.response.read_noise_e)
+    here = BeadPsfs(table, card.field_size_px, card.field_known, card.response.effective().read_noise_e)
     source = field_source(here, psf)
     earlier = keras.models.load_model(card.path / KERAS_FILE, compile=False)
     network = fit_matched(
@@ -103,6 +103,7 @@ def _trained_further(
         update={
             "network_scale": known.network_scale,
             "likelihood_scale": known.likelihood_scale,
+            "lateral_scale": known.lateral_scale,
             "residual_limit": known.residual_limit,
             "embedding": fresh.embedding.model_copy(update={"threshold": wide}),
         }

@@ -94,10 +94,13 @@ def _frames(run: Path, movie: Path | None) -> Movie:
 
 
 def _response(run: Path, card: ModelCard, metadata: RunMetadata, frames: Movie) -> CameraResponse | PixelResponse:
-    path = map_of_run(run, metadata)
+    """Units in effective photons, by the noise that the run's own images had."""
+    path, response = map_of_run(run, metadata), metadata.camera_response or card.response
+    noise_ratio = 1.0 if metadata.noise is None else metadata.noise.applied
     if path is not None:
-        return read_camera_map(path).part(metadata.origin_px, (frames.shape[1], frames.shape[2]))
-    return metadata.camera_response or card.response
+        part = read_camera_map(path).part(metadata.origin_px, (frames.shape[1], frames.shape[2]))
+        return part.effective(response.excess_noise * noise_ratio)
+    return response.effective(noise_ratio)
 
 
 def _usable(table: pd.DataFrame, origin_px: tuple[int, int], shape_yx: tuple[int, ...], roi_px: int) -> Bool:
