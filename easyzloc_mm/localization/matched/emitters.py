@@ -217,7 +217,7 @@ class EmitterLocalizer:
         return Found(table.iloc[order].reset_index(drop=True), rejected, self._noise(frames, parts[0], response))
 
     def _noise(self, frames: U16, found: _Fitted, response: CameraResponse | PixelResponse) -> tuple[float, ...]:
-        """Noise around some of the emitters, over what `response` says."""
+        """Noise around some of the first look's emitters, over what `response` says."""
         few = np.zeros(len(found), bool)
         few[:: max(1, len(found) // NOISE_EMITTERS)] = True
         part, (left, top) = found.only(few), self._origin
@@ -226,8 +226,7 @@ class EmitterLocalizer:
         _, noise_e = self._crops(frames, part.spots, response)
         rounding = np.median(response.electrons_per_adu) ** 2 / 12
         noise_e = np.sqrt(np.square(noise_e) + rounding)
-        ratios = noise_ratios(part.crops, self._table, place, part.optimum, noise_e, part.spots.around)
-        return tuple(ratios.tolist())
+        return tuple(noise_ratios(part.crops, self._table, place, part.optimum, noise_e).tolist())
 
     def _detected(
         self, frames: U16, threshold: float, response: CameraResponse | PixelResponse, static: F32 | None, passes: int

@@ -30,36 +30,31 @@ MEDIAN = 0.994
 """Of such means over their expectation: they are a little skewed."""
 
 
-def noise_ratios(
-    crops: F32, table: SplinePsf, place: I64, optimum: Optimum, read_noise_e: float | F32, neighbours: F32 | None
-) -> F64:
+def noise_ratios(crops: F32, table: SplinePsf, place: I64, optimum: Optimum, read_noise_e: float | F32) -> F64:
     """Return measured over expected variance around each molecule that shows it, shape (m,), m <= n.
 
     Parameters
     ----------
-    crops : ndarray, shape (n, 15, 15), float32
+    crops : ndarray, shape (n, size, size), float32
         Effective photons.
     table : SplinePsf
     place : ndarray, shape (n,)
         Which place of the table each molecule lies at.
     optimum : Optimum
         What fits them.
-    read_noise_e : float or ndarray, shape (n, 15, 15)
+    read_noise_e : float or ndarray, shape (n, size, size)
         Rounding to whole counts included.
-    neighbours : ndarray, shape (n, 15, 15), optional
-        Effective photons of other molecules in each pixel.
     """
-    others = np.zeros(crops.shape, np.float32) if neighbours is None else np.ascontiguousarray(neighbours)
     variance = np.broadcast_to(np.square(np.asarray(read_noise_e, np.float32)), crops.shape)
     knots = (optimum.z_nm - table.z_start_nm) / table.z_pitch_nm
     theta = np.stack([optimum.x_px, optimum.y_px, knots, optimum.photons, optimum.background], axis=1)
     out = np.empty(len(crops))
-    _ratios(np.ascontiguousarray(crops), variance, others, table.coefficients, place, theta, out)
+    _ratios(np.ascontiguousarray(crops), variance, table.coefficients, place, theta, out)
     return out[np.isfinite(out)] / MEDIAN
 
 
 @numba.njit(nogil=True, cache=True)
-def _ratios(crops, variance, others, tables, place, theta, out):  # type: ignore[no-untyped-def]
+def _ratios(crops, variance, tables, place, theta, out):  # type: ignore[no-untyped-def]
     size = crops.shape[1]
     work, image = drawing(size, tables.shape[2]), np.empty((size, size), np.float32)
     rest, expected, usable = np.empty((size, size)), np.empty((size, size)), np.empty((size, size), np.bool_)
@@ -68,10 +63,10 @@ def _ratios(crops, variance, others, tables, place, theta, out):  # type: ignore
         draw(tables[place[i]], x, y, z, PITCH_PX, work, image)
         for a in range(size):
             for b in range(size):
-                light = max(photons * image[a, b], 0.0) + others[i, a, b]
+                light = max(photons * image[a, b], 0.0)
                 floor = background + variance[i, a, b]
                 expected[a, b] = max(light + floor, 1e-3)
-                rest[a, b] = crops[i, a, b] - photons * image[a, b] - others[i, a, b] - background
+                rest[a, b] = crops[i, a, b] - photons * image[a, b] - background
                 usable[a, b] = light <= FAINT * floor and variance[i, a, b] < UNSEEN_NOISE_E**2
         total, count = 0.0, 0
         for a in range(size):
