@@ -84,7 +84,7 @@ def aberrations_of(
         differs=found.differs,
     )
     if drawn is not None:
-        shown = {"of the beads": psf} | ({"of the sample": found.psf} if found.differs else {})
+        shown = {"the beads' PSF": psf} | ({"the sample's PSF": found.psf} if found.differs else {})
         images = {name: mean_images(chosen, of, card.field_size_px) for name, of in shown.items()}
         draw_sample(drawn, images, sample.in_words())
     return sample, found.psf

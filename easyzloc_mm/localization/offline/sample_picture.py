@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from easyzloc_mm.psf.pupil.mean_images import MeanImages
 from easyzloc_mm.report.figures import picture
@@ -24,21 +25,25 @@ def draw_sample(path: Path, by_psf: dict[str, MeanImages], title: str) -> None:
         By the name of the PSF.
     title : str
     """
-    rows = [(name, part, found) for name, found in by_psf.items() for part in ("molecules", "PSF", "difference")]
-    depths = len(rows[0][2].z_nm)
-    with picture(path, 1.5 * depths, 1.5 * len(rows) + 0.5) as figure:
+    depths = len(next(iter(by_psf.values())).z_nm)
+    with picture(path, 1.5 * depths, 4.5 * len(by_psf) + 0.5) as figure:
         figure.suptitle(title, fontsize=8, wrap=True)
-        for row, (name, part, found) in zip(figure.subplots(len(rows), depths), rows, strict=True):
-            images = {"molecules": found.measured, "PSF": found.expected, "difference": found.measured - found.expected}
-            for axes, image, measured, z_nm, residual in zip(
-                row, images[part], found.measured, found.z_nm, found.residual, strict=True
-            ):
-                top = float(np.max(measured))
-                low, high = (-DIFFERENCE_SHARE * top, DIFFERENCE_SHARE * top) if part == "difference" else (0.0, top)
-                axes.imshow(image, vmin=low, vmax=high, cmap="RdBu_r" if part == "difference" else "gray")
-                axes.set(xticks=[], yticks=[])
-                if part == "molecules":
-                    axes.set_title(f"{z_nm:+.0f} nm", fontsize=7)
-                if part == "difference":
-                    axes.set_xlabel(f"{residual:.1f} x noise", fontsize=7)
-            row[0].set_ylabel(f"{part}\n{name}", fontsize=7)
+        rows = figure.subplots(3 * len(by_psf), depths)
+        for number, (name, found) in enumerate(by_psf.items()):
+            for column in range(depths):
+                _draw(rows[3 * number : 3 * number + 3, column], found, column)
+            for axes, label in zip(rows[3 * number :, 0], ("molecules", name, "difference"), strict=False):
+                axes.set_ylabel(label, fontsize=7)
+
+
+def _draw(axes: NDArray[Any], found: MeanImages, depth: int) -> None:
+    """Draw the three images of a depth."""
+    measured, expected = found.measured[depth], found.expected[depth]
+    top = float(measured.max())
+    axes[0].imshow(measured, vmin=0.0, vmax=top, cmap="gray")
+    axes[1].imshow(expected, vmin=0.0, vmax=top, cmap="gray")
+    axes[2].imshow(measured - expected, vmin=-DIFFERENCE_SHARE * top, vmax=DIFFERENCE_SHARE * top, cmap="RdBu_r")
+    axes[0].set_title(f"{found.z_nm[depth]:+.0f} nm", fontsize=7)
+    axes[2].set_xlabel(f"{found.residual[depth]:.1f} x noise", fontsize=7)
+    for one in axes:
+        one.set(xticks=[], yticks=[])
