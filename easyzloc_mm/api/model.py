@@ -7,12 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from easyzloc_mm._progress import silent
 from easyzloc_mm.io.beads.dataset import BeadDataset, read_bead_set
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.predictor import Predictor, ZPrediction
 from easyzloc_mm.model.uncertainty import MixtureCalibration
 from easyzloc_mm.profile.schema import Profile
-from easyzloc_mm.typing import F32, AnyFloat
+from easyzloc_mm.typing import F32, AnyFloat, Progress
 
 if TYPE_CHECKING:
     from easyzloc_mm.model.accuracy import EvaluationResult
@@ -80,6 +81,7 @@ class Model:
         *,
         background: str | Path | None = None,
         report: str | Path | None = None,
+        progress: Progress | None = None,
     ) -> EvaluationResult:
         """Return the accuracy on held-out beads by z and photons, beside the information limit, and their recall.
 
@@ -91,6 +93,8 @@ class Model:
             by the whole pipeline; in frames of uniform background without it.
         report : path, optional
             Also write an HTML report to this folder.
+        progress : callable, optional
+            Given (message, fraction).
 
         Raises
         ------
@@ -100,8 +104,12 @@ class Model:
         from easyzloc_mm.localization.offline.in_frames import evaluate_in_frames
         from easyzloc_mm.training.evaluation.evaluate import evaluate
 
+        show = progress or silent
+        show("reading the beads", 0.0)
         data = beads if isinstance(beads, BeadDataset) else read_bead_set(Path(beads))
+        show("looking for held-out beads in frames", 0.1)
         found = evaluate_in_frames(self.card, data, background=None if background is None else Path(background))
+        show("z of held-out beads, thinned to molecules", 0.7)
         return evaluate(self._predictor, data, in_frames=found, report=None if report is None else Path(report))
 
     def fit_to(self, movie: str | Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 import sys
 import time
@@ -115,7 +114,8 @@ class Lines:
     """Plain lines, few: for files, pipes and service managers."""
 
     def __init__(self) -> None:
-        self._clock, self._last_s, self._stage = Clock(), -math.inf, ""
+        # What is refused at once is refused in one line.
+        self._clock, self._last_s, self._stage = Clock(), time.monotonic(), "begin"
         self._told: set[str] = set()
 
     def show(self, message: str, fraction: float) -> None:

@@ -26,7 +26,9 @@ Z_BIN_NM = 20.0
 COLOR_PART = 0.99
 COLOR_SLACK_NM = 60.0
 """Share of the emitters whose depths the colours span, and how far that span may move before it is set again."""
-FRAME_PX = 480
+FRAME_PX, SECTION_PX = 480, 600
+SECTION_ROWS = 200_000
+"""The newest so many localisations make the view from the side: it is drawn anew each time."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,37 @@ class Curves:
         Mean z of the localisations to believe, against that of the first block.
     photons : ndarray, shape (n,)
         Mean photons.
+    lpz_nm : ndarray, shape (n,)
+        Mean uncertainty of z of the localisations to believe.
     """
 
     frame: F64
     spots: F64
     z_nm: F64
     photons: F64
+    lpz_nm: F64
+
+
+@dataclass(frozen=True)
+class ShownFrame:
+    """A raw frame, made smaller, with its spots.
+
+    Attributes
+    ----------
+    number : int
+    image : ndarray
+        0 to 1.
+    size_px : (float, float)
+        Width and height of the whole frame.
+    x, y : ndarray
+        Spots that were found in it, pixels of the frame.
+    """
+
+    number: int
+    image: F64
+    size_px: tuple[float, float]
+    x: F64
+    y: F64
 
 
 class Follower:
@@ -68,7 +95,8 @@ class Follower:
         self._near: list[pd.DataFrame] = []
         self._overview: Canvas | None = None
         self._view: Canvas | None = None
-        self._blocks = np.zeros((0, 4))
+        self._blocks = np.zeros((0, 5))
+        self._newest = pd.DataFrame()
         self._edges = self._histogram = np.zeros(0)
 
     @property
@@ -88,6 +116,7 @@ class Follower:
         if not self.started:
             self._begin()
         self.rows += len(rows)
+        self._newest = rows[rows["frame"] == rows["frame"].max()]
         self._count(rows)
         cloud = in_nm(rows, self.pixel_size_nm)
         self._near.append(cloud)
@@ -146,29 +175,53 @@ class Follower:
         if extent is not None and self.started:
             self._view = self._drawn(extent)
 
-    def picture(self) -> tuple[F32, Extent]:
+    def picture(self, brightness: float = 1.0) -> tuple[F32, Extent]:
         """RGB, 0 to 1, shape (rows, columns, 3), of the part that is looked at, and which part that is (nm)."""
         canvas = self._view or self._overview
         if canvas is None:
             raise RuntimeError("the run has no localisations yet: look at `started` first")
-        return canvas.picture(), canvas.extent_nm
+        return canvas.picture(full=canvas.full_brightness() / brightness), canvas.extent_nm
 
-    def last_frame(self) -> tuple[F64, tuple[float, float]] | None:
-        """Newest raw frame, made smaller, 0 to 1; and width and height in pixels. None where none are kept."""
+    def section(self, brightness: float = 1.0) -> tuple[F32, Extent]:
+        """Return the part that is looked at from the side, as `picture`: x to the right, -z down, nm."""
+        _, (left, right, top, bottom) = self.picture()
+        low, high = self.z_range_nm
+        pixel = max(right - left, high - low) / SECTION_PX
+        canvas = Canvas(VIEW_AXES["xz"], (left, right, -high, -low), pixel, self.z_range_nm)
+        rows = 0
+        for cloud in reversed(self._near):
+            if rows > SECTION_ROWS:
+                break
+            seen = cloud[cloud["x_nm"].between(left, right) & cloud["y_nm"].between(top, bottom)]
+            canvas.add(seen)
+            rows += len(seen)
+        return canvas.picture(full=canvas.full_brightness() / brightness), canvas.extent_nm
+
+    def last_frame(self) -> ShownFrame | None:
+        """Return the newest raw frame that is localised, with its spots; None where none are kept."""
         try:
             frames = StoredFrames(self.run)
         except InputError:
             return None
         if not frames.shape[0]:
             return None
-        image = frames.read(frames.shape[0] - 1, frames.shape[0])[0].astype(float)
+        number = frames.shape[0] - 1
+        if len(self._newest):
+            number = min(number, int(self._newest["frame"].iloc[0]))
+        image = frames.read(number, number + 1)[0].astype(float)
         size = (float(image.shape[1]), float(image.shape[0]))
         step = -(-max(image.shape) // FRAME_PX)
         rows, columns = (length // step * step for length in image.shape)
         # The brightest pixel of a block: a mean would hide single molecules.
         image = image[:rows, :columns].reshape(rows // step, step, columns // step, step).max(axis=(1, 3))
         dark, bright = np.percentile(image, [5, 99.8])
-        return np.clip((image - dark) / max(bright - dark, 1.0), 0, 1), size
+        spots = self._newest[self._newest["frame"] == number] if len(self._newest) else self._newest
+        origin = self.metadata.origin_px if self.metadata is not None else (0, 0)
+        x, y = (
+            spots[axis].to_numpy(float) - begin if len(spots) else np.zeros(0)
+            for axis, begin in zip("xy", origin, strict=True)
+        )
+        return ShownFrame(number, np.clip((image - dark) / max(bright - dark, 1.0), 0, 1), size, x, y)
 
     def _count(self, rows: pd.DataFrame) -> None:
         block = rows["frame"].to_numpy(np.int64) // BLOCK_FRAMES
@@ -176,7 +229,9 @@ class Follower:
         self._blocks = np.pad(self._blocks, ((0, missing), (0, 0)))
         trusted = (rows["z_flag"] == 0).to_numpy()
         z = rows["z"].to_numpy(float)
-        for column, values in enumerate((np.ones(len(rows)), rows["photons"].to_numpy(float), trusted, trusted * z)):
+        lpz = rows["lpz"].to_numpy(float)
+        sums = (np.ones(len(rows)), rows["photons"].to_numpy(float), trusted, trusted * z, trusted * lpz)
+        for column, values in enumerate(sums):
             self._blocks[:, column] += np.bincount(block, values, len(self._blocks))
         self._histogram += np.histogram(z[trusted], self._edges)[0]
 
@@ -184,13 +239,14 @@ class Follower:
         """Means over the run so far."""
         filled = self._blocks[:, 2] > 0
         filled[-1:] = False  # not all of its frames have come
-        spots, photons, trusted, z = self._blocks[filled].T
+        spots, photons, trusted, z, lpz = self._blocks[filled].T
         mean = z / trusted
         return Curves(
             frame=np.asarray((np.flatnonzero(filled) + 0.5) * BLOCK_FRAMES, np.float64),
             spots=spots / BLOCK_FRAMES,
             z_nm=mean - mean[:1],
             photons=photons / spots,
+            lpz_nm=lpz / trusted,
         )
 
     def depths(self) -> tuple[F64, F64]:

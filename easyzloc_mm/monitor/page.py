@@ -1,14 +1,15 @@
-"""The page of a run, as a Bokeh document: the picture as it grows, how deep, how well, and what needs attention."""
+"""The page of a run, as a Bokeh document: the picture as it grows, from above and from the side, curves, a frame."""
 
 from __future__ import annotations
 
-from html import escape
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.monitor.follow import Follower
+from easyzloc_mm.monitor.heading import INK, PAPER, QUIET, STYLE, heading
 from easyzloc_mm.rendering.raster.colormap import color_table
 from easyzloc_mm.typing import F32
 
@@ -18,22 +19,12 @@ if TYPE_CHECKING:
 POLL_MS = 1000
 VIEW_MS = 250
 """Delay after the last movement of the mouse before the enlarged view is drawn."""
-INK, PAPER, QUIET, LINE, WARN = "#e8eaf0", "#11141c", "#8d95a8", "#5aa9e6", "#ff6b6b"
-TEMPLATE = f"{{% block preamble %}}<style>body {{ background: {PAPER}; margin: 16px; }}</style>{{% endblock %}}"
+LINE, SPOT = "#5aa9e6", "#ffb000"
+TEMPLATE = f"{{% block preamble %}}<style>body {{ background: {PAPER}; margin: 10px; }}</style>{{% endblock %}}"
 """Bokeh puts it into its own page."""
-STYLE = f"""
-<style>
-  .run {{ font: 14px system-ui, sans-serif; color: {INK}; }}
-  .run h1 {{ font-size: 20px; margin: 0 0 8px; }}
-  .run .figures {{ display: flex; flex-wrap: wrap; gap: 20px; }}
-  .run .figure b {{ display: block; font-size: 22px; font-weight: 600; font-variant-numeric: tabular-nums; }}
-  .run .figure span {{ color: {QUIET}; }}
-  .run .alarm {{ color: {PAPER}; background: {WARN}; border-radius: 4px; padding: 2px 8px; margin-right: 6px; }}
-</style>
-"""
 
 
-def make_page(document: Document, follower: Follower) -> None:
+def make_page(document: Document, follower: Follower, stop: Callable[[], None] | None = None) -> None:
     """Lay the page out and keep it up to date, once a second.
 
     Parameters
@@ -42,16 +33,24 @@ def make_page(document: Document, follower: Follower) -> None:
         One browser tab.
     follower : Follower
         Of the run; this tab's own, since each looks at a part of its choice.
+    stop : callable, optional
+        Ends the run; with it, the page has a button that does.
     """
     from bokeh.layouts import column, row
 
     page = _Page(document, follower)
+    controls = [page.brightness, *([_stop_button(stop)] if stop is not None else [])]
     document.template = TEMPLATE  # type: ignore[assignment]
     document.title = f"{follower.run.name} - easyZloc"
     document.add_root(
         column(
             page.heading,
-            row(page.map, column(page.depths, page.focus, page.counts), column(page.frame)),
+            row(*controls),
+            row(
+                column(page.map, page.section),
+                column(page.depths, page.focus, page.counts),
+                column(page.photons, page.precision, page.frame),
+            ),
             sizing_mode="stretch_width",
         )
     )
@@ -63,17 +62,25 @@ class _Page:
     def __init__(self, document: Document, follower: Follower) -> None:
         from bokeh.models import ColumnDataSource, LinearColorMapper
         from bokeh.models.annotations import ColorBar
-        from bokeh.models.widgets import Div
+        from bokeh.models.widgets import Div, Slider
 
         self._document, self._follower = document, follower
         self._waiting: Any = None
         self.heading = Div(text="", sizing_mode="stretch_width")
         self._image = ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []})
+        self._side = ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []})
         self._raw = ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []})
+        self._spots = ColumnDataSource({"x": [], "y": []})
         self._histogram = ColumnDataSource({"top": [], "left": [], "right": [], "color": []})
-        self._curves = ColumnDataSource({"frame": [], "spots": [], "z": [], "photons": []})
+        self._curves = ColumnDataSource({"frame": [], "spots": [], "z": [], "photons": [], "lpz": []})
+        self.brightness = Slider(title="brightness", start=0.2, end=8, step=0.2, value=1.0, width=300)
+        self.brightness.stylesheets = [f":host {{ color: {INK}; }} .bk-slider-title {{ color: {INK}; }}"]
+        self.brightness.on_change("value_throttled", self._lit)
 
-        self.map = _figure("x (um)", "y (um)", 720, 720, tools="pan,wheel_zoom,box_zoom,reset,save", match_aspect=True)
+        self.map = _figure(
+            "x (um)", "y (um)", 540, 460, tools="pan,wheel_zoom,box_zoom,reset,save", active_scroll="wheel_zoom",
+            match_aspect=True,
+        )  # fmt: skip
         self.map.image_rgba(image="image", x="x", y="y", dw="dw", dh="dh", source=self._image)
         self.map.y_range.flipped = True
         colors = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in (255 * color_table()).astype(int)]
@@ -88,19 +95,27 @@ class _Page:
             for end in ("start", "end"):
                 axis.on_change(end, self._moved)
 
-        self.depths = _figure("z (nm)", "localisations", 420, 220)
+        self.section = _figure("x (um)", "from the side: z (nm)", 540, 170)
+        self.section.image_rgba(image="image", x="x", y="y", dw="dw", dh="dh", source=self._side)
+        self.section.background_fill_color = "#000000"
+        self.depths = _figure("z (nm)", "localisations", 380, 190)
         self.depths.quad(
             top="top", bottom=0, left="left", right="right", color="color", line_color=None, source=self._histogram
         )
-        self.focus = _figure("frame", "mean z against the start (nm)", 420, 240)
+        self.focus = _figure("frame", "shift of z (nm)", 380, 190)
         self.focus.line("frame", "z", source=self._curves, color=LINE, line_width=2)
-        self.counts = _figure("frame", "localisations per frame", 420, 220)
+        self.counts = _figure("frame", "per frame", 380, 190)
         self.counts.line("frame", "spots", source=self._curves, color=LINE, line_width=2)
-        self.frame = _figure("newest raw frame", "", 420, 420, match_aspect=True)
+        self.photons = _figure("frame", "photons", 380, 160)
+        self.photons.line("frame", "photons", source=self._curves, color=LINE, line_width=2)
+        self.precision = _figure("frame", "lpz (nm)", 380, 160)
+        self.precision.line("frame", "lpz", source=self._curves, color=LINE, line_width=2)
+        self.frame = _figure("newest frame, and what was found", "", 330, 310, match_aspect=True)
         self.frame.image(
             image="image", x="x", y="y", dw="dw", dh="dh", source=self._raw,
             color_mapper=LinearColorMapper(palette="Greys256", low=0, high=1),
         )  # fmt: skip
+        self.frame.scatter("x", "y", source=self._spots, size=9, fill_color=None, line_color=SPOT)
         self.frame.y_range.flipped = True
         self.frame.visible = False
 
@@ -120,21 +135,34 @@ class _Page:
         }  # fmt: skip
         curves = self._follower.curves()
         self._curves.data = {
-            "frame": curves.frame, "spots": curves.spots, "z": curves.z_nm, "photons": curves.photons
+            "frame": curves.frame, "spots": curves.spots, "z": curves.z_nm, "photons": curves.photons,
+            "lpz": curves.lpz_nm,
         }  # fmt: skip
         newest = self._follower.last_frame()
         self.frame.visible = newest is not None
         if newest is not None:
-            image, (width, height) = newest
-            self._raw.data = {"image": [image], "x": [0], "y": [0], "dw": [width], "dh": [height]}
+            width, height = newest.size_px
+            self._raw.data = {"image": [newest.image], "x": [0], "y": [0], "dw": [width], "dh": [height]}
+            self._spots.data = {"x": newest.x, "y": newest.y}
 
     def _draw(self) -> None:
         self._mapper.low, self._mapper.high = self._follower.z_range_nm
-        picture, (left, right, top, bottom) = self._follower.picture()
+        brightness = float(self.brightness.value)
+        picture, (left, right, top, bottom) = self._follower.picture(brightness)
         self._image.data = {
             "image": [rgba(picture)],
             "x": [left / 1000], "y": [top / 1000], "dw": [(right - left) / 1000], "dh": [(bottom - top) / 1000],
         }  # fmt: skip
+        side, (left, right, top, bottom) = self._follower.section(brightness)
+        # Rows of the picture run down, and so does -z; those of Bokeh run up.
+        self._side.data = {
+            "image": [rgba(side)[::-1]], "x": [left / 1000], "y": [-bottom], "dw": [(right - left) / 1000],
+            "dh": [bottom - top],
+        }  # fmt: skip
+
+    def _lit(self, _name: str, _old: object, _new: object) -> None:
+        if self._follower.started:
+            self._draw()
 
     def _moved(self, _name: str, _old: object, _new: object) -> None:
         # Four numbers change at every step of the mouse wheel: draw once, after the last change.
@@ -155,6 +183,23 @@ class _Page:
         whole = seen == (left, right, top, bottom)
         self._follower.look_at(None if whole else seen)
         self._draw()
+
+
+def _stop_button(stop: Callable[[], None]) -> Any:
+    """Return the button that ends the run gracefully, pressed twice: what came until then is localised and kept."""
+    from bokeh.models.widgets import Button
+
+    button = Button(label="stop the run", button_type="warning", width=220)
+
+    def pressed() -> None:
+        if button.label == "stop the run":
+            button.update(label="press again to stop the run", button_type="danger")
+            return
+        button.update(label="stopping: what came is kept", disabled=True)
+        stop()
+
+    button.on_click(pressed)
+    return button
 
 
 def _figure(x_label: str, y_label: str, width: int, height: int, **options: Any) -> Any:
@@ -181,39 +226,3 @@ def rgba(picture: F32) -> NDArray[np.uint32]:
     packed = np.full((*picture.shape[:2], 4), 255, np.uint8)
     packed[..., :3] = np.rint(255 * picture)
     return packed.view(np.uint32)[..., 0]
-
-
-def heading(follower: Follower) -> str:
-    """Name, state and figures of the run, as HTML."""
-    status = follower.status()
-    name = escape(follower.run.name)
-    if status is None:
-        state = "recorded" if follower.started else "waiting for the first localisations"
-        return f'<div class="run"><h1>{name}: {state}</h1>{_figures({"localisations": f"{follower.rows:,}"})}</div>'
-    finished = follower.metadata is not None and bool(follower.metadata.complete)
-    state = "imaging" if status.camera_running else "finished" if finished else "catching up with the camera"
-    figures = {
-        "frames": f"{status.frames:,} of {status.frames_expected:,}",
-        "frames/s": f"{status.frames_per_s:.1f}",
-        "frames lost": f"{status.frames_lost}",
-        "behind": f"{status.lag_s:.1f} s",
-        "localisations": f"{status.localizations:,}",
-        "per frame": f"{status.spots_per_frame:.0f} ({status.density_per_um2:.2g} per um2)",
-        "photons": f"{status.photons:,.0f}",
-        "background": f"{status.background:.0f}",
-        "z uncertainty": f"{status.lpz_nm:.0f} nm",
-        "flagged": f"{status.flagged:.0%}",
-    }
-    if status.min_snr is not None:
-        figures["threshold"] = f"signal to noise {status.min_snr:.1f}"
-    elif status.min_net_gradient is not None:
-        figures["threshold"] = f"net gradient {status.min_net_gradient:.0f} ADU"
-    if status.focus_drift_nm is not None:
-        figures["focus"] = f"{status.focus_drift_nm:+.0f} nm"
-    alarms = "".join(f'<span class="alarm">{escape(alarm)}</span>' for alarm in status.alarms)
-    return f'<div class="run"><h1>{name}: {state} {alarms}</h1>{_figures(figures)}</div>'
-
-
-def _figures(values: dict[str, str]) -> str:
-    cells = "".join(f'<div class="figure"><b>{value}</b><span>{name}</span></div>' for name, value in values.items())
-    return f'<div class="figures">{cells}</div>'

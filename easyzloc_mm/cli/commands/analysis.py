@@ -251,10 +251,12 @@ def score(
     if plot is not None:
         inputs = [run, *([truth] if truth else [])]
         check_output(check_figure(plot), Kind.PICTURE, if_exists=existing(overwrite), inputs=inputs)
-    result = run_score(
-        run, truth, pixel_size_nm=pixel_size_nm, lateral_nm=lateral_nm, axial_nm=axial_nm, border_nm=border_nm,
-        faintest_photons=faintest_photons, remove_offset=offset,
-    )  # fmt: skip
+    with progress_display() as show:
+        show(f"pairing {run} with the truth", 0.0)
+        result = run_score(
+            run, truth, pixel_size_nm=pixel_size_nm, lateral_nm=lateral_nm, axial_nm=axial_nm, border_nm=border_nm,
+            faintest_photons=faintest_photons, remove_offset=offset,
+        )  # fmt: skip
     if plot is not None:
         draw_score(result, plot)
     finish(result.model_dump(mode="json"), as_json=as_json, title="against the truth")

@@ -334,7 +334,8 @@ def evaluate(
     from easyzloc_mm.api.model import Model
     from easyzloc_mm.cli.score_tables import print_accuracies, print_score
 
-    result = Model.load(model).evaluate(beads, background=background, report=report)
+    with progress_display() as show:
+        result = Model.load(model).evaluate(beads, background=background, report=report, progress=show)
     found: dict[str, object] = {}
     if result.in_frames is not None:
         found = {name: getattr(result.in_frames, name) for name in ("recall", "precision", "jaccard")}

@@ -73,6 +73,7 @@ def live(
     as_json: JsonFlag = False,
 ) -> None:
     """Stream from the camera and localise in 3D while it runs."""
+    import threading
     from contextlib import nullcontext
 
     from easyzloc_mm.api.acquisition import live as run
@@ -86,7 +87,8 @@ def live(
     loaded = load_profile(profile)
     check_output(out, Kind.RUN, if_exists=existing(overwrite), inputs=[model], acquires=True)
     bundle = Model.load(model, loaded)
-    page = page_beside(out) if monitor else nullcontext()
+    stop = threading.Event()
+    page = page_beside(out, on_stop=stop.set) if monitor else nullcontext()
     with page, progress_display() as show, connect(loaded) as microscope, truth_beside(out):
         done = run(
             microscope,
@@ -97,8 +99,9 @@ def live(
             hold_focus_nm=hold_focus_nm,
             if_exists=existing(overwrite),
             progress=show,
+            stop=stop,
         )
-    finish(done.as_dict(), as_json=as_json, title="live run")
+    finish(done.as_dict(), as_json=as_json, title="live run, stopped from its page" if stop.is_set() else "live run")
 
 
 def localize(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, existing, finish
+from easyzloc_mm.cli.progress import progress_display
 from easyzloc_mm.errors import InputError
 
 
@@ -28,7 +29,9 @@ def verify(
     """Read a result back and say whether it is whole; exit code 2 if it is not."""
     from easyzloc_mm.api.verify import verify as run
 
-    report = run(path, quick=quick)
+    with progress_display() as show:
+        show(f"reading {path}", 0.0)
+        report = run(path, quick=quick)
     if report.whole or as_json:
         finish(report.as_dict(), as_json=as_json, title="whole")
     if not report.whole:

@@ -7,16 +7,21 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from easyzloc_mm.io.runs.frames import FrameWriter
 from easyzloc_mm.io.runs.localizations import LocalizationWriter
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.runs.status import RunStatus, read_status, write_status
 from easyzloc_mm.monitor.follow import BLOCK_FRAMES, Follower
+from easyzloc_mm.monitor.heading import heading
+from easyzloc_mm.monitor.page import make_page
+from easyzloc_mm.monitor.serve import STOP_LINE, stop_button
 from tests.helpers.patience import PATIENCE_S, wait_until
 
 PIXEL_SIZE_NM = 100.0
@@ -108,6 +113,81 @@ def test_a_nearer_look_shows_the_same_molecules(writer: LocalizationWriter) -> N
     assert follower.picture()[1] == follower.field_nm
 
 
+def test_the_side_view_shows_the_depths_of_what_is_looked_at(writer: LocalizationWriter) -> None:
+    follower = Follower(writer.path)
+    writer.append(molecules(range(50), z_nm=300.0))
+    writer.append(molecules(range(50, 100), z_nm=-100.0, seed=1))
+    writer.flush()
+    follower.poll()
+    picture, (left, right, top, bottom) = follower.section()
+    assert (left, right) == follower.field_nm[:2]
+    assert (-bottom, -top) == follower.z_range_nm
+    rows, columns = np.nonzero(picture.max(axis=2) > 0.5)
+    assert np.median(left + columns / picture.shape[1] * (right - left)) == pytest.approx(1600, abs=100)
+    depth = -(top + (rows + 0.5) / picture.shape[0] * (bottom - top))
+    assert depth.max() == pytest.approx(300, abs=60)
+    assert depth.min() == pytest.approx(-100, abs=60)
+    assert follower.section(brightness=4.0)[0].sum() > picture.sum()
+
+
+def test_the_newest_frame_has_its_own_spots(writer: LocalizationWriter) -> None:
+    frames = FrameWriter(writer.path, (48, 64), pixel_size_nm=PIXEL_SIZE_NM, expected=8)
+    for number in range(8):
+        frames.append(number, np.full((48, 64), number + 1, np.uint16))
+    frames.close()
+    writer.append(molecules(range(6)))
+    writer.flush()
+    follower = Follower(writer.path)
+    follower.poll()
+    shown = follower.last_frame()
+    assert shown is not None
+    assert (shown.number, shown.size_px, len(shown.x)) == (5, (64.0, 48.0), 20)
+    assert np.median(shown.x) == pytest.approx(16, abs=1)
+
+
+def test_only_who_has_the_token_can_stop_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    def tab(**given: list[bytes]) -> Any:
+        return SimpleNamespace(session_context=SimpleNamespace(request=SimpleNamespace(arguments=given)))
+
+    nobody: Any = SimpleNamespace(session_context=None)
+    for stranger in (tab(), tab(token=[b"guess"]), tab(token=[b"\xff"]), nobody):
+        assert stop_button(stranger, "secret") is None
+        assert stop_button(stranger, "") is None
+    assert stop_button(tab(token=[b""]), "") is None
+    stop = stop_button(tab(token=[b"secret"]), "secret")
+    assert stop is not None
+    stop()
+    assert capsys.readouterr().out == f"{STOP_LINE}\n"
+
+
+def test_a_run_is_stopped_by_two_presses_of_the_button(writer: LocalizationWriter) -> None:
+    from bokeh.document import Document
+    from bokeh.events import ButtonClick
+    from bokeh.models.widgets import Button
+
+    stopped: list[bool] = []
+    document = Document()
+    make_page(document, Follower(writer.path), lambda: stopped.append(True))
+    button: Any
+    (button,) = document.select({"type": Button})
+    for presses in (0, 1):
+        assert len(stopped) == presses - bool(presses)
+        button._trigger_event(ButtonClick(button))
+    assert stopped == [True]
+    watched = Document()
+    make_page(watched, Follower(writer.path))
+    assert not list(watched.select({"type": Button}))
+
+
+def test_alarms_stand_first_and_say_what_to_do(writer: LocalizationWriter) -> None:
+    write_status(writer.path, RunStatus(frames=5, frames_expected=65, frames_per_s=2.0, camera_running=True,
+                                        alarms=("too dim", "<b>")))  # fmt: skip
+    text = heading(Follower(writer.path))
+    assert text.index("more excitation light") < text.index("imaging")
+    assert "&lt;b&gt;" in text
+    assert "0:30" in text
+
+
 def test_curves_are_means_over_whole_blocks(writer: LocalizationWriter) -> None:
     follower = Follower(writer.path)
     for block, z in enumerate((100.0, 130.0, 190.0)):
@@ -122,6 +202,7 @@ def test_curves_are_means_over_whole_blocks(writer: LocalizationWriter) -> None:
     np.testing.assert_allclose(curves.spots, 20)
     # Standard error of a mean of 900 molecules that scatter by 10 nm: 0.33 nm.
     np.testing.assert_allclose(curves.z_nm, [0, 30, 90], atol=2)
+    np.testing.assert_allclose(curves.lpz_nm, 20)
 
 
 def test_the_state_is_replaced_as_a_whole(writer: LocalizationWriter, tmp_path: Path) -> None:
@@ -148,7 +229,9 @@ def test_the_page_is_served_and_follows_the_run(writer: LocalizationWriter) -> N
                 text = answer.read().decode()
             assert "run.zarr - easyZloc" in text
             tab = pull_session(url=address)
-            (image,) = (data["image"][0] for data in sources(tab) if len(data.get("image", ())))
+            pictures = [data["image"][0] for data in sources(tab) if len(data.get("image", ()))]
+            assert len(pictures) == 2  # from above and from the side
+            image = max(pictures, key=np.size)
             assert image.ndim == 2
             assert len(np.unique(image)) > 10
             assert depths(tab) == 1800
