@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from bokeh.document import Document
 
 POLL_MS = 1000
+REST = 2.0
+"""A page rests for so many times as long as it worked: a slow computer keeps its time for the camera and for clicks."""
 VIEW_MS = 250
 """Delay after the last movement of the mouse before the enlarged view is drawn."""
 LINE, SPOT = "#5aa9e6", "#ffb000"
@@ -66,6 +69,7 @@ class _Page:
 
         self._document, self._follower = document, follower
         self._waiting: Any = None
+        self._rest_until_s = 0.0
         self.heading = Div(text="", sizing_mode="stretch_width")
         self._image = ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []})
         self._side = ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []})
@@ -120,7 +124,14 @@ class _Page:
         self.frame.visible = False
 
     def update(self) -> None:
-        """Read what is new and show it."""
+        """Read what is new and show it, but no sooner than twice the time that the last showing took."""
+        begin = time.monotonic()
+        if begin < self._rest_until_s:
+            return
+        self._show()
+        self._rest_until_s = time.monotonic() + REST * (time.monotonic() - begin)
+
+    def _show(self) -> None:
         grew = self._follower.poll()
         self.heading.text = STYLE + heading(self._follower)
         if not (grew and self._follower.started):
