@@ -333,6 +333,7 @@ def calibrate(
     'model'
     """
     need_backend()  # before an hour at the microscope
+    from easyzloc_mm.beads.quality.plausible import check_against_optics
     from easyzloc_mm.localization.offline.in_frames import evaluate_in_frames
     from easyzloc_mm.microscope.connect import connect
     from easyzloc_mm.training.train import train as run
@@ -368,6 +369,7 @@ def calibrate(
                 if_exists="overwrite" if going_on else "error",
                 progress=step("judging and aligning beads"),
             )
+            check_against_optics(beads, loaded.optics)
             training = run(
                 beads, folder / "model", recipe=recipe, minutes=minutes, steps=steps, seed=seed,
                 in_frames=evaluate_in_frames, progress=step("training"),

@@ -10,6 +10,8 @@ import numpy as np
 from easyzloc_mm.beads.detection.candidates import Candidates
 from easyzloc_mm.beads.quality.profiles import fit_lateral
 from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.io.beads.dataset import BeadDataset
+from easyzloc_mm.profile.schema import Optics
 from easyzloc_mm.typing import F64
 
 MOST_BEADS = 60
@@ -31,6 +33,8 @@ NA 0.8; more for engineered PSFs."""
 SIGMA_NM = (35.0, 1200.0)
 USUAL_SIGMA_NM = (65.0, 420.0)
 """Standard deviation of the image in focus."""
+WIDTH_TO_THEORY = (0.6, 2.4)
+"""The same against that of an objective without aberrations: 1.4 and 1.7 for two simulated ones that have some."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,22 @@ def check_plausible(candidates: Candidates, pixel_size_nm: float, name: str) -> 
             raise InputError(sentence)
         warnings.warn(sentence, EasyZlocWarning, stacklevel=3)
         return  # one wrong length makes both unusual
+
+
+def check_against_optics(beads: BeadDataset, optics: Optics) -> None:
+    """Warn where the accepted beads are much wider or narrower in focus than the profile's objective makes a point."""
+    widths = beads.measures.loc[beads.accepted, ["lateral_width_px", "lateral_length_px"]].prod(axis=1) ** 0.5
+    sigma_nm = float(widths.median()) * beads.pixel_size_nm
+    ratio = sigma_nm / optics.psf_sigma_nm
+    if np.isfinite(ratio) and not WIDTH_TO_THEORY[0] <= ratio <= WIDTH_TO_THEORY[1]:
+        warnings.warn(
+            f"the beads are {FWHM * sigma_nm:.0f} nm wide in focus, where na {optics.na:g} and emission_nm "
+            f"{optics.emission_nm:g} give {FWHM * optics.psf_sigma_nm:.0f}: check optics.pixel_size_nm "
+            f"({optics.pixel_size_nm:g}, with the binning), na and emission_nm of the profile; or the PSF is an "
+            "engineered one",
+            EasyZlocWarning,
+            stacklevel=3,
+        )
 
 
 def look(candidates: Candidates) -> Seen:

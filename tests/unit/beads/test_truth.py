@@ -19,7 +19,7 @@ from easyzloc_mm.beads.build import build_bead_set
 from easyzloc_mm.beads.detection.candidates import Candidates
 from easyzloc_mm.beads.detection.inspect_stack import inspect_stack
 from easyzloc_mm.beads.quality.judge import Rules
-from easyzloc_mm.beads.quality.plausible import check_plausible
+from easyzloc_mm.beads.quality.plausible import check_against_optics, check_plausible
 from easyzloc_mm.beads.report.page import write_bead_report
 from easyzloc_mm.beads.report.summary import fit_foci, label_consistency
 from easyzloc_mm.beads.sources import beads_from_sources
@@ -230,6 +230,13 @@ def test_lengths_are_held_against_the_beads_themselves(
     with pytest.raises(outcome, match=words):
         check_plausible(candidates, pixel_size_nm, "slides")
     check_plausible(replace(candidates, stage_nm=[stage_nm] * len(rois)), 110.0, "slides")
+
+
+def test_beads_are_held_against_the_objective(beads: BeadDataset, profile: Profile) -> None:
+    check_against_optics(beads, profile.optics)
+    for factor in (0.3, 2.0):  # twice is a binning that was forgotten
+        with pytest.warns(EasyZlocWarning, match=r"wide in focus.*optics\.pixel_size_nm"):
+            check_against_optics(replace(beads, pixel_size_nm=110 * factor), profile.optics)
 
 
 def test_saturated_beads_are_named_as_the_cause(slides: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
