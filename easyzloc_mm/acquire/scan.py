@@ -99,8 +99,8 @@ def run_scan(
     Raises
     ------
     InputError
-        A place leaves the profile's limits, the disk cannot hold the frames, or the folder belongs to another scan;
-        nothing has moved.
+        A place leaves the limits, a preset is not there, the disk cannot hold the frames, or the folder belongs
+        to another scan; nothing has moved.
     HardwareError
         The microscope is gone, or (at the end) some fields failed; finished fields are kept.
     """
@@ -109,6 +109,8 @@ def run_scan(
     start = time.monotonic()
     fields = field_profiles(profile, plan, microscope.position().z_um)
     _check(fields, plan, out_dir, keep_raw=False)
+    for preset in {field.imaging.illumination for field in fields.values()}:
+        microscope.check_illumination(preset)
     out_dir = _open_folder(Path(out_dir), if_exists, card)
     ledger = Ledger(out_dir, plan, card.digest)
     todo = [name for name in fields if not ledger.status(name).is_over]

@@ -99,6 +99,10 @@ class CoreMicroscope:
         """Apply a preset of the profile's illumination group; None leaves the light as it is."""
         self._light.set_illumination(preset)
 
+    def check_illumination(self, preset: str | None) -> None:
+        """Raise `InputError` where the profile's illumination group has no such preset; switches nothing."""
+        self._light.check_preset(preset)
+
     def hold_shutter_open(self) -> AbstractContextManager[None]:
         """Keep the shutter open over several exposures."""
         return self._light.hold_shutter_open()

@@ -63,16 +63,22 @@ class CoreLight:
         InputError
             There is no such preset; the message lists what there is.
         """
-        if preset is None:
-            return
+        self.check_preset(preset)
         core, group = self._core, self._group
-        known = answer("reading the light", core.get_available_configs, group) if group else ()
-        if group is None or preset not in known:
-            raise InputError(f"there is no illumination preset '{preset}'; there is: {', '.join(known) or 'none'}")
+        if preset is None or group is None:
+            return
         if self._preset_before is None:
             self._preset_before = command("reading the light", core.get_current_config, group)
         command(f"switching the light to {preset}", core.set_config, group, preset)
         command(f"waiting for the light {preset}", core.wait_for_config, group, preset)
+
+    def check_preset(self, preset: str | None) -> None:
+        """Raise `InputError` where the illumination group has no such preset; None is no preset."""
+        if preset is None:
+            return
+        known = answer("reading the light", self._core.get_available_configs, self._group) if self._group else ()
+        if preset not in known:
+            raise InputError(f"there is no illumination preset '{preset}'; there is: {', '.join(known) or 'none'}")
 
     def take_over(self) -> None:
         """Let the light go on exactly when this program opens the shutter, not whenever the camera runs."""

@@ -88,6 +88,10 @@ class Microscope(Protocol):
         """Apply a preset of the profile's illumination group; None leaves the light as it is."""
         ...
 
+    def check_illumination(self, preset: str | None) -> None:
+        """Raise `InputError` where the profile's illumination group has no such preset; switches nothing."""
+        ...
+
     def hold_shutter_open(self) -> AbstractContextManager[None]:
         """Keep the shutter open over several exposures."""
         ...

@@ -145,6 +145,17 @@ def test_a_cut_off_scan_goes_on_where_it_stopped(
     assert (out / "row00_col02.partial-1.zarr").is_dir()
 
 
+def test_a_preset_that_is_not_there_is_found_before_the_night(
+    profile: Profile, tmp_path: Path, visited: list[Any]
+) -> None:
+    fields = ({"name": "a", "position_um": (0, 0)}, {"name": "b", "position_um": (9, 0), "illumination": "Hihg"})
+    plan = ScanPlan.model_validate({"name": "t", "fields": fields})
+    with connect(profile) as microscope, pytest.raises(InputError, match="no illumination preset 'Hihg'; there is: "):
+        run_scan(microscope, profile, plan, Model(), tmp_path / "scan")  # type: ignore[arg-type]
+    assert visited == []
+    assert not (tmp_path / "scan").exists()
+
+
 def test_a_field_that_fails_is_written_down_and_the_rest_is_imaged(
     profile: Profile, tmp_path: Path, visited: list[Any]
 ) -> None:

@@ -24,13 +24,7 @@ def configuration_text(profile: Profile, focus_um: float) -> str:
     kinds = [(devices.camera, "DCam"), (devices.z_stage, "DStage"), (devices.xy_stage, "DXYStage")]
     if devices.shutter is not None:
         kinds.append((devices.shutter, "DShutter"))
-    if profile.focus_lock is not None:
-        if profile.focus_lock.offset_device is not None or profile.focus_lock.state_property is not None:
-            raise InputError(
-                "the embedded microscope's focus lock has no offset device and no property of its state: leave out "
-                "focus_lock.offset_device and focus_lock.state_property"
-            )
-        kinds.append((profile.focus_lock.device, "DAutoFocus"))
+    kinds += _focus_lock(profile)
     kinds.append((LIGHT_DEVICE, "DStateDevice"))
     labels = [label for label, _ in kinds]
     for label in labels:
@@ -81,6 +75,18 @@ def configuration_text(profile: Profile, focus_um: float) -> str:
         f"PixelSize_um,Res0,{profile.optics.pixel_size_nm / 1000}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _focus_lock(profile: Profile) -> list[tuple[str, str]]:
+    lock = profile.focus_lock
+    if lock is None:
+        return []
+    if lock.offset_device is not None or lock.state_property is not None:
+        raise InputError(
+            "the embedded microscope's focus lock has no offset device and no property of its state: leave out "
+            "focus_lock.offset_device and focus_lock.state_property"
+        )
+    return [(lock.device, "DAutoFocus")]
 
 
 def _adapter_depth(bits: int) -> int:

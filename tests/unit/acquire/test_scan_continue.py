@@ -87,7 +87,10 @@ def begin(out: Path, card: ModelCard, frames: int, profile: Profile, plan: ScanP
 
 def go_on(out: Path, card: ModelCard, profile: Profile, plan: ScanPlan = PLAN) -> dict[str, Any]:
     microscope: Any = SimpleNamespace(
-        position=lambda: StagePosition(0.0, 0.0, 50.0), lit_ms=lambda: 0.0, focus_lock=None
+        position=lambda: StagePosition(0.0, 0.0, 50.0),
+        lit_ms=lambda: 0.0,
+        focus_lock=None,
+        check_illumination=lambda _preset: None,
     )
     report = run_scan(microscope, profile, plan, card, out)
     assert report.whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from PIL import Image
 from easyzloc_mm.acquire.plans.travel import short_order, travel_um
 from easyzloc_mm.acquire.scan import field_profiles, forecast_scan
 from easyzloc_mm.acquire.scan_plan import ScanField, ScanPlan
+from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.profile.schema import Profile
+from tests.helpers.localize_bench import small_bundle
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +97,18 @@ def test_a_forecast_counts_what_the_scan_needs_and_draws_its_way(
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: full)
     (problem,) = forecast_scan(profile, plan, tmp_path).problems
     assert "take up to 1.0 GB" in problem
+
+
+def test_a_dry_run_says_it_on_the_terminal_and_moves_nothing(
+    profile: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    camera = profile.camera
+    model = small_bundle(tmp_path / "model", field=(camera.width_px, camera.height_px))
+    (tmp_path / "list.csv").write_text("name,x,y,z\nA1,0,0,50\nA2,0,20000,50\n", encoding="utf-8")
+    asked = ["scan", "--profile", "demo", "--model", str(model), "--out", str(tmp_path / "scan"), "--dry-run", "--json"]
+    assert main([*asked, "--plan", str(tmp_path / "list.csv")]) == 2
+    told = capsys.readouterr()
+    assert json.loads(told.out.splitlines()[-1])["fields"] == 2
+    assert "A2: y = 20000.000 um is outside the profile's limits" in told.err
+    assert (tmp_path / "scan.png").is_file()
+    assert not (tmp_path / "scan").exists()
