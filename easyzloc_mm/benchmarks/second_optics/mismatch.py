@@ -35,7 +35,6 @@ SPHERICAL_RAD, OTHERS_RAD = 0.35, 0.15
 """Draws are uniform up to so much: of primary spherical aberration, and of each component of astigmatism and coma."""
 MOVIE_SEED = 900
 CONDITIONS = MovieConditions(frames=220, per_um2=0.03, z_limit_nm=800.0, apart_px=16.0)
-FIELD_NODES = 3
 
 
 def bench_mismatch(
@@ -71,7 +70,7 @@ def bench_mismatch(
         the shares of changed and of unchanged samples that are said to differ, None without any; ``minutes``.
     """
     show = progress or (lambda message, fraction: None)
-    microscope = SecondMicroscope(field_nodes=FIELD_NODES)
+    microscope = SecondMicroscope()
     samples = []
     with tempfile.TemporaryDirectory() if folder is None else nullcontext(folder) as place:
         study = make_study(Path(place), seed=seed, movies={}, progress=progress)

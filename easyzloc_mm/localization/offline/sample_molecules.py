@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from easyzloc_mm.camera.crops import beyond_frame, crop_photons
+from easyzloc_mm.camera.crops import crop_photons
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.camera_map import read_camera_map
@@ -113,7 +113,9 @@ def _usable(table: pd.DataFrame, origin_px: tuple[int, int], shape_yx: tuple[int
     if len(x) > 1:
         nearest = cKDTree(apart).query(apart, k=2)[0][:, 1]
     left, top = origin_px
-    whole = ~beyond_frame(x - left, y - top, shape_yx, roi_px).any(axis=(1, 2))
+    half = roi_px // 2
+    column, row = np.rint(x - left), np.rint(y - top)
+    whole = (column >= half) & (row >= half) & (column < shape_yx[1] - half) & (row < shape_yx[0] - half)
     return np.asarray((table["z_flag"].to_numpy() == 0) & (nearest > isolated_px) & whole)
 
 
