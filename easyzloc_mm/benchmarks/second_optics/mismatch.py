@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,29 @@ from easyzloc_mm.benchmarks.second_optics.datasets import MovieConditions, profi
 from easyzloc_mm.benchmarks.second_optics.lens import SAMPLES_PER_PIXEL, Lens
 from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope, sharpest_nm
 from easyzloc_mm.benchmarks.second_optics.study import make_study
+from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.io.runs.localizations import read_localizations
 from easyzloc_mm.model.card import ModelCard
+from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.predictor import Predictor
+from easyzloc_mm.model.uncertainty import MixtureCalibration
 from easyzloc_mm.numerics.field_polynomial import polynomial
 from easyzloc_mm.numerics.spline import cubic_b_spline
+from easyzloc_mm.profile.schema import Optics
 from easyzloc_mm.psf.bead_psf import PITCH_PX
 from easyzloc_mm.psf.field_psf import FieldPsf
+from easyzloc_mm.psf.pupil.change import NAMES
+from easyzloc_mm.psf.pupil.estimate import estimate
+from easyzloc_mm.psf.pupil.score import Molecules
+from easyzloc_mm.psf.pupil.wavefront import Wavefront, retrieve
 from easyzloc_mm.training.refresh import write_refreshed
 from easyzloc_mm.typing import F64, Progress
 
 SPHERICAL_RAD, OTHERS_RAD = 0.35, 0.15
 """Draws are uniform up to so much: of primary spherical aberration, and of each component of astigmatism and coma."""
 MOVIE_SEED = 900
+JUDGED, KNOWN_TO_NM = 1500, 40.0
+"""Molecules by which a sample is judged without a movie, and how well their depths are known beforehand."""
 CONDITIONS = MovieConditions(frames=220, per_um2=0.03, z_limit_nm=800.0, apart_px=16.0)
 
 
@@ -58,34 +68,34 @@ def bench_mismatch(
     minutes : float
         Of training, from the beads' network.
     judge_only : bool
-        Make no models: how many samples are noticed, and what their molecules show.
+        Make no movies and no models: which samples are noticed by `JUDGED` molecules, cut out where they are.
     seed : int
     progress : callable, optional
 
     Returns
     -------
     dict
-        ``samples``: of each its ``change_rad``, what `refresh` ``found``, and for ``before``, ``after`` and ``true``
-        the ``rmse_z_nm``, ``scale``, ``coverage_68``, ``flagged`` and ``recall``; ``noticed`` and ``false_alarms``,
-        the shares of changed and of unchanged samples that are said to differ, None without any; ``minutes``.
+        ``samples``: of each its ``change_rad`` and what was ``found``; unless they are judged only, for ``before``,
+        ``after`` and ``true`` the ``rmse_z_nm``, ``scale``, ``coverage_68``, ``flagged`` and ``recall``. ``noticed``
+        and ``false_alarms``: shares of changed and of unchanged samples that are said to differ, None without any.
+        ``minutes``.
     """
     show = progress or (lambda message, fraction: None)
     microscope = SecondMicroscope()
     samples = []
     with tempfile.TemporaryDirectory() if folder is None else nullcontext(folder) as place:
         study = make_study(Path(place), seed=seed, movies={}, progress=progress)
+        judge = _Judge.of(study.model, microscope) if judge_only else None
         for number, change in enumerate(_changes(draws, unchanged, seed)):
             show(f"sample {number + 1} of {draws + unchanged}", number / (draws + unchanged))
-            here = study.folder / f"mismatch_{seed}_{number}"
-            here.mkdir(exist_ok=True)
-            lens = _lens(microscope.lens, change)
-            samples.append(
-                _sample(
-                    here, study.model, microscope.model_copy(update={"lens": lens}), number + MOVIE_SEED + seed,
-                    minutes, judge_only=judge_only,
-                )
-            )  # fmt: skip
-            samples[-1]["change_rad"] = {name: float(value) for name, value in change.items()}
+            here = microscope.model_copy(update={"lens": _lens(microscope.lens, change)})
+            own_seed = number + MOVIE_SEED + seed
+            if judge is not None:
+                samples.append({"change_rad": change, "found": judge.found(here, own_seed)})
+                continue
+            files = study.folder / f"mismatch_{seed}_{number}"
+            files.mkdir(exist_ok=True)
+            samples.append({"change_rad": change, **_sample(files, study.model, here, own_seed, minutes)})
     differs = np.array([sample["found"]["differs"] for sample in samples], float)
     return {
         "samples": samples,
@@ -100,7 +110,7 @@ def _changes(draws: int, unchanged: int, seed: int) -> Iterator[dict[str, float]
     names = ("spherical", "astigmatism 0", "astigmatism 45", "coma x", "coma y")
     for _ in range(draws):
         limits = np.array([SPHERICAL_RAD, *[OTHERS_RAD] * 4])
-        yield dict(zip(names, rng.uniform(-limits, limits), strict=True))
+        yield dict(zip(names, map(float, rng.uniform(-limits, limits)), strict=True))
     for _ in range(unchanged):
         yield dict.fromkeys(names, 0.0)
 
@@ -119,9 +129,43 @@ def _lens(lens: Lens, change: dict[str, float]) -> Lens:
     )
 
 
-def _sample(
-    folder: Path, model: Path, microscope: SecondMicroscope, seed: int, minutes: float, *, judge_only: bool
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Judge:
+    """Judges samples by molecules that are cut out where they are, without frames: seconds for each."""
+
+    psf: FieldPsf
+    wavefront: Wavefront
+    optics: Optics
+    emitters: EmitterPrior
+
+    @classmethod
+    def of(cls, model: Path, microscope: SecondMicroscope) -> _Judge:
+        card, optics = ModelCard.load(model), profile_of(microscope).optics
+        assert isinstance(card.uncertainty, MixtureCalibration), "trained by recipe matched"
+        psf = Predictor(card).psf[0]
+        return cls(psf, retrieve(psf, optics), optics, card.uncertainty.emitters)
+
+    def found(self, microscope: SecondMicroscope, seed: int) -> dict[str, Any]:
+        """Return what the molecules of a sample say; their depths are known as from a network."""
+        rng = np.random.default_rng(seed)
+        size = (microscope.width_px, microscope.height_px)
+        x, y = (rng.uniform(ROI_PX, side - ROI_PX, JUDGED) for side in size)
+        z_nm = rng.uniform(-CONDITIONS.z_limit_nm, CONDITIONS.z_limit_nm, JUDGED)
+        photons, background = (rng.uniform(*of, JUDGED) for of in (CONDITIONS.photons, CONDITIONS.background))
+        expected = photons[:, None, None] * microscope.images(x, y, z_nm, ROI_PX // 2) + background[:, None, None]
+        noise_e = microscope.response.read_noise_e
+        crops = (rng.poisson(np.maximum(expected, 0)) + rng.normal(0, noise_e, expected.shape)).astype(np.float32)
+        known = z_nm + rng.normal(0, KNOWN_TO_NM, JUDGED)
+        molecules = Molecules(crops, x, y, known, self.emitters.prior(x, y), noise_e)
+        found = estimate(molecules, self.psf, self.optics, size, wavefront=self.wavefront)
+        return {
+            "differs": found.differs,
+            "chi2": found.chi2,
+            "aberrations": dict(zip(NAMES, found.theta_rad.tolist(), strict=True)),
+        }
+
+
+def _sample(folder: Path, model: Path, microscope: SecondMicroscope, seed: int, minutes: float) -> dict[str, Any]:
     movie = folder / "sample.tif"
     if not truth_of(movie).exists():
         write_movie(movie, microscope, CONDITIONS, seed)
@@ -134,18 +178,20 @@ def _sample(
 
     before = measured(model, "before")
     refreshed = refresh(
-        model, folder / "before.zarr", None if judge_only else folder / "refreshed", movie=movie,
-        profile=profile_of(microscope), minutes=minutes, if_exists="overwrite",
+        model, folder / "before.zarr", folder / "refreshed", movie=movie, profile=profile_of(microscope),
+        minutes=minutes, if_exists="overwrite",
     )  # fmt: skip
-    found: dict[str, Any] = {"found": refreshed.as_dict(), "before": before}
-    if not judge_only:
-        found["after"] = measured(folder / "refreshed", "after") if refreshed.found.differs else before
-        card = ModelCard.load(model)
-        truly = exact_psf(microscope.lens, Predictor(card).psf[0])
-        record = refreshed.found.model_copy(update={"differs": True})
-        write_refreshed(card, truly, record, folder / "true", minutes=minutes, if_exists="overwrite")
-        found["true"] = measured(folder / "true", "true")
-    return found
+    after = measured(folder / "refreshed", "after") if refreshed.found.differs else before
+    card = ModelCard.load(model)
+    truly = exact_psf(microscope.lens, Predictor(card).psf[0])
+    record = refreshed.found.model_copy(update={"differs": True})
+    write_refreshed(card, truly, record, folder / "true", minutes=minutes, if_exists="overwrite")
+    return {
+        "found": refreshed.as_dict(),
+        "before": before,
+        "after": after,
+        "true": measured(folder / "true", "true"),
+    }
 
 
 def _errors(run: Path, truth: pd.DataFrame, microscope: SecondMicroscope) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from easyzloc_mm.profile.schema import Optics
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.pupil.change import CHANGING, PsfChange
 from easyzloc_mm.psf.pupil.score import Molecules, score
-from easyzloc_mm.psf.pupil.wavefront import retrieve
+from easyzloc_mm.psf.pupil.wavefront import Wavefront, retrieve
 from easyzloc_mm.typing import F64, Progress
 
 ITERATIONS = 5
@@ -71,6 +71,7 @@ def estimate(
     optics: Optics,
     field_size_px: tuple[int, int],
     *,
+    wavefront: Wavefront | None = None,
     iterations: int = ITERATIONS,
     progress: Progress | None = None,
 ) -> Estimate:
@@ -84,6 +85,8 @@ def estimate(
         Of the beads.
     optics : Optics
     field_size_px : (int, int)
+    wavefront : Wavefront, optional
+        Of the beads, where it is known; found without it.
     iterations : int
         At most; 1: a step from the beads' PSF, which is enough to notice a change.
     progress : callable, optional
@@ -94,8 +97,10 @@ def estimate(
         if progress is not None:
             progress(message, fraction)
 
-    show("finding the wavefront of the beads", 0.0)
-    change = PsfChange(psf, retrieve(psf, optics))
+    if wavefront is None:
+        show("finding the wavefront of the beads", 0.0)
+        wavefront = retrieve(psf, optics)
+    change = PsfChange(psf, wavefront)
     theta = np.zeros(len(CHANGING))
     known = np.eye(len(CHANGING)) / PRIOR_SD_RAD**2
     slopes = change.slopes(theta, field_size_px)

@@ -45,8 +45,8 @@ def molecules_of(psf: FieldPsf, seed: int) -> Molecules:
 
 
 @pytest.fixture(scope="module")
-def found(beads: FieldPsf, sample: FieldPsf) -> Estimate:
-    return estimate(molecules_of(sample, 1), beads, OPTICS, FIELD_PX)
+def found(beads: FieldPsf, sample: FieldPsf, wavefront: Wavefront) -> Estimate:
+    return estimate(molecules_of(sample, 1), beads, OPTICS, FIELD_PX, wavefront=wavefront)
 
 
 def test_the_wavefront_of_beads_is_that_of_their_lens(wavefront: Wavefront) -> None:
@@ -85,8 +85,8 @@ def test_what_the_beads_psf_does_to_z_is_told(beads: FieldPsf, sample: FieldPsf,
     assert 0.5 < found.z_error_nm / np.sqrt(np.mean(moved**2)) < 2
 
 
-def test_a_sample_like_the_beads_is_left_alone(beads: FieldPsf) -> None:
-    same = estimate(molecules_of(beads, 2), beads, OPTICS, FIELD_PX, iterations=1)
+def test_a_sample_like_the_beads_is_left_alone(beads: FieldPsf, wavefront: Wavefront) -> None:
+    same = estimate(molecules_of(beads, 2), beads, OPTICS, FIELD_PX, wavefront=wavefront, iterations=1)
     assert not same.differs
     assert np.all(np.abs(same.theta_rad) < 3 * same.sd_rad)
 
