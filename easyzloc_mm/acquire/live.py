@@ -119,6 +119,7 @@ def run_live(
             stop=ending.stop,
             workers=workers,
             on_rows=hold.see if hold is not None else None,
+            mark_rows=hold.mark if hold is not None else None,
             alarms=watch.alarms,
         )
         stream = watch.frames(frames, ending.stop)

@@ -44,6 +44,10 @@ DOUBTS_TOLD = 3
 """After so many estimates in a row that are not believed, the user is told."""
 
 
+DISPLACED = 16
+"""Bit of `z_flag`: z was displaced, for the test of the sign."""
+
+
 class _Phase(StrEnum):
     """What a hold is doing."""
 
@@ -86,6 +90,7 @@ class FocusHold:
         self._drifts: deque[tuple[float, float]] = deque(maxlen=HISTORY)
         self._doubts = 0
         self._told = False
+        self._displaced = (math.inf, math.inf)
         self.moves: list[FocusMove] = []
         """What was done, and what was not done and why."""
 
@@ -100,7 +105,7 @@ class FocusHold:
             if self._moving or rows.empty:
                 return
             frame = rows["frame"].to_numpy()
-            believed = (rows["z_flag"].to_numpy() == 0) & (frame >= self._not_before)
+            believed = (rows["z_flag"].to_numpy() & ~np.uint8(DISPLACED) == 0) & (frame >= self._not_before)
             if not believed.any():
                 return
             self._window.append((int(frame.min()), rows["z"].to_numpy(float)[believed]))
@@ -115,6 +120,17 @@ class FocusHold:
                 self._test_sign(last, estimate)
             else:
                 self._follow(last, estimate)
+
+    def mark(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return rows with `DISPLACED` in the `z_flag` of those whose z the test of the sign displaced."""
+        with self._lock:
+            first, end = self._displaced
+        frame = rows["frame"].to_numpy()
+        displaced = (frame >= first) & (frame < end)
+        if not displaced.any():
+            return rows
+        flags = rows["z_flag"].to_numpy().astype(np.uint8)
+        return rows.assign(z_flag=np.where(displaced, flags | np.uint8(DISPLACED), flags))
 
     def held(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         """Yield the frames, and move z between two of them where it is due."""
@@ -225,6 +241,10 @@ class FocusHold:
             self._target_um, self._moving = target_um, False
             self._not_before = frame + max(math.ceil(SETTLE_S / self._frame_s), 3)
             self._window.clear()
+            if move.kind is FocusMoveKind.PROBE:
+                self._displaced = (frame, math.inf)
+            elif move.kind is FocusMoveKind.PROBE_END:
+                self._displaced = (self._displaced[0], self._not_before)
 
     def _warn(self, text: str) -> None:
         warnings.warn(text, EasyZlocWarning, stacklevel=3)

@@ -66,6 +66,8 @@ class LiveOptions:
         From `stream.live_pool`, to be used for several runs; without it the run has a pool of its own.
     on_rows : callable, optional
         Given the localisations of each block, in the order of frames.
+    mark_rows : callable, optional
+        Given the localisations of a block before they are written; returns those that are.
     alarms : callable, optional
         Gives what else calls for attention, one phrase each.
     """
@@ -78,6 +80,7 @@ class LiveOptions:
     stop: threading.Event = field(default_factory=threading.Event)
     workers: WorkerPool | None = None
     on_rows: Callable[[pd.DataFrame], None] | None = None
+    mark_rows: Callable[[pd.DataFrame], pd.DataFrame] | None = None
     alarms: Callable[[], tuple[str, ...]] = tuple
 
 
@@ -138,7 +141,7 @@ class LiveRun:
         self._threshold_name = threshold_name(pool.settings.localize)
         self._reporter = StatusReporter(options)
         self._meter = StatusMeter(options.frames, table.metadata.area_um2)
-        self._on_rows, self._alarms = options.on_rows, options.alarms
+        self._on_rows, self._mark_rows, self._alarms = options.on_rows, options.mark_rows, options.alarms
         self._sink = TableSink(table, self._see)
         self._interrupts: list[int] = []
         self._received: dict[int, float] = {}
@@ -187,6 +190,11 @@ class LiveRun:
         warn_of_noise(self._noise, self._pool.settings.response, "in the images of this run")
         return self._report()
 
+    def _marked(self, localized: Localized) -> Localized:
+        if self._mark_rows is None:
+            return localized
+        return dataclasses.replace(localized, rows=self._mark_rows(localized.rows))
+
     def _see(self, rows: pd.DataFrame, last_frame: int, frames: int) -> None:
         self._meter.see(rows, last_frame, frames)
         if self._on_rows is not None:
@@ -212,7 +220,7 @@ class LiveRun:
                             self._table.update(**{self._threshold_name: threshold})
                             self._submit(outcome.block.frames, outcome.block.source)
                         case Localized() as localized:
-                            self._sink.take(outcome.block, localized, self._received)
+                            self._sink.take(outcome.block, self._marked(localized), self._received)
                             self._release(outcome.block)
                     self._judge_noise()
                 self._hand_out()
