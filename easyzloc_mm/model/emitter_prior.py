@@ -58,11 +58,18 @@ class EmitterPrior(FrozenModel):
             log_photons_sd=max((high - low) / np.sqrt(12), MIN_LOG_PHOTONS_SD),
         )
 
-    def typical(self, z_limit_nm: float) -> EmitterPrior:
-        """Return the well-localised single emitters of this prior, of typical brightness where it is broad."""
+    def typical(self, z_limit_nm: float, excess_noise: float = 1.0) -> EmitterPrior:
+        """Return the well-localised single emitters of this prior, of typical brightness where it is broad.
+
+        Parameters
+        ----------
+        z_limit_nm : float
+        excess_noise : float
+            Of the camera, where this prior is in effective photons.
+        """
 
         def part(whole: tuple[float, float], usual: tuple[float, float]) -> tuple[float, float]:
-            low, high = max(whole[0], usual[0]), min(whole[1], usual[1])
+            low, high = max(whole[0], usual[0] / excess_noise), min(whole[1], usual[1] / excess_noise)
             return (low, high) if low < high else whole
 
         return self.model_copy(

@@ -96,7 +96,7 @@ def _trained_further(
         source, source, known.emitters,
         minutes=minutes, steps=steps, seed=seed, settings=card.settings, start=earlier.get_weights(), progress=progress,
     )  # fmt: skip
-    fresh = calibrate(network, psf, source, source, known.emitters, Z_RANGE_NM, seed)
+    fresh = calibrate(network, psf, source, source, known.emitters, Z_RANGE_NM, seed, card.response.excess_noise)
     # No bead of the sample was left out to measure errors on: what left-out beads showed of the model's own stays.
     wide = max(fresh.embedding.threshold, known.embedding.threshold)
     uncertainty = fresh.model_copy(

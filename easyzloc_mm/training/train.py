@@ -258,10 +258,11 @@ def _matched(job: _Job, split: Split, source: BeadPsfs, folder: Path, checkpoint
         minutes=job.minutes, steps=job.steps, seed=job.seed, settings=job.settings, start=job.weights,
         checkpoint=checkpoint, progress=job.progress,
     )  # fmt: skip
+    excess_noise = job.beads.response.excess_noise
     return _Trained(
         network,
         Normalisation.SPOT,
-        calibrate(network, psf, everywhere, validation, job.emitters, Z_RANGE_NM, job.seed),
+        calibrate(network, psf, everywhere, validation, job.emitters, Z_RANGE_NM, job.seed, excess_noise),
         job.settings,
         psf.degree,
     )

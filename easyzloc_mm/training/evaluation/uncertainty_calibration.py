@@ -39,6 +39,7 @@ def calibrate(
     emitters: EmitterPrior,
     z_limit_nm: float,
     seed: int,
+    excess_noise: float = 1.0,
 ) -> MixtureCalibration:
     """Measure the scales of the uncertainties, the thresholds of the flags, and the distribution of embeddings.
 
@@ -54,10 +55,12 @@ def calibrate(
     train, held_out : BeadPsfs
         What the network was trained on, and beads that it has not seen.
     emitters : EmitterPrior
-        The emitters that the model is trained for.
+        The emitters that the model is trained for, in effective photons.
     z_limit_nm : float
         Depths for which the thresholds are chosen.
     seed : int
+    excess_noise : float
+        Of the camera: how bright typical emitters are in effective photons.
     """
     refine = _Refinement(psf, psf.table(held_out.field_size_px), held_out, emitters)
     single = emitters.model_copy(update={"neighbour_share": 0.0})
@@ -74,7 +77,7 @@ def calibrate(
         }
     )
     lateral_scale = sigma_scale(*_lateral(broad, drawn))
-    drawn = simulate_emitters(held_out, emitters.typical(z_limit_nm), EMITTERS, seed + 13)
+    drawn = simulate_emitters(held_out, emitters.typical(z_limit_nm, excess_noise), EMITTERS, seed + 13)
     posterior = posterior_of(predict_raw(network, held_out, drawn))
     error = posterior.z_nm - drawn.z_nm
     lpz = scale.rescale(posterior.sigma_nm, posterior.z_nm)
