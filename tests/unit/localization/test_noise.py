@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,21 +10,28 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from easyzloc_mm._log import run_log
 from easyzloc_mm.benchmarks.second_optics.cameras import unlike_pixels
 from easyzloc_mm.camera.exposure import camera_counts
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.io.camera_map import write_camera_map
 from easyzloc_mm.io.images.movie_writer import write_ome_tiff_movie
+from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.localizations import read_localizations
 from easyzloc_mm.io.runs.metadata import NoiseCheck
-from easyzloc_mm.localization.live.status import StatusMeter
+from easyzloc_mm.localization.config import LocalizerConfig, resolved
+from easyzloc_mm.localization.live.run import LiveOptions
+from easyzloc_mm.localization.live.status import LiveStatus, StatusMeter
+from easyzloc_mm.localization.live.stream import localize_stream
 from easyzloc_mm.localization.noise import FEWEST_MOLECULES, NoiseMeter
 from easyzloc_mm.localization.offline.movie import localize_movie
 from easyzloc_mm.localization.run_report import RunReport
+from easyzloc_mm.localization.workers.messages import Block, BlockLocalizer, LocalizeBlock, Outcome
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.detection import LocalizeSettings
-from tests.helpers.localize_bench import small_bundle
+from easyzloc_mm.typing import Frame
+from tests.helpers.localize_bench import embedded_profile, small_bundle
 
 SHAPE, FRAMES, SPOTS, PHOTONS, BACKGROUND = (96, 128), 8, 8, 3000.0, 20.0
 CMOS = CameraResponse(baseline_adu=100.0, electrons_per_adu=0.5, read_noise_e=1.6)
@@ -111,6 +119,62 @@ def test_pixels_that_differ_are_told_from_wrong_units_by_their_map(
     noise = localized(tmp_path, card, light, pixels, CMOS, camera_map=tmp_path / "camera.zarr")[2]
     assert noise is not None
     assert noise.ratio == pytest.approx(1.0, abs=0.08)
+
+
+class Here:
+    """A pool that localises in this process, and keeps what noise each block is made for."""
+
+    def __init__(self, settings: LocalizerConfig) -> None:
+        self.settings, self.replaced, self.ratios = settings, (), list[float]()
+        self._localizer, self._blocks = BlockLocalizer(settings), list[Block]()
+
+    @property
+    def free(self) -> int:
+        return 1 - len(self._blocks)
+
+    @property
+    def busy(self) -> int:
+        return len(self._blocks)
+
+    def start(self) -> None: ...
+
+    def submit(self, block: Block) -> None:
+        self._blocks.append(block)
+        if isinstance(block, LocalizeBlock):
+            self.ratios.append(block.noise_ratio)
+
+    def outcomes(self, patience_s: float) -> Iterator[Outcome]:
+        while self._blocks:
+            block = self._blocks.pop(0)
+            yield Outcome(block, self._localizer.answer(block))
+
+    def drop(self) -> None:
+        self._blocks.clear()
+
+    def close(self) -> None:
+        self._blocks.clear()
+
+
+def test_a_live_run_is_made_for_the_noise_once_it_is_known(
+    card: ModelCard, light: NDArray[np.float64], tmp_path: Path
+) -> None:
+    units = EMCCD.replaced(excess_noise=1.0)
+    profile = embedded_profile(load_profile("demo"), SHAPE[1], SHAPE[0]).replace(
+        camera=units.model_dump(exclude={"estimated"}), localize={"passes": 1}
+    )
+    frames = camera_counts(np.concatenate([light] * 6), EMCCD, np.random.default_rng(9))
+    pool = Here(LocalizerConfig(card.path, units, resolved(ONCE, card)))
+    seen: list[LiveStatus] = []
+    options = LiveOptions(len(frames), keep_raw=False, workers=pool, on_status=seen.append)
+    camera = (Frame(number, frame, 0.0) for number, frame in enumerate(frames))
+    with run_log("live run", {}) as log, pytest.warns(EasyZlocWarning, match="the noise in the images of this run"):
+        report = localize_stream(camera, card, tmp_path / "run.zarr", profile, options, log, {})
+    noise = read_localizations(tmp_path / "run.zarr")[1].noise
+    assert noise is not None
+    assert report.noise_applied == noise.applied == pytest.approx(2.0, rel=0.1)
+    assert set(pool.ratios) == {1.0, noise.applied}
+    assert pool.ratios == sorted(pool.ratios)
+    assert any("noise" in alarm for alarm in seen[-1].alarms)
 
 
 def test_too_few_molecules_give_no_verdict_and_a_lasting_difference_an_alarm() -> None:
