@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, existing, finish
 from easyzloc_mm.cli.progress import progress_display
+
+if TYPE_CHECKING:
+    from easyzloc_mm.api.refresh import Refreshed
 
 
 def register(app: typer.Typer) -> None:
@@ -58,4 +61,17 @@ def refresh(
             if_exists=existing(overwrite),
             progress=show,
         )
-    finish(found.as_dict(), as_json=as_json, title=found.found.in_words())
+    finish(found.as_dict() if as_json else _rows(found), as_json=as_json, title=found.found.in_words())
+
+
+def _rows(found: Refreshed) -> dict[str, object]:
+    """Return what people read, each aberration on a line."""
+    sample = found.found
+    terms = zip(sample.terms, sample.theta_rad, sample.sd_rad, strict=True)
+    return {
+        "molecules": sample.molecules,
+        **{f"{name}, rad": f"{value:+.3f} +- {sd:.3f}" for name, value, sd in terms},
+        "p_value": sample.p_value,
+        "z_error_nm": sample.z_error_nm,
+        **({} if found.model is None else {"out": found.model.path}),
+    }

@@ -53,6 +53,21 @@ def test_another_sample_is_noticed_kept_and_said(desk: Path, run: Path) -> None:
     assert read_metadata(run).profile == PROFILE.model_dump(mode="json")
 
 
+def test_localize_looks_where_it_knows_the_microscope(desk: Path, tmp_path: Path) -> None:
+    """What it finds depends on the network, which is untrained here; that it looks, and says so, does not."""
+    with pytest.warns(ez.EasyZlocWarning, match="the beads'"):
+        run = ez.localize(
+            desk / "sample.tif",
+            desk / "bead_model",
+            tmp_path / "run.zarr",
+            pixel_size_nm=110,
+            profile=PROFILE,
+            workers=1,
+        )
+    assert run.complete
+    assert run.metadata.profile == PROFILE.model_dump(mode="json")
+
+
 def test_a_picture_shows_molecules_beside_both_psfs(desk: Path, tmp_path: Path) -> None:
     movie, drawn = desk / "sample.tif", tmp_path / "sample.png"
     assert ez.refresh(desk / "bead_model", desk / "sample.zarr", movie=movie, picture=drawn).found.differs
