@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from easyzloc_mm.analysis.scoring.figures import DensityScore, DepthScore, PhotonScore, Score
-from easyzloc_mm.model.accuracy import HEADINGS, QUOTE, TITLE, AccuracyRow
+
+if TYPE_CHECKING:
+    from easyzloc_mm.model.accuracy import AccuracyRow
 
 SHARES = ("recall", "precision", "coverage_68", "flagged")
 FIGURES = {
@@ -27,6 +29,8 @@ def print_accuracies(rows: Iterable[AccuracyRow]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Column, Table
+
+    from easyzloc_mm.model.accuracy import HEADINGS, QUOTE, TITLE
 
     figures = [Column(name, justify="right", no_wrap=True) for name in ("nm", "limit")]
     table = Table(
