@@ -25,6 +25,8 @@ from easyzloc_mm.psf.kernels.crop_size import sized
 from easyzloc_mm.psf.kernels.levenberg_marquardt import fit, scan
 from easyzloc_mm.typing import F32, F64, I64
 
+LEAST_OF_DATA = 0.25
+"""Of the information on a place, the data's part is taken for at least this."""
 SLACK = 20.0
 """Of chi squared: what a minimum may be behind the best before x and y are fitted."""
 
@@ -48,6 +50,16 @@ class SpotPrior:
     place_sd_px: float
     log_photons: float
     log_photons_sd: float
+
+
+def data_alone(sigma_px: F64, prior: SpotPrior) -> F64:
+    """Return standard deviations of x or y without the prior's share in them, pixels.
+
+    Where a spot was seen is known from the same pixels as where it is fitted: the prior keeps a fit at its spot, but
+    adds no information.
+    """
+    share = np.square(sigma_px / prior.place_sd_px)
+    return np.asarray(sigma_px / np.sqrt(np.maximum(1 - share, LEAST_OF_DATA)))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from easyzloc_mm.psf.detection_bank import DetectionBank
 from easyzloc_mm.psf.kernels.crop_size import sized
 from easyzloc_mm.psf.kernels.crowd import UNSEEN_NOISE_E, neighbours
 from easyzloc_mm.psf.kernels.point_image import MAX_AWAY_PX
-from easyzloc_mm.psf.mle import Neighbours, Optimum, fit_psf
+from easyzloc_mm.psf.mle import Neighbours, Optimum, data_alone, fit_psf
 from easyzloc_mm.typing import F32, F64, I64, U16, Bool
 
 EDGE_PX = 3.0
@@ -355,7 +355,10 @@ class EmitterLocalizer:
         widths = np.empty((len(found), 2))
         spot_widths(clean, best.background, best.x_px, best.y_px, widths)
         wide, narrow = widths.max(axis=1), widths.min(axis=1)
-        lpx, lpy = (self._lateral.rescale(sigma, best.z_nm) for sigma in (best.sigma_x_px, best.sigma_y_px))
+        prior = self._emitters.prior(x, y)
+        lpx, lpy = (
+            self._lateral.rescale(data_alone(sigma, prior), best.z_nm) for sigma in (best.sigma_x_px, best.sigma_y_px)
+        )
         gradient = np.empty(len(found))
         columns = np.rint(found.spots.x).astype(np.int64), np.rint(found.spots.y).astype(np.int64)
         net_gradients(frames, found.spots.frame, *columns, self._settings.box_px, gradient)
