@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.analysis.npc.find import Pores, find_pores
-from easyzloc_mm.analysis.npc.population import judge_pores, measure_rings, pore_data
 from easyzloc_mm.analysis.npc.published import count_by_paper
+from easyzloc_mm.analysis.npc.rings.data import pore_data
+from easyzloc_mm.analysis.npc.rings.spacing import measure_rings
+from easyzloc_mm.analysis.npc.rings.verdicts import judge_pores
 from easyzloc_mm.benchmarks.fixtures.tables import PORE_SPACING_NM, pore_sites
 from easyzloc_mm.typing import F64
 

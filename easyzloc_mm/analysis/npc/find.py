@@ -10,7 +10,7 @@ References
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,16 @@ MIN_ROUNDNESS = 0.4
 """Smaller over larger variance of the localisations in the plane."""
 MAX_INSIDE_SHARE = 0.18
 """Of the localisations, in the empty middle."""
+ON_RING, MIN_ON_RING = 0.3, 0.7
+"""Of the localisations, so many lie within so many radii of the ring; of an even density 0.38."""
+SCRAMBLES = 4
+"""Tables without rings in which as many places are looked for, to see what chance makes of this density."""
+CLUMP_NM = 25.0
+"""Localisations so near to each other are of one label, and are moved together."""
+SCRAMBLE_REACH = 1.8
+"""How far they are moved, at most, radii."""
+MOST_BY_CHANCE = 0.4
+"""Of the rings found, that chance may have made; above that none is believed."""
 COLUMNS = ("pore", "dx", "dy", "z", "lpz")
 
 
@@ -53,16 +63,22 @@ class Pores:
         Candidates that are no pores, by reason.
     radius_nm : float
         Of the rings that were looked for.
+    by_chance : float or None
+        Rings found in as dense a table without rings, on average; None where a person picked the pores.
     """
 
     table: pd.DataFrame
     centres: F64
     rejected: dict[str, int]
     radius_nm: float = RING_RADIUS_NM
+    by_chance: float | None = None
 
 
-def find_pores(table: pd.DataFrame, *, radius_nm: float = RING_RADIUS_NM) -> Pores:
+def find_pores(table: pd.DataFrame, *, radius_nm: float = RING_RADIUS_NM, seed: int = 0) -> Pores:
     """Find rings seen from above: candidates by a template, then tests of each candidate's localisations.
+
+    The same is done to tables whose labels were moved at random, by about the size of a ring: as dense at every place,
+    without rings. Where more than four tenths as many rings come out of those, none is believed.
 
     Parameters
     ----------
@@ -70,6 +86,8 @@ def find_pores(table: pd.DataFrame, *, radius_nm: float = RING_RADIUS_NM) -> Por
         Columns ``x_nm``, ``y_nm``, ``z``, ``lpz`` of the localisations that can be believed.
     radius_nm : float
         Of the rings.
+    seed : int
+        Of the random moves.
 
     Raises
     ------
@@ -79,6 +97,31 @@ def find_pores(table: pd.DataFrame, *, radius_nm: float = RING_RADIUS_NM) -> Por
     if len(table) < MIN_LOCALIZATIONS:
         return _gathered(table, [], [], {}, radius_nm)
     place = table[["x_nm", "y_nm"]].to_numpy(float)
+    members, centres, rejected = _rings(place, radius_nm)
+    by_chance = 0.0
+    if members:
+        rng = np.random.default_rng(seed)
+        by_chance = float(np.mean([len(_rings(_scrambled(place, radius_nm, rng), radius_nm)[0])
+                                   for _ in range(SCRAMBLES)]))
+        if by_chance > MOST_BY_CHANCE * len(members):
+            rejected["no more rings than chance makes"] = len(members)
+            members, centres = [], []
+    return replace(_gathered(table, members, centres, rejected, radius_nm), by_chance=by_chance)
+
+
+def _scrambled(place: F64, radius_nm: float, rng: np.random.Generator) -> F64:
+    """Move every clump of localisations by its own random vector."""
+    cell = CLUMP_NM * radius_nm / RING_RADIUS_NM
+    index = np.floor((place - place.min(axis=0)) / cell).astype(np.int64)
+    _, clump = np.unique(index[:, 0] * (index[:, 1].max() + 1) + index[:, 1], return_inverse=True)
+    clumps = int(clump.max()) + 1
+    angle = rng.uniform(0, 2 * np.pi, clumps)
+    length = SCRAMBLE_REACH * radius_nm * np.sqrt(rng.random(clumps))
+    return np.asarray(place + (length * np.stack([np.cos(angle), np.sin(angle)]))[:, clump].T)
+
+
+def _rings(place: F64, radius_nm: float) -> tuple[list[I64], list[F64], dict[str, int]]:
+    """Rows and centres of the rings, and why the other candidates are none."""
     tree = cKDTree(place)
     reach = REACH * radius_nm
     members: list[I64] = []
@@ -95,7 +138,7 @@ def find_pores(table: pd.DataFrame, *, radius_nm: float = RING_RADIUS_NM) -> Por
             continue
         members.append(rows)
         centres.append(centre)
-    return _gathered(table, members, centres, rejected, radius_nm)
+    return members, centres, rejected
 
 
 def pores_at(
@@ -246,6 +289,8 @@ def _fault(offset: F64, radius_nm: float) -> str | None:
     distance = np.hypot(*offset.T)
     if (distance < EMPTY * radius_nm).mean() > MAX_INSIDE_SHARE:
         return "not empty inside"
+    if (np.abs(distance / radius_nm - 1) < ON_RING).mean() < MIN_ON_RING:
+        return "no ring"
     octant = np.floor((np.arctan2(offset[:, 1], offset[:, 0]) + np.pi) / (np.pi / 4)).astype(int) % 8
     if (np.bincount(octant, minlength=8) > 0.03 * len(offset)).sum() < OCTANTS_NEEDED:
         return "ring incomplete"

@@ -18,8 +18,10 @@ import pandas as pd
 
 from easyzloc_mm._progress import silent
 from easyzloc_mm.analysis.npc.find import RING_RADIUS_NM, Pores, find_pores, pores_at, ring_sizes
-from easyzloc_mm.analysis.npc.population import PoreData, RingSpacing, Verdicts, judge_pores, measure_rings, pore_data
 from easyzloc_mm.analysis.npc.published import PaperCount, count_by_paper, paper_peaks
+from easyzloc_mm.analysis.npc.rings.data import PoreData, pore_data
+from easyzloc_mm.analysis.npc.rings.spacing import RingSpacing, measure_rings
+from easyzloc_mm.analysis.npc.rings.verdicts import Verdicts, judge_pores
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.tables.picasso.picks import read_picks
 from easyzloc_mm.locs.locs import Locs

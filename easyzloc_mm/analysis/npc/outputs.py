@@ -10,7 +10,7 @@ import numpy as np
 from easyzloc_mm._progress import part_of, silent
 from easyzloc_mm.analysis.npc.find import Pores
 from easyzloc_mm.analysis.npc.measure import PoreResult, find_in_locs, measure_pores
-from easyzloc_mm.analysis.npc.population import pore_data
+from easyzloc_mm.analysis.npc.rings.data import pore_data
 from easyzloc_mm.analysis.npc.published import scan_bandwidths
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.writing.kinds import Kind

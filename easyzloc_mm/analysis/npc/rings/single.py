@@ -16,7 +16,10 @@ import numpy as np
 from easyzloc_mm.typing import F64
 
 SLAB_LAYERS = 9
-OUTLIERS, OUTLIER_SPAN_NM = 0.03, 600.0
+OUTLIERS, OUTLIER_SPAN_NM = 0.05, 600.0
+"""Share and span of the background of a pore of which nothing else is known."""
+OUTLIERS_PRIOR = 10.0
+"""Pseudo-counts of that share: each pore has its own."""
 MIN_WIDTH_NM, MAX_WIDTH_NM = 2.0, 150.0
 ITERATIONS, TOLERANCE = 400, 1e-4
 TILT_PRIOR = np.tan(np.radians(6.0))
@@ -27,6 +30,8 @@ STARTS = ((30.0, 8.0), (60.0, 12.0), (90.0, 20.0))
 """Thickness and width (nm) to begin with; the best end counts."""
 RINGS = np.array([-0.5, 0.5])
 SLAB = np.linspace(-0.5, 0.5, SLAB_LAYERS)
+MODEL = 7
+"""Numbers of a fitted model: middle, slope x, slope y, thickness, width, share of the last layer, of the background."""
 PARAMETERS = ("middle", "slope_x", "slope_y", "spacing", "width", "upper_share")
 
 
@@ -42,7 +47,9 @@ class RingFit:
     slope : (float, float)
         Change of depth per lateral distance, along x and y.
     upper_share : float
-        Of the localisations, in the ring at larger z.
+        Of the localisations of the rings, in the one at larger z.
+    background_share : float
+        Of all localisations, in neither.
     lower_width_nm, upper_width_nm : float
         Standard deviation of each ring taken alone.
     errors : dict of str to float
@@ -58,6 +65,7 @@ class RingFit:
     width_nm: float
     slope: tuple[float, float]
     upper_share: float
+    background_share: float
     lower_width_nm: float
     upper_width_nm: float
     errors: dict[str, float]
@@ -78,8 +86,9 @@ class RingFit:
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _expect(
-    z: F64, lpz: F64, dx: F64, dy: F64, layers: F64, shares: F64, model: F64, normal: F64, right: F64, mass: F64
-) -> tuple[float, float, float]:
+    z: F64, lpz: F64, dx: F64, dy: F64, background: F64, outliers: float, layers: F64, shares: F64, model: F64,
+    normal: F64, right: F64, mass: F64,
+) -> tuple[float, float, float]:  # fmt: skip
     """Fill the expectation step's sums for the weighted least squares of depth on (1, dx, dy, layer).
 
     Returns
@@ -89,15 +98,14 @@ def _expect(
     """
     middle, slope_x, slope_y, thickness, width = model[0], model[1], model[2], model[3], model[4]
     m = len(layers)
-    flat = OUTLIERS / OUTLIER_SPAN_NM
     density, row = np.empty(m), np.empty(4)
     normal[:], right[:], mass[:] = 0.0, 0.0, 0.0
     likelihood = width_up = width_down = 0.0
     for i in range(len(z)):
         variance = width * width + lpz[i] * lpz[i]
         base = middle + slope_x * dx[i] + slope_y * dy[i]
-        scale = (1.0 - OUTLIERS) / np.sqrt(2.0 * np.pi * variance)
-        total = flat
+        scale = (1.0 - outliers) / np.sqrt(2.0 * np.pi * variance)
+        total = outliers * background[i]
         for k in range(m):
             off = z[i] - base - thickness * layers[k]
             density[k] = shares[k] * scale * np.exp(-0.5 * off * off / variance)
@@ -120,21 +128,25 @@ def _expect(
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _fit(
-    z: F64, lpz: F64, dx: F64, dy: F64, layers: F64, free_share: bool, thickness: float, width: float, out: F64
-) -> float:
-    """Fit one model; `out` is middle, slope x, slope y, thickness, width, share of the last layer. Log posterior."""
+    z: F64, lpz: F64, dx: F64, dy: F64, background: F64, usual: float, layers: F64, free_share: bool,
+    thickness: float, width: float, out: F64,
+) -> float:  # fmt: skip
+    """Fit one model (`MODEL` numbers into `out`); `usual` is the likely share of the background. Log posterior."""
     m = len(layers)
     model = np.array([np.median(z), 0.0, 0.0, thickness, width])
-    shares = np.full(m, 1.0 / m)
+    shares, outliers = np.full(m, 1.0 / m), usual
     normal, right, mass = np.empty((4, 4)), np.empty(4), np.empty(m)
     before = reached = -1e300
     for _ in range(ITERATIONS):
-        likelihood, width_up, width_down = _expect(z, lpz, dx, dy, layers, shares, model, normal, right, mass)
+        likelihood, width_up, width_down = _expect(
+            z, lpz, dx, dy, background, outliers, layers, shares, model, normal, right, mass
+        )
         reached = likelihood - 0.5 * (model[1] * model[1] + model[2] * model[2]) / (TILT_PRIOR * TILT_PRIOR)
+        reached += OUTLIERS_PRIOR * (usual * np.log(outliers) + (1.0 - usual) * np.log(1.0 - outliers))
         if free_share:
             for k in range(m):
                 reached += BALANCE_PRIOR * np.log(m * shares[k])
-        out[:5], out[5] = model, shares[m - 1]
+        out[:5], out[5], out[6] = model, shares[m - 1], outliers
         if reached - before < TOLERANCE and reached >= before - 1e-9:
             break
         before = reached
@@ -150,38 +162,46 @@ def _fit(
         model[3] = abs(model[3])
         if width_down > 0.0:
             model[4] = np.sqrt(min(max(width_up / width_down, MIN_WIDTH_NM**2), MAX_WIDTH_NM**2))
+        outliers = (len(z) - mass.sum() + OUTLIERS_PRIOR * usual) / (len(z) + OUTLIERS_PRIOR)
         if free_share:
             shares[:] = (mass + BALANCE_PRIOR) / (mass.sum() + m * BALANCE_PRIOR)
     return reached
 
 
 @numba.njit(cache=True, nogil=True)
-def _best(z: F64, lpz: F64, dx: F64, dy: F64, layers: F64, free_share: bool, starts: F64, out: F64) -> float:
+def _best(
+    z: F64, lpz: F64, dx: F64, dy: F64, background: F64, usual: float, layers: F64, free_share: bool, starts: F64,
+    out: F64,
+) -> float:  # fmt: skip
     best = -1e300
-    trial = np.empty(6)
+    trial = np.empty(len(out))
     for number in range(starts.shape[0]):
-        value = _fit(z, lpz, dx, dy, layers, free_share, starts[number, 0], starts[number, 1], trial)
+        value = _fit(
+            z, lpz, dx, dy, background, usual, layers, free_share, starts[number, 0], starts[number, 1], trial
+        )
         if value > best:
             best = value
             out[:] = trial
     return best
 
 
-def _both(z: F64, lpz: F64, dx: F64, dy: F64) -> tuple[float, F64, float, F64]:
-    two, slab = np.empty(6), np.empty(6)
+def _both(z: F64, lpz: F64, dx: F64, dy: F64, background: F64, usual: float) -> tuple[float, F64, float, F64]:
+    two, slab = np.empty(MODEL), np.empty(MODEL)
     starts = np.array(STARTS)
-    of_two = _best(z, lpz, dx, dy, RINGS, True, starts, two)
-    of_slab = _best(z, lpz, dx, dy, SLAB, False, starts, slab)
+    of_two = _best(z, lpz, dx, dy, background, usual, RINGS, True, starts, two)
+    of_slab = _best(z, lpz, dx, dy, background, usual, SLAB, False, starts, slab)
     return of_two, two, of_slab, slab
 
 
-def evidence_of(z: F64, lpz: F64, dx: F64, dy: F64) -> float:
-    """Log-likelihood ratio of two rings against no gap."""
-    of_two, _, of_slab, _ = _both(z, lpz, dx, dy)
+def evidence_of(z: F64, lpz: F64, dx: F64, dy: F64, background: F64, usual: float) -> float:
+    """Log-likelihood ratio of two rings against no gap; parameters as for `fit_pore`."""
+    of_two, _, of_slab, _ = _both(z, lpz, dx, dy, background, usual)
     return of_two - of_slab
 
 
-def fit_pore(z: F64, lpz: F64, dx: F64, dy: F64) -> RingFit:
+def fit_pore(
+    z: F64, lpz: F64, dx: F64, dy: F64, background: F64 | None = None, background_share: float = OUTLIERS
+) -> RingFit:
     """Fit two rings, and their rival without a gap, to one pore.
 
     Parameters
@@ -190,10 +210,18 @@ def fit_pore(z: F64, lpz: F64, dx: F64, dy: F64) -> RingFit:
         Depth and its uncertainty, nm; an uncertainty of 0 puts all width into the rings.
     dx, dy : ndarray, shape (n,)
         Lateral place against the pore's middle, nm.
+    background : ndarray, shape (n,), optional
+        Density, per nm, of localisations of neither ring at each depth; even over `OUTLIER_SPAN_NM` if not given.
+    background_share : float
+        Of the localisations, likely in neither ring; the pore's own is fitted.
     """
-    z, lpz, dx, dy = (np.ascontiguousarray(value, dtype=np.float64) for value in (z, lpz, dx, dy))
-    of_two, two, of_slab, slab = _both(z, lpz, dx, dy)
-    scores, upper = _scores(z, lpz, dx, dy, two)
+    if background is None:
+        background = np.full(len(z), 1 / OUTLIER_SPAN_NM)
+    z, lpz, dx, dy, background = (
+        np.ascontiguousarray(value, dtype=np.float64) for value in (z, lpz, dx, dy, background)
+    )
+    of_two, two, of_slab, slab = _both(z, lpz, dx, dy, background, background_share)
+    scores, upper = _scores(z, lpz, dx, dy, background, two)
     information = scores.T @ scores
     information[1, 1] += 1 / TILT_PRIOR**2
     information[2, 2] += 1 / TILT_PRIOR**2
@@ -210,6 +238,7 @@ def fit_pore(z: F64, lpz: F64, dx: F64, dy: F64) -> RingFit:
         width_nm=float(two[4]),
         slope=(float(two[1]), float(two[2])),
         upper_share=float(two[5]),
+        background_share=float(two[6]),
         lower_width_nm=widths[0],
         upper_width_nm=widths[1],
         errors=dict(zip(PARAMETERS, (float(value) for value in spread), strict=True)),
@@ -219,14 +248,14 @@ def fit_pore(z: F64, lpz: F64, dx: F64, dy: F64) -> RingFit:
     )
 
 
-def _scores(z: F64, lpz: F64, dx: F64, dy: F64, two: F64) -> tuple[F64, F64]:
+def _scores(z: F64, lpz: F64, dx: F64, dy: F64, background: F64, two: F64) -> tuple[F64, F64]:
     """Derive every localisation's log-likelihood by `PARAMETERS`; also its chance to be in the upper ring."""
-    middle, slope_x, slope_y, spacing, width, share = two
+    middle, slope_x, slope_y, spacing, width, share, outliers = two
     variance = width**2 + lpz**2
     off = (z - middle - slope_x * dx - slope_y * dy)[None] - spacing * RINGS[:, None]
     shares = np.array([1 - share, share])[:, None]
-    density = (1 - OUTLIERS) * shares * np.exp(-0.5 * off**2 / variance) / np.sqrt(2 * np.pi * variance)
-    part = density / (density.sum(axis=0) + OUTLIERS / OUTLIER_SPAN_NM)
+    density = (1 - outliers) * shares * np.exp(-0.5 * off**2 / variance) / np.sqrt(2 * np.pi * variance)
+    part = density / (density.sum(axis=0) + outliers * background)
     pull = part * off / variance
     by_width = (part * (off**2 / variance - 1) / variance).sum(axis=0) * width
     by_share = part[1] / share - part[0] / (1 - share)
