@@ -213,6 +213,7 @@ def find_pores(
     by_group: bool = False,
     diameter_nm: float = 107.0,
     seed: int = 0,
+    z_scale_error: float = 0.0,
 ) -> PoreResult:
     """Return the nuclear pores, and the distance between their two rings beside pores without rings.
 
@@ -228,11 +229,13 @@ def find_pores(
         Of the rings that are searched.
     seed : int
         Of the simulated pores without rings.
+    z_scale_error : float
+        Relative standard error of the scale of z, which the interval of the spacing includes.
 
     Returns
     -------
     PoreResult
-        ``rings.spacing_nm`` with its interval, ``table`` with one row per pore.
+        ``rings.spacing_nm`` with its interval, ``table`` with one row per pore; ``why_not``: why no rings are shown.
 
     Raises
     ------
@@ -254,7 +257,7 @@ def find_pores(
 
     chosen = None if picks is None else Path(picks)
     found = find_in_locs(_as_locs(locs), picks=chosen, by_group=by_group, diameter_nm=diameter_nm)
-    return measure_pores(found, seed=seed)
+    return measure_pores(found, seed=seed, z_scale_error=z_scale_error)
 
 
 def score(

@@ -14,6 +14,7 @@ from easyzloc_mm.analysis.npc.rings.data import pore_data
 from easyzloc_mm.analysis.npc.rings.spacing import measure_rings
 from easyzloc_mm.analysis.npc.rings.verdicts import judge_pores
 from easyzloc_mm.benchmarks.fixtures.tables import PORE_SPACING_NM, pore_sites
+from easyzloc_mm.benchmarks.npc_draws import false_discoveries, spacing_draws
 from easyzloc_mm.typing import F64
 
 CONTROLS = ("normal", "slab", "one ring")
@@ -70,8 +71,8 @@ def judge_field(table: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:
     """Find the pores of a field and judge them by both tests."""
     found: Pores = find_pores(table)
     data = pore_data(found.table)
-    rings = measure_rings(data, seed=seed)
-    verdicts = judge_pores(data, seed=seed)
+    study = measure_rings(data, seed=seed)
+    rings, verdicts = study.rings, judge_pores(data, study.two, seed=seed)
     paper = count_by_paper(data.groups(), seed=seed)
     pores = max(len(data), 1)
     return {
@@ -80,6 +81,7 @@ def judge_field(table: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:
         "spacing_nm": rings.spacing_nm,
         "spacing_ci_nm": rings.ci_nm,
         "rings_resolved": rings.resolved,
+        "why_not": rings.why,
         "two_ring_share": float(verdicts.two_rings.mean()) if len(data) else None,
         "paper_share": paper.successes / pores,
         "paper_null_share": paper.null_mean / pores,
@@ -87,33 +89,52 @@ def judge_field(table: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:
     }
 
 
-def bench_npc(*, pores: int = 300, per_pore: float = 100.0, seed: int = 0) -> dict[str, Any]:
+def bench_npc(*, pores: int = 300, per_pore: float = 100.0, draws: int = 0, seed: int = 0) -> dict[str, Any]:
     """Measure pores with rings 50 nm apart, and controls, at sigma_z 10, 20 and 30 nm.
+
+    Parameters
+    ----------
+    pores : int
+        In every field.
+    per_pore : float
+        Localisations, on average.
+    draws : int
+        Also so many samples at each share of outliers, and 2.5 times as many without rings.
+    seed : int
+        Of all of them.
 
     Returns
     -------
     dict
         ``worst_spacing_error_nm``, ``worst_false_positive_share`` (by `judge_pores`),
-        ``paper_worst_false_positive_share``, and ``cases``: sample and sigma_z to figures.
+        ``paper_worst_false_positive_share``, and ``cases``: sample and sigma_z to figures;
+        with `draws` also ``spacing`` (`spacing_draws`) and ``structureless`` (`false_discoveries`).
     """
     cases: dict[str, dict[str, Any]] = {}
-    errors, false, paper_false = [], [], []
+    errors: list[float | None] = []
+    false, paper_false = [], []
     for number, sigma in enumerate((10.0, 20.0, 30.0)):
         for sample in ("two rings", *CONTROLS):
             field = pore_field(sample, pores=pores, per_pore=per_pore, sigma_z_nm=sigma, seed=seed + number)
             case = judge_field(field, seed=seed)
             cases[f"{sample}, sigma_z {sigma:.0f} nm"] = case
             if sample == "two rings":
-                errors.append(abs(float(case["spacing_nm"]) - PORE_SPACING_NM))
+                errors.append(None if case["spacing_nm"] is None else abs(case["spacing_nm"] - PORE_SPACING_NM))
             else:
                 false.append(float(case["two_ring_share"]))
                 paper_false.append(float(case["paper_share"]))
     return {
         "pores": pores,
         "localizations_per_pore": per_pore,
-        "worst_spacing_error_nm": max(errors),
+        "worst_spacing_error_nm": max((error for error in errors if error is not None), default=None),
+        "spacings_missing": errors.count(None),
         "worst_false_positive_share": max(false),
         "mean_false_positive_share": float(np.mean(false)),
         "paper_worst_false_positive_share": max(paper_false),
         "cases": cases,
+        **(_draws(draws, seed) if draws else {}),
     }
+
+
+def _draws(draws: int, seed: int) -> dict[str, Any]:
+    return {"spacing": spacing_draws(draws, seed=seed), "structureless": false_discoveries(5 * draws // 2, seed=seed)}

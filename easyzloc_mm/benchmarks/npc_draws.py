@@ -1,5 +1,4 @@
-"""Many small simulated samples of nuclear pores: does the interval of the ring spacing hold the truth, and how often are
-two rings seen where there are none?"""
+"""Many small samples of nuclear pores: how often the interval holds the truth, and rings are seen where none are."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from easyzloc_mm.analysis.npc.rings.marginal import sample_of
 from easyzloc_mm.analysis.npc.rings.spacing import measure_rings, spacing_interval
 from easyzloc_mm.analysis.npc.rings.two_rings import fit_two_rings
 from easyzloc_mm.benchmarks.fixtures.tables import PORE_SPACING_NM, pore_sites
-from easyzloc_mm.typing import F64
+from easyzloc_mm.typing import F64, I64
 
 OUTLIER_SHARES = (0.0, 0.1, 0.2, 0.3)
 SIGMA_Z_NM = (10.0, 40.0)
@@ -85,7 +84,7 @@ def structureless_table(kind: str, *, seed: int = 0) -> pd.DataFrame:
     return _seen(place, pore, rng)
 
 
-def _seen(place: F64, pore: F64, rng: np.random.Generator) -> pd.DataFrame:
+def _seen(place: F64, pore: I64, rng: np.random.Generator) -> pd.DataFrame:
     """Place every pore at its own depth, and blur it."""
     lpz = rng.uniform(*SIGMA_Z_NM, len(pore))
     z = place[:, 2] + rng.uniform(-400, 400, int(pore.max()) + 1)[pore] + rng.normal(0, lpz)

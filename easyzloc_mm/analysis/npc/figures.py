@@ -14,8 +14,8 @@ import pandas as pd
 
 from easyzloc_mm.analysis.npc.find import Pores
 from easyzloc_mm.analysis.npc.measure import PoreResult
-from easyzloc_mm.analysis.npc.rings.data import PoreData
 from easyzloc_mm.analysis.npc.published import BANDWIDTH_NM, SPACING_NM, kernel_density, paper_peaks
+from easyzloc_mm.analysis.npc.rings.data import PoreData
 from easyzloc_mm.rendering.figures import depth_bar, depth_colormap, show
 from easyzloc_mm.rendering.raster.canvas import VIEW_AXES, Canvas
 from easyzloc_mm.rendering.views import Style

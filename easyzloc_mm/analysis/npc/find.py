@@ -101,8 +101,9 @@ def find_pores(table: pd.DataFrame, *, radius_nm: float = RING_RADIUS_NM, seed: 
     by_chance = 0.0
     if members:
         rng = np.random.default_rng(seed)
-        by_chance = float(np.mean([len(_rings(_scrambled(place, radius_nm, rng), radius_nm)[0])
-                                   for _ in range(SCRAMBLES)]))
+        by_chance = float(
+            np.mean([len(_rings(_scrambled(place, radius_nm, rng), radius_nm)[0]) for _ in range(SCRAMBLES)])
+        )
         if by_chance > MOST_BY_CHANCE * len(members):
             rejected["no more rings than chance makes"] = len(members)
             members, centres = [], []

@@ -15,18 +15,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binom
 
 from easyzloc_mm._progress import silent
 from easyzloc_mm.analysis.npc.find import RING_RADIUS_NM, Pores, find_pores, pores_at, ring_sizes
 from easyzloc_mm.analysis.npc.published import PaperCount, count_by_paper, paper_peaks
 from easyzloc_mm.analysis.npc.rings.data import PoreData, pore_data
-from easyzloc_mm.analysis.npc.rings.spacing import RingSpacing, measure_rings
+from easyzloc_mm.analysis.npc.rings.spacing import MIN_PORES, RingSpacing, measure_rings
 from easyzloc_mm.analysis.npc.rings.verdicts import Verdicts, judge_pores
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.tables.picasso.picks import read_picks
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.typing import Progress
 
+FALSE_POSITIVES = 0.05
+"""Of single pores without rings, at most."""
+CHANCE_EXCLUDED = 0.01
+"""Where pores are too few to be measured together: how likely chance alone may call as many of them two rings."""
+MOST_Z_SCALE_ERROR = 0.5
 DEEPEST_NM = 20_000.0
 """From the median depth: no objective sees farther at once."""
 
@@ -76,7 +82,7 @@ class PoreResult:
             "pores_found": len(self.found.centres),
             "two_ring_pores": int(verdicts.two_rings.sum()),
             "two_ring_share": float(verdicts.two_rings.mean()) if pores else None,
-            "two_ring_share_by_chance": 0.05,
+            "two_ring_share_by_chance": FALSE_POSITIVES,
             "median_spacing_of_those_nm": float(np.median(spacings)) if spacings else None,
             "paper_successes": paper.successes,
             "paper_share": paper.successes / pores if pores else None,
@@ -84,7 +90,19 @@ class PoreResult:
             "paper_null_interval": list(paper.null_interval),
             "paper_p_value": paper.p_value,
             "candidates_rejected": self.found.rejected,
+            "rings_by_chance": self.found.by_chance,
         }
+
+    @property
+    def why_not(self) -> str | None:
+        """Why no pores with two rings are reported, in a sentence; None where there are some."""
+        if not len(self.found.centres):
+            rejected = ", ".join(f"{count} {reason}" for reason, count in self.found.rejected.items())
+            return f"no nuclear pores here: no place shows a ring from above ({rejected or 'no candidates'})"
+        if self.rings.why is None:
+            return None
+        some = f"; two rings in {self.verdicts.two_rings.sum()} single ones" if self.verdicts.two_rings.any() else ""
+        return f"no ring spacing: {self.rings.why}{some}"
 
 
 def find_in_locs(
@@ -142,8 +160,13 @@ def find_in_locs(
     return find_pores(kept, radius_nm=radius)
 
 
-def measure_pores(found: Pores, *, seed: int = 0, progress: Progress | None = None) -> PoreResult:
+def measure_pores(
+    found: Pores, *, seed: int = 0, z_scale_error: float = 0.0, progress: Progress | None = None
+) -> PoreResult:
     """Measure the rings, judge every pore, and count by the paper's rule.
+
+    Single pores count as two rings only where all pores together show two; or, where these are too few, where more
+    single pores do than chance would make.
 
     Parameters
     ----------
@@ -151,18 +174,37 @@ def measure_pores(found: Pores, *, seed: int = 0, progress: Progress | None = No
         As `find_in_locs` or `find_pores` gives them.
     seed : int
         Of the simulated pores without rings.
+    z_scale_error : float
+        Relative standard error of the scale of z, which the interval of the spacing includes.
     progress : callable, optional
         Given (message, fraction).
+
+    Raises
+    ------
+    InputError
+        `z_scale_error` is no plausible error.
     """
+    if not 0 <= z_scale_error <= MOST_Z_SCALE_ERROR:
+        raise InputError(f"`z_scale_error` {z_scale_error:g}: a relative error, 0 to {MOST_Z_SCALE_ERROR:g}")
     report = progress or silent
     data = pore_data(found.table)
     groups = data.groups()
     report(f"counting {len(groups)} pores by the paper's rule", 0.0)
     paper = count_by_paper(groups, seed=seed) if groups else PaperCount(0, 0, 0.0, (0.0, 0.0), 1.0)
     report(f"ring spacing of {len(groups)} pores, beside pores without rings", 0.2)
-    rings = measure_rings(data, seed=seed)
+    study = measure_rings(data, seed=seed, z_scale_error=z_scale_error)
     report(f"judging {len(groups)} pores one by one", 0.6)
-    return PoreResult(found, data, rings, judge_pores(data, seed=seed), paper)
+    verdicts = judge_pores(data, study.two, seed=seed)
+    if not (study.rings.resolved or _beyond_chance(verdicts)):
+        verdicts = verdicts.none()
+    return PoreResult(found, data, study.rings, verdicts, paper)
+
+
+def _beyond_chance(verdicts: Verdicts) -> bool:
+    """Whether few pores hold more with two rings than chance would make of pores without."""
+    pores = len(verdicts.fits)
+    chance = float(binom.sf(int(verdicts.two_rings.sum()) - 1, pores, FALSE_POSITIVES))
+    return 0 < pores < MIN_PORES and chance < CHANCE_EXCLUDED
 
 
 def pore_table(result: PoreResult) -> pd.DataFrame:
@@ -189,6 +231,7 @@ def pore_table(result: PoreResult) -> pd.DataFrame:
                 "middle_nm": fit.middle_nm,
                 "spacing_nm": fit.spacing_nm,
                 "spacing_error_nm": fit.errors["spacing"],
+                "background_share": fit.background_share,
                 "ring_width_nm": fit.width_nm,
                 "ring_width_error_nm": fit.errors["width"],
                 "lower_ring_width_nm": fit.lower_width_nm,

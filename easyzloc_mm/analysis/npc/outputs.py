@@ -10,8 +10,10 @@ import numpy as np
 from easyzloc_mm._progress import part_of, silent
 from easyzloc_mm.analysis.npc.find import Pores
 from easyzloc_mm.analysis.npc.measure import PoreResult, find_in_locs, measure_pores
-from easyzloc_mm.analysis.npc.rings.data import pore_data
 from easyzloc_mm.analysis.npc.published import scan_bandwidths
+from easyzloc_mm.analysis.npc.rings.data import pore_data
+from easyzloc_mm.analysis.npc.z_scale import reference_spacing
+from easyzloc_mm.analysis.npc.z_scale import z_scale as scale_of_z
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import check_output, whole_or_nothing
@@ -29,6 +31,8 @@ def npc_run(
     where: str | None = None,
     pixel_size_nm: float | None = None,
     if_exists: IfExists = "error",
+    z_scale: str | None = None,
+    z_scale_error: float = 0.0,
     progress: Progress | None = None,
     **options: Any,
 ) -> dict[str, Any]:
@@ -46,6 +50,11 @@ def npc_run(
         Camera pixel, for tables that do not say.
     if_exists : {'error', 'overwrite'}
         What becomes of a `folder` that is there already.
+    z_scale : str, optional
+        Protein that is labelled, or the distance of its rings (nm): gives the factor of z that would put them there
+        (`easyzloc_mm.analysis.npc.z_scale.z_scale`). Nothing is multiplied by it.
+    z_scale_error : float
+        As for `measure_pores`.
     progress : callable, optional
         Given (message, fraction).
     options
@@ -54,27 +63,35 @@ def npc_run(
     Returns
     -------
     dict
-        `PoreResult.as_dict`.
+        `PoreResult.as_dict`, ``alarms`` (what must not be overlooked), and the figures of `z_scale`.
 
     Raises
     ------
     InputError
-        As `find_in_locs`.
+        As `find_in_locs`, or `z_scale` is not understood.
     """
+    if z_scale is not None:
+        reference_spacing(z_scale)
     folder = check_output(Path(folder), Kind.PORES, if_exists=if_exists, inputs=[run])
     report = progress or silent
-    found = _found(run, report, where=where, pixel_size_nm=pixel_size_nm, **options)
-    result = measure_pores(found, progress=part_of(report, 0.2, 0.8))
+    locs, found = _found(run, report, where=where, pixel_size_nm=pixel_size_nm, **options)
+    result = measure_pores(found, z_scale_error=z_scale_error, progress=part_of(report, 0.2, 0.8))
     report("drawing", 0.8)
     write_pores(result, folder, if_exists=if_exists)
-    return result.as_dict()
+    figures = result.as_dict()
+    if z_scale is not None:
+        factor = locs.metadata.focal_shift_factor
+        figures |= scale_of_z(result.rings, z_scale, focal_shift_factor=factor)
+    return {**figures, "alarms": [] if result.why_not is None else [result.why_not]}
 
 
-def _found(run: Path, report: Progress, *, where: str | None, pixel_size_nm: float | None, **options: Any) -> Pores:
+def _found(
+    run: Path, report: Progress, *, where: str | None, pixel_size_nm: float | None, **options: Any
+) -> tuple[Locs, Pores]:
     report(f"reading {run}", 0.0)
     locs = Locs.load(run, where=where, pixel_size_nm=pixel_size_nm)
     report(f"looking for pores among {len(locs)} localisations", 0.1)
-    return find_in_locs(locs, **options)
+    return locs, find_in_locs(locs, **options)
 
 
 def write_pores(result: PoreResult, folder: Path, *, if_exists: IfExists = "error") -> None:
@@ -145,7 +162,7 @@ def figure_run(
     out = check_output(Path(out), Kind.PICTURE, if_exists=if_exists, inputs=[run])
     check_figure(out)
     report = progress or silent
-    found = _found(run, report, where=where, pixel_size_nm=pixel_size_nm, **options)
+    _, found = _found(run, report, where=where, pixel_size_nm=pixel_size_nm, **options)
     report(f"figure {figure}", 0.3)
     data = pore_data(found.table)
     if not len(data):

@@ -158,6 +158,17 @@ def npc(
         bool, typer.Option("--by-group", help="The column `group` assigns localisations to pores.")
     ] = False,
     diameter_nm: Annotated[float, typer.Option("--diameter-nm", help="Of the rings that are searched.")] = 107.0,
+    z_scale: Annotated[
+        str | None,
+        typer.Option(
+            "--z-scale",
+            help="Also tell the factor of z that puts the rings where the literature has them: nup96, nup107, or their "
+            "distance in nm. Nothing is changed; the profile's focal_shift_factor is where it would go.",
+        ),
+    ] = None,
+    z_scale_error: Annotated[
+        float, typer.Option("--z-scale-error", help="Relative standard error of z's scale, for the interval.")
+    ] = 0.0,
     where: WhereOption = None,
     pixel_size_nm: PixelSizeOption = None,
     overwrite: OverwriteFlag = False,
@@ -174,7 +185,8 @@ def npc(
         if figure is not None:
             result, title = figure_run(run, out, figure, progress=show, **common), f"figure {figure}"
         else:
-            result, title = {"out": out, **npc_run(run, out, progress=show, **common)}, "nuclear pores"
+            found = npc_run(run, out, z_scale=z_scale, z_scale_error=z_scale_error, progress=show, **common)
+            result, title = {"out": out, **found}, "nuclear pores"
     finish(result, as_json=as_json, title=title)
 
 

@@ -12,6 +12,7 @@ from typer.core import TyperCommand
 from easyzloc_mm.cli.accuracy_tables import print_accuracy, print_real
 from easyzloc_mm.cli.output import JsonFlag, finish, plain
 from easyzloc_mm.cli.progress import progress_display
+from easyzloc_mm.errors import InputError
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure this machine, side by side with the stock alternatives.")
 RecordOption = Annotated[
@@ -155,7 +156,16 @@ def accuracy(
     minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Training time of each network.")] = 4.0,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer molecules, 1 minute of training.")] = False,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
-    real: Annotated[Path | None, typer.Option("--real", help="Ready-cut real ROIs instead, (N,Z,Y,X).")] = None,
+    real: Annotated[
+        Path | None, typer.Option("--real", help="Ready-cut real ROIs instead, (N,Z,Y,X); with --movie, a bead stack.")
+    ] = None,
+    movie: Annotated[
+        Path | None, typer.Option("--movie", help="With --real: a movie to localise, TIFF or a folder of them.")
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option("--truth", help="With --movie: its emitters, as the SMLM Challenge lists them.")
+    ] = None,
+    baseline_adu: Annotated[float, typer.Option("--baseline-adu", help="With --movie.")] = 100.0,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Splits, with --real.")] = 5,
     pixel_size_nm: Annotated[float, typer.Option("--pixel-size-nm", help="With --real.")] = 122.0,
     z_step_nm: Annotated[float, typer.Option("--z-step-nm", help="With --real.")] = 50.0,
@@ -166,6 +176,18 @@ def accuracy(
     """Score z of molecules on the embedded optics: every method beside the information limit."""
     from easyzloc_mm.benchmarks.accuracy.compare import bench_accuracy
 
+    if movie is not None or truth is not None:
+        from easyzloc_mm.benchmarks.accuracy.challenge import bench_challenge
+
+        if real is None or movie is None or truth is None:
+            raise InputError("`real`, `movie` and `truth` go together: give the bead stack, the movie and its emitters")
+        with progress_display() as show:
+            result = bench_challenge(
+                real, movie, truth, pixel_size_nm=pixel_size_nm, z_step_nm=z_step_nm, seed=seed, progress=show,
+                electrons_per_adu=electrons_per_adu, baseline_adu=baseline_adu, minutes=minutes,
+            )  # fmt: skip
+        _report(ctx, result, title="the SMLM Challenge's rules")
+        return
     if real is not None:
         from easyzloc_mm.benchmarks.accuracy.real import bench_real
 
@@ -352,6 +374,15 @@ def drift(
 def npc(
     ctx: typer.Context,
     pores: Annotated[int, typer.Option("--pores", min=40, help="In every simulated field.")] = 300,
+    draws: Annotated[
+        int,
+        typer.Option(
+            "--draws",
+            min=0,
+            help="Also so many samples at each of four shares of outliers, and 2.5 times as many "
+            "without rings: coverage of the interval, false discoveries (200: half an hour).",
+        ),
+    ] = 0,
     seed: Annotated[int, typer.Option("--seed")] = 0,
     record: RecordOption = None,
     as_json: JsonFlag = False,
@@ -359,7 +390,7 @@ def npc(
     """Ring spacing against the truth, and false two-ring pores, beside the paper's rule."""
     from easyzloc_mm.benchmarks.npc import bench_npc
 
-    _report(ctx, bench_npc(pores=pores, seed=seed), title="nuclear pores")
+    _report(ctx, bench_npc(pores=pores, draws=draws, seed=seed), title="nuclear pores")
 
 
 @bench_app.command("beads", cls=BenchCommand)

@@ -11,9 +11,9 @@ from scipy.stats import gaussian_kde
 
 from easyzloc_mm.analysis.npc.find import find_pores, pores_at, ring_sizes
 from easyzloc_mm.analysis.npc.outputs import figure_run, npc_run
-from easyzloc_mm.analysis.npc.population import pore_data
 from easyzloc_mm.analysis.npc.published import count_by_paper, kernel_density, paper_peaks, scan_bandwidths
-from easyzloc_mm.analysis.npc.rings import fit_pore
+from easyzloc_mm.analysis.npc.rings.data import pore_data
+from easyzloc_mm.analysis.npc.rings.single import fit_pore
 from easyzloc_mm.benchmarks.npc import CONTROLS, judge_field, pore_field
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.metadata import RunMetadata

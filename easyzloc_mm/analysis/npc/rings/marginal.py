@@ -126,9 +126,7 @@ def marginals(
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def expected_counts(
-    depth: F64, kind: I64, begin: I64, middle: F64, stride: I64, posterior: F64, counts: F64
-) -> None:
+def expected_counts(depth: F64, kind: I64, begin: I64, middle: F64, stride: I64, posterior: F64, counts: F64) -> None:
     """Add every localisation to `counts` (as `tables`), where it lies against the middles, by their posterior.
 
     These are the derivatives of the log-likelihood by the tables' values.
@@ -151,14 +149,12 @@ def expected_counts(
 def log_likelihoods(sample: Sample, tables: F64, log_weight: F64, posterior: F64) -> F64:
     """Log-likelihood of each pore (`marginals`)."""
     return np.asarray(
-        marginals(
-            sample.depth, sample.kind, sample.begin, sample.middle, sample.stride, tables, log_weight, posterior
-        )
+        marginals(sample.depth, sample.kind, sample.begin, sample.middle, sample.stride, tables, log_weight, posterior)
     )
 
 
 def counts_of(sample: Sample, posterior: F64, classes: int) -> F64:
-    """Expected counts of depths against the middles, shape (nodes, classes, len(GRID_NM)) (`expected_counts`)."""
+    """Return the expected counts of depths against the middles (`expected_counts`), as tables are shaped."""
     counts = np.zeros((posterior.shape[1], classes, len(GRID_NM)))
     expected_counts(sample.depth, sample.kind, sample.begin, sample.middle, sample.stride, posterior, counts)
     return counts
@@ -174,6 +170,4 @@ def centred(sample: Sample, tables: F64, log_weight: F64) -> Sample:
     log_likelihoods(wide, tables, log_weight, posterior)
     place = COARSE_NM * (np.arange(COARSE) - COARSE // 2)
     middle = posterior.sum(axis=1) @ place
-    return Sample(
-        sample.depth, sample.kind, sample.begin, sample.sigma_nm, middle, sample.stride, sample.far
-    )
+    return Sample(sample.depth, sample.kind, sample.begin, sample.sigma_nm, middle, sample.stride, sample.far)

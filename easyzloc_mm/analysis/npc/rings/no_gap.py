@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from easyzloc_mm.analysis.npc.rings.data import PoreData
 from easyzloc_mm.analysis.npc.rings.marginal import (
     MIDDLES,

@@ -21,13 +21,13 @@ OUTLIERS, OUTLIER_SPAN_NM = 0.05, 600.0
 OUTLIERS_PRIOR = 10.0
 """Pseudo-counts of that share: each pore has its own."""
 MIN_WIDTH_NM, MAX_WIDTH_NM = 2.0, 150.0
-ITERATIONS, TOLERANCE = 400, 1e-4
+TRIAL_ITERATIONS, ITERATIONS, TOLERANCE = 40, 400, 1e-4
 TILT_PRIOR = np.tan(np.radians(6.0))
 """Standard deviation of the slope of a pore against the focal plane, before its localisations are seen."""
 BALANCE_PRIOR = 8.0
 """Pseudo-counts of each ring (a Beta prior): there are many labels, and neither ring is empty."""
 STARTS = ((30.0, 8.0), (60.0, 12.0), (90.0, 20.0))
-"""Thickness and width (nm) to begin with; the best end counts."""
+"""Thickness and width (nm) to begin with; the best after a trial is followed to its end."""
 RINGS = np.array([-0.5, 0.5])
 SLAB = np.linspace(-0.5, 0.5, SLAB_LAYERS)
 MODEL = 7
@@ -128,16 +128,21 @@ def _expect(
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _fit(
-    z: F64, lpz: F64, dx: F64, dy: F64, background: F64, usual: float, layers: F64, free_share: bool,
-    thickness: float, width: float, out: F64,
+    z: F64, lpz: F64, dx: F64, dy: F64, background: F64, usual: float, layers: F64, free_share: bool, rounds: int,
+    out: F64,
 ) -> float:  # fmt: skip
-    """Fit one model (`MODEL` numbers into `out`); `usual` is the likely share of the background. Log posterior."""
+    """Fit one model, beginning with and ending in `out` (`MODEL` numbers). Log posterior.
+
+    `usual` is the likely share of the background.
+    """
     m = len(layers)
-    model = np.array([np.median(z), 0.0, 0.0, thickness, width])
-    shares, outliers = np.full(m, 1.0 / m), usual
+    model, outliers = out[:5].copy(), out[6]
+    shares = np.full(m, 1.0 / m)
+    if free_share:
+        shares[0], shares[1] = 1.0 - out[5], out[5]
     normal, right, mass = np.empty((4, 4)), np.empty(4), np.empty(m)
     before = reached = -1e300
-    for _ in range(ITERATIONS):
+    for _ in range(rounds):
         likelihood, width_up, width_down = _expect(
             z, lpz, dx, dy, background, outliers, layers, shares, model, normal, right, mass
         )
@@ -176,13 +181,14 @@ def _best(
     best = -1e300
     trial = np.empty(len(out))
     for number in range(starts.shape[0]):
-        value = _fit(
-            z, lpz, dx, dy, background, usual, layers, free_share, starts[number, 0], starts[number, 1], trial
-        )
+        trial[:] = 0.0
+        trial[0], trial[3], trial[4] = np.median(z), starts[number, 0], starts[number, 1]
+        trial[5], trial[6] = 1.0 / len(layers), usual
+        value = _fit(z, lpz, dx, dy, background, usual, layers, free_share, TRIAL_ITERATIONS, trial)
         if value > best:
             best = value
             out[:] = trial
-    return best
+    return _fit(z, lpz, dx, dy, background, usual, layers, free_share, ITERATIONS, out)
 
 
 def _both(z: F64, lpz: F64, dx: F64, dy: F64, background: F64, usual: float) -> tuple[float, F64, float, F64]:

@@ -15,14 +15,16 @@ from easyzloc_mm.analysis.npc.rings.two_rings import TwoRings, fit_two_rings
 
 MIN_PORES = 20
 LEAST_EVIDENCE = 10.0
-LEAST_SIGMAS = 3.0
-"""By which the mean evidence of a pore must exceed 0, in standard errors among pores [1]_."""
+LEAST_SIGMAS = 2.0
+"""By which the mean evidence of a pore must exceed 0, in its standard errors among pores (Vuong's test)."""
 SURROGATES, NULL_SIGMAS = 4, 4.0
 """Sets of pores without a gap against which the evidence is held, and by how much it must exceed them."""
 PLAUSIBLE_NM = (20.0, 200.0)
 LEAST_RING_SHARE = 0.25
 """Of the localisations of both rings, in the poorer one: labels bind to both alike."""
 MOST_BACKGROUND = 0.6
+MOST_LEVERAGE = 0.9
+"""Of one pore on the fit; more than that cannot be told from a step."""
 MOST_ERROR = 0.25
 """Standard error over spacing."""
 
@@ -108,8 +110,8 @@ class RingStudy:
 def spacing_interval(two: TwoRings, *, z_scale_error: float = 0.0) -> tuple[float, float, float]:
     """Spacing, and its 95 % interval by resampling pores, nm.
 
-    To first order in the pores' weights, a bootstrap over pores is known in closed form (the infinitesimal jackknife
-    [1]_): whatever makes pores differ enters, whether the model knows of it or not.
+    What the spacing would be without each pore in turn (the jackknife [1]_), by one Newton step from the fit to all:
+    whatever makes pores differ enters, whether the model knows of it or not.
 
     Parameters
     ----------
@@ -123,8 +125,11 @@ def spacing_interval(two: TwoRings, *, z_scale_error: float = 0.0) -> tuple[floa
        Biometrika 68 (1981) 589, doi:10.1093/biomet/68.3.589.
     """
     pores = len(two.log_likelihood)
-    pull = np.linalg.solve(two.information, (two.scores - two.scores.mean(axis=0)).T)[0]
-    variance = pores / (pores - 1) * float(pull @ pull) + z_scale_error**2
+    scores = two.scores - two.scores.mean(axis=0)
+    steps = np.linalg.solve(two.information, scores.T)
+    leverage = np.einsum("kp,pk->k", scores, steps)
+    without = steps[0] / (1 - np.minimum(leverage, MOST_LEVERAGE))
+    variance = (pores - 1) / pores * float(without @ without) + z_scale_error**2
     margin = float(student.ppf(0.975, pores - 1) * np.sqrt(variance)) * two.spacing_nm
     return two.spacing_nm, two.spacing_nm - margin, two.spacing_nm + margin
 
@@ -169,7 +174,12 @@ def measure_rings(data: PoreData, *, seed: int = 0, z_scale_error: float = 0.0) 
     if why is not None:
         return RingStudy(RingSpacing(why=why, **figures), two)
     spacing, low, high = spacing_interval(two, z_scale_error=z_scale_error)
-    found = {"spacing_nm": spacing, "ci_nm": [low, high], "spread_nm": two.width_nm, "upper_share": two.upper_share}
+    found: dict[str, Any] = {
+        "spacing_nm": spacing,
+        "ci_nm": [low, high],
+        "spread_nm": two.width_nm,
+        "upper_share": two.upper_share,
+    }
     return RingStudy(RingSpacing(**figures, **found), two)
 
 

@@ -134,6 +134,7 @@ class _Fit:
     shapes: F64
     posterior: F64
 
+
 def _shares(logits: F64) -> F64:
     return np.asarray(np.exp(logits - logsumexp(logits)))
 
@@ -230,7 +231,7 @@ def _cost(parameters: F64, fit: _Fit) -> tuple[float, F64]:
 def _maximised(fit: _Fit, parameters: F64) -> F64:
     """One round of expectation maximisation of all but the spread of the shares."""
     sigma_nm, shape = fit.sample.sigma_nm, _shares(parameters[5:])
-    density, lower, upper, background, share = _tables(fit, parameters)
+    density, lower, upper, _, share = _tables(fit, parameters)
     log_likelihoods(fit.sample, np.log(density), LOG_NODE_WEIGHTS, fit.posterior)
     ratio = counts_of(fit.sample, fit.posterior, len(sigma_nm)) / density
     spacing, width = np.exp(parameters[:2])

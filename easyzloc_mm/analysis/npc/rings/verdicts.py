@@ -13,7 +13,7 @@ from easyzloc_mm.analysis.npc.rings.spacing import MOST_ERROR, PLAUSIBLE_NM
 from easyzloc_mm.analysis.npc.rings.two_rings import TwoRings
 from easyzloc_mm.typing import F64, Bool
 
-NULL_FITS = 800
+NULL_FITS = 600
 """Structureless pores from which the threshold for a single pore is taken."""
 MIN_STRATUM = 150
 AIMED_FALSE_POSITIVES = 0.03
