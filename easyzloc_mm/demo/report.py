@@ -176,7 +176,7 @@ def _pore_blocks(out: Path, folder: Path, pores: PoreResult) -> list[Block]:
     blocks: list[Block] = [Heading("Nuclear pores")]
     rings = pores.rings
     if rings.spacing_nm is None or rings.ci_nm is None:
-        return [*blocks, Paragraph("Too few pores were found to measure their rings: a longer run shows them.")]
+        return [*blocks, Paragraph(f"A longer run shows the rings of the pores ({pores.why_not}).")]
     for name, caption in (
         ("average_pore.png", f"The average of {rings.pores} pores: from above, from the side, and along z."),
         ("figure_6.png", "Single pores from above and from the side, and their average."),

@@ -193,27 +193,18 @@ def accuracy(
 
         with progress_display() as show:
             result = bench_real(
-                real,
-                pixel_size_nm=pixel_size_nm,
-                z_step_nm=z_step_nm,
-                electrons_per_adu=electrons_per_adu,
-                minutes=minutes,
-                seeds=seeds,
-                progress=show,
-            )
+                real, pixel_size_nm=pixel_size_nm, z_step_nm=z_step_nm, electrons_per_adu=electrons_per_adu,
+                minutes=minutes, seeds=seeds, progress=show,
+            )  # fmt: skip
         if not as_json:
             print_real(result)
         _report(ctx, result, title="accuracy of z on real beads")
         return
     with progress_display() as show:
         result = bench_accuracy(
-            beads=beads,
-            minutes=min(minutes, 1.0) if quick else minutes,
-            molecules=400 if quick else 3000,
-            spline_beads=40,
-            seed=seed,
-            progress=show,
-        )
+            beads=beads, minutes=min(minutes, 1.0) if quick else minutes, molecules=400 if quick else 3000,
+            spline_beads=40, seed=seed, progress=show,
+        )  # fmt: skip
     if not as_json:
         print_accuracy(result)
     _report(ctx, result, title="accuracy of z, 1000-3000 photons")
@@ -374,15 +365,7 @@ def drift(
 def npc(
     ctx: typer.Context,
     pores: Annotated[int, typer.Option("--pores", min=40, help="In every simulated field.")] = 300,
-    draws: Annotated[
-        int,
-        typer.Option(
-            "--draws",
-            min=0,
-            help="Also so many samples at each of four shares of outliers, and 2.5 times as many "
-            "without rings: coverage of the interval, false discoveries (200: half an hour).",
-        ),
-    ] = 0,
+    draws: Annotated[int, typer.Option("--draws", min=0, help="Also so many samples at 4 shares of outliers.")] = 0,
     seed: Annotated[int, typer.Option("--seed")] = 0,
     record: RecordOption = None,
     as_json: JsonFlag = False,
