@@ -44,7 +44,7 @@ CLUMP_NM = 25.0
 """Localisations so near to each other are of one label, and are moved together."""
 SCRAMBLE_REACH = 1.8
 """How far they are moved, at most, radii."""
-MOST_BY_CHANCE = 0.4
+MOST_BY_CHANCE = 1 / 3
 """Of the rings found, that chance may have made; above that none is believed."""
 COLUMNS = ("pore", "dx", "dy", "z", "lpz")
 
@@ -78,7 +78,7 @@ def find_pores(table: pd.DataFrame, *, radius_nm: float = RING_RADIUS_NM, seed: 
     """Find rings seen from above: candidates by a template, then tests of each candidate's localisations.
 
     The same is done to tables whose labels were moved at random, by about the size of a ring: as dense at every place,
-    without rings. Where more than four tenths as many rings come out of those, none is believed.
+    without rings. Where more than a third as many rings come out of those, none is believed.
 
     Parameters
     ----------

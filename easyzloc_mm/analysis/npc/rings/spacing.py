@@ -23,8 +23,8 @@ PLAUSIBLE_NM = (20.0, 200.0)
 LEAST_RING_SHARE = 0.25
 """Of the localisations of both rings, in the poorer one: labels bind to both alike."""
 MOST_BACKGROUND = 0.6
-MOST_LEVERAGE = 0.9
-"""Of one pore on the fit; more than that cannot be told from a step."""
+MOST_PART = 0.5
+"""Of the parameters, one for each pore."""
 MOST_ERROR = 0.25
 """Standard error over spacing."""
 
@@ -126,9 +126,9 @@ def spacing_interval(two: TwoRings, *, z_scale_error: float = 0.0) -> tuple[floa
     """
     pores = len(two.log_likelihood)
     scores = two.scores - two.scores.mean(axis=0)
-    steps = np.linalg.solve(two.information, scores.T)
-    leverage = np.einsum("kp,pk->k", scores, steps)
-    without = steps[0] / (1 - np.minimum(leverage, MOST_LEVERAGE))
+    # A pore pulls the fit towards itself by its part of the parameters, which the step from the full fit leaves in.
+    part = min(two.free_parameters / pores, MOST_PART)
+    without = np.linalg.solve(two.information, scores.T)[0] / (1 - part)
     variance = (pores - 1) / pores * float(without @ without) + z_scale_error**2
     margin = float(student.ppf(0.975, pores - 1) * np.sqrt(variance)) * two.spacing_nm
     return two.spacing_nm, two.spacing_nm - margin, two.spacing_nm + margin

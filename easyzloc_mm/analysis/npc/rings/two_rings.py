@@ -106,6 +106,11 @@ class TwoRings:
         return float(expit(self.parameters[4]))
 
     @property
+    def free_parameters(self) -> float:
+        """Parameters that the pores determine, rather than the prior."""
+        return float(np.trace(np.linalg.solve(self.information, self.information - PRECISION)))
+
+    @property
     def background(self) -> F64:
         """Density of the background on `GRID_NM`, per nm."""
         return np.asarray(_shares(self.parameters[5:]) @ background_shapes(np.zeros(1))[:, 0])
