@@ -103,17 +103,17 @@ def between(at, size, count):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def background_row(medians, y, rows, line):  # type: ignore[no-untyped-def]
-    """Fill a row with the background between the middles of the tiles."""
+def _background_row(medians, y, rows, left, share, between_rows, line):  # type: ignore[no-untyped-def]
+    """Fill a row with the background between the middles of the tiles, whose columns `between` gave beforehand."""
     first, part = between(y, rows, medians.shape[0])
     above, below = medians[first], medians[min(first + 1, medians.shape[0] - 1)]
-    columns = line.size
-    for x in range(columns):
-        left, share = between(x, columns, medians.shape[1])
-        right = min(left + 1, medians.shape[1] - 1)
-        upper = above[left] + share * (above[right] - above[left])
-        lower = below[left] + share * (below[right] - below[left])
-        line[x] = upper + part * (lower - upper)
+    last = len(between_rows) - 1
+    for j in range(last):
+        between_rows[j] = above[j] + part * (below[j] - above[j])
+    between_rows[last] = between_rows[last - 1]
+    for x in range(line.size):
+        near = between_rows[left[x]]
+        line[x] = near + share[x] * (between_rows[left[x] + 1] - near)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
@@ -135,11 +135,13 @@ def deviations(counts, medians, variance, known, error, out):  # type: ignore[no
         Expected photons of what is explained, and the part of them that may be off by `MODEL_ERROR`.
     """
     rows, columns = counts.shape
-    line = np.empty(columns, np.float32)
-    read = np.empty(columns, np.float32)
+    line, read, share = np.empty(columns, np.float32), np.empty(columns, np.float32), np.empty(columns, np.float32)
     read[:] = variance[0, 0]
+    left, between_rows = np.empty(columns, np.int32), np.empty(medians.shape[1] + 1, np.float32)
+    for x in range(columns):
+        left[x], share[x] = between(x, columns, medians.shape[1])
     for y in range(rows):
-        background_row(medians, y, rows, line)
+        _background_row(medians, y, rows, left, share, between_rows, line)
         if variance.size > 1:
             read[:] = variance[y]
         target = out[y + MARGIN, MARGIN : MARGIN + columns]
@@ -228,8 +230,7 @@ def correlate(  # type: ignore[no-untyped-def]
     components, filters = filters_y.shape[0], filters_y.shape[1]
     tiles = len(tile_edges) - 1
     ring = np.zeros((filters, BINNED_PX, columns), np.float32)
-    few, pair = components < 4, np.zeros((2, 8), np.float32)
-    parts = np.zeros((4 if few else 8, columns), np.float32)
+    pair, parts = np.zeros((2, 8), np.float32), np.zeros((8, columns), np.float32)
     _means(image, around)
     inner = MARGIN - BINNED_PX // 2
     for y in range(BINNED_PX - 1):
@@ -256,8 +257,10 @@ def correlate(  # type: ignore[no-untyped-def]
                 pair[0, : components + 1] = weights[tile, k]
                 pair[1, : components + 1] = weights[tile, min(k + 1, weights.shape[1] - 1)]
                 number, best_here, depth_here = np.int32(k), highest[first:last], index[first:last]
-                if few:
+                if components < 4:
                     _largest_of_four(parts, first, last, pair, number, best_here, depth_here)
+                elif components < 6:
+                    _largest_of_six(parts, first, last, pair, number, best_here, depth_here)
                 else:
                     _largest_of_eight(parts, first, last, pair, number, best_here, depth_here)
 
@@ -274,6 +277,22 @@ def _largest_of_four(parts, first, last, pair, k, highest, index):  # type: igno
         value = u0 * a0 + u1 * a1 + u2 * a2 + u3 * a3
         which, here = k if value > here else which, max(value, here)
         value = v0 * a0 + v1 * a1 + v2 * a2 + v3 * a3
+        index[x] = k + np.int32(1) if value > here else which
+        highest[x] = max(value, here)
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
+def _largest_of_six(parts, first, last, pair, k, highest, index):  # type: ignore[no-untyped-def]
+    """Templates `k` and `k + 1` of six components, where they are higher than those before."""
+    at = slice(first, last)
+    p0, p1, p2, p3, p4, p5 = parts[0, at], parts[1, at], parts[2, at], parts[3, at], parts[4, at], parts[5, at]
+    u0, u1, u2, u3, u4, u5 = pair[0, 0], pair[0, 1], pair[0, 2], pair[0, 3], pair[0, 4], pair[0, 5]
+    v0, v1, v2, v3, v4, v5 = pair[1, 0], pair[1, 1], pair[1, 2], pair[1, 3], pair[1, 4], pair[1, 5]
+    for x in range(highest.size):
+        a0, a1, a2, a3, a4, a5, here, which = p0[x], p1[x], p2[x], p3[x], p4[x], p5[x], highest[x], index[x]
+        value = u0 * a0 + u1 * a1 + u2 * a2 + u3 * a3 + u4 * a4 + u5 * a5
+        which, here = k if value > here else which, max(value, here)
+        value = v0 * a0 + v1 * a1 + v2 * a2 + v3 * a3 + v4 * a4 + v5 * a5
         index[x] = k + np.int32(1) if value > here else which
         highest[x] = max(value, here)
 
