@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 MAX_LPZ_NM = 250.0
 """A spot whose z is not known better than to a gross error is ambiguous, however honest its uncertainty."""
 BATCH = 256
+FITTED = 5
+"""Parameters of a fit."""
 OUT_OF_RANGE, AMBIGUOUS, OUT_OF_DISTRIBUTION, OUTSIDE_FIELD = 1, 2, 4, 8
 """Bits of `z_flag` (docs/formats/model_bundle.md)."""
 
@@ -48,6 +50,8 @@ class ZPrediction:
     xy_px, lpxy_px : ndarray, shape (n, 2), float32
         Position of the emitter from the centre of the crop under the measured PSF, and its standard deviation, pixels;
         NaN where it was not fitted.
+    widening : ndarray, shape (n, 3)
+        Factor by which neighbours raised the standard deviations of x, y and z; 1 where there are none.
     optimum : Optimum or None
         Everything that the likelihood fit found, whether or not z is from there; None without a measured PSF, and
         without `refine`.
@@ -58,6 +62,7 @@ class ZPrediction:
     z_flag: Flags
     xy_px: F32
     lpxy_px: F32
+    widening: F64
     optimum: Optimum | None = None
 
 
@@ -174,9 +179,10 @@ class Predictor:
             What other emitters do to the spots.
         """
         xy = sigma_xy = np.full((len(crops), 2), np.nan, np.float32)
+        widening = np.ones((len(crops), 3))
         if not len(crops):
             nothing = np.empty(0, np.float32)
-            return ZPrediction(nothing, nothing, np.empty(0, np.uint8), xy, sigma_xy)
+            return ZPrediction(nothing, nothing, np.empty(0, np.uint8), xy, sigma_xy, widening)
         light = None if neighbours is None else neighbours.light
         raw = self.raw_output(crops if light is None else crops - light, x, y)
         optimum = None
@@ -201,14 +207,15 @@ class Predictor:
                 sigma_xy = calibration.lateral_scale.rescale(sigma, z[:, None]).astype(np.float32)
                 flag |= _where(fit.deviance > calibration.residual_limit.at(fit.photons), OUT_OF_DISTRIBUTION)
             if neighbours is not None:
-                lpz = lpz * neighbours.widening[:, 2]
-                sigma_xy = (sigma_xy * neighbours.widening[:, :2]).astype(np.float32)
-                optimum = None if optimum is None else _widened(optimum, neighbours)
+                widening = neighbours.widening
+                if refine:  # what no fit explains is of molecules that nothing was seen of: it counts as noise
+                    widening = widening * np.sqrt(np.maximum(fit.deviance / (crops[0].size - FITTED), 1.0))[:, None]
+                lpz, sigma_xy = lpz * widening[:, 2], (sigma_xy * widening[:, :2]).astype(np.float32)
             flag |= _where((p_outlier > threshold) | (lpz > MAX_LPZ_NM), AMBIGUOUS)
             distance = calibration.embedding.ood_score(raw[:, 3 * COMPONENTS :])
             flag |= _where(distance > calibration.embedding.threshold, OUT_OF_DISTRIBUTION)
         flag |= self._outside(x, y, z)
-        return ZPrediction(z.astype(np.float32), lpz.astype(np.float32), flag, xy, sigma_xy, optimum)
+        return ZPrediction(z.astype(np.float32), lpz.astype(np.float32), flag, xy, sigma_xy, widening, optimum)
 
     def _outside(self, x: AnyFloat, y: AnyFloat, z: AnyFloat) -> Flags:
         """Return the flags of spots outside the calibrated range of z or field of view."""
@@ -238,11 +245,6 @@ class Predictor:
         """Compile and run everything once on an empty crop, so that no camera frame has to wait for it."""
         size = self.card.roi_px
         self.predict(np.ones((1, size, size), np.float32), np.zeros(1), np.zeros(1))
-
-
-def _widened(optimum: Optimum, neighbours: Neighbours) -> Optimum:
-    x, y, _ = neighbours.widening.T
-    return replace(optimum, sigma_x_px=x * optimum.sigma_x_px, sigma_y_px=y * optimum.sigma_y_px)
 
 
 def _where(condition: Bool, bit: int) -> Flags:

@@ -32,7 +32,7 @@ from easyzloc_mm.typing import F32, F64, I64, U16, Bool
 EDGE_PX = 3.0
 OFF_PX = 0.6
 """A fit that ends farther from where it began has seen a crop beside its emitter."""
-PREDICTED = ("z_nm", "lpz_nm", "z_flag", "xy_px", "lpxy_px")
+PREDICTED = ("z_nm", "lpz_nm", "z_flag", "xy_px", "lpxy_px", "widening")
 LEAST_SIGNIFICANCE = 2.0
 """Photons over their uncertainty, below which a detection is not explained. Far from focus that is large even for a
 clear detection: photons and background are hard to tell apart there."""
@@ -355,9 +355,10 @@ class EmitterLocalizer:
         widths = np.empty((len(found), 2))
         spot_widths(clean, best.background, best.x_px, best.y_px, widths)
         wide, narrow = widths.max(axis=1), widths.min(axis=1)
-        prior = self._emitters.prior(x, y)
+        prior, wider = self._emitters.prior(x, y), found.prediction.widening.T
         lpx, lpy = (
-            self._lateral.rescale(data_alone(sigma, prior), best.z_nm) for sigma in (best.sigma_x_px, best.sigma_y_px)
+            factor * self._lateral.rescale(data_alone(sigma, prior), best.z_nm)
+            for factor, sigma in zip(wider[:2], (best.sigma_x_px, best.sigma_y_px), strict=True)
         )
         gradient = np.empty(len(found))
         columns = np.rint(found.spots.x).astype(np.int64), np.rint(found.spots.y).astype(np.int64)

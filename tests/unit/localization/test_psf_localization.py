@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from scipy.spatial import cKDTree
 
+from easyzloc_mm.camera.crops import crop_photons
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, read_localizations
@@ -24,8 +25,9 @@ from easyzloc_mm.localization.offline.movie import localize_movie
 from easyzloc_mm.localization.pipeline import Localizer, run_metadata
 from easyzloc_mm.localization.run_report import RunReport
 from easyzloc_mm.model.card import ModelCard
-from easyzloc_mm.model.predictor import Predictor
+from easyzloc_mm.model.predictor import Predictor, ZPrediction
 from easyzloc_mm.profile.detection import Detection, LocalizeSettings
+from easyzloc_mm.psf.mle import Neighbours
 from tests.helpers.localize_bench import BASELINE, GAIN, small_bundle, spots_movie
 
 SHAPE = (96, 128)
@@ -206,3 +208,27 @@ def test_usual_counts_are_no_reason_to_warn(card: ModelCard) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_of_counts(report, Path("m.tif"), how, run_metadata(card, how, SHAPE, 110.0))
+
+
+def test_what_neighbours_are_not_known_by_and_what_nothing_explains_widens_the_uncertainty(
+    card: ModelCard, movie: tuple[NDArray[np.uint16], NDArray[np.float64]]
+) -> None:
+    frames, places = movie
+    single = alone(places)
+    frame, place = np.nonzero(single)[0], places[single]
+    crops = crop_photons(frames, frame, place[:, 0], place[:, 1], RESPONSE)
+    predictor, none = Predictor(card), np.zeros_like(crops)
+
+    def said(crops: NDArray[np.float32], factor: float) -> ZPrediction:
+        neighbours = Neighbours(none, np.full((len(crops), 3), factor))
+        return predictor.predict(crops, place[:, 0], place[:, 1], neighbours=neighbours)
+
+    alike, twice = said(crops, 1.0), said(crops, 2.0)
+    assert twice.z_nm == pytest.approx(alike.z_nm)
+    assert twice.lpz_nm == pytest.approx(2 * alike.lpz_nm, rel=1e-5)
+    assert twice.lpxy_px == pytest.approx(2 * alike.lpxy_px, rel=1e-5, nan_ok=True)
+    by_itself = predictor.predict(crops, place[:, 0], place[:, 1])
+    assert np.median(alike.lpz_nm / by_itself.lpz_nm) == pytest.approx(1.0, abs=0.1)
+    disturbed = crops.copy()
+    disturbed[:, 1:4, 1:4] += 60.0  # as much light as three backgrounds, where no fit puts any
+    assert np.median(said(disturbed, 1.0).widening) > 1.2 * np.median(alike.widening)
