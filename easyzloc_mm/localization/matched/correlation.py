@@ -230,7 +230,12 @@ def correlate(  # type: ignore[no-untyped-def]
     components, filters = filters_y.shape[0], filters_y.shape[1]
     tiles = len(tile_edges) - 1
     ring = np.zeros((filters, BINNED_PX, columns), np.float32)
-    pair, parts = np.zeros((2, 8), np.float32), np.zeros((8, columns), np.float32)
+    parts = np.zeros((8, columns), np.float32)
+    # In pairs: an odd last one is compared with itself.
+    depths = weights.shape[1]
+    pairs = np.zeros((weights.shape[0], depths + depths % 2, 8), np.float32)
+    pairs[:, :depths, : components + 1] = weights
+    pairs[:, -1, : components + 1] = weights[:, -1]
     _means(image, around)
     inner = MARGIN - BINNED_PX // 2
     for y in range(BINNED_PX - 1):
@@ -251,70 +256,74 @@ def correlate(  # type: ignore[no-untyped-def]
             first, last = tile_edges[j], tile_edges[j + 1]
             if last <= first:
                 continue
-            tile = tile_rows[y] * tiles + j
-            for k in range(0, weights.shape[1], 2):
-                # Two at a time; an odd last one is compared with itself.
-                pair[0, : components + 1] = weights[tile, k]
-                pair[1, : components + 1] = weights[tile, min(k + 1, weights.shape[1] - 1)]
-                number, best_here, depth_here = np.int32(k), highest[first:last], index[first:last]
-                if components < 4:
-                    _largest_of_four(parts, first, last, pair, number, best_here, depth_here)
-                elif components < 6:
-                    _largest_of_six(parts, first, last, pair, number, best_here, depth_here)
-                else:
-                    _largest_of_eight(parts, first, last, pair, number, best_here, depth_here)
+            here = pairs[tile_rows[y] * tiles + j]
+            if components < 4:
+                _largest_of_four(parts, first, last, here, highest[first:last], index[first:last])
+            elif components < 6:
+                _largest_of_six(parts, first, last, here, highest[first:last], index[first:last])
+            else:
+                _largest_of_eight(parts, first, last, here, highest[first:last], index[first:last])
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _largest_of_four(parts, first, last, pair, k, highest, index):  # type: ignore[no-untyped-def]
-    """Templates `k` and `k + 1` of four components, where they are higher than those before."""
+def _largest_of_four(parts, first, last, weights, highest, index):  # type: ignore[no-untyped-def]
+    """Fill in the largest of all templates of four components, and which it is; two at a time."""
     at = slice(first, last)
     p0, p1, p2, p3 = parts[0, at], parts[1, at], parts[2, at], parts[3, at]
-    u0, u1, u2, u3 = pair[0, 0], pair[0, 1], pair[0, 2], pair[0, 3]
-    v0, v1, v2, v3 = pair[1, 0], pair[1, 1], pair[1, 2], pair[1, 3]
-    for x in range(highest.size):
-        a0, a1, a2, a3, here, which = p0[x], p1[x], p2[x], p3[x], highest[x], index[x]
-        value = u0 * a0 + u1 * a1 + u2 * a2 + u3 * a3
-        which, here = k if value > here else which, max(value, here)
-        value = v0 * a0 + v1 * a1 + v2 * a2 + v3 * a3
-        index[x] = k + np.int32(1) if value > here else which
-        highest[x] = max(value, here)
+    for k in range(0, len(weights), 2):
+        one, other = weights[k], weights[k + 1]
+        number = np.int32(k)
+        u0, u1, u2, u3 = one[0], one[1], one[2], one[3]
+        v0, v1, v2, v3 = other[0], other[1], other[2], other[3]
+        for x in range(highest.size):
+            a0, a1, a2, a3 = p0[x], p1[x], p2[x], p3[x]
+            here, which = highest[x], index[x]
+            value = u0 * a0 + u1 * a1 + u2 * a2 + u3 * a3
+            which, here = number if value > here else which, max(value, here)
+            value = v0 * a0 + v1 * a1 + v2 * a2 + v3 * a3
+            index[x] = number + np.int32(1) if value > here else which
+            highest[x] = max(value, here)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _largest_of_six(parts, first, last, pair, k, highest, index):  # type: ignore[no-untyped-def]
-    """Templates `k` and `k + 1` of six components, where they are higher than those before."""
+def _largest_of_six(parts, first, last, weights, highest, index):  # type: ignore[no-untyped-def]
+    """Fill in the largest of all templates of six components, and which it is; two at a time."""
     at = slice(first, last)
     p0, p1, p2, p3, p4, p5 = parts[0, at], parts[1, at], parts[2, at], parts[3, at], parts[4, at], parts[5, at]
-    u0, u1, u2, u3, u4, u5 = pair[0, 0], pair[0, 1], pair[0, 2], pair[0, 3], pair[0, 4], pair[0, 5]
-    v0, v1, v2, v3, v4, v5 = pair[1, 0], pair[1, 1], pair[1, 2], pair[1, 3], pair[1, 4], pair[1, 5]
-    for x in range(highest.size):
-        a0, a1, a2, a3, a4, a5, here, which = p0[x], p1[x], p2[x], p3[x], p4[x], p5[x], highest[x], index[x]
-        value = u0 * a0 + u1 * a1 + u2 * a2 + u3 * a3 + u4 * a4 + u5 * a5
-        which, here = k if value > here else which, max(value, here)
-        value = v0 * a0 + v1 * a1 + v2 * a2 + v3 * a3 + v4 * a4 + v5 * a5
-        index[x] = k + np.int32(1) if value > here else which
-        highest[x] = max(value, here)
+    for k in range(0, len(weights), 2):
+        one, other = weights[k], weights[k + 1]
+        number = np.int32(k)
+        u0, u1, u2, u3, u4, u5 = one[0], one[1], one[2], one[3], one[4], one[5]
+        v0, v1, v2, v3, v4, v5 = other[0], other[1], other[2], other[3], other[4], other[5]
+        for x in range(highest.size):
+            a0, a1, a2, a3, a4, a5 = p0[x], p1[x], p2[x], p3[x], p4[x], p5[x]
+            here, which = highest[x], index[x]
+            value = u0 * a0 + u1 * a1 + u2 * a2 + u3 * a3 + u4 * a4 + u5 * a5
+            which, here = number if value > here else which, max(value, here)
+            value = v0 * a0 + v1 * a1 + v2 * a2 + v3 * a3 + v4 * a4 + v5 * a5
+            index[x] = number + np.int32(1) if value > here else which
+            highest[x] = max(value, here)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _largest_of_eight(parts, first, last, pair, k, highest, index):  # type: ignore[no-untyped-def]
-    """Templates `k` and `k + 1` of eight components, where they are higher than those before."""
+def _largest_of_eight(parts, first, last, weights, highest, index):  # type: ignore[no-untyped-def]
+    """Fill in the largest of all templates of eight components, and which it is; two at a time."""
     at = slice(first, last)
     p0, p1, p2, p3 = parts[0, at], parts[1, at], parts[2, at], parts[3, at]
     p4, p5, p6, p7 = parts[4, at], parts[5, at], parts[6, at], parts[7, at]
-    u0, u1, u2, u3 = pair[0, 0], pair[0, 1], pair[0, 2], pair[0, 3]
-    u4, u5, u6, u7 = pair[0, 4], pair[0, 5], pair[0, 6], pair[0, 7]
-    v0, v1, v2, v3 = pair[1, 0], pair[1, 1], pair[1, 2], pair[1, 3]
-    v4, v5, v6, v7 = pair[1, 4], pair[1, 5], pair[1, 6], pair[1, 7]
-    for x in range(highest.size):
-        a0, a1, a2, a3, a4, a5, a6, a7 = p0[x], p1[x], p2[x], p3[x], p4[x], p5[x], p6[x], p7[x]
-        here, which = highest[x], index[x]
-        value = u0 * a0 + u1 * a1 + u2 * a2 + u3 * a3 + u4 * a4 + u5 * a5 + u6 * a6 + u7 * a7
-        which, here = k if value > here else which, max(value, here)
-        value = v0 * a0 + v1 * a1 + v2 * a2 + v3 * a3 + v4 * a4 + v5 * a5 + v6 * a6 + v7 * a7
-        index[x] = k + np.int32(1) if value > here else which
-        highest[x] = max(value, here)
+    for k in range(0, len(weights), 2):
+        one, other = weights[k], weights[k + 1]
+        number = np.int32(k)
+        u0, u1, u2, u3, u4, u5, u6, u7 = one[0], one[1], one[2], one[3], one[4], one[5], one[6], one[7]
+        v0, v1, v2, v3, v4, v5, v6, v7 = other[0], other[1], other[2], other[3], other[4], other[5], other[6], other[7]
+        for x in range(highest.size):
+            a0, a1, a2, a3, a4, a5, a6, a7 = p0[x], p1[x], p2[x], p3[x], p4[x], p5[x], p6[x], p7[x]
+            here, which = highest[x], index[x]
+            value = u0 * a0 + u1 * a1 + u2 * a2 + u3 * a3 + u4 * a4 + u5 * a5 + u6 * a6 + u7 * a7
+            which, here = number if value > here else which, max(value, here)
+            value = v0 * a0 + v1 * a1 + v2 * a2 + v3 * a3 + v4 * a4 + v5 * a5 + v6 * a6 + v7 * a7
+            index[x] = number + np.int32(1) if value > here else which
+            highest[x] = max(value, here)
 
 
 @numba.njit(nogil=True, cache=True)

@@ -206,12 +206,12 @@ class EmitterLocalizer:
         spots = self._detected(frames, threshold, response, static, passes)
         first = self._explained(frames, spots, response)
         rejected = len(spots) - len(first)
-        parts = [first]
-        if passes > 1:
-            kept, crowd = self._crowds(frames, first, threshold, response, static, passes)
-            parts = [first.only(kept), self._explained(frames, crowd, response)]
-            # What the first look could not explain is still in the rest of the light, and found there again.
-            rejected = max(rejected, len(crowd) - len(parts[1]))
+        if passes == 1:
+            return Found(self._rows(frames, first, response), rejected, self._noise(frames, first, response))
+        kept, crowd = self._crowds(frames, first, threshold, response, static, passes)
+        parts = [first.only(kept), self._explained(frames, crowd, response)]
+        # What the first look could not explain is still in the rest of the light, and found there again.
+        rejected = max(rejected, len(crowd) - len(parts[1]))
         table = pd.concat([self._rows(frames, part, response) for part in parts], ignore_index=True)
         order = np.argsort(table["frame"].to_numpy(), kind="stable")
         return Found(table.iloc[order].reset_index(drop=True), rejected, self._noise(frames, parts[0], response))
