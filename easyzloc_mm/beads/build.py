@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ import pandas as pd
 
 from easyzloc_mm.beads.bleaching import relative_brightness
 from easyzloc_mm.beads.detection.candidates import Candidates
-from easyzloc_mm.beads.detection.inspect_stack import ROI_PX, full_scale_of, inspect_stack
+from easyzloc_mm.beads.detection.form import PsfForm
+from easyzloc_mm.beads.detection.inspect_stack import full_scale_of, inspect_stack
 from easyzloc_mm.beads.detection.lateral_shift import LateralShift, common_lateral_shift, pooled
 from easyzloc_mm.beads.detection.rois import SLAB_NM, other_in_roi
 from easyzloc_mm.beads.label import Labelled, depth_profiles, label, measure
@@ -29,6 +31,7 @@ from easyzloc_mm.io.beads.stack import BeadStack
 from easyzloc_mm.psf.registration import weighted_centre
 from easyzloc_mm.typing import F64, I64, U16, Bool, Progress
 
+Inspected = tuple[U16, F64, pd.DataFrame, dict[str, Any], PsfForm | None]
 MIN_ROI_PX = 17
 MOST_SIDE_BY_SIDE = 4
 """Stacks inspected at a time: each holds its slabs in memory."""
@@ -67,9 +70,11 @@ def build_bead_set(
     report = progress or (lambda _message, _fraction: None)
     parts: list[pd.DataFrame] = []
     rois, stage, facts = [], [], []
+    form, looked_at = _form(stacks)
     # Reading, filtering and cutting leave the interpreter free: stacks are inspected side by side.
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_SIDE_BY_SIDE)) as pool:
-        for index, (cut, z_nm, part, fact) in enumerate(pool.map(inspect_stack, stacks)):
+        rest = pool.map(lambda stack: inspect_stack(stack, form), stacks[len(looked_at) :])
+        for index, (cut, z_nm, part, fact, _) in enumerate(itertools.chain(looked_at, rest)):
             report(f"finding beads: field {index + 1} of {len(stacks)}", 0.5 * (index + 1) / len(stacks))
             rois.append(cut)
             stage += [z_nm] * len(cut)
@@ -95,12 +100,13 @@ def build_bead_set(
         field_known=True,
         response=response,
         full_scale_adu=max(fact["full_scale_adu"] for fact in facts),
+        form=form,
     )
     del rois
     sources = tuple(sorted({stack.source.name for stack in stacks}))
     check_plausible(candidates, pixel_size_nm, ", ".join(sources))
     beads = measure(candidates, lambda message, part: report(message, 0.5 + 0.2 * part))
-    plain = (candidates.neighbour_px > ROI_PX / 2) & ~candidates.edge
+    plain = (candidates.neighbour_px > form.region_px / 2) & ~candidates.edge
     profiles = (
         depth_profiles([bead for bead, alone in zip(beads, plain, strict=True) if alone]) if plain.any() else None
     )
@@ -112,7 +118,7 @@ def build_bead_set(
         candidates,
         beads,
         labelled,
-        regions_by_place(candidates.stack, candidates.x0, candidates.y0, ROI_PX),
+        regions_by_place(candidates.stack, candidates.x0, candidates.y0, form.region_px),
         pixel_size_nm,
         sources,
         facts,
@@ -215,9 +221,19 @@ def _lateral_shift_of_rois(rois: U16, numbers: I64, z_step_nm: float, centres: F
     )
 
 
+def _form(stacks: Sequence[BeadStack]) -> tuple[PsfForm, list[Inspected]]:
+    """Return what the beads look like, and the first stacks as far as they had to be inspected to know."""
+    looked_at: list[Inspected] = []
+    for stack in stacks:
+        looked_at.append(inspect_stack(stack))
+        if (form := looked_at[-1][-1]) is not None:
+            return form, [inspect_stack(one, form) for one in stacks[: len(looked_at) - 1]] + looked_at[-1:]
+    return PsfForm(), looked_at
+
+
 def _same_length(parts: list[U16]) -> U16:
-    planes = max(part.shape[1] for part in parts)
-    whole = np.zeros((sum(len(part) for part in parts), planes, ROI_PX, ROI_PX), np.uint16)
+    planes, edge = max(part.shape[1] for part in parts), parts[0].shape[-1]
+    whole = np.zeros((sum(len(part) for part in parts), planes, edge, edge), np.uint16)
     row = 0
     while parts:
         part = parts.pop(0)

@@ -64,6 +64,7 @@ def measure(candidates: Candidates, progress: Progress | None = None) -> list[Be
             of_averaged(candidates.response, int(candidates.frames[index])),
             candidates.full_scale_adu,
             (float(candidates.lateral_shift_px_per_um[index, 0]), float(candidates.lateral_shift_px_per_um[index, 1])),
+            candidates.form,
         )
 
     beads = []
@@ -119,14 +120,15 @@ def label(
         return Labelled(focus, reason, x, y, table, -1)
     known, place = candidates.field_known, candidates.place
     stacks: list[RegisteredStack] = [bead.stack for bead in beads]
-    reason = judge(table, place, field_known=known, final=False)
+    form = candidates.form
+    reason = judge(table, place, field_known=known, final=False, form=form)
     for round_number in range(ROUNDS):
         report("aligning beads", 0.3 + 0.35 * round_number)
         aligned = align(stacks, sharpness, field_known=known, suspects=np.array([bool(why) for why in reason]))
         table["focus_um"], table["residual"] = aligned.focus_nm / 1000, aligned.residual
         table["bleaching_per_um"], table["lateral_scatter_px"] = aligned.bleaching_per_um, aligned.lateral_scatter_px
         table["sharpness_shift_nm"] = aligned.sharpness_shift_nm
-        reason = judge(table, place, field_known=known)
+        reason = judge(table, place, field_known=known, form=form)
     if not np.isfinite(aligned.residual).any():
         warnings.warn(
             f"fewer than {MIN_BEADS} usable beads: each is labelled by its own sharpness, and none is compared with "

@@ -13,6 +13,7 @@ References
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,7 +97,7 @@ class EmpiricalPsf:
 
     Attributes
     ----------
-    halves : ndarray, shape (2, places, Z, 15, 15)
+    halves : ndarray, shape (2, places, Z, size, size)
         Photons per pixel for one photon of a focused spot.
     places : ndarray, shape (places, 2)
         x, y of the places, sensor pixels.
@@ -137,8 +138,14 @@ class EmpiricalPsf:
         return images
 
 
-def empirical_psf(beads: BeadDataset) -> EmpiricalPsf:
+def empirical_psf(beads: BeadDataset, roi_px: int = PATCH_PX) -> EmpiricalPsf:
     """Average the accepted beads around each of 5x5 places in the field, smoothed along z by a spline.
+
+    Parameters
+    ----------
+    beads : BeadDataset
+    roi_px : int
+        Edge of the images: the limit is that of the light within.
 
     Raises
     ------
@@ -151,14 +158,14 @@ def empirical_psf(beads: BeadDataset) -> EmpiricalPsf:
     low = max(-Z_RANGE_NM, float(np.nanmax(np.nanmin(beads.z_nm[chosen], axis=1))))
     high = min(Z_RANGE_NM, float(np.nanmin(np.nanmax(beads.z_nm[chosen], axis=1))))
     z_nm = np.arange(np.ceil(low / Z_STEP_NM), np.floor(high / Z_STEP_NM) + 1) * Z_STEP_NM
-    stacks = [_registered(beads, int(bead)) for bead in chosen]
+    stacks = [_registered(beads, int(bead), roi_px) for bead in chosen]
     place = np.stack([beads.x[chosen], beads.y[chosen]], axis=1)
     if beads.field_known:
         ticks = [(np.arange(GRID) + 0.5) / GRID * size for size in beads.field_size_px]
         places = np.stack(np.meshgrid(*ticks), axis=-1).reshape(-1, 2)
     else:
         places = place.mean(axis=0, keepdims=True)
-    halves = np.empty((2, len(places), len(z_nm), PATCH_PX, PATCH_PX))
+    halves = np.empty((2, len(places), len(z_nm), roi_px, roi_px))
     for index, at in enumerate(places):
         order = np.argsort(np.hypot(*(place - at).T), kind="stable")
         near = order[: max(4, BEADS_PER_PLACE)] if beads.field_known else order
@@ -168,16 +175,17 @@ def empirical_psf(beads: BeadDataset) -> EmpiricalPsf:
     return EmpiricalPsf(halves, places, z_nm, beads.pixel_size_nm)
 
 
-def _registered(beads: BeadDataset, bead: int) -> tuple[F64, F64]:
-    """Return labels and registered images (P, 225) of one bead, for one photon of its focused spot."""
+def _registered(beads: BeadDataset, bead: int, roi_px: int) -> tuple[F64, F64]:
+    """Return labels and registered images (P, size * size) of one bead, for one photon of its focused spot."""
     z_nm, photons, brightness = bead_photons(beads, bead)
-    return z_nm, register(photons, *beads.centres(bead, z_nm)).astype(float) / brightness
+    return z_nm, register(photons, *beads.centres(bead, z_nm), roi_px).astype(float) / brightness
 
 
 def _smooth(members: list[tuple[F64, F64]], z_nm: F64) -> F64:
     """Return a least-squares cubic spline along z through all planes of several beads, at `z_nm`."""
     z = np.concatenate([member[0] for member in members])
     values = np.concatenate([member[1] for member in members])
+    size = math.isqrt(values.shape[1])
     order = np.argsort(z, kind="stable")
     z, values = z[order], values[order]
     inside = (z >= z_nm[0] - KNOT_NM) & (z <= z_nm[-1] + KNOT_NM)
@@ -185,4 +193,4 @@ def _smooth(members: list[tuple[F64, F64]], z_nm: F64) -> F64:
     inner = np.arange(z_nm[0], z_nm[-1] + 1, KNOT_NM)
     inner = inner[(inner > z[3]) & (inner < z[-4])]
     knots = np.concatenate([[z[0]] * 4, inner, [z[-1]] * 4])
-    return np.asarray(make_lsq_spline(z, values, knots, k=3)(z_nm)).reshape(len(z_nm), PATCH_PX, PATCH_PX)
+    return np.asarray(make_lsq_spline(z, values, knots, k=3)(z_nm)).reshape(len(z_nm), size, size)

@@ -1,4 +1,4 @@
-"""Sub-pixel registration: every bead's stack on the same 15x15 grid, centred on the bead."""
+"""Sub-pixel registration: every bead's stack on the same square grid, centred on the bead."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from easyzloc_mm.numerics.spline import cubic_weights
 from easyzloc_mm.typing import F32, F64, AnyFloat
 
 PATCH_PX = 15
+"""Edge of the grid, where the PSF needs no larger one."""
 CENTRE_SIGMA_PX = 1.3
 """Width of the window of the centre: about that of a focused spot."""
 FARTHEST_PX = 3.0
 """A centre that runs farther away has left its spot."""
 
 
-def register(photons: F32, x: ArrayLike, y: ArrayLike, *, even: bool = False) -> F32:
-    """Cut 15x15 pixels centred on (x, y) out of every plane.
+def register(photons: F32, x: ArrayLike, y: ArrayLike, size: int = PATCH_PX, *, even: bool = False) -> F32:
+    """Cut a square centred on (x, y) out of every plane.
 
     By cubic interpolation, which keeps detail on pixels and damps it between them; or `even`, by a cubic B-spline,
     which broadens the image by 0.6 pixels wherever between the pixels the centre lies. Beads are compared by the
@@ -28,12 +29,14 @@ def register(photons: F32, x: ArrayLike, y: ArrayLike, *, even: bool = False) ->
         Photons above background.
     x, y : float or ndarray, shape (P,)
         Centre of the bead, pixels of the ROI; the same in all planes, or of each.
+    size : int
+        Edge of the square.
 
     Returns
     -------
-    ndarray, shape (P, 15 * 15), float32
+    ndarray, shape (P, size * size), float32
     """
-    rows, columns = (_shift_matrix(size, at, even) for size, at in ((photons.shape[1], y), (photons.shape[2], x)))
+    rows, columns = (_shift_matrix(*axis, even, size) for axis in ((photons.shape[1], y), (photons.shape[2], x)))
     patches = rows @ photons @ columns.swapaxes(-1, -2)
     return np.ascontiguousarray(patches.reshape(len(photons), -1), np.float32)
 
@@ -70,9 +73,9 @@ def noise_kept(x: ArrayLike, y: ArrayLike) -> float:
     return float(np.mean(across * down))
 
 
-def _shift_matrix(size: int, centre: ArrayLike, even: bool) -> F32:
-    """Return the weights of the pixels of a row in `PATCH_PX` points around `centre`, shape (..., PATCH_PX, size)."""
-    at = np.asarray(centre, float)[..., None] - PATCH_PX // 2 + np.arange(PATCH_PX)
+def _shift_matrix(size: int, centre: ArrayLike, even: bool, points: int = PATCH_PX) -> F32:
+    """Return the weights of the pixels of a row in `points` around `centre`, shape (..., points, size)."""
+    at = np.asarray(centre, float)[..., None] - points // 2 + np.arange(points)
     base = np.floor(at).astype(np.int64)
     t = np.asarray(at - base, np.float64)
     keys = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from easyzloc_mm.beads.detection.find import count_spots
-from easyzloc_mm.beads.quality.judge import MIN_NEIGHBOUR_PX
+from easyzloc_mm.beads.detection.form import PsfForm
 from easyzloc_mm.typing import F64, U16
 
 CROWDED_PX = 30.0
@@ -37,7 +37,7 @@ def good_spots(image: U16, full_scale_adu: int) -> F64:
     gap = np.maximum(np.abs(x[:, None] - x[None]), np.abs(y[:, None] - y[None])).astype(float)
     np.fill_diagonal(gap, np.inf)
     dim = image[y.astype(int), x.astype(int)] < full_scale_adu
-    alone = (gap.min(axis=1) >= MIN_NEIGHBOUR_PX) & dim
+    alone = (gap.min(axis=1) >= PsfForm().neighbour_px) & dim
     return np.stack([x[alone], y[alone]], axis=1).astype(float)
 
 

@@ -16,7 +16,6 @@ from easyzloc_mm.beads.alignment.registered import Alignment, RegisteredStack, p
 from easyzloc_mm.beads.alignment.sharpness import spacing_of
 from easyzloc_mm.numerics.field_polynomial import largest_degree, polynomial, robust_surface, weighted_slope
 from easyzloc_mm.numerics.statistics import robust_sd
-from easyzloc_mm.psf.registration import PATCH_PX
 from easyzloc_mm.typing import F32, F64, Bool
 
 HALF_RANGE_NM = 900.0
@@ -117,7 +116,7 @@ class _Work:
 
     def _resampled(self) -> tuple[F32, Bool]:
         """All beads on the same depths around their focus: weighted mean of the planes around each depth."""
-        images = np.zeros((len(self.rows), len(self.grid), PATCH_PX * PATCH_PX), np.float32)
+        images = np.zeros((len(self.rows), len(self.grid), self.stacks[0].size_px ** 2), np.float32)
         inside = np.zeros(images.shape[:2], bool)
         for row, (stack, focus) in enumerate(zip(self.stacks, self.focus, strict=True)):
             z_nm = stack.stage_nm - focus
@@ -172,7 +171,7 @@ class _Work:
         for first in range(0, len(self.rows), CHUNK):
             part = slice(first, first + CHUNK)
             expected = model[part]
-            shape = (*expected.shape[:2], PATCH_PX, PATCH_PX)
+            shape = (*expected.shape[:2], self.stacks[0].size_px, self.stacks[0].size_px)
             by_z = np.gradient(expected, self.spacing, axis=1)
             by_y, by_x = (np.gradient(expected.reshape(shape), axis=axis).reshape(expected.shape) for axis in (2, 3))
             use = covered[part].copy()

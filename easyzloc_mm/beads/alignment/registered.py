@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ class RegisteredStack:
 
     Attributes
     ----------
-    patches : ndarray, shape (P, 15 * 15), float32
+    patches : ndarray, shape (P, size * size), float32
         Photons above background.
     stage_nm : ndarray, shape (P,)
         Stage position of the planes, rising.
@@ -34,6 +35,11 @@ class RegisteredStack:
     y: float
     background: float
     noise_kept: float = 1.0
+
+    @property
+    def size_px(self) -> int:
+        """Edge of the images."""
+        return math.isqrt(self.patches.shape[1])
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from easyzloc_mm.beads.detection.form import PsfForm
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.numerics.field_polynomial import field_coordinates
 from easyzloc_mm.typing import F64, I64, U16, Bool
@@ -43,6 +44,8 @@ class Candidates:
         Camera frames whose mean each plane is.
     lateral_shift_px_per_um : ndarray, shape (n, 2)
         Common lateral shift of the bead's stack, pixels per um of rising z.
+    form : PsfForm
+        What the beads look like.
     """
 
     rois: U16
@@ -61,6 +64,7 @@ class Candidates:
     full_scale_adu: int
     frames: I64
     lateral_shift_px_per_um: F64
+    form: PsfForm = field(default_factory=PsfForm)
 
     @property
     def place(self) -> F64:

@@ -11,11 +11,26 @@ from scipy.spatial import cKDTree
 
 from easyzloc_mm._picasso import picasso
 from easyzloc_mm.beads.detection.detail import spot_contrast
+from easyzloc_mm.beads.detection.form import (
+    ALIKE,
+    MIN_TO_COMPARE,
+    MOST_COMPARED,
+    SCALES_PX,
+    PsfForm,
+    isolated,
+    likeness,
+    objects,
+    patches,
+    pixel_noise,
+    registered,
+    windows,
+)
 from easyzloc_mm.beads.detection.lateral_shift import LateralShift, common_lateral_shift
 from easyzloc_mm.beads.detection.rois import SAME_PX, SLAB_NM, THRESHOLD_MADS, blocks
 from easyzloc_mm.io.beads.stack import StackPixels
 from easyzloc_mm.numerics.field_polynomial import field_coordinates
 from easyzloc_mm.numerics.statistics import robust_sd
+from easyzloc_mm.psf.crop_choice import SHARE_DEPTH_NM, crop_of
 from easyzloc_mm.psf.registration import weighted_centre
 from easyzloc_mm.typing import F32, F64, I64, U16, Bool
 
@@ -31,6 +46,10 @@ GHOST_PX, GHOST_PX_PER_UM, FARTHEST_GHOST_PX = 8.0, 10.0, 30.0
 defocused image; the rings widen with the distance from focus."""
 FEW_MAXIMA = 40
 """In a small image that few beads fill there is no bulk of noise maxima; the noise of its dark pixels stands in."""
+WINDOW_PX = 47
+"""Of beads whose form is looked at: the largest crop, its surroundings, and their rim."""
+DEPTH_NM = 1000.0
+"""Planes this near to focus show what beads look like."""
 MOTION_ROI_PX, MOST_FOLLOWED = 23, 300
 """Of beads that are followed through focus for the common motion."""
 
@@ -56,6 +75,11 @@ class Overview:
     brightest: F64
     slabs: F32
     slab_nm: F64
+
+    def around(self, focus_nm: float, depth_nm: float) -> F32:
+        """Return the slabs no farther than `depth_nm` from a stage position, the nearest one at least."""
+        away = np.abs(self.slab_nm - focus_nm)
+        return self.slabs[away <= max(depth_nm, float(away.min()))]
 
     @property
     def focus(self) -> int:
@@ -162,6 +186,60 @@ def find_beads(overview: Overview, focus_nm: float) -> Found:
     return Found(centres[chosen, 0], centres[chosen, 1], distance, depth, seen[in_focus][3], lateral_shift)
 
 
+def form_of(overview: Overview, focus_nm: float, spots: Found) -> PsfForm | None:
+    """Return what the beads look like; None where none stands alone, by which it could be told.
+
+    Parameters
+    ----------
+    overview : Overview
+    focus_nm : float
+    spots : Found
+        What `find_beads` finds if every maximum is a bead.
+    """
+    slabs, half, plain = overview.around(focus_nm, DEPTH_NM), WINDOW_PX // 2, PsfForm()
+    shape = slabs.shape[1:]
+    alone = isolated(spots.x, spots.y, shape, 0.0, half)
+    alone = alone[spots.neighbour_px[alone] >= plain.neighbour_px]
+    inner = overview.around(focus_nm, SHARE_DEPTH_NM)
+    if len(alone) and len(alone) >= len(spots.x) / 2:
+        chosen = alone[:MOST_COMPARED]
+        return PsfForm(crop_of(windows(inner, spots.x[chosen], spots.y[chosen], half)))
+    most, form = len(alone), None
+    light = slabs.mean(axis=0)
+    for scale in SCALES_PX:
+        x, y = patches(light, scale)
+        lone = isolated(x, y, shape, plain.neighbour_px, half)
+        if len(lone) <= most:
+            continue
+        some = x[lone[:MOST_COMPARED]], y[lone[:MOST_COMPARED]]
+        images = windows(slabs, *some, half)
+        few = len(lone) < MIN_TO_COMPARE
+        if all(objects(image) <= 1 for image in images) if few else likeness(images) >= ALIKE:
+            most, form = len(lone), PsfForm(crop_of(windows(inner, *some, half)), scale)
+    return form
+
+
+def find_lobed_beads(overview: Overview, focus_nm: float, form: PsfForm) -> Found:
+    """Find beads whose image has lobes: patches of light in the mean over depths.
+
+    Parameters
+    ----------
+    overview : Overview
+    focus_nm : float
+    form : PsfForm
+        From `form_of`.
+    """
+    assert form.lobes_px is not None
+    slabs = overview.around(focus_nm, DEPTH_NM)
+    x, y = patches(slabs.mean(axis=0), form.lobes_px)
+    lone = isolated(x, y, slabs.shape[1:], form.neighbour_px, form.region_px // 2)
+    if len(lone) >= MIN_TO_COMPARE:
+        x, y = registered(slabs, x, y, lone)
+    centres, everyone = np.stack([x, y], axis=1), np.arange(len(x))
+    distance, depth = _nearest(centres, np.zeros(len(x)), everyone, everyone)
+    return Found(x, y, distance, depth, 0.0, LateralShift())
+
+
 def _lateral_shift(overview: Overview, focus_nm: float, x: I64, y: I64, gradient: F32) -> LateralShift:
     """Measure the common lateral shift of what is seen in focus and stands alone there."""
     height, width = overview.slabs.shape[1:]
@@ -186,7 +264,7 @@ def _identify(image: F32) -> tuple[I64, I64, F32, float]:
     y, x, gradient = picasso("localize").identify_in_frame(image, 0.0, BOX_PX)
     if not len(x):
         return x, y, gradient, 0.0
-    threshold = _noise_of(image) * _noise_threshold() if len(x) < FEW_MAXIMA else _above_bulk(gradient)
+    threshold = pixel_noise(image) * _noise_threshold() if len(x) < FEW_MAXIMA else _above_bulk(gradient)
     bright = gradient > threshold
     return x[bright], y[bright], gradient[bright], threshold
 
@@ -201,13 +279,6 @@ def _noise_threshold() -> float:
     """Threshold for images of nothing but noise, relative to the noise of a pixel."""
     noise = np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)
     return _above_bulk(picasso("localize").identify_in_frame(noise, 0.0, BOX_PX)[2])
-
-
-def _noise_of(image: F32) -> float:
-    """Return the noise of a pixel in the darker half of an image, from second differences along its rows."""
-    curve = image[:, :-2] - 2 * image[:, 1:-1] + image[:, 2:]
-    dark = image[:, 1:-1] <= np.median(image)
-    return robust_sd(curve[dark], about=0.0) / float(np.sqrt(6))
 
 
 def count_spots(image: U16) -> tuple[I64, I64]:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from easyzloc_mm.beads.detection.find import find_beads, look_through
+from easyzloc_mm.beads.detection.find import find_beads, find_lobed_beads, form_of, look_through
+from easyzloc_mm.beads.detection.form import PsfForm
 from easyzloc_mm.beads.detection.rois import cut_rois, roi_corners
 from easyzloc_mm.beads.quality.checks import check_light, name_of, stage_nm
 from easyzloc_mm.camera.photon_transfer import FULL_SCALES
@@ -16,24 +17,32 @@ from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.io.beads.stack import BeadStack
 from easyzloc_mm.typing import F64, U16
 
-ROI_PX = 23
-"""Room for the network's crop at any sub-pixel place, and for the interpolation around it."""
 FOCUS_DISPUTE_NM = 300.0
 """The paper's plane of the brightest pixel may differ from ours by so much without a word."""
 
 
-def inspect_stack(stack: BeadStack) -> tuple[U16, F64, pd.DataFrame, dict[str, Any]]:
+def inspect_stack(
+    stack: BeadStack, form: PsfForm | None = None
+) -> tuple[U16, F64, pd.DataFrame, dict[str, Any], PsfForm | None]:
     """Find and cut the candidates of one stack.
+
+    Parameters
+    ----------
+    stack : BeadStack
+    form : PsfForm, optional
+        What the beads look like; where it is not known yet, this stack tells.
 
     Returns
     -------
-    rois : ndarray, shape (n, P, ROI_PX, ROI_PX), uint16
+    rois : ndarray, shape (n, P, R, R), uint16
     z_nm : ndarray, shape (P,)
         Rising stage positions.
     candidates : DataFrame
         One row per candidate, columns as the attributes of `candidates.Candidates`.
     facts : dict
         About the stack.
+    form : PsfForm or None
+        As given, or as found; None where no bead stands alone, and beads were taken for spots.
     """
     height, width = stack.pixels.shape[1:]
     taken_nm = stage_nm(stack)
@@ -51,10 +60,14 @@ def inspect_stack(stack: BeadStack) -> tuple[U16, F64, pd.DataFrame, dict[str, A
             stacklevel=2,
         )
     found = find_beads(overview, focus_nm)
+    form = form or form_of(overview, focus_nm, found)
+    if form is not None and form.lobes_px is not None:
+        found = find_lobed_beads(overview, focus_nm, form)
+    region_px = (form or PsfForm()).region_px
     if not len(found.x):
         warnings.warn(f"{name_of(stack)}: no bead was found", EasyZlocWarning, stacklevel=2)
-    x0, y0 = roi_corners(found.x, found.y, ROI_PX)
-    inside = (x0 >= 0) & (y0 >= 0) & (x0 + ROI_PX <= width) & (y0 + ROI_PX <= height)
+    x0, y0 = roi_corners(found.x, found.y, region_px)
+    inside = (x0 >= 0) & (y0 >= 0) & (x0 + region_px <= width) & (y0 + region_px <= height)
     candidates = pd.DataFrame(
         {
             "x": found.x,
@@ -83,7 +96,7 @@ def inspect_stack(stack: BeadStack) -> tuple[U16, F64, pd.DataFrame, dict[str, A
         "lateral_shift": found.lateral_shift,
         "bleaching_per_um": np.nan if stack.bleaching_per_um is None else stack.bleaching_per_um,
     }
-    return cut_rois(stack.pixels, order, x0, y0, ROI_PX), z_nm, candidates, facts
+    return cut_rois(stack.pixels, order, x0, y0, region_px), z_nm, candidates, facts, form
 
 
 def full_scale_of(brightest: float) -> int:

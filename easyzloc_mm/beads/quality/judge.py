@@ -7,6 +7,7 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 
+from easyzloc_mm.beads.detection.form import PsfForm
 from easyzloc_mm.numerics.field_polynomial import robust_surface
 from easyzloc_mm.typing import F64, Bool
 
@@ -44,8 +45,6 @@ class Reason(StrEnum):
     """Unlike the PSF that the other beads give for this place, by more than noise explains."""
 
 
-MIN_NEIGHBOUR_PX = 11.0
-"""Half of the network's crop, and the radius of a focused spot beyond it, along x or y."""
 MIN_SNR = 8.0
 SATURATED_PIXELS = 3
 OUTLIER_MADS = 6.0
@@ -72,7 +71,13 @@ MIN_FOR_FIELD = 40
 ROUNDS = 3
 
 
-def judge(measures: pd.DataFrame, place: F64, *, field_known: bool, final: bool = True) -> tuple[str, ...]:
+PROFILES = ("axial_misfit", "axial_width_nm", "lateral_misfit", "lateral_width_px", "lateral_length_px")
+"""What only a bead that is one spot can be judged by."""
+
+
+def judge(
+    measures: pd.DataFrame, place: F64, *, field_known: bool, final: bool = True, form: PsfForm | None = None
+) -> tuple[str, ...]:
     """Give every candidate its reason, or the empty string.
 
     Parameters
@@ -85,7 +90,10 @@ def judge(measures: pd.DataFrame, place: F64, *, field_known: bool, final: bool 
         Whether places mean anything.
     final : bool
         False before alignment, when only the candidates themselves are known.
+    form : PsfForm, optional
+        What the beads look like; spots without it.
     """
+    form = form or PsfForm()
     verdict = np.full(len(measures), "", dtype=object)
 
     def reject(where: Bool, reason: Reason) -> None:
@@ -97,17 +105,18 @@ def judge(measures: pd.DataFrame, place: F64, *, field_known: bool, final: bool 
     reject(value("edge") > 0, Reason.EDGE)
     reject(value("saturated") >= SATURATED_PIXELS, Reason.SATURATED)
     # A ready-cut ROI is meant to hold one bead: a second one anywhere in it is one too many.
-    reject(value("neighbour_px") < (MIN_NEIGHBOUR_PX if field_known else np.inf), Reason.NEIGHBOUR)
+    reject(value("neighbour_px") < (form.neighbour_px if field_known else np.inf), Reason.NEIGHBOUR)
     reject(value("snr") < MIN_SNR, Reason.FAINT)
     reject(~np.isfinite(value("focus_um")), Reason.FOCUS)
     if final:
         # Too few to be compared with each other, they are judged by their own profiles.
         compared = bool(np.isfinite(value("residual")).any())
         reject(compared & ~np.isfinite(value("residual")), Reason.FOCUS)
+        names = [name for name in (FLOORS if compared else ALONE) if form.lobes_px is None or name not in PROFILES]
         good = verdict == ""
         outlying = {name: np.zeros(len(measures), bool) for name in FLOORS}
         for _ in range(ROUNDS):
-            for name in FLOORS if compared else ALONE:
+            for name in names:
                 outlying[name] = _outlying(value(name), name, place, good, field_known)
             good = (verdict == "") & ~np.any(list(outlying.values()), axis=0)
         reject(outlying["axial_misfit"] | outlying["axial_width_nm"], Reason.AXIAL)

@@ -9,11 +9,11 @@ from scipy import ndimage
 
 from easyzloc_mm.beads.alignment.registered import RegisteredStack
 from easyzloc_mm.beads.alignment.sharpness import sharpness_focus, spacing_of
+from easyzloc_mm.beads.detection.form import PsfForm
 from easyzloc_mm.beads.quality.profiles import fit_axial, fit_lateral
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.psf.registration import (
     CENTRE_SIGMA_PX,
-    PATCH_PX,
     noise_kept,
     register,
     rim_background,
@@ -23,6 +23,8 @@ from easyzloc_mm.typing import F64, U16
 
 IN_FOCUS_NM = 60.0
 """Planes this near to the sharpest one make the image in focus."""
+CORE_PX = 4
+"""To either side of a bead that is one spot: where its light is looked for."""
 KEPT_NM = 1300.0
 """Planes farther from focus are not used."""
 PROFILE_STEP_NM, PROFILE_RANGE_NM = 40.0, 1000.0
@@ -64,6 +66,7 @@ def measure_bead(
     response: CameraResponse,
     full_scale_adu: int,
     lateral_shift: tuple[float, float] = (0.0, 0.0),
+    form: PsfForm | None = None,
 ) -> Bead:
     """Measure one bead.
 
@@ -83,11 +86,15 @@ def measure_bead(
         The camera's upper end.
     lateral_shift : (float, float)
         Common lateral shift of the stack along x and y, pixels per um, that registration takes out.
+    form : PsfForm, optional
+        What the beads look like; spots without it.
     """
+    form = form or PsfForm()
+    half = CORE_PX if form.lobes_px is None else form.crop_px // 2
     camera = response.effective()
     photons = (roi.astype(np.float32) - np.float32(camera.baseline_adu)) * np.float32(camera.electrons_per_adu)
-    column, row = (int(np.clip(round(at), 4, roi.shape[1] - 5)) for at in centre)
-    core = photons[:, row - 4 : row + 5, column - 4 : column + 5]
+    column, row = (int(np.clip(round(at), half, roi.shape[1] - 1 - half)) for at in centre)
+    core = photons[:, row - half : row + half + 1, column - half : column + half + 1]
     core = core - np.median(photons, axis=(1, 2))[:, None, None]
     energy = np.sum(core * core - np.maximum(core, 0.0), axis=(1, 2))
     step = spacing_of(stage_nm)
@@ -96,14 +103,15 @@ def measure_bead(
     image = photons[near].mean(axis=0)
     background = float(rim_background(image))
     spot = (image - background).astype(np.float64)
-    x, y = weighted_centre(spot, *centre)
-    peak = float(spot[row - 4 : row + 5, column - 4 : column + 5].max())
-    dark = max(background, 0.0) + camera.read_noise_e**2
     kept = np.abs(stage_nm - stage_nm[sharp]) <= KEPT_NM
+    # Where there are lobes, no image in focus says where the middle is (`beads.detection.form.registered`).
+    x, y = weighted_centre(spot, *centre) if form.lobes_px is None else centre
+    peak = float(spot[row - half : row + half + 1, column - half : column + half + 1].max())
+    dark = max(background, 0.0) + camera.read_noise_e**2
     risen_um = (stage_nm[kept] - stage_nm[near].mean()) / 1000
     signal = photons[kept] - np.float32(background)
     path = (x + lateral_shift[0] * risen_um, y + lateral_shift[1] * risen_um) if any(lateral_shift) else (x, y)
-    patches, left = register(signal, *path, even=True), noise_kept(*path)
+    patches, left = register(signal, *path, size=form.crop_px, even=True), noise_kept(*path)
     stack = RegisteredStack(patches, stage_nm[kept], *place, dark, left)
     focus = sharpness_focus(patches, stage_nm[kept], left)
     if sharp < 2 or sharp > len(stage_nm) - 3:
@@ -135,10 +143,11 @@ def fit_profiles(beads: list[Bead], focus_nm: F64) -> dict[str, F64]:
     if not len(rows):
         return result
     grid = np.arange(-PROFILE_RANGE_NM, PROFILE_RANGE_NM + 1, PROFILE_STEP_NM)
-    offsets = np.arange(PATCH_PX) - PATCH_PX // 2
+    size = beads[0].stack.size_px
+    offsets = np.arange(size) - size // 2
     window = np.exp(-(offsets[:, None] ** 2 + offsets[None, :] ** 2) / (2 * CENTRE_SIGMA_PX**2)).ravel()
     profiles, profile_noise = np.full((2, len(rows), len(grid)), np.nan)
-    images, image_noise = np.zeros((2, len(rows), PATCH_PX, PATCH_PX))
+    images, image_noise = np.zeros((2, len(rows), size, size))
     for place, row in enumerate(rows):
         stack = beads[row].stack
         z_nm = stack.stage_nm - focus_nm[row]
@@ -151,7 +160,7 @@ def fit_profiles(beads: list[Bead], focus_nm: F64) -> dict[str, F64]:
             profiles[place] = np.bincount(cell[inside], values[inside], len(grid)) / count
             profile_noise[place] = np.sqrt(np.bincount(cell[inside], variance[inside], len(grid))) / count
         near = np.abs(z_nm) <= max(IN_FOCUS_NM, 1.01 * float(np.abs(z_nm).min()))
-        images[place] = stack.patches[near].mean(axis=0).reshape(PATCH_PX, PATCH_PX)
+        images[place] = stack.patches[near].mean(axis=0).reshape(size, size)
         image_noise[place] = np.sqrt(
             stack.noise_kept * (np.maximum(images[place], 0) + stack.background) / np.count_nonzero(near)
         )

@@ -68,8 +68,9 @@ def draw_psf(psf: EmpiricalPsf, path: Path) -> None:
             image = middle[int(np.argmin(np.abs(psf.z_nm - depth)))]
             panel.imshow(np.sqrt(np.maximum(image, 0)), cmap="magma")
             panel.set_title(f"z = {depth:+d} nm", fontsize=9)
+        across = middle.shape[1] // 2
         half = middle.shape[1] / 2 * psf.pixel_size_nm
-        for panel, cut, name in zip(axes[-2:], (middle[:, 7, :], middle[:, :, 7]), ("xz", "yz"), strict=True):
+        for panel, cut, name in zip(axes[-2:], (middle[:, across, :], middle[:, :, across]), ("xz", "yz"), strict=True):
             extent = (-half, half, psf.z_nm[0], psf.z_nm[-1])
             panel.imshow(np.sqrt(np.maximum(cut, 0)), cmap="magma", origin="lower", extent=extent)
             panel.set_title(name, fontsize=9)

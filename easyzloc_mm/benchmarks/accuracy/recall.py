@@ -15,7 +15,7 @@ from easyzloc_mm.analysis.scoring.score import score
 from easyzloc_mm.api.imaging import localize
 from easyzloc_mm.benchmarks.accuracy.rivals import localize_picasso, picasso_spline
 from easyzloc_mm.benchmarks.second_optics.datasets import truth_of
-from easyzloc_mm.benchmarks.second_optics.lens import Lens, Mask
+from easyzloc_mm.benchmarks.second_optics.lens import Mask
 from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope
 from easyzloc_mm.benchmarks.second_optics.study import Study, engineered_conditions, make_study, movie_conditions
 from easyzloc_mm.io.beads.dataset import read_bead_set
@@ -71,7 +71,7 @@ def bench_recall(
     """
     show = progress or (lambda message, fraction: None)
     conditions = movie_conditions() if mask is Mask.NONE else engineered_conditions()
-    microscope = SecondMicroscope(lens=Lens(mask=mask))
+    microscope = SecondMicroscope(lens=mask.lens)
     if quick:
         fewer = {name: max(1, one.frames // QUICK_SHARE) for name, one in conditions.items()}
         conditions = {name: one.model_copy(update={"frames": fewer[name]}) for name, one in conditions.items()}

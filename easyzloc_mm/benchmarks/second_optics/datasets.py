@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm._models import FrozenModel
-from easyzloc_mm.benchmarks.second_optics.microscope import HALF_PX, SecondMicroscope
+from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope
 from easyzloc_mm.io.beads.writer import BeadStackWriter, PlaneRecord
 from easyzloc_mm.io.images.movie_writer import write_ome_tiff_movie
 from easyzloc_mm.io.profiles import load_profile
@@ -20,7 +20,6 @@ from easyzloc_mm.typing import F64, U16
 
 FOCUS_UM = 50.0
 BEAD_PHOTONS, BEAD_BACKGROUND = (20000.0, 60000.0), 20.0
-BEAD_APART_PX = 26.0
 EXPOSURE_MS = 30.0
 ATTEMPTS = 4000
 """At placing points that keep their distance, before there are as many as will go."""
@@ -31,6 +30,7 @@ class BeadScan(FrozenModel):
 
     fields: int = 6
     beads: int = 50
+    apart_px: float = 26.0
     z_limit_nm: float = 1300.0
     z_step_nm: float = 50.0
 
@@ -103,7 +103,7 @@ def write_bead_stacks(path: Path, microscope: SecondMicroscope, scan: BeadScan, 
         BeadStackWriter(draft, dump, pixel_size_nm, scan.z_step_nm, shape, provenance={"simulated": True}) as writer,
     ):
         for field in range(scan.fields):
-            x, y = _places(microscope, scan.beads, BEAD_APART_PX, HALF_PX, rng)
+            x, y = _places(microscope, scan.beads, scan.apart_px, microscope.lens.half_px, rng)
             photons = rng.uniform(*BEAD_PHOTONS, len(x))
             writer.add_fov(field, len(stage_nm))
             for plane, stage in enumerate(stage_nm):
@@ -124,7 +124,7 @@ def write_movie(path: Path, microscope: SecondMicroscope, conditions: MovieCondi
     DataFrame
         ``frame``, ``x``, ``y`` (px), ``z`` (nm above a flat slide), ``photons`` (all that the lens collects),
         ``background`` (per pixel), ``limit_x_nm``, ``limit_y_nm``, ``limit_z_nm`` (information limit of the molecule
-        by itself, in 15 x 15 px); of the molecules whose middle is on the camera.
+        by itself, in 15 x 15 px, in 25 x 25 with a mask); of the molecules whose middle is on the camera.
     """
     rng = np.random.default_rng(seed)
     truths: list[pd.DataFrame] = []
@@ -156,7 +156,8 @@ def _draw(microscope: SecondMicroscope, conditions: MovieConditions, rng: np.ran
     """Molecules of one frame, those outside the camera included whose light falls on it."""
     pixel_um = microscope.lens.pixel_size_nm / 1000
     # What must be found by itself must be whole; of a crowd, the light comes from outside the camera too.
-    margin = HALF_PX if conditions.apart_px else -HALF_PX
+    half_px = microscope.lens.half_px
+    margin = half_px if conditions.apart_px else -half_px
     width, height = microscope.width_px - 2 * margin, microscope.height_px - 2 * margin
     count = int(rng.poisson(conditions.per_um2 * width * height * pixel_um**2))
     x, y = _places(microscope, count, conditions.apart_px, margin, rng)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,9 +49,17 @@ class Mask(StrEnum):
     TETRAPOD = "tetrapod"
     """Astigmatism of two orders against each other [4]_: two lobes, across below focus and upright above."""
 
+    @property
+    def lens(self) -> Lens:
+        """The objective with this mask: one with little spherical aberration, where a mask has to do the work."""
+        return Lens() if self is Mask.NONE else Lens(mask=self, **WELL_CORRECTED)
+
 
 VORTICES = (-0.8, -0.4, 0.0, 0.4, 0.8)
 """Places along x of the double helix's vortices, in pupil radii."""
+
+
+WELL_CORRECTED: dict[str, Any] = {"spherical_rad": 0.15, "secondary_spherical_rad": 0.0, "field_coma_rad": 0.15}
 
 
 class Lens(FrozenModel):
@@ -83,6 +92,11 @@ class Lens(FrozenModel):
     field_coma_rad: float = 0.3
     field_astigmatism_rad: float = 0.3
     mask: Mask = Mask.NONE
+
+    @property
+    def half_px(self) -> int:
+        """Camera pixels to either side of a molecule that its light is drawn on: lobes go far."""
+        return 13 if self.mask is Mask.NONE else 20
 
     @property
     def sample_nm(self) -> float:

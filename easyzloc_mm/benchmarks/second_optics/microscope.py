@@ -10,18 +10,16 @@ from scipy import ndimage
 
 from easyzloc_mm._models import FrozenModel
 from easyzloc_mm.benchmarks.second_optics.cameras import RESPONSES, CameraKind, unlike_pixels
-from easyzloc_mm.benchmarks.second_optics.lens import SAMPLES_PER_PIXEL, Lens
+from easyzloc_mm.benchmarks.second_optics.lens import SAMPLES_PER_PIXEL, Lens, Mask
 from easyzloc_mm.camera.exposure import camera_counts
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.numerics.spline import cubic_b_spline
 from easyzloc_mm.psf.crlb import crlb
 from easyzloc_mm.typing import F32, F64, U16
 
-HALF_PX = 13
-"""Pixels to either side of a molecule that its light is drawn on."""
 MARGIN_PX = 2
-LIMIT_HALF_PX = 7
-"""The information limit is that of 15 x 15 px."""
+LIMIT_HALF_PX, ENGINEERED_LIMIT_HALF_PX = 7, 12
+"""The information limit is that of 15 x 15 px; of 25 x 25 px, where a mask spreads the light."""
 Z_STEP_NM, Z_LIMIT_NM = 50.0, 1500.0
 FOCUS_SEARCH_NM = np.arange(-500.0, 501.0, 50.0)
 STEP_NM = 2.0
@@ -69,7 +67,7 @@ class SecondMicroscope(FrozenModel):
     def _field(self, x: F64, y: F64) -> tuple[F64, F64]:
         return (2 * np.asarray(x, float) / (self.width_px - 1) - 1, 2 * np.asarray(y, float) / (self.height_px - 1) - 1)
 
-    def images(self, x: F64, y: F64, z_nm: F64, half_px: int = HALF_PX) -> F64:
+    def images(self, x: F64, y: F64, z_nm: F64, half_px: int) -> F64:
         """Images of molecules per photon, free of noise, each around the pixel that is nearest to it.
 
         Parameters
@@ -98,11 +96,10 @@ class SecondMicroscope(FrozenModel):
         """Information limit (CRLB) of x, y and z of isolated molecules, nm, each of shape (n,)."""
         x, y, z_nm = (np.asarray(values, float) for values in (x, y, z_nm))
         column, row, step_px = np.rint(x), np.rint(y), STEP_NM / self.lens.pixel_size_nm
+        half_px = LIMIT_HALF_PX if self.lens.mask is Mask.NONE else ENGINEERED_LIMIT_HALF_PX
 
         def image(dx: float, dy: float, dz: float) -> F64:
-            return self._images_around(
-                column, row, x + dx * step_px, y + dy * step_px, z_nm + dz * STEP_NM, LIMIT_HALF_PX
-            )
+            return self._images_around(column, row, x + dx * step_px, y + dy * step_px, z_nm + dz * STEP_NM, half_px)
 
         slopes = [
             (image(*direction) - image(*(-part for part in direction))) / (2 * STEP_NM)
@@ -114,15 +111,16 @@ class SecondMicroscope(FrozenModel):
 
     def expose(self, x: F64, y: F64, z_nm: F64, photons: F64, background: float, rng: np.random.Generator) -> U16:
         """One camera image (height, width) of molecules, in ADU; parts of images outside the camera are lost."""
+        half_px = self.lens.half_px
         column, row = np.rint(x).astype(int), np.rint(y).astype(int)
-        near = (column >= -HALF_PX) & (row >= -HALF_PX)
-        near &= (column < self.width_px + HALF_PX) & (row < self.height_px + HALF_PX)
-        side = 2 * HALF_PX + 1
-        light = np.zeros((self.height_px + 4 * HALF_PX, self.width_px + 4 * HALF_PX))
-        images = photons[near, None, None] * self.images(x[near], y[near], z_nm[near])
-        for left, top, image in zip(column[near] + HALF_PX, row[near] + HALF_PX, images, strict=True):
+        near = (column >= -half_px) & (row >= -half_px)
+        near &= (column < self.width_px + half_px) & (row < self.height_px + half_px)
+        side = 2 * half_px + 1
+        light = np.zeros((self.height_px + 4 * half_px, self.width_px + 4 * half_px))
+        images = photons[near, None, None] * self.images(x[near], y[near], z_nm[near], half_px)
+        for left, top, image in zip(column[near] + half_px, row[near] + half_px, images, strict=True):
             light[top : top + side, left : left + side] += image
-        inner = light[2 * HALF_PX : -2 * HALF_PX, 2 * HALF_PX : -2 * HALF_PX]
+        inner = light[2 * half_px : -2 * half_px, 2 * half_px : -2 * half_px]
         return camera_counts(np.maximum(inner, 0.0) + background, self.pixels or self.response, rng)
 
 
@@ -169,7 +167,7 @@ class PsfGrid:
 @lru_cache(maxsize=4)
 def psf_table(lens: Lens, nodes: int) -> PsfGrid:
     """Compute a lens at `nodes` x `nodes` places of the field and all depths."""
-    half = HALF_PX + MARGIN_PX
+    half = lens.half_px + MARGIN_PX
     samples = 2 * half * SAMPLES_PER_PIXEL + 1
     z_nm = np.arange(-Z_LIMIT_NM, Z_LIMIT_NM + Z_STEP_NM / 2, Z_STEP_NM)
     coefficients = np.empty((nodes, nodes, len(z_nm), samples, samples), np.float32)

@@ -22,6 +22,7 @@ from easyzloc_mm.typing import Progress
 STACKS, BEADS, MODEL = "beads.ome.zarr", "beads.zarr", "model"
 BEAD_SEED, MOVIE_SEED = 11, 100
 ENGINEERED_NM = 600.0
+ENGINEERED_SCAN = BeadScan(beads=24, apart_px=40.0)
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,11 @@ def movie_conditions() -> dict[str, MovieConditions]:
 
 def engineered_conditions() -> dict[str, MovieConditions]:
     """Return what an engineered PSF is judged by: sparse molecules within the depths that all of them are made for."""
-    return {"sparse": SPARSE.model_copy(update={"z_limit_nm": ENGINEERED_NM, "frames": 150})}
+    return {
+        "sparse": SPARSE.model_copy(
+            update={"z_limit_nm": ENGINEERED_NM, "frames": 150, "per_um2": 0.01, "apart_px": 28.0}
+        )
+    }
 
 
 def make_study(

@@ -101,7 +101,7 @@ def evaluate_in_frames(
         threshold = localizer.threshold(block) if threshold is None else threshold
         tables.append(localizer.localize(block, numbers, threshold).table)
     x, y, z, photons, background_e = (truth[name] for name in ("x", "y", "z", "photons", "background"))
-    truth["limit_z_nm"] = empirical_psf(beads).crlb(x, y, z, photons, background_e, response)[2]
+    truth["limit_z_nm"] = empirical_psf(beads, card.roi_px).crlb(x, y, z, photons, background_e, response)[2]
     table = pd.concat(tables, ignore_index=True)
     return score(compare(table, truth, pixel_size_nm=card.pixel_size_nm, size_px=size))
 

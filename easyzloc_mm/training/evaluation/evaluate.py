@@ -64,7 +64,7 @@ def evaluate(
     """
     card = model.card
     chosen, held_out = beads_to_evaluate(card, beads)
-    psf = empirical_psf(beads)
+    psf = empirical_psf(beads, card.roi_px)
     source = BeadPsfs.from_beads(beads, chosen, card.roi_px)
     low, high = card.z_range_nm
     z_range = (low, high) if z_limit_nm is None else (max(low, -z_limit_nm), min(high, z_limit_nm))

@@ -11,6 +11,7 @@ from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.psf.bead_psf import COARSE, SplinePsf
+from easyzloc_mm.psf.bead_psf import point_image as point_image_of
 from easyzloc_mm.psf.kernels.crop_size import cells, sized
 from easyzloc_mm.psf.kernels.point_image import (
     KNOTS_PER_PX,
@@ -108,6 +109,26 @@ def test_the_fit_agrees_with_scipy_on_the_same_likelihood(table: SplinePsf) -> N
     assert fit.z_nm[0, 0] == pytest.approx(100 * best.x[2], abs=0.5)
     assert fit.deviance[0, 0] == pytest.approx(best.fun, abs=0.02)
     assert fit.x_px[0, 0] == pytest.approx(best.x[0], abs=0.005)
+
+
+def test_a_larger_crop_is_fitted_by_the_same_likelihood() -> None:
+    """Scipy's deviance is that of the whole crop, and the optimum is where it is least."""
+    wide = true_table(embedded_optics(load_profile("demo")), np.array([120.0]), np.array([400.0]), 600.0, roi_px=21)
+    mean = 3000 * point_image_of(wide, 0, 250.0, 0.3, -0.2, 10) + 25.0
+    crop = np.random.default_rng(6).poisson(mean).astype(np.float32)
+    fit = fit_psf(
+        crop[None], wide, np.zeros(1, np.int64), likely_depths(crop[None], wide, np.zeros(1, np.int64), 0.0), 0.0
+    )
+
+    def deviance(theta: np.ndarray) -> float:
+        mu = 1000 * theta[3] * point_image_of(wide, 0, 100 * theta[2], theta[0], theta[1], 10) + 10 * theta[4]
+        return float(2 * np.sum(mu - crop + crop * np.log(np.maximum(crop, 1e-9) / np.maximum(mu, 1e-9))))
+
+    best = int(np.argmin(fit.deviance[0]))
+    found = [fit.x_px[0, best], fit.y_px[0, best], fit.z_nm[0, best] / 100, fit.photons[0, best] / 1000]
+    start = np.array([*found, fit.background[0, best] / 10])
+    assert fit.deviance[0, best] == pytest.approx(deviance(start), abs=0.05)
+    assert minimize(deviance, start, method="Nelder-Mead").fun == pytest.approx(fit.deviance[0, best], abs=0.05)
 
 
 def test_bright_spots_reach_the_information_limit_under_the_true_blur() -> None:

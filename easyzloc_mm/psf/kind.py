@@ -1,0 +1,145 @@
+"""Which kind of PSF the beads measured: by how its image is elongated, and whether it falls into two lobes, with depth.
+
+References
+----------
+.. [1] Huang et al., Three-dimensional super-resolution imaging by stochastic optical reconstruction microscopy, Science
+   319, 810 (2008), https://doi.org/10.1126/science.1153529
+.. [2] Pavani et al., Three-dimensional, single-molecule fluorescence imaging beyond the diffraction limit by using a
+   double-helix point spread function, PNAS 106, 2995 (2009), https://doi.org/10.1073/pnas.0900245106
+.. [3] Shechtman et al., Optimal point spread function design for 3D imaging, Physical Review Letters 113, 133902
+   (2014), https://doi.org/10.1103/PhysRevLett.113.133902
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from scipy import ndimage
+
+from easyzloc_mm.psf.crlb import EmpiricalPsf
+from easyzloc_mm.typing import F64, Bool
+
+ELONGATED = 1.25
+"""Ratio of the root mean square widths along the long and the short axis."""
+DIP = 0.75
+"""Two lobes: between them is less light than this part of the weaker one's."""
+LOBED_SHARE = 0.5
+"""Of the depths."""
+TURNED_DEG, CROSSED_DEG = 60.0, 25.0
+"""A double helix turns by more through the depths; the long axes below and above focus are across to within this."""
+END_SHARE = 0.3
+"""Of the depths, on either side: below and above focus."""
+
+
+class PsfKind(StrEnum):
+    """Kinds of PSF that are told apart."""
+
+    UNMODIFIED = "unmodified"
+    """One spot or ring, of an objective with its own aberrations."""
+    ASTIGMATIC = "astigmatic"
+    """One spot, long along one direction below focus, and across it above: a cylindrical lens [1]_."""
+    DOUBLE_HELIX = "double-helix"
+    """Two lobes that turn around each other with depth [2]_."""
+    TETRAPOD = "tetrapod"
+    """Two lobes along one direction below focus, and across it above [3]_."""
+    OTHER = "engineered"
+    """Lobes of another kind."""
+
+
+IN_WORDS = {
+    PsfKind.UNMODIFIED: "an unmodified objective's: one spot, round or skewed, that widens away from focus",
+    PsfKind.ASTIGMATIC: "astigmatic: one spot that is long in one direction below focus and across it above",
+    PsfKind.DOUBLE_HELIX: "a double helix: two lobes that turn around each other with depth",
+    PsfKind.TETRAPOD: "a tetrapod's: two lobes in one direction below focus and across it above",
+    PsfKind.OTHER: "engineered, of a kind without a name here: lobes that change with depth",
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a PSF is drawn out, by depth; arrays of shape (Z,).
+
+    Attributes
+    ----------
+    elongation : ndarray
+        Width along the long axis over that along the short one.
+    angle_deg : ndarray
+        Direction of the long axis, without jumps of 180.
+    lobed : ndarray of bool
+        Whether there are two lobes along it.
+    """
+
+    elongation: F64
+    angle_deg: F64
+    lobed: Bool
+
+
+def shape_of(images: F64) -> Shape:
+    """Return how images of a PSF through focus are drawn out.
+
+    Parameters
+    ----------
+    images : ndarray, shape (Z, size, size)
+        Light above background.
+    """
+    size = images.shape[-1]
+    grid = np.arange(size) - size // 2.0
+    smooth = ndimage.gaussian_filter(images, (0, 0.7, 0.7))
+    # What is brighter than noise and far rings.
+    light = np.maximum(smooth - 0.1 * smooth.max(axis=(1, 2), keepdims=True), 0.0)
+    total = light.sum(axis=(1, 2))
+    across, down = light.sum(axis=1) @ grid / total, light.sum(axis=2) @ grid / total
+    xx = light.sum(axis=1) @ grid**2 / total - across**2
+    yy = light.sum(axis=2) @ grid**2 / total - down**2
+    xy = np.einsum("zyx,y,x->z", light, grid, grid) / total - across * down
+    angle = 0.5 * np.unwrap(np.arctan2(2 * xy, xx - yy))
+    middle, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    elongation = np.sqrt((middle + half) / np.maximum(middle - half, 1e-6))
+    lobed = np.zeros(len(images), bool)
+    steps = np.arange(-(size // 2), size // 2 + 0.25, 0.5)
+    for k, image in enumerate(smooth):
+        rows = down[k] + size // 2 + steps * np.sin(angle[k])
+        columns = across[k] + size // 2 + steps * np.cos(angle[k])
+        profile = ndimage.map_coordinates(image, [rows, columns], order=1, mode="nearest")
+        left, right = (
+            int(np.argmax(profile[: len(steps) // 2])),
+            len(steps) // 2 + int(np.argmax(profile[len(steps) // 2 :])),
+        )
+        between = profile[left : right + 1].min()
+        lobed[k] = between < DIP * min(profile[left], profile[right]) and min(
+            profile[left], profile[right]
+        ) > 0.25 * max(profile[left], profile[right])
+    return Shape(elongation, np.degrees(angle), lobed)
+
+
+def kind_of(psf: EmpiricalPsf) -> PsfKind:
+    """Return the kind of the mean PSF in the middle of the field."""
+    return kind_of_images(psf.halves.mean(axis=0)[len(psf.places) // 2])
+
+
+def kind_of_images(images: F64) -> PsfKind:
+    """Return the kind of a PSF by its images through focus, shape (Z, size, size)."""
+    shape = shape_of(images)
+    count = max(round(END_SHARE * len(images)), 1)
+    below, above = slice(0, count), slice(len(images) - count, None)
+    long_below, long_above = (float(np.median(shape.elongation[end])) >= ELONGATED for end in (below, above))
+    angles = [_direction(shape.angle_deg[end]) for end in (below, above)]
+    crossed = long_below and long_above and abs(abs((angles[1] - angles[0] + 90) % 180 - 90) - 90) <= CROSSED_DEG
+    lobed = float(shape.lobed.mean()) >= LOBED_SHARE
+    turns = float(np.ptp(shape.angle_deg[shape.lobed])) if shape.lobed.any() else 0.0
+    if crossed:
+        ends = np.concatenate([shape.lobed[below], shape.lobed[above]])
+        middle = shape.lobed[count : len(images) - count]
+        if lobed and middle.mean() >= LOBED_SHARE and turns >= TURNED_DEG:
+            return PsfKind.DOUBLE_HELIX
+        return PsfKind.TETRAPOD if ends.mean() >= LOBED_SHARE else PsfKind.ASTIGMATIC
+    if lobed:
+        return PsfKind.DOUBLE_HELIX if turns >= TURNED_DEG else PsfKind.OTHER
+    return PsfKind.UNMODIFIED
+
+
+def _direction(angles_deg: F64) -> float:
+    """Return the mean of directions, which 180 degrees leave as they are."""
+    return float(np.degrees(np.angle(np.mean(np.exp(2j * np.radians(angles_deg))))) / 2)
