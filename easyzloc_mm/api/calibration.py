@@ -116,6 +116,7 @@ def build_beads(
     baseline_adu: float | None = None,
     electrons_per_adu: float | None = None,
     excess_noise: float | None = None,
+    roi_px: int | None = None,
     partial: bool = False,
     rules: str = "default",
     if_exists: IfExists = "error",
@@ -135,6 +136,8 @@ def build_beads(
         The one source holds ready-cut ROIs, (n, z, y, x).
     pixel_size_nm, z_step_nm, baseline_adu, electrons_per_adu, excess_noise : float, optional
         Where the files do not say; `excess_noise` is 2 with EM gain, 1 without.
+    roi_px : int, optional
+        Edge of the crops that the beads' regions are to hold, odd, 15 to 31; as large as their light needs, without it.
     partial : bool
         Use what is there of a set of several files of which some are missing.
     rules : {'default', 'paper'}
@@ -181,6 +184,7 @@ def build_beads(
         baseline_adu=baseline_adu,
         electrons_per_adu=electrons_per_adu,
         excess_noise=excess_noise,
+        roi_px=roi_px,
         partial=partial,
         rules=Rules(rules),
         progress=progress,
@@ -207,6 +211,7 @@ def train(
     minutes: float = 10.0,
     steps: int | None = None,
     seed: int = 0,
+    roi_px: int | None = None,
     like: str | Path | None = None,
     start_from: str | Path | Model | None = None,
     settings: str | Path | None = None,
@@ -228,6 +233,8 @@ def train(
         Length in steps, in place of `minutes`: the same result on a slow machine as on a fast one.
     seed : int
         Of everything that is drawn at random.
+    roi_px : int, optional
+        Edge of the crops, odd, 15 to 31; as large as the light of the beads needs, without it.
     like : path, optional
         A movie whose photons and background the training shall match.
     start_from : Model or path, optional
@@ -276,6 +283,7 @@ def train(
         minutes=minutes,
         steps=steps,
         seed=seed,
+        roi_px=roi_px,
         if_exists=if_exists,
         emitters=None if like is None else emitter_prior(Path(like), data.response),
         start_from=earlier,

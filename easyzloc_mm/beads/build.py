@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.io.beads.stack import BeadStack
+from easyzloc_mm.psf.crop_choice import check_crop_px
 from easyzloc_mm.psf.registration import weighted_centre
 from easyzloc_mm.typing import F64, I64, U16, Bool, Progress
 
@@ -42,6 +44,7 @@ def build_bead_set(
     response: CameraResponse,
     pixel_size_nm: float,
     *,
+    roi_px: int | None = None,
     rules: Rules = Rules.DEFAULT,
     progress: Progress | None = None,
 ) -> BeadDataset:
@@ -55,6 +58,8 @@ def build_bead_set(
         Of the camera that took them.
     pixel_size_nm : float
         Sample-plane pixel size.
+    roi_px : int, optional
+        Edge of the crops that regions are to hold; as large as the beads' light needs, without it.
     rules : Rules
         By which beads are judged and labelled.
     progress : callable, optional
@@ -70,7 +75,7 @@ def build_bead_set(
     report = progress or (lambda _message, _fraction: None)
     parts: list[pd.DataFrame] = []
     rois, stage, facts = [], [], []
-    form, looked_at = _form(stacks)
+    form, looked_at = _form(stacks, None if roi_px is None else check_crop_px(roi_px))
     # Reading, filtering and cutting leave the interpreter free: stacks are inspected side by side.
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_SIDE_BY_SIDE)) as pool:
         rest = pool.map(lambda stack: inspect_stack(stack, form), stacks[len(looked_at) :])
@@ -104,7 +109,8 @@ def build_bead_set(
     )
     del rois
     sources = tuple(sorted({stack.source.name for stack in stacks}))
-    check_plausible(candidates, pixel_size_nm, ", ".join(sources))
+    if form.lobes_px is None:  # lobes have no width and depth of an objective's spot
+        check_plausible(candidates, pixel_size_nm, ", ".join(sources))
     beads = measure(candidates, lambda message, part: report(message, 0.5 + 0.2 * part))
     plain = (candidates.neighbour_px > form.region_px / 2) & ~candidates.edge
     profiles = (
@@ -221,14 +227,18 @@ def _lateral_shift_of_rois(rois: U16, numbers: I64, z_step_nm: float, centres: F
     )
 
 
-def _form(stacks: Sequence[BeadStack]) -> tuple[PsfForm, list[Inspected]]:
+def _form(stacks: Sequence[BeadStack], crop_px: int | None) -> tuple[PsfForm, list[Inspected]]:
     """Return what the beads look like, and the first stacks as far as they had to be inspected to know."""
     looked_at: list[Inspected] = []
     for stack in stacks:
         looked_at.append(inspect_stack(stack))
-        if (form := looked_at[-1][-1]) is not None:
-            return form, [inspect_stack(one, form) for one in stacks[: len(looked_at) - 1]] + looked_at[-1:]
-    return PsfForm(), looked_at
+        if looked_at[-1][-1] is not None:
+            break
+    known = looked_at[-1][-1] or PsfForm()
+    form = known if crop_px is None else replace(known, crop_px=crop_px)
+    # What was cut as if beads were spots, or needed crops of another size, is cut again.
+    first = len(looked_at) - 1 if form == known else len(looked_at)
+    return form, [inspect_stack(one, form) for one in stacks[:first]] + looked_at[first:]
 
 
 def _same_length(parts: list[U16]) -> U16:

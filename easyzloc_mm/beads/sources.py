@@ -33,6 +33,7 @@ def beads_from_sources(
     baseline_adu: float | None = None,
     electrons_per_adu: float | None = None,
     excess_noise: float | None = None,
+    roi_px: int | None = None,
     partial: bool = False,
     rules: Rules = Rules.DEFAULT,
     progress: Progress | None = None,
@@ -40,7 +41,8 @@ def beads_from_sources(
     """Build a bead data set from files: bead stacks, or one file of ready-cut ROIs.
 
     Camera units come from the arguments, else from the files; what neither holds is estimated, with a warning.
-    `partial` reads what is there of a set of several files of which some are missing.
+    Regions hold crops of `roi_px` pixels. `partial` reads what is there of a set of several files of which some are
+    missing.
 
     Raises
     ------
@@ -78,7 +80,7 @@ def beads_from_sources(
     known = _same_response(stacks)
     sample = np.empty((0, 3, 1, 1), np.uint16) if known else _sample(stacks[0])
     response = _response(known, sample, given)
-    return build_bead_set(stacks, response, sizes.pop(), rules=rules, progress=progress)
+    return build_bead_set(stacks, response, sizes.pop(), roi_px=roi_px, rules=rules, progress=progress)
 
 
 def _same_response(stacks: list[BeadStack]) -> CameraResponse | None:

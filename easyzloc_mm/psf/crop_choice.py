@@ -38,6 +38,19 @@ def crop_of(images: F32) -> int:
     return next(edge for edge in edges if light(edge) >= LIGHT_SHARE * light(edges[-1]))
 
 
+def check_crop_px(wanted: int) -> int:
+    """Return the edge of crops that was asked for.
+
+    Raises
+    ------
+    InputError
+        It is even, or beyond what the kernels are made for.
+    """
+    if wanted % 2 == 0 or not ROI_PX <= wanted <= LARGEST_ROI_PX:
+        raise InputError(f"`roi_px` {wanted}: an odd number from {ROI_PX} to {LARGEST_ROI_PX} is needed")
+    return wanted
+
+
 def crop_px(beads: BeadDataset, wanted: int | None = None) -> int:
     """Return the edge of the crops for a bead data set.
 
@@ -58,9 +71,7 @@ def crop_px(beads: BeadDataset, wanted: int | None = None) -> int:
     region = int(beads.rois.shape[-1])
     most = max(min((region - BEYOND_CROP_PX - 1) // 2 * 2 + 1, LARGEST_ROI_PX), ROI_PX)
     if wanted is not None:
-        if wanted % 2 == 0 or not ROI_PX <= wanted <= LARGEST_ROI_PX:
-            raise InputError(f"`roi_px` {wanted}: an odd number from {ROI_PX} to {LARGEST_ROI_PX} is needed")
-        if wanted > most:
+        if check_crop_px(wanted) > most:
             raise InputError(
                 f"`roi_px` {wanted}: the beads' regions of {region} px hold crops of up to {most} px; give it to "
                 "`beads` already"

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import fftconvolve
 
+from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.psf.bead_psf import PITCH_PX, SplinePsf
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.kernels.spline import draw, drawing
@@ -41,7 +42,8 @@ KEPT_ENERGY = 0.975
 """Of the templates: what is left out lowers the ratio of signal to noise by half of the rest."""
 MOST_COMPONENTS, MOST_FILTERS = 7, 4
 OVERLAP_PX = 6
-"""Distance of two emitters, in binned pixels, beyond which neither is mistaken for the other."""
+"""Distance of two emitters, in binned pixels, beyond which neither is mistaken for the other; with larger crops, whose
+lobes go farther, it is as far as half of the crop and the lobes of another emitter."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class DetectionBank:
         Images in whole pixels; columns of zeros make a row a whole number of `LANES`.
     whole_sum : ndarray, shape (tiles * tiles, K), float32
         Their sums: so many times the surrounding's mean is taken off.
-    overlap : ndarray, shape (K, K, 2 * OVERLAP_PX + 1, 2 * OVERLAP_PX + 1), float32
+    overlap : ndarray, shape (K, K, 2 * reach + 1, 2 * reach + 1), float32
         Correlation of the template of one depth with the image of another, by their distance in binned pixels (y, x).
     """
 
@@ -119,7 +121,7 @@ class DetectionBank:
             weights=(np.concatenate([weights, -total[..., None]], axis=2) / norm[..., None]).astype(np.float32),
             whole=np.pad(whole, ((0, 0), (0, 0), (0, 0), (0, -WHOLE_PX % LANES))).astype(np.float32),
             whole_sum=whole_sum.astype(np.float32),
-            overlap=_overlap(binned[len(binned) // 2]),
+            overlap=_overlap(binned[len(binned) // 2], OVERLAP_PX + (table.roi_px - ROI_PX) // 2),
         )
 
 
@@ -172,15 +174,16 @@ def _enough(singular_values: F64, most: int) -> int:
     return min(int(np.searchsorted(energy, KEPT_ENERGY)) + 1, most)
 
 
-def _overlap(images: F64) -> F32:
+def _overlap(images: F64, reach: int) -> F32:
     """Return correlations of the templates of images (K, size, size) with the images, by their distance."""
     count, size = len(images), images.shape[-1]
     border = (AROUND_PX - size) // 2
     templates = np.pad(images, ((0, 0), (border, border), (border, border)))
     templates = templates - templates.mean(axis=(1, 2), keepdims=True)
-    out = np.empty((count, count, 2 * OVERLAP_PX + 1, 2 * OVERLAP_PX + 1), np.float32)
+    reach = min(reach, (AROUND_PX + size) // 2 - 1)
+    out = np.empty((count, count, 2 * reach + 1, 2 * reach + 1), np.float32)
     middle = (AROUND_PX + size) // 2 - 1
-    near = slice(middle - OVERLAP_PX, middle + OVERLAP_PX + 1)
+    near = slice(middle - reach, middle + reach + 1)
     for k, template in enumerate(templates):
         out[k] = fftconvolve(images, template[None, ::-1, ::-1], axes=(1, 2))[:, near, near]
     return out

@@ -27,10 +27,11 @@ DIP = 0.75
 """Two lobes: between them is less light than this part of the weaker one's."""
 LOBED_SHARE = 0.5
 """Of the depths."""
-TURNED_DEG, CROSSED_DEG = 60.0, 25.0
-"""A double helix turns by more through the depths; the long axes below and above focus are across to within this."""
-END_SHARE = 0.3
-"""Of the depths, on either side: below and above focus."""
+TURNED_DEG, MOST_TURN_DEG = 45.0, 30.0
+"""A double helix turns by so much or more through the depths, and by less from one depth to the next."""
+CROSSED, SIDE_SHARE = 0.7, 0.15
+"""Cosine of twice the angle between directions, from which on they are along or across; and the part of the depths in
+which the image is long along each of the two."""
 
 
 class PsfKind(StrEnum):
@@ -122,24 +123,16 @@ def kind_of(psf: EmpiricalPsf) -> PsfKind:
 def kind_of_images(images: F64) -> PsfKind:
     """Return the kind of a PSF by its images through focus, shape (Z, size, size)."""
     shape = shape_of(images)
-    count = max(round(END_SHARE * len(images)), 1)
-    below, above = slice(0, count), slice(len(images) - count, None)
-    long_below, long_above = (float(np.median(shape.elongation[end])) >= ELONGATED for end in (below, above))
-    angles = [_direction(shape.angle_deg[end]) for end in (below, above)]
-    crossed = long_below and long_above and abs(abs((angles[1] - angles[0] + 90) % 180 - 90) - 90) <= CROSSED_DEG
+    long = shape.elongation >= ELONGATED
     lobed = float(shape.lobed.mean()) >= LOBED_SHARE
-    turns = float(np.ptp(shape.angle_deg[shape.lobed])) if shape.lobed.any() else 0.0
-    if crossed:
-        ends = np.concatenate([shape.lobed[below], shape.lobed[above]])
-        middle = shape.lobed[count : len(images) - count]
-        if lobed and middle.mean() >= LOBED_SHARE and turns >= TURNED_DEG:
-            return PsfKind.DOUBLE_HELIX
-        return PsfKind.TETRAPOD if ends.mean() >= LOBED_SHARE else PsfKind.ASTIGMATIC
-    if lobed:
-        return PsfKind.DOUBLE_HELIX if turns >= TURNED_DEG else PsfKind.OTHER
-    return PsfKind.UNMODIFIED
-
-
-def _direction(angles_deg: F64) -> float:
-    """Return the mean of directions, which 180 degrees leave as they are."""
-    return float(np.degrees(np.angle(np.mean(np.exp(2j * np.radians(angles_deg))))) / 2)
+    steps = np.diff(shape.angle_deg)
+    # A direction that turns by jumps is that of a round image, or changes from along to across.
+    turning = long[1:] & long[:-1] & (np.abs(steps) <= MOST_TURN_DEG)
+    if lobed and abs(float(steps[turning].sum())) >= TURNED_DEG:
+        return PsfKind.DOUBLE_HELIX
+    across = np.cos(2 * np.radians(shape.angle_deg - shape.angle_deg[int(np.argmax(shape.elongation))]))
+    along, crossed = long & (across > CROSSED), long & (across < -CROSSED)
+    if min(along.mean(), crossed.mean()) >= SIDE_SHARE:
+        sides = shape.lobed[along | crossed].mean() >= LOBED_SHARE
+        return PsfKind.TETRAPOD if sides else PsfKind.ASTIGMATIC
+    return PsfKind.OTHER if lobed else PsfKind.UNMODIFIED

@@ -22,6 +22,7 @@ from easyzloc_mm.io.beads.dataset import read_bead_set
 from easyzloc_mm.model.card import MatchedSettings
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.psf.bead_psf import BeadPsfs
+from easyzloc_mm.psf.crop_choice import crop_px
 from easyzloc_mm.psf.field_psf import FieldPsf, field_source
 from easyzloc_mm.training.recipes.matched import fit_matched
 from easyzloc_mm.training.split import split_beads
@@ -165,9 +166,10 @@ def _work(
     data = read_bead_set(Path(beads))
     study = _study(Path(out), seed)
     split = split_beads(data, 0)
-    source = BeadPsfs.from_beads(data, split.train)
+    edge_px = crop_px(data)
+    source = BeadPsfs.from_beads(data, split.train, edge_px)
     everywhere = field_source(source, FieldPsf.measure(source))
-    validation = BeadPsfs.from_beads(data, split.validation)
+    validation = BeadPsfs.from_beads(data, split.validation, edge_px)
 
     def objective(trial: optuna.Trial) -> float:
         settings = MatchedSettings(

@@ -38,6 +38,7 @@ from easyzloc_mm.model.mixture import Z_UNIT_NM
 from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.model.uncertainty import MixtureCalibration, SigmaByZ, sigma_by_z
 from easyzloc_mm.psf.bead_psf import BeadPsfs
+from easyzloc_mm.psf.crop_choice import crop_px
 from easyzloc_mm.psf.field_psf import FieldPsf, field_source
 from easyzloc_mm.psf.focal_surface import measure_focal_surface
 from easyzloc_mm.training.emitters import simulate_emitters
@@ -94,6 +95,7 @@ def train(
     minutes: float = 10.0,
     steps: int | None = None,
     seed: int = 0,
+    roi_px: int | None = None,
     if_exists: IfExists = "error",
     emitters: EmitterPrior | None = None,
     start_from: Path | None = None,
@@ -117,6 +119,8 @@ def train(
         Steps of the optimiser in place of `minutes`: the same training on a slow machine as on a fast one.
     seed : int
         Of the split, the weights and everything drawn at random.
+    roi_px : int, optional
+        Edge of the crops, odd: what the beads' light needs (`psf.crop_choice`), or that of `start_from`, without it.
     emitters : EmitterPrior, optional
         The emitters that the model is trained for (``matched``); broad defaults without it.
     start_from : Path, optional
@@ -134,14 +138,15 @@ def train(
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports every machine without a GPU as an error
     out, chosen = Path(out), _recipe(recipe)
-    weights, sizes = _start(start_from, chosen, settings)
+    weights, sizes, earlier_px = _start(start_from, chosen, settings)
+    edge_px = _edge_px(beads, chosen, roi_px, earlier_px)
     emitters = (emitters or EmitterPrior()).effective(beads.response.excess_noise)
-    job = _Job(beads, emitters, minutes, steps, seed, sizes, weights, in_frames, progress)
+    job = _Job(beads, emitters, minutes, steps, seed, edge_px, sizes, weights, in_frames, progress)
     inputs = [] if start_from is None else [start_from]
     with whole_or_nothing(out, Kind.MODEL, if_exists=if_exists, inputs=inputs) as draft:
         draft.mkdir()
         split = split_beads(beads, seed)
-        source = BeadPsfs.from_beads(beads, split.train)
+        source = BeadPsfs.from_beads(beads, split.train, edge_px)
         low, high = source.z_range_nm
         z_range = max(low + EDGE_NM, -Z_RANGE_NM), min(high - EDGE_NM, Z_RANGE_NM)
         logger.info(
@@ -154,7 +159,7 @@ def train(
         logger.debug("settings: %s, emitters: %s, seed %d, z range %s nm", job.settings, job.emitters, seed, z_range)
         begin = time.monotonic()
         if chosen is Recipe.MATCHED:
-            identity = repr((beads.digest(), job.emitters, job.settings, minutes, steps, seed, start_from))
+            identity = repr((beads.digest(), job.emitters, job.settings, minutes, steps, seed, edge_px, start_from))
             checkpoint = Checkpoint(out.with_name(f".{out.name}.training.npz"), identity)
             trained = _matched(job, split, source, draft, checkpoint)
             checkpoint.discard()
@@ -195,6 +200,7 @@ class _Job:
     minutes: float
     steps: int | None
     seed: int
+    roi_px: int
     settings: MatchedSettings
     weights: list[F32] | None
     in_frames: InFrames | None
@@ -225,10 +231,10 @@ def _recipe(name: str) -> Recipe:
 
 def _start(
     path: Path | None, recipe: Recipe, settings: MatchedSettings | None
-) -> tuple[list[F32] | None, MatchedSettings]:
-    """Return the weights to start from, if any, and the sizes and rates to train with."""
+) -> tuple[list[F32] | None, MatchedSettings, int | None]:
+    """Return the weights to start from, and their crops' edge, if any, and the sizes and rates to train with."""
     if path is None:
-        return None, settings or MatchedSettings()
+        return None, settings or MatchedSettings(), None
     import keras
 
     card = ModelCard.load(path)
@@ -241,7 +247,18 @@ def _start(
             f"{settings.blocks} of {settings.width}: leave out `settings`, or `from`"
         )
     network = keras.models.load_model(card.path / KERAS_FILE, compile=False)
-    return network.get_weights(), settings
+    return network.get_weights(), settings, card.roi_px
+
+
+def _edge_px(beads: BeadDataset, recipe: Recipe, wanted: int | None, earlier: int | None) -> int:
+    """Return the edge of the crops."""
+    if recipe is Recipe.PAPER:
+        if wanted not in (None, ROI_PX):
+            raise InputError(f"`roi_px` {wanted}: the paper's network takes crops of {ROI_PX} px; leave it out")
+        return ROI_PX
+    if earlier is not None and wanted not in (None, earlier):
+        raise InputError(f"`roi_px` {wanted}: the network to start from takes crops of {earlier} px; leave it out")
+    return crop_px(beads, wanted or earlier)
 
 
 def _matched(job: _Job, split: Split, source: BeadPsfs, folder: Path, checkpoint: Checkpoint) -> _Trained:
@@ -252,7 +269,7 @@ def _matched(job: _Job, split: Split, source: BeadPsfs, folder: Path, checkpoint
     psf = FieldPsf.measure(source)
     psf.save(folder / PSF_FILE)
     everywhere = field_source(source, psf)
-    validation = BeadPsfs.from_beads(job.beads, split.validation)
+    validation = BeadPsfs.from_beads(job.beads, split.validation, job.roi_px)
     network = fit_matched(
         everywhere, validation, job.emitters,
         minutes=job.minutes, steps=job.steps, seed=job.seed, settings=job.settings, start=job.weights,
@@ -294,7 +311,7 @@ def _card(
         normalisation=trained.normalisation,
         seed=job.seed,
         minutes=minutes,
-        roi_px=ROI_PX,
+        roi_px=job.roi_px,
         pixel_size_nm=beads.pixel_size_nm,
         field_size_px=beads.field_size_px,
         field_known=beads.field_known,

@@ -111,7 +111,7 @@ def measure_bead(
     risen_um = (stage_nm[kept] - stage_nm[near].mean()) / 1000
     signal = photons[kept] - np.float32(background)
     path = (x + lateral_shift[0] * risen_um, y + lateral_shift[1] * risen_um) if any(lateral_shift) else (x, y)
-    patches, left = register(signal, *path, size=form.crop_px, even=True), noise_kept(*path)
+    patches, left = register(signal, path[0], path[1], form.crop_px, even=True), noise_kept(*path)
     stack = RegisteredStack(patches, stage_nm[kept], *place, dark, left)
     focus = sharpness_focus(patches, stage_nm[kept], left)
     if sharp < 2 or sharp > len(stage_nm) - 3:

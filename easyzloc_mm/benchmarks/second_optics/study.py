@@ -16,6 +16,7 @@ from easyzloc_mm.benchmarks.second_optics.datasets import (
     write_bead_stacks,
     write_movie,
 )
+from easyzloc_mm.benchmarks.second_optics.lens import Mask
 from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope
 from easyzloc_mm.typing import Progress
 
@@ -83,7 +84,8 @@ def make_study(
     progress : callable, optional
         Given (message, fraction).
     """
-    microscope, scan = microscope or SecondMicroscope(), scan or BeadScan()
+    microscope = microscope or SecondMicroscope()
+    scan = scan or (BeadScan() if microscope.lens.mask is Mask.NONE else ENGINEERED_SCAN)
     wanted = movie_conditions() if movies is None else dict(movies)
     folder.mkdir(parents=True, exist_ok=True)
 

@@ -22,6 +22,9 @@ from easyzloc_mm.io.writing.kinds import Kind
 
 RecipeOption = Annotated[str, typer.Option("--recipe", help="How the network is trained: matched or paper.")]
 MinutesOption = Annotated[float, typer.Option("--minutes", min=0.05, help="Time budget of the training.")]
+RoiOption = Annotated[
+    int | None, typer.Option("--roi-px", help="Edge of the crops, odd, 15 to 31; as the beads' light needs by default.")
+]
 StepsOption = Annotated[
     int | None, typer.Option("--steps", min=1, help="Length of the training in steps, in place of --minutes.")
 ]
@@ -123,6 +126,7 @@ def beads(
     baseline_adu: Annotated[float | None, typer.Option("--baseline-adu", help="Camera offset, ADU.")] = None,
     electrons_per_adu: Annotated[float | None, typer.Option("--electrons-per-adu", help="Camera gain.")] = None,
     excess_noise: ExcessNoiseOption = None,
+    roi_px: RoiOption = None,
     partial: PartialOption = False,
     rules: Annotated[
         str, typer.Option("--rules", help="Who judges and labels: default, or paper (the published rules).")
@@ -151,6 +155,7 @@ def beads(
             baseline_adu=baseline_adu,
             electrons_per_adu=electrons_per_adu,
             excess_noise=excess_noise,
+            roi_px=roi_px,
             partial=partial,
             rules=rules,
             if_exists=existing(overwrite),
@@ -263,6 +268,7 @@ def train(
     minutes: MinutesOption = 10.0,
     steps: StepsOption = None,
     seed: SeedOption = 0,
+    roi_px: RoiOption = None,
     like: LikeOption = None,
     start_from: Annotated[
         Path | None, typer.Option("--from", help="An earlier model to train further: a minute is then enough.")
@@ -282,6 +288,7 @@ def train(
             minutes=minutes,
             steps=steps,
             seed=seed,
+            roi_px=roi_px,
             like=like,
             start_from=start_from,
             settings=study,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from easyzloc_mm.psf.detection_bank import AROUND_PX, BINNED_PX, OVERLAP_PX
+from easyzloc_mm.psf.detection_bank import AROUND_PX, BINNED_PX
 
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 MARGIN = AROUND_PX // 2
@@ -363,7 +363,8 @@ def independent(ys, xs, values, depths, overlap, threshold):  # type: ignore[no-
     kept = np.zeros(count, np.bool_)
     own = np.empty(count, np.float32)
     # Brighter peaks by rows of cells, so that no peak is compared with all others.
-    cell = 2 * OVERLAP_PX
+    reach = overlap.shape[2] // 2
+    cell = 2 * reach
     across = max(xs.max() // cell + 1, 1) if count else 1
     down = max(ys.max() // cell + 1, 1) if count else 1
     last = np.full(across * down, -1, np.int64)
@@ -376,8 +377,8 @@ def independent(ys, xs, values, depths, overlap, threshold):  # type: ignore[no-
                 j = last[a * across + b]
                 while j >= 0:
                     dy, dx = ys[i] - ys[j], xs[i] - xs[j]
-                    if abs(dy) <= OVERLAP_PX and abs(dx) <= OVERLAP_PX:
-                        share = overlap[depths[i], depths[j], dy + OVERLAP_PX, dx + OVERLAP_PX]
+                    if abs(dy) <= reach and abs(dx) <= reach:
+                        share = overlap[depths[i], depths[j], dy + reach, dx + reach]
                         made += own[j] * (share + UNEQUAL * abs(share))
                     j = before[j]
         own[i] = values[i] - max(made, np.float32(0))

@@ -31,9 +31,10 @@ from easyzloc_mm.typing import F64, I64, U16, Bool
 
 EMITTERS = 3000
 MOST_FRAMES = 150
-HALF_PX = 9
-"""Pixels to either side of an emitter, as far as the measured PSF reaches."""
-APART_PX = 2.5 * HALF_PX
+BEYOND_PX = 2
+"""An emitter is drawn so much farther than a crop reaches, to either side: as far as its PSF was measured."""
+APART = 2.5
+"""Emitters lie so many times that far from each other."""
 FREE_FIELD_PX = 256
 """Edge of the frames where the beads' places are not known."""
 BLOCK_FRAMES = 4
@@ -120,7 +121,8 @@ def _draw(
             x, y = np.rint(source.table.x[place]), np.rint(source.table.y[place])
         else:
             x, y = (np.rint(rng.uniform(0, edge - 1, len(place))) for edge in size_px)
-        kept = _apart(x, y) & _inside(x, y, size_px)
+        half_px = _half_px(source)
+        kept = _apart(x, y, APART * half_px) & _inside(x, y, size_px, half_px)
         place, x, y = place[kept], x[kept], y[kept]
         z = rng.uniform(low, high, len(place))
         covered = (z >= source.table.low_nm[place]) & (z <= source.table.high_nm[place])
@@ -139,17 +141,21 @@ def _draw(
     return pd.concat(rows, ignore_index=True)
 
 
-def _apart(x: F64, y: F64) -> Bool:
+def _half_px(source: BeadPsfs) -> int:
+    return source.table.roi_px // 2 + BEYOND_PX
+
+
+def _apart(x: F64, y: F64, apart_px: float) -> Bool:
     """Choose points, in their order, that are far enough from all that were chosen before."""
     kept = np.zeros(len(x), bool)
     for i in range(len(x)):
-        kept[i] = not (np.hypot(x[kept] - x[i], y[kept] - y[i]) < APART_PX).any()
+        kept[i] = not (np.hypot(x[kept] - x[i], y[kept] - y[i]) < apart_px).any()
     return kept
 
 
-def _inside(x: F64, y: F64, size_px: tuple[int, int]) -> Bool:
+def _inside(x: F64, y: F64, size_px: tuple[int, int], half_px: int) -> Bool:
     width, height = size_px
-    inside = (x >= HALF_PX) & (y >= HALF_PX) & (x < width - HALF_PX) & (y < height - HALF_PX)
+    inside = (x >= half_px) & (y >= half_px) & (x < width - half_px) & (y < height - half_px)
     return np.asarray(inside)
 
 
@@ -164,14 +170,15 @@ def _frames(
 ) -> U16:
     """Camera images of the emitters of some frames, in ADU."""
     width, height = size_px
+    half_px = _half_px(source)
     light = np.zeros((len(numbers), height, width))
     background = np.zeros(len(numbers))
     background[truth["frame"].to_numpy() - numbers[0]] = truth["background"].to_numpy()
     columns = (truth[name].to_numpy() for name in ("frame", "place", "x", "y", "z", "photons"))
     for frame, place, x, y, z, photons in zip(*columns, strict=True):
         column, row = round(x), round(y)
-        image = point_image(source.table, place, z, x - column, y - row, HALF_PX)
-        around = slice(row - HALF_PX, row + HALF_PX + 1), slice(column - HALF_PX, column + HALF_PX + 1)
+        image = point_image(source.table, place, z, x - column, y - row, half_px)
+        around = slice(row - half_px, row + half_px + 1), slice(column - half_px, column + half_px + 1)
         light[frame - numbers[0]][around] += photons * image
     light = np.maximum(light, 0.0)
     if dark is None:

@@ -218,7 +218,7 @@ def test_lengths_are_held_against_the_beads_themselves(
     words: str,
 ) -> None:
     stack = open_bead_stacks(slides[0])[0]
-    rois, stage_nm, table, facts = inspect_stack(stack)
+    rois, stage_nm, table, facts, _ = inspect_stack(stack)
     named = {name: table[name].to_numpy() for name in ("x", "y", "x0", "y0", "edge", "neighbour_px", "neighbour_nm")}
     candidates = Candidates(
         rois=rois, stage_nm=[step_times * stage_nm] * len(rois), stack=np.zeros(len(rois), np.int64), **named,

@@ -76,7 +76,7 @@ def test_field_curvature_moves_the_focus() -> None:
     surface = curved.focal_surface_nm(x, y)
     assert surface == pytest.approx([400, 0, 400])
     z = np.array([100.0, -50.0, 0.0])
-    assert curved.images(x, y, z + surface) == pytest.approx(SMALL.images(x, y, z))
+    assert curved.images(x, y, z + surface, 13) == pytest.approx(SMALL.images(x, y, z, 13))
 
 
 def test_a_movie_is_its_truth_and_noise(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_movie_is_its_truth_and_noise(tmp_path: Path) -> None:
     for frame, pixels in enumerate(movie.read(0, 6)):
         here = truth[truth["frame"] == frame]
         mean = np.full((80 + 2 * half, 96 + 2 * half), float(here["background"].iloc[0]))
-        images = SMALL.images(here["x"].to_numpy(), here["y"].to_numpy(), here["z"].to_numpy())
+        images = SMALL.images(here["x"].to_numpy(), here["y"].to_numpy(), here["z"].to_numpy(), half)
         for x, y, n, image in zip(here["x"], here["y"], here["photons"], images, strict=True):
             top, left = round(y), round(x)
             mean[top : top + 2 * half + 1, left : left + 2 * half + 1] += n * image

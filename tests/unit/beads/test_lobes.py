@@ -1,0 +1,142 @@
+"""Beads whose image has lobes that wander with depth, drawn from Gaussians: each is one bead; neighbours stay such."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from easyzloc_mm.beads.build import build_bead_set
+from easyzloc_mm.camera.response import CameraResponse
+from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.io.beads.stack import COLUMNS, BeadStack, StackPixels
+from easyzloc_mm.psf.crlb import empirical_psf
+from easyzloc_mm.psf.crop_choice import crop_px
+from easyzloc_mm.psf.kind import PsfKind, kind_of
+from easyzloc_mm.typing import F64
+
+SIDE, APART_PX = 220, 44.0
+STAGE_NM = np.arange(-1200.0, 1201.0, 100.0)
+RESPONSE = CameraResponse(baseline_adu=100.0, electrons_per_adu=0.5, read_noise_e=1.5)
+Image = Callable[[F64, F64, float], F64]
+
+
+def spot(x: F64, y: F64, wide_px: float, high_px: float) -> F64:
+    light = np.exp(-(x**2) / (2 * wide_px**2) - y**2 / (2 * high_px**2))
+    return np.asarray(light / (2 * np.pi * wide_px * high_px))
+
+
+def two_lobes(x: F64, y: F64, angle: float, radius_px: float) -> F64:
+    dx, dy = radius_px * np.cos(angle), radius_px * np.sin(angle)
+    return 0.5 * (spot(x - dx, y - dy, 1.5, 1.5) + spot(x + dx, y + dy, 1.5, 1.5))
+
+
+def double_helix(x: F64, y: F64, z_nm: float) -> F64:
+    sharp = 1 / (1 + (z_nm / 900) ** 2)
+    return sharp * two_lobes(x, y, z_nm / 800, 5.0) + (1 - sharp) * spot(x, y, 6.0, 6.0)
+
+
+def tetrapod(x: F64, y: F64, z_nm: float) -> F64:
+    return two_lobes(x, y, np.pi / 2 if z_nm > 0 else 0.0, 1.0 + abs(z_nm) / 140)
+
+
+def astigmatic(x: F64, y: F64, z_nm: float) -> F64:
+    wide, high = (1.4 * np.sqrt(1 + ((z_nm + foc) / 350) ** 2) for foc in (250.0, -250.0))
+    return spot(x, y, wide, high)
+
+
+def unmodified(x: F64, y: F64, z_nm: float) -> F64:
+    width = 1.3 * np.sqrt(1 + (z_nm / 450) ** 2)
+    return spot(x, y, width, width)
+
+
+def slide(image: Image, seed: int, *, second: bool = False) -> tuple[BeadStack, F64]:
+    """A stack of beads on a loose grid; with `second`, the first one has a neighbour 9 px away."""
+    rng = np.random.default_rng(seed)
+    ticks = np.arange(APART_PX, SIDE - 30, APART_PX)
+    places = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2) + rng.uniform(-3, 3, (len(ticks) ** 2, 2))
+    height_nm = rng.uniform(-80, 80, len(places))
+    drawn = [(*place, z, rng.uniform(3e4, 6e4)) for place, z in zip(places, height_nm, strict=True)]
+    if second:
+        drawn.append((places[0, 0] + 7, places[0, 1] + 6, 0.0, 4e4))
+    row, column = np.mgrid[:SIDE, :SIDE].astype(float)
+    planes = []
+    for stage in STAGE_NM:
+        mean = np.full((SIDE, SIDE), 20.0)
+        for x, y, z, photons in drawn:
+            mean += photons * image(column - x, row - y, stage - z)
+        planes.append((rng.poisson(mean) + rng.normal(0, 1.5, mean.shape)) / 0.5 + 100)
+    pixels = np.clip(np.rint(planes), 0, 65535).astype(np.uint16)
+    table = pd.DataFrame(0.0, index=range(len(STAGE_NM)), columns=list(COLUMNS))
+    table["requested_z_um"] = table["measured_z_um"] = STAGE_NM / 1000
+    stack = BeadStack(0, StackPixels(pixels, len(pixels)), table, 110.0, 100.0, RESPONSE, Path("slide"))
+    return stack, np.column_stack([places, height_nm])
+
+
+@pytest.mark.parametrize(
+    ("image", "kind"),
+    [(double_helix, PsfKind.DOUBLE_HELIX), (tetrapod, PsfKind.TETRAPOD), (astigmatic, PsfKind.ASTIGMATIC)],
+)
+def test_one_bead_is_one_candidate_whatever_its_lobes_do(image: Image, kind: PsfKind) -> None:
+    stack, truth = slide(image, 1)
+    beads = build_bead_set([stack], RESPONSE, 110.0)
+    assert len(beads) == len(truth)
+    assert beads.accepted.sum() >= len(truth) - 1
+    away = np.hypot(beads.x[:, None] - truth[:, 0], beads.y[:, None] - truth[:, 1])
+    mine = away.argmin(axis=1)
+    assert sorted(mine) == list(range(len(truth)))
+    offset = np.stack([beads.x, beads.y], axis=1) - truth[mine, :2]
+    assert np.abs(offset - np.median(offset, axis=0)).max() < 0.2
+    label = 1000 * beads.measures["focus_um"].to_numpy() - truth[mine, 2]
+    assert np.std(label[beads.accepted]) < 10
+    edge = crop_px(beads)
+    assert beads.rois.shape[-1] >= edge
+    assert kind_of(empirical_psf(beads, edge)) is kind
+
+
+def test_a_neighbour_among_lobed_beads_is_still_a_neighbour() -> None:
+    stack, truth = slide(double_helix, 2, second=True)
+    beads = build_bead_set([stack], RESPONSE, 110.0)
+    beside = np.hypot(beads.x - truth[0, 0], beads.y - truth[0, 1]) < 12
+    assert beside.any()
+    assert not beads.accepted[beside].any()
+    assert beads.accepted.sum() >= len(truth) - 2
+
+
+def test_spots_stay_spots_and_crowded_ones_are_not_taken_for_lobes() -> None:
+    stack, truth = slide(unmodified, 3)
+    beads = build_bead_set([stack], RESPONSE, 110.0)
+    assert beads.accepted.sum() >= len(truth) - 1
+    assert crop_px(beads) == 15
+    assert kind_of(empirical_psf(beads)) is PsfKind.UNMODIFIED
+    angles = iter(np.random.default_rng(4).uniform(0, np.pi, 100))
+    # Every bead has a neighbour, each in another direction.
+    fixed: dict[float, float] = {}
+
+    def doublets(x: F64, y: F64, z_nm: float) -> F64:
+        key = float(x[0, 0] * 1000 + y[0, 0])
+        if key not in fixed:
+            fixed[key] = next(angles)
+        turned = fixed[key]
+        dx, dy = 4.5 * np.cos(turned), 4.5 * np.sin(turned)
+        return 0.5 * (unmodified(x - dx, y - dy, z_nm) + unmodified(x + dx, y + dy, z_nm))
+
+    crowded, _ = slide(doublets, 5)
+    with pytest.raises(InputError, match="dilute the bead slide"), pytest.warns(EasyZlocWarning, match="fewer than 3"):
+        build_bead_set([crowded], RESPONSE, 110.0)
+
+
+def test_the_size_of_crops_can_be_given_and_is_held_against_the_regions() -> None:
+    stack, _ = slide(unmodified, 6)
+    beads = build_bead_set([stack], RESPONSE, 110.0, roi_px=21)
+    assert beads.rois.shape[-1] == 29
+    assert crop_px(beads) == 21
+    assert crop_px(beads, 17) == 17
+    with pytest.raises(InputError, match="hold crops of up to 21 px"):
+        crop_px(beads, 23)
+    for impossible in (16, 13, 33):
+        with pytest.raises(InputError, match="an odd number from 15 to 31"):
+            crop_px(beads, impossible)
