@@ -28,6 +28,7 @@ from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.inputs import Normalisation
 from easyzloc_mm.model.uncertainty import MixtureCalibration, SigmaByZ
 from easyzloc_mm.profile.schema import Profile
+from easyzloc_mm.psf.kind import PsfKind
 
 SCHEMA_VERSION: Final = 4
 CARD_FILE, NETWORK_FILE, KERAS_FILE, PSF_FILE = "calibration.json", "model.onnx", "model.keras", "psf.npz"
@@ -131,6 +132,8 @@ class ModelCard(FrozenModel):
         Sizes and rates of the ``matched`` recipe.
     psf_degree : int, optional
         Degree of the polynomial by which the PSF varies over the field.
+    psf_kind : PsfKind, optional
+        What kind of PSF the beads have; None for models of before 0.2.
     keras_backend : str
     versions : dict
         Package to version.
@@ -164,6 +167,7 @@ class ModelCard(FrozenModel):
     beads: BeadCounts
     settings: MatchedSettings | None = None
     psf_degree: int | None = None
+    psf_kind: PsfKind | None = None
     keras_backend: str
     versions: dict[str, str]
     uncertainty: MixtureCalibration | SigmaByZ

@@ -12,13 +12,15 @@ References
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 from scipy import ndimage
 
-from easyzloc_mm.psf.crlb import EmpiricalPsf
+from easyzloc_mm.io.beads.dataset import BeadDataset
+from easyzloc_mm.psf.bead_psf import IN_FOCUS_NM, BeadPsfs, point_image
+from easyzloc_mm.psf.crop_choice import crop_px
 from easyzloc_mm.typing import F64, Bool
 
 ELONGATED = 1.25
@@ -32,6 +34,9 @@ TURNED_DEG, MOST_TURN_DEG = 45.0, 30.0
 CROSSED, SIDE_SHARE = 0.7, 0.15
 """Cosine of twice the angle between directions, from which on they are along or across; and the part of the depths in
 which the image is long along each of the two."""
+
+
+MOST_BEADS, DEPTH_NM, Z_STEP_NM = 40, 1000.0, 50.0
 
 
 class PsfKind(StrEnum):
@@ -115,9 +120,21 @@ def shape_of(images: F64) -> Shape:
     return Shape(elongation, np.degrees(angle), lobed)
 
 
-def kind_of(psf: EmpiricalPsf) -> PsfKind:
-    """Return the kind of the mean PSF in the middle of the field."""
-    return kind_of_images(psf.halves.mean(axis=0)[len(psf.places) // 2])
+def kind_of_beads(beads: BeadDataset) -> PsfKind | None:
+    """Return the kind of PSF of the accepted beads nearest to the middle of the field; None without beads."""
+    nearest = np.nanmin(np.where(np.isfinite(beads.z_nm), np.abs(beads.z_nm), np.inf), axis=1, initial=np.inf)
+    chosen = np.flatnonzero(beads.accepted & (nearest <= IN_FOCUS_NM))
+    if not len(chosen):
+        return None
+    away = np.hypot(*(place - size / 2 for place, size in zip((beads.x, beads.y), beads.field_size_px, strict=True)))
+    if beads.field_known:
+        chosen = chosen[np.argsort(away[chosen], kind="stable")]
+    edge = crop_px(beads)
+    table = BeadPsfs.from_beads(beads, chosen[:MOST_BEADS], edge).table
+    mean = replace(table, coefficients=table.coefficients.mean(axis=0, keepdims=True))
+    low, high = (float(np.median(end)) for end in (table.low_nm, table.high_nm))
+    z_nm = np.arange(max(low, -DEPTH_NM), min(high, DEPTH_NM) + 1, Z_STEP_NM)
+    return kind_of_images(np.stack([point_image(mean, 0, float(z), 0.0, 0.0, edge // 2) for z in z_nm]))
 
 
 def kind_of_images(images: F64) -> PsfKind:

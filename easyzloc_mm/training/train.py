@@ -41,6 +41,7 @@ from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.crop_choice import crop_px
 from easyzloc_mm.psf.field_psf import FieldPsf, field_source
 from easyzloc_mm.psf.focal_surface import measure_focal_surface
+from easyzloc_mm.psf.kind import kind_of_beads
 from easyzloc_mm.training.emitters import simulate_emitters
 from easyzloc_mm.training.evaluation.evaluate import evaluate
 from easyzloc_mm.training.recipes.checkpoint import Checkpoint
@@ -321,6 +322,7 @@ def _card(
         beads=BeadCounts(train=len(split.train), validation=len(split.validation), test=len(split.test)),
         settings=trained.settings,
         psf_degree=trained.psf_degree,
+        psf_kind=kind_of_beads(beads),
         keras_backend=keras_backend(),
         versions=installed(PACKAGES),
         uncertainty=trained.uncertainty,

@@ -44,6 +44,9 @@ GHOST_NM, GHOST_PART = 250.0, 0.3
 GHOST_PX, GHOST_PX_PER_UM, FARTHEST_GHOST_PX = 8.0, 10.0, 30.0
 """A so much weaker maximum, so far away from a bead in depth and at most so far aside, is a ring of that bead's own
 defocused image; the rings widen with the distance from focus."""
+RING_PART = 0.03
+"""A maximum that is weaker still, at whatever depth, cannot be told from the rings of a bead this near, and does that
+bead no harm."""
 FEW_MAXIMA = 40
 """In a small image that few beads fill there is no bulk of noise maxima; the noise of its dark pixels stands in."""
 WINDOW_PX = 47
@@ -261,11 +264,18 @@ def _lateral_shift(overview: Overview, focus_nm: float, x: I64, y: I64, gradient
 
 
 def _identify(image: F32) -> tuple[I64, I64, F32, float]:
-    y, x, gradient = picasso("localize").identify_in_frame(image, 0.0, BOX_PX)
+    # Picasso leaves out the rim of an image: one is added, in which the light fades out.
+    padded = np.pad(image, BOX_PX, mode="linear_ramp", end_values=float(np.median(image)))
+    y, x, gradient = picasso("localize").identify_in_frame(padded, 0.0, BOX_PX)
+    y, x = y - BOX_PX, x - BOX_PX
+    height, width = image.shape
+    bulk = gradient[
+        (np.minimum(x, y) >= BOX_PX // 2) & (x <= width - BOX_PX // 2 - 2) & (y <= height - BOX_PX // 2 - 2)
+    ]
     if not len(x):
         return x, y, gradient, 0.0
-    threshold = pixel_noise(image) * _noise_threshold() if len(x) < FEW_MAXIMA else _above_bulk(gradient)
-    bright = gradient > threshold
+    threshold = pixel_noise(image) * _noise_threshold() if len(bulk) < FEW_MAXIMA else _above_bulk(bulk)
+    bright = (gradient > threshold) & (np.minimum(x, y) >= 0) & (x < width) & (y < height)
     return x[bright], y[bright], gradient[bright], threshold
 
 
@@ -315,7 +325,9 @@ def _ghosts(x: F64, y: F64, strength: F64, depth_nm: F64) -> Bool:
         depth = np.abs(depth_nm[others] - depth_nm[index])
         aside = np.hypot(*(places[others] - places[index]).T)
         ring = (strength[index] < GHOST_PART * strength[others]) & (depth >= GHOST_NM)
-        ghost[index] = bool(np.any(ring & ~ghost[others] & (aside <= GHOST_PX + GHOST_PX_PER_UM * depth / 1000)))
+        ring &= aside <= GHOST_PX + GHOST_PX_PER_UM * depth / 1000
+        ring |= strength[index] < RING_PART * strength[others]
+        ghost[index] = bool(np.any(ring & ~ghost[others]))
     return ghost
 
 

@@ -11,6 +11,8 @@ from easyzloc_mm.beads.report.summary import Summary, lateral_shift_nm_per_um, s
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.psf.crlb import EmpiricalPsf, empirical_psf
+from easyzloc_mm.psf.kind import IN_WORDS as IN_WORDS_OF_KIND
+from easyzloc_mm.psf.kind import PsfKind
 from easyzloc_mm.psf.metrics import narrowest_nm, sign_ambiguity
 from easyzloc_mm.report.html import Block, Heading, Paragraph, Picture, Rows, write_page
 
@@ -65,12 +67,17 @@ def write_bead_report(beads: BeadDataset, folder: Path, summary: Summary | None 
     folder.mkdir(parents=True, exist_ok=True)
     blocks: list[Block] = []
     try:
-        psf = empirical_psf(beads)
+        psf = empirical_psf(beads, summary.roi_px)
     except InputError as error:
         psf = None
         blocks.append(Paragraph(str(error)))
+    if summary.kind is not None:
+        blocks.append(
+            Paragraph(f"The PSF is {IN_WORDS_OF_KIND[summary.kind]}. Crops of {summary.roi_px} px hold its light.")
+        )
     if psf is not None:
-        blocks += [Paragraph(usable_range(psf, beads)), Paragraph(_ambiguity(psf, beads))]
+        engineered = summary.kind not in (None, PsfKind.UNMODIFIED)
+        blocks += [Paragraph(usable_range(psf, beads, engineered=engineered)), Paragraph(_ambiguity(psf, beads))]
     if beads.response.estimated:
         blocks.append(
             Paragraph(
@@ -240,14 +247,15 @@ def _number(value: object) -> float:
     return float("nan") if value is None else float(str(value))
 
 
-def usable_range(psf: EmpiricalPsf, beads: BeadDataset) -> str:
+def usable_range(psf: EmpiricalPsf, beads: BeadDataset, *, engineered: bool = False) -> str:
     """Return one sentence on the depths at which z can be measured, for a person with a sample."""
     crlb = np.median(crlb_by_depth(psf, beads, TYPICAL_PHOTONS), axis=0)
     good = crlb <= USEFUL_NM
     if not good.any():
         return (
             f"At {TYPICAL_PHOTONS:.0f} photons this microscope cannot measure z to {USEFUL_NM:.0f} nm at any depth: "
-            "its image of a point (PSF) hardly changes with z. Turning the objective's correction collar helps."
+            "its image of a point (PSF) hardly changes with z. "
+            + ("Such a mask cannot serve." if engineered else "Turning the objective's correction collar helps.")
         )
     best = int(np.argmin(np.where(good, crlb, np.inf)))
     low = high = best

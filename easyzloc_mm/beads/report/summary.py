@@ -15,6 +15,8 @@ from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.numerics.field_polynomial import field_coordinates, powers
 from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.psf import focal_surface
+from easyzloc_mm.psf.crop_choice import crop_px
+from easyzloc_mm.psf.kind import PsfKind, kind_of_beads
 from easyzloc_mm.typing import F64, I64
 
 MIN_FOR_SHAPE = 12
@@ -30,18 +32,23 @@ class Summary:
     foci : Foci
     coverage : float or None
     consistency : (float, float) or None
+    kind : PsfKind or None
+    roi_px : int
+        Edge of the crops that hold the PSF.
     """
 
     foci: Foci
     coverage: float | None
     consistency: tuple[float, float] | None
+    kind: PsfKind | None
+    roi_px: int
 
 
 def summarize_beads(beads: BeadDataset) -> Summary:
     """Return the figures of a bead data set as a whole."""
     kept = beads.accepted
     coverage = field_coverage(beads.x[kept], beads.y[kept], beads.field_size_px) if beads.field_known else None
-    return Summary(fit_foci(beads), coverage, label_consistency(beads))
+    return Summary(fit_foci(beads), coverage, label_consistency(beads), kind_of_beads(beads), crop_px(beads))
 
 
 def summary_figures(beads: BeadDataset, summary: Summary) -> dict[str, Any]:
@@ -51,7 +58,8 @@ def summary_figures(beads: BeadDataset, summary: Summary) -> dict[str, Any]:
     -------
     dict
         ``coverage``, ``tilt_mrad``, ``curvature_nm``, ``label_repeat_sharpness_nm``, ``label_repeat_nm``,
-        ``lateral_shift_nm_per_um``, ``slide_direction_deg``, and ``stacks``: one dict for each stack.
+        ``lateral_shift_nm_per_um``, ``slide_direction_deg``, ``psf`` (its kind), ``roi_px``, and ``stacks``: one dict
+        for each stack.
     """
     foci, shape = summary.foci, summary.foci.shape
     before, after = summary.consistency or (None, None)
@@ -79,6 +87,8 @@ def summary_figures(beads: BeadDataset, summary: Summary) -> dict[str, Any]:
         "label_repeat_nm": after,
         "lateral_shift_nm_per_um": speed,
         "slide_direction_deg": direction,
+        "psf": None if summary.kind is None else str(summary.kind),
+        "roi_px": summary.roi_px,
         "stacks": stacks,
     }
 

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 from easyzloc_mm.beads.build import build_bead_set
+from easyzloc_mm.beads.detection.find import Overview, find_beads
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.beads.stack import COLUMNS, BeadStack, StackPixels
-from easyzloc_mm.psf.crlb import empirical_psf
 from easyzloc_mm.psf.crop_choice import crop_px
-from easyzloc_mm.psf.kind import PsfKind, kind_of
+from easyzloc_mm.psf.kind import PsfKind, kind_of_beads
 from easyzloc_mm.typing import F64
 
 SIDE, APART_PX = 220, 44.0
@@ -94,7 +94,7 @@ def test_one_bead_is_one_candidate_whatever_its_lobes_do(image: Image, kind: Psf
     assert np.std(label[beads.accepted]) < 10
     edge = crop_px(beads)
     assert beads.rois.shape[-1] >= edge
-    assert kind_of(empirical_psf(beads, edge)) is kind
+    assert kind_of_beads(beads) is kind
 
 
 def test_a_neighbour_among_lobed_beads_is_still_a_neighbour() -> None:
@@ -111,7 +111,7 @@ def test_spots_stay_spots_and_crowded_ones_are_not_taken_for_lobes() -> None:
     beads = build_bead_set([stack], RESPONSE, 110.0)
     assert beads.accepted.sum() >= len(truth) - 1
     assert crop_px(beads) == 15
-    assert kind_of(empirical_psf(beads)) is PsfKind.UNMODIFIED
+    assert kind_of_beads(beads) is PsfKind.UNMODIFIED
     angles = iter(np.random.default_rng(4).uniform(0, np.pi, 100))
     # Every bead has a neighbour, each in another direction.
     fixed: dict[float, float] = {}
@@ -140,3 +140,21 @@ def test_the_size_of_crops_can_be_given_and_is_held_against_the_regions() -> Non
     for impossible in (16, 13, 33):
         with pytest.raises(InputError, match="an odd number from 15 to 31"):
             crop_px(beads, impossible)
+
+
+def test_beads_at_every_edge_are_seen_and_rings_of_bright_ones_are_not() -> None:
+    row, column = np.mgrid[:SIDE, :SIDE].astype(float)
+    rng = np.random.default_rng(7)
+    edges = [(2.0, 100.0), (SIDE - 3.0, 60.0), (80.0, 2.0), (140.0, SIDE - 3.0), (0.0, 30.0), (SIDE - 1.0, 150.0)]
+    mean = np.full((SIDE, SIDE), 20.0)
+    for x, y in [*edges, (110.0, 110.0)]:
+        mean += 2e4 * unmodified(column - x, row - y, 0.0)
+    bright, faint = (40.0, 170.0), (60.0, 176.0)
+    mean += 3e6 * unmodified(column - bright[0], row - bright[1], 0.0)
+    mean += 2e4 * unmodified(column - faint[0], row - faint[1], 0.0)
+    plane = ((rng.poisson(mean) + rng.normal(0, 1.5, mean.shape)) / 0.5 + 100).astype(np.float32)
+    overview = Overview(np.arange(1), np.ones(1), np.ones(1), plane[None], np.zeros(1))
+    found = find_beads(overview, 0.0)
+    for x, y in [*edges, (110.0, 110.0), bright]:
+        assert np.hypot(found.x - x, found.y - y).min() < 1.5
+    assert len(found.x) == len(edges) + 2

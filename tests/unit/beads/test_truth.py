@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from easyzloc_mm.beads.build import build_bead_set
 from easyzloc_mm.beads.detection.candidates import Candidates
+from easyzloc_mm.beads.detection.form import PsfForm
 from easyzloc_mm.beads.detection.inspect_stack import inspect_stack
 from easyzloc_mm.beads.quality.judge import Rules
 from easyzloc_mm.beads.quality.plausible import check_against_optics, check_plausible
@@ -223,7 +224,7 @@ def test_lengths_are_held_against_the_beads_themselves(
     candidates = Candidates(
         rois=rois, stage_nm=[step_times * stage_nm] * len(rois), stack=np.zeros(len(rois), np.int64), **named,
         field_size_px=stack.pixels.shape[:0:-1], field_known=True, response=profile.camera.response,
-        full_scale_adu=facts["full_scale_adu"], frames=np.ones(len(rois), np.int64),
+        full_scale_adu=facts["full_scale_adu"], frames=np.ones(len(rois), np.int64), form=PsfForm(),
         lateral_shift_px_per_um=np.zeros((len(rois), 2)),
     )  # fmt: skip
     # Warnings are errors in these tests.
