@@ -94,7 +94,9 @@ def _shift_matrix(size: int, centre: ArrayLike, even: bool, points: int = PATCH_
     return matrix
 
 
-def weighted_centre(patch: F64, x: float, y: float, rounds: int = 20) -> tuple[float, float]:
+def weighted_centre(
+    patch: F64, x: float, y: float, rounds: int = 20, sigma_px: float = CENTRE_SIGMA_PX
+) -> tuple[float, float]:
     """Return the centre (x, y) of a spot under a Gaussian window that follows it.
 
     Of two Gaussians of equal width the weighted mean of the product lies half way, hence the factor of 2.
@@ -105,13 +107,16 @@ def weighted_centre(patch: F64, x: float, y: float, rounds: int = 20) -> tuple[f
         Image above background.
     x, y : float
         Where to begin, pixels of the patch.
+    rounds : int
+    sigma_px : float
+        Of the window.
     """
     columns, rows = np.arange(patch.shape[1]), np.arange(patch.shape[0])
     start = x, y
     light = np.maximum(patch, 0.0)
     for _ in range(rounds):
-        across = np.exp(-((columns - x) ** 2) / (2 * CENTRE_SIGMA_PX**2))
-        down = np.exp(-((rows - y) ** 2) / (2 * CENTRE_SIGMA_PX**2))
+        across = np.exp(-((columns - x) ** 2) / (2 * sigma_px**2))
+        down = np.exp(-((rows - y) ** 2) / (2 * sigma_px**2))
         by_row, by_column = light @ across, down @ light
         total = float(by_row @ down)
         if total <= 0:

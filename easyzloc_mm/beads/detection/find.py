@@ -204,20 +204,23 @@ def form_of(overview: Overview, focus_nm: float, spots: Found) -> PsfForm | None
     alone = isolated(spots.x, spots.y, shape, 0.0, half)
     alone = alone[spots.neighbour_px[alone] >= plain.neighbour_px]
     inner = overview.around(focus_nm, SHARE_DEPTH_NM)
-    if len(alone) and len(alone) >= len(spots.x) / 2:
+    few, form = len(alone) < MIN_TO_COMPARE, None
+    if len(alone):
         chosen = alone[:MOST_COMPARED]
-        return PsfForm(crop_of(windows(inner, spots.x[chosen], spots.y[chosen], half)))
-    most, form = len(alone), None
+        form = PsfForm(crop_of(windows(inner, spots.x[chosen], spots.y[chosen], half)))
+        if len(alone) >= len(spots.x) / 2 and not few:
+            return form
+    most = 0 if few else len(alone)
     light = slabs.mean(axis=0)
     for scale in SCALES_PX:
         x, y = patches(light, scale)
         lone = isolated(x, y, shape, plain.neighbour_px, half)
-        if len(lone) <= most:
+        if len(lone) <= most or len(x) >= len(spots.x):
             continue
         some = x[lone[:MOST_COMPARED]], y[lone[:MOST_COMPARED]]
         images = windows(slabs, *some, half)
-        few = len(lone) < MIN_TO_COMPARE
-        if all(objects(image) <= 1 for image in images) if few else likeness(images) >= ALIKE:
+        one = all(objects(image) <= 1 for image in images) if len(lone) < MIN_TO_COMPARE else likeness(images) >= ALIKE
+        if one:
             most, form = len(lone), PsfForm(crop_of(windows(inner, *some, half)), scale)
     return form
 
@@ -238,6 +241,10 @@ def find_lobed_beads(overview: Overview, focus_nm: float, form: PsfForm) -> Foun
     lone = isolated(x, y, slabs.shape[1:], form.neighbour_px, form.region_px // 2)
     if len(lone) >= MIN_TO_COMPARE:
         x, y = registered(slabs, x, y, lone)
+    elif len(x):
+        light = slabs.mean(axis=0).astype(np.float64)
+        light -= np.median(light)
+        x, y = np.array([weighted_centre(light, *at, sigma_px=form.lobes_px) for at in zip(x, y, strict=True)]).T
     centres, everyone = np.stack([x, y], axis=1), np.arange(len(x))
     distance, depth = _nearest(centres, np.zeros(len(x)), everyone, everyone)
     return Found(x, y, distance, depth, 0.0, LateralShift())
