@@ -51,6 +51,8 @@ FEW_MAXIMA = 40
 """In a small image that few beads fill there is no bulk of noise maxima; the noise of its dark pixels stands in."""
 WINDOW_PX = 47
 """Of beads whose form is looked at: the largest crop, its surroundings, and their rim."""
+TIMES_AS_MANY = 2
+"""More patches than so many times the spots that stand alone: fewer may be doublets that a patch takes for one."""
 DEPTH_NM = 1000.0
 """Planes this near to focus show what beads look like."""
 MOTION_ROI_PX, MOST_FOLLOWED = 23, 300
@@ -210,7 +212,7 @@ def form_of(overview: Overview, focus_nm: float, spots: Found) -> PsfForm | None
         form = PsfForm(crop_of(windows(inner, spots.x[chosen], spots.y[chosen], half)))
         if len(alone) >= len(spots.x) / 2 and not few:
             return form
-    most = 0 if few else len(alone)
+    most = 0 if few else TIMES_AS_MANY * len(alone)
     light = slabs.mean(axis=0)
     for scale in SCALES_PX:
         x, y = patches(light, scale)
