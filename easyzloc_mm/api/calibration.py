@@ -249,7 +249,7 @@ def train(
     Raises
     ------
     InputError
-        Too few beads to train on and to test with, or an option that does not fit.
+        No bead is accepted, or an option does not fit.
 
     References
     ----------

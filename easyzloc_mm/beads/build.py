@@ -20,10 +20,11 @@ from easyzloc_mm.beads.detection.inspect_stack import full_scale_of, inspect_sta
 from easyzloc_mm.beads.detection.lateral_shift import LateralShift, common_lateral_shift, pooled
 from easyzloc_mm.beads.detection.rois import SLAB_NM, other_in_roi
 from easyzloc_mm.beads.label import Labelled, depth_profiles, label, measure
-from easyzloc_mm.beads.quality.checks import check_directions, check_stacks, check_verdict
+from easyzloc_mm.beads.quality.checks import check_directions, check_stacks, check_verdict, name_of
 from easyzloc_mm.beads.quality.judge import Rules
 from easyzloc_mm.beads.quality.measure import Bead
 from easyzloc_mm.beads.quality.plausible import check_plausible
+from easyzloc_mm.beads.recurrence import mark_recurring
 from easyzloc_mm.beads.regions import regions_by_pixels, regions_by_place
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
@@ -107,10 +108,10 @@ def build_bead_set(
         full_scale_adu=max(fact["full_scale_adu"] for fact in facts),
         form=form,
     )
-    del rois
     sources = tuple(sorted({stack.source.name for stack in stacks}))
     if form.lobes_px is None:  # lobes have no width and depth of an objective's spot
         check_plausible(candidates, pixel_size_nm, ", ".join(sources))
+    candidates = mark_recurring(candidates, [name_of(stack) for stack in stacks])
     beads = measure(candidates, lambda message, part: report(message, 0.5 + 0.2 * part))
     plain = (candidates.neighbour_px > form.region_px / 2) & ~candidates.edge
     profiles = (
@@ -175,15 +176,16 @@ def bead_set_from_rois(
     shift = _lateral_shift_of_rois(
         rois, numbers, z_step_nm, centres[np.isinf(neighbour[:, 0])], np.isinf(neighbour[:, 0])
     )
+    none = np.zeros(count, np.int64)
     candidates = Candidates(
         rois=rois,
         stage_nm=[z_nm] * count,
         x=centres[:, 0],
         y=centres[:, 1],
-        x0=np.zeros(count, np.int64),
-        y0=np.zeros(count, np.int64),
-        stack=np.zeros(count, np.int64),
-        edge=np.zeros(count, bool),
+        x0=none,
+        y0=none,
+        stack=none,
+        edge=none.astype(bool),
         neighbour_px=neighbour[:, 0],
         neighbour_nm=neighbour[:, 1],
         field_size_px=(columns, rows),
@@ -194,6 +196,7 @@ def bead_set_from_rois(
         lateral_shift_px_per_um=np.tile(shift.significant, (count, 1)),
     )
     check_plausible(candidates, pixel_size_nm, source or "the ROI file")
+    candidates = mark_recurring(candidates, [])
     beads = measure(candidates, lambda message, part: report(message, 0.3 + 0.3 * part))
     labelled = label(candidates, beads, rules=rules, progress=lambda message, part: report(message, 0.6 + 0.4 * part))
     check_verdict(labelled.reason)
@@ -291,4 +294,5 @@ def _bead_set(
         light=relative_brightness(z_nm, bleaching),
         stacks=stacks,
         lateral_shift_px_per_um=candidates.lateral_shift_px_per_um,
+        bead_id=candidates.bead_id,
     )

@@ -16,7 +16,7 @@ from easyzloc_mm.beads.camera_response import of_averaged
 from easyzloc_mm.beads.detection.candidates import Candidates
 from easyzloc_mm.beads.published import paper_rules
 from easyzloc_mm.beads.quality.checks import DEPTHS_NM
-from easyzloc_mm.beads.quality.judge import Rules, judge
+from easyzloc_mm.beads.quality.judge import Reason, Rules, judge
 from easyzloc_mm.beads.quality.measure import Bead, fit_profiles, measure_bead
 from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.typing import F64, Progress
@@ -103,6 +103,7 @@ def label(
             "background": [bead.background for bead in beads],
             "saturated": [float(bead.saturated) for bead in beads],
             "edge": candidates.edge.astype(float),
+            "copy": candidates.copy.astype(float),
             "neighbour_px": candidates.neighbour_px,
             "neighbour_nm": candidates.neighbour_nm,
         }
@@ -117,6 +118,7 @@ def label(
         report("the paper's rules", 0.3)
         focus, reason, measured = paper_rules(candidates, np.array([bead.sharpness_nm for bead in beads]))
         table = table.assign(focus_um=focus / 1000, **measured)
+        reason = tuple(str(Reason.COPY) if copy else why for copy, why in zip(candidates.copy, reason, strict=True))
         return Labelled(focus, reason, x, y, table, -1)
     known, place = candidates.field_known, candidates.place
     stacks: list[RegisteredStack] = [bead.stack for bead in beads]
@@ -124,7 +126,8 @@ def label(
     reason = judge(table, place, field_known=known, final=False, form=form)
     for round_number in range(ROUNDS):
         report("aligning beads", 0.3 + 0.35 * round_number)
-        aligned = align(stacks, sharpness, field_known=known, suspects=np.array([bool(why) for why in reason]))
+        suspects = np.array([bool(why) for why in reason])
+        aligned = align(stacks, sharpness, field_known=known, suspects=suspects, identity=candidates.bead_id)
         table["focus_um"], table["residual"] = aligned.focus_nm / 1000, aligned.residual
         table["bleaching_per_um"], table["lateral_scatter_px"] = aligned.bleaching_per_um, aligned.lateral_scatter_px
         table["sharpness_shift_nm"] = aligned.sharpness_shift_nm

@@ -141,7 +141,7 @@ def compare_crlb(beads: BeadDataset, profile: Any) -> dict[str, float]:
     mean, by_x, by_y, by_z = (image / scale for image in images)
     true = crlb(mean, by_x, by_y, by_z, LIMIT_PHOTONS, LIMIT_BACKGROUND, beads.response.read_noise_e)[2]
     measured = psf.crlb(x, y, z, LIMIT_PHOTONS, LIMIT_BACKGROUND, beads.response)[2]
-    low, middle, high = np.percentile(measured / true, [10, 50, 90])
+    low, middle, high = np.nanpercentile(measured / true, [10, 50, 90])
     return {"limit_ratio": float(middle), "limit_ratio_low": float(low), "limit_ratio_high": float(high)}
 
 

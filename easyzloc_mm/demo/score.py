@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from easyzloc_mm.numerics.statistics import median_and_range
 from easyzloc_mm.profile.schema import Profile
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def score_run(run: Path, profile: Profile) -> tuple[dict[str, Any], Score]:
     figures : dict
         ``recall``, ``precision``, ``jaccard``, ``e3d`` of all localisations and of molecules of `FAINTEST_PHOTONS` and
         more; ``rmse_x_nm``, ``rmse_y_nm``, ``rmse_z_nm`` over unflagged matches with ``|z| < 700`` nm;
-        ``limit_x_nm``, ``limit_y_nm``, ``limit_z_nm``: root mean square information limit of (a random sample of)
+        ``limit_x_nm``, ``limit_y_nm``, ``limit_z_nm``: median information limit of (a random sample of)
         those same molecules under the true optics; ``coverage_68``, ``coverage_95`` of ``lpz``; ``bins`` by depth.
     score : Score
         All figures.
@@ -62,7 +63,7 @@ def score_run(run: Path, profile: Profile) -> tuple[dict[str, Any], Score]:
 
 
 def _limits(scored: pd.DataFrame, profile: Profile) -> dict[str, float | None]:
-    """Return the information limit of a sample of molecules under the true optics, root mean square by axis."""
+    """Return the median information limit of a sample of molecules under the true optics, by axis."""
     from easyzloc_mm.psf.crlb import crlb
     from easyzloc_mm.simulator.optics.objective import embedded_optics
 
@@ -80,4 +81,5 @@ def _limits(scored: pd.DataFrame, profile: Profile) -> dict[str, float | None]:
         sample["true_background"].to_numpy() / camera.excess_noise,
         camera.response.effective().read_noise_e,
     )
-    return {f"limit_{axis}_nm": float(np.sqrt(np.mean(limit**2))) for axis, limit in zip("xyz", limits, strict=True)}
+    middle = (median_and_range(limit) for limit in limits)
+    return {f"limit_{axis}_nm": None if one is None else one[0] for axis, one in zip("xyz", middle, strict=True)}

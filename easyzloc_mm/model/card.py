@@ -30,7 +30,7 @@ from easyzloc_mm.model.uncertainty import MixtureCalibration, SigmaByZ
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.psf.kind import PsfKind
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 CARD_FILE, NETWORK_FILE, KERAS_FILE, PSF_FILE = "calibration.json", "model.onnx", "model.keras", "psf.npz"
 """Files of a model bundle: card, network for inference, network for further training, PSF that the beads measured."""
 PSF_FILE_3 = "blur.npz"
@@ -128,6 +128,9 @@ class ModelCard(FrozenModel):
     training_data : str
         Digest of the bead data set.
     beads : BeadCounts
+    trained_on : tuple of str, optional
+        Fingerprints of the beads that trained or chose the network, and those that it was trained further from
+        (`BeadDataset.fingerprints`); None in bundles of before version 5.
     settings : MatchedSettings, optional
         Sizes and rates of the ``matched`` recipe.
     psf_degree : int, optional
@@ -152,7 +155,7 @@ class ModelCard(FrozenModel):
         SHA-256 of network, card and PSF as they were loaded: the identity that a run stores.
     """
 
-    schema_version: Literal[4] = SCHEMA_VERSION
+    schema_version: Literal[5] = SCHEMA_VERSION
     recipe: Recipe
     normalisation: Normalisation
     seed: int
@@ -165,6 +168,7 @@ class ModelCard(FrozenModel):
     response: CameraResponse
     training_data: str
     beads: BeadCounts
+    trained_on: tuple[str, ...] | None = None
     settings: MatchedSettings | None = None
     psf_degree: int | None = None
     psf_kind: PsfKind | None = None
@@ -185,7 +189,7 @@ class ModelCard(FrozenModel):
 
     @classmethod
     def load(cls, path: Path, profile: Profile | None = None) -> Self:
-        """Return the card of a bundle, of this schema version or of version 3.
+        """Return the card of a bundle, of this schema version or of versions 3 and 4.
 
         Parameters
         ----------
@@ -208,13 +212,13 @@ class ModelCard(FrozenModel):
         with reading(path / CARD_FILE, "a model card", cure="copy the model's whole folder again, or train it again"):
             stored = json.loads((path / CARD_FILE).read_text(encoding="utf-8"))
             version = stored["schema_version"]
-        if version not in (3, SCHEMA_VERSION):
+        if version not in (3, 4, SCHEMA_VERSION):
             raise InputError(
-                f"{path} has schema version {version}, this program reads 3 and {SCHEMA_VERSION}: train the model "
+                f"{path} has schema version {version}, this program reads 3 to {SCHEMA_VERSION}: train the model "
                 "again, or use the version of easyzloc-mm that made it"
             )
         try:
-            card = cls.model_validate(_renamed(stored, RENAMED_SINCE_3) if version == 3 else stored)
+            card = cls.model_validate(_renamed(stored, RENAMED_SINCE_3 if version == 3 else {}))
         except ValidationError as error:
             wrong = error.errors()[0]
             key = ".".join(map(str, wrong["loc"]))

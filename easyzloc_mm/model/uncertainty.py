@@ -237,7 +237,8 @@ def ambiguity(p_outlier: F64, error_nm: F64, lpz_nm: F64) -> AmbiguityThreshold:
         Actual error and stated uncertainty.
     """
     outlier = np.abs(error_nm) > OUTLIER_SIGMAS * lpz_nm
-    threshold = float(np.quantile(p_outlier[~outlier], 1 - COST_SHARE))
+    # Of a network that has hardly learned yet, all may be outliers.
+    threshold = 0.0 if outlier.all() else float(np.quantile(p_outlier[~outlier], 1 - COST_SHARE))
     if outlier.any():
         threshold = max(threshold, float(np.quantile(p_outlier[outlier], 1 - CAUGHT_SHARE)))
     threshold = min(max(threshold, LOWEST_THRESHOLD), HIGHEST_THRESHOLD)

@@ -10,6 +10,9 @@ from easyzloc_mm.typing import F64, AnyFloat, Bool
 MAX_DEGREE = 4
 BEADS_PER_TERM = 4
 """A polynomial gets no more terms than a quarter of the beads."""
+MIN_SPREAD = 0.02
+"""Least information on any combination of the terms, relative to places all over the field: for a plane, beads over
+an eighth of the field's width; for a curved surface, over two fifths."""
 OUTLIER_MADS = 3.0
 
 
@@ -18,10 +21,34 @@ def number_of_terms(degree: int) -> int:
     return (degree + 1) * (degree + 2) // 2
 
 
-def largest_degree(beads: int) -> int:
-    """Return the highest degree that so many beads can determine."""
-    degrees = range(1, MAX_DEGREE + 1)
-    return max((degree for degree in degrees if BEADS_PER_TERM * number_of_terms(degree) <= beads), default=0)
+def largest_degree(place: AnyFloat, *, beads_per_term: float = BEADS_PER_TERM, most: int = MAX_DEGREE) -> int:
+    """Return the highest degree that distinct places can carry, by their number and by how they are spread.
+
+    Parameters
+    ----------
+    place : ndarray, shape (n, 2)
+        Distinct places, from `field_coordinates`: one row for each bead, however often it was recorded.
+    beads_per_term : float
+    most : int
+        Highest degree that is asked for.
+    """
+    carried = 0
+    for degree in range(1, most + 1):
+        if beads_per_term * number_of_terms(degree) > len(place) or _spread(place, degree) < MIN_SPREAD:
+            break
+        carried = degree
+    return carried
+
+
+def _spread(place: AnyFloat, degree: int) -> float:
+    """Return how well places tell the terms of a polynomial apart: 1 all over the field, 0 on a spot or a line."""
+    terms = polynomial(place, degree)
+    exponents = np.array(powers(degree))
+    sums = exponents[:, None] + exponents[None]
+    # Mean of u^i v^j over the whole field.
+    whole = np.where((sums % 2 == 0).all(axis=2), 1 / np.prod(sums + 1, axis=2), 0.0)
+    root = np.linalg.inv(np.linalg.cholesky(whole))
+    return float(np.linalg.eigvalsh(root @ (terms.T @ terms / len(terms)) @ root.T)[0])
 
 
 def field_coordinates(x: AnyFloat, y: AnyFloat, field_size_px: tuple[int, int]) -> AnyFloat:
@@ -67,7 +94,10 @@ def polynomial(place: AnyFloat, degree: int) -> F64:
     return np.stack([place[:, 0] ** i * place[:, 1] ** j for i, j in powers(degree)], axis=1).astype(np.float64)
 
 
-def robust_surface(values: F64, place: F64, kept: Bool, degree: int, *, floor: float = 1e-9) -> tuple[F64, F64, float]:
+def robust_surface(
+    values: F64, place: F64, kept: Bool, degree: int, *, floor: float = 1e-9, weights: F64 | None = None,
+    ridge: float = 0.0,
+) -> tuple[F64, F64, float]:  # fmt: skip
     """Fit a polynomial surface without the outliers: what lies `OUTLIER_MADS` robust standard deviations off.
 
     Parameters
@@ -79,6 +109,8 @@ def robust_surface(values: F64, place: F64, kept: Bool, degree: int, *, floor: f
     degree : int
     floor : float
         Smallest robust standard deviation by which outliers are found.
+    weights, ridge
+        As in `robust_fit`.
 
     Returns
     -------
@@ -88,30 +120,49 @@ def robust_surface(values: F64, place: F64, kept: Bool, degree: int, *, floor: f
         Robust standard deviation around the surface.
     """
     basis = polynomial(place, degree)
-    fit, scatter, _ = robust_fit(basis, values, kept, floor=floor)
+    fit, scatter, _ = robust_fit(basis, values, kept, floor=floor, weights=weights, ridge=ridge)
     return basis @ fit, fit, scatter
 
 
-def robust_fit(basis: F64, values: F64, kept: Bool, *, floor: float = 1e-9) -> tuple[F64, float, Bool]:
+def robust_fit(
+    basis: F64, values: F64, kept: Bool, *, floor: float = 1e-9, weights: F64 | None = None, ridge: float = 0.0
+) -> tuple[F64, float, Bool]:
     """Fit `values` by a sum of the columns of `basis`, as `robust_surface` does by a polynomial.
+
+    Parameters
+    ----------
+    basis : ndarray, shape (n, k)
+    values : ndarray, shape (n,)
+    kept : ndarray of bool, shape (n,)
+    floor : float
+    weights : ndarray, shape (n,), optional
+        Inverse variances of the values, 1 for the surest.
+    ridge : float
+        What draws all coefficients but the first to zero: variance of a value over that which a coefficient may have.
 
     Returns
     -------
     coefficients : ndarray, shape (k,)
     scatter : float
-        Robust standard deviation around the fit.
+        Robust standard deviation around the fit, of values of weight 1.
     used : ndarray of bool, shape (n,)
         Values that were no outliers.
     """
     inside = kept & np.isfinite(values)
+    if weights is not None:
+        inside &= weights > 0
     used = inside.copy()
     if not inside.any():
         return np.zeros(basis.shape[1]), 0.0, used
+    root = np.ones(len(values)) if weights is None else np.sqrt(weights)
+    drawn = np.sqrt(ridge) * np.eye(basis.shape[1])[1 if ridge else basis.shape[1] :]
     fit: F64 = np.zeros(basis.shape[1])
     scatter = 0.0
     for _ in range(4):
-        fit = np.asarray(np.linalg.lstsq(basis[used], values[used], rcond=None)[0], np.float64)
-        residual = np.abs(values - basis @ fit)
+        rows = np.vstack([basis[used] * root[used, None], drawn])
+        wanted = np.concatenate([values[used] * root[used], np.zeros(len(drawn))])
+        fit = np.asarray(np.linalg.lstsq(rows, wanted, rcond=None)[0], np.float64)
+        residual = np.abs(values - basis @ fit) * root
         scatter = robust_sd(residual[inside], about=0.0)
         with np.errstate(invalid="ignore"):
             used = inside & (residual <= OUTLIER_MADS * max(scatter, floor))

@@ -11,7 +11,7 @@ References
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -23,7 +23,7 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.numerics.spline import cubic_b_spline
 from easyzloc_mm.psf.registration import rim_background
-from easyzloc_mm.typing import F32, F64
+from easyzloc_mm.typing import F32, F64, I64
 
 IN_FOCUS_NM = 200.0
 """Planes nearer to focus than this give a bead's brightness and background."""
@@ -153,6 +153,9 @@ class BeadPsfs:
         In effective photons (`CameraResponse.effective`), as everything that is drawn from here.
     spread_px : (float, float)
         Emitters lie up to half of this away from their place in x and y: the distance of the table's places.
+    bead_id : ndarray of int, shape (T,)
+        Which bead each place of the table is; one that was recorded several times is several places. Empty where places
+        are no beads.
     """
 
     table: SplinePsf
@@ -160,6 +163,7 @@ class BeadPsfs:
     field_known: bool
     read_noise_e: float
     spread_px: tuple[float, float] = (0.0, 0.0)
+    bead_id: I64 = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.table)
@@ -216,7 +220,8 @@ class BeadPsfs:
             x=beads.x[chosen],
             y=beads.y[chosen],
         )
-        return cls(table, beads.field_size_px, beads.field_known, beads.response.effective().read_noise_e)
+        known, noise_e = beads.field_known, beads.response.effective().read_noise_e
+        return cls(table, beads.field_size_px, known, noise_e, bead_id=beads.bead_id[chosen])
 
 
 def bead_photons(beads: BeadDataset, bead: int) -> tuple[F64, F32, float]:

@@ -27,12 +27,14 @@ from easyzloc_mm.psf.bead_psf import bead_photons
 from easyzloc_mm.psf.registration import PATCH_PX, register
 from easyzloc_mm.typing import F64
 
-NO_CRLB_NM = 5000.0
-"""CRLB reported where an image holds no information on z."""
+HIGHEST_CRLB_NM = 5000.0
+"""Above this an image holds no information: the CRLB is not defined."""
 KNOT_NM = 120.0
 Z_STEP_NM = 20.0
 Z_RANGE_NM = 1000.0
 BEADS_PER_PLACE = 16
+MIN_BEADS = 4
+"""From which on the two halves are of different beads."""
 GRID = 5
 
 
@@ -45,7 +47,7 @@ def crlb(
     background: ArrayLike,
     read_noise_e: float,
 ) -> tuple[F64, F64, F64]:
-    """Return the CRLB of x, y, z (nm, standard deviations) of n emitters.
+    """Return the CRLB of x, y, z (nm, standard deviations) of n emitters; NaN where the images do not define it.
 
     Parameters
     ----------
@@ -85,9 +87,9 @@ def _bound(
     normal = information / (scale[:, :, None] * scale[:, None, :])
     covariance = np.linalg.pinv(normal, rcond=1e-9, hermitian=True)
     variances = np.einsum("nii->ni", covariance)[:, :3] / scale[:, :3] ** 2
-    # Where two noisy halves do not even agree on the sign, the image holds no information.
-    bound = np.where(variances > 0, np.sqrt(np.abs(variances)), NO_CRLB_NM)
-    sx, sy, sz = np.minimum(bound, NO_CRLB_NM).T
+    # Where two noisy halves do not even agree on the sign, nothing is known of the information.
+    defined = (variances > 0) & (variances < HIGHEST_CRLB_NM**2)
+    sx, sy, sz = np.where(defined, np.sqrt(np.abs(variances)), np.nan).T
     return sx, sy, sz
 
 
@@ -119,7 +121,7 @@ class EmpiricalPsf:
         background: ArrayLike,
         response: CameraResponse,
     ) -> tuple[F64, F64, F64]:
-        """Return the CRLB of x, y, z (nm) of emitters at sensor positions `x`, `y` and depths `z_nm`."""
+        """Return the CRLB of x, y, z (nm) of emitters at sensor positions `x`, `y` and depths `z_nm`, as `crlb`."""
         place = np.stack([np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))], axis=1)
         nearest = np.argmin(np.sum((place[:, None] - self.places[None]) ** 2, axis=2), axis=1)
         depth = np.clip(
@@ -141,6 +143,9 @@ class EmpiricalPsf:
 def empirical_psf(beads: BeadDataset, roi_px: int = PATCH_PX) -> EmpiricalPsf:
     """Average the accepted beads around each of 5x5 places in the field, smoothed along z by a spline.
 
+    Beads count by their light: a dim one tells less. The halves are of different beads; of every second plane, where
+    beads are fewer than four.
+
     Parameters
     ----------
     beads : BeadDataset
@@ -150,17 +155,18 @@ def empirical_psf(beads: BeadDataset, roi_px: int = PATCH_PX) -> EmpiricalPsf:
     Raises
     ------
     InputError
-        Fewer than four accepted beads, or one without a plane near its focus.
+        No accepted bead, or one without a plane near its focus.
     """
     chosen = np.flatnonzero(beads.accepted)
-    if len(chosen) < 4:
-        raise InputError(f"only {len(chosen)} accepted beads: 4 or more are needed to measure the PSF")
+    if not len(chosen):
+        raise InputError("no bead is accepted: the PSF cannot be measured; see why they were rejected")
     low = max(-Z_RANGE_NM, float(np.nanmax(np.nanmin(beads.z_nm[chosen], axis=1))))
     high = min(Z_RANGE_NM, float(np.nanmin(np.nanmax(beads.z_nm[chosen], axis=1))))
     z_nm = np.arange(np.ceil(low / Z_STEP_NM), np.floor(high / Z_STEP_NM) + 1) * Z_STEP_NM
     stacks = [_registered(beads, int(bead), roi_px) for bead in chosen]
     place = np.stack([beads.x[chosen], beads.y[chosen]], axis=1)
-    if beads.field_known:
+    several = len(chosen) >= MIN_BEADS
+    if beads.field_known and several:
         ticks = [(np.arange(GRID) + 0.5) / GRID * size for size in beads.field_size_px]
         places = np.stack(np.meshgrid(*ticks), axis=-1).reshape(-1, 2)
     else:
@@ -168,29 +174,47 @@ def empirical_psf(beads: BeadDataset, roi_px: int = PATCH_PX) -> EmpiricalPsf:
     halves = np.empty((2, len(places), len(z_nm), roi_px, roi_px))
     for index, at in enumerate(places):
         order = np.argsort(np.hypot(*(place - at).T), kind="stable")
-        near = order[: max(4, BEADS_PER_PLACE)] if beads.field_known else order
+        near = order[:BEADS_PER_PLACE] if beads.field_known else order
         for half in (0, 1):
-            members = [stacks[bead] for bead in near[half::2]]
+            members = [stacks[bead] for bead in near[half::2]] if several else [one.planes(half) for one in stacks]
             halves[half, index] = _smooth(members, z_nm)
     return EmpiricalPsf(halves, places, z_nm, beads.pixel_size_nm)
 
 
-def _registered(beads: BeadDataset, bead: int, roi_px: int) -> tuple[F64, F64]:
-    """Return labels and registered images (P, size * size) of one bead, for one photon of its focused spot."""
+@dataclass(frozen=True)
+class _Registered:
+    """Registered images (P, size * size) of one bead, for one photon of its focused spot, and how bright it was."""
+
+    z_nm: F64
+    images: F64
+    photons: float
+
+    def planes(self, first: int) -> _Registered:
+        """Return every second plane."""
+        return _Registered(self.z_nm[first::2], self.images[first::2], self.photons)
+
+
+def _registered(beads: BeadDataset, bead: int, roi_px: int) -> _Registered:
     z_nm, photons, brightness = bead_photons(beads, bead)
-    return z_nm, register(photons, *beads.centres(bead, z_nm), roi_px).astype(float) / brightness
+    images = register(photons, *beads.centres(bead, z_nm), roi_px).astype(float) / brightness
+    return _Registered(z_nm, images, brightness)
 
 
-def _smooth(members: list[tuple[F64, F64]], z_nm: F64) -> F64:
+def _smooth(members: list[_Registered], z_nm: F64) -> F64:
     """Return a least-squares cubic spline along z through all planes of several beads, at `z_nm`."""
-    z = np.concatenate([member[0] for member in members])
-    values = np.concatenate([member[1] for member in members])
+    z = np.concatenate([member.z_nm for member in members])
+    values = np.concatenate([member.images for member in members])
+    # An image for one photon has shot noise of variance 1 / photons.
+    root = np.concatenate([np.full(len(member.z_nm), np.sqrt(member.photons)) for member in members])
     size = math.isqrt(values.shape[1])
     order = np.argsort(z, kind="stable")
-    z, values = z[order], values[order]
+    z, values, root = z[order], values[order], root[order]
     inside = (z >= z_nm[0] - KNOT_NM) & (z <= z_nm[-1] + KNOT_NM)
-    z, values = z[inside], values[inside]
-    inner = np.arange(z_nm[0], z_nm[-1] + 1, KNOT_NM)
+    z, values, root = z[inside], values[inside], root[inside]
+    # Planes farther apart than knots would leave a knot without any.
+    pitch = max(KNOT_NM, 1.2 * float(np.max(np.diff(z), initial=0.0)))
+    inner = np.arange(z_nm[0], z_nm[-1] + 1, pitch)
     inner = inner[(inner > z[3]) & (inner < z[-4])]
     knots = np.concatenate([[z[0]] * 4, inner, [z[-1]] * 4])
-    return np.asarray(make_lsq_spline(z, values, knots, k=3)(z_nm)).reshape(len(z_nm), size, size)
+    spline = make_lsq_spline(z, values, knots, k=3, w=root)
+    return np.asarray(spline(z_nm)).reshape(len(z_nm), size, size)

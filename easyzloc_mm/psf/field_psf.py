@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.io.reading import reading
-from easyzloc_mm.numerics.field_polynomial import field_coordinates, number_of_terms, polynomial
+from easyzloc_mm.numerics.field_polynomial import field_coordinates, largest_degree, polynomial
 from easyzloc_mm.psf.bead_psf import BeadPsfs, SplinePsf
 from easyzloc_mm.typing import F32, F64, I64, AnyFloat
 
@@ -54,10 +54,13 @@ class FieldPsf:
 
     @classmethod
     def measure(cls, source: BeadPsfs) -> FieldPsf:
-        """Fit the beads of `source`; the degree is the one that predicts left-out beads best."""
+        """Fit the beads of `source`; the degree is the one that predicts left-out beads best.
+
+        Of beads that are few, or near each other, the mean is taken (degree 0): the field passes for uniform.
+        """
         table = source.table
         place = field_coordinates(table.x, table.y, source.field_size_px)
-        degree = _best_degree(table, place) if source.field_known else 0
+        degree = _best_degree(table, place, source.bead_id) if source.field_known else 0
         low, high = table.z_range_nm
         coefficients = _fit(table, place, np.arange(len(table)), degree)
         return cls(coefficients, degree, table.z_start_nm, table.z_pitch_nm, low, high)
@@ -121,17 +124,19 @@ def field_source(source: BeadPsfs, psf: FieldPsf) -> BeadPsfs:
         return denoised(source)
     width, height = source.field_size_px
     spread = ((width - 1) / (GRID - 1), (height - 1) / (GRID - 1)) if psf.degree else (width - 1.0, height - 1.0)
-    return replace(source, table=psf.table(source.field_size_px), spread_px=spread)
+    none = np.empty(0, np.int64)
+    return replace(source, table=psf.table(source.field_size_px), spread_px=spread, bead_id=none)
 
 
-def _best_degree(table: SplinePsf, place: AnyFloat) -> int:
-    fold = np.arange(len(table)) % FOLDS
+def _best_degree(table: SplinePsf, place: AnyFloat, bead_id: I64) -> int:
+    _, first, which = np.unique(bead_id, return_index=True, return_inverse=True)
+    fold = which % FOLDS
     best, lowest = 0, np.inf
-    for degree in range(MAX_DEGREE + 1):
-        if len(table) * (1 - 1 / FOLDS) < BEADS_PER_TERM * number_of_terms(degree) and degree:
-            break
+    # A fifth of the beads is left out in turn.
+    most = largest_degree(place[first], beads_per_term=BEADS_PER_TERM * FOLDS / (FOLDS - 1), most=MAX_DEGREE)
+    for degree in range(most + 1):
         error = 0.0
-        for out in range(min(FOLDS, len(table))):
+        for out in range(min(FOLDS, len(first))):
             test = fold == out
             if test.all():
                 continue

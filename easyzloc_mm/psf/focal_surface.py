@@ -16,6 +16,7 @@ from easyzloc_mm.io.focal_surface import FocalSurface
 from easyzloc_mm.numerics.field_polynomial import (
     OUTLIER_MADS,
     field_coordinates,
+    largest_degree,
     number_of_terms,
     polynomial,
     robust_fit,
@@ -48,6 +49,8 @@ class FociFit:
         Robust standard deviation around the fit.
     used : ndarray of bool, shape (n,)
         Accepted beads that are no outliers.
+    weight : ndarray, shape (n,)
+        By which a bead counts once, however often it was recorded.
     """
 
     middle_nm: float
@@ -56,6 +59,7 @@ class FociFit:
     coefficients_nm: F64
     scatter_nm: float
     used: Bool
+    weight: F64
 
 
 def fit_foci(beads: BeadDataset, degree: int, *, kept: Bool | None = None) -> FociFit:
@@ -66,8 +70,19 @@ def fit_foci(beads: BeadDataset, degree: int, *, kept: Bool | None = None) -> Fo
     bend = polynomial(field_coordinates(beads.x, beads.y, beads.field_size_px), degree)[:, 1:]
     basis = np.hstack([beads.stack[:, None] == filled, bend]).astype(float)
     chosen = beads.accepted if kept is None else beads.accepted & kept
-    fit, scatter, used = robust_fit(basis, focus - middle, chosen, floor=FLOOR_NM)
-    return FociFit(middle, filled, basis, fit, scatter, used)
+    weight = _one_each(beads)
+    fit, _, used = robust_fit(basis, focus - middle, chosen, floor=FLOOR_NM, weights=weight)
+    inside = chosen & np.isfinite(focus)
+    scatter = robust_sd((focus - middle - basis @ fit)[inside], about=0.0) if inside.any() else 0.0
+    return FociFit(middle, filled, basis, fit, scatter, used, weight)
+
+
+def _one_each(beads: BeadDataset) -> F64:
+    """Return weights by which a bead counts once, however often it was recorded: its height on the slide is one."""
+    _, which, times = np.unique(
+        np.where(beads.accepted, beads.bead_id, -1 - np.arange(len(beads))), return_inverse=True, return_counts=True
+    )
+    return np.asarray(1.0 / times[which])
 
 
 def bead_foci_nm(beads: BeadDataset) -> F64:
@@ -84,7 +99,14 @@ def measure_focal_surface(beads: BeadDataset) -> FocalSurface | None:
     """
     known = beads.accepted & np.isfinite(bead_foci_nm(beads))
     stacks = len(np.unique(beads.stack[known]))
-    possible = [degree for degree in DEGREES if known.sum() >= BEADS_PER_TERM * number_of_terms(degree) + stacks]
+    _, first = np.unique(beads.bead_id[known], return_index=True)
+    place = field_coordinates(beads.x, beads.y, beads.field_size_px)[known][first]
+    carried = largest_degree(place, beads_per_term=BEADS_PER_TERM, most=max(DEGREES))
+    possible = [
+        degree
+        for degree in DEGREES
+        if degree <= carried and len(first) >= BEADS_PER_TERM * number_of_terms(degree) + stacks
+    ]
     if not beads.field_known or not possible:
         return None
     degree = min(possible, key=lambda one: _error_of_left_out(beads, known, one))
@@ -97,7 +119,9 @@ def measure_focal_surface(beads: BeadDataset) -> FocalSurface | None:
 
 def _error_of_left_out(beads: BeadDataset, known: Bool, degree: int) -> float:
     """Return the mean square error with which the others predict each bead's focus, outliers cut short."""
-    order = np.cumsum(known) % FOLDS
+    # In the order of the beads, however often each was recorded.
+    beads_known, which = np.unique(np.where(known, beads.bead_id, -1), return_inverse=True)
+    order = (which + (beads_known[0] >= 0)) % FOLDS
     errors = []
     for fold in range(FOLDS):
         out = known & (order == fold)

@@ -16,7 +16,8 @@ from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.model.uncertainty import MixtureCalibration
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.field_psf import FieldPsf, field_source
-from easyzloc_mm.training.train import Z_RANGE_NM, check_export, export_network
+from easyzloc_mm.training.export import check_export, export_network
+from easyzloc_mm.training.recipes.learners import Z_RANGE_NM
 from easyzloc_mm.typing import IfExists, Progress
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def _trained_further(
     """Train on molecules of the new PSF, and return the card that goes with the network."""
     import keras
 
-    from easyzloc_mm.training.evaluation.uncertainty_calibration import calibrate
+    from easyzloc_mm.training.evaluation.uncertainty_calibration import Learned, calibrate
     from easyzloc_mm.training.recipes.matched import fit_matched
 
     table = psf.table(card.field_size_px)
@@ -96,7 +97,9 @@ def _trained_further(
         source, source, known.emitters,
         minutes=minutes, steps=steps, seed=seed, settings=card.settings, start=earlier.get_weights(), progress=progress,
     )  # fmt: skip
-    fresh = calibrate(network, psf, source, source, known.emitters, Z_RANGE_NM, seed, card.response.excess_noise)
+    excess_noise = card.response.excess_noise
+    learned = Learned(network, psf, source)
+    fresh = calibrate(learned, [(learned, source)], known.emitters, Z_RANGE_NM, seed, excess_noise)
     # No bead of the sample was left out to measure errors on: what left-out beads showed of the model's own stays.
     wide = max(fresh.embedding.threshold, known.embedding.threshold)
     uncertainty = fresh.model_copy(

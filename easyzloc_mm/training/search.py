@@ -56,7 +56,8 @@ def tune(
 ) -> dict[str, Any]:
     """Search until the study has `trials` trials; an existing study is continued.
 
-    Objective: negative log likelihood of held-out beads thinned to the brightness of single molecules.
+    Objective: negative log likelihood of held-out beads (of the training's own, where beads are too few to spare any)
+    thinned to the brightness of single molecules.
 
     Parameters
     ----------
@@ -169,7 +170,7 @@ def _work(
     edge_px = crop_px(data)
     source = BeadPsfs.from_beads(data, split.train, edge_px)
     everywhere = field_source(source, FieldPsf.measure(source))
-    validation = BeadPsfs.from_beads(data, split.validation, edge_px)
+    validation = BeadPsfs.from_beads(data, split.validation if len(split.validation) else split.train, edge_px)
 
     def objective(trial: optuna.Trial) -> float:
         settings = MatchedSettings(

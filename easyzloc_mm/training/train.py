@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from easyzloc_mm._models import FrozenModel
-from easyzloc_mm._processes import in_fresh_process, native_stderr_held
 from easyzloc_mm._version import installed
 from easyzloc_mm.analysis.scoring.figures import Score
 from easyzloc_mm.camera.crops import ROI_PX
@@ -21,45 +22,41 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import whole_or_nothing
-from easyzloc_mm.model.accuracy import EvaluationResult
+from easyzloc_mm.model.accuracy import EvaluationResult, HeldOut
 from easyzloc_mm.model.bundle import write_digests
-from easyzloc_mm.model.card import (
-    KERAS_FILE,
-    NETWORK_FILE,
-    PSF_FILE,
-    BeadCounts,
-    MatchedSettings,
-    ModelCard,
-    Recipe,
-)
+from easyzloc_mm.model.card import KERAS_FILE, PSF_FILE, BeadCounts, MatchedSettings, ModelCard, Recipe
 from easyzloc_mm.model.emitter_prior import EmitterPrior
-from easyzloc_mm.model.inputs import Normalisation, network_input
-from easyzloc_mm.model.mixture import Z_UNIT_NM
 from easyzloc_mm.model.predictor import Predictor
-from easyzloc_mm.model.uncertainty import MixtureCalibration, SigmaByZ, sigma_by_z
+from easyzloc_mm.model.uncertainty import MixtureCalibration, SigmaByZ
 from easyzloc_mm.psf.bead_psf import BeadPsfs
+from easyzloc_mm.psf.crlb import empirical_psf
 from easyzloc_mm.psf.crop_choice import crop_px
-from easyzloc_mm.psf.field_psf import FieldPsf, field_source
 from easyzloc_mm.psf.focal_surface import measure_focal_surface
 from easyzloc_mm.psf.kind import kind_of_beads
-from easyzloc_mm.training.emitters import simulate_emitters
-from easyzloc_mm.training.evaluation.evaluate import evaluate
+from easyzloc_mm.training.evaluation.evaluate import evaluate, joined, judge, result_of
+from easyzloc_mm.training.export import check_export, export_network, keras_backend
 from easyzloc_mm.training.recipes.checkpoint import Checkpoint
-from easyzloc_mm.training.split import Split, split_beads
+from easyzloc_mm.training.recipes.learners import (
+    Z_RANGE_NM,
+    Allowance,
+    Fitted,
+    Learner,
+    MatchedLearner,
+    PaperLearner,
+    checkpoint_beside,
+)
+from easyzloc_mm.training.split import Part, Split, split_beads
 from easyzloc_mm.typing import F32, IfExists, Progress
-
-if TYPE_CHECKING:
-    import keras
 
 logger = logging.getLogger(__name__)
 
-Z_RANGE_NM = 1000.0
-"""Depths beyond this are flagged (paper: z within +-1 um)."""
 EDGE_NM = 50.0
 """Left free between the ends of the stacks and the calibrated range."""
-MAX_EXPORT_DIFFERENCE = 1e-3
+FINAL_SHARE = 0.5
+"""Of the budget, for the model's own network, where others have to be trained to judge it."""
 InFrames = Callable[[ModelCard, BeadDataset], Score]
 """Judges the model in a folder by the whole pipeline."""
+Uncertainty = MixtureCalibration | SigmaByZ
 PACKAGES = ("easyzloc-mm", "keras", "tensorflow", "numpy", "onnxruntime", "picassosr")
 
 
@@ -73,19 +70,32 @@ class TrainReport(FrozenModel):
     rmse_z_nm : float, optional
         Of held-out beads thinned to the brightness of single molecules, unflagged; None where all carry a flag.
     limit_z_nm : float, optional
-        Information limit (CRLB) of those.
+        Information limit (CRLB) of those, their median.
+    held_out : HeldOut
+        Whether the network that was judged had seen these beads: see `folds`.
+    folds : int
+        Networks of a cross-validation that the figures are from; 0 where they are of the model itself.
+    measured_on, remark : str
+        What the figures were measured on, in words; and what to make of a limit above the error, if it is.
     recipe : Recipe
     train_beads, validation_beads, test_beads : int
+    distinct_beads : int
+        Of all these, how many different ones.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     minutes: float
     rmse_z_nm: float | None
     limit_z_nm: float | None
+    held_out: HeldOut
+    folds: int
+    measured_on: str
+    remark: str | None
     recipe: Recipe
     train_beads: int
     validation_beads: int
     test_beads: int
+    distinct_beads: int
 
 
 def train(
@@ -135,61 +145,75 @@ def train(
     Raises
     ------
     InputError
-        The recipe is unknown, too few beads, the output exists, or the earlier network is of other sizes.
+        The recipe is unknown, no bead is accepted, the output exists, or the earlier network is of other sizes.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports every machine without a GPU as an error
     out, chosen = Path(out), _recipe(recipe)
-    weights, sizes, earlier_px = _start(start_from, chosen, settings)
-    edge_px = _edge_px(beads, chosen, roi_px, earlier_px)
-    emitters = (emitters or EmitterPrior()).effective(beads.response.excess_noise)
-    job = _Job(beads, emitters, minutes, steps, seed, edge_px, sizes, weights, in_frames, progress)
+    start = _start(start_from, chosen, settings)
+    edge_px = _edge_px(beads, chosen, roi_px, start.roi_px)
+    spend = Allowance(minutes, steps)
+    wanted = (emitters or EmitterPrior()).effective(beads.response.excess_noise)
     inputs = [] if start_from is None else [start_from]
     with whole_or_nothing(out, Kind.MODEL, if_exists=if_exists, inputs=inputs) as draft:
         draft.mkdir()
         split = split_beads(beads, seed)
-        source = BeadPsfs.from_beads(beads, split.train, edge_px)
-        low, high = source.z_range_nm
-        z_range = max(low + EDGE_NM, -Z_RANGE_NM), min(high - EDGE_NM, Z_RANGE_NM)
+        job = _Job(beads, split, chosen, wanted, seed, edge_px, start, in_frames, progress)
         logger.info(
-            "training by recipe %s on %d beads (%d for validation, %d for the test)",
-            chosen,
-            len(split.train),
-            len(split.validation),
-            len(split.test),
-        )
-        logger.debug("settings: %s, emitters: %s, seed %d, z range %s nm", job.settings, job.emitters, seed, z_range)
+            "training by recipe %s on %d beads (%d for validation, %d for the test), %d folds",
+            chosen, len(split.train), len(split.validation), len(split.test), len(split.folds),
+        )  # fmt: skip
+        logger.debug("settings: %s, emitters: %s, seed %d", start.settings, job.emitters, seed)
         begin = time.monotonic()
-        if chosen is Recipe.MATCHED:
-            identity = repr((beads.digest(), job.emitters, job.settings, minutes, steps, seed, edge_px, start_from))
-            checkpoint = Checkpoint(out.with_name(f".{out.name}.training.npz"), identity)
-            trained = _matched(job, split, source, draft, checkpoint)
-            checkpoint.discard()
-        else:
-            trained = _paper(job, split, z_range)
-        card = _card(job, chosen, split, z_range, trained, minutes=(time.monotonic() - begin) / 60)
-        accuracy = _export(job, trained.network, card, source, draft)
-        logger.info(
-            "trained in %.1f min: z of held-out beads to %.1f nm, information limit %.1f nm",
-            card.minutes,
-            accuracy.rmse_z_nm,
-            accuracy.limit_z_nm,
+        learner = job.learner(
+            checkpoint_beside(out, (beads.digest(), wanted, start.settings, seed, edge_px, start_from))
         )
+        fitted, turns = _fit_all(job, learner, spend)
+        unseen = turns or [(fitted, Part(beads, split.validation if len(split.validation) else split.train))]
+        uncertainty = learner.calibrate(fitted, unseen)
+        card = _card(job, learner, fitted, uncertainty, minutes=(time.monotonic() - begin) / 60)
+        job.show("exporting", 1.0)
+        model = _export(job, fitted, card, draft)
+        accuracy = _evaluate(job, learner, model, turns, draft)
+        card.model_copy(update={"accuracy": accuracy}).write(draft)
+        write_digests(draft)
+        learner.discard()
+        logger.info("trained in %.1f min: %s", card.minutes, accuracy.summary)
     return TrainReport(
         minutes=card.minutes,
         rmse_z_nm=accuracy.rmse_z_nm,
         limit_z_nm=accuracy.limit_z_nm,
+        held_out=accuracy.held_out,
+        folds=accuracy.folds,
+        measured_on=accuracy.measured_on,
+        remark=accuracy.remark,
         recipe=chosen,
         train_beads=len(split.train),
         validation_beads=len(split.validation),
         test_beads=len(split.test),
+        distinct_beads=beads.distinct,
     )
 
 
-def keras_backend() -> str:
-    """Return what Keras computes with: tensorflow, torch or jax (environment variable ``KERAS_BACKEND``)."""
-    import keras
+@dataclass(frozen=True)
+class _Start:
+    """What a training starts from.
 
-    return str(keras.config.backend())
+    Attributes
+    ----------
+    weights : list of ndarray, optional
+        Of an earlier network.
+    settings : MatchedSettings
+        Sizes and rates to train with.
+    trained_on : tuple of str
+        Fingerprints of the beads that the earlier network has seen.
+    roi_px : int, optional
+        Edge of its crops.
+    """
+
+    weights: list[F32] | None
+    settings: MatchedSettings
+    trained_on: tuple[str, ...] = ()
+    roi_px: int | None = None
 
 
 @dataclass(frozen=True)
@@ -197,13 +221,12 @@ class _Job:
     """What a training was asked for."""
 
     beads: BeadDataset
+    split: Split
+    recipe: Recipe
     emitters: EmitterPrior
-    minutes: float
-    steps: int | None
     seed: int
     roi_px: int
-    settings: MatchedSettings
-    weights: list[F32] | None
+    start: _Start
     in_frames: InFrames | None
     progress: Progress | None
 
@@ -211,16 +234,22 @@ class _Job:
         if self.progress:
             self.progress(message, share)
 
+    def between(self, start: float, stop: float) -> Progress:
+        """Return what shows the progress of one network as a part of that of all."""
+        return lambda message, share: self.show(message, start + (stop - start) * share)
 
-@dataclass(frozen=True)
-class _Trained:
-    """A trained network, and how its output is read."""
+    @cached_property
+    def z_range_nm(self) -> tuple[float, float]:
+        """Depths that are calibrated: those that nine in ten beads cover."""
+        low, high = BeadPsfs.from_beads(self.beads, self.split.train, self.roi_px).z_range_nm
+        return max(low + EDGE_NM, -Z_RANGE_NM), min(high - EDGE_NM, Z_RANGE_NM)
 
-    network: keras.Model
-    normalisation: Normalisation
-    uncertainty: MixtureCalibration | SigmaByZ
-    settings: MatchedSettings | None = None
-    psf_degree: int | None = None
+    def learner(self, checkpoint: Callable[[str, Allowance], Checkpoint]) -> Learner:
+        if self.recipe is Recipe.PAPER:
+            return PaperLearner(self.z_range_nm, self.seed)
+        return MatchedLearner(
+            self.emitters, self.start.settings, self.seed, self.roi_px, self.start.weights, checkpoint
+        )
 
 
 def _recipe(name: str) -> Recipe:
@@ -230,12 +259,9 @@ def _recipe(name: str) -> Recipe:
         raise InputError(f"recipe '{name}' is unknown: use matched or paper") from None
 
 
-def _start(
-    path: Path | None, recipe: Recipe, settings: MatchedSettings | None
-) -> tuple[list[F32] | None, MatchedSettings, int | None]:
-    """Return the weights to start from, and their crops' edge, if any, and the sizes and rates to train with."""
+def _start(path: Path | None, recipe: Recipe, settings: MatchedSettings | None) -> _Start:
     if path is None:
-        return None, settings or MatchedSettings(), None
+        return _Start(None, settings or MatchedSettings())
     import keras
 
     card = ModelCard.load(path)
@@ -248,7 +274,7 @@ def _start(
             f"{settings.blocks} of {settings.width}: leave out `settings`, or `from`"
         )
     network = keras.models.load_model(card.path / KERAS_FILE, compile=False)
-    return network.get_weights(), settings, card.roi_px
+    return _Start(network.get_weights(), settings, card.trained_on or (), card.roi_px)
 
 
 def _edge_px(beads: BeadDataset, recipe: Recipe, wanted: int | None, earlier: int | None) -> int:
@@ -262,125 +288,83 @@ def _edge_px(beads: BeadDataset, recipe: Recipe, wanted: int | None, earlier: in
     return crop_px(beads, wanted or earlier)
 
 
-def _matched(job: _Job, split: Split, source: BeadPsfs, folder: Path, checkpoint: Checkpoint) -> _Trained:
-    from easyzloc_mm.training.evaluation.uncertainty_calibration import calibrate
-    from easyzloc_mm.training.recipes.matched import fit_matched
-
-    job.show("modelling the PSF over the field", 0.0)
-    psf = FieldPsf.measure(source)
-    psf.save(folder / PSF_FILE)
-    everywhere = field_source(source, psf)
-    validation = BeadPsfs.from_beads(job.beads, split.validation, job.roi_px)
-    network = fit_matched(
-        everywhere, validation, job.emitters,
-        minutes=job.minutes, steps=job.steps, seed=job.seed, settings=job.settings, start=job.weights,
-        checkpoint=checkpoint, progress=job.progress,
-    )  # fmt: skip
-    excess_noise = job.beads.response.excess_noise
-    return _Trained(
-        network,
-        Normalisation.SPOT,
-        calibrate(network, psf, everywhere, validation, job.emitters, Z_RANGE_NM, job.seed, excess_noise),
-        job.settings,
-        psf.degree,
-    )
+def _fit_all(job: _Job, learner: Learner, spend: Allowance) -> tuple[Fitted, list[tuple[Fitted, Part]]]:
+    """Return the model's network, and those of a cross-validation each with what it has not seen."""
+    split = job.split
+    whole = Part(job.beads, split.train)
+    validation = Part(job.beads, split.validation) if len(split.validation) else None
+    own = FINAL_SHARE if split.folds else 1.0
+    fitted = learner.fit(whole, validation, spend.share(own), None, job.between(0.0, own))
+    turns = []
+    each = (1 - own) / max(len(split.folds), 1)
+    for number, fold in enumerate(split.folds):
+        start = own + number * each
+        progress = job.between(start, start + each)
+        network = learner.fit(fold.train, None, spend.share(each), number, progress)
+        turns.append((network, fold.test))
+    return fitted, turns
 
 
-def _paper(job: _Job, split: Split, z_range: tuple[float, float]) -> _Trained:
-    from easyzloc_mm.training.recipes.published import fit_paper, recorded_planes
-
-    beads = job.beads
-    network = fit_paper(
-        beads, split.train, split.validation, z_range,
-        minutes=job.minutes, steps=job.steps, seed=job.seed, progress=job.progress,
-    )  # fmt: skip
-    crops, bead, z_nm = recorded_planes(beads, split.validation, z_range)
-    inputs = network_input(
-        crops, beads.x[bead], beads.y[bead], beads.field_size_px,
-        normalisation=Normalisation.PAPER, response=beads.response, field_known=beads.field_known,
-    )  # fmt: skip
-    predicted = Z_UNIT_NM * np.asarray(network.predict([*inputs], batch_size=256, verbose=0))[:, 0]
-    return _Trained(network, Normalisation.PAPER, sigma_by_z(predicted, z_nm, Z_RANGE_NM))
-
-
-def _card(
-    job: _Job, recipe: Recipe, split: Split, z_range: tuple[float, float], trained: _Trained, *, minutes: float
-) -> ModelCard:
-    beads = job.beads
+def _card(job: _Job, learner: Learner, fitted: Fitted, uncertainty: Uncertainty, *, minutes: float) -> ModelCard:
+    beads, split = job.beads, job.split
+    seen = beads.fingerprints(np.concatenate([split.train, split.validation]))
     return ModelCard(
-        recipe=recipe,
-        normalisation=trained.normalisation,
+        recipe=job.recipe,
+        normalisation=learner.normalisation,
         seed=job.seed,
         minutes=minutes,
         roi_px=job.roi_px,
         pixel_size_nm=beads.pixel_size_nm,
         field_size_px=beads.field_size_px,
         field_known=beads.field_known,
-        z_range_nm=z_range,
+        z_range_nm=job.z_range_nm,
         response=beads.response,
         training_data=beads.digest(),
         beads=BeadCounts(train=len(split.train), validation=len(split.validation), test=len(split.test)),
-        settings=trained.settings,
-        psf_degree=trained.psf_degree,
+        trained_on=tuple(dict.fromkeys((*job.start.trained_on, *seen))),
+        settings=learner.settings,
+        psf_degree=None if fitted.learned is None else fitted.learned.psf.degree,
         psf_kind=kind_of_beads(beads),
         keras_backend=keras_backend(),
         versions=installed(PACKAGES),
-        uncertainty=trained.uncertainty,
+        uncertainty=uncertainty,
         focal_surface=measure_focal_surface(beads),
     )
 
 
-def _export(job: _Job, network: keras.Model, card: ModelCard, source: BeadPsfs, folder: Path) -> EvaluationResult:
-    """Write network and card, check what was written, evaluate it, and write the card with its accuracy."""
-    job.show("exporting", 1.0)
-    export_network(network, folder)
+def _export(job: _Job, fitted: Fitted, card: ModelCard, folder: Path) -> Predictor:
+    """Write network, PSF and card, check what was written, and return it in use."""
+    export_network(fitted.network, folder)
+    if fitted.learned is not None:
+        fitted.learned.psf.save(folder / PSF_FILE)
     card.write(folder)
     model = Predictor.load(folder)
-    check_export(network, model, source, job.seed)
+    check_export(fitted.network, model, BeadPsfs.from_beads(job.beads, job.split.train, job.roi_px), job.seed)
+    return model
+
+
+def _evaluate(
+    job: _Job, learner: Learner, model: Predictor, turns: list[tuple[Fitted, Part]], folder: Path
+) -> EvaluationResult:
+    """Evaluate the model on its test beads, or by its cross-validation, and write the report."""
     job.show("measuring accuracy on held-out beads", 1.0)
-    found = job.in_frames(model.card, job.beads) if job.in_frames is not None else None
-    accuracy = evaluate(model, job.beads, in_frames=found, report=folder / "report")
-    card.model_copy(update={"accuracy": accuracy}).write(folder)
-    write_digests(folder)
-    return accuracy
+    report = folder / "report"
+    if not turns:
+        found = None
+        if job.in_frames is not None and len(job.split.test):
+            found = job.in_frames(model.card, job.beads)
+        return evaluate(model, job.beads, in_frames=found, report=report)
+    from easyzloc_mm.training.evaluation.report import write_model_report
 
-
-def export_network(network: keras.Model, folder: Path) -> None:
-    """Write ``model.keras`` and ``model.onnx``.
-
-    TensorFlow exports, whatever backend trained: Keras' other exporters need packages that may be missing.
-    """
-    network.save(folder / KERAS_FILE)
-    if keras_backend() == "tensorflow":
-        _export_onnx(network, folder)
-        return
-    in_fresh_process(_export_with_tensorflow, folder)
-
-
-def _export_with_tensorflow(folder: Path) -> None:
-    """Export in a process that has not imported Keras yet."""
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    import keras
-
-    _export_onnx(keras.models.load_model(folder / KERAS_FILE, compile=False), folder)
-
-
-def _export_onnx(network: keras.Model, folder: Path) -> None:
-    # Keras' exporter needs a model that was called once.
-    network([np.zeros((1, *shape[1:]), np.float32) for shape in network.input_shape])
-    with native_stderr_held():
-        network.export(str(folder / NETWORK_FILE), format="onnx", verbose=False)
-
-
-def check_export(network: keras.Model, model: Predictor, source: BeadPsfs, seed: int) -> None:
-    """Raise unless the ONNX network gives what the trained one gives."""
-    card = model.card
-    drawn = simulate_emitters(source, EmitterPrior(), 256, seed + 21)
-    inputs = network_input(
-        drawn.crops, drawn.x, drawn.y, source.field_size_px,
-        normalisation=card.normalisation, response=card.response, field_known=card.field_known,
-    )  # fmt: skip
-    expected = np.asarray(network.predict([*inputs], verbose=0))
-    difference = float(np.max(np.abs(model.raw_output(drawn.crops, drawn.x, drawn.y) - expected)))
-    if not difference <= MAX_EXPORT_DIFFERENCE * max(1.0, float(np.abs(expected).max())):
-        raise RuntimeError(f"the exported network differs from the trained one by {difference:.2g}")
+    psf, judged = empirical_psf(job.beads, job.roi_px), []
+    for number, (fitted, part) in enumerate(turns):
+        others = [turn for turn in turns if turn[0] is not fitted]
+        with tempfile.TemporaryDirectory() as place:
+            uncertainty = learner.calibrate(fitted, others)
+            card = _card(job, learner, fitted, uncertainty, minutes=0.0)
+            one = _export(job, fitted, card, Path(place))
+            judged.append(judge(one, part, psf, job.z_range_nm, share=1 / len(turns)))
+        job.show(f"measuring accuracy: {number + 1} of {len(turns)} networks", 1.0)
+    result = result_of(judged, model.card, job.beads, job.z_range_nm, held_out=job.split.held_out, folds=len(turns))
+    write_model_report(report, model.card, result, joined(judged))
+    return result

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from easyzloc_mm.io.beads.dataset import read_bead_set
+from easyzloc_mm.model.card import MatchedSettings
 from easyzloc_mm.model.inputs import network_input
 from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.training.train import train
@@ -40,6 +41,15 @@ def _prepare() -> None:
 def trained(beads: Path, out: Path, **options: Any) -> None:
     """Train on a stored bead set."""
     train(read_bead_set(beads), out, **options)
+
+
+def briefly_trained(beads: Path, out: Path, steps: int) -> None:
+    """Train on a stored bead set what need not be any good."""
+    from easyzloc_mm.training.evaluation import evaluate, uncertainty_calibration
+    from easyzloc_mm.training.recipes import matched
+
+    matched.VALIDATION = uncertainty_calibration.EMITTERS = evaluate.EMITTERS = 900
+    train(read_bead_set(beads), out, steps=steps, seed=0, settings=MatchedSettings(width=64, blocks=1))
 
 
 def interrupted_training(beads: Path, out: Path, steps: int, stop_at: float) -> list[float]:
@@ -80,9 +90,9 @@ def outputs_of_keras_and_onnx(model: Path, crops: F32) -> tuple[F32, F32]:
 
 def untrained_network(model: Path, width: int = 16) -> None:
     """Give a bundle a small network of the matched recipe, as Keras and as ONNX."""
-    from easyzloc_mm.model.card import MatchedSettings, ModelCard
+    from easyzloc_mm.model.card import ModelCard
+    from easyzloc_mm.training.export import export_network
     from easyzloc_mm.training.recipes.architectures import mixture_network
-    from easyzloc_mm.training.train import export_network
 
     export_network(mixture_network(width, 1), model)
     settings = MatchedSettings(width=width, blocks=1)

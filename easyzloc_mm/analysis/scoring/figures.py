@@ -99,7 +99,7 @@ class DepthErrors(FrozenModel):
     robust_z_nm, rmse_z_nm : float
         1.4826 times the median absolute deviation of the errors, and their root mean square.
     limit_z_nm : float
-        Root mean square information limit of these same molecules, where the truth states it.
+        Median information limit of these same molecules, where the truth states it.
     coverage_68, coverage_95 : float
         Shares of the errors within 1 and 1.96 stated uncertainties.
     flagged : float

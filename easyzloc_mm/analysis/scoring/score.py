@@ -12,7 +12,7 @@ import pandas as pd
 from easyzloc_mm.analysis.scoring.compare import Comparison
 from easyzloc_mm.analysis.scoring.figures import Counts, DensityScore, DepthScore, PhotonScore, Score
 from easyzloc_mm.analysis.scoring.matching import crowding
-from easyzloc_mm.numerics.statistics import robust_sd
+from easyzloc_mm.numerics.statistics import median_and_range, robust_sd
 from easyzloc_mm.typing import F64, AnyFloat, Bool
 
 BIN_NM = 100.0
@@ -66,7 +66,8 @@ def depth_errors(pairs: pd.DataFrame) -> dict[str, Any]:
         "rmse_z_nm": _rms(error),
     }
     if "true_limit_z_nm" in trusted:
-        result["limit_z_nm"] = _rms(trusted["true_limit_z_nm"])
+        limit = median_and_range(trusted["true_limit_z_nm"].to_numpy(float))
+        result["limit_z_nm"] = None if limit is None else limit[0]
     if "lpz" in trusted:
         pull = np.abs(error) / np.maximum(trusted["lpz"].to_numpy(float), 1e-9)
         result |= {"coverage_68": float((pull <= 1).mean()), "coverage_95": float((pull <= 1.96).mean())}

@@ -16,7 +16,7 @@ from easyzloc_mm.beads.alignment.registered import Alignment, RegisteredStack, p
 from easyzloc_mm.beads.alignment.sharpness import spacing_of
 from easyzloc_mm.numerics.field_polynomial import largest_degree, polynomial, robust_surface, weighted_slope
 from easyzloc_mm.numerics.statistics import robust_sd
-from easyzloc_mm.typing import F32, F64, Bool
+from easyzloc_mm.typing import F32, F64, I64, Bool
 
 HALF_RANGE_NM = 900.0
 """Planes this near to focus decide the alignment."""
@@ -30,6 +30,8 @@ RESIDUAL_FLOOR = 0.05
 CHUNK = 64
 MIN_COVERED = 0.6
 """Part of the depths around focus that a stack must cover to be aligned."""
+SURFACE_RIDGE = 0.01
+"""Labels of bright beads are good to some 10 nm; over the field, sharpness and shape differ by 100 nm at most."""
 SLOPE_NM = 600.0
 """Brightness and lateral shift are followed this far from focus."""
 
@@ -40,6 +42,7 @@ def align(
     *,
     field_known: bool,
     suspects: Bool | None = None,
+    identity: I64 | None = None,
 ) -> Alignment:
     """Find the focus of every bead.
 
@@ -52,25 +55,35 @@ def align(
         Whether the beads' places mean anything; if not, every bead is compared with the mean of all others.
     suspects : ndarray of bool, optional
         Beads that take no part in the model (but are aligned themselves).
+    identity : ndarray, shape (n,), optional
+        Which bead each stack shows: one that was recorded several times is no other bead than itself.
     """
     usable = np.isfinite(sharpness_nm)
     trusted = usable if suspects is None else usable & ~suspects
     if trusted.sum() < MIN_BEADS:
         nothing = np.where(usable, 0.0, np.nan)
         return Alignment(sharpness_nm.copy(), nothing * np.nan, nothing, nothing * np.nan, nothing * np.nan, 0)
-    work = _Work(stacks, sharpness_nm, usable, trusted, field_known)
+    which = np.arange(len(stacks)) if identity is None else identity
+    work = _Work(stacks, sharpness_nm, usable, trusted, which, field_known)
     for round_number in range(ROUNDS):
         if work.step(settle=round_number > 0) < SETTLED_NM and round_number > 1:
             break
     return work.result()
 
 
+def _recorded_again(identity: I64) -> list[I64]:
+    """Return the rows of each bead that was recorded more than once."""
+    _, which, times = np.unique(identity, return_inverse=True, return_counts=True)
+    return [np.flatnonzero(which == bead) for bead in np.flatnonzero(times > 1)]
+
+
 class _Work:
     """State of one alignment; rows are the usable beads only."""
 
     def __init__(
-        self, stacks: list[RegisteredStack], sharp: F64, usable: Bool, trusted: Bool, field_known: bool
-    ) -> None:
+        self, stacks: list[RegisteredStack], sharp: F64, usable: Bool, trusted: Bool, identity: I64,
+        field_known: bool,
+    ) -> None:  # fmt: skip
         self.count = len(stacks)
         self.rows = np.flatnonzero(usable)
         self.stacks = [stacks[i] for i in self.rows]
@@ -83,7 +96,11 @@ class _Work:
         self.spacing = max(MIN_GRID_NM, float(np.median(steps)))
         half = int(HALF_RANGE_NM // self.spacing)
         self.grid: F64 = self.spacing * np.arange(-half, half + 1).astype(np.float64)
-        self.most = largest_degree(int(self.trusted.sum())) if field_known else 0
+        _, first = np.unique(identity[self.rows][self.trusted], return_index=True)
+        self.most = largest_degree(self.place[self.trusted][first]) if field_known else 0
+        # Recordings of one bead are left out together, unless there is no other bead.
+        several = len(first) >= MIN_BEADS
+        self.again = _recorded_again(identity[self.rows]) if several else []
         self.degree = min(self.most, 2)
         self.brightness = np.array(
             [self._brightness(stack, at) for stack, at in zip(self.stacks, self.focus, strict=True)]
@@ -109,7 +126,10 @@ class _Work:
         moved = self._fit(images, inside, model)
         before = self.focus.copy()
         self.focus = self.focus + np.clip(moved, -2 * self.spacing, 2 * self.spacing)
-        surface, _, _ = robust_surface(self.focus - self.sharp, self.place, self.trusted, self.degree, floor=1.0)
+        surface, _, _ = robust_surface(
+            self.focus - self.sharp, self.place, self.trusted, self.degree,
+            floor=1.0, weights=self._weights(), ridge=SURFACE_RIDGE,
+        )  # fmt: skip
         self.focus = self.focus - surface
         self._distrust_outliers()
         return float(np.sqrt(np.mean((self.focus - before)[self.trusted] ** 2)))
@@ -132,12 +152,12 @@ class _Work:
         return images, inside
 
     def _weights(self) -> F64:
-        """Return the weight of each bead in the model: noise against the spread between beads that is there anyway."""
+        """Return the weight of each bead, 0 to 1: its noise against the spread between beads that is there anyway."""
         relative = self.brightness / np.median(self.brightness[self.trusted])
         return np.where(self.trusted, relative / (0.3 + relative), 0.0)
 
     def _model(self, images: F32, inside: Bool, degree: int) -> F32:
-        """Return the PSF at every bead's place from all the other trusted beads, for brightness 1."""
+        """Return the PSF at every bead's place from all the other trusted beads, for brightness 1; 0 from too few."""
         basis = polynomial(self.place, degree)
         weights = self._weights()
         scaled = images / self.brightness[:, None, None].astype(np.float32)
@@ -148,10 +168,19 @@ class _Work:
             if np.count_nonzero(weight) < max(MIN_BEADS, basis.shape[1] + 1):
                 continue
             weighted = basis * weight[:, None]
-            inverse = np.linalg.inv(weighted.T @ basis + ridge)
-            surface = (basis @ inverse @ (weighted.T @ scaled[:, plane])).astype(np.float32)
+            normal, sums = weighted.T @ basis + ridge, weighted.T @ scaled[:, plane]
+            inverse = np.linalg.inv(normal)
+            surface = (basis @ inverse @ sums).astype(np.float32)
             leverage = np.minimum(np.einsum("ij,jk,ik->i", basis, inverse, weighted), 0.9).astype(np.float32)[:, None]
             model[:, plane] = (surface - leverage * scaled[:, plane]) / (1 - leverage)
+            for own in self.again:
+                others = np.count_nonzero(weight) - np.count_nonzero(weight[own])
+                if others < max(MIN_BEADS - 1, basis.shape[1] + 1):
+                    model[own, plane] = 0.0
+                    continue
+                left_out = weighted[own].T
+                fit = np.linalg.solve(normal - left_out @ basis[own], sums - left_out @ scaled[own, plane])
+                model[own, plane] = basis[own] @ fit
         return model
 
     def _best_degree(self, images: F32, inside: Bool) -> int:

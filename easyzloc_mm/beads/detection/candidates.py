@@ -46,6 +46,10 @@ class Candidates:
         Common lateral shift of the bead's stack, pixels per um of rising z.
     form : PsfForm
         What the beads look like.
+    bead_id : ndarray
+        Which bead each is: recordings of one bead share a number. Empty until `recurrence.mark_recurring`.
+    copy : ndarray of bool
+        Whether another candidate has the same pixels and stands for both; as `bead_id`.
     """
 
     rois: U16
@@ -65,6 +69,8 @@ class Candidates:
     frames: I64
     lateral_shift_px_per_um: F64
     form: PsfForm = field(default_factory=PsfForm)
+    bead_id: I64 = field(default_factory=lambda: np.empty(0, np.int64))
+    copy: Bool = field(default_factory=lambda: np.empty(0, bool))
 
     @property
     def place(self) -> F64:

@@ -25,6 +25,8 @@ class Reason(StrEnum):
 
     EDGE = "edge"
     """The ROI leaves the image."""
+    COPY = "copy"
+    """The same pixels, noise and all, as another candidate's: of a recording that was given twice, or in parts."""
     SATURATED = "saturated"
     """Pixels are at the camera's upper end."""
     NEIGHBOUR = "neighbour"
@@ -83,7 +85,8 @@ def judge(
     Parameters
     ----------
     measures : DataFrame
-        Columns ``edge``, ``saturated``, ``neighbour_px``, ``snr``, ``focus_um``; where `final`, also those of `FLOORS`.
+        Columns ``edge``, ``copy``, ``saturated``, ``neighbour_px``, ``snr``, ``focus_um``; where `final`, also those of
+        `FLOORS`.
     place : ndarray, shape (n, 2)
         Places in the field, -1..1: what is normal may change over it.
     field_known : bool
@@ -103,6 +106,7 @@ def judge(
         return measures[name].to_numpy(float)
 
     reject(value("edge") > 0, Reason.EDGE)
+    reject(value("copy") > 0, Reason.COPY)
     reject(value("saturated") >= SATURATED_PIXELS, Reason.SATURATED)
     # A ready-cut ROI is meant to hold one bead: a second one anywhere in it is one too many.
     reject(value("neighbour_px") < (form.neighbour_px if field_known else np.inf), Reason.NEIGHBOUR)

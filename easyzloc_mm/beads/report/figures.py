@@ -19,11 +19,12 @@ REASON_COLOURS = ("#d55e00", "#cc79a7", "#e69f00", "#009e73", "#56b4e9", "#8c564
 
 
 def crlb_by_depth(psf: EmpiricalPsf, beads: BeadDataset, photons: float) -> F64:
-    """Return the CRLB of z (nm) by place and depth, shape (places, Z)."""
+    """Return the CRLB of z (nm) by place and depth, shape (places, Z); infinite where the beads do not define it."""
     shape = len(psf.places), len(psf.z_nm)
     x, y = (np.repeat(psf.places[:, axis], shape[1]) for axis in (0, 1))
     z = np.tile(psf.z_nm, shape[0])
-    return psf.crlb(x, y, z, photons, BACKGROUND, beads.response)[2].reshape(shape)
+    found = psf.crlb(x, y, z, photons, BACKGROUND, beads.response)[2].reshape(shape)
+    return np.where(np.isfinite(found), found, np.inf)
 
 
 def draw_map(beads: BeadDataset, foci: Foci, path: Path) -> None:
@@ -102,7 +103,7 @@ def draw_crlb(psf: EmpiricalPsf, beads: BeadDataset, path: Path) -> None:
             values = crlb_by_depth(psf, beads, photons)
             (line,) = left.plot(psf.z_nm, np.median(values, axis=0), label=f"{photons:.0f} photons")
             if len(psf.places) > 1:
-                low, high = np.percentile(values, [10, 90], axis=0)
+                low, high = np.percentile(values, [10, 90], axis=0, method="nearest")
                 left.fill_between(psf.z_nm, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
             z_nm, chance = sign_ambiguity(psf, photons, BACKGROUND, beads.response)
             right.plot(z_nm, 100 * chance, color=line.get_color())

@@ -21,6 +21,7 @@ USEFUL_NM = 80.0
 SIGN_AMBIGUOUS = 0.05
 MEASURED = {
     "edge": "edge",
+    "copy": "copy",
     "saturated": "saturated",
     "neighbour": "neighbour_px",
     "faint": "snr",
@@ -34,6 +35,7 @@ MEASURED = {
 """The measure that stands behind each reason."""
 IN_WORDS = {
     "edge": "ROI leaves the image (1: yes)",
+    "copy": "the same pixels as another bead's (1: yes)",
     "saturated": "saturated pixels in all planes",
     "neighbour_px": "distance of the nearest other object (px)",
     "snr": "brightest pixel over its noise, in focus",
@@ -109,6 +111,8 @@ def write_bead_report(beads: BeadDataset, folder: Path, summary: Summary | None 
         ]
     accepted = int(beads.accepted.sum())
     lead = f"{accepted} of {len(beads)} beads accepted, from {len(set(beads.stack.tolist()))} field(s)."
+    if beads.distinct < accepted:
+        lead += f" They are {beads.distinct} different beads: some were recorded more than once, and count as one."
     return write_page(folder, "Beads", lead, blocks)
 
 
@@ -138,7 +142,8 @@ def _verdicts(beads: BeadDataset, summary: Summary, folder: Path) -> list[Block]
         draw_map(beads, summary.foci, folder / "map.png")
         blocks += [
             Paragraph(
-                f"The accepted beads cover {summary.coverage:.0%} of the field (5x5 cells with three beads or more)."
+                f"The accepted beads cover {summary.coverage:.0%} of the field (5x5 cells with three different "
+                "beads or more)."
             ),
             Picture("map.png", "Where the beads of all fields lie on the sensor, and the focus of the accepted ones."),
         ]
@@ -165,6 +170,15 @@ def _labels(beads: BeadDataset, summary: Summary, psf: EmpiricalPsf | None) -> l
                 "a model takes the curvature out of the z of molecules."
             )
         )
+    repeat = summary.repeat
+    blocks.append(
+        Paragraph(
+            "How well labels repeat from stack to stack was not measured: no three beads are in two stacks."
+            if repeat is None
+            else f"Labels of {repeat.beads} beads that were recorded in several stacks repeat to {repeat.sd_nm:.1f} nm "
+            "(standard deviation of one label)."
+        )
+    )
     consistency = summary.consistency
     if consistency is not None:
         blocks.append(

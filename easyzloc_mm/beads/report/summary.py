@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from easyzloc_mm.beads.camera_response import of_averaged
 from easyzloc_mm.beads.quality.coverage import field_coverage
 from easyzloc_mm.beads.quality.measure import measure_bead
 from easyzloc_mm.io.beads.dataset import BeadDataset
-from easyzloc_mm.numerics.field_polynomial import field_coordinates, powers
+from easyzloc_mm.numerics.field_polynomial import field_coordinates, largest_degree, powers
 from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.psf import focal_surface
 from easyzloc_mm.psf.crop_choice import crop_px
@@ -20,6 +21,8 @@ from easyzloc_mm.psf.kind import PsfKind, kind_of_beads
 from easyzloc_mm.typing import F64, I64
 
 MIN_FOR_SHAPE = 12
+MIN_IN_COMMON = 3
+"""Beads that two stacks show, from which on their labels are compared."""
 CONSISTENCY_BEADS = 200
 
 
@@ -31,7 +34,10 @@ class Summary:
     ----------
     foci : Foci
     coverage : float or None
+    repeat : LabelRepeat or None
+        Between stacks; None where no bead was recorded in two.
     consistency : (float, float) or None
+        Between the planes of one stack.
     kind : PsfKind or None
     roi_px : int
         Edge of the crops that hold the PSF.
@@ -39,6 +45,7 @@ class Summary:
 
     foci: Foci
     coverage: float | None
+    repeat: LabelRepeat | None
     consistency: tuple[float, float] | None
     kind: PsfKind | None
     roi_px: int
@@ -47,8 +54,12 @@ class Summary:
 def summarize_beads(beads: BeadDataset) -> Summary:
     """Return the figures of a bead data set as a whole."""
     kept = beads.accepted
-    coverage = field_coverage(beads.x[kept], beads.y[kept], beads.field_size_px) if beads.field_known else None
-    return Summary(fit_foci(beads), coverage, label_consistency(beads), kind_of_beads(beads), crop_px(beads))
+    coverage = None
+    if beads.field_known:
+        coverage = field_coverage(beads.x[kept], beads.y[kept], beads.field_size_px, beads.bead_id[kept])
+    foci = fit_foci(beads)
+    repeat, consistency = label_repeat(beads, foci), label_consistency(beads)
+    return Summary(foci, coverage, repeat, consistency, kind_of_beads(beads), crop_px(beads))
 
 
 def summary_figures(beads: BeadDataset, summary: Summary) -> dict[str, Any]:
@@ -57,7 +68,8 @@ def summary_figures(beads: BeadDataset, summary: Summary) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``coverage``, ``tilt_mrad``, ``curvature_nm``, ``label_repeat_sharpness_nm``, ``label_repeat_nm``,
+        ``coverage``, ``tilt_mrad``, ``curvature_nm``, ``label_repeat_nm`` (between stacks), ``label_repeat_beads``,
+        ``label_repeat_planes_sharpness_nm`` and ``label_repeat_planes_nm`` (between the planes of a stack),
         ``lateral_shift_nm_per_um``, ``slide_direction_deg``, ``psf`` (its kind), ``roi_px``, and ``stacks``: one dict
         for each stack.
     """
@@ -83,8 +95,10 @@ def summary_figures(beads: BeadDataset, summary: Summary) -> dict[str, Any]:
         "coverage": summary.coverage,
         "tilt_mrad": shape.tilt_mrad if shape else None,
         "curvature_nm": shape.curvature_nm if shape else None,
-        "label_repeat_sharpness_nm": before,
-        "label_repeat_nm": after,
+        "label_repeat_nm": summary.repeat.sd_nm if summary.repeat else None,
+        "label_repeat_beads": summary.repeat.beads if summary.repeat else 0,
+        "label_repeat_planes_sharpness_nm": before,
+        "label_repeat_planes_nm": after,
         "lateral_shift_nm_per_um": speed,
         "slide_direction_deg": direction,
         "psf": None if summary.kind is None else str(summary.kind),
@@ -159,10 +173,13 @@ def fit_foci(beads: BeadDataset) -> Foci:
     """Fit the stacks' offsets together with tilt and curvature of the field, robustly."""
     stacks = max(int(beads.stack.max(initial=-1)) + 1, len(beads.stacks))
     counts = np.bincount(beads.stack[beads.accepted], minlength=stacks)
-    known = beads.field_known and beads.accepted.sum() >= MIN_FOR_SHAPE + np.count_nonzero(counts)
+    enough = beads.distinct >= MIN_FOR_SHAPE + np.count_nonzero(counts)
+    _, first = np.unique(beads.bead_id[beads.accepted], return_index=True)
+    place = field_coordinates(beads.x, beads.y, beads.field_size_px)[beads.accepted][first]
+    known = beads.field_known and enough and largest_degree(place, beads_per_term=1, most=2) == 2
     found = focal_surface.fit_foci(beads, 2 if known else 0)
     basis, fit, filled = found.basis, found.coefficients_nm, found.stacks
-    used = basis[found.used]
+    used = basis[found.used] * np.sqrt(found.weight[found.used])[:, None]
     spread = np.sqrt(np.diag(np.linalg.pinv(used.T @ used))) * found.scatter_nm
     offset, uncertainty = np.full((2, stacks), np.nan)
     if len(filled):
@@ -206,6 +223,44 @@ def lateral_shift_nm_per_um(beads: BeadDataset) -> tuple[float, float]:
     return float(speed.max()) * beads.pixel_size_nm, float(np.degrees(np.arctan2(y, x)))
 
 
+@dataclass(frozen=True)
+class LabelRepeat:
+    """How well labels repeat from one recording of a bead to the next.
+
+    Attributes
+    ----------
+    sd_nm : float
+        Of one label, robust standard deviation.
+    beads : int
+        Different beads that were recorded in two stacks or more.
+    """
+
+    sd_nm: float
+    beads: int
+
+
+def label_repeat(beads: BeadDataset, foci: Foci) -> LabelRepeat | None:
+    """Return how well the foci of beads that are in several stacks agree; None with fewer than three of them.
+
+    Each pair of stacks is freed of its common offset: where the stage stood is no error of a label. What a bead that
+    was moved in the field owes to the focal surface is taken out.
+    """
+    focus = foci.relative_nm - (0.0 if foci.shape is None else foci.shape.surface_nm)
+    usable = beads.accepted & np.isfinite(focus)
+    differences: list[F64] = []
+    again: set[int] = set()
+    for one, other in itertools.combinations(np.unique(beads.stack[usable]), 2):
+        own, theirs = (np.flatnonzero(usable & (beads.stack == stack)) for stack in (one, other))
+        common, first, second = np.intersect1d(beads.bead_id[own], beads.bead_id[theirs], return_indices=True)
+        if len(common) >= MIN_IN_COMMON:
+            moved = focus[theirs[second]] - focus[own[first]]
+            differences.append(moved - np.median(moved))
+            again |= set(common.tolist())
+    if not differences:
+        return None
+    return LabelRepeat(_half_spread(np.concatenate(differences)), len(again))
+
+
 def label_consistency(beads: BeadDataset) -> tuple[float, float] | None:
     """Return how well labels repeat: focus from every second plane against that from the others, one bead, SD in nm.
 
@@ -235,7 +290,8 @@ def label_consistency(beads: BeadDataset) -> tuple[float, float] | None:
                 )
             )
         sharp = np.array([bead.sharpness_nm for bead in measured])
-        aligned = align([bead.stack for bead in measured], sharp, field_known=beads.field_known)
+        stacks, which = [bead.stack for bead in measured], beads.bead_id[chosen]
+        aligned = align(stacks, sharp, field_known=beads.field_known, identity=which)
         found.append((sharp, aligned.focus_nm))
     before, after = (_half_spread(found[0][which] - found[1][which]) for which in (0, 1))
     return before, after

@@ -26,7 +26,7 @@ from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.likelihood_refinement import MIN_SIGMA_NM, maxima
 from easyzloc_mm.model.mixture import OUTLIER_SIGMAS, Mixture
 from easyzloc_mm.model.predictor import Predictor
-from easyzloc_mm.numerics.statistics import robust_sd
+from easyzloc_mm.numerics.statistics import median_and_range, robust_sd
 from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.mle import fit_psf
 from easyzloc_mm.simulator.optics.objective import embedded_optics
@@ -85,10 +85,10 @@ def bench_accuracy(
     _splines(data, samples, answers, spline_beads, seed, report)
     typical = samples["typical"]
     return {
-        "limit_nm": _rms(typical.limit_nm),
+        "limit_nm": _limit(typical.limit_nm),
         "methods": {method: _score(answer, typical) for method, answer in answers["typical"].items()},
         "levels": {
-            name: {"limit_nm": _rms(sample.limit_nm)} | {m: _score(a, sample) for m, a in answers[name].items()}
+            name: {"limit_nm": _limit(sample.limit_nm)} | {m: _score(a, sample) for m, a in answers[name].items()}
             for name, sample in samples.items()
             if name != "typical"
         },
@@ -181,7 +181,7 @@ def _score(answer: Answer, sample: EmbeddedEmitters) -> dict[str, float | None]:
         "coverage_68": float(np.mean(error[kept] <= answer.sigma_nm[kept])) if kept.any() else None,
         "coverage_95": float(np.mean(error[kept] <= 1.96 * answer.sigma_nm[kept])) if kept.any() else None,
         "unflagged_rmse_nm": _rms(error[kept]) if kept.any() else None,
-        "unflagged_limit_nm": _rms(sample.limit_nm[kept]) if kept.any() else None,
+        "unflagged_limit_nm": _limit(sample.limit_nm[kept]),
         "unflagged_gross": float(np.mean(error[kept] > GROSS_NM)) if kept.any() else None,
         "flagged": float(answer.flagged.mean()),
         "mistakes_flagged": float(answer.flagged[outlier].mean()) if outlier.any() else None,
@@ -194,7 +194,7 @@ def _bins(answers: dict[str, Answer], sample: EmbeddedEmitters) -> list[dict[str
     for low, high in itertools.pairwise(np.arange(-Z_LIMIT_NM, Z_LIMIT_NM + 1, BIN_NM)):
         inside = (sample.z_nm >= low) & (sample.z_nm < high)
         row: dict[str, Any] = {
-            "z_from_nm": float(low), "z_to_nm": float(high), "limit_nm": _rms(sample.limit_nm[inside]),
+            "z_from_nm": float(low), "z_to_nm": float(high), "limit_nm": _limit(sample.limit_nm[inside]),
             "molecules": int(inside.sum()),
         }  # fmt: skip
         for method, answer in answers.items():
@@ -204,12 +204,17 @@ def _bins(answers: dict[str, Answer], sample: EmbeddedEmitters) -> list[dict[str
             row[method] = {
                 "rmse_nm": _rms(error[inside]),
                 "unflagged_rmse_nm": _rms(error[kept]) if kept.any() else None,
-                "unflagged_limit_nm": _rms(sample.limit_nm[kept]) if kept.any() else None,
+                "unflagged_limit_nm": _limit(sample.limit_nm[kept]),
                 "coverage_68": float(np.mean(error[kept] <= answer.sigma_nm[kept])) if kept.any() else None,
                 "flagged": float(answer.flagged[inside].mean()),
             }
         rows.append(row)
     return rows
+
+
+def _limit(values: F64) -> float | None:
+    found = median_and_range(values)
+    return None if found is None else found[0]
 
 
 def _rms(values: F64) -> float:

@@ -97,7 +97,7 @@ def _paper_rate(crops: np.ndarray) -> float:
     """Time the paper's network under the same engine; what its weights are does not matter here."""
     import onnxruntime
 
-    from easyzloc_mm.training.train import export_network
+    from easyzloc_mm.training.export import export_network
 
     with tempfile.TemporaryDirectory() as folder:
         export_network(paper_network(), Path(folder))

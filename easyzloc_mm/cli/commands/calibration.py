@@ -175,6 +175,7 @@ def beads(
             "out": out,
             "found": len(bead_set.accepted),
             "accepted": int(bead_set.accepted.sum()),
+            "distinct": bead_set.distinct,
             "rejected": count_reasons(bead_set),
             "regions": len(set(bead_set.region[bead_set.accepted].tolist())),
             "units_estimated": bead_set.response.estimated,
@@ -346,7 +347,8 @@ def evaluate(
     found: dict[str, object] = {}
     if result.in_frames is not None:
         found = {name: getattr(result.in_frames, name) for name in ("recall", "precision", "jaccard")}
-    finish({**result.model_dump(mode="json"), **found}, as_json=as_json, title="accuracy on held-out beads")
+    said = {"measured_on": result.measured_on, "remark": result.remark}
+    finish({**result.model_dump(mode="json"), **said, **found}, as_json=as_json, title="accuracy")
     if not as_json:
         print_accuracies(result.rows())
     if not as_json and result.in_frames is not None:

@@ -19,11 +19,14 @@ from easyzloc_mm.io.reading import DAMAGED_STORE, reading
 from easyzloc_mm.io.writing.kinds import Kind, did_you_mean
 from easyzloc_mm.io.writing.output import whole_or_nothing
 from easyzloc_mm.io.zarr.chunks import put_array, seal
+from easyzloc_mm.numerics.recurrence import find_recurrence, pixels_around
 from easyzloc_mm.typing import F32, F64, I64, U16, Bool, IfExists
 
 ARRAYS = ("rois", "z_nm", "x", "y", "roi_x0", "roi_y0", "stack", "region", "accepted")
 LATER_ARRAYS = ("light", "lateral_shift_px_per_um")
 """Arrays that older stores lack."""
+IDENTITY = "bead_id"
+"""Follows from the others: no part of the digest, and found out again where a store lacks it."""
 ROI_CHUNK = 16
 
 
@@ -68,6 +71,8 @@ class BeadDataset:
     lateral_shift_px_per_um : ndarray, shape (n, 2), float64
         Common sideways motion (x, y) of all beads of the stack per um of rising z: a stage that does not rise straight.
         No molecule moves so: cut out crops around `centres`, not around `x`, `y` alone.
+    bead_id : ndarray, shape (n,), int64
+        Which bead it is: recordings of one bead in several stacks have one number, the index of the first of them.
     """
 
     rois: U16
@@ -89,12 +94,15 @@ class BeadDataset:
     light: F32 = field(default_factory=lambda: np.empty(0, np.float32))
     stacks: pd.DataFrame = field(default_factory=pd.DataFrame)
     lateral_shift_px_per_um: F64 = field(default_factory=lambda: np.empty(0))
+    bead_id: I64 = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
         if not self.light.size:
             object.__setattr__(self, "light", np.ones(self.z_nm.shape, np.float32))
         if not self.lateral_shift_px_per_um.size:
             object.__setattr__(self, "lateral_shift_px_per_um", np.zeros((len(self.accepted), 2)))
+        if not self.bead_id.size:
+            object.__setattr__(self, "bead_id", np.arange(len(self.accepted)))
 
     def centres(self, bead: int, z_nm: ArrayLike) -> tuple[F64, F64]:
         """Centre of a bead within its ROI at labels `z_nm`: x and y (pixels), the common sideways motion followed."""
@@ -108,6 +116,20 @@ class BeadDataset:
 
     def __len__(self) -> int:
         return len(self.accepted)
+
+    @property
+    def distinct(self) -> int:
+        """How many different beads are accepted, however often each was recorded."""
+        return len(np.unique(self.bead_id[self.accepted]))
+
+    def fingerprints(self, chosen: ArrayLike) -> tuple[str, ...]:
+        """Return what tells the recordings of the beads `chosen` from all others, in whichever data set they stand."""
+        found = []
+        for bead in np.asarray(chosen, np.int64):
+            pixels = pixels_around(self.rois[bead], self.x[bead] - self.roi_x0[bead], self.y[bead] - self.roi_y0[bead])
+            if pixels is not None:
+                found.append(hashlib.blake2b(pixels, digest_size=8).hexdigest())
+        return tuple(found)
 
     def digest(self) -> str:
         """SHA-256 of what training sees of the data set."""
@@ -143,7 +165,7 @@ def write_bead_set(path: Path, beads: BeadDataset, *, if_exists: IfExists = "err
             stacks=tuple(json.loads(beads.stacks.to_json(orient="records", double_precision=15))),
         )
         root = zarr.create_group(draft, attributes={"easyzloc": metadata.stored()})
-        for name in (*ARRAYS, *LATER_ARRAYS):
+        for name in (*ARRAYS, *LATER_ARRAYS, IDENTITY):
             values = np.asarray(getattr(beads, name))
             put_array(root, name, values, (ROI_CHUNK, *values.shape[1:]) if name == "rois" else None)
         measures = root.create_group("measures")
@@ -177,10 +199,12 @@ def read_bead_set(path: Path) -> BeadDataset:
     with reading(path, "a Zarr store", RuntimeError, cure=DAMAGED_STORE):
         there = {metadata.RENAMED_ARRAYS.get(name, name): name for name in root.array_keys()}
         arrays = {name: np.asarray(root[there[name]][...]) for name in ARRAYS}
-        arrays |= {name: np.asarray(root[there[name]][...]) for name in LATER_ARRAYS if name in there}
+        arrays |= {name: np.asarray(root[there[name]][...]) for name in (*LATER_ARRAYS, IDENTITY) if name in there}
         measures = {name: np.asarray(root[f"measures/{name}"][...]) for name in metadata.measures}
     if len({*map(len, arrays.values()), *map(len, measures.values()), len(metadata.reason)}) != 1:
         raise InputError(f"{path} has arrays of unlike length: {DAMAGED_STORE}")
+    if IDENTITY not in arrays:
+        arrays[IDENTITY] = _identity(arrays, metadata)
     columns = metadata.RENAMED_COLUMNS
     return BeadDataset(
         **arrays,
@@ -193,3 +217,12 @@ def read_bead_set(path: Path) -> BeadDataset:
         measures=pd.DataFrame({columns.get(name, name): values for name, values in measures.items()}),
         stacks=pd.DataFrame(list(metadata.stacks)).rename(columns=columns),
     )
+
+
+def _identity(arrays: dict[str, Any], metadata: BeadSetMetadata) -> I64:
+    """Return which beads of a store of an earlier version are the same one."""
+    x, y = arrays["x"], arrays["y"]
+    centres = np.stack([x - arrays["roi_x0"], y - arrays["roi_y0"]], axis=1)
+    return find_recurrence(
+        arrays["stack"], x, y, arrays["rois"], centres, metadata.field_size_px, field_known=metadata.field_known
+    ).identity

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,26 @@ import pandas as pd
 from easyzloc_mm.analysis.scoring.figures import Score
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset
-from easyzloc_mm.model.accuracy import Accuracy, BinAccuracy, DepthBin, EvaluationResult, FieldTile, PhotonBin
+from easyzloc_mm.model.accuracy import (
+    Accuracy,
+    BinAccuracy,
+    DepthBin,
+    EvaluationResult,
+    FieldTile,
+    HeldOut,
+    PhotonBin,
+)
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.emitter_prior import TYPICAL_BACKGROUND, TYPICAL_PHOTONS, EmitterPrior
 from easyzloc_mm.model.mixture import OUTLIER_SIGMAS
 from easyzloc_mm.model.predictor import Predictor, ZPrediction
-from easyzloc_mm.numerics.statistics import robust_sd
+from easyzloc_mm.numerics.statistics import median_and_range, robust_sd
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.crlb import EmpiricalPsf, empirical_psf
 from easyzloc_mm.training.emitters import EmitterImages, simulate_emitters
+from easyzloc_mm.training.evaluation.judged import Judged
 from easyzloc_mm.training.recipes.published import recorded_planes
-from easyzloc_mm.training.split import split_beads
+from easyzloc_mm.training.split import Part, split_beads
 from easyzloc_mm.typing import F64, I64
 
 EMITTERS = 10000
@@ -42,7 +52,8 @@ def evaluate(
 ) -> EvaluationResult:
     """Evaluate a model on held-out beads, thinned to the brightness of single molecules and as recorded.
 
-    On the data set that the model was trained on, only its test beads are used; on another one, every accepted bead.
+    On the data set that the model was trained on, its test beads are used; on another one, every accepted bead that the
+    model was not trained on. Where there are none, it is the beads of its training, and `held_out` says so.
     Figures are over emitters within the calibrated range that carry no flag; `flagged` is the share of the others.
 
     Parameters
@@ -62,20 +73,81 @@ def evaluate(
     InputError
         The beads have another pixel size, or none is accepted.
     """
-    card = model.card
-    chosen, held_out = beads_to_evaluate(card, beads)
-    psf = empirical_psf(beads, card.roi_px)
-    source = BeadPsfs.from_beads(beads, chosen, card.roi_px)
-    low, high = card.z_range_nm
+    chosen, held_out = beads_to_evaluate(model.card, beads)
+    low, high = model.card.z_range_nm
     z_range = (low, high) if z_limit_nm is None else (max(low, -z_limit_nm), min(high, z_limit_nm))
-    emitters = _predict_emitters(model, beads, source, psf, z_range, TYPICAL_PHOTONS, SEED)
-    wide = _predict_emitters(model, beads, source, psf, z_range, (PHOTON_EDGES[0], PHOTON_EDGES[-1]), SEED + 1)
-    crops, bead, z_nm = recorded_planes(beads, chosen, z_range, card.roi_px)
+    judged = judge(model, Part(beads, chosen), empirical_psf(beads, model.card.roi_px), z_range)
+    result = result_of([judged], model.card, beads, z_range, held_out=held_out, in_frames=in_frames)
+    if report is not None:
+        from easyzloc_mm.training.evaluation.report import write_model_report
+
+        write_model_report(report, model.card, result, judged)
+    return result
+
+
+def judge(
+    model: Predictor, part: Part, psf: EmpiricalPsf, z_range_nm: tuple[float, float], *, share: float = 1.0
+) -> Judged:
+    """Let a model predict the beads of `part`.
+
+    Parameters
+    ----------
+    model : Predictor
+    part : Part
+    psf : EmpiricalPsf
+        Of all accepted beads, for the information limit.
+    z_range_nm : (float, float)
+    share : float
+        Of `EMITTERS`, that are simulated.
+    """
+    source = BeadPsfs.from_beads(part.beads, part.chosen, model.card.roi_px)
+    emitters, wide = (
+        _predict_emitters(model, part, source, psf, z_range_nm, photons, seed, round(share * EMITTERS))
+        for photons, seed in ((TYPICAL_PHOTONS, SEED), ((PHOTON_EDGES[0], PHOTON_EDGES[-1]), SEED + 1))
+    )
+    beads = part.beads
+    crops, bead, z_nm = recorded_planes(beads, part.chosen, z_range_nm, model.card.roi_px)
     recorded = _table(model.predict(crops, beads.x[bead], beads.y[bead]), z_nm)
     recorded["bead"] = bead
+    return Judged(part.chosen, emitters, wide, recorded)
+
+
+def joined(judged: Sequence[Judged]) -> Judged:
+    """Return what several networks make of their beads as one."""
+    beads = np.unique(np.concatenate([one.beads for one in judged]))
+    names = ("emitters", "wide", "recorded")
+    return Judged(beads, *(pd.concat([getattr(one, name) for one in judged], ignore_index=True) for name in names))
+
+
+def result_of(
+    judged: Sequence[Judged],
+    card: ModelCard,
+    beads: BeadDataset,
+    z_range_nm: tuple[float, float],
+    *,
+    held_out: HeldOut,
+    folds: int = 0,
+    in_frames: Score | None = None,
+) -> EvaluationResult:
+    """Return the figures of a model, or those of the networks of a cross-validation together.
+
+    Parameters
+    ----------
+    judged : sequence of Judged
+    card : ModelCard
+    beads : BeadDataset
+        From which the judged ones are.
+    z_range_nm : (float, float)
+    held_out : HeldOut
+    folds : int
+        How many networks.
+    in_frames : Score, optional
+    """
+    whole = joined(judged)
+    emitters, recorded = whole.emitters, whole.recorded
     trusted = emitters[emitters["flag"] == 0]
     flagged, of_outliers, of_inliers = _flagged(emitters)
-    result = EvaluationResult(
+    return EvaluationResult(
         **dict(_accuracy(trusted)),
         flagged=flagged,
         mistakes_flagged=of_outliers,
@@ -84,22 +156,19 @@ def evaluate(
         rmse_offset_removed_z_nm=_rms(_without_offsets(trusted)),
         bead_rmse_z_nm=_rms(recorded["error"]),
         bead_rmse_offset_removed_z_nm=_rms(_without_offsets(recorded)),
-        beads=len(chosen),
+        beads=len(whole.beads),
+        distinct_beads=len(np.unique(beads.bead_id[whole.beads])),
         held_out=held_out,
-        bins=_by_depth(emitters, z_range),
-        by_photons=_by_photons(wide),
+        folds=folds,
+        bins=_by_depth(emitters, z_range_nm),
+        by_photons=_by_photons(whole.wide),
         by_field=_by_field(emitters, card.field_size_px) if card.field_known else (),
         in_frames=in_frames,
     )
-    if report is not None:
-        from easyzloc_mm.training.evaluation.report import write_model_report
-
-        write_model_report(report, card, result, emitters, recorded)
-    return result
 
 
-def beads_to_evaluate(card: ModelCard, beads: BeadDataset) -> tuple[I64, bool]:
-    """Return the beads that a model may be judged by, and whether they are the test beads of its own training data.
+def beads_to_evaluate(card: ModelCard, beads: BeadDataset) -> tuple[I64, HeldOut]:
+    """Return the beads that a model may be judged by, and whether it has seen them.
 
     Raises
     ------
@@ -111,11 +180,22 @@ def beads_to_evaluate(card: ModelCard, beads: BeadDataset) -> tuple[I64, bool]:
             f"the beads have {beads.pixel_size_nm:g} nm per pixel, model {card.path} was trained at "
             f"{card.pixel_size_nm:g}: give beads of the same microscope"
         )
-    held_out = card.training_data == beads.digest()
-    chosen = split_beads(beads, card.seed).test if held_out else np.flatnonzero(beads.accepted)
-    if not len(chosen):
+    accepted = np.flatnonzero(beads.accepted)
+    if not len(accepted):
         raise InputError("the bead data set has no accepted bead: nothing to evaluate on")
-    return chosen, held_out
+    unseen = accepted
+    if card.training_data == beads.digest():
+        unseen = split_beads(beads, card.seed).test
+    if card.trained_on is not None:
+        unseen = _not_trained_on(card.trained_on, beads, unseen)
+    return (unseen, HeldOut.BY_BEAD) if len(unseen) else (accepted, HeldOut.NONE)
+
+
+def _not_trained_on(trained_on: Collection[str], beads: BeadDataset, chosen: I64) -> I64:
+    """Return those of the beads `chosen` of which no recording was trained on."""
+    known = set(trained_on)
+    seen = [bead for bead in range(len(beads)) if not known.isdisjoint(beads.fingerprints([bead]))]
+    return chosen[~np.isin(beads.bead_id[chosen], beads.bead_id[seen])]
 
 
 def thinned(
@@ -155,20 +235,22 @@ def _without_offsets(table: pd.DataFrame) -> pd.Series:
 
 def _predict_emitters(
     model: Predictor,
-    beads: BeadDataset,
+    part: Part,
     source: BeadPsfs,
     psf: EmpiricalPsf,
     z_range_nm: tuple[float, float],
     photons: tuple[float, float],
     seed: int,
+    count: int,
 ) -> pd.DataFrame:
     low, high = z_range_nm
-    excess = beads.response.excess_noise
-    drawn = thinned(source, z_range_nm, photons, seed, excess_noise=excess)
+    response = part.beads.response
+    excess = response.excess_noise
+    drawn = thinned(source, z_range_nm, photons, seed, count, excess)
     table = _table(model.predict(drawn.crops, drawn.x, drawn.y), drawn.z_nm.astype(float))
     table["photons"], table["background"] = excess * drawn.photons, excess * drawn.background
-    table["bead"], table["x"], table["y"] = drawn.place, drawn.x, drawn.y
-    table["limit"] = psf.crlb(drawn.x, drawn.y, drawn.z_nm, table["photons"], table["background"], beads.response)[2]
+    table["bead"], table["x"], table["y"] = part.chosen[drawn.place], drawn.x, drawn.y
+    table["limit"] = psf.crlb(drawn.x, drawn.y, drawn.z_nm, table["photons"], table["background"], response)[2]
     return table[table["z"].between(low, high)].reset_index(drop=True)
 
 
@@ -188,10 +270,12 @@ def _accuracy(table: pd.DataFrame) -> Accuracy:
     if table.empty:
         return Accuracy(rmse_z_nm=None, robust_z_nm=None, limit_z_nm=None, coverage_68=None, coverage_95=None)
     pull = np.abs(table["error"]) / table["sigma"]
+    limit, limit_range = median_and_range(table["limit"].to_numpy(float)) or (None, None)
     return Accuracy(
         rmse_z_nm=_rms(table["error"]),
         robust_z_nm=robust_sd(table["error"].to_numpy(float), about=0.0),
-        limit_z_nm=_rms(table["limit"]),
+        limit_z_nm=limit,
+        limit_range_z_nm=limit_range,
         coverage_68=float((pull <= 1).mean()),
         coverage_95=float((pull <= 1.96).mean()),
     )

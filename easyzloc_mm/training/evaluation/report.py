@@ -9,17 +9,16 @@ import pandas as pd
 
 from easyzloc_mm.analysis.scoring.figures import Score
 from easyzloc_mm.analysis.scoring.picture import draw_score
-from easyzloc_mm.model.accuracy import HEADINGS, QUOTE, SINGLE, TITLE, EvaluationResult
+from easyzloc_mm.model.accuracy import HEADINGS, QUOTE, THINNED, TITLE, EvaluationResult
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.report.figures import picture
 from easyzloc_mm.report.html import Block, Heading, Paragraph, Picture, Rows, write_page
+from easyzloc_mm.training.evaluation.judged import Judged
 
 RECORDED_COLOUR, MOLECULE_COLOUR, LIMIT_COLOUR = "#1c2430", "#0072b2", "#d55e00"
 
 
-def write_model_report(
-    folder: Path, card: ModelCard, result: EvaluationResult, emitters: pd.DataFrame, recorded: pd.DataFrame
-) -> Path:
+def write_model_report(folder: Path, card: ModelCard, result: EvaluationResult, judged: Judged) -> Path:
     """Write ``index.html`` and its pictures into `folder`.
 
     Parameters
@@ -27,12 +26,11 @@ def write_model_report(
     folder : Path
     card : ModelCard
     result : EvaluationResult
-    emitters, recorded : DataFrame
-        Columns ``z``, ``predicted``, ``sigma``, ``flag``, ``error``: held-out beads thinned to the brightness of single
-        molecules, and as recorded.
+    judged : Judged
+        What the figures of `result` are of.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _draw_z(emitters, recorded, folder / "z_against_stage.png")
+    _draw_z(judged.emitters, judged.recorded, folder / "z_against_stage.png")
     _draw_error(result, folder / "error_by_z.png")
     rows: list[tuple[str, ...]] = [("z (nm)", "RMSE (nm)", "limit (nm)", "bias (nm)", "within 1 sigma", "flagged")]
     for item in result.bins:
@@ -47,14 +45,17 @@ def write_model_report(
     blocks: list[Block] = [
         Picture(
             "z_against_stage.png",
-            "z predicted against stage position for beads that training never saw: as recorded (left), and thinned to "
-            "the photons and background of molecules (right; flagged ones in grey).",
+            f"z predicted against stage position for {result.measured_on}: as recorded (left), and thinned to the "
+            "photons and background of molecules (right; flagged ones in grey).",
         ),
         Heading(TITLE),
         Rows((HEADINGS, *(row.cells() for row in result.rows())), header=True),
         Paragraph(QUOTE),
         Heading("Accuracy by depth"),
-        Paragraph(f"Of {SINGLE[0]}: {SINGLE[1]}. The information limit is that of the measured PSF."),
+        Paragraph(
+            f"Of single molecules: {result.measured_on}, {THINNED}. The information limit is that of the measured "
+            f"PSF, the median over the molecules, of which eight in ten have {_range(result.limit_range_z_nm)}."
+        ),
         Picture("error_by_z.png", "Error, stated uncertainty and information limit by depth."),
         Rows(rows, header=True),
         Paragraph(
@@ -73,10 +74,9 @@ def write_model_report(
                 ),
                 ("pixel size", f"{card.pixel_size_nm:g} nm"),
                 ("camera response", "guessed" if card.response.estimated else "as given"),
-                (
-                    "place in the field",
-                    "known" if card.field_known else "unknown: every place is treated alike",
-                ),
+                ("distinct beads that were judged", str(result.distinct_beads)),
+                ("held out", str(result.held_out) + (f", {result.folds} folds" if result.folds else "")),
+                ("PSF over the field", _field(card)),
             )
         ),
     ]
@@ -116,6 +116,18 @@ def _in_frames(found: Score | None, folder: Path) -> list[Block]:
     ]
 
 
+def _range(limits: tuple[float, float] | None) -> str:
+    return "one that is not defined" if limits is None else f"one between {limits[0]:.0f} and {limits[1]:.0f} nm"
+
+
+def _field(card: ModelCard) -> str:
+    if not card.field_known:
+        return "places unknown: every place is treated alike"
+    if card.psf_degree == 0:
+        return "taken as uniform: distinct beads are too few, or too near each other, to show how it varies"
+    return "known" if card.psf_degree is None else f"a polynomial of degree {card.psf_degree}"
+
+
 def _share(value: float | None) -> str:
     return "none" if value is None else f"{value:.0%}"
 
@@ -132,7 +144,7 @@ def _draw_z(emitters: pd.DataFrame, recorded: pd.DataFrame, path: Path) -> None:
     with picture(path, 9.5, 4.6) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
         left.plot(recorded["z"], recorded["predicted"], ".", color=RECORDED_COLOUR, markersize=2, alpha=0.4)
-        left.set(title="held-out beads as recorded", xlabel="stage z (nm)", ylabel="predicted z (nm)")
+        left.set(title="beads as recorded", xlabel="stage z (nm)", ylabel="predicted z (nm)")
         some = emitters.iloc[:3000]
         flagged = some["flag"] != 0
         right.plot(some["z"][flagged], some["predicted"][flagged], ".", color="0.7", markersize=2, label="flagged")

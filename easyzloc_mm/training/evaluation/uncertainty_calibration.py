@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from easyzloc_mm.model.emitter_prior import EmitterPrior
-from easyzloc_mm.model.likelihood_refinement import FITTED, POOLED, LikelihoodFit, fit_z_likelihood
-from easyzloc_mm.model.mixture import COMPONENTS, Posterior, posterior_of
+from easyzloc_mm.model.likelihood_refinement import FITTED, POOLED, fit_z_likelihood
+from easyzloc_mm.model.mixture import COMPONENTS, posterior_of
 from easyzloc_mm.model.uncertainty import (
     MAX_OUTLIER_PROBABILITY,
+    EmbeddingDistribution,
     LikelihoodScale,
     MixtureCalibration,
     ambiguity,
@@ -19,11 +21,11 @@ from easyzloc_mm.model.uncertainty import (
     residual_limit,
     sigma_scale,
 )
-from easyzloc_mm.psf.bead_psf import BeadPsfs, SplinePsf
+from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.field_psf import FieldPsf
-from easyzloc_mm.training.emitters import EmitterImages, simulate_emitters
+from easyzloc_mm.training.emitters import simulate_emitters
 from easyzloc_mm.training.recipes.matched import predict_raw
-from easyzloc_mm.typing import F64, Bool
+from easyzloc_mm.typing import F64, I64, Bool
 
 if TYPE_CHECKING:
     import keras
@@ -31,11 +33,27 @@ if TYPE_CHECKING:
 EMITTERS = 24576
 
 
+@dataclass(frozen=True)
+class Learned:
+    """A network and what it learned from.
+
+    Attributes
+    ----------
+    network : keras.Model
+    psf : FieldPsf
+        Of its beads: that of the likelihood fit.
+    source : BeadPsfs
+        PSFs that its training images were drawn from.
+    """
+
+    network: keras.Model
+    psf: FieldPsf
+    source: BeadPsfs
+
+
 def calibrate(
-    network: keras.Model,
-    psf: FieldPsf,
-    train: BeadPsfs,
-    held_out: BeadPsfs,
+    learned: Learned,
+    turns: Sequence[tuple[Learned, BeadPsfs]],
     emitters: EmitterPrior,
     z_limit_nm: float,
     seed: int,
@@ -49,11 +67,10 @@ def calibrate(
 
     Parameters
     ----------
-    network : keras.Model
-    psf : FieldPsf
-        The PSF of the likelihood fit.
-    train, held_out : BeadPsfs
-        What the network was trained on, and beads that it has not seen.
+    learned : Learned
+        What is calibrated.
+    turns : sequence of (Learned, BeadPsfs)
+        Networks, each with beads that it has not seen: `learned` itself, or those of a cross-validation.
     emitters : EmitterPrior
         The emitters that the model is trained for, in effective photons.
     z_limit_nm : float
@@ -62,78 +79,122 @@ def calibrate(
     excess_noise : float
         Of the camera: how bright typical emitters are in effective photons.
     """
-    refine = _Refinement(psf, psf.table(held_out.field_size_px), held_out, emitters)
-    single = emitters.model_copy(update={"neighbour_share": 0.0})
-    drawn = simulate_emitters(held_out, single, EMITTERS, seed + 12)
-    posterior, truth = posterior_of(predict_raw(network, held_out, drawn)), drawn.z_nm.astype(float)
+    broad = _Sample(turns, emitters.model_copy(update={"neighbour_share": 0.0}), emitters, seed + 12)
+    posterior, truth = broad.posterior, broad.truth
     sure = posterior.p_outlier(posterior.sigma_nm) < MAX_OUTLIER_PROBABILITY
     error = posterior.z_nm - truth
     scale = sigma_scale(posterior.sigma_nm[sure], error[sure], posterior.z_nm[sure])
-    broad = refine(drawn, posterior, scale.rescale(posterior.sigma_nm, posterior.z_nm), None)
+    found = broad.refine(scale.rescale(posterior.sigma_nm, posterior.z_nm), None)
     refined_scale = LikelihoodScale(
         **{
-            name: sigma_scale(broad.lpz_nm[way], (broad.z_nm - truth)[way], broad.z_nm[way])
-            for name, way in zip(("fitted", "pooled"), _ways(broad), strict=True)
+            name: sigma_scale(found.lpz_nm[way], (found.z_nm - truth)[way], found.z_nm[way])
+            for name, way in zip(("fitted", "pooled"), _ways(found), strict=True)
         }
     )
-    lateral_scale = sigma_scale(*_lateral(broad, drawn))
-    drawn = simulate_emitters(held_out, emitters.typical(z_limit_nm, excess_noise), EMITTERS, seed + 13)
-    posterior = posterior_of(predict_raw(network, held_out, drawn))
-    error = posterior.z_nm - drawn.z_nm
+    lateral_scale = sigma_scale(*_lateral(found, broad.xy_px))
+    residual = residual_limit(found.deviance, found.photons)
+    typical = _Sample(turns, emitters.typical(z_limit_nm, excess_noise), emitters, seed + 13)
+    posterior = typical.posterior
+    error = posterior.z_nm - typical.truth
     lpz = scale.rescale(posterior.sigma_nm, posterior.z_nm)
     sure = posterior.p_outlier(lpz) < MAX_OUTLIER_PROBABILITY
     scale = scale.adjusted(np.abs(error[sure]) / lpz[sure])
     lpz = scale.rescale(posterior.sigma_nm, posterior.z_nm)
-    typical = refine(drawn, posterior, lpz, refined_scale)
-    fitted, pooled = _ways(typical)
-    refined_error = np.abs(typical.z_nm - drawn.z_nm)
+    found = typical.refine(lpz, refined_scale)
+    fitted, pooled = _ways(found)
+    refined_error = np.abs(found.z_nm - typical.truth)
     refined_scale = LikelihoodScale(
-        fitted=refined_scale.fitted.adjusted(refined_error[fitted] / typical.lpz_nm[fitted]),
-        pooled=refined_scale.pooled.adjusted(refined_error[pooled] / typical.lpz_nm[pooled]),
+        fitted=refined_scale.fitted.adjusted(refined_error[fitted] / found.lpz_nm[fitted]),
+        pooled=refined_scale.pooled.adjusted(refined_error[pooled] / found.lpz_nm[pooled]),
     )
-    typical = refine(drawn, posterior, lpz, refined_scale)
-    lateral_sigma, lateral_error, lateral_z = _lateral(typical, drawn)
+    found = typical.refine(lpz, refined_scale)
+    lateral_sigma, lateral_error, lateral_z = _lateral(found, typical.xy_px)
     return MixtureCalibration(
         network_scale=scale,
         likelihood_scale=refined_scale,
         lateral_scale=lateral_scale.adjusted(np.abs(lateral_error) / lateral_scale.rescale(lateral_sigma, lateral_z)),
         network_ambiguity=ambiguity(posterior.p_outlier(lpz), error, lpz),
-        likelihood_ambiguity=ambiguity(typical.p_outlier, typical.z_nm - drawn.z_nm, typical.lpz_nm),
-        residual_limit=residual_limit(broad.deviance, broad.photons),
-        embedding=learn_embedding(*(_embeddings(network, source, emitters, seed) for source in (train, held_out))),
+        likelihood_ambiguity=ambiguity(found.p_outlier, found.z_nm - typical.truth, found.lpz_nm),
+        residual_limit=residual,
+        embedding=_embedding(learned, turns, emitters, seed),
         emitters=emitters,
     )
 
 
-@dataclass(frozen=True)
-class _Refinement:
-    """The likelihood fit, as the model does it, of emitters drawn from held-out beads."""
+class _Found(NamedTuple):
+    """The part of `LikelihoodFit` that is calibrated."""
 
-    psf: FieldPsf
-    table: SplinePsf
-    source: BeadPsfs
-    emitters: EmitterPrior
-
-    def __call__(
-        self, drawn: EmitterImages, posterior: Posterior, lpz_nm: F64, scale: LikelihoodScale | None
-    ) -> LikelihoodFit:
-        place = self.psf.place(drawn.x, drawn.y, self.source.field_size_px)
-        prior = self.emitters.prior(drawn.x, drawn.y)
-        noise_e = self.source.read_noise_e
-        return fit_z_likelihood(drawn.crops, self.table, place, posterior, lpz_nm, prior, noise_e, scale)
+    z_nm: F64
+    lpz_nm: F64
+    p_outlier: F64
+    way: I64
+    deviance: F64
+    photons: F64
+    xy_px: F64
+    sigma_xy_px: F64
 
 
-def _ways(fit: LikelihoodFit) -> tuple[Bool, Bool]:
+class _Sample:
+    """Emitters drawn from the held-out beads of all turns, and what the turns' networks make of them."""
+
+    def __init__(
+        self, turns: Sequence[tuple[Learned, BeadPsfs]], drawn_from: EmitterPrior, emitters: EmitterPrior, seed: int
+    ) -> None:
+        self._turns, self._emitters = turns, emitters
+        count = EMITTERS // len(turns)
+        self._drawn = [simulate_emitters(held_out, drawn_from, count, seed) for _, held_out in turns]
+        raw = [
+            predict_raw(learned.network, held_out, drawn)
+            for (learned, held_out), drawn in zip(turns, self._drawn, strict=True)
+        ]
+        self._posteriors = [posterior_of(one) for one in raw]
+        self.posterior = posterior_of(np.concatenate(raw))
+        self.truth: F64 = np.concatenate([drawn.z_nm for drawn in self._drawn]).astype(float)
+        self.xy_px: F64 = np.concatenate([drawn.xy_px for drawn in self._drawn])
+
+    def refine(self, lpz_nm: F64, scale: LikelihoodScale | None) -> _Found:
+        """Return the likelihood fit as the models do it, from the network's z and uncertainty."""
+        parts = []
+        shares = np.split(lpz_nm, len(self._turns))
+        for (learned, held_out), drawn, posterior, lpz in zip(
+            self._turns, self._drawn, self._posteriors, shares, strict=True
+        ):
+            size = held_out.field_size_px
+            place = learned.psf.place(drawn.x, drawn.y, size)
+            prior = self._emitters.prior(drawn.x, drawn.y)
+            table, noise_e = learned.psf.table(size), held_out.read_noise_e
+            fit = fit_z_likelihood(drawn.crops, table, place, posterior, lpz, prior, noise_e, scale)
+            parts.append([getattr(fit, name) for name in _Found._fields])
+        return _Found(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+
+def _ways(fit: _Found) -> tuple[Bool, Bool]:
     """Return which spots are fitted, which pooled, of those whose outlier probability is small."""
     sure = fit.p_outlier < MAX_OUTLIER_PROBABILITY
     return (fit.way == FITTED) & sure, (fit.way == POOLED) & sure
 
 
-def _lateral(fit: LikelihoodFit, drawn: EmitterImages) -> tuple[F64, F64, F64]:
+def _lateral(fit: _Found, xy_px: F64) -> tuple[F64, F64, F64]:
     """Return stated uncertainties, errors (pixels) and depths (nm) of x and y, of spots whose z is sure."""
     sure = np.logical_or(*_ways(fit)) & np.isfinite(fit.xy_px).all(axis=1)
-    error = fit.xy_px - drawn.xy_px
+    error = fit.xy_px - xy_px
     return fit.sigma_xy_px[sure].ravel(), error[sure].ravel(), np.repeat(fit.z_nm[sure], 2)
+
+
+def _embedding(
+    learned: Learned, turns: Sequence[tuple[Learned, BeadPsfs]], emitters: EmitterPrior, seed: int
+) -> EmbeddingDistribution:
+    """Return the embeddings of the network's training images, and how far from them held-out ones may lie."""
+
+    def of(turn: Learned, held_out: BeadPsfs) -> EmbeddingDistribution:
+        return learn_embedding(*(_embeddings(turn.network, one, emitters, seed) for one in (turn.source, held_out)))
+
+    found = [of(turn, held_out) for turn, held_out in turns]
+    if turns[0][0] is learned:
+        return found[0]
+    # The model itself has seen every bead; distances are in units of each network's own spread.
+    limit = float(np.median([one.threshold for one in found]))
+    return of(learned, learned.source).model_copy(update={"threshold": limit})
 
 
 def _embeddings(network: keras.Model, source: BeadPsfs, emitters: EmitterPrior, seed: int) -> F64:

@@ -18,6 +18,7 @@ from easyzloc_mm.model.inputs import Normalisation, network_input
 from easyzloc_mm.model.mixture import Z_UNIT_NM
 from easyzloc_mm.training.recipes.architectures import paper_network
 from easyzloc_mm.training.recipes.budget import Budget
+from easyzloc_mm.training.split import Part
 from easyzloc_mm.typing import F32, F64, I64, Progress
 
 if TYPE_CHECKING:
@@ -49,9 +50,8 @@ def recorded_planes(
 
 
 def fit_paper(
-    beads: BeadDataset,
-    train: NDArray[np.integer],
-    validation: NDArray[np.integer],
+    train: Part,
+    validation: Part,
     z_range_nm: tuple[float, float],
     *,
     minutes: float,
@@ -68,8 +68,9 @@ def fit_paper(
     keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(seed)
     sets = []
-    for chosen, copies in ((train, COPIES), (validation, 1)):
-        crops, bead, z_nm = recorded_planes(beads, chosen, z_range_nm)
+    for part, copies in ((train, COPIES), (validation, 1)):
+        beads = part.beads
+        crops, bead, z_nm = recorded_planes(beads, part.chosen, z_range_nm)
         image, aux = network_input(
             crops,
             beads.x[bead],

@@ -314,6 +314,7 @@ def test_the_command_says_which_real_rois_are_rejected_and_why(shared_data: Path
     assert said["rejected"] == {why: len(numbers) for why, numbers in said["rejected_rois"].items()}
     # In this one two lobes part beyond focus; the others beside it are one.
     assert 82 in named
-    assert said["label_repeat_nm"] < 0.5 * said["label_repeat_sharpness_nm"]
+    assert said["label_repeat_planes_nm"] < 0.5 * said["label_repeat_planes_sharpness_nm"]
+    assert said["label_repeat_nm"] is None
     page = (tmp_path / "r_report" / "index.html").read_text(encoding="utf-8")
     assert f"{reasons[82]}: " in page
