@@ -170,7 +170,9 @@ def _work(
     edge_px = crop_px(data)
     source = BeadPsfs.from_beads(data, split.train, edge_px)
     everywhere = field_source(source, FieldPsf.measure(source))
-    validation = BeadPsfs.from_beads(data, split.validation if len(split.validation) else split.train, edge_px)
+    # Of too few beads none can be spared: they are drawn anew, with other noise.
+    unseen = split.validation if len(split.validation) else split.train
+    validation = BeadPsfs.from_beads(data, unseen, edge_px)
 
     def objective(trial: optuna.Trial) -> float:
         settings = MatchedSettings(

@@ -164,9 +164,8 @@ def train(
         )  # fmt: skip
         logger.debug("settings: %s, emitters: %s, seed %d", start.settings, job.emitters, seed)
         begin = time.monotonic()
-        learner = job.learner(
-            checkpoint_beside(out, (beads.digest(), wanted, start.settings, seed, edge_px, start_from))
-        )
+        identity = (beads.digest(), job.emitters, start.settings, seed, edge_px, start_from)
+        learner = job.learner(checkpoint_beside(out, identity))
         fitted, turns = _fit_all(job, learner, spend)
         unseen = turns or [(fitted, Part(beads, split.validation if len(split.validation) else split.train))]
         uncertainty = learner.calibrate(fitted, unseen)

@@ -109,12 +109,10 @@ class MatchedLearner:
         """Fit; see `Learner`."""
         if progress:
             progress("modelling the PSF over the field", 0.0)
-        source = BeadPsfs.from_beads(train.beads, train.chosen, self._roi_px)
+        source = self._psfs(train)
         psf = FieldPsf.measure(source)
         everywhere = field_source(source, psf)
-        unseen = source
-        if validation is not None:
-            unseen = BeadPsfs.from_beads(validation.beads, validation.chosen, self._roi_px)
+        unseen = source if validation is None else self._psfs(validation)
         checkpoint = self._checkpoint("" if fold is None else f".fold{fold}", budget)
         self._begun.append(checkpoint)
         network = fit_matched(
@@ -126,9 +124,12 @@ class MatchedLearner:
 
     def calibrate(self, fitted: Fitted, turns: Sequence[tuple[Fitted, Part]]) -> MixtureCalibration:
         """Calibrate; see `Learner`."""
-        judged = [(_learned(turn), BeadPsfs.from_beads(part.beads, part.chosen, self._roi_px)) for turn, part in turns]
+        judged = [(_learned(turn), self._psfs(part)) for turn, part in turns]
         excess_noise = turns[0][1].beads.response.excess_noise
         return calibrate(_learned(fitted), judged, self._emitters, Z_RANGE_NM, self._seed, excess_noise)
+
+    def _psfs(self, part: Part) -> BeadPsfs:
+        return BeadPsfs.from_beads(part.beads, part.chosen, self._roi_px)
 
     def discard(self) -> None:
         """Remove the checkpoints."""
