@@ -115,16 +115,51 @@ def fit_z_likelihood(
     neighbours : ndarray, shape (n, size, size), optional
         Photons of other emitters in each pixel.
     """
+    return refined(
+        network, lpz_nm, find_maxima(crops, table, place, network.z_nm, prior, read_noise_e, neighbours), scale
+    )
+
+
+@dataclass(frozen=True)
+class Maxima:
+    """The maxima of the likelihood of n spots.
+
+    Attributes
+    ----------
+    fits : SpotFits
+        From the network's z, first, and from other depths.
+    weight : ndarray, shape (n, starts)
+        Probability of each.
+    """
+
+    fits: SpotFits
+    weight: F64
+
+
+def find_maxima(
+    crops: F32,
+    table: SplinePsf,
+    place: NDArray[np.integer],
+    z_nm: F64,
+    prior: SpotPrior,
+    read_noise_e: float | F32,
+    neighbours: F32 | None = None,
+) -> Maxima:
+    """Fit from `z_nm` and from the other depths that look likely; parameters as of `fit_z_likelihood`."""
+    others = likely_depths(crops, table, place, read_noise_e, prior, STARTS, neighbours)
+    others[np.abs(others - z_nm[:, None]) < SAME_BASIN_KNOTS * table.z_pitch_nm] = np.nan
+    fit = fit_psf(crops, table, place, np.column_stack([z_nm, others]), read_noise_e, prior, neighbours)
+    return Maxima(fit, maxima(fit, *table.z_range_nm))
+
+
+def refined(network: Posterior, lpz_nm: F64, likelihood: Maxima, scale: LikelihoodScale | None = None) -> LikelihoodFit:
+    """Decide between network and likelihood; parameters as of `fit_z_likelihood`."""
     z, lpz = network.z_nm.copy(), np.array(lpz_nm, float)
     p_outlier = network.p_outlier(lpz)
     way = np.full(len(z), NETWORK)
-    low, high = table.z_range_nm
-    others = likely_depths(crops, table, place, read_noise_e, prior, STARTS, neighbours)
-    others[np.abs(others - z[:, None]) < SAME_BASIN_KNOTS * table.z_pitch_nm] = np.nan
-    fit = fit_psf(crops, table, place, np.column_stack([z, others]), read_noise_e, prior, neighbours)
+    fit, weight = likelihood.fits, likelihood.weight
     found, width = fit.z_nm[:, 0], fit.sigma_nm[:, 0]
     away = np.abs(found - z) / lpz
-    weight = maxima(fit, low, high)
     elsewhere = np.sum(weight * (np.abs(fit.z_nm - found[:, None]) > WITHIN_SIGMAS * lpz[:, None]), axis=1)
     unsure = (p_outlier > DOUBT) | (elsewhere > DOUBT)
     plausible = ~unsure & (away <= WITHIN_SIGMAS) & (width < SIGMA_RATIO * lpz) & (width > 0)
@@ -137,13 +172,13 @@ def fit_z_likelihood(
     behind = np.where(fitted, 0, -1)
     pool = (unsure | (plausible & ~fitted)) & (weight > 0).any(axis=1)
     if pool.any():
-        likelihood = Mixture(weight[pool], fit.z_nm[pool], np.maximum(fit.sigma_nm[pool], MIN_SIGMA_NM))
-        pooled = network.mixture[pool].pool(likelihood)
+        peaks = Mixture(weight[pool], fit.z_nm[pool], np.maximum(fit.sigma_nm[pool], MIN_SIGMA_NM))
+        pooled = network.mixture[pool].pool(peaks)
         z[pool], sd = pooled.main_mode()
         way[pool] = POOLED
         lpz[pool] = scale.pooled.rescale(sd, z[pool])
         p_outlier[pool] = pooled.beyond(z[pool], OUTLIER_SIGMAS * lpz[pool])
-        apart = np.where(likelihood.weight > 0, np.abs(likelihood.mean_nm - z[pool][:, None]), np.inf)
+        apart = np.where(peaks.weight > 0, np.abs(peaks.mean_nm - z[pool][:, None]), np.inf)
         near = np.argmin(apart, axis=1)
         close = (apart.min(axis=1) <= lpz[pool]) & (lpz[pool] < MAX_SIGMA_NM)
         behind[pool] = np.where(close, near, -1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from easyzloc_mm.model.emitter_prior import EmitterPrior
-from easyzloc_mm.model.likelihood_refinement import FITTED, POOLED, fit_z_likelihood
+from easyzloc_mm.model.likelihood_refinement import FITTED, POOLED, Maxima, find_maxima, refined
 from easyzloc_mm.model.mixture import COMPONENTS, posterior_of
 from easyzloc_mm.model.uncertainty import (
     MAX_OUTLIER_PROBABILITY,
@@ -23,7 +23,7 @@ from easyzloc_mm.model.uncertainty import (
 )
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.field_psf import FieldPsf
-from easyzloc_mm.training.emitters import simulate_emitters
+from easyzloc_mm.training.emitters import EmitterImages, simulate_emitters
 from easyzloc_mm.training.recipes.matched import predict_raw
 from easyzloc_mm.typing import F64, I64, Bool
 
@@ -140,32 +140,35 @@ class _Sample:
     def __init__(
         self, turns: Sequence[tuple[Learned, BeadPsfs]], drawn_from: EmitterPrior, emitters: EmitterPrior, seed: int
     ) -> None:
-        self._turns, self._emitters = turns, emitters
         count = EMITTERS // len(turns)
-        self._drawn = [simulate_emitters(held_out, drawn_from, count, seed) for _, held_out in turns]
+        drawn = [simulate_emitters(held_out, drawn_from, count, seed) for _, held_out in turns]
         raw = [
-            predict_raw(learned.network, held_out, drawn)
-            for (learned, held_out), drawn in zip(turns, self._drawn, strict=True)
+            predict_raw(learned.network, held_out, part) for (learned, held_out), part in zip(turns, drawn, strict=True)
         ]
         self._posteriors = [posterior_of(one) for one in raw]
+        self._maxima = [
+            _maxima(learned, held_out, part, posterior.z_nm, emitters)
+            for (learned, held_out), part, posterior in zip(turns, drawn, self._posteriors, strict=True)
+        ]
         self.posterior = posterior_of(np.concatenate(raw))
-        self.truth: F64 = np.concatenate([drawn.z_nm for drawn in self._drawn]).astype(float)
-        self.xy_px: F64 = np.concatenate([drawn.xy_px for drawn in self._drawn])
+        self.truth: F64 = np.concatenate([part.z_nm for part in drawn]).astype(float)
+        self.xy_px: F64 = np.concatenate([part.xy_px for part in drawn])
 
     def refine(self, lpz_nm: F64, scale: LikelihoodScale | None) -> _Found:
-        """Return the likelihood fit as the models do it, from the network's z and uncertainty."""
+        """Return what the models make of the maxima of the likelihood, with the network's uncertainty."""
         parts = []
-        shares = np.split(lpz_nm, len(self._turns))
-        for (learned, held_out), drawn, posterior, lpz in zip(
-            self._turns, self._drawn, self._posteriors, shares, strict=True
-        ):
-            size = held_out.field_size_px
-            place = learned.psf.place(drawn.x, drawn.y, size)
-            prior = self._emitters.prior(drawn.x, drawn.y)
-            table, noise_e = learned.psf.table(size), held_out.read_noise_e
-            fit = fit_z_likelihood(drawn.crops, table, place, posterior, lpz, prior, noise_e, scale)
+        shares = np.split(lpz_nm, len(self._posteriors))
+        for maxima, posterior, lpz in zip(self._maxima, self._posteriors, shares, strict=True):
+            fit = refined(posterior, lpz, maxima, scale)
             parts.append([getattr(fit, name) for name in _Found._fields])
         return _Found(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+
+def _maxima(learned: Learned, held_out: BeadPsfs, drawn: EmitterImages, z_nm: F64, emitters: EmitterPrior) -> Maxima:
+    """Return the maxima of the likelihood, as the model finds them, of emitters drawn from held-out beads."""
+    size = held_out.field_size_px
+    place, prior = learned.psf.place(drawn.x, drawn.y, size), emitters.prior(drawn.x, drawn.y)
+    return find_maxima(drawn.crops, learned.psf.table(size), place, z_nm, prior, held_out.read_noise_e)
 
 
 def _ways(fit: _Found) -> tuple[Bool, Bool]:
