@@ -48,7 +48,7 @@ class CoreFocusLock:
         self._device_before = str(command("reading the focus lock", core.get_auto_focus_device))
         self._taken_over = False
         self._offset_before: float | None = None
-        self._held_at: StagePosition | None = None
+        self._held_at: StagePosition = stages.position()  # moves before the first hold count from here
         self._is_on = self._found_on = self._read_on()
 
     @property
@@ -85,8 +85,7 @@ class CoreFocusLock:
             It does not hold the focus, or holds it too far from where z was; it is off then.
         """
         here = self._stages.position()
-        before = self._held_at or here
-        moved_um = math.hypot(here.x_um - before.x_um, here.y_um - before.y_um)
+        moved_um = math.hypot(here.x_um - self._held_at.x_um, here.y_um - self._held_at.y_um)
         self._take_over()
         time.sleep(self._settings.settle_s(moved_um))
         self._switch_on()

@@ -84,6 +84,18 @@ def test_after_a_large_move_it_waits_for_the_oil_and_holds_again(core: Any, prof
         microscope.focus_lock.off()
 
 
+def test_the_first_hold_counts_the_move_before_it(
+    core: Any, profile: Profile, caplog: pytest.LogCaptureFixture
+) -> None:
+    with made_safe(CoreMicroscope(core, profile)) as microscope:
+        assert microscope.focus_lock is not None
+        microscope.move_xy(OIL_S * 1000, 0.0)
+        with caplog.at_level("INFO"):
+            assert microscope.focus_lock.hold() == pytest.approx(FOCUS_UM, abs=WANDERS_UM)
+        assert "it searches" not in caplog.text
+        microscope.focus_lock.off()
+
+
 def test_where_the_reflection_is_lost_it_searches_once_and_then_says_so(core: Any, profile: Profile) -> None:
     hasty = profile.replace(focus_lock={"settle_ms_per_mm": 0.0})
     search = core.full_focus
