@@ -249,7 +249,7 @@ def find_pores(
 
     Examples
     --------
-    >>> pores = ez.find_pores("run.zarr")
+    >>> pores = ez.find_pores("pores.zarr")
     >>> len(pores.table) > 0
     True
     """

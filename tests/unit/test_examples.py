@@ -12,9 +12,11 @@ import tifffile
 
 import easyzloc_mm as ez
 from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_SIZE_NM, drifting_table
+from easyzloc_mm.benchmarks.npc import pore_field
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.locs.locs import Locs
 from tests.helpers.localize_bench import small_bundle, spots_movie
+from tests.helpers.pores import as_locs
 from tests.helpers.sample_run import BEADS, SAMPLE, one_place, write_sample
 
 NO_EXAMPLE = {"Calibration", "Microscope", "__version__"}
@@ -45,6 +47,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     Locs(known.table, metadata).save(folder / "run.zarr")
     known.table[["frame", "x", "y", "z"]].to_parquet(folder / "truth.parquet")
+    as_locs(pore_field("two rings", pores=12, per_pore=60, sigma_z_nm=10)).save(folder / "pores.zarr")
     movie, places = spots_movie(6, (64, 96), spots=4)
     tifffile.imwrite(folder / "movie.tif", movie)
     small_bundle(folder / "model", field=(96, 64))

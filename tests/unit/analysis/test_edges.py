@@ -121,6 +121,9 @@ def test_a_result_or_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    # Lines of progress come on a slow machine, and say nothing of the table.
+    for interval in ("PLAIN_INTERVAL_S", "STAGE_INTERVAL_S"):
+        monkeypatch.setattr(f"easyzloc_mm.cli.progress.{interval}", math.inf)
     options = [str(runs(TRUTH)) if option == "TRUTH" else option for option in COMMANDS[command]]
     code = main([command, str(runs(name)), *options, "--json"])
     said = capsys.readouterr()

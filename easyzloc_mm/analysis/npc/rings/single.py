@@ -21,7 +21,9 @@ OUTLIERS, OUTLIER_SPAN_NM = 0.05, 600.0
 OUTLIERS_PRIOR = 10.0
 """Pseudo-counts of that share: each pore has its own."""
 MIN_WIDTH_NM, MAX_WIDTH_NM = 2.0, 150.0
-TRIAL_ITERATIONS, ITERATIONS, TOLERANCE = 40, 400, 1e-4
+ITERATIONS, TOLERANCE = np.array([40, 400]), 1e-4
+"""Of a trial, and to the end; an array, so that one function is compiled for both."""
+LEAST_PIVOT = 1e-12
 TILT_PRIOR = np.tan(np.radians(6.0))
 """Standard deviation of the slope of a pore against the focal plane, before its localisations are seen."""
 BALANCE_PRIOR = 8.0
@@ -98,8 +100,10 @@ def _expect(
     """
     middle, slope_x, slope_y, thickness, width = model[0], model[1], model[2], model[3], model[4]
     m = len(layers)
-    density, row = np.empty(m), np.empty(4)
-    normal[:], right[:], mass[:] = 0.0, 0.0, 0.0
+    density, row = np.empty(m), np.empty(3)
+    normal.fill(0.0)
+    right.fill(0.0)
+    mass.fill(0.0)
     likelihood = width_up = width_down = 0.0
     for i in range(len(z)):
         variance = width * width + lpz[i] * lpz[i]
@@ -111,19 +115,47 @@ def _expect(
             density[k] = shares[k] * scale * np.exp(-0.5 * off * off / variance)
             total += density[k]
         likelihood += np.log(total)
+        inverse = 1.0 / variance
+        # Sums over the layers of each layer's part times its place, to the powers 0, 1 and 2.
+        whole = leaned = squared = 0.0
         for k in range(m):
             part = density[k] / total
             mass[k] += part
-            weight = part / variance
             off = z[i] - base - thickness * layers[k]
-            width_up += part / (variance * variance) * (off * off - lpz[i] * lpz[i])
-            width_down += part / (variance * variance)
-            row[0], row[1], row[2], row[3] = 1.0, dx[i], dy[i], layers[k]
-            for a in range(4):
-                right[a] += weight * row[a] * z[i]
-                for b in range(a + 1):
-                    normal[a, b] += weight * row[a] * row[b]
+            width_up += part * inverse * inverse * (off * off - lpz[i] * lpz[i])
+            whole += part
+            leaned += part * layers[k]
+            squared += part * layers[k] * layers[k]
+        width_down += whole * inverse * inverse
+        whole, leaned, squared = whole * inverse, leaned * inverse, squared * inverse
+        row[0], row[1], row[2] = 1.0, dx[i], dy[i]
+        for a in range(3):
+            right[a] += whole * row[a] * z[i]
+            normal[3, a] += leaned * row[a]
+            for b in range(a + 1):
+                normal[a, b] += whole * row[a] * row[b]
+        right[3] += leaned * z[i]
+        normal[3, 3] += squared
     return likelihood, width_up, width_down
+
+
+@numba.njit(cache=True, nogil=True)
+def _solve(normal: F64, right: F64) -> None:
+    """Turn `right` into the solution, by Cholesky's way: of `normal` the lower half is read, and overwritten."""
+    size = len(right)
+    for a in range(size):
+        for b in range(a + 1):
+            rest = normal[a, b]
+            for c in range(b):
+                rest -= normal[a, c] * normal[b, c]
+            normal[a, b] = rest / normal[b, b] if b < a else np.sqrt(max(rest, LEAST_PIVOT))
+        for c in range(a):
+            right[a] -= normal[a, c] * right[c]
+        right[a] /= normal[a, a]
+    for a in range(size - 1, -1, -1):
+        for c in range(a + 1, size):
+            right[a] -= normal[c, a] * right[c]
+        right[a] /= normal[a, a]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
@@ -136,8 +168,10 @@ def _fit(
     `usual` is the likely share of the background.
     """
     m = len(layers)
-    model, outliers = out[:5].copy(), out[6]
-    shares = np.full(m, 1.0 / m)
+    model, outliers, shares = np.empty(5), out[6], np.empty(m)
+    for a in range(5):
+        model[a] = out[a]
+    shares.fill(1.0 / m)
     if free_share:
         shares[0], shares[1] = 1.0 - out[5], out[5]
     normal, right, mass = np.empty((4, 4)), np.empty(4), np.empty(m)
@@ -151,7 +185,9 @@ def _fit(
         if free_share:
             for k in range(m):
                 reached += BALANCE_PRIOR * np.log(m * shares[k])
-        out[:5], out[5], out[6] = model, shares[m - 1], outliers
+        for a in range(5):
+            out[a] = model[a]
+        out[5], out[6] = shares[m - 1], outliers
         if reached - before < TOLERANCE and reached >= before - 1e-9:
             break
         before = reached
@@ -159,43 +195,48 @@ def _fit(
         normal[2, 2] += 1.0 / (TILT_PRIOR * TILT_PRIOR)
         for a in range(4):
             normal[a, a] += 1e-12
-            for b in range(a):
-                normal[b, a] = normal[a, b]
         if m == 1:
             normal[3, 3] += 1.0
-        model[:4] = np.linalg.solve(normal, right)
+        _solve(normal, right)
+        for a in range(4):
+            model[a] = right[a]
         model[3] = abs(model[3])
         if width_down > 0.0:
             model[4] = np.sqrt(min(max(width_up / width_down, MIN_WIDTH_NM**2), MAX_WIDTH_NM**2))
-        outliers = (len(z) - mass.sum() + OUTLIERS_PRIOR * usual) / (len(z) + OUTLIERS_PRIOR)
+        inside = 0.0
+        for k in range(m):
+            inside += mass[k]
+        outliers = (len(z) - inside + OUTLIERS_PRIOR * usual) / (len(z) + OUTLIERS_PRIOR)
         if free_share:
-            shares[:] = (mass + BALANCE_PRIOR) / (mass.sum() + m * BALANCE_PRIOR)
+            for k in range(m):
+                shares[k] = (mass[k] + BALANCE_PRIOR) / (inside + m * BALANCE_PRIOR)
     return reached
 
 
 @numba.njit(cache=True, nogil=True)
 def _best(
     z: F64, lpz: F64, dx: F64, dy: F64, background: F64, usual: float, layers: F64, free_share: bool, starts: F64,
-    out: F64,
+    median: float, out: F64,
 ) -> float:  # fmt: skip
     best = -1e300
     trial = np.empty(len(out))
     for number in range(starts.shape[0]):
-        trial[:] = 0.0
-        trial[0], trial[3], trial[4] = np.median(z), starts[number, 0], starts[number, 1]
+        trial.fill(0.0)
+        trial[0], trial[3], trial[4] = median, starts[number, 0], starts[number, 1]
         trial[5], trial[6] = 1.0 / len(layers), usual
-        value = _fit(z, lpz, dx, dy, background, usual, layers, free_share, TRIAL_ITERATIONS, trial)
+        value = _fit(z, lpz, dx, dy, background, usual, layers, free_share, ITERATIONS[0], trial)
         if value > best:
             best = value
-            out[:] = trial
-    return _fit(z, lpz, dx, dy, background, usual, layers, free_share, ITERATIONS, out)
+            for a in range(len(out)):
+                out[a] = trial[a]
+    return _fit(z, lpz, dx, dy, background, usual, layers, free_share, ITERATIONS[1], out)
 
 
 def _both(z: F64, lpz: F64, dx: F64, dy: F64, background: F64, usual: float) -> tuple[float, F64, float, F64]:
     two, slab = np.empty(MODEL), np.empty(MODEL)
-    starts = np.array(STARTS)
-    of_two = _best(z, lpz, dx, dy, background, usual, RINGS, True, starts, two)
-    of_slab = _best(z, lpz, dx, dy, background, usual, SLAB, False, starts, slab)
+    starts, median = np.array(STARTS), float(np.median(z))
+    of_two = _best(z, lpz, dx, dy, background, usual, RINGS, True, starts, median, two)
+    of_slab = _best(z, lpz, dx, dy, background, usual, SLAB, False, starts, median, slab)
     return of_two, two, of_slab, slab
 
 
