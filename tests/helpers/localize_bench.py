@@ -149,9 +149,9 @@ def spots_movie(
 
 
 def embedded_profile(profile: Profile, width: int = 192, height: int = 160) -> Profile:
-    """The demo profile with a small sensor."""
+    """The demo profile with a small sensor, in the units of `spots_movie`."""
     return profile.replace(
-        camera={"width_px": width, "height_px": height},
+        camera={"width_px": width, "height_px": height, "baseline_adu": BASELINE, "electrons_per_adu": GAIN},
         connection={"buffer_size_mb": 64},
         imaging={"exposure_ms": 10.0},
     )

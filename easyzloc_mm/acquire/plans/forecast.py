@@ -114,7 +114,7 @@ def forecast_fields(
 
 def _settling_s(fields: Mapping[str, Profile], places: np.ndarray[Any, Any]) -> list[float]:
     """Return how long the focus lock is waited for after each move, s."""
-    moved = np.r_[0.0, np.linalg.norm(np.diff(places, axis=0), axis=1)]
+    moved = np.r_[0.0, np.linalg.norm(np.diff(places, axis=0), axis=1)][: len(fields)]  # with every field done, none
     locks = [profile.focus_lock for profile in fields.values()]
     return [lock.settle_s(float(way)) for lock, way in zip(locks, moved, strict=True) if lock is not None]
 

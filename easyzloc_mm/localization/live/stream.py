@@ -16,7 +16,7 @@ from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm._log import RunLog
 from easyzloc_mm.errors import HardwareError, InputError
 from easyzloc_mm.io.runs.frames import FrameWriter
-from easyzloc_mm.io.runs.localizations import LocalizationWriter
+from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, LocalizationWriter
 from easyzloc_mm.io.writing.atomic import disk_fault
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import replaced_stream
@@ -113,7 +113,8 @@ def _live_run(
     if options.keep_raw:
         warn_of_a_small_disk(out, 2 * options.frames * shape[0] * shape[1])
     sync = profile.localize.sync
-    table = LocalizationWriter.create(out, run_metadata(card, pool.settings, shape, pixel_nm, **facts), sync=sync)
+    metadata = run_metadata(card, pool.settings, shape, pixel_nm, **facts)
+    table = LocalizationWriter.create(out, metadata, columns=(*COLUMNS_2D, *COLUMNS_Z), sync=sync)
     log.write_to(out / LOG)
     raw = None
     if options.keep_raw:

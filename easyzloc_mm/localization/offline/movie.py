@@ -18,7 +18,13 @@ from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.camera_map import read_camera_map
 from easyzloc_mm.io.images.movies import Movie, open_movie
 from easyzloc_mm.io.runs.frames import holds_frames
-from easyzloc_mm.io.runs.localizations import LocalizationWriter, holds_localizations, read_metadata
+from easyzloc_mm.io.runs.localizations import (
+    COLUMNS_2D,
+    COLUMNS_Z,
+    LocalizationWriter,
+    holds_localizations,
+    read_metadata,
+)
 from easyzloc_mm.io.sources.images import check_pixel_nm
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import check_output, replaced_stream
@@ -143,7 +149,7 @@ def localize_movie(
         with replaced_stream(out, Kind.RUN, if_exists=if_exists, inputs=inputs, acquires=False) as place:
             sync = how.localize.sync
             table = (
-                LocalizationWriter.create(place, metadata, sync=sync)
+                LocalizationWriter.create(place, metadata, columns=(*COLUMNS_2D, *COLUMNS_Z), sync=sync)
                 if begun is None
                 else LocalizationWriter.resume(begun, sync=sync)
             )
@@ -331,6 +337,8 @@ class _Job:
         for frames in (FRAMES, MORE_FRAMES):
             chosen = there[np.unique(np.linspace(0, len(there) - 1, frames).astype(np.int64))]
             found = self._first_look(chosen)
+            if known is None and found.blank == len(chosen):
+                raise InputError(f"movie {self._path} shows nothing: each of {len(chosen)} frames is black")
             known = found.threshold if known is None else known
             meter.see(found.noise)
             self.noise = meter.check
@@ -343,8 +351,6 @@ class _Job:
         while True:
             for outcome in self._pool.outcomes(PATIENCE_S):
                 if isinstance(outcome.answer, ThresholdFound):
-                    if outcome.answer.blank == len(chosen):
-                        raise InputError(f"movie {self._path} shows nothing: each of {len(chosen)} frames is black")
                     return outcome.answer
 
     def _collect(self) -> None:

@@ -278,13 +278,15 @@ def test_a_movie_beyond_the_map_is_refused(
 
 def test_live_offline_and_resumed_use_the_same_map(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
+    profile = embedded_profile(load_profile("demo"))
+    # The embedded camera's pixels are alike: a map that differs from it by much would be noise to the molecules.
     chip = PixelResponse(
-        (100 + 5 * rng.standard_normal((160, 192))).astype(np.float32),
-        np.full((160, 192), 1.5, np.float32),
-        (0.45 * np.exp(0.1 * rng.standard_normal((160, 192)))).astype(np.float32),
+        (profile.camera.baseline_adu + rng.standard_normal((160, 192))).astype(np.float32),
+        np.full((160, 192), profile.camera.read_noise_e, np.float32),
+        (profile.camera.electrons_per_adu * np.exp(0.02 * rng.standard_normal((160, 192)))).astype(np.float32),
     )
     write_camera_map(tmp_path / "camera.zarr", chip)
-    profile = embedded_profile(load_profile("demo")).replace(camera={"map": tmp_path / "camera.zarr"})
+    profile = profile.replace(camera={"map": tmp_path / "camera.zarr"})
     card = ModelCard.load(small_bundle(tmp_path / "model", field=(192, 160)))
     with connect(profile) as microscope:
         run_live(microscope, profile, card, tmp_path / "live.zarr", frames=48)

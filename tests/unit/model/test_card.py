@@ -50,14 +50,17 @@ def test_a_bundle_of_version_3_predicts_what_it_did(version_3: Path, refine: boo
     predictor = Predictor.load(version_3)
     found = predictor.predict(expected["crops"].astype(np.float32), expected["x"], expected["y"], refine=refine)
     kind = "refined" if refine else "network"
-    # A climb ends where the next step would be a small part of the uncertainty; where exactly, rounding decides.
-    for name, spread in (("z_nm", "lpz_nm"), ("xy_px", "lpxy_px")):
-        off = np.abs(getattr(found, name) - expected[f"{kind}_{name}"]) / expected[f"{kind}_{spread}"]
-        assert np.array_equal(np.isnan(off), np.isnan(expected[f"{kind}_{name}"])), name
-        assert np.nanmax(off, initial=0) < 0.05, name
-        wanted = expected[f"{kind}_{spread}"]
-        assert np.allclose(getattr(found, spread), wanted, rtol=0.02, equal_nan=True), spread
     assert np.array_equal(found.z_flag, expected[f"{kind}_z_flag"])
+    # A climb ends where the next step would be a small part of the uncertainty; where exactly, rounding decides. From
+    # which depths it begins has changed since: this untrained network's doubtful spots may, rarely, end at another one.
+    for name, spread in (("z_nm", "lpz_nm"), ("xy_px", "lpxy_px")):
+        wanted, uncertainty = (expected[f"{kind}_{column}"] for column in (name, spread))
+        off = np.abs(getattr(found, name) - wanted) / uncertainty
+        assert np.array_equal(np.isnan(off), np.isnan(wanted)), name
+        same = (off < 0.05) | np.isnan(off)
+        assert np.mean(same) >= 0.95, name
+        assert np.nanmax(off, initial=0) < 0.5, name
+        assert np.allclose(getattr(found, spread)[same], uncertainty[same], rtol=0.02, equal_nan=True), spread
     assert predictor.card.digest == str(expected["digest"])
 
 
