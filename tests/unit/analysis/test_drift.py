@@ -12,7 +12,7 @@ import pytest
 from easyzloc_mm.analysis.drift.apply import apply_drift, draw_drift, undo_run, undrift_run
 from easyzloc_mm.analysis.drift.estimate import estimate_drift
 from easyzloc_mm.analysis.drift.published import paper_z_path
-from easyzloc_mm.benchmarks.drift import residual_nm
+from easyzloc_mm.benchmarks.drift import residual_nm, residual_of
 from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_SIZE_NM, KnownTable, drifting_table
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import InputError
@@ -42,6 +42,11 @@ def estimate(known: KnownTable, **options: Any) -> Drift:
     return estimate_drift(known.table, known.frames, (known.edge_px,) * 2, PIXEL_SIZE_NM, **options)
 
 
+@pytest.fixture(scope="module")
+def plain_by_auto(plain: KnownTable) -> Drift:
+    return estimate(plain)
+
+
 def test_markers_are_found_and_followed(marked: KnownTable) -> None:
     found = residual_nm(marked, "auto", "auto")
     assert "4 fiducial markers (found)" in found["method_xy"]
@@ -50,15 +55,21 @@ def test_markers_are_found_and_followed(marked: KnownTable) -> None:
     assert found["z_nm"] < 10
 
 
-@pytest.mark.parametrize(("method_xy", "method_z"), [("auto", "auto"), ("overlap", "overlap"), ("aim", "aim")])
+def test_structure_alone_by_what_is_chosen(plain: KnownTable, plain_by_auto: Drift) -> None:
+    found = residual_of(plain, plain_by_auto)
+    assert found["xy_nm"] < 10
+    assert found["z_nm"] < 20
+
+
+@pytest.mark.parametrize(("method_xy", "method_z"), [("overlap", "overlap"), ("aim", "aim")])
 def test_structure_alone(plain: KnownTable, method_xy: str, method_z: str) -> None:
     found = residual_nm(plain, method_xy, method_z)
     assert found["xy_nm"] < 10
     assert found["z_nm"] < 20
 
 
-def test_no_marker_is_seen_where_there_is_none(plain: KnownTable) -> None:
-    assert estimate(plain).record.markers == 0
+def test_no_marker_is_seen_where_there_is_none(plain: KnownTable, plain_by_auto: Drift) -> None:
+    assert plain_by_auto.record.markers == 0
     with pytest.raises(InputError, match="`fiducials`"):
         estimate(plain, method_xy="fiducials")
 
@@ -79,7 +90,7 @@ def test_a_marker_that_moves_on_its_own_is_left_out() -> None:
     drift = estimate(known)
     assert drift.record.markers == 3
     assert "left out" in drift.record.reason_xy
-    assert residual_nm(known, "auto", "auto")["xy_nm"] < 5
+    assert residual_of(known, drift)["xy_nm"] < 5
 
 
 def test_chosen_markers_and_picasso_picks(marked: KnownTable, tmp_path: Path) -> None:

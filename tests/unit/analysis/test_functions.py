@@ -13,6 +13,7 @@ import easyzloc_mm as ez
 from easyzloc_mm.benchmarks.fixtures.tables import PIXEL_SIZE_NM, drifting_table
 from easyzloc_mm.benchmarks.npc import pore_field
 from easyzloc_mm.io.runs.metadata import RunMetadata
+from tests.helpers.pores import as_locs
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +66,6 @@ def test_an_image_is_saved_as_it_is(locs: ez.Locs, tmp_path: Path) -> None:
 
 
 def test_find_pores() -> None:
-    field = pore_field("two rings", pores=30, per_pore=120, sigma_z_nm=10, seed=1)
-    columns = {"frame": field["frame"], "z": field["z"], "lpz": field["lpz"]}
-    for axis in "xy":
-        columns |= {axis: field[f"{axis}_nm"] / 100, f"lp{axis}": field[f"lp{axis}_nm"] / 100}
-    locs = ez.Locs(pd.DataFrame(columns), RunMetadata(pixel_size_nm=100, height_px=40, width_px=40))
-    found = ez.find_pores(locs)
+    found = ez.find_pores(as_locs(pore_field("two rings", pores=30, per_pore=90, sigma_z_nm=10, seed=1)))
     assert found.rings.spacing_nm == pytest.approx(50, abs=4)
     assert len(found.table) == len(found.found.centres) > 20

@@ -41,13 +41,14 @@ def test_the_interval_holds_the_truth_whatever_lies_off_the_rings() -> None:
 
 def test_the_interval_widens_with_the_error_of_the_scale_of_z() -> None:
     data = pore_data(ring_table(outliers=0.1, pores=40, seed=1))
-    plain, wider = (measure_rings(data, z_scale_error=error).rings for error in (0.0, 0.1))
-    assert plain.spacing_nm == wider.spacing_nm
-    assert plain.ci_nm is not None
+    study = measure_rings(data, z_scale_error=0.1)
+    wider = study.rings
+    assert study.two is not None
+    spacing, *plain = spacing_interval(study.two)
+    assert wider.spacing_nm == spacing
     assert wider.ci_nm is not None
-    assert plain.spacing_nm is not None
-    extra = np.ptp(wider.ci_nm) ** 2 - np.ptp(plain.ci_nm) ** 2
-    assert np.sqrt(extra) == pytest.approx(2 * 0.1 * plain.spacing_nm * 2.02, rel=0.01), "Student's t of 40 pores"
+    extra = np.ptp(wider.ci_nm) ** 2 - np.ptp(plain) ** 2
+    assert np.sqrt(extra) == pytest.approx(2 * 0.1 * spacing * 2.02, rel=0.01), "Student's t of 40 pores"
     with pytest.raises(InputError, match="z_scale_error"):
         measure_pores(find_pores(pd.DataFrame({"x_nm": [], "y_nm": [], "z": [], "lpz": []})), z_scale_error=-1)
 
