@@ -197,7 +197,9 @@ def read_bead_set(path: Path) -> BeadDataset:
         raise InputError(f"{path} is no bead data set: {cure}")
     metadata = BeadSetMetadata.from_stored(stored, path)
     with reading(path, "a Zarr store", RuntimeError, cure=DAMAGED_STORE):
-        there = {metadata.RENAMED_ARRAYS.get(name, name): name for name in root.array_keys()}
+        # By their folders: zarr passes over an array whose metadata is damaged as if it were not there.
+        folders = [entry.name for entry in path.iterdir() if entry.is_dir()]
+        there = {metadata.RENAMED_ARRAYS.get(name, name): name for name in folders}
         arrays = {name: np.asarray(root[there[name]][...]) for name in ARRAYS}
         arrays |= {name: np.asarray(root[there[name]][...]) for name in (*LATER_ARRAYS, IDENTITY) if name in there}
         measures = {name: np.asarray(root[f"measures/{name}"][...]) for name in metadata.measures}

@@ -10,7 +10,7 @@ import numpy as np
 
 from easyzloc_mm.camera.response import MAPS
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.beads.dataset import ARRAYS, LATER_ARRAYS, read_bead_set
+from easyzloc_mm.io.beads.dataset import ARRAYS, IDENTITY, LATER_ARRAYS, read_bead_set
 from easyzloc_mm.io.beads.metadata import BeadSetMetadata, BeadStackMetadata
 from easyzloc_mm.io.beads.stack import NUMBERS
 from easyzloc_mm.io.verify.arrays import check_array, check_nodes, read_array
@@ -71,7 +71,7 @@ def verify_bead_set(path: Path, *, quick: bool = False) -> VerifyReport:
     metadata = _metadata(findings, BeadSetMetadata)
     earlier = {new: old for old, new in BeadSetMetadata.RENAMED_ARRAYS.items()}
     there = {entry.name for entry in path.iterdir() if entry.is_dir()}
-    names = [name if name in there else earlier.get(name, name) for name in (*ARRAYS, *LATER_ARRAYS)]
+    names = [name if name in there else earlier.get(name, name) for name in (*ARRAYS, *LATER_ARRAYS, IDENTITY)]
     expected = [name for name in names if name in there or name in ARRAYS]
     check_nodes(findings, (*expected, "measures"))
     measures = () if metadata is None else metadata.measures
@@ -85,7 +85,7 @@ def verify_bead_set(path: Path, *, quick: bool = False) -> VerifyReport:
                 findings.damage("data set", f"cannot be read: {error}")
         else:
             findings.counts["beads"] = len(beads)
-            arrays = [getattr(beads, name) for name in (*ARRAYS, *LATER_ARRAYS)]
+            arrays = [getattr(beads, name) for name in (*ARRAYS, *LATER_ARRAYS, IDENTITY)]
             if {len(values) for values in (*arrays, beads.reason, beads.measures)} - {len(beads)}:
                 findings.damage("data set", "has arrays of unlike lengths")
     return findings.report(Kind.BEAD_SET)
