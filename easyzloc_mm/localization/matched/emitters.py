@@ -202,6 +202,9 @@ class EmitterLocalizer:
         Found
             `frame` of the table counts within the block, x, y in its pixels.
         """
+        # Kernels are compiled anew for arrays that may be written to: without this, in the middle of a live run.
+        frames = frames.view()
+        frames.flags.writeable = False
         passes = passes or self._settings.passes or 1
         spots = self._detected(frames, threshold, response, static, passes)
         first = self._explained(frames, spots, response)

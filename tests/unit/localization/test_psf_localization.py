@@ -20,6 +20,7 @@ from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, read_locali
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.localization.config import LocalizerConfig, resolved
 from easyzloc_mm.localization.matched.emitters import EmitterLocalizer
+from easyzloc_mm.localization.matched.whole_pixels import refine
 from easyzloc_mm.localization.offline.counts import warn_of_counts
 from easyzloc_mm.localization.offline.movie import localize_movie
 from easyzloc_mm.localization.pipeline import Localizer, run_metadata
@@ -91,6 +92,17 @@ def test_frames_give_the_same_rows_alone_and_in_a_block(
     single = pd.concat([one.localize(frames[t : t + 1], np.array([t]), threshold).table for t in range(FRAMES)])
     assert len(whole) == len(single)
     assert np.allclose(whole[["x", "y", "photons"]], single[["x", "y", "photons"]], rtol=1e-3, atol=1e-3)
+
+
+def test_frames_as_a_store_gives_them_need_no_kernels_of_their_own(
+    card: ModelCard, movie: tuple[NDArray[np.uint16], NDArray[np.float64]]
+) -> None:
+    frames = movie[0][:1].copy()
+    wanted = rows_of(localizer(card), frames)
+    compiled = len(refine.signatures)
+    frames.flags.writeable = False
+    assert rows_of(localizer(card), frames).equals(wanted)
+    assert len(refine.signatures) == compiled > 0
 
 
 def test_overlapping_images_are_told_apart_by_looking_at_the_rest(card: ModelCard) -> None:
