@@ -169,7 +169,9 @@ def likely_depths(
 def _clean_and_rest(crops: F32, read_noise_e: float | F32, neighbours: F32 | None) -> tuple[F32, F32]:
     """Return crops without the light of neighbours, and that light with the variance of the read noise."""
     clean = np.ascontiguousarray(crops, np.float32)
-    rest = np.broadcast_to(np.square(np.asarray(read_noise_e, np.float32)), clean.shape)
+    rest = np.array(
+        np.broadcast_to(np.square(np.asarray(read_noise_e, np.float32)), clean.shape)
+    )  # one type for kernels
     if neighbours is not None:
         clean, rest = clean - neighbours, rest + neighbours
     return clean, np.ascontiguousarray(rest, np.float32)

@@ -45,7 +45,7 @@ def noise_ratios(crops: F32, table: SplinePsf, place: I64, optimum: Optimum, rea
     read_noise_e : float or ndarray, shape (n, size, size)
         Rounding to whole counts included.
     """
-    variance = np.broadcast_to(np.square(np.asarray(read_noise_e, np.float32)), crops.shape)
+    variance = np.array(np.broadcast_to(np.square(np.asarray(read_noise_e, np.float32)), crops.shape))
     knots = (optimum.z_nm - table.z_start_nm) / table.z_pitch_nm
     theta = np.stack([optimum.x_px, optimum.y_px, knots, optimum.photons, optimum.background], axis=1)
     out = np.empty(len(crops))
