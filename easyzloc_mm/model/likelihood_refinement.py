@@ -13,7 +13,8 @@ Stone 1961, The opinion pool, Annals of Mathematical Statistics 32, doi 10.1214/
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,6 +135,12 @@ class Maxima:
 
     fits: SpotFits
     weight: F64
+
+    @classmethod
+    def joined(cls, parts: Sequence[Maxima]) -> Maxima:
+        """Return those of several lots of spots, one after the other."""
+        fits = {one.name: np.concatenate([getattr(part.fits, one.name) for part in parts]) for one in fields(SpotFits)}
+        return cls(SpotFits(**fits), np.concatenate([part.weight for part in parts]))
 
 
 def find_maxima(

@@ -169,12 +169,18 @@ def likely_depths(
 def _clean_and_rest(crops: F32, read_noise_e: float | F32, neighbours: F32 | None) -> tuple[F32, F32]:
     """Return crops without the light of neighbours, and that light with the variance of the read noise."""
     clean = np.ascontiguousarray(crops, np.float32)
-    rest = np.array(
-        np.broadcast_to(np.square(np.asarray(read_noise_e, np.float32)), clean.shape)
-    )  # one type for kernels
+    rest = read_variance(read_noise_e, clean.shape)
     if neighbours is not None:
         clean, rest = clean - neighbours, rest + neighbours
     return clean, np.ascontiguousarray(rest, np.float32)
+
+
+def read_variance(read_noise_e: float | F32, shape: tuple[int, ...]) -> F32:
+    """Return the variance of the read noise of each pixel of crops, effective electrons squared.
+
+    A copy: kernels would be compiled anew for a view that may not be written to.
+    """
+    return np.array(np.broadcast_to(np.square(np.asarray(read_noise_e, np.float32)), shape))
 
 
 def _expected(count: int, prior: SpotPrior | None) -> F64:

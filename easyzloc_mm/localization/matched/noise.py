@@ -19,7 +19,7 @@ import numpy as np
 from easyzloc_mm.psf.bead_psf import PITCH_PX, SplinePsf
 from easyzloc_mm.psf.kernels.crowd import UNSEEN_NOISE_E
 from easyzloc_mm.psf.kernels.spline import draw, drawing
-from easyzloc_mm.psf.mle import Optimum
+from easyzloc_mm.psf.mle import Optimum, read_variance
 from easyzloc_mm.typing import F32, F64, I64
 
 FAINT = 1.0
@@ -45,7 +45,7 @@ def noise_ratios(crops: F32, table: SplinePsf, place: I64, optimum: Optimum, rea
     read_noise_e : float or ndarray, shape (n, size, size)
         Rounding to whole counts included.
     """
-    variance = np.array(np.broadcast_to(np.square(np.asarray(read_noise_e, np.float32)), crops.shape))
+    variance = read_variance(read_noise_e, crops.shape)
     knots = (optimum.z_nm - table.z_start_nm) / table.z_pitch_nm
     theta = np.stack([optimum.x_px, optimum.y_px, knots, optimum.photons, optimum.background], axis=1)
     out = np.empty(len(crops))

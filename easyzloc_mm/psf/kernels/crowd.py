@@ -57,6 +57,14 @@ def add_emitters(tables, place, theta, size, model):  # type: ignore[no-untyped-
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
+def read_variance_at(variance, row, column, outside):  # type: ignore[no-untyped-def]
+    """Return the variance of the read noise at a pixel of a map (1, 1 where all are alike); `outside` is not seen."""
+    if outside:
+        return np.float32(UNSEEN_NOISE_E**2)
+    return variance[min(row, variance.shape[0] - 1), min(column, variance.shape[1] - 1)]
+
+
+@numba.njit(nogil=True, cache=True, fastmath=FAST)
 def others(table, x, y, z, photons, row, column, model, work, image, out):  # type: ignore[no-untyped-def]
     """Fill a crop around (row, column) with what the model holds there without this emitter."""
     rows, columns = model.shape
@@ -130,9 +138,8 @@ def refit(  # type: ignore[no-untyped-def]
                 in_row = min(max(row + a - half, 0), height - 1)
                 for b in range(len(size)):
                     in_column = min(max(column + b - half, 0), width - 1)
-                    read = variance[min(in_row, variance.shape[0] - 1), min(in_column, variance.shape[1] - 1)]
-                    if in_row != row + a - half or in_column != column + b - half:
-                        read = np.float32(UNSEEN_NOISE_E**2)
+                    outside = in_row != row + a - half or in_column != column + b - half
+                    read = read_variance_at(variance, in_row, in_column, outside)
                     near[a, b] += read
                     crop[a, b] = max(photons[in_row, in_column] + read, np.float32(0))
             ordered(crop, np.float32(0), size, data, LOWEST)

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 
 from easyzloc_mm.psf.kernels.crop_size import cells, lane, line
-from easyzloc_mm.psf.kernels.crowd import UNSEEN_NOISE_E
+from easyzloc_mm.psf.kernels.crowd import read_variance_at
 from easyzloc_mm.psf.kernels.levenberg_marquardt import DARK, FAST, in_reach
 from easyzloc_mm.psf.kernels.point_image import KNOTS_PER_PX, point_image, workspace
 
@@ -46,9 +46,8 @@ def sensitivities(padded, place, theta, size, model, variance, out):  # type: ig
             in_row = min(max(row + a - half, 0), height - 1)
             for b in range(len(size)):
                 in_column = min(max(column + b - half, 0), width - 1)
-                read = variance[min(in_row, variance.shape[0] - 1), min(in_column, variance.shape[1] - 1)]
-                if in_row != row + a - half or in_column != column + b - half:
-                    read = np.float32(UNSEEN_NOISE_E**2)
+                outside = in_row != row + a - half or in_column != column + b - half
+                read = read_variance_at(variance, in_row, in_column, outside)
                 scale = np.float32(1) / np.sqrt(max(model[in_row, in_column] + background + read, DARK))
                 cell = a * line(size) + (b & 1) * lane(size) + (b >> 1)
                 out[i, 0, a, b] = scale * lateral * images[many + cell]

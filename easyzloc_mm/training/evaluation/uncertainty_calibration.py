@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from easyzloc_mm.model.emitter_prior import EmitterPrior
-from easyzloc_mm.model.likelihood_refinement import FITTED, POOLED, Maxima, find_maxima, refined
+from easyzloc_mm.model.likelihood_refinement import FITTED, POOLED, LikelihoodFit, Maxima, find_maxima, refined
 from easyzloc_mm.model.mixture import COMPONENTS, posterior_of
 from easyzloc_mm.model.uncertainty import (
     MAX_OUTLIER_PROBABILITY,
@@ -25,7 +25,7 @@ from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.training.emitters import EmitterImages, simulate_emitters
 from easyzloc_mm.training.recipes.matched import predict_raw
-from easyzloc_mm.typing import F64, I64, Bool
+from easyzloc_mm.typing import F64, Bool
 
 if TYPE_CHECKING:
     import keras
@@ -121,19 +121,6 @@ def calibrate(
     )
 
 
-class _Found(NamedTuple):
-    """The part of `LikelihoodFit` that is calibrated."""
-
-    z_nm: F64
-    lpz_nm: F64
-    p_outlier: F64
-    way: I64
-    deviance: F64
-    photons: F64
-    xy_px: F64
-    sigma_xy_px: F64
-
-
 class _Sample:
     """Emitters drawn from the held-out beads of all turns, and what the turns' networks make of them."""
 
@@ -145,23 +132,18 @@ class _Sample:
         raw = [
             predict_raw(learned.network, held_out, part) for (learned, held_out), part in zip(turns, drawn, strict=True)
         ]
-        self._posteriors = [posterior_of(one) for one in raw]
-        self._maxima = [
-            _maxima(learned, held_out, part, posterior.z_nm, emitters)
-            for (learned, held_out), part, posterior in zip(turns, drawn, self._posteriors, strict=True)
+        maxima = [
+            _maxima(learned, held_out, part, posterior_of(one).z_nm, emitters)
+            for (learned, held_out), part, one in zip(turns, drawn, raw, strict=True)
         ]
+        self._maxima = Maxima.joined(maxima)
         self.posterior = posterior_of(np.concatenate(raw))
         self.truth: F64 = np.concatenate([part.z_nm for part in drawn]).astype(float)
         self.xy_px: F64 = np.concatenate([part.xy_px for part in drawn])
 
-    def refine(self, lpz_nm: F64, scale: LikelihoodScale | None) -> _Found:
+    def refine(self, lpz_nm: F64, scale: LikelihoodScale | None) -> LikelihoodFit:
         """Return what the models make of the maxima of the likelihood, with the network's uncertainty."""
-        parts = []
-        shares = np.split(lpz_nm, len(self._posteriors))
-        for maxima, posterior, lpz in zip(self._maxima, self._posteriors, shares, strict=True):
-            fit = refined(posterior, lpz, maxima, scale)
-            parts.append([getattr(fit, name) for name in _Found._fields])
-        return _Found(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+        return refined(self.posterior, lpz_nm, self._maxima, scale)
 
 
 def _maxima(learned: Learned, held_out: BeadPsfs, drawn: EmitterImages, z_nm: F64, emitters: EmitterPrior) -> Maxima:
@@ -171,13 +153,13 @@ def _maxima(learned: Learned, held_out: BeadPsfs, drawn: EmitterImages, z_nm: F6
     return find_maxima(drawn.crops, learned.psf.table(size), place, z_nm, prior, held_out.read_noise_e)
 
 
-def _ways(fit: _Found) -> tuple[Bool, Bool]:
+def _ways(fit: LikelihoodFit) -> tuple[Bool, Bool]:
     """Return which spots are fitted, which pooled, of those whose outlier probability is small."""
     sure = fit.p_outlier < MAX_OUTLIER_PROBABILITY
     return (fit.way == FITTED) & sure, (fit.way == POOLED) & sure
 
 
-def _lateral(fit: _Found, xy_px: F64) -> tuple[F64, F64, F64]:
+def _lateral(fit: LikelihoodFit, xy_px: F64) -> tuple[F64, F64, F64]:
     """Return stated uncertainties, errors (pixels) and depths (nm) of x and y, of spots whose z is sure."""
     sure = np.logical_or(*_ways(fit)) & np.isfinite(fit.xy_px).all(axis=1)
     error = fit.xy_px - xy_px

@@ -84,6 +84,13 @@ def sample_of(data: PoreData) -> Sample:
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
+def _between(at: float) -> tuple[int, float, float]:
+    """Return the node of a table before the place `at`, and the weights of it and of the next one."""
+    first = int(np.floor(at))
+    return first, 1.0 - (at - first), at - first
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
 def marginals(
     depth: F64, kind: I64, begin: I64, middle: F64, stride: I64, tables: F64, log_weight: F64, posterior: F64
 ) -> F64:
@@ -106,10 +113,7 @@ def marginals(
             own[s, :] = log_weight[s]
         step = stride[pore]
         for i in range(begin[pore], begin[pore + 1]):
-            at = depth[i] - middle[pore] + step * (places // 2) + (tables.shape[2] // 2)
-            first = int(np.floor(at))
-            right = at - first
-            left = 1.0 - right
+            first, left, right = _between(depth[i] - middle[pore] + step * (places // 2) + (tables.shape[2] // 2))
             for s in range(nodes):
                 row = tables[s, kind[i]]
                 for g in range(places):
@@ -135,10 +139,7 @@ def expected_counts(depth: F64, kind: I64, begin: I64, middle: F64, stride: I64,
     for pore in range(pores):
         step = stride[pore]
         for i in range(begin[pore], begin[pore + 1]):
-            at = depth[i] - middle[pore] + step * (places // 2) + (counts.shape[2] // 2)
-            first = int(np.floor(at))
-            right = at - first
-            left = 1.0 - right
+            first, left, right = _between(depth[i] - middle[pore] + step * (places // 2) + (counts.shape[2] // 2))
             for s in range(nodes):
                 row = counts[s, kind[i]]
                 for g in range(places):
