@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files in front (workers take whole files, in this order)."""
     rank = {ROOT / name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the kernels before there are workers: in a fresh clone each of them, and its processes, would do so."""
+    if session.config.getoption("numprocesses", None):
+        program = "from tests.helpers.localize_bench import compile_kernels; compile_kernels()"
+        subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, check=False
+        )  # what fails here fails in tests, and is reported there
 
 
 @pytest.fixture(scope="session", autouse=True)

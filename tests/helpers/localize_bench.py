@@ -41,7 +41,7 @@ def _response() -> CameraResponse:
 
 
 @functools.cache
-def _compile_kernels() -> None:
+def compile_kernels() -> None:
     """Compile what localising processes need, once and here, rather than in each of them at the same time."""
     with tempfile.TemporaryDirectory() as folder:
         model = _write_bundle(Path(folder) / "model", field=(64, 64), pixel_nm=110.0, broken=False)
@@ -53,7 +53,7 @@ def small_bundle(folder: Path, *, field: tuple[int, int], pixel_nm: float = 110.
 
     A `broken` one loads and warms up, and fails on any batch of other than two spots.
     """
-    _compile_kernels()
+    compile_kernels()
     return _write_bundle(folder, field=field, pixel_nm=pixel_nm, broken=broken)
 
 
