@@ -21,7 +21,7 @@ from easyzloc_mm._version import __version__
 from easyzloc_mm.errors import EasyZlocError, EasyZlocWarning, HardwareError, InputError, LocalizerError
 
 if TYPE_CHECKING:
-    from easyzloc_mm.acquire.scan_plan import Grid, ScanPlan
+    from easyzloc_mm.acquire.plans.plan import Grid, ScanPlan
     from easyzloc_mm.api.acquisition import forecast, live, scan
     from easyzloc_mm.api.analysis import find_pores, link, load_locs, render, resolution, score, undrift
     from easyzloc_mm.api.calibration import Calibration, acquire_beads, build_beads, calibrate, train
@@ -75,13 +75,13 @@ __all__ = [
 
 _HOMES = {
     "Calibration": "api.calibration",
-    "Grid": "acquire.scan_plan",
+    "Grid": "acquire.plans.plan",
     "Locs": "locs.locs",
     "Microscope": "microscope.protocol",
     "Model": "api.model",
     "Profile": "profile.schema",
     "Run": "api.run",
-    "ScanPlan": "acquire.scan_plan",
+    "ScanPlan": "acquire.plans.plan",
     "acquire_beads": "api.calibration",
     "assign_z": "api.imaging",
     "build_beads": "api.calibration",

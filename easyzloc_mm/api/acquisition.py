@@ -16,8 +16,8 @@ from easyzloc_mm.typing import IfExists, Progress
 
 if TYPE_CHECKING:
     from easyzloc_mm.acquire.plans.forecast import ScanForecast
-    from easyzloc_mm.acquire.scan import ScanReport
-    from easyzloc_mm.acquire.scan_plan import ScanPlan
+    from easyzloc_mm.acquire.plans.plan import ScanPlan
+    from easyzloc_mm.acquire.scans.scan import ScanReport
     from easyzloc_mm.localization.live.status import LiveStatus
 
 
@@ -145,7 +145,7 @@ def scan(
     >>> report.done
     2
     """
-    from easyzloc_mm.acquire.scan import run_scan
+    from easyzloc_mm.acquire.scans.scan import run_scan
 
     profile = microscope.profile
     return run_scan(
@@ -195,13 +195,13 @@ def forecast(
     >>> found.travel_mm, found.frames, found.light_s, found.problems
     (5.0, 2000, 60.0, ())
     """
-    from easyzloc_mm.acquire.scan import forecast_scan
+    from easyzloc_mm.acquire.scans.scan import forecast_scan
 
     drawn = None if picture is None else Path(picture)
     return forecast_scan(profile, _as_plan(plan, profile), Path(out), keep_raw=keep_raw, picture=drawn)
 
 
 def _as_plan(plan: ScanPlan | str | Path, profile: Profile) -> ScanPlan:
-    from easyzloc_mm.acquire.scan_plan import ScanPlan
+    from easyzloc_mm.acquire.plans.plan import ScanPlan
 
     return plan if isinstance(plan, ScanPlan) else ScanPlan.from_file(Path(plan), profile)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from easyzloc_mm.acquire.scan_verify import verify_scan
+from easyzloc_mm.acquire.scans.verify import verify_scan
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.verify.beads import verify_arrays, verify_bead_set, verify_bead_stacks
 from easyzloc_mm.io.verify.report import Findings, VerifyReport

@@ -19,9 +19,9 @@ import pandas as pd
 import pytest
 
 from easyzloc_mm._log import FILE as LOG
-from easyzloc_mm.acquire import scan
-from easyzloc_mm.acquire.scan import run_scan
-from easyzloc_mm.acquire.scan_plan import Grid, ScanField, ScanPlan
+from easyzloc_mm.acquire.plans.plan import Grid, ScanField, ScanPlan
+from easyzloc_mm.acquire.scans import scan
+from easyzloc_mm.acquire.scans.scan import run_scan
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, LocalizationWriter

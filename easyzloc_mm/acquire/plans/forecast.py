@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from easyzloc_mm.acquire.plans.plan import ScanPlan
 from easyzloc_mm.acquire.plans.travel import travel_um
-from easyzloc_mm.acquire.scan_plan import ScanPlan
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import whole_or_nothing

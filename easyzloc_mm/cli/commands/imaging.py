@@ -259,7 +259,7 @@ def scan(
     as_json: JsonFlag = False,
 ) -> None:
     """Live 3D runs at many positions; a killed scan resumes where it stopped."""
-    from easyzloc_mm.acquire.scan_plan import ScanPlan, write_template
+    from easyzloc_mm.acquire.plans.plan import ScanPlan, write_template
     from easyzloc_mm.api.acquisition import forecast
     from easyzloc_mm.api.acquisition import scan as run
     from easyzloc_mm.api.model import Model

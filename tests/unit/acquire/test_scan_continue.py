@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from easyzloc_mm.acquire import scan
-from easyzloc_mm.acquire.scan import run_scan
-from easyzloc_mm.acquire.scan_ledger import FieldStatus, Ledger
-from easyzloc_mm.acquire.scan_plan import Resume, ScanField, ScanPlan
+from easyzloc_mm.acquire.plans.plan import Resume, ScanField, ScanPlan
+from easyzloc_mm.acquire.scans import scan
+from easyzloc_mm.acquire.scans.ledger import FieldStatus, Ledger
+from easyzloc_mm.acquire.scans.scan import run_scan
 from easyzloc_mm.api.verify import verify
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames

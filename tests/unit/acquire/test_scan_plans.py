@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from easyzloc_mm.acquire.plans.plan import ScanField, ScanPlan
 from easyzloc_mm.acquire.plans.travel import short_order, travel_um
-from easyzloc_mm.acquire.scan import field_profiles, forecast_scan
-from easyzloc_mm.acquire.scan_plan import ScanField, ScanPlan
+from easyzloc_mm.acquire.scans.scan import field_profiles, forecast_scan
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.profiles import load_profile

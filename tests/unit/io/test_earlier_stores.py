@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from easyzloc_mm.acquire.scan_ledger import FieldStatus, Ledger
-from easyzloc_mm.acquire.scan_plan import Grid, ScanPlan
+from easyzloc_mm.acquire.plans.plan import Grid, ScanPlan
+from easyzloc_mm.acquire.scans.ledger import FieldStatus, Ledger
 from easyzloc_mm.beads.quality.judge import Reason
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import read_bead_set, write_bead_set

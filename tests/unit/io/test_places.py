@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from easyzloc_mm.acquire.scan_plan import ScanPlan
+from easyzloc_mm.acquire.plans.plan import ScanPlan
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.places.place import Place, read_places
 from easyzloc_mm.io.profiles import load_profile

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 import easyzloc_mm as ez
-from easyzloc_mm.acquire.scan_ledger import FieldStatus, Ledger
-from easyzloc_mm.acquire.scan_plan import Grid, ScanPlan
+from easyzloc_mm.acquire.plans.plan import Grid, ScanPlan
+from easyzloc_mm.acquire.scans.ledger import FieldStatus, Ledger
 from easyzloc_mm.camera.response import MAPS, CameraResponse, PixelResponse
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import EasyZlocWarning, InputError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from easyzloc_mm.acquire.scan_ledger import FieldState, FieldStatus, read_ledger
+from easyzloc_mm.acquire.scans.ledger import FieldState, FieldStatus, read_ledger
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.verify.report import Findings, VerifyReport
 from easyzloc_mm.io.verify.runs import verify_run

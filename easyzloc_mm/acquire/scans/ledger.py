@@ -12,7 +12,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from easyzloc_mm._models import FrozenModel
-from easyzloc_mm.acquire.scan_plan import ScanPlan
+from easyzloc_mm.acquire.plans.plan import ScanPlan
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.reading import reading
 from easyzloc_mm.io.stored import StoredModel

@@ -14,10 +14,10 @@ from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm._log import run_log
 from easyzloc_mm.acquire.live import run_live
 from easyzloc_mm.acquire.plans.forecast import ScanForecast, draw_travel, forecast_fields
-from easyzloc_mm.acquire.scan_continue import kept_parts
-from easyzloc_mm.acquire.scan_ledger import FieldStatus, Ledger
-from easyzloc_mm.acquire.scan_plan import Resume, ScanPlan
-from easyzloc_mm.acquire.scan_verify import verify_scan
+from easyzloc_mm.acquire.plans.plan import Resume, ScanPlan
+from easyzloc_mm.acquire.scans.ledger import FieldStatus, Ledger
+from easyzloc_mm.acquire.scans.parts import kept_parts
+from easyzloc_mm.acquire.scans.verify import verify_scan
 from easyzloc_mm.acquire.suspension import GaveUpError
 from easyzloc_mm.errors import HardwareError, InputError, LocalizerError
 from easyzloc_mm.io.writing.kinds import LEDGER, Kind

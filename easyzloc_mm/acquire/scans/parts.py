@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from easyzloc_mm.acquire.scan_ledger import Ledger
+from easyzloc_mm.acquire.scans.ledger import Ledger
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.frames import commit_killed_frames, holds_frames
 from easyzloc_mm.io.runs.localizations import holds_localizations, read_metadata

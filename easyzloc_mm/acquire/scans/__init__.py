@@ -1,0 +1,1 @@
+"""Live runs at many fields: the ledger, what was cut off, and whether it is whole."""
