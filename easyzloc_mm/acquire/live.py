@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -103,7 +104,9 @@ def run_live(
         "profile": profile.model_dump(mode="json"),
     }
     with run_log("live run", settings) as log:
+        begin_s = time.monotonic()
         facts = go_to_sample(microscope, profile)
+        moving_s = time.monotonic() - begin_s
         if progress and profile.connection.backend is Backend.JAVA:  # which has more than one way
             progress(f"frames come over {facts['frames_come_over']}", 0.0)
         alarms = AlarmLog()
@@ -122,7 +125,7 @@ def run_live(
             mark_rows=hold.mark if hold is not None else None,
             alarms=watch.alarms,
         )
-        stream = watch.frames(frames, ending.stop)
+        stream = watch.frames_after_bleaching(frames, ending.stop)
         source = stream if hold is None else hold.held(stream)
         ended_by: str | None = None
         try:
@@ -134,6 +137,8 @@ def run_live(
             update={
                 "focus_moves": hold.corrections if hold is not None else 0,
                 "pauses": len(watch.pauses),
+                "paused_s": sum(pause.seconds for pause in watch.pauses),
+                "moving_s": moving_s,
                 "light_ms": watch.light_ms,
                 "ended_by": ended_by,
                 "whole": _looked_over(out),

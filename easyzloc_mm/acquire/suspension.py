@@ -45,7 +45,7 @@ class Watch:
 
     def __init__(self, microscope: Microscope, profile: Profile, out: Path) -> None:
         self._microscope, self._settings = microscope, profile.watch
-        self._budget_ms = profile.imaging.light_budget_ms
+        self._imaging, self._budget_ms = profile.imaging, profile.imaging.light_budget_ms
         self._folder = Path(out).absolute().parent
         here, lock = microscope.position(), microscope.focus_lock
         self._at = here.x_um, here.y_um
@@ -107,6 +107,23 @@ class Watch:
             for frame in self._until_trouble(count - done, stop):
                 done = first + frame.index + 1
                 yield dataclasses.replace(frame, index=done - 1)
+
+    def frames_after_bleaching(self, count: int, stop: threading.Event) -> Iterator[Frame]:
+        """Light the sample for `imaging.bleach_ms`, then yield `count` frames as `frames` does.
+
+        The camera runs meanwhile, and what it sees is let go: on many stands it switches the lasers. What a run waits
+        for, and its light budget, hold here too.
+        """
+        plan = self._imaging
+        if plan.bleach_ms:
+            before_ms = self.light_ms
+            if plan.bleach_illumination:
+                self._microscope.set_illumination(plan.bleach_illumination)
+            for _ in self.frames(math.ceil(plan.bleach_ms / plan.exposure_ms), stop):
+                pass
+            self._microscope.set_illumination(plan.illumination)
+            logger.info("bleached with %.0f ms of light", self.light_ms - before_ms)
+        yield from self.frames(count, stop)
 
     def _until_trouble(self, count: int, stop: threading.Event) -> Iterator[Frame]:
         enough = _Either(stop)

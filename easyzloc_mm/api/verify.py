@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from easyzloc_mm.acquire.scans.verify import verify_scan
+from easyzloc_mm.acquire.scans.results.verify import verify_scan
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.verify.beads import verify_arrays, verify_bead_set, verify_bead_stacks
+from easyzloc_mm.io.verify.plates import verify_plate
 from easyzloc_mm.io.verify.report import Findings, VerifyReport
 from easyzloc_mm.io.verify.runs import verify_run
 from easyzloc_mm.io.writing.kinds import PARTS, STORES, Kind, kind_of
@@ -28,8 +29,8 @@ def verify(path: str | Path, *, quick: bool = False) -> VerifyReport:
     Parameters
     ----------
     path : path
-        A run, bead stacks, a bead data set, a camera map, an image pyramid, a model bundle, or the folder of a scan, a
-        calibration or a demonstration, with all that is in it.
+        A run, bead stacks, a bead data set, a camera map, an image pyramid, a plate, a model bundle, or the folder of a
+        scan, a calibration or a demonstration, with all that is in it.
     quick : bool
         Metadata, counts and which files are there, without decoding every one.
 
@@ -58,6 +59,8 @@ def verify(path: str | Path, *, quick: bool = False) -> VerifyReport:
         return verify_bead_stacks(path, quick=quick)
     if kind is Kind.BEAD_SET:
         return verify_bead_set(path, quick=quick)
+    if kind is Kind.PLATE:
+        return verify_plate(path, quick=quick)
     if kind in STORES:
         return verify_arrays(path, kind, quick=quick)
     if kind is Kind.MODEL:

@@ -49,8 +49,12 @@ class RunReport(FrozenModel):
         Times that z was moved back to hold the focus; None for movies.
     pauses : int or None
         Times that the run waited for something to come right; None for movies.
+    paused_s : float or None
+        How long these pauses took; None for movies.
+    moving_s : float or None
+        How long stages, focus lock and light took before the first frame; None for movies.
     light_ms : float or None
-        Time for which the sample was lit; None for movies.
+        Time for which the sample was lit, bleaching included; None for movies.
     ended_by : str or None
         Why it came to a clean end before its last frame.
     commit_lag_s : float or None
@@ -81,6 +85,8 @@ class RunReport(FrozenModel):
     workers_replaced: int | None = None
     focus_moves: int | None = None
     pauses: int | None = None
+    paused_s: float | None = None
+    moving_s: float | None = None
     light_ms: float | None = None
     ended_by: str | None = None
     commit_lag_s: float | None = None

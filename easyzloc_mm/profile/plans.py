@@ -85,3 +85,21 @@ class ImagingPlan(FrozenModel):
     focus_um: Finite | None = None
     light_budget_ms: Positive | None = None
     """Longest time for which a run lights the sample; it ends there, cleanly. None: as long as its frames take."""
+    bleach_ms: Positive | None = None
+    """Light before the first frame, ms, of which nothing is stored: it counts in the light budget."""
+    bleach_illumination: str | None = None
+    """Preset for that; `illumination` when absent."""
+
+    @model_validator(mode="after")
+    def _light_is_left(self) -> Self:
+        if self.bleaches_all:
+            raise ValueError(
+                f"bleach_ms ({self.bleach_ms:g}) leaves nothing of light_budget_ms ({self.light_budget_ms:g}): "
+                "lower it, or raise the budget"
+            )
+        return self
+
+    @property
+    def bleaches_all(self) -> bool:
+        """Whether bleaching alone uses up the light budget."""
+        return bool(self.bleach_ms and self.light_budget_ms and self.bleach_ms >= self.light_budget_ms)

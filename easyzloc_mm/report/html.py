@@ -22,6 +22,11 @@ table { border-collapse: collapse; background: var(--card); border: 1px solid va
 th, td { text-align: left; padding: .4rem .9rem; border-bottom: 1px solid var(--line);
   font-variant-numeric: tabular-nums }
 th { font-weight: 600 } td.note { color: var(--quiet) }
+figure svg { display: block; width: 100%; margin: 0 auto }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)); gap: .75rem }
+.cards > div { background: var(--card); border: 1px solid var(--line); border-top: 5px solid; border-radius: 8px;
+  padding: .6rem; font-size: .85rem; color: var(--ink) }
+.cards img { width: 100%; height: auto; border-radius: 4px } .cards p { margin: .15rem 0 }
 """.strip()
 
 
@@ -62,7 +67,32 @@ class Links:
     targets: Mapping[str, str]
 
 
-Block = Heading | Paragraph | Picture | Rows | Links
+@dataclass(frozen=True)
+class Drawing:
+    """An SVG drawing that stands in the page itself, with what it shows; its own texts are escaped already."""
+
+    svg: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """One of many like things: a title, lines of text, an image (a file, or a data address), and a colour."""
+
+    title: str
+    lines: Sequence[str]
+    image: str | None
+    color: str
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Many of them, side by side."""
+
+    cards: Sequence[Card]
+
+
+Block = Heading | Paragraph | Picture | Rows | Links | Drawing | Cards
 
 
 def write_page(folder: Path, title: str, lead: str, blocks: Sequence[Block], *, name: str = "index.html") -> Path:
@@ -100,3 +130,13 @@ def _html(block: Block) -> str:
         case Links(targets):
             items = "".join(f'<li><a href="{escape(path)}">{escape(label)}</a></li>' for label, path in targets.items())
             return f"<ul>{items}</ul>"
+        case Drawing(svg, caption):
+            return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+        case Cards(cards):
+            return '<div class="cards">' + "\n".join(_card(card) for card in cards) + "</div>"
+
+
+def _card(card: Card) -> str:
+    image = "" if card.image is None else f'<img src="{escape(card.image)}" alt="{escape(card.title)}">'
+    lines = "".join(f"<p>{escape(line)}</p>" for line in card.lines)
+    return f'<div style="border-top-color: {card.color}">{image}<p><b>{escape(card.title)}</b></p>{lines}</div>'

@@ -20,11 +20,12 @@ import pytest
 
 from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm.acquire.plans.plan import Grid, ScanField, ScanPlan
-from easyzloc_mm.acquire.scans import scan
+from easyzloc_mm.acquire.plans.rules import BeadCheck, FieldRule
+from easyzloc_mm.acquire.scans import field as field_of_scan
 from easyzloc_mm.acquire.scans.scan import run_scan
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
-from easyzloc_mm.io.runs.localizations import COLUMNS_2D, LocalizationWriter
+from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, LocalizationWriter
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.writing.kinds import LEDGER
 from easyzloc_mm.localization.run_report import RunReport
@@ -65,12 +66,12 @@ def visited(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, float, fl
         with LocalizationWriter.create(
             out, RunMetadata(pixel_size_nm=110.0, height_px=1, width_px=1, complete=True)
         ) as table:
-            table.append(pd.DataFrame({name: np.zeros(10 * got, np.float32) for name in COLUMNS_2D}))
+            table.append(pd.DataFrame({name: np.zeros(10 * got, np.float32) for name in (*COLUMNS_2D, *COLUMNS_Z)}))
         return RunReport(
             out=out, frames=got, frames_lost=frames - got, frames_per_s=1.0, localizations=10 * got, p95_latency_s=0.1
         )
 
-    monkeypatch.setattr(scan, "run_live", take)
+    monkeypatch.setattr(field_of_scan, "run_live", take)
     return places
 
 
@@ -109,7 +110,7 @@ def test_a_grid_is_walked_in_turns_and_z_waits_in_safety(profile: Profile, tmp_p
     assert {key: state.seen[key] for key in SAFE} == {**SAFE, "xy": pytest.approx((0.0, 0.0))}
     ledger = json.loads((tmp_path / "scan" / LEDGER).read_text(encoding="utf-8"))
     assert {field["status"] for field in ledger["fields"].values()} == {"done"}
-    assert (ledger["kind"], ledger["schema_version"]) == ("scan", 3)
+    assert (ledger["kind"], ledger["schema_version"]) == ("scan", 4)
     log = (tmp_path / "scan" / LOG).read_text(encoding="utf-8")
     assert any(line.startswith("# plan: ") and '"columns": 3' in line for line in log.splitlines())
     assert log.count(": done") == 6
@@ -120,7 +121,7 @@ def test_a_cut_off_scan_goes_on_where_it_stopped(
     profile: Profile, tmp_path: Path, visited: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "scan"
-    take: Callable[..., RunReport] = vars(scan)["run_live"]
+    take: Callable[..., RunReport] = vars(field_of_scan)["run_live"]
 
     def interrupted(*arguments: Any, **options: Any) -> RunReport:
         report = take(*arguments, **options)
@@ -128,7 +129,7 @@ def test_a_cut_off_scan_goes_on_where_it_stopped(
             raise KeyboardInterrupt
         return report
 
-    monkeypatch.setattr(scan, "run_live", interrupted)
+    monkeypatch.setattr(field_of_scan, "run_live", interrupted)
     with pytest.raises(KeyboardInterrupt), connect(profile) as microscope:
         run_scan(microscope, profile, PLAN, Model(), out)  # type: ignore[arg-type]
     ledger = json.loads((out / LEDGER).read_text(encoding="utf-8"))
@@ -137,7 +138,7 @@ def test_a_cut_off_scan_goes_on_where_it_stopped(
     ledger["fields"]["row00_col02"]["status"] = "running"
     (out / LEDGER).write_text(json.dumps(ledger), encoding="utf-8")
     visited.clear()
-    monkeypatch.setattr(scan, "run_live", take)
+    monkeypatch.setattr(field_of_scan, "run_live", take)
     with connect(profile) as microscope:
         report = run_scan(microscope, profile, PLAN, Model(), out)  # type: ignore[arg-type]
     assert [place[0] for place in visited] == ["row00_col02", "row01_col02", "row01_col01", "row01_col00"]
@@ -273,8 +274,8 @@ def test_the_template_is_a_plan_and_names_every_key(tmp_path: Path) -> None:
     assert main(["scan", "--template", str(path)]) == 0
     assert ScanPlan.from_file(path).grid is not None
     text, page = path.read_text(encoding="utf-8"), (ROOT / "docs" / "scan.md").read_text(encoding="utf-8")
-    for model in (ScanPlan, Grid, ScanField):
-        for key in model.model_fields.keys() - {"grid", "fields"}:
+    for model in (ScanPlan, Grid, ScanField, FieldRule, BeadCheck):
+        for key in model.model_fields.keys() - {"grid", "fields", "rules", "bead_check"}:
             assert re.search(rf"^(# )?{key} = ", text, re.MULTILINE), key
             assert f"`{key}`" in page, key
     assert main(["scan", "--template", str(path)]) == 2

@@ -164,6 +164,33 @@ def test_a_light_budget_ends_the_run_cleanly(microscope: Microscope, profile: Pr
     assert microscope.lit_ms() == lit_ms
 
 
+def test_bleaching_comes_before_the_frames_and_counts(microscope: Microscope, profile: Profile, tmp_path: Path) -> None:
+    plan = profile.imaging.model_copy(
+        update={"bleach_ms": 60.0, "bleach_illumination": "Low", "light_budget_ms": 5000.0, "illumination": "High"}
+    )
+    watch = Watch(microscope, profile.model_copy(update={"imaging": plan}), tmp_path / "run.zarr")
+    microscope.set_illumination("High")
+    core = running_core()
+    lights: list[str] = []
+    frames = watch.frames_after_bleaching(5, threading.Event())
+    set_config = core.set_config
+
+    def watched(*which: str) -> None:
+        lights.append(which[-1])
+        set_config(*which)
+
+    core.set_config = watched
+    first = next(frames)
+    assert lights == ["Low", "High"]
+    assert watch.light_ms >= 60.0
+    assert [first.index, *(frame.index for frame in frames)] == list(range(5))
+    # A budget that bleaching uses up leaves no frame.
+    spent = plan.model_copy(update={"light_budget_ms": 30.0})
+    watch = Watch(microscope, profile.model_copy(update={"imaging": spent}), tmp_path / "run.zarr")
+    assert list(watch.frames_after_bleaching(5, threading.Event())) == []
+    assert watch.ended_by == "the light budget of 30 ms is used up"
+
+
 def test_an_interlock_that_is_not_there_is_refused(profile: Profile) -> None:
     wrong = profile.replace(watch={"interlocks": [{**INTERLOCK, "device": "Door"}]})
     with pytest.raises(InputError, match=r"watch\.interlocks: there is no device 'Door'"), connect(wrong):

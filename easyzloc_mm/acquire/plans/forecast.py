@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from easyzloc_mm.acquire.plans.plan import ScanPlan
+from easyzloc_mm.acquire.plans.rules import BeadCheck
 from easyzloc_mm.acquire.plans.travel import travel_um
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.writing.kinds import Kind
@@ -40,6 +41,10 @@ class ScanForecast:
         Time for which the sample is lit in all, and the longest of a field.
     problems : tuple of str
         What forbids the scan, one sentence each.
+    rules : tuple of str
+        What a field must be like, and what becomes of one that is not.
+    bead_visits : int
+        Visits to the beads beside the sample, with every field taken once.
     picture : Path or None
         Map of the way.
     """
@@ -53,6 +58,8 @@ class ScanForecast:
     light_s: float
     light_s_per_field: float
     problems: tuple[str, ...]
+    rules: tuple[str, ...] = ()
+    bead_visits: int = 0
     picture: Path | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -60,9 +67,7 @@ class ScanForecast:
         return asdict(self)
 
 
-def forecast_fields(
-    fields: Mapping[str, Profile], out: Path, *, keep_raw: bool, safe_z_um: float | None = None
-) -> ScanForecast:
+def forecast_fields(fields: Mapping[str, Profile], out: Path, *, keep_raw: bool, plan: ScanPlan) -> ScanForecast:
     """Return what imaging fields needs; `fields` has the profile of each by its name, in the order of visits.
 
     Parameters
@@ -72,25 +77,30 @@ def forecast_fields(
     out : Path
         Folder that may not be there yet.
     keep_raw : bool
-    safe_z_um : float, optional
-        Where z waits between fields.
+    plan : ScanPlan
+        Where z waits between fields, beads that are visited, and the rules.
     """
-    problems: list[str] = []
+    problems = _bead_problems(fields, plan.bead_check)
     seconds: list[float] = []
     frames = 0
     disk_bytes = 0
     for name, profile in fields.items():
-        plan, camera = profile.imaging, profile.camera
-        x_um, y_um = plan.start_position_um or (None, None)
+        imaging, camera = profile.imaging, profile.camera
+        x_um, y_um = imaging.start_position_um or (None, None)
         try:
-            profile.limits.check(x_um=x_um, y_um=y_um, z_um=plan.focus_um)
-            profile.limits.check(z_um=safe_z_um)
+            profile.limits.check(x_um=x_um, y_um=y_um, z_um=imaging.focus_um)
+            profile.limits.check(z_um=plan.safe_z_um)
         except InputError as error:
             problems.append(f"{name}: {error}")
-        frames += plan.frames
-        lit_ms = plan.frames * plan.exposure_ms
-        seconds.append(min(lit_ms, plan.light_budget_ms or lit_ms) / 1000)
-        disk_bytes += 2 * plan.frames * camera.width_px * camera.height_px if keep_raw else 0
+        if imaging.bleaches_all:
+            problems.append(
+                f"{name}: `bleach_ms` = {imaging.bleach_ms:g} leaves nothing of the light budget of "
+                f"{imaging.light_budget_ms:g} ms: lower it, or raise `light_budget_ms`"
+            )
+        frames += imaging.frames
+        lit_ms = imaging.frames * imaging.exposure_ms + (imaging.bleach_ms or 0.0)
+        seconds.append(min(lit_ms, imaging.light_budget_ms or lit_ms) / 1000)
+        disk_bytes += 2 * imaging.frames * camera.width_px * camera.height_px if keep_raw else 0
     places = np.array([profile.imaging.start_position_um or (0.0, 0.0) for profile in fields.values()]).reshape(-1, 2)
     free = shutil.disk_usage(_there(Path(out))).free
     if disk_bytes > free:
@@ -109,7 +119,23 @@ def forecast_fields(
         light_s=sum(seconds),
         light_s_per_field=max(seconds, default=0.0),
         problems=tuple(problems),
+        rules=tuple(rule.in_words() for rule in plan.all_rules),
+        bead_visits=0 if plan.bead_check is None else 1 + -(-len(fields) // plan.bead_check.every_fields),
     )
+
+
+def _bead_problems(fields: Mapping[str, Profile], check: BeadCheck | None) -> list[str]:
+    """Return why the beads beside the sample cannot be visited."""
+    if check is None or not fields:
+        return []
+    limits = next(iter(fields.values())).limits
+    (x_um, y_um), (low_um, high_um) = check.position_um, check.z_span_um
+    try:
+        limits.check(x_um=x_um, y_um=y_um, z_um=low_um)
+        limits.check(z_um=high_um)
+    except InputError as error:
+        return [f"bead_check: {error}"]
+    return []
 
 
 def _settling_s(fields: Mapping[str, Profile], places: np.ndarray[Any, Any]) -> list[float]:

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from easyzloc_mm._models import Finite, FrozenModel, NonNegative, Positive, error_sentence
 from easyzloc_mm.acquire.plans.focus_plane import FocusPlane
+from easyzloc_mm.acquire.plans.rules import BeadCheck, FieldRule, Measure, Then, When
 from easyzloc_mm.acquire.plans.travel import short_order
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.places.place import read_places
@@ -36,8 +37,10 @@ name = "scan"
 # order = "travel"           # a short way from the first field on; "given" when absent
 # skip = ["H*"]              # names of fields that are left out
 # min_spots_per_frame = 2.0  # a field with fewer molecules in its first frames is left; never when absent
-# look_frames = 200          # how many frames are looked at for that
+# look_frames = 200          # how many frames are looked at for that, and for rules with at = "start"
 # light_budget_ms = 300000.0 # longest time for which a field is lit, all calls together
+# bleach_ms = 20000.0        # light before the frames of a field, without storing any; counts in the light budget
+# bleach_illumination = "High"  # preset for that; the field's when absent
 # resume = "repeat"          # a field that was cut off is taken anew; "continue", only what is missing, when absent
 
 # Exactly one of the ways to say where: a grid, positions, named fields, or a list of another program.
@@ -58,6 +61,25 @@ spacing_um = 130.0           # between neighbours, both ways: not less than a fi
 # z_offset_um = 0.0                             # added to the focus: wells are rarely level
 # exposure_ms = 50.0                            # of this field, as frames, focus_um and:
 # illumination = "High"
+
+# [[rules]]                  # what a field must be like; as many blocks as you like, at the end of the file
+# measure = "photons"        # or spots_per_frame, density_per_um2, lpz_nm, flagged, focus_nm, z_drift_nm, frames_lost
+# at_least = 500.0
+# at_most = 20000.0          # one of them, or both
+# at = "start"               # in the first look_frames frames; "end", in all of them, when absent
+# then = "retry"             # "skip" leaves the field (at the start only); "note" when absent
+# retries = 1                # how often it is taken again
+
+# [bead_check]               # beads beside the sample that are visited now and then: is z still what the stage says?
+# position_um = [-2000.0, 0.0]
+# focus_um = 50.0
+# every_fields = 8
+# range_nm = 400.0           # looked at so far above and below the focus, in so many
+# planes = 5
+# frames_per_plane = 3
+# max_error_nm = 60.0        # the scan ends where z is off by more; it is only told when absent
+# exposure_ms = 30.0         # of the profile's [beads] when absent, as:
+# illumination = "Medium"
 """
 """What `write_template` writes."""
 
@@ -151,8 +173,15 @@ class ScanPlan(FrozenModel):
     min_spots_per_frame: NonNegative | None = None
     """A field with fewer molecules in its first `look_frames` frames is left, and counts as skipped."""
     look_frames: Annotated[int, Field(ge=20)] = 200
+    rules: tuple[FieldRule, ...] = ()
+    """What a field must be like, and what becomes of one that is not."""
     light_budget_ms: Positive | None = None
     """Longest time for which a field is lit, all calls together; the profile's imaging.light_budget_ms when absent."""
+    bleach_ms: Positive | None = None
+    """Light before the frames of a field, ms; the profile's imaging.bleach_ms when absent."""
+    bleach_illumination: str | None = None
+    """Preset for that; the profile's imaging.bleach_illumination when absent."""
+    bead_check: BeadCheck | None = None
     resume: Resume = Resume.CONTINUE
 
     @model_validator(mode="after")
@@ -204,6 +233,16 @@ class ScanPlan(FrozenModel):
             return cls.model_validate(stored)
         except ValidationError as error:
             raise InputError(f"scan plan {path}: {error_sentence(error)}") from None
+
+    @property
+    def all_rules(self) -> tuple[FieldRule, ...]:
+        """`rules`, and what `min_spots_per_frame` says in short."""
+        if self.min_spots_per_frame is None:
+            return self.rules
+        least = FieldRule(
+            measure=Measure.SPOTS_PER_FRAME, at_least=self.min_spots_per_frame, at=When.START, then=Then.SKIP
+        )
+        return (least, *self.rules)
 
     def places(self) -> list[ScanField]:
         """Every field that is not left out, in the order it is visited; grid rows alternate in direction."""

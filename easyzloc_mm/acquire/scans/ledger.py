@@ -13,6 +13,7 @@ from pydantic import Field
 
 from easyzloc_mm._models import FrozenModel
 from easyzloc_mm.acquire.plans.plan import ScanPlan
+from easyzloc_mm.acquire.plans.rules import FieldMeasures
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.reading import reading
 from easyzloc_mm.io.stored import StoredModel
@@ -31,7 +32,7 @@ class FieldStatus(StrEnum):
     INTERRUPTED = "interrupted"
     FAILED = "failed"
     SKIPPED = "skipped"
-    """Left for lack of molecules, by the plan's rule."""
+    """Left, by a rule of the plan, or because its light was used up."""
     DONE = "done"
 
     @property
@@ -50,26 +51,71 @@ class FieldState(FrozenModel):
     """Name of the run's store in the scan's folder; None where the parts are the whole field."""
     parts: tuple[str, ...] = ()
     """Stores of what earlier calls took of the field, which was cut off then."""
+    rejected: tuple[str, ...] = ()
+    """Stores of attempts that broke a rule of the plan: the field was taken again."""
+    retries: int = 0
+    """How often it was taken again for that."""
     error: str | None = None
     """Why it failed, or was skipped."""
+    reasons: tuple[str, ...] = ()
+    """Which rules of the plan the field breaks, in words."""
+    measures: FieldMeasures | None = None
+    """What its molecules say of it."""
     light_ms: float | None = None
-    """Time for which the run lit the sample."""
+    """Time for which the field was lit: the run, its parts, and every attempt."""
+    seconds: float | None = None
+    """Wall time of the call that ended it."""
+    overhead_s: float | None = None
+    """Of that, what was neither moving, nor waiting in a pause, nor light on the sample."""
     frames: int | None = None
     """Of the run and all parts, as the counts below."""
     frames_lost: int | None = None
     localizations: int | None = None
+
+    @property
+    def verdict(self) -> str:
+        """Return ``good``, ``poor`` (it breaks a rule), or the status of a field that is not done."""
+        if self.status is not FieldStatus.DONE:
+            return str(self.status)
+        return "poor" if self.reasons else "good"
+
+
+class BeadVisit(FrozenModel):
+    """What beads beside the sample said of z."""
+
+    time_s: float
+    """When, seconds since 1970."""
+    after_fields: int
+    """Fields that were over then."""
+    beads: int
+    """Beads that were found in enough planes."""
+    error_nm: float | None = None
+    """Root mean square over the planes of what z of the beads (median over them) differs from the stage's; None where
+    there were too few beads."""
+    scale: float | None = None
+    """Measured travel of z over the stage's."""
+    focus_nm: float | None = None
+    """Where the stage is when they are in focus, counted from the plan's `focus_um`."""
+    focus_moved_nm: float | None = None
+    """How far the beads' focus has moved since the first visit."""
+    light_ms: float = 0.0
+    """Time for which the beads were lit."""
+    trouble: str | None = None
+    """Why the visit does not satisfy the plan."""
 
 
 class LedgerContent(StoredModel):
     """What the ledger of a scan holds."""
 
     KIND: ClassVar[str] = "scan"
-    SCHEMA_VERSION: ClassVar[int] = 3
+    SCHEMA_VERSION: ClassVar[int] = 4
 
     plan: ScanPlan
     model: str
     """Digest of the model bundle."""
     fields: dict[str, FieldState] = Field(default_factory=dict)
+    visits: tuple[BeadVisit, ...] = ()
+    """To the beads beside the sample."""
 
 
 def read_ledger(folder: Path) -> LedgerContent:
@@ -116,39 +162,32 @@ class Ledger:
                 )
         self._write()
 
-    def status(self, name: str) -> FieldStatus:
-        """Return how far a field is."""
-        state = self._content.fields.get(name)
-        return FieldStatus.PENDING if state is None else state.status
+    @property
+    def content(self) -> LedgerContent:
+        """What it holds now."""
+        return self._content
 
-    def parts(self, name: str) -> tuple[str, ...]:
-        """Return the stores of what earlier calls took of a field."""
-        state = self._content.fields.get(name)
-        return () if state is None else state.parts
+    @property
+    def over(self) -> int:
+        """Fields with which nothing more is to be done."""
+        return sum(state.status.is_over for state in self._content.fields.values())
 
-    def note(
-        self,
-        name: str,
-        status: FieldStatus,
-        run: Path | None,
-        *,
-        parts: tuple[str, ...] = (),
-        error: str | None = None,
-        light_ms: float | None = None,
-        **counts: int,
-    ) -> None:
-        """Write down the new state of a field: the error that ended its run, or `frames` and other counts."""
+    def state(self, name: str) -> FieldState:
+        """Return what became of a field so far."""
+        pending = FieldState(status=FieldStatus.PENDING, time_s=0.0)
+        return self._content.fields.get(name, pending)
+
+    def note(self, name: str, status: FieldStatus, run: Path | None, **facts: object) -> None:
+        """Write down the new state of a field; `facts` are further fields of `FieldState`."""
         logger.info("field %s: %s", name, status)
-        state = FieldState(
-            status=status,
-            time_s=time.time(),
-            run=None if run is None else run.name,
-            parts=parts,
-            error=error,
-            light_ms=light_ms,
-            **counts,
-        )
+        known = {"status": status, "time_s": time.time(), "run": None if run is None else run.name}
+        state = FieldState.model_validate({**known, **facts})
         self._content = self._content.changed(fields={**self._content.fields, name: state})
+        self._write()
+
+    def note_visit(self, visit: BeadVisit) -> None:
+        """Write down a visit to the beads beside the sample."""
+        self._content = self._content.changed(visits=(*self._content.visits, visit))
         self._write()
 
     def _write(self) -> None:

@@ -1,4 +1,4 @@
-"""What a field that was cut off has already: its frames are localised, and kept as parts of it."""
+"""What a field has already: frames of a run that was cut off are localised and kept, attempts are put beside."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from easyzloc_mm.acquire.scans.ledger import Ledger
+from easyzloc_mm.acquire.scans.ledger import FieldStatus, Ledger
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.frames import commit_killed_frames, holds_frames
 from easyzloc_mm.io.runs.localizations import holds_localizations, read_metadata
+from easyzloc_mm.io.runs.reach import frames_taken
 from easyzloc_mm.io.verify.runs import verify_run
 from easyzloc_mm.io.writing.output import free_name
 from easyzloc_mm.model.card import ModelCard
@@ -21,16 +22,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class KeptParts:
-    """What earlier calls took of a field.
+    """What earlier calls and attempts took of a field.
 
     Attributes
     ----------
     names : tuple of str
-        Stores beside the field's run.
+        Stores beside the field's run that are parts of it.
     frames, frames_lost, localizations : int
         Of all of them.
     light_ms : float
-        Time for which they lit the sample; by their frames, where they did not come to write it down.
+        Time for which the field was lit by all that lies in the folder of it, also by what is no part: attempts that
+        a rule rejected, runs that were taken anew.
     """
 
     names: tuple[str, ...] = ()
@@ -44,34 +46,60 @@ class KeptParts:
         return budget_ms is not None and self.light_ms >= budget_ms
 
     def rest_of(self, profile: Profile, frames: int) -> Profile:
-        """Return the field's profile with what is left of its frames and of its light."""
+        """Return the field's profile with what is left of its frames and its light; it is bleached only once."""
         imaging: dict[str, object] = {"frames": frames}
         budget_ms = profile.imaging.light_budget_ms
         if budget_ms is not None:
             imaging["light_budget_ms"] = budget_ms - self.light_ms
+        if self.light_ms >= (profile.imaging.bleach_ms or 0.0):
+            imaging["bleach_ms"] = None
         return profile.model_copy(update={"imaging": profile.imaging.model_copy(update=imaging)})
 
 
 def kept_parts(run: Path, ledger: Ledger, name: str, card: ModelCard, progress: Progress) -> KeptParts:
     """Localise what a run that was cut off had stored, put it beside, and sum up all parts of the field.
 
-    A run without frames, or one that is damaged, is put beside as ``NAME.partial-K.zarr`` and counts for nothing.
+    A run without frames, or one that is damaged, is put beside as ``NAME.partial-K.zarr`` and counts for nothing but
+    its light.
     """
-    parts = ledger.parts(name)
+    state = ledger.state(name)
+    parts = state.parts
     if run.exists():
         if _localise_rest(run, card, progress):
             part = free_name(run, "part")
             # Written down first: a part that is listed and not there yet is the run itself.
             parts = (*parts, part.name)
-            ledger.note(name, ledger.status(name), run, parts=parts)
+            ledger.note(name, state.status, run, parts=parts, rejected=state.rejected, retries=state.retries)
             run.rename(part)
         else:
             run.rename(free_name(run, "partial"))
-    kept = KeptParts()
+    kept = KeptParts(light_ms=sum(_light_ms(store) for store in sorted(run.parent.glob(f"{run.stem}.*-*.zarr"))))
     for part_name in dict.fromkeys(parts):
         if (run.parent / part_name).is_dir():
             kept = _with(kept, run.parent / part_name)
     return kept
+
+
+def reject(run: Path, ledger: Ledger, name: str, kept: KeptParts) -> None:
+    """Put an attempt beside that broke a rule, so that the field can be taken again."""
+    state = ledger.state(name)
+    aside = free_name(run, "rejected")
+    # Written down first, as parts are: `finish_rejection` does the rest where the program is killed here.
+    ledger.note(
+        name,
+        FieldStatus.RUNNING,
+        run,
+        rejected=(*state.rejected, *kept.names, aside.name),
+        retries=state.retries + 1,
+    )
+    run.rename(aside)
+
+
+def finish_rejection(run: Path, ledger: Ledger, name: str) -> None:
+    """Put the attempt beside whose rejection was written down and not done."""
+    rejected = ledger.state(name).rejected
+    if rejected and run.exists() and not (run.parent / rejected[-1]).exists():
+        run.rename(run.parent / rejected[-1])
 
 
 def _localise_rest(run: Path, card: ModelCard, progress: Progress) -> bool:
@@ -95,14 +123,25 @@ def _localise_rest(run: Path, card: ModelCard, progress: Progress) -> bool:
 
 def _with(kept: KeptParts, part: Path) -> KeptParts:
     metadata = read_metadata(part)
-    frames = metadata.frames or metadata.frames_stored
-    exposure_ms = ((metadata.profile or {}).get("imaging") or {}).get("exposure_ms", 0.0)
-    lit_ms = metadata.light_ms if metadata.light_ms is not None else frames * float(exposure_ms)
     return replace(
         kept,
         names=(*kept.names, part.name),
-        frames=kept.frames + frames,
+        frames=kept.frames + (metadata.frames or metadata.frames_stored),
         frames_lost=kept.frames_lost + metadata.frames_lost,
         localizations=kept.localizations + verify_run(part, quick=True).counts.get("rows", 0),
-        light_ms=kept.light_ms + lit_ms,
     )
+
+
+def _light_ms(store: Path) -> float:
+    """Time for which a run lit the sample; by its frames, and all of its bleaching, where it did not write it down."""
+    try:
+        metadata = read_metadata(store)
+        taken = frames_taken(store)
+    except InputError as error:
+        logger.warning("how long %s lit the sample is not known, and not counted: %s", store.name, error)
+        return 0.0
+    if metadata.light_ms is not None:
+        return metadata.light_ms
+    imaging = (metadata.profile or {}).get("imaging") or {}
+    exposure_ms, bleach_ms = (float(imaging.get(key) or 0.0) for key in ("exposure_ms", "bleach_ms"))
+    return bleach_ms + exposure_ms * taken

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
@@ -12,24 +14,23 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm._log import run_log
-from easyzloc_mm.acquire.live import run_live
 from easyzloc_mm.acquire.plans.forecast import ScanForecast, draw_travel, forecast_fields
-from easyzloc_mm.acquire.plans.plan import Resume, ScanPlan
-from easyzloc_mm.acquire.scans.ledger import FieldStatus, Ledger
-from easyzloc_mm.acquire.scans.parts import kept_parts
-from easyzloc_mm.acquire.scans.verify import verify_scan
+from easyzloc_mm.acquire.plans.plan import ScanPlan
+from easyzloc_mm.acquire.scans.bead_visit import BeadVisitor
+from easyzloc_mm.acquire.scans.field import FieldTaker
+from easyzloc_mm.acquire.scans.ledger import Ledger, read_ledger
+from easyzloc_mm.acquire.scans.results.page import REPORT, write_scan_page
+from easyzloc_mm.acquire.scans.results.plate import grow_plate
+from easyzloc_mm.acquire.scans.results.verify import verify_scan
 from easyzloc_mm.acquire.suspension import GaveUpError
-from easyzloc_mm.errors import HardwareError, InputError, LocalizerError
+from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError, LocalizerError
 from easyzloc_mm.io.writing.kinds import LEDGER, Kind
-from easyzloc_mm.io.writing.output import check_output, free_name, remove
+from easyzloc_mm.io.writing.output import check_output, remove
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import Progress
 
 if TYPE_CHECKING:
-    from easyzloc_mm.localization.live.status import LiveStatus
-    from easyzloc_mm.localization.run_report import RunReport
-    from easyzloc_mm.localization.workers.protocol import WorkerPool
     from easyzloc_mm.model.card import ModelCard
 
 logger = logging.getLogger(__name__)
@@ -44,15 +45,19 @@ class ScanReport:
     out : Path
         Folder with one ``NAME.zarr`` per field and the ledger `LEDGER`.
     fields, done, already_done, skipped : int
-        Fields in the plan, finished by this call, finished before it, and left by this call for lack of molecules.
+        Fields in the plan, finished by this call, finished before it, and left by this call.
+    poor, retried : int
+        Finished fields that break a rule of the plan, and how often one was taken again for that.
     frames, frames_lost, localizations : int
         Sums over the fields that this call finished.
     light_s : float
         Time for which this call lit the sample.
-    seconds : float
-        Wall time of this call.
+    seconds, overhead_s : float
+        Wall time of this call, and what of it was neither moving, nor waiting in a pause, nor light, nor at the beads.
     whole : bool
         What the quick form of `verify` found at the end.
+    page : Path
+        Map, pictures and verdicts of the fields.
     """
 
     out: Path
@@ -64,8 +69,12 @@ class ScanReport:
     localizations: int
     seconds: float
     whole: bool
+    page: Path
     skipped: int = 0
+    poor: int = 0
+    retried: int = 0
     light_s: float = 0.0
+    overhead_s: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for printing."""
@@ -109,50 +118,97 @@ def run_scan(
     start = time.monotonic()
     fields = field_profiles(profile, plan, microscope.position().z_um)
     _check(fields, plan, out_dir, keep_raw=False)
-    for preset in {field.imaging.illumination for field in fields.values()}:
+    for preset in _presets(fields, plan):
         microscope.check_illumination(preset)
     out_dir = _open_folder(Path(out_dir), if_exists, card)
     ledger = Ledger(out_dir, plan, card.digest)
-    todo = [name for name in fields if not ledger.status(name).is_over]
+    todo = [name for name in fields if not ledger.state(name).status.is_over]
     _check({name: fields[name] for name in todo}, plan, out_dir, keep_raw=keep_raw)
     settings = {"plan": plan.model_dump(mode="json"), "model": card.path, "profile": profile.model_dump(mode="json")}
-    failed: list[str] = []
     lit_before_ms = microscope.lit_ms()
     with run_log("scan", settings, out_dir / LOG), live_pool(profile, card) as workers:
-        scan = _Scan(microscope, plan, card, out_dir, ledger, workers, keep_raw, around_run)
-        for number, name in enumerate(todo):
-
-            def in_field(message: str, fraction: float, number: int = number, name: str = name) -> None:
-                if progress:
-                    progress(f"{name}: {message}", (number + fraction) / len(todo))
-
-            try:
-                scan.image_field(name, fields[name], in_field)
-            except GaveUpError:
-                raise
-            except (HardwareError, LocalizerError) as error:
-                failed.append(f"{name}: {error}")
-                # Raises when the instrument is gone: then there is no point in going on.
-                microscope.position()
+        taker = FieldTaker(microscope, plan, card, ledger, workers, keep_raw, around_run)
+        check = plan.bead_check
+        beads = None if check is None else BeadVisitor(microscope, check, ledger, workers, plan.safe_z_um)
+        try:
+            failed = _take_all({name: fields[name] for name in todo}, out_dir, microscope, taker, beads, progress)
+        finally:
+            _show(out_dir)
         whole = verify_scan(out_dir, quick=True).tell(logger)
     if failed:
         raise HardwareError(
             f"{len(failed)} of {len(fields)} fields failed ({failed[0]}); the others are kept in {out_dir}. "
             "Run the same scan again to take only what is missing"
         )
+    totals = asdict(taker.totals)
+    seconds = time.monotonic() - start
     return ScanReport(
         out=out_dir,
         fields=len(fields),
-        done=len(todo) - scan.skipped,
+        done=len(todo) - taker.totals.skipped,
         already_done=len(fields) - len(todo),
-        frames=scan.frames,
-        frames_lost=scan.frames_lost,
-        localizations=scan.localizations,
-        seconds=time.monotonic() - start,
+        seconds=seconds,
+        overhead_s=seconds - totals.pop("accounted_s") - (beads.seconds if beads else 0.0),
         whole=whole,
-        skipped=scan.skipped,
         light_s=(microscope.lit_ms() - lit_before_ms) / 1000,
+        page=out_dir / REPORT / "index.html",
+        **totals,
     )
+
+
+def _take_all(
+    fields: dict[str, Profile],
+    out_dir: Path,
+    microscope: Microscope,
+    taker: FieldTaker,
+    beads: BeadVisitor | None,
+    progress: Progress | None,
+) -> list[str]:
+    """Take fields one after the other, with the beads between them; return which failed, and why."""
+    failed = []
+    for number, (name, profile) in enumerate(fields.items()):
+
+        def in_field(message: str, fraction: float, number: int = number, name: str = name) -> None:
+            if progress:
+                progress(f"{name}: {message}", (number + fraction) / len(fields))
+
+        if beads is not None:
+            beads.visit_if_due()
+        try:
+            taker.take(out_dir / f"{name}.zarr", profile, in_field)
+        except GaveUpError:
+            raise
+        except (HardwareError, LocalizerError) as error:
+            failed.append(f"{name}: {error}")
+            # Raises when the instrument is gone: then there is no point in going on.
+            microscope.position()
+        else:
+            _show(out_dir, page=False)
+    if beads is not None and fields:
+        beads.visit_if_due(at_end=True)
+    return failed
+
+
+def _show(out_dir: Path, *, page: bool = True) -> None:
+    """Bring the plate, and the page, up to date; what hinders that does not hinder the scan."""
+    try:
+        if page:
+            write_scan_page(out_dir)
+        else:
+            grow_plate(out_dir, read_ledger(out_dir))
+    except (OSError, InputError) as error:
+        warnings.warn(
+            f"the pictures of {out_dir} could not be written ({error}): `easyzloc-mm report {out_dir}` makes them",
+            EasyZlocWarning,
+            stacklevel=2,
+        )
+
+
+def _presets(fields: dict[str, Profile], plan: ScanPlan) -> set[str | None]:
+    """Return every preset of light that the scan will ask for."""
+    presets = {field.imaging.illumination for field in fields.values()}
+    presets |= {field.imaging.bleach_illumination for field in fields.values() if field.imaging.bleach_ms}
+    return presets | ({plan.bead_check.illumination} if plan.bead_check else set())
 
 
 def forecast_scan(
@@ -166,10 +222,10 @@ def forecast_scan(
         Where a map of the way is drawn, .png; an older one is replaced.
     """
     fields = field_profiles(profile, plan, None)
-    found = forecast_fields(fields, out_dir, keep_raw=keep_raw, safe_z_um=plan.safe_z_um)
+    found = forecast_fields(fields, out_dir, keep_raw=keep_raw, plan=plan)
     if picture is None:
         return found
-    return ScanForecast(**{**found.as_dict(), "picture": draw_travel(plan, fields, picture)})
+    return dataclasses.replace(found, picture=draw_travel(plan, fields, picture))
 
 
 def field_profiles(profile: Profile, plan: ScanPlan, z_um: float | None) -> dict[str, Profile]:
@@ -199,6 +255,8 @@ def field_profiles(profile: Profile, plan: ScanPlan, z_um: float | None) -> dict
             "exposure_ms": place.exposure_ms,
             "illumination": place.illumination,
             "light_budget_ms": plan.light_budget_ms,
+            "bleach_ms": plan.bleach_ms,
+            "bleach_illumination": plan.bleach_illumination,
         }
         # Limits are checked for all fields together, with better words.
         imaging = profile.imaging.model_copy(
@@ -208,15 +266,15 @@ def field_profiles(profile: Profile, plan: ScanPlan, z_um: float | None) -> dict
                 "focus_um": focus_um,
             }
         )
-        if imaging.illumination and not profile.devices.illumination_group:
-            preset = imaging.illumination
+        preset = imaging.illumination or (imaging.bleach_illumination if imaging.bleach_ms else None)
+        if preset and not profile.devices.illumination_group:
             raise InputError(f"field {place.name}: the profile has no devices.illumination_group for '{preset}'")
         profiles[place.name] = profile.model_copy(update={"imaging": imaging})
     return profiles
 
 
 def _check(fields: dict[str, Profile], plan: ScanPlan, out_dir: Path, *, keep_raw: bool) -> None:
-    problems = forecast_fields(fields, out_dir, keep_raw=keep_raw, safe_z_um=plan.safe_z_um).problems
+    problems = forecast_fields(fields, out_dir, keep_raw=keep_raw, plan=plan).problems
     if problems:
         more = f" ({len(problems) - 1} more problems: see the forecast)" if len(problems) > 1 else ""
         raise InputError(problems[0] + more)
@@ -230,92 +288,3 @@ def _open_folder(out_dir: Path, if_exists: Literal["resume", "overwrite"], card:
         remove(out_dir)
     out_dir.mkdir(exist_ok=True)
     return out_dir
-
-
-class _Scan:
-    """A scan under way, with what it has counted so far."""
-
-    def __init__(
-        self,
-        microscope: Microscope,
-        plan: ScanPlan,
-        card: ModelCard,
-        out_dir: Path,
-        ledger: Ledger,
-        workers: WorkerPool,
-        keep_raw: bool,
-        around_run: Callable[[Path], AbstractContextManager[object]],
-    ) -> None:
-        self._microscope, self._plan, self._card, self._out_dir = microscope, plan, card, out_dir
-        self._ledger, self._workers, self._keep_raw, self._around_run = ledger, workers, keep_raw, around_run
-        self.frames = self.frames_lost = self.localizations = self.skipped = 0
-
-    def image_field(self, name: str, profile: Profile, progress: Progress) -> None:
-        """Image one field, or what is missing of it, and write down what became of it."""
-        run = self._out_dir / f"{name}.zarr"
-        if self._plan.resume is Resume.REPEAT and run.exists():
-            run.rename(free_name(run, "partial"))
-        kept = kept_parts(run, self._ledger, name, self._card, progress)
-        left = profile.imaging.frames - kept.frames
-        self._ledger.note(name, FieldStatus.RUNNING, run, parts=kept.names)
-        report: RunReport | None = None
-        taken: Path | None = None
-        sparse = _Sparse(self._plan)
-        try:
-            if left > 0 and not kept.uses_up(profile.imaging.light_budget_ms):
-                report, taken = self._take(run, kept.rest_of(profile, left), left, progress, sparse), run
-        except (HardwareError, LocalizerError) as error:
-            self._ledger.note(name, FieldStatus.FAILED, run, parts=kept.names, error=str(error))
-            raise
-        except BaseException:  # Ctrl-C above all
-            self._ledger.note(name, FieldStatus.INTERRUPTED, run, parts=kept.names)
-            raise
-        counts = {
-            key: getattr(kept, key) + (getattr(report, key) if report else 0)
-            for key in ("frames", "frames_lost", "localizations")
-        }
-        status = FieldStatus.SKIPPED if sparse.found else FieldStatus.DONE
-        lit_ms = report.light_ms if report else None
-        self._ledger.note(name, status, taken, parts=kept.names, error=sparse.found, light_ms=lit_ms, **counts)
-        self.skipped += status is FieldStatus.SKIPPED
-        self.frames += counts["frames"]
-        self.frames_lost += counts["frames_lost"]
-        self.localizations += counts["localizations"]
-
-    def _take(self, run: Path, profile: Profile, frames: int, progress: Progress, sparse: _Sparse) -> RunReport:
-        if self._plan.safe_z_um is not None:
-            if self._microscope.focus_lock is not None:
-                self._microscope.focus_lock.off()
-            self._microscope.move_z(self._plan.safe_z_um)
-        with self._around_run(run):
-            return run_live(
-                self._microscope,
-                profile,
-                self._card,
-                run,
-                frames=frames,
-                keep_raw=self._keep_raw,
-                progress=progress,
-                workers=self._workers,
-                end_early=sparse.see,
-            )
-
-
-class _Sparse:
-    """Ends a field's run early where there are too few molecules, by the plan's rule."""
-
-    def __init__(self, plan: ScanPlan) -> None:
-        self._least, self._look = plan.min_spots_per_frame, plan.look_frames
-        self._looked = False
-        self.found: str | None = None
-        """Why the field was left."""
-
-    def see(self, status: LiveStatus) -> str | None:
-        """Look once, when enough frames are localised; return why the field is to be left."""
-        if self._least is None or self._looked or status.localized < self._look:
-            return None
-        self._looked = True
-        if status.spots_per_frame < self._least:
-            seen = f"{status.spots_per_frame:.2g} molecules per frame"
-            self.found = f"{seen}, fewer than min_spots_per_frame = {self._least:g}"
-        return self.found

@@ -10,6 +10,7 @@ import typer
 
 from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, existing, finish
 from easyzloc_mm.cli.progress import progress_display
+from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.writing.kinds import Kind
 
 RunArgument = Annotated[
@@ -209,9 +210,9 @@ def resolution(
 
 
 def report(
-    run: RunArgument,
+    run: Annotated[Path, typer.Argument(help="RUN.zarr, a table of another program, or the folder of a scan.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder of the page; RUN_report beside it by default.")
+        Path | None, typer.Option("--out", "-o", help="Folder of the page; RUN_report beside, SCAN/report by default.")
     ] = None,
     figures: Annotated[str, typer.Option("--figures", help="Format of the figures: png, svg or pdf.")] = "png",
     where: WhereOption = None,
@@ -219,9 +220,13 @@ def report(
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Quality of a run on one page: photons, precision, density, drift, blinking, resolution, flags; with its JSON."""
+    """One page, with its JSON, on the quality of a run, or on every field of a scan."""
     from easyzloc_mm.analysis.quality.page import write_quality_report
+    from easyzloc_mm.io.writing.kinds import kind_of
 
+    if kind_of(run) is Kind.SCAN:
+        _report_scan(run, out, plain=where is None and pixel_size_nm is None, overwrite=overwrite, as_json=as_json)
+        return
     target = out or _beside(run, "_report")
     with progress_display() as show:
         found = write_quality_report(
@@ -233,6 +238,17 @@ def report(
         spread = {name: value for name, value in shown.items() if isinstance(value, dict) and "median" in value}
         shown |= {name: value["median"] for name, value in spread.items()}
     finish({"out": target, **shown, "report": target / "index.html"}, as_json=as_json, title="quality")
+
+
+def _report_scan(scan: Path, out: Path | None, *, plain: bool, overwrite: bool, as_json: bool) -> None:
+    from easyzloc_mm.acquire.scans.results.page import REPORT, write_scan_page
+
+    if not plain:
+        raise InputError("`where` and `pixel_size_nm` are for the report of a single run: leave them out for a scan")
+    # The page in the scan's own folder is always of the scan as it is now.
+    found = write_scan_page(scan, out, if_exists=existing(overwrite or out is None))
+    shown = found.model_dump(mode="json") if as_json else found.model_dump(exclude={"fields", "visits", "rules"})
+    finish({**shown, "report": (out or scan / REPORT) / "index.html"}, as_json=as_json, title="scan")
 
 
 def score(

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from easyzloc_mm.io.writing.kinds import MARK, Kind
 from easyzloc_mm.io.zarr.chunks import seal
-from easyzloc_mm.io.zarr.ome import image_attributes
+from easyzloc_mm.io.zarr.ome import image_attributes, pyramid_datasets
 from easyzloc_mm.typing import U16
 
 SMALLEST_LEVEL_PX = 256
@@ -102,32 +103,23 @@ def write_pyramid(path: Path, voxels: Voxels, tiles: Tiles, *, tile_px: int, abo
     multiscale = attributes["ome"]["multiscales"][0]
     multiscale["type"] = "mean"
     z, y, x = voxels.corner_nm
-    multiscale["datasets"] = [
-        {
-            "path": str(level),
-            "coordinateTransformations": [
-                {"type": "scale", "scale": [plane, *(2**level * pixel,) * 2]},
-                {
-                    "type": "translation",
-                    "translation": [
-                        (z + voxels.plane_nm / 2) / 1000,
-                        (y + 2**level * voxels.pixel_nm / 2) / 1000,
-                        (x + 2**level * voxels.pixel_nm / 2) / 1000,
-                    ],
-                },
-            ],
-        }
-        for level in range(len(levels))
-    ]
+    first = plane, (z + voxels.plane_nm / 2) / 1000
+    multiscale["datasets"] = pyramid_datasets(len(levels), first, pixel, (y / 1000, x / 1000))
     root.attrs.update(attributes)
     seal(path)
     return len(levels)
 
 
+def halved(image: NDArray[Any]) -> NDArray[Any]:
+    """Return an image (y, x) at half its size, by the mean of four pixels; an odd edge is repeated."""
+    height, width = (-(-edge // 2) for edge in image.shape)
+    even = np.pad(
+        image.astype(np.float32), ((0, 2 * height - image.shape[0]), (0, 2 * width - image.shape[1])), mode="edge"
+    )
+    mean = even.reshape(height, 2, width, 2).mean(axis=(1, 3))
+    return np.asarray(np.rint(mean).astype(image.dtype))
+
+
 def _halve(fine: Any, coarse: Any) -> None:
-    _, height, width = coarse.shape
     for plane in range(fine.shape[0]):
-        image = fine[plane].astype(np.float32)
-        image = np.pad(image, ((0, 2 * height - image.shape[0]), (0, 2 * width - image.shape[1])), mode="edge")
-        mean = image.reshape(height, 2, width, 2).mean(axis=(1, 3))
-        coarse[plane] = np.rint(mean).astype(np.uint16)
+        coarse[plane] = halved(np.asarray(fine[plane]))

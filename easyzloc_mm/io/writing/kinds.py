@@ -20,6 +20,7 @@ class Kind(StrEnum):
     BEAD_SET = "bead data set"
     CAMERA_MAP = "camera map"
     PYRAMID = "image pyramid"
+    PLATE = "plate"
     MODEL = "model bundle"
     REPORT = "report"
     PORES = "pore analysis"
@@ -33,7 +34,7 @@ class Kind(StrEnum):
     ARCHIVE = "archive"
 
 
-STORES = (Kind.RUN, Kind.BEAD_STACKS, Kind.BEAD_SET, Kind.CAMERA_MAP, Kind.PYRAMID)
+STORES = (Kind.RUN, Kind.BEAD_STACKS, Kind.BEAD_SET, Kind.CAMERA_MAP, Kind.PYRAMID, Kind.PLATE)
 BESIDE_ARRAYS = {"zarr.json", "status.json", LOG}
 """Files of a store that are no chunks."""
 DIGESTS = "digests.json"
@@ -44,7 +45,7 @@ PORE_FILES = {"pores.csv", "bandwidths.csv"}
 PORE_ENDINGS = {".png", ".csv", ".json"}
 PARTS = {
     Kind.CALIBRATION: (Kind.BEAD_STACKS, Kind.BEAD_SET, Kind.REPORT, Kind.MODEL),
-    Kind.SCAN: (Kind.RUN, Kind.RECORDS),
+    Kind.SCAN: (Kind.RUN, Kind.RECORDS, Kind.PLATE, Kind.REPORT),
     Kind.DEMO: (Kind.CALIBRATION, Kind.RUN, Kind.RECORDS, Kind.REPORT, Kind.PORES, Kind.TABLE, Kind.PICTURE),
 }
 """Kinds that a folder of several results is made of."""

@@ -60,6 +60,16 @@ def update_node(
     content["attributes"] = {**content.get("attributes", {}), **attributes}
     if shape is not None:
         content["shape"] = [int(size) for size in shape]
+    _put_node(node, content, durable=durable)
+
+
+def put_group(node: Path, attributes: Mapping[str, Any], *, durable: bool = False) -> None:
+    """Put a group with these attributes in place, in one step, whether it is there or not; what it holds stays."""
+    node.mkdir(parents=True, exist_ok=True)
+    _put_node(node, {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}, durable=durable)
+
+
+def _put_node(node: Path, content: dict[str, Any], *, durable: bool) -> None:
     content["attributes"][CHECKSUM] = node_checksum(content)
     put_file(node / "zarr.json", json.dumps(content, indent=2).encode(), durable=durable)
     if durable:
@@ -74,7 +84,14 @@ def seal(path: Path, *, durable: bool = False) -> None:
         patiently(lambda: sync_folder(path.parent), path.parent)
 
 
-def put_array(group: zarr.Group, name: str, values: NDArray[Any], chunks: Sequence[int] | None = None) -> None:
+def put_array(
+    group: zarr.Group,
+    name: str,
+    values: NDArray[Any],
+    chunks: Sequence[int] | None = None,
+    *,
+    dimension_names: Sequence[str] | None = None,
+) -> None:
     """Store a whole array in `group`, in one chunk or in these; every chunk is there and has a checksum."""
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
@@ -84,6 +101,7 @@ def put_array(group: zarr.Group, name: str, values: NDArray[Any], chunks: Sequen
         chunks=tuple(max(1, size) for size in (values.shape if chunks is None else chunks)),
         dtype=values.dtype,
         compressors=(ZstdCodec(), Crc32cCodec()),
+        dimension_names=dimension_names,
         config={"write_empty_chunks": True},
     )
     array[...] = values

@@ -203,8 +203,11 @@ class BlockLocalizer:
 
     def answer(self, block: Block) -> Answer:
         """Return the localisations of a `LocalizeBlock`, or the threshold for a `FindThreshold`."""
-        pixels = self._source.read(block.source, block.frames) if isinstance(block.source, Path) else block.source
-        cleared = self._source.cleared(pixels, block.frames, block.frames_available)
+        if isinstance(block.source, Path):
+            pixels = self._source.read(block.source, block.frames)
+            cleared = self._source.cleared(pixels, block.frames, block.frames_available)
+        else:  # frames without others around them, which a running background would be taken of
+            pixels, cleared = block.source, None
         numbers, came = block.frames, ~blank_images(pixels)
         blank = int(np.count_nonzero(~came))
         if blank:

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 
 from easyzloc_mm.acquire.plans.plan import Resume, ScanField, ScanPlan
-from easyzloc_mm.acquire.scans import scan
+from easyzloc_mm.acquire.scans import field as field_of_scan
 from easyzloc_mm.acquire.scans.ledger import FieldStatus, Ledger
 from easyzloc_mm.acquire.scans.scan import run_scan
 from easyzloc_mm.api.verify import verify
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
-from easyzloc_mm.io.runs.localizations import COLUMNS_2D, LocalizationWriter, read_localizations
+from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, LocalizationWriter, read_localizations
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.writing.kinds import LEDGER
 from easyzloc_mm.localization.config import LocalizerConfig, resolved
@@ -69,12 +69,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float | None]]:
         with LocalizationWriter.create(
             out, RunMetadata(pixel_size_nm=110.0, height_px=64, width_px=96, complete=True, frames=frames)
         ) as table:
-            table.append(pd.DataFrame({name: np.zeros(2 * frames, np.float32) for name in COLUMNS_2D}))
+            table.append(pd.DataFrame({name: np.zeros(2 * frames, np.float32) for name in (*COLUMNS_2D, *COLUMNS_Z)}))
         return RunReport(
             out=out, frames=frames, frames_lost=0, frames_per_s=1.0, localizations=2 * frames, light_ms=10.0 * frames
         )
 
-    monkeypatch.setattr(scan, "run_live", take)
+    monkeypatch.setattr(field_of_scan, "run_live", take)
     monkeypatch.setattr(offline, "Workers", OneProcess)
     return taken
 
@@ -115,7 +115,7 @@ def test_what_is_there_is_localised_and_the_rest_is_taken(
     assert verify(out).whole
     # Killed again, in what was left: nothing is taken twice.
     ledger = Ledger(out, PLAN, card.digest)
-    ledger.note("a", FieldStatus.RUNNING, out / "a.zarr", parts=ledger.parts("a"))
+    ledger.note("a", FieldStatus.RUNNING, out / "a.zarr", parts=ledger.state("a").parts)
     (out / "a.zarr").rename(out / "elsewhere")
     killed_run(out / "a.zarr", 5, profile, card)
     field = go_on(out, card, profile)

@@ -136,8 +136,8 @@ def test_the_ledger_of_a_scan(tmp_path: Path) -> None:
     shutil.copytree(V1 / "scan", tmp_path / "scan")
     plan = ScanPlan(name="t", grid=Grid(first_um=(100, 200), columns=2, rows=2, spacing_um=50))
     ledger = Ledger(tmp_path / "scan", plan, "ab")
-    assert [ledger.status(f"f00{number}") for number in range(3)] == ["done", "failed", "pending"]
+    assert [ledger.state(f"f00{number}").status for number in range(3)] == ["done", "failed", "pending"]
     ledger.note("f002", FieldStatus.RUNNING, tmp_path / "f002.zarr")
-    assert Ledger(tmp_path / "scan", plan, "ab").status("f002") is FieldStatus.RUNNING
+    assert Ledger(tmp_path / "scan", plan, "ab").state("f002").status is FieldStatus.RUNNING
     with pytest.raises(InputError, match="belongs to another model"):
         Ledger(tmp_path / "scan", plan, "another")
