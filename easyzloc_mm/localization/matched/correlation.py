@@ -14,6 +14,8 @@ FAST = {"reassoc", "contract", "arcp", "nsz"}
 MARGIN = AROUND_PX // 2
 TILE_PX = 16
 """Edge, in binned pixels, of the tiles whose median is the background."""
+SAMPLES = 8
+"""Of a tile, along each axis."""
 MODEL_ERROR = np.float32(0.07)
 """Of the light of emitters that are already explained: what the measured PSF may miss in a pixel."""
 UNEQUAL = np.float32(0.3)
@@ -53,45 +55,43 @@ def binned(image, out):  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, cache=True)
 def tile_medians(counts, known, medians):  # type: ignore[no-untyped-def]
-    """Background of every tile: the median of what is not `known`, of every fourth pixel; at least 0."""
-    values = np.empty(TILE_PX * TILE_PX, np.float32)
+    """Background of every tile: the median of what is not `known`, at 8 x 8 places of it; at least 0."""
     rows, columns = counts.shape
-    for i in range(medians.shape[0]):
-        top, bottom = i * rows // medians.shape[0], (i + 1) * rows // medians.shape[0]
-        for j in range(medians.shape[1]):
-            left, right = j * columns // medians.shape[1], (j + 1) * columns // medians.shape[1]
-            n = 0
-            for y in range(top, bottom, 2):
-                for x in range(left + ((y - top) // 2 & 1), right, 2):
-                    values[n] = counts[y, x] - known[y, x] if known.size else counts[y, x]
-                    n += 1
-            medians[i, j] = max(_median(values, n), np.float32(0)) if n else 0
+    down, across = medians.shape
+    values = np.zeros((SAMPLES * SAMPLES, across), np.float32)
+    for i in range(down):
+        top, high = i * rows // down, (i + 1) * rows // down - i * rows // down
+        for j in range(across if high else 0):
+            left, wide = j * columns // across, (j + 1) * columns // across - j * columns // across
+            for a in range(SAMPLES if wide else 0):
+                y = top + a * high // SAMPLES
+                for b in range(SAMPLES):
+                    # Of a tile's usual 16 x 16 pixels every second one of every second row, as on a chessboard.
+                    x = left + min((2 * b + (a & 1)) * wide // (2 * SAMPLES), wide - 1)
+                    values[SAMPLES * a + b, j] = counts[y, x] - known[y, x] if known.size else counts[y, x]
+        _sort_columns(values)
+        for j in range(across):
+            middle = np.float32(0.5) * (values[len(values) // 2 - 1, j] + values[len(values) // 2, j])
+            medians[i, j] = max(middle, np.float32(0))
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def _median(values, count):  # type: ignore[no-untyped-def]
-    """Median of the first `count` values, which are put in another order (Hoare's selection)."""
-    middle, low, high = count // 2, 0, count - 1
-    while low < high:
-        pivot, i, j = values[(low + high) // 2], low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i, j = i + 1, j - 1
-        if j < middle:
-            low = i
-        if middle < i:
-            high = j
-    if count % 2:
-        return values[middle]
-    below = values[0]
-    for i in range(1, middle):
-        below = max(below, values[i])
-    return np.float32(0.5) * (below + values[middle])
+def _sort_columns(values):  # type: ignore[no-untyped-def]
+    """Sort every column of 2^n values, all at once: Batcher's odd-even merge sort (1968) compares without branches."""
+    count = len(values)
+    part = 1
+    while part < count:
+        apart = part
+        while apart:
+            for first in range(apart % part, count - apart, 2 * apart):
+                for i in range(first, min(first + apart, count - apart)):
+                    if i // (2 * part) == (i + apart) // (2 * part):
+                        one, other = values[i], values[i + apart]
+                        for j in range(one.size):
+                            small, large = min(one[j], other[j]), max(one[j], other[j])
+                            one[j], other[j] = small, large
+            apart //= 2
+        part *= 2
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
@@ -337,7 +337,8 @@ def peaks(best, threshold):  # type: ignore[no-untyped-def]
         line = best[y]
         for x in range(columns):
             value = line[x]
-            if value <= limit:
+            # Nearly all pixels end here: what is below the threshold, and the slopes of what is above it.
+            if value <= limit or (x and line[x - 1] >= value) or (x + 1 < columns and line[x + 1] > value):
                 continue
             highest = True
             for a in range(max(y - 1, 0), min(y + 2, rows)):

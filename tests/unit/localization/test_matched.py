@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
+from easyzloc_mm.localization.matched.correlation import SAMPLES, TILE_PX, tile_medians
 from easyzloc_mm.localization.matched.detector import Detections, MatchedDetector
 from easyzloc_mm.psf.detection_bank import DetectionBank
 from easyzloc_mm.typing import F64, U16
@@ -155,3 +156,18 @@ def test_pixels_of_their_own_gain_and_noise_raise_no_false_alarms(detector: Matc
     assert _nearest(mapped, x, y).max() < 1.5
     assert len(mapped) <= len(x) + 4
     assert len(flat) > len(mapped)
+
+
+@pytest.mark.parametrize("shape", [(64, 48), (37, 53), (16, 31), (5, 3), (1, 1)])
+def test_the_background_of_a_tile_is_the_median_of_what_is_not_known(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    known = rng.uniform(0, 500, shape).astype(np.float32)
+    noise = rng.normal(0, 10, shape).astype(np.float32)
+    noise[rng.random(shape) < 0.05] += 3000
+    tiles = max(shape[0] // TILE_PX, 1), max(shape[1] // TILE_PX, 1)
+    medians = np.full(tiles, np.nan, np.float32)
+    tile_medians(known + noise + 160, known, medians)
+    for i, rows in enumerate(np.array_split(noise, tiles[0])):
+        for j, part in enumerate(np.array_split(rows, tiles[1], axis=1)):
+            seen = min(part.size, SAMPLES**2)
+            assert abs(medians[i, j] - 160 - np.median(part)) < 5 * 1.25 * 10 / np.sqrt(seen)
