@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 TOLD_S = 1.0
+THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+NICENESS, LEAST_NICENESS = 5, 15
+"""Of processes that give way to others, and of those whose result nobody waits for, on systems that have priorities."""
 
 
 @dataclass(frozen=True)
@@ -130,3 +133,40 @@ def interrupts_noted() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def children_ignore_ctrl_c() -> Iterator[None]:
+    """Let processes that are started inside ignore Ctrl-C: a terminal sends it to all, and one of them handles it."""
+    if threading.current_thread() is not threading.main_thread() or os.name == "nt":
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Let the numerical libraries of a child use one thread: there is a process for every core already."""
+    before = {name: os.environ.get(name) for name in THREAD_LIMITS}
+    os.environ.update(dict.fromkeys(THREAD_LIMITS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def give_way(*, to_all: bool = False) -> None:
+    """Lower the priority of this process: the one of the camera goes first; `to_all`: every other one too."""
+    import psutil
+
+    classes = ("IDLE_PRIORITY_CLASS", LEAST_NICENESS) if to_all else ("BELOW_NORMAL_PRIORITY_CLASS", NICENESS)
+    with contextlib.suppress(psutil.Error, OSError):
+        psutil.Process().nice(getattr(psutil, *classes))

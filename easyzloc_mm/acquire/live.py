@@ -29,8 +29,11 @@ from easyzloc_mm.profile.schema import Backend, Profile
 from easyzloc_mm.typing import IfExists
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from easyzloc_mm.localization.live.status import LiveStatus
     from easyzloc_mm.localization.run_report import RunReport
+    from easyzloc_mm.localization.sample.watch import SampleWatch
     from easyzloc_mm.localization.workers.protocol import WorkerPool
     from easyzloc_mm.model.card import ModelCard
 
@@ -55,6 +58,7 @@ def run_live(
     stop: threading.Event | None = None,
     end_early: Callable[[LiveStatus], str | None] | None = None,
     workers: WorkerPool | None = None,
+    refresh_after: int | None = None,
 ) -> RunReport:
     """Go to the sample, stream from the camera and localise in 3D while it runs.
 
@@ -84,20 +88,25 @@ def run_live(
         Given the same `LiveStatus`; where it returns a reason the run ends, complete with the frames that it has.
     workers : WorkerPool, optional
         Localising processes (`localization.live.stream.live_pool`) that serve several runs.
+    refresh_after : int, optional
+        Where the beads' PSF is not the sample's: make a model for the sample of so many molecules without a flag, and
+        go on with it.
 
     Raises
     ------
     InputError
-        The sample's place leaves the limits, the camera map does not fit, or the output cannot be written; nothing has
-        moved.
+        The sample's place leaves the limits, the camera map does not fit, the output cannot be written, or
+        `refresh_after` is asked for without raw frames; nothing has moved.
     HardwareError
         The camera or a stage failed; the frames that were received are localised and kept.
     """
     from easyzloc_mm.localization.live.run import LiveOptions
     from easyzloc_mm.localization.live.stream import localize_stream
+    from easyzloc_mm.localization.sample.watch import end_watch, watch_of
 
     out = check_output(Path(out), Kind.RUN, if_exists=if_exists, inputs=[card.path], acquires=True)
     _check_plan(profile)
+    sample = watch_of(out, card, profile, keep_raw=keep_raw, refresh_after=refresh_after, if_exists=if_exists)
     settings = {
         "model": {"path": card.path, "digest": card.digest},
         "options": {"out": out, "frames": frames, "keep_raw": keep_raw, "if_exists": if_exists},
@@ -121,18 +130,20 @@ def run_live(
             on_status=_status_callback(out, ending, alarms, on_status),
             stop=ending.stop,
             workers=workers,
-            on_rows=hold.see if hold is not None else None,
+            on_rows=_each_of(hold, sample),
             mark_rows=hold.mark if hold is not None else None,
-            alarms=watch.alarms,
+            alarms=lambda: (*watch.alarms(), *sample.alarms()),
+            successor=sample.successor,
         )
         stream = watch.frames_after_bleaching(frames, ending.stop)
         source = stream if hold is None else hold.held(stream)
-        ended_by: str | None = None
+        ended_by, finished = None, False
         try:
             report = localize_stream(source, card, out, profile, options, log, {"microscope": facts})
-            ended_by = watch.ended_by or ending.reason
+            ended_by, finished = watch.ended_by or ending.reason, True
         finally:
             _store_what_happened(out, hold, watch, ended_by)
+            end_watch(sample, out, wait=finished)
         report = report.model_copy(
             update={
                 "focus_moves": hold.corrections if hold is not None else 0,
@@ -230,6 +241,17 @@ def _status_callback(
             on_status(status)
 
     return report_status
+
+
+def _each_of(hold: FocusHold | None, sample: SampleWatch) -> Callable[[pd.DataFrame], None]:
+    """Return what is shown the rows of each block."""
+
+    def see(rows: pd.DataFrame) -> None:
+        if hold is not None:
+            hold.see(rows)
+        sample.see(rows)
+
+    return see
 
 
 def _looked_over(out: Path) -> bool:

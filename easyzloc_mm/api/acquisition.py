@@ -33,6 +33,7 @@ def live(
     progress: Progress | None = None,
     on_status: Callable[[LiveStatus], None] | None = None,
     stop: threading.Event | None = None,
+    refresh_after: int | None = None,
 ) -> Run:
     """Image molecules and localise them in 3D while the camera runs.
 
@@ -58,6 +59,9 @@ def live(
         Given a `LiveStatus` about twice a second.
     stop : threading.Event, optional
         Ends the run early and cleanly.
+    refresh_after : int, optional
+        Where the beads' PSF is not that of the molecules: make a model for the sample (``RUN.model``) of so many that
+        carry no flag, and localise the rest of the run with it. Without it, the run says so and goes on.
 
     Raises
     ------
@@ -94,6 +98,7 @@ def live(
         progress=progress,
         on_status=on_status,
         stop=stop,
+        refresh_after=refresh_after,
     )
     return Run(Path(out), report)
 

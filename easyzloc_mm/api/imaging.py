@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from easyzloc_mm.api.model import Model, as_model
@@ -40,6 +41,8 @@ def localize(
     follow_s: float | None = None,
     partial: bool = False,
     profile: Profile | str | None = None,
+    refresh: bool = False,
+    refresh_minutes: float = 1.0,
     if_exists: IfExistsResume = "error",
     progress: Progress | None = None,
 ) -> Run:
@@ -94,7 +97,13 @@ def localize(
         Localise what is there of a movie in several files of which some are missing; the rest counts as lost.
     profile : Profile or str, optional
         The microscope: the run states it, and its molecules are held against the beads' PSF (`refresh`). Where that is
-        not theirs, a warning says so, and the run keeps by how much.
+        not theirs, a warning says so, the run keeps by how much, and its uncertainties are widened to what they are.
+    refresh : bool
+        Where the beads' PSF is not that of the molecules, make a model for the sample of them (``RUN.model``) and
+        localise again with it; the run by the beads' model is kept as ``RUN.unrefreshed.zarr``. Needs `profile`, unless
+        the movie is a run that states it.
+    refresh_minutes : float
+        Training of that model.
     if_exists : {'error', 'overwrite', 'resume'}
         'resume' continues a run that was cut off, with the settings that it was begun with.
     progress : callable, optional
@@ -119,7 +128,7 @@ def localize(
     True
     """
     from easyzloc_mm.localization.offline.movie import localize_movie
-    from easyzloc_mm.localization.offline.sample_check import note_sample
+    from easyzloc_mm.localization.sample.check import note_sample
 
     if scheduler is not None and workers is not None:
         raise InputError("`workers` and `scheduler` exclude each other: a scheduler has its own workers")
@@ -140,10 +149,11 @@ def localize(
     )
     card = as_model(model).card
     response, pixels = camera_for(movie, card, camera_map, baseline_adu, electrons_per_adu, excess_noise)
-    report = localize_movie(
+    instrument = load_profile(profile) if isinstance(profile, str) else profile
+
+    localized = functools.partial(
+        localize_movie,
         movie,
-        card,
-        Path(out),
         response=response,
         pixel_size_nm=pixel_size_nm,
         settings=settings,
@@ -156,9 +166,25 @@ def localize(
         if_exists=if_exists,
         progress=progress,
     )
-    if profile is not None:
-        note_sample(Path(out), card, movie, load_profile(profile) if isinstance(profile, str) else profile)
-    return Run(Path(out), report)
+    place = Path(out)
+    if refresh:
+        from easyzloc_mm.localization.sample.twice import localize_refreshed
+
+        report = localize_refreshed(
+            localized,
+            card,
+            place,
+            movie=movie,
+            profile=instrument,
+            minutes=refresh_minutes,
+            if_exists=if_exists,
+            progress=progress,
+        )
+        return Run(place, report)
+    report = localized(card, place)
+    if instrument is not None:
+        note_sample(place, card, movie, instrument)
+    return Run(place, report)
 
 
 def assign_z(

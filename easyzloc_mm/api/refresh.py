@@ -112,7 +112,7 @@ def refresh(
     >>> judged.found.differs, judged.model is None
     (True, True)
     """
-    from easyzloc_mm.localization.offline.sample_check import aberrations_of
+    from easyzloc_mm.localization.sample.check import aberrations_of
     from easyzloc_mm.training.refresh import write_refreshed
 
     card = as_model(model).card

@@ -12,7 +12,7 @@ from easyzloc_mm._version import installed
 from easyzloc_mm.camera.crops import crop_photons
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.camera_map import read_camera_map
-from easyzloc_mm.io.runs.metadata import ModelReference, RunMetadata
+from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.localization.config import LocalizerConfig, resolved
 from easyzloc_mm.localization.detection.background import PEDESTAL_ADU
 from easyzloc_mm.localization.detection.flatten import flattened
@@ -244,7 +244,7 @@ def run_metadata(
         width_px=int(shape_yx[1]) + left,
         origin_px=(left, top),
         camera_response=settings.response,
-        model=ModelReference(path=str(card.path), digest=card.digest, recipe=str(card.recipe)),
+        model=card.reference,
         z_range_nm=(factor * low, factor * high),
         focal_shift_factor=factor,
         focal_surface=None if settings.localize.focal_surface is SurfaceRemoval.NONE else card.focal_surface,

@@ -64,6 +64,8 @@ class RunReport(FrozenModel):
         What the quick form of `verify` found at the run's end; None where it was not asked.
     flagged : float or None
         Share of the rows that carry a `z_flag`; None where there is no row.
+    refreshed : str or None
+        What the sample adds to the beads' PSF, where rows were localised with a model that was made for it.
     alarms : tuple of str
         What calls for attention, a sentence each, the gravest first.
     """
@@ -92,6 +94,7 @@ class RunReport(FrozenModel):
     commit_lag_s: float | None = None
     whole: bool | None = None
     flagged: float | None = None
+    refreshed: str | None = None
     alarms: tuple[str, ...] = ()
 
     def judged(self, stored: Path, seen: Sequence[str] = ()) -> Self:

@@ -21,6 +21,7 @@ from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.focal_surface import FocalSurface
 from easyzloc_mm.io.reading import reading
+from easyzloc_mm.io.runs.metadata import ModelReference
 from easyzloc_mm.io.sample_aberrations import SampleAberrations
 from easyzloc_mm.io.writing.kinds import Kind, did_you_mean
 from easyzloc_mm.model.accuracy import EvaluationResult
@@ -248,6 +249,11 @@ class ModelCard(FrozenModel):
         """File of the PSF that the beads measured; the ``paper`` recipe measures none."""
         earlier = self.path / PSF_FILE_3
         return earlier if earlier.is_file() else self.path / PSF_FILE
+
+    @property
+    def reference(self) -> ModelReference:
+        """What a run states of the model that it was localised with."""
+        return ModelReference(path=str(self.path), digest=self.digest, recipe=str(self.recipe))
 
     def _digest(self) -> str:
         content = hashlib.sha256((self.path / NETWORK_FILE).read_bytes())

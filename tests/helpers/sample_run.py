@@ -9,9 +9,9 @@ import pandas as pd
 import tifffile
 
 from easyzloc_mm.benchmarks.second_optics.datasets import profile_of
+from easyzloc_mm.benchmarks.second_optics.exact import exact_psf
 from easyzloc_mm.benchmarks.second_optics.lens import Lens
 from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope
-from easyzloc_mm.benchmarks.second_optics.mismatch import exact_psf
 from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, LocalizationWriter

@@ -12,6 +12,7 @@ import pandas as pd
 from easyzloc_mm._progress import part_of, silent
 from easyzloc_mm.analysis.drift.apply import draw_drift
 from easyzloc_mm.analysis.quality.figures import Distribution, Interval, QualityReport, believable, enough, quality
+from easyzloc_mm.analysis.quality.sample import sample_blocks
 from easyzloc_mm.analysis.resolution import ResolutionResult, measure_resolution
 from easyzloc_mm.analysis.resolution_output import draw_resolution
 from easyzloc_mm.errors import InputError
@@ -85,7 +86,8 @@ def write_quality_report(
         for ending in dict.fromkeys((shown, f".{figures}")):
             _draw(draft, ending, locs, linked, resolution)
         (draft / JSON_FILE).write_text(json.dumps(found.model_dump(mode="json"), indent=1), encoding="utf-8")
-        write_page(draft, f"Quality of {Path(locs.name).name}", _lead(found), _blocks(draft, found, shown))
+        blocks = [*_blocks(draft, found, shown), *sample_blocks(draft, locs)]
+        write_page(draft, f"Quality of {Path(locs.name).name}", _lead(found), blocks)
     return found
 
 

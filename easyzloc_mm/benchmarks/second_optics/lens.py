@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from easyzloc_mm._models import FrozenModel
-from easyzloc_mm.typing import F64
+from easyzloc_mm.typing import F64, Bool
 
 SAMPLES_PER_PIXEL = 2
 """Of the image: 55 nm, where the light's finest period is 233 nm."""
@@ -77,6 +77,8 @@ class Lens(FrozenModel):
         Added at the edge of the field: coma that points outwards, astigmatism along and across the radius.
     mask : Mask
         An engineered PSF.
+    depth_nm : float
+        Of the molecules in the water, above the glass; the stage is where that depth is about in focus.
     """
 
     na: float = 1.46
@@ -92,6 +94,7 @@ class Lens(FrozenModel):
     field_coma_rad: float = 0.3
     field_astigmatism_rad: float = 0.3
     mask: Mask = Mask.NONE
+    depth_nm: float = 0.0
 
     @property
     def half_px(self) -> int:
@@ -155,6 +158,8 @@ class Lens(FrozenModel):
         pupil = self._pupil
         lit, columns = pupil.lit, pupil.columns
         static = pupil.fields[:, lit] * np.exp(1j * self.aberration_rad(u, v)[lit])
+        if self.depth_nm:
+            static *= np.exp(1j * self.depth_nm * pupil.through_water_rad_per_nm[lit])
         axial = pupil.axial_rad_per_nm[lit]
         waves: Complex = np.zeros((len(static), GRID, GRID), np.complex64)
         half = half_px * SAMPLES_PER_PIXEL
@@ -188,6 +193,7 @@ class _Pupil:
         cos_oil = np.sqrt(1 - (sine / oil) ** 2)
         cos_water = np.sqrt((1 - (sine / water) ** 2).astype(complex))
         self.axial_rad_per_nm = np.where(inside > 0, 2 * np.pi * oil * cos_oil / lens.wavelength_nm, 0.0)
+        self.through_water_rad_per_nm = self._refocused(2 * np.pi * water * cos_water / lens.wavelength_nm, inside > 0)
         # Fresnel transmission out of the water, over the water's cosine: the dipole's spectrum of plane waves.
         parallel = 2 * water / (oil * cos_water + water * cos_oil)
         across = 2 * water / (water * cos_water + oil * cos_oil)
@@ -215,3 +221,10 @@ class _Pupil:
         sinc = np.sinc(frequency * lens.pixel_size_nm)
         half = np.sinc(fft.rfftfreq(GRID, lens.sample_nm) * lens.pixel_size_nm)
         self.pixel = SAMPLES_PER_PIXEL**2 * sinc[:, None] * half[None, :]
+
+    def _refocused(self, water: NDArray[np.complex128], lit: Bool) -> NDArray[np.complex128]:
+        """Return the phase of a nanometre of water, less what moving the stage makes of it: evanescent light fades."""
+        travelling = lit & (water.imag == 0)
+        oil = self.axial_rad_per_nm[travelling] - self.axial_rad_per_nm[travelling].mean()
+        stage = float(np.sum(oil * water.real[travelling]) / np.sum(oil**2))
+        return np.asarray(water - stage * self.axial_rad_per_nm)

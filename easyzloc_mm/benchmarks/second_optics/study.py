@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from easyzloc_mm._progress import silent
 from easyzloc_mm.api.calibration import build_beads, train
 from easyzloc_mm.benchmarks.second_optics.datasets import (
     DENSE,
@@ -85,19 +86,9 @@ def make_study(
         Given (message, fraction).
     """
     microscope = microscope or SecondMicroscope()
-    scan = scan or (BeadScan() if microscope.lens.mask is Mask.NONE else ENGINEERED_SCAN)
     wanted = movie_conditions() if movies is None else dict(movies)
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def show(message: str, fraction: float) -> None:
-        if progress is not None:
-            progress(message, fraction)
-
-    show("photographing beads", 0.0)
-    if not (folder / STACKS).exists():
-        write_bead_stacks(folder / STACKS, microscope, scan, seed + BEAD_SEED)
-    if not (folder / BEADS).exists():
-        build_beads([folder / STACKS], folder / BEADS, if_exists="overwrite", progress=progress)
+    show = progress or silent
+    make_beads(folder, seed=seed, microscope=microscope, scan=scan, progress=progress)
     if not (folder / MODEL).exists():
         train(folder / BEADS, folder / MODEL, minutes=minutes, seed=seed, progress=progress)
     files = {}
@@ -107,3 +98,23 @@ def make_study(
         if not truth_of(files[name]).exists():
             write_movie(files[name], microscope, conditions, seed + MOVIE_SEED + number)
     return Study(folder, folder / BEADS, folder / MODEL, files)
+
+
+def make_beads(
+    folder: Path,
+    *,
+    seed: int = 0,
+    microscope: SecondMicroscope | None = None,
+    scan: BeadScan | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Make the bead data set of a study, unless it lies there; return its path. Parameters as of `make_study`."""
+    microscope = microscope or SecondMicroscope()
+    scan = scan or (BeadScan() if microscope.lens.mask is Mask.NONE else ENGINEERED_SCAN)
+    folder.mkdir(parents=True, exist_ok=True)
+    (progress or silent)("photographing beads", 0.0)
+    if not (folder / STACKS).exists():
+        write_bead_stacks(folder / STACKS, microscope, scan, seed + BEAD_SEED)
+    if not (folder / BEADS).exists():
+        build_beads([folder / STACKS], folder / BEADS, if_exists="overwrite", progress=progress)
+    return folder / BEADS

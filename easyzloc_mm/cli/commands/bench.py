@@ -246,15 +246,13 @@ def recall(
 @bench_app.command("mismatch", cls=BenchCommand)
 def mismatch(
     ctx: typer.Context,
-    folder: Annotated[
-        Path | None, typer.Option("--folder", help="Keep beads, model, movies and runs here, and use what lies there.")
-    ] = None,
+    folder: Annotated[Path | None, typer.Option("--folder", help="Keep all here, and use what lies there.")] = None,
     draws: Annotated[int, typer.Option("--draws", min=0, help="Samples with aberrations of their own.")] = 3,
     unchanged: Annotated[int, typer.Option("--unchanged", min=0, help="Samples under the beads' optics.")] = 1,
+    deep: Annotated[int, typer.Option("--deep", min=0, help="Samples up to 3 um deep in water.")] = 0,
     minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Training time of a refreshed model.")] = 0.5,
-    judge_only: Annotated[
-        bool, typer.Option("--judge-only", help="Make no models: which samples are noticed.")
-    ] = False,
+    judge_only: Annotated[bool, typer.Option("--judge-only", help="By the likelihood alone: no networks.")] = False,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes, of samples that are judged only.")] = 1,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     record: RecordOption = None,
     as_json: JsonFlag = False,
@@ -264,7 +262,15 @@ def mismatch(
 
     with progress_display() as show:
         result = bench_mismatch(
-            folder, draws=draws, unchanged=unchanged, minutes=minutes, judge_only=judge_only, seed=seed, progress=show
+            folder,
+            draws=draws,
+            unchanged=unchanged,
+            deep=deep,
+            minutes=minutes,
+            judge_only=judge_only,
+            workers=workers,
+            seed=seed,
+            progress=show,
         )
     _report(ctx, result, title="samples of other optics")
 

@@ -68,6 +68,12 @@ def live(
         float | None,
         typer.Option("--hold-focus-nm", min=1.0, help="Hold the focus by the molecules' z: correct larger drifts."),
     ] = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Where the beads' PSF is not the sample's: go on with a model for it.")
+    ] = False,
+    refresh_after: Annotated[
+        int, typer.Option("--refresh-after", min=1000, help="Of so many molecules that model is made.")
+    ] = 5000,
     monitor: Annotated[bool, typer.Option("--monitor", help="Show the run in the browser while it grows.")] = False,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
@@ -100,6 +106,7 @@ def live(
             if_exists=existing(overwrite),
             progress=show,
             stop=stop,
+            refresh_after=refresh_after if refresh else None,
         )
     finish(done.as_dict(), as_json=as_json, title="live run, stopped from its page" if stop.is_set() else "live run")
 
@@ -157,6 +164,9 @@ def localize(
         str | None,
         typer.Option("--profile", "-p", help="Hardware profile: the sample is then held against the beads' PSF."),
     ] = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Where that is not the sample's: make it a model, and localise again.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume a run that was cut off, with the settings that it was begun with.")
     ] = False,
@@ -193,6 +203,7 @@ def localize(
             follow_s=follow_s,
             partial=partial,
             profile=profile,
+            refresh=refresh,
             if_exists=existing_or_resume(overwrite, resume),
             progress=show,
         )

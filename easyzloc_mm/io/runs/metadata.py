@@ -12,7 +12,7 @@ from pydantic import Field
 from easyzloc_mm._models import FrozenModel, Positive
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.io.focal_surface import FocalSurface
-from easyzloc_mm.io.sample_aberrations import SampleAberrations
+from easyzloc_mm.io.sample_aberrations import SampleAberrations, Widening
 from easyzloc_mm.io.stored import StoredModel
 from easyzloc_mm.profile.detection import LocalizeSettings, SurfaceRemoval
 from easyzloc_mm.typing import F64, AnyFloat
@@ -26,6 +26,19 @@ class ModelReference(FrozenModel):
     path: str = ""
     digest: str
     recipe: str = ""
+
+
+class Refreshment(FrozenModel):
+    """From the beads' model to one of the sample."""
+
+    beads: ModelReference
+    """The model that beads made."""
+    sample: ModelReference
+    """The model that was made for this sample from it."""
+    run: str
+    """Name of the run whose molecules showed what differs."""
+    from_frame: int = 0
+    """The first frame that was localised with the sample's model."""
 
 
 class CameraMapReference(FrozenModel):
@@ -139,6 +152,10 @@ class RunMetadata(StoredModel):
     model: ModelReference | None = None
     sample_aberrations: SampleAberrations | None = None
     """What the molecules say of the beads' PSF; None where nobody looked."""
+    sample_widening: Widening | None = None
+    """What was added to lpx, lpy and lpz, since the sample's PSF is not the beads'; None where nothing was."""
+    refreshed: Refreshment | None = None
+    """The model of the sample that molecules gave, and the frames that it was used for; None for the beads' model."""
     localize: LocalizeSettings | None = None
     """How spots were found and fitted; None where another program did so."""
     profile: dict[str, Any] | None = None

@@ -35,7 +35,9 @@ class Kind(StrEnum):
 
 
 STORES = (Kind.RUN, Kind.BEAD_STACKS, Kind.BEAD_SET, Kind.CAMERA_MAP, Kind.PYRAMID, Kind.PLATE)
-BESIDE_ARRAYS = {"zarr.json", "status.json", LOG}
+SAMPLE_PICTURE = "sample.png"
+"""In a run: its molecules beside the beads' PSF."""
+BESIDE_ARRAYS = {"zarr.json", "status.json", SAMPLE_PICTURE, LOG}
 """Files of a store that are no chunks."""
 DIGESTS = "digests.json"
 """SHA-256 of the other files of a model bundle."""

@@ -122,12 +122,12 @@ def whole_or_nothing(
         yield draft
         # What appeared at `path` since the work began is looked at again.
         check_output(path, kind, if_exists=if_exists, inputs=inputs)
-        _take_place(draft, path)
+        take_place(draft, path)
     finally:
         remove(draft)
 
 
-def _take_place(draft: Path, path: Path) -> None:
+def take_place(draft: Path, path: Path) -> None:
     """Put a result in place; an older one goes when the new one is there, and both outlive a power cut until then."""
     sync_tree(draft)
     if not (path.exists() or path.is_symlink()):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import shutil
 import threading
 import time
 import warnings
@@ -19,12 +18,12 @@ from easyzloc_mm._processes import interrupts_noted
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, LocalizerError
 from easyzloc_mm.io.runs.frames import FrameWriter
 from easyzloc_mm.io.runs.localizations import LocalizationWriter
-from easyzloc_mm.io.runs.metadata import NoiseCheck
+from easyzloc_mm.io.runs.metadata import NoiseCheck, Refreshment
 from easyzloc_mm.io.writing.atomic import disk_fault
 from easyzloc_mm.localization.config import given_threshold, threshold_name
 from easyzloc_mm.localization.detection.threshold import FRAMES as THRESHOLD_FRAMES
 from easyzloc_mm.localization.live.intake import Intake
-from easyzloc_mm.localization.live.status import LiveStatus, StatusMeter
+from easyzloc_mm.localization.live.status import LiveStatus, StatusCallback, StatusMeter, StatusReporter
 from easyzloc_mm.localization.noise import noise_figures, warn_of_noise
 from easyzloc_mm.localization.run_report import RunReport
 from easyzloc_mm.localization.table_sink import TableSink
@@ -35,13 +34,18 @@ from easyzloc_mm.typing import I64, U16, IfExists, Progress
 
 logger = logging.getLogger(__name__)
 
-StatusCallback = Callable[[LiveStatus], None]
-
 BLOCK_FRAMES = 16
 PATIENCE_S = 0.02
-STATUS_S = 0.5
 INTERRUPTED_DRAIN_S = 10.0
 """Longest time after Ctrl-C for localising the frames that were received; a second Ctrl-C ends it."""
+
+
+@dataclass(frozen=True)
+class Successor:
+    """Workers with the model of the sample, and where that came from."""
+
+    pool: WorkerPool
+    refreshment: Refreshment
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ class LiveOptions:
         Given the localisations of a block before they are written; returns those that are.
     alarms : callable, optional
         Gives what else calls for attention, one phrase each.
+    successor : callable, optional
+        Gives the pool that the run goes on with, once there is one; started.
     """
 
     frames: int
@@ -82,28 +88,7 @@ class LiveOptions:
     on_rows: Callable[[pd.DataFrame], None] | None = None
     mark_rows: Callable[[pd.DataFrame], pd.DataFrame] | None = None
     alarms: Callable[[], tuple[str, ...]] = tuple
-
-
-class StatusReporter:
-    """Calls `LiveOptions.progress` and `on_status` with the state of the run, about twice a second."""
-
-    def __init__(self, options: LiveOptions) -> None:
-        self._progress, self._on_status = options.progress, options.on_status
-        self._next_s = 0.0
-
-    def report(self, status_now: Callable[[], LiveStatus], *, at_once: bool = False) -> None:
-        """Report, if it is time or `at_once` is set."""
-        if self._progress is None and self._on_status is None:
-            return
-        if time.monotonic() < self._next_s and not at_once:
-            return
-        self._next_s = time.monotonic() + STATUS_S
-        status = status_now()
-        if self._on_status:
-            self._on_status(status)
-        if self._progress:
-            done = status.frames if status.camera_running else status.localized
-            self._progress(f"live: {status.line()}", min(done / max(status.frames_expected, 1), 1.0))
+    successor: Callable[[], Successor | None] = lambda: None
 
 
 class LiveRun:
@@ -139,9 +124,12 @@ class LiveRun:
         found_by = {"detection": pool.settings.localize.detection}
         self._threshold = given_threshold(localize.model_copy(update=found_by))
         self._threshold_name = threshold_name(pool.settings.localize)
-        self._reporter = StatusReporter(options)
+        self._reporter = StatusReporter(options.progress, options.on_status)
         self._meter = StatusMeter(options.frames, table.metadata.area_um2)
         self._on_rows, self._mark_rows, self._alarms = options.on_rows, options.mark_rows, options.alarms
+        self._successor = options.successor
+        self._next: Successor | None = None
+        self._changed: Refreshment | None = None
         self._sink = TableSink(table, self._see)
         self._interrupts: list[int] = []
         self._received: dict[int, float] = {}
@@ -223,6 +211,7 @@ class LiveRun:
                             self._sink.take(outcome.block, self._marked(localized), self._received)
                             self._release(outcome.block)
                     self._judge_noise()
+                self._change_over()
                 self._hand_out()
                 self._note_replacements()
             except LocalizerError as error:
@@ -246,7 +235,25 @@ class LiveRun:
             if self._noise is not None:
                 self._table.update(noise=self._noise)
 
+    def _change_over(self) -> None:
+        """Go on with another model, once there is one: blocks are held back until those under way are done."""
+        if self._changed is None:
+            self._next = self._next or self._successor()
+        if self._next is None or self._pool.busy:
+            return
+        self._note_replacements()
+        self._pool.close()
+        self._pool, self._changed, self._next = self._next.pool, self._next.refreshment, None
+        self._replaced_before = len(self._pool.replaced) - self._lost_workers
+
+    def _note_change(self, frame: int) -> None:
+        """Keep with the run which frame is the first that the other model localises."""
+        if self._changed is not None and self._table.metadata.refreshed is None:
+            self._table.update(refreshed=self._changed.model_copy(update={"from_frame": frame}))
+
     def _hand_out(self) -> None:
+        if self._next is not None:
+            return
         while self._localizer_fault is None and self._pool.free > 0:
             wanted = 1
             if not self._started:
@@ -260,6 +267,7 @@ class LiveRun:
                 return
             self._started = True
             numbers = np.array([frame.index for frame in block], np.int64)
+            self._note_change(int(numbers[0]))
             self._received.update((frame.index, frame.received_s) for frame in block)
             self._submit(numbers, np.stack([frame.pixels for frame in block]) if self._raw is None else self._out)
 
@@ -384,15 +392,3 @@ class LiveRun:
             workers_replaced=self._lost_workers,
             commit_lag_s=self._commit_lag_s,
         ).model_copy(update={self._threshold_name: float(self._threshold or 0.0), **noise_figures(self._noise)})
-
-
-def warn_of_a_small_disk(out: Path, needed: int) -> None:
-    """Warn where the disk of `out` has less than `needed` bytes free."""
-    free = shutil.disk_usage(out.absolute().parent).free
-    if free < needed:
-        warnings.warn(
-            f"the disk of {out} has {free / 1e9:.1f} GB free, and the raw frames may take {needed / 1e9:.1f}: the run "
-            "stops when it is full",
-            EasyZlocWarning,
-            stacklevel=2,
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import pandas as pd
 from easyzloc_mm._alarms import with_alarms
 from easyzloc_mm.io.runs.metadata import NoiseCheck
 from easyzloc_mm.localization.run_report import FLAGGED_PART
+from easyzloc_mm.typing import Progress
 
 WINDOW_FRAMES = 100
 """Figures are of the last so many frames."""
@@ -28,6 +29,7 @@ SHOWN_LAG_S = 1.0
 LAG_S = 5.0
 FEWEST_SPOTS = 50
 """With fewer in the window no verdict is given on them."""
+STATUS_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,9 @@ class LiveStatus:
         elif self.lag_s > SHOWN_LAG_S:
             parts.append(f"{self.lag_frames} frames ({self.lag_s:.1f} s) behind")
         return with_alarms(", ".join(parts), self.alarms)
+
+
+StatusCallback = Callable[[LiveStatus], None]
 
 
 class StatusMeter:
@@ -205,3 +210,25 @@ def crowded_part(rows: pd.DataFrame) -> float:
     places = last[["x", "y"]].to_numpy(float)
     nearest = cKDTree(places).query(places, k=2)[0][:, 1]
     return float((nearest < NEIGHBOUR_PX).mean())
+
+
+class StatusReporter:
+    """Calls `progress` and `on_status` (`LiveOptions`) with the state of the run, about twice a second."""
+
+    def __init__(self, progress: Progress | None, on_status: StatusCallback | None) -> None:
+        self._progress, self._on_status = progress, on_status
+        self._next_s = 0.0
+
+    def report(self, status_now: Callable[[], LiveStatus], *, at_once: bool = False) -> None:
+        """Report, if it is time or `at_once` is set."""
+        if self._progress is None and self._on_status is None:
+            return
+        if time.monotonic() < self._next_s and not at_once:
+            return
+        self._next_s = time.monotonic() + STATUS_S
+        status = status_now()
+        if self._on_status:
+            self._on_status(status)
+        if self._progress:
+            done = status.frames if status.camera_running else status.localized
+            self._progress(f"live: {status.line()}", min(done / max(status.frames_expected, 1), 1.0))

@@ -8,13 +8,15 @@ then catches up after the camera has stopped.
 
 from __future__ import annotations
 
+import shutil
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm._log import RunLog
-from easyzloc_mm.errors import HardwareError, InputError
+from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
 from easyzloc_mm.io.runs.frames import FrameWriter
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, LocalizationWriter
 from easyzloc_mm.io.writing.atomic import disk_fault
@@ -22,7 +24,7 @@ from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import replaced_stream
 from easyzloc_mm.localization.config import LocalizerConfig, live_workers, resolved
 from easyzloc_mm.localization.live.intake import Intake
-from easyzloc_mm.localization.live.run import LiveOptions, LiveRun, warn_of_a_small_disk
+from easyzloc_mm.localization.live.run import LiveOptions, LiveRun
 from easyzloc_mm.localization.pipeline import run_metadata
 from easyzloc_mm.localization.run_report import RunReport
 from easyzloc_mm.localization.workers.local import Workers
@@ -111,7 +113,7 @@ def _live_run(
     shape = (profile.camera.height_px, profile.camera.width_px)
     pixel_nm = profile.optics.pixel_size_nm
     if options.keep_raw:
-        warn_of_a_small_disk(out, 2 * options.frames * shape[0] * shape[1])
+        _warn_of_a_small_disk(out, 2 * options.frames * shape[0] * shape[1])
     sync = profile.localize.sync
     metadata = run_metadata(card, pool.settings, shape, pixel_nm, **facts)
     table = LocalizationWriter.create(out, metadata, columns=(*COLUMNS_2D, *COLUMNS_Z), sync=sync)
@@ -127,3 +129,15 @@ def _live_run(
             sync=sync,
         )
     return LiveRun(Intake(source, raw, options.stop), table, raw, profile.localize, options, pool)
+
+
+def _warn_of_a_small_disk(out: Path, needed: int) -> None:
+    """Warn where the disk of `out` has less than `needed` bytes free."""
+    free = shutil.disk_usage(out.absolute().parent).free
+    if free < needed:
+        warnings.warn(
+            f"the disk of {out} has {free / 1e9:.1f} GB free, and the raw frames may take {needed / 1e9:.1f}: the run "
+            "stops when it is full",
+            EasyZlocWarning,
+            stacklevel=2,
+        )

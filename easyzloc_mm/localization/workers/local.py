@@ -12,7 +12,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from easyzloc_mm._log import send_records
+from easyzloc_mm._processes import children_ignore_ctrl_c, give_way, one_thread_each
 from easyzloc_mm.errors import LocalizerError
 from easyzloc_mm.localization.config import LocalizerConfig
 from easyzloc_mm.localization.workers.messages import (
@@ -41,10 +41,6 @@ START_S = 600.0
 """Deadline of a worker's start: on a busy computer with a slow disk imports and the first compilation take minutes."""
 STOP_S = 5.0
 MOST_REPLACEMENTS = 3
-THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-NICENESS = 5
-"""Of workers that are warm, on systems that have priorities: the process of the camera goes first, while other programs
-cannot hold localisation up."""
 ATTEMPTS = 2
 """A block that kills two workers would kill a third."""
 
@@ -195,7 +191,7 @@ class Workers:
         context = multiprocessing.get_context("spawn")
         parent_end, worker_end = context.Pipe()
         process = context.Process(target=_serve, args=(worker_end, self.settings), name="localiser", daemon=True)
-        with _children_ignore_ctrl_c(), _one_thread_each():
+        with children_ignore_ctrl_c(), one_thread_each():
             process.start()
         worker_end.close()
         return _Worker(process, parent_end)
@@ -226,42 +222,6 @@ class Workers:
         self.close()
 
 
-@contextlib.contextmanager
-def _children_ignore_ctrl_c() -> Iterator[None]:
-    """Let processes that are started inside ignore Ctrl-C: a terminal sends it to all, and one of them handles it."""
-    if threading.current_thread() is not threading.main_thread() or os.name == "nt":
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextlib.contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let the numerical libraries of a child use one thread: there is a process for every core already."""
-    before = {name: os.environ.get(name) for name in THREAD_LIMITS}
-    os.environ.update(dict.fromkeys(THREAD_LIMITS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _give_way() -> None:
-    """Lower the priority of this process, so that there may be a worker for the camera's core too."""
-    import psutil
-
-    with contextlib.suppress(psutil.Error, OSError):
-        psutil.Process().nice(getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", NICENESS))
-
-
 def _serve(connection: Connection, settings: LocalizerConfig) -> None:
     """Body of a worker process; it ends when the other end of the pipe is closed, however that came about."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -269,7 +229,7 @@ def _serve(connection: Connection, settings: LocalizerConfig) -> None:
     try:
         start = time.monotonic()
         localizer = BlockLocalizer(settings)
-        _give_way()
+        give_way()
         logger.info("localising process %d is warm after %.1f s", os.getpid(), time.monotonic() - start)
         connection.send(Ready())
         while True:

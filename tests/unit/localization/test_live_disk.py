@@ -17,62 +17,22 @@ from easyzloc_mm.api.verify import verify
 from easyzloc_mm.errors import HardwareError, InputError
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import StoredFrames
-from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, read_localizations
+from easyzloc_mm.io.runs.localizations import read_localizations
 from easyzloc_mm.io.writing import atomic
 from easyzloc_mm.localization.config import LocalizerConfig
 from easyzloc_mm.localization.live.run import LiveOptions
 from easyzloc_mm.localization.live.stream import localize_stream
 from easyzloc_mm.localization.run_report import RunReport
-from easyzloc_mm.localization.workers.messages import Block, Localized, Outcome
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.schema import Profile
-from easyzloc_mm.typing import U16, Frame
+from easyzloc_mm.typing import Frame
+from tests.helpers.at_once import ROWS_PER_FRAME, SIZE, AtOnce, pixels, rows
 from tests.helpers.faulty_disk import FaultyDisk
 from tests.helpers.localize_bench import embedded_profile, small_bundle
 
-FRAMES, SIZE, ROWS_PER_FRAME = 12, (64, 64), 3
+FRAMES = 12
 STRIDE = 17
 """Of every so many writes one fails in the usual test run; all of them with ``-m slow``."""
-
-
-def pixels(number: int) -> U16:
-    return np.random.default_rng(number).poisson(150, SIZE).astype(np.uint16)
-
-
-def rows(number: int) -> pd.DataFrame:
-    values = np.full((ROWS_PER_FRAME, len(COLUMNS_2D) + len(COLUMNS_Z)), number, np.float32)
-    return pd.DataFrame(values, columns=[*COLUMNS_2D, *COLUMNS_Z])
-
-
-class AtOnce:
-    """A pool that localises in this process, without a look at the pixels."""
-
-    def __init__(self, settings: LocalizerConfig) -> None:
-        self.settings, self.replaced, self._done = settings, (), list[Block]()
-
-    @property
-    def free(self) -> int:
-        return 2 - len(self._done)
-
-    @property
-    def busy(self) -> int:
-        return len(self._done)
-
-    def start(self) -> None: ...
-
-    def submit(self, block: Block) -> None:
-        self._done.append(block)
-
-    def outcomes(self, patience_s: float) -> Iterator[Outcome]:
-        while self._done:
-            block = self._done.pop(0)
-            yield Outcome(block, Localized(pd.concat([rows(int(number)) for number in block.frames]), 0))
-
-    def drop(self) -> None:
-        self._done.clear()
-
-    def close(self) -> None:
-        self._done.clear()
 
 
 @pytest.fixture(scope="module")

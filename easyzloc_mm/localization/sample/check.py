@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import uuid
 import warnings
 from pathlib import Path
 
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.runs.localizations import read_metadata, update_run
-from easyzloc_mm.io.sample_aberrations import SampleAberrations
-from easyzloc_mm.localization.offline.sample_molecules import sample_molecules
-from easyzloc_mm.localization.offline.sample_picture import draw_sample
+from easyzloc_mm.io.runs.metadata import Refreshment
+from easyzloc_mm.io.sample_aberrations import SampleAberrations, Widening
+from easyzloc_mm.io.writing.kinds import SAMPLE_PICTURE
+from easyzloc_mm.localization.sample.molecules import sample_molecules
+from easyzloc_mm.localization.sample.picture import draw_sample
+from easyzloc_mm.localization.sample.widening import is_widened, widen, widening_of
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.profile.schema import Optics, Profile
@@ -90,25 +94,48 @@ def aberrations_of(
     return sample, found.psf
 
 
-def note_sample(run: Path, card: ModelCard, movie: Path, profile: Profile) -> None:
-    """Keep with a run its microscope, and what its molecules say of the beads' PSF; warn where that is not theirs.
+def drawn_aberrations_of(
+    run: Path, card: ModelCard, *, movie: Path | None, profile: Profile, molecules: int
+) -> tuple[SampleAberrations, FieldPsf]:
+    """Return `aberrations_of` a run, and put the picture of its molecules beside the beads' PSF into it."""
+    drawn = run / f".{SAMPLE_PICTURE}.{uuid.uuid4().hex[:8]}"
+    try:
+        found = aberrations_of(run, card, movie=movie, profile=profile, molecules=molecules, drawn=drawn)
+        drawn.replace(run / SAMPLE_PICTURE)
+    finally:
+        drawn.unlink(missing_ok=True)
+    return found
 
-    Where the molecules cannot tell, a warning gives the reason: the run itself is none the worse for it.
+
+def note_sample(run: Path, card: ModelCard, movie: Path, profile: Profile) -> None:
+    """Keep with a run its microscope, and what its molecules say of the beads' PSF; where it is not theirs, mend lpz.
+
+    A warning then says so. Where the molecules cannot tell, it gives the reason: the run itself is none the worse.
     """
     update_run(run, profile=profile.model_dump(mode="json"))
+    if is_widened(run):  # it was held against the beads' PSF before
+        return
     try:
-        sample, _ = aberrations_of(run, card, movie=movie, profile=profile, molecules=MOLECULES)
+        sample, psf = drawn_aberrations_of(run, card, movie=movie, profile=profile, molecules=MOLECULES)
     except InputError as error:
         warnings.warn(f"not held against the beads' PSF: {error}", EasyZlocWarning, stacklevel=3)
         return
     update_run(run, sample_aberrations=sample)
     if sample.differs:
-        warnings.warn(
-            f"{sample.in_words()}: z, its scale and lpz of {run} are not to be trusted; make a model for this sample "
-            "by `refresh`, and localise again",
-            EasyZlocWarning,
-            stacklevel=3,
-        )
+        added = widening_of(run, card, psf)
+        if added is not None:
+            widen(run, added)
+        warnings.warn(said_of(run, sample, added), EasyZlocWarning, stacklevel=3)
+
+
+def said_of(run: Path, sample: SampleAberrations, added: Widening | None, changed: Refreshment | None = None) -> str:
+    """Return what a person has to know of a run whose sample differs, and that may have changed to a model for it."""
+    which = f"in {run}" if changed is None else f"before frame {changed.from_frame} of {run}"
+    mend = "make a model for this sample by `refresh`, and localise again"
+    if changed is not None:
+        mend = f"localise the run again with {changed.sample.path}"
+    lpz = "by how much lpz is too small is not known" if added is None else added.in_words()
+    return f"{sample.in_words()}: z and its scale {which} are not to be trusted, and {lpz}; {mend}"
 
 
 def _optics(run: Path, profile: Profile | None) -> Optics:

@@ -11,8 +11,8 @@ import pytest
 import easyzloc_mm as ez
 from easyzloc_mm.io.runs.localizations import read_metadata, update_run
 from easyzloc_mm.io.sample_aberrations import SampleAberrations
-from easyzloc_mm.localization.offline.sample_check import note_sample
-from easyzloc_mm.localization.offline.sample_molecules import sample_molecules
+from easyzloc_mm.localization.sample.check import note_sample
+from easyzloc_mm.localization.sample.molecules import sample_molecules
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.psf.pupil.mean_images import mean_images
 from tests.helpers.localize_bench import GAIN
