@@ -71,44 +71,41 @@ class SampleAberrations(FrozenModel):
 
 
 class Widening(FrozenModel):
-    """What the uncertainties of a run lack where the sample's PSF is not the beads', by depth under the beads' PSF.
+    """What lpz of a run lacks where the sample's PSF is not the beads', by depth under the beads' PSF.
 
     Attributes
     ----------
     z_nm : tuple of float
         Depths from the focus.
-    x_px, y_px, added_z_nm : tuple of float
-        Standard deviations there that are added, in quadrature, to those of x, y (pixels) and z (nm).
+    added_nm : tuple of float
+        Standard deviations there that are added to lpz, in quadrature.
     molecules : int
         Simulated with the sample's PSF and localised with the beads', from which they come.
-    covered : (float, float, float)
-        Share of those whose x, y, z were within one uncertainty before anything was added.
+    covered : float
+        Share of those whose z was within one lpz before anything was added.
     """
 
     z_nm: tuple[Finite, ...]
-    x_px: tuple[NonNegative, ...]
-    y_px: tuple[NonNegative, ...]
-    added_z_nm: tuple[NonNegative, ...]
+    added_nm: tuple[NonNegative, ...]
     molecules: int
-    covered: tuple[NonNegative, NonNegative, NonNegative]
+    covered: NonNegative
 
-    def widened(self, sigma: F64, z_nm: AnyFloat) -> F64:
-        """Return the standard deviations of n molecules as they are.
+    def widened(self, lpz_nm: F64, z_nm: AnyFloat) -> F64:
+        """Return standard deviations of z as they are.
 
         Parameters
         ----------
-        sigma : ndarray, shape (n, 3)
-            Of x, y (pixels) and z (nm), as the beads' PSF has them.
+        lpz_nm : ndarray, shape (n,)
+            As the beads' PSF has them.
         z_nm : ndarray, shape (n,)
             Depth from the focus at their place in the field.
         """
-        added = [np.interp(z_nm, self.z_nm, values) for values in (self.x_px, self.y_px, self.added_z_nm)]
-        return np.hypot(sigma, np.stack(added, axis=1))
+        return np.asarray(np.hypot(lpz_nm, np.interp(z_nm, self.z_nm, self.added_nm)))
 
     def in_words(self) -> str:
         """Return, for people, what was added."""
-        rms = float(np.sqrt(np.mean(np.square(self.added_z_nm))))
+        rms = float(np.sqrt(np.mean(np.square(self.added_nm))))
         return (
-            f"uncertainties are widened to what they are in this sample: lpz by {rms:.0f} nm rms, since "
-            f"{self.covered[2]:.0%} of z would lie within it, not 68 %"
+            f"lpz is widened to what it is in this sample, by {rms:.0f} nm rms, since {self.covered:.0%} of z would "
+            "lie within it, not 68 %"
         )

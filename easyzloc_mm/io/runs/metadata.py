@@ -153,7 +153,7 @@ class RunMetadata(StoredModel):
     sample_aberrations: SampleAberrations | None = None
     """What the molecules say of the beads' PSF; None where nobody looked."""
     sample_widening: Widening | None = None
-    """What was added to lpx, lpy and lpz, since the sample's PSF is not the beads'; None where nothing was."""
+    """What was added to lpz, since the sample's PSF is not the beads'; None where nothing was."""
     refreshed: Refreshment | None = None
     """The model of the sample that molecules gave, and the frames that it was used for; None for the beads' model."""
     localize: LocalizeSettings | None = None

@@ -1,4 +1,4 @@
-"""What the uncertainties of a run lack where the sample's PSF is not the beads', and that taken into its table."""
+"""What lpz of a run lacks where the sample's PSF is not the beads', and that taken into its table."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ SEED = 0
 SEEN = (0.05, 0.95)
 """Simulated molecules are as bright, and lie in as much background, as the run's between these quantiles."""
 MARK = "sample_widening"
-"""Attribute of a table whose uncertainties were widened: it changes in one step with them."""
+"""Attribute of a table whose lpz was widened: it changes in one step with it."""
 
 
 def widening_of(run: Path, card: ModelCard, sample: FieldPsf) -> Widening | None:
-    """Return what the uncertainties of a run lack: molecules like its own are simulated, and localised as they were.
+    """Return what lpz of a run lacks: molecules like its own are simulated, and localised as they were.
 
     None where too few of those are without a flag to tell.
 
@@ -59,12 +59,11 @@ def widening_of(run: Path, card: ModelCard, sample: FieldPsf) -> Widening | None
     made = molecules_like(sample, like, camera)
     refine = metadata.localize is None or metadata.localize.refine
     found = Predictor(card).predict(made.crops, made.x, made.y, refine=refine, read_noise_e=read_noise_e)
-    kept = (found.z_flag == 0) & np.isfinite(found.xy_px).all(axis=1)
+    kept = found.z_flag == 0
     if kept.sum() < LEAST_KEPT:
         return None
-    error = np.column_stack([found.xy_px - made.xy_px, found.z_nm - made.z_nm])[kept]
-    sigma = np.column_stack([found.lpxy_px, found.lpz_nm])[kept].astype(float)
-    return widening(error, sigma, found.z_nm[kept].astype(float))
+    error, lpz_nm, z_nm = (values[kept].astype(float) for values in (found.z_nm - made.z_nm, found.lpz_nm, found.z_nm))
+    return widening(error, lpz_nm, z_nm)
 
 
 def _range(values: F64) -> tuple[float, float]:
@@ -92,52 +91,45 @@ def molecules_like(sample: FieldPsf, like: EmitterPrior, camera: BeadPsfs) -> Em
     return simulate_emitters(field_source(camera, sample), like, SIMULATED, SEED)
 
 
-def widening(error: F64, sigma: F64, z_nm: F64) -> Widening:
-    """Return what has to be added to uncertainties, by depth, for 68.3 % of errors to lie within.
+def widening(error_nm: F64, lpz_nm: F64, z_nm: F64) -> Widening:
+    """Return what has to be added to lpz, by depth, for 68.3 % of errors to lie within.
 
     Parameters
     ----------
-    error, sigma : ndarray, shape (n, 3)
-        Of x, y (pixels) and z (nm): actual errors, whose medians are taken off, and stated standard deviations.
+    error_nm, lpz_nm : ndarray, shape (n,)
+        Of z: actual errors, whose median is taken off, and stated standard deviations.
     z_nm : ndarray, shape (n,)
         Depths as they were found.
     """
-    error = error - np.median(error, axis=0)
     # |e| <= sqrt(s^2 + a^2) where e^2 - s^2 <= a^2: the share that shall lie within is a quantile.
-    lacking = error**2 - sigma**2
+    lacking = (error_nm - np.median(error_nm)) ** 2 - lpz_nm**2
     rows = np.array_split(np.argsort(z_nm, kind="stable"), max(1, min(BINS, len(z_nm) // LEAST_IN_BIN)))
-    added = np.sqrt(np.maximum([np.quantile(lacking[some], SHARE, axis=0) for some in rows], 0.0))
-    covered = np.mean(lacking <= 0, axis=0)
+    added = np.sqrt(np.maximum([np.quantile(lacking[some], SHARE) for some in rows], 0.0))
     return Widening(
         z_nm=tuple(float(z_nm[some].mean()) for some in rows),
-        x_px=tuple(added[:, 0].tolist()),
-        y_px=tuple(added[:, 1].tolist()),
-        added_z_nm=tuple(added[:, 2].tolist()),
+        added_nm=tuple(added.tolist()),
         molecules=len(z_nm),
-        covered=(float(covered[0]), float(covered[1]), float(covered[2])),
+        covered=float(np.mean(lacking <= 0)),
     )
 
 
 def widen(run: Path, added: Widening, *, before_frame: int | None = None) -> None:
-    """Take a widening into the table of a finished run, once; `before_frame`: into the rows of earlier frames only."""
+    """Take a widening into lpz of a finished run, once; `before_frame`: into the rows of earlier frames only."""
     known = table_attributes(run).get(MARK)
     if known is None:
-        columns = ("frame", "x", "y", "z", "lpx", "lpy", "lpz")
+        columns = ("frame", "x", "y", "z", "lpz")
         table, metadata = read_localizations(run, columns=columns)
-        frame, x, y, z, *stated = (table[name].to_numpy(float) for name in columns)
-        factor = np.array([1.0, 1.0, metadata.focal_shift_factor])
-        depth = (z - metadata.surface_nm(x, y)) / metadata.focal_shift_factor
-        sigma = np.stack(stated, axis=1)
-        wider = factor * added.widened(sigma / factor, depth)
+        frame, x, y, z, lpz = (table[name].to_numpy(float) for name in columns)
+        factor = metadata.focal_shift_factor
+        wider = factor * added.widened(lpz / factor, (z - metadata.surface_nm(x, y)) / factor)
         if before_frame is not None:
-            wider = np.where(frame[:, None] < before_frame, wider, sigma)
-        names = dict(zip(columns[-3:], wider.T, strict=True))
-        rewrite_columns(run, names, {MARK: added.model_dump(mode="json")})
+            wider = np.where(frame < before_frame, wider, lpz)
+        rewrite_columns(run, {"lpz": wider}, {MARK: added.model_dump(mode="json")})
     else:  # a run that was cut off between its table and its metadata
         added = Widening.model_validate(known)
     update_run(run, sample_widening=added)
 
 
 def is_widened(run: Path) -> bool:
-    """Whether the uncertainties of a run were widened."""
+    """Whether lpz of a run was widened."""
     return read_metadata(run).sample_widening is not None or MARK in table_attributes(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -126,6 +127,6 @@ def test_a_sample_that_differs_is_an_alarm_and_stays_with_the_run(tmp_path: Path
     assert (run / "sample.png").read_bytes().startswith(b"\x89PNG")
     write_quality_report(run, tmp_path / "report")
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
-    assert kept.in_words() in page
+    assert html.escape(kept.in_words()) in page
     assert (tmp_path / "report" / "sample.png").is_file()
     assert ez.verify(run).whole

@@ -16,10 +16,7 @@ from easyzloc_mm.localization.sample.widening import is_widened, widen, widening
 from easyzloc_mm.typing import F64
 
 ROWS, FRAMES = 1000, 50
-ADDED = Widening(
-    z_nm=(-500.0, 500.0), x_px=(0.0, 0.0), y_px=(0.1, 0.1), added_z_nm=(0.0, 100.0), molecules=900,
-    covered=(0.68, 0.5, 0.4),
-)  # fmt: skip
+ADDED = Widening(z_nm=(-500.0, 500.0), added_nm=(0.0, 100.0), molecules=900, covered=0.4)
 
 
 def missing_nm(z_nm: F64) -> F64:
@@ -28,25 +25,20 @@ def missing_nm(z_nm: F64) -> F64:
 
 
 def errors(seed: int) -> tuple[F64, F64, F64]:
-    """Errors of x, y, z (all true but z's), what is said of them, and depths."""
+    """Errors of z, all off by 30 nm, what is said of them, and depths."""
     rng = np.random.default_rng(seed)
-    z_nm = rng.uniform(-800, 800, 20000)
-    sigma = np.stack([rng.uniform(0.05, 0.2, len(z_nm)), rng.uniform(0.05, 0.2, len(z_nm)),
-                      rng.uniform(10, 60, len(z_nm))], axis=1)  # fmt: skip
-    true = sigma.copy()
-    true[:, 2] = np.hypot(sigma[:, 2], missing_nm(z_nm))
-    return rng.normal(0, 1, sigma.shape) * true + 30.0, sigma, z_nm
+    z_nm, lpz_nm = rng.uniform(-800, 800, 20000), rng.uniform(10, 60, 20000)
+    return rng.normal(30, np.hypot(lpz_nm, missing_nm(z_nm))), lpz_nm, z_nm
 
 
 def test_as_many_errors_lie_within_as_should() -> None:
     added = widening(*errors(1))
-    error, sigma, z_nm = errors(2)
-    error = error - 30.0
-    before, after = (np.mean(np.abs(error) <= said, axis=0) for said in (sigma, added.widened(sigma, z_nm)))
-    assert before[2] < 0.6
+    error, lpz_nm, z_nm = errors(2)
+    before, after = (np.mean(np.abs(error - 30) <= said) for said in (lpz_nm, added.widened(lpz_nm, z_nm)))
+    assert before < 0.6
     assert after == pytest.approx(0.683, abs=0.02)
-    assert np.array(added.added_z_nm) == pytest.approx(missing_nm(np.array(added.z_nm)), rel=0.2)
-    assert added.covered[2] == pytest.approx(before[2], abs=0.02)
+    assert np.array(added.added_nm) == pytest.approx(missing_nm(np.array(added.z_nm)), rel=0.2)
+    assert added.covered == pytest.approx(before, abs=0.02)
 
 
 def write_run(folder: Path, factor: float = 1.0) -> tuple[Path, pd.DataFrame]:
@@ -73,8 +65,7 @@ def test_a_table_is_widened_once_and_the_rest_of_it_stays(tmp_path: Path) -> Non
     after, metadata = read_localizations(run)
     expected = 0.5 * np.hypot(50.0, np.select([before["z"] < -1, before["z"] < 1], [0.0, 50.0], 100.0))
     assert after["lpz"].to_numpy() == pytest.approx(expected, rel=1e-5)
-    assert after["lpy"].to_numpy() == pytest.approx(np.hypot(before["lpy"], 0.1), rel=1e-5)
-    others = [name for name in before if name not in ("lpx", "lpy", "lpz")]
+    others = [name for name in before if name != "lpz"]
     pd.testing.assert_frame_equal(after[others], before[others])
     assert metadata.sample_widening == ADDED
     assert is_widened(run)
