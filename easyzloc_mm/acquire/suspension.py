@@ -99,7 +99,7 @@ class Watch:
         """
         done = 0
         while done < count and not stop.is_set() and self.ended_by is None:
-            reason = self.trouble()
+            reason = self._before_start()
             if reason is not None:
                 self._wait(reason, done, stop)
                 continue
@@ -124,6 +124,10 @@ class Watch:
             self._microscope.set_illumination(plan.illumination)
             logger.info("bleached with %.0f ms of light", self.light_ms - before_ms)
         yield from self.frames(count, stop)
+
+    def _before_start(self) -> str | None:
+        """Return what is wrong while the camera stands still for this run: it may run for somebody else."""
+        return self.trouble() or self._microscope.camera_in_use()
 
     def _until_trouble(self, count: int, stop: threading.Event) -> Iterator[Frame]:
         enough = _Either(stop)
@@ -157,7 +161,7 @@ class Watch:
                     )
                 stop.wait(LOOK_AGAIN_S)
                 self._lock_again()
-                found = self.trouble()
+                found = self._before_start()
                 if found is None:
                     return
                 now = found

@@ -15,7 +15,7 @@ from easyzloc_mm.microscope.deadlines import CALL_S, answer, command, within
 from easyzloc_mm.microscope.focus_lock import CoreFocusLock
 from easyzloc_mm.microscope.light import CoreLight
 from easyzloc_mm.microscope.mmcore import MMCore
-from easyzloc_mm.microscope.setup.checks import Status, check_idle, check_profile
+from easyzloc_mm.microscope.setup.checks import IN_USE, Status, check_idle, check_profile
 from easyzloc_mm.microscope.stages import CoreStages
 from easyzloc_mm.microscope.streaming.ndtiff import way_of_frames
 from easyzloc_mm.profile.schema import Backend, Profile
@@ -119,6 +119,11 @@ class CoreMicroscope:
             if said != lock.value:
                 return f"{lock.device} says {lock.property} = '{said}', and '{lock.value}' where all is well"
         return None
+
+    def camera_in_use(self) -> str | None:
+        """Return, in words, that the camera runs for somebody else; see `Microscope.camera_in_use`."""
+        running = bool(answer("asking the camera", self._core.is_sequence_running))
+        return f"{IN_USE}: switch Live off, or wait for the run to end" if running else None
 
     def expose(self) -> U16:
         """Return one image, shape (height, width), ADU; the shutter is open for it, or held open anyway."""

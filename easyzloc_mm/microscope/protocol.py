@@ -104,6 +104,13 @@ class Microscope(Protocol):
         """Return which interlock of the profile does not say what it should, in words; None where all do."""
         ...
 
+    def camera_in_use(self) -> str | None:
+        """Return, in words, that the camera runs for somebody else; None where it stands still.
+
+        To be asked between streams and exposures.
+        """
+        ...
+
     def expose(self) -> U16:
         """Return one image, ADU, shape (height, width); the shutter is open for it, or held open anyway."""
         ...

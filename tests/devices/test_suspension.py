@@ -20,6 +20,7 @@ from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile.focus import FocusState
 from easyzloc_mm.profile.schema import Profile
 from tests.helpers.microscope_bench import bench_profile, running_core
+from tests.helpers.patience import wait_until
 
 INTERLOCK = {"device": "Camera", "property": "Gain", "value": "0"}
 FRAMES = 60
@@ -123,7 +124,10 @@ def test_a_focus_that_is_lost_is_locked_again(microscope: Microscope, profile: P
     lock = Lock()
     with_lock: Any = SimpleNamespace(
         focus_lock=lock,
-        **{name: getattr(microscope, name) for name in ("position", "lit_ms", "broken_interlock", "stream")},
+        **{
+            name: getattr(microscope, name)
+            for name in ("position", "lit_ms", "broken_interlock", "camera_in_use", "stream")
+        },
     )
     watch = Watch(with_lock, profile, tmp_path / "run.zarr")
     numbers = []
@@ -134,6 +138,27 @@ def test_a_focus_that_is_lost_is_locked_again(microscope: Microscope, profile: P
     assert numbers == list(range(FRAMES))
     assert lock.held == 3
     assert [pause.reason for pause in watch.pauses] == ["the focus lock has lost the focus (out_of_range)"]
+
+
+def test_a_live_view_that_was_left_on_is_waited_for_in_the_dark(
+    microscope: Microscope, profile: Profile, tmp_path: Path
+) -> None:
+    core = running_core()
+    watch = Watch(microscope, profile, tmp_path / "run.zarr")
+    core.start_continuous_sequence_acquisition(0)
+
+    def switch_off() -> None:
+        wait_until(watch.alarms, "a pause")
+        assert core.is_sequence_running()  # nobody ends what somebody else looks at
+        assert microscope.lit_ms() == 0.0
+        core.stop_sequence_acquisition()
+
+    person = threading.Thread(target=switch_off)
+    person.start()
+    assert [frame.index for frame in watch.frames(6, threading.Event())] == list(range(6))
+    person.join()
+    assert [pause.frame for pause in watch.pauses] == [0]
+    assert "switch Live off" in watch.pauses[0].reason
 
 
 def test_what_does_not_come_right_ends_the_run(microscope: Microscope, profile: Profile, tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MOST_IN_A_ROW = 3
+"""So many fields one after another fail, and a scan ends: no other field would fare better."""
+
 
 @dataclass(frozen=True)
 class ScanReport:
@@ -98,7 +101,7 @@ def run_scan(
     Called again with the same plan, model and folder it leaves out the fields that are done. Of a field that was cut
     off the frames are localised and kept as ``NAME.part-K.zarr``, and those that are missing are taken; or, by the
     plan's `resume`, it is taken anew, and what it had stays as ``NAME.partial-K.zarr``. A field that fails is written
-    down and left, as long as the stages still answer.
+    down and left, as long as the stages still answer and no three fail one after another.
 
     Parameters
     ----------
@@ -136,8 +139,10 @@ def run_scan(
             _show(out_dir)
         whole = verify_scan(out_dir, quick=True).tell(logger)
     if failed:
+        left = len(fields) - ledger.over - len(failed)
+        not_begun = f", and {left} were not begun" if left else ""
         raise HardwareError(
-            f"{len(failed)} of {len(fields)} fields failed ({failed[0]}); the others are kept in {out_dir}. "
+            f"{len(failed)} of {len(fields)} fields failed ({failed[0]}){not_begun}; the others are kept in {out_dir}. "
             "Run the same scan again to take only what is missing"
         )
     totals = asdict(taker.totals)
@@ -165,7 +170,8 @@ def _take_all(
     progress: Progress | None,
 ) -> list[str]:
     """Take fields one after the other, with the beads between them; return which failed, and why."""
-    failed = []
+    failed: list[str] = []
+    in_a_row = 0
     for number, (name, profile) in enumerate(fields.items()):
 
         def in_field(message: str, fraction: float, number: int = number, name: str = name) -> None:
@@ -180,11 +186,16 @@ def _take_all(
             raise
         except (HardwareError, LocalizerError) as error:
             failed.append(f"{name}: {error}")
+            in_a_row += 1
             # Raises when the instrument is gone: then there is no point in going on.
             microscope.position()
+            if in_a_row == MOST_IN_A_ROW:
+                logger.warning("%d fields in a row have failed: the scan ends", in_a_row)
+                break
         else:
+            in_a_row = 0
             _show(out_dir, page=False)
-    if beads is not None and fields:
+    if beads is not None and fields and not failed:
         beads.visit_if_due(at_end=True)
     return failed
 

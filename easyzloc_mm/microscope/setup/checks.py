@@ -37,6 +37,9 @@ class Finding:
     text: str
 
 
+IN_USE = "the camera is running already, in Micro-Manager's Live view or in another run"
+
+
 def check_idle(core: MMCore) -> None:
     """Refuse a microscope whose camera somebody uses: setting it up would end that run, or hang MMCore.
 
@@ -46,10 +49,7 @@ def check_idle(core: MMCore) -> None:
         A sequence is running.
     """
     if core.is_sequence_running():
-        raise HardwareError(
-            "the camera is running already, in Micro-Manager's Live view or in another run: switch Live off, or wait "
-            "for the run to end"
-        )
+        raise HardwareError(f"{IN_USE}: switch Live off, or wait for the run to end")
 
 
 def use_camera(core: MMCore, label: str) -> None:
