@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from easyzloc_mm.api.acquisition import forecast, live, scan
     from easyzloc_mm.api.analysis import find_pores, link, load_locs, render, resolution, score, undrift
     from easyzloc_mm.api.calibration import Calibration, acquire_beads, build_beads, calibrate, train
+    from easyzloc_mm.api.check import check_calibration
+    from easyzloc_mm.api.depth import correct_depth
     from easyzloc_mm.api.imaging import assign_z, localize
     from easyzloc_mm.api.model import Model
     from easyzloc_mm.api.refresh import refresh
@@ -55,7 +57,9 @@ __all__ = [
     "assign_z",
     "build_beads",
     "calibrate",
+    "check_calibration",
     "connect",
+    "correct_depth",
     "find_pores",
     "forecast",
     "link",
@@ -86,7 +90,9 @@ _HOMES = {
     "assign_z": "api.imaging",
     "build_beads": "api.calibration",
     "calibrate": "api.calibration",
+    "check_calibration": "api.check",
     "connect": "microscope.connect",
+    "correct_depth": "api.depth",
     "find_pores": "api.analysis",
     "forecast": "api.acquisition",
     "link": "api.analysis",

@@ -16,6 +16,7 @@ from easyzloc_mm._version import __version__
 from easyzloc_mm.cli.commands import (
     analysis,
     bench,
+    bench_optics,
     calibration,
     demo,
     imaging,
@@ -53,7 +54,20 @@ def _root(
         raise typer.Exit
 
 
-for room in (start, demo, instrument, calibration, imaging, refresh, monitor, analysis, simulate, bench, support):
+for room in (
+    start,
+    demo,
+    instrument,
+    calibration,
+    imaging,
+    refresh,
+    monitor,
+    analysis,
+    simulate,
+    bench,
+    bench_optics,
+    support,
+):
     room.register(app)
 
 

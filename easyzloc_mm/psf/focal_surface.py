@@ -7,7 +7,7 @@ and slide. The beads measured it; z of a molecule is its height above a flat sli
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,7 +26,11 @@ from easyzloc_mm.typing import F64, I64, Bool
 
 FOLDS = 5
 BEADS_PER_TERM = 6
+BEADS_PER_CHANGED_TERM = 2
+"""A change is looked for in fewer beads than a surface: its degree is given."""
 FLOOR_NM = 1.0
+FIELD = np.stack([axis.ravel() for axis in np.meshgrid(*[np.linspace(-1, 1, 17)] * 2)], axis=1)
+"""Places all over the field."""
 DEGREES = (1, 2, 4)
 """Field curvature is even in the distance from the axis. A plane alone, where curvature predicts nothing: rough or few
 beads must not bend a sample that the lens does not."""
@@ -130,3 +134,43 @@ def _error_of_left_out(beads: BeadDataset, known: Bool, degree: int) -> float:
     error = np.abs(np.concatenate(errors))
     # A robust standard deviation would not see what bends only the corners.
     return float(np.mean(np.minimum(error, OUTLIER_MADS * robust_sd(error, about=0.0)) ** 2))
+
+
+def surface_change_nm(beads: BeadDataset, before: FocalSurface) -> tuple[float, float] | None:
+    """Return by how much the curvature of the focal surface has changed, and the standard error of that.
+
+    Parameters
+    ----------
+    beads : BeadDataset
+        Of today.
+    before : FocalSurface
+        Of the calibration.
+
+    Returns
+    -------
+    (float, float) or None
+        Root mean square over the field, nm, of a change of second degree without tilt, what noise adds to it taken
+        off. None where foci or places are unknown, or beads too few.
+    """
+    focus = bead_foci_nm(beads)
+    known = beads.accepted & np.isfinite(focus)
+    _, first = np.unique(beads.bead_id[known], return_index=True)
+    place = field_coordinates(beads.x, beads.y, beads.field_size_px)[known][first]
+    fewest = BEADS_PER_CHANGED_TERM * number_of_terms(2) + len(np.unique(beads.stack[known]))
+    if (
+        not beads.field_known
+        or len(first) < fewest
+        or largest_degree(place, beads_per_term=BEADS_PER_CHANGED_TERM, most=2) < 2
+    ):
+        return None
+    level_um = (focus - before.height_nm(beads.x, beads.y, tilt=True)) / 1000
+    fit = fit_foci(replace(beads, measures=beads.measures.assign(focus_um=level_um)), 2)
+    used = fit.basis[fit.used] * np.sqrt(fit.weight[fit.used])[:, None]
+    bend = slice(len(fit.stacks), None)
+    covariance = fit.scatter_nm**2 * np.linalg.pinv(used.T @ used)[bend, bend]
+    terms = polynomial(FIELD, 2)[:, 1:]
+    plane = polynomial(FIELD, 1)
+    bent = terms - plane @ np.linalg.lstsq(plane, terms, rcond=None)[0]
+    by_noise = float(np.mean(np.einsum("ni,ij,nj->n", bent, covariance, bent)))
+    square = float(np.mean((bent @ fit.coefficients_nm[bend]) ** 2))
+    return float(np.sqrt(max(square - by_noise, 0.0))), float(np.sqrt(by_noise))

@@ -21,7 +21,7 @@ from tests.helpers.sample_run import BEADS, SAMPLE, one_place, write_sample
 
 NO_EXAMPLE = {"Calibration", "Microscope", "__version__"}
 """What a function gives, a protocol, and a string."""
-WORKFLOW = ("acquire_beads", "build_beads", "train", "calibrate", "live", "scan", "refresh")
+WORKFLOW = ("acquire_beads", "build_beads", "train", "calibrate", "check_calibration", "live", "scan", "refresh")
 """Minutes long together; each goes on from the files of those before it."""
 
 

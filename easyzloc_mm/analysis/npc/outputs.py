@@ -82,6 +82,8 @@ def npc_run(
     if z_scale is not None:
         factor = locs.metadata.focal_shift_factor
         figures |= scale_of_z(result.rings, z_scale, focal_shift_factor=factor)
+        if locs.metadata.depth_scale is not None:  # z was scaled by depth: no one factor takes its place
+            figures["suggested_focal_shift_factor"] = None
     return {**figures, "alarms": [] if result.why_not is None else [result.why_not]}
 
 

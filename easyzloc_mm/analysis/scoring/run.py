@@ -32,10 +32,9 @@ def compare_locs(locs: Locs, truth: pd.DataFrame, rules: ScoreRules | None = Non
         The table does not say where molecules were in single frames: drift was taken out, or rows were merged.
     """
     table, metadata = locs.table, locs.metadata
-    changed = "its drift was taken out" if metadata.drift_corrected else "rows of several frames were merged"
-    if metadata.drift_corrected or metadata.linked is not None:
+    if metadata.corrected_by is not None:
         warnings.warn(
-            f"{locs.name} is not as it was localised ({changed}), but the truth is of every single frame: "
+            f"{locs.name} is {metadata.corrected_by}, not as it was localised, but the truth is of every single frame: "
             "score the run that it was made from",
             EasyZlocWarning,
             stacklevel=3,

@@ -94,9 +94,17 @@ def inspect_stack(
         "full_scale_adu": full_scale,
         "frames_per_plane": stack.frames_per_plane,
         "lateral_shift": found.lateral_shift,
+        "exposure_ms": float(stack.planes["exposure_ms"].median()),
+        "illumination": _only(stack.planes["illumination"]),
         "bleaching_per_um": np.nan if stack.bleaching_per_um is None else stack.bleaching_per_um,
     }
     return cut_rois(stack.pixels, order, x0, y0, region_px), z_nm, candidates, facts, form
+
+
+def _only(presets: pd.Series) -> str | None:
+    """Return the illumination preset of all planes; None where there is none, or more than one."""
+    named = presets.dropna().unique()
+    return str(named[0]) if len(named) == 1 else None
 
 
 def full_scale_of(brightest: float) -> int:

@@ -223,6 +223,13 @@ def lateral_shift_nm_per_um(beads: BeadDataset) -> tuple[float, float]:
     return float(speed.max()) * beads.pixel_size_nm, float(np.degrees(np.arctan2(y, x)))
 
 
+def lateral_shift_xy(beads: BeadDataset) -> tuple[float, float]:
+    """Return `lateral_shift_nm_per_um` along x and y, nm per um."""
+    speed, direction = lateral_shift_nm_per_um(beads)
+    turned = np.radians(direction)
+    return speed * float(np.cos(turned)), speed * float(np.sin(turned))
+
+
 @dataclass(frozen=True)
 class LabelRepeat:
     """How well labels repeat from one recording of a bead to the next.

@@ -103,7 +103,7 @@ def write_bead_stacks(path: Path, microscope: SecondMicroscope, scan: BeadScan, 
         BeadStackWriter(draft, dump, pixel_size_nm, scan.z_step_nm, shape, provenance={"simulated": True}) as writer,
     ):
         for field in range(scan.fields):
-            x, y = _places(microscope, scan.beads, scan.apart_px, microscope.lens.half_px, rng)
+            x, y = places_apart(microscope, scan.beads, scan.apart_px, microscope.lens.half_px, rng)
             photons = rng.uniform(*BEAD_PHOTONS, len(x))
             writer.add_fov(field, len(stage_nm))
             for plane, stage in enumerate(stage_nm):
@@ -160,7 +160,7 @@ def _draw(microscope: SecondMicroscope, conditions: MovieConditions, rng: np.ran
     margin = half_px if conditions.apart_px else -half_px
     width, height = microscope.width_px - 2 * margin, microscope.height_px - 2 * margin
     count = int(rng.poisson(conditions.per_um2 * width * height * pixel_um**2))
-    x, y = _places(microscope, count, conditions.apart_px, margin, rng)
+    x, y = places_apart(microscope, count, conditions.apart_px, margin, rng)
     return pd.DataFrame(
         {
             "x": x,
@@ -171,7 +171,7 @@ def _draw(microscope: SecondMicroscope, conditions: MovieConditions, rng: np.ran
     )
 
 
-def _places(
+def places_apart(
     microscope: SecondMicroscope, count: int, apart_px: float, margin_px: int, rng: np.random.Generator
 ) -> tuple[F64, F64]:
     """Random places at least `margin_px` inside the camera, at most `count`, that keep their distance."""

@@ -19,6 +19,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -59,6 +60,8 @@ VORTICES = (-0.8, -0.4, 0.0, 0.4, 0.8)
 """Places along x of the double helix's vortices, in pupil radii."""
 
 
+ADDABLE = ("spherical", "trefoil", "astigmatism 0", "astigmatism 45", "coma x", "coma y")
+"""Aberrations by which a lens may differ from another one all over the field."""
 WELL_CORRECTED: dict[str, Any] = {"spherical_rad": 0.15, "secondary_spherical_rad": 0.0, "field_coma_rad": 0.15}
 
 
@@ -105,6 +108,24 @@ class Lens(FrozenModel):
     def sample_nm(self) -> float:
         """Distance of the image's samples."""
         return self.pixel_size_nm / SAMPLES_PER_PIXEL
+
+    def with_added(self, aberrations_rad: Mapping[str, float]) -> Lens:
+        """Return a lens with more aberrations, all over the field: those that are named, rad rms.
+
+        ``spherical``, ``trefoil``, ``astigmatism 0``, ``astigmatism 45``, ``coma x``, ``coma y``.
+        """
+        added = dict.fromkeys(ADDABLE, 0.0) | dict(aberrations_rad)
+        return self.model_copy(
+            update={
+                "spherical_rad": self.spherical_rad + added["spherical"],
+                "trefoil_rad": self.trefoil_rad + added["trefoil"],
+                "astigmatism_rad": (
+                    self.astigmatism_rad[0] + added["astigmatism 0"],
+                    self.astigmatism_rad[1] + added["astigmatism 45"],
+                ),
+                "coma_rad": (self.coma_rad[0] + added["coma x"], self.coma_rad[1] + added["coma y"]),
+            }
+        )
 
     @cached_property
     def _pupil(self) -> _Pupil:

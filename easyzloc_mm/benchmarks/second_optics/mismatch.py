@@ -146,18 +146,9 @@ def _changes(draws: int, unchanged: int, deep: int, seed: int) -> Iterator[dict[
 
 
 def _lens(lens: Lens, change: dict[str, float]) -> Lens:
-    """Return a lens with aberrations added all over the field."""
-    return lens.model_copy(
-        update={
-            "spherical_rad": lens.spherical_rad + change["spherical"],
-            "astigmatism_rad": (
-                lens.astigmatism_rad[0] + change["astigmatism 0"],
-                lens.astigmatism_rad[1] + change["astigmatism 45"],
-            ),
-            "coma_rad": (lens.coma_rad[0] + change["coma x"], lens.coma_rad[1] + change["coma y"]),
-            "depth_nm": change.get("depth_nm", 0.0),
-        }
-    )
+    """Return a lens with aberrations added all over the field, over molecules at a depth."""
+    aberrations = {name: value for name, value in change.items() if name != "depth_nm"}
+    return lens.with_added(aberrations).model_copy(update={"depth_nm": change.get("depth_nm", 0.0)})
 
 
 def _sample(folder: Path, model: Path, microscope: SecondMicroscope, seed: int, minutes: float) -> dict[str, Any]:

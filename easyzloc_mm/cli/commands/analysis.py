@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, existing, finish
+from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, ProfileOption, existing, finish
 from easyzloc_mm.cli.progress import progress_display
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.writing.kinds import Kind
@@ -46,7 +46,7 @@ class ExportFormat(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (undrift, render, npc, resolution, report, score, link, export, view):
+    for command in (undrift, depth, render, npc, resolution, report, score, link, export, view):
         app.command()(command)
 
 
@@ -102,6 +102,42 @@ def undrift(
         if corrected.drift is not None:
             draw_drift(corrected.drift, corrected.pixel_size_nm, plot)
     finish({"out": target, **result}, as_json=as_json, title="drift corrected")
+
+
+def depth(
+    run: RunArgument,
+    profile: ProfileOption,
+    focus_nm: Annotated[
+        float, typer.Option("--focus-nm", min=0, help="How far the stage stood from where the glass is in focus.")
+    ],
+    into_sample: Annotated[
+        str, typer.Option("--into-sample", help="Way of the stage from the glass into the sample: rising or falling.")
+    ] = "rising",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Corrected run; RUN.depth.zarr beside it by default.")
+    ] = None,
+    pixel_size_nm: PixelSizeOption = None,
+    overwrite: OverwriteFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Turn z from travel of the stage into depth of a sample of another index: a new run, the original stays."""
+    from easyzloc_mm.api.depth import correct_depth
+    from easyzloc_mm.io.writing.output import check_output
+    from easyzloc_mm.locs.locs import Locs
+
+    target = out or _beside(run, ".depth.zarr")
+    check_output(target, Kind.RUN, if_exists=existing(overwrite), inputs=[run])
+    corrected = correct_depth(
+        Locs.load(run, pixel_size_nm=pixel_size_nm), profile, focus_nm=focus_nm, into_sample=into_sample
+    )
+    corrected.save(target, if_exists=existing(overwrite))
+    scale = corrected.metadata.depth_scale
+    assert scale is not None, "corrected for depth just now"
+    finish(
+        {"out": target, "focus_depth_nm": scale.focus_depth_nm, "factor_at_focus": float(scale.slope(0.0)),
+         "localizations": len(corrected), "says": scale.in_words()},
+        as_json=as_json, title="depth in the sample",
+    )  # fmt: skip
 
 
 def render(

@@ -36,7 +36,7 @@ class BenchCommand(TyperCommand):
         return super().parse_args(ctx, [f"{arg}=" if alone else arg for arg, alone in zip(args, bare, strict=True)])
 
 
-def _report(ctx: typer.Context, result: Mapping[str, Any], *, title: str) -> None:
+def report(ctx: typer.Context, result: Mapping[str, Any], *, title: str) -> None:
     """Print a result, and append it to the history where that is asked for."""
     record = ctx.params["record"]
     if record is not None:
@@ -62,7 +62,7 @@ def detect(ctx: typer.Context, record: RecordOption = None, as_json: JsonFlag = 
     """Spot detection against Picasso's, on the same frames."""
     from easyzloc_mm.benchmarks.speed.detection import bench_detect
 
-    _report(ctx, bench_detect(), title="detection, one core")
+    report(ctx, bench_detect(), title="detection, one core")
 
 
 @bench_app.command("fit", cls=BenchCommand)
@@ -70,7 +70,7 @@ def fit(ctx: typer.Context, record: RecordOption = None, as_json: JsonFlag = Fal
     """Fits per second on one core, beside Picasso's own chain from frames to table."""
     from easyzloc_mm.benchmarks.speed.detection import bench_fit
 
-    _report(ctx, bench_fit(), title="fit, one core")
+    report(ctx, bench_fit(), title="fit, one core")
 
 
 EmittersOption = Annotated[int, typer.Option("--emitters", min=1, help="Molecules per frame.")]
@@ -95,7 +95,7 @@ def live(
 
     with progress_display() as show:
         result = bench_live(seconds, emitters, model, folder, show)
-    _report(ctx, result, title="live")
+    report(ctx, result, title="live")
 
 
 @bench_app.command("localize", cls=BenchCommand)
@@ -113,7 +113,7 @@ def localize(
 
     with progress_display() as show:
         result = bench_localize(frames, emitters, model, folder, show)
-    _report(ctx, result, title="offline")
+    report(ctx, result, title="offline")
 
 
 @bench_app.command("storage", cls=BenchCommand)
@@ -129,7 +129,7 @@ def storage(
 
     with progress_display() as show:
         result = bench_storage(seconds, folder, show)
-    _report(ctx, result, title="storage")
+    report(ctx, result, title="storage")
 
 
 @bench_app.command("soak", cls=BenchCommand)
@@ -146,7 +146,7 @@ def soak(
 
     with progress_display() as show:
         result = bench_soak(minutes, model, folder, show)
-    _report(ctx, result, title="soak")
+    report(ctx, result, title="soak")
 
 
 @bench_app.command("accuracy", cls=BenchCommand)
@@ -186,7 +186,7 @@ def accuracy(
                 real, movie, truth, pixel_size_nm=pixel_size_nm, z_step_nm=z_step_nm, seed=seed, progress=show,
                 electrons_per_adu=electrons_per_adu, baseline_adu=baseline_adu, minutes=minutes,
             )  # fmt: skip
-        _report(ctx, result, title="the SMLM Challenge's rules")
+        report(ctx, result, title="the SMLM Challenge's rules")
         return
     if real is not None:
         from easyzloc_mm.benchmarks.accuracy.real import bench_real
@@ -198,7 +198,7 @@ def accuracy(
             )  # fmt: skip
         if not as_json:
             print_real(result)
-        _report(ctx, result, title="accuracy of z on real beads")
+        report(ctx, result, title="accuracy of z on real beads")
         return
     with progress_display() as show:
         result = bench_accuracy(
@@ -207,7 +207,7 @@ def accuracy(
         )  # fmt: skip
     if not as_json:
         print_accuracy(result)
-    _report(ctx, result, title="accuracy of z, 1000-3000 photons")
+    report(ctx, result, title="accuracy of z, 1000-3000 photons")
 
 
 @bench_app.command("recall", cls=BenchCommand)
@@ -240,39 +240,7 @@ def recall(
         )
     if not as_json:
         print_recall(result["movies"])
-    _report(ctx, result, title="recall")
-
-
-@bench_app.command("mismatch", cls=BenchCommand)
-def mismatch(
-    ctx: typer.Context,
-    folder: Annotated[Path | None, typer.Option("--folder", help="Keep all here, and use what lies there.")] = None,
-    draws: Annotated[int, typer.Option("--draws", min=0, help="Samples with aberrations of their own.")] = 3,
-    unchanged: Annotated[int, typer.Option("--unchanged", min=0, help="Samples under the beads' optics.")] = 1,
-    deep: Annotated[int, typer.Option("--deep", min=0, help="Samples up to 3 um deep in water.")] = 0,
-    minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Training time of a refreshed model.")] = 0.5,
-    judge_only: Annotated[bool, typer.Option("--judge-only", help="By the likelihood alone: no networks.")] = False,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes, of samples that are judged only.")] = 1,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
-    record: RecordOption = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Localise samples of other optics than the beads' before and after `refresh`, and with their true PSF."""
-    from easyzloc_mm.benchmarks.second_optics.mismatch import bench_mismatch
-
-    with progress_display() as show:
-        result = bench_mismatch(
-            folder,
-            draws=draws,
-            unchanged=unchanged,
-            deep=deep,
-            minutes=minutes,
-            judge_only=judge_only,
-            workers=workers,
-            seed=seed,
-            progress=show,
-        )
-    _report(ctx, result, title="samples of other optics")
+    report(ctx, result, title="recall")
 
 
 @bench_app.command("cameras", cls=BenchCommand)
@@ -304,7 +272,7 @@ def cameras(
         result = bench_cameras(folder, kinds=kinds, minutes=minutes, frames=frames, seed=seed, progress=show)
     if not as_json:
         print_cameras(result["cameras"])
-    _report(ctx, result, title="cameras")
+    report(ctx, result, title="cameras")
 
 
 @bench_app.command("infer", cls=BenchCommand)
@@ -317,7 +285,7 @@ def infer(
     """Spots per second of one core, beside `keras.predict` and the paper's network."""
     from easyzloc_mm.benchmarks.speed.inference import bench_infer
 
-    _report(ctx, bench_infer(model), title="inference, one core")
+    report(ctx, bench_infer(model), title="inference, one core")
 
 
 @bench_app.command("train", cls=BenchCommand)
@@ -336,7 +304,7 @@ def training(
 
     with progress_display() as show:
         result = bench_train(beads=beads, minutes=minutes, z_step_nm=z_step_nm, progress=show)
-    _report(ctx, result, title="training")
+    report(ctx, result, title="training")
 
 
 @bench_app.command("render", cls=BenchCommand)
@@ -349,7 +317,7 @@ def render(
     """Draw the same localisations here and with Picasso: time and memory."""
     from easyzloc_mm.benchmarks.speed.rendering import bench_render
 
-    _report(ctx, bench_render(localizations=localizations), title="rendering at 10 nm")
+    report(ctx, bench_render(localizations=localizations), title="rendering at 10 nm")
 
 
 @bench_app.command("drift", cls=BenchCommand)
@@ -364,7 +332,7 @@ def drift(
     from easyzloc_mm.benchmarks.drift import bench_drift
 
     result = bench_drift(frames=frames, seed=seed)
-    _report(ctx, result, title="residual drift, root mean square")
+    report(ctx, result, title="residual drift, root mean square")
 
 
 @bench_app.command("npc", cls=BenchCommand)
@@ -379,7 +347,7 @@ def npc(
     """Ring spacing against the truth, and false two-ring pores, beside the paper's rule."""
     from easyzloc_mm.benchmarks.npc import bench_npc
 
-    _report(ctx, bench_npc(pores=pores, draws=draws, seed=seed), title="nuclear pores")
+    report(ctx, bench_npc(pores=pores, draws=draws, seed=seed), title="nuclear pores")
 
 
 @bench_app.command("beads", cls=BenchCommand)
@@ -396,4 +364,4 @@ def beads(
 
     with progress_display() as show:
         result = bench_beads(quick=quick, seed=seed, keep=keep, progress=show)
-    _report(ctx, result, title="bead calibration against the truth")
+    report(ctx, result, title="bead calibration against the truth")

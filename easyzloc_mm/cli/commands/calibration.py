@@ -18,6 +18,7 @@ from easyzloc_mm.cli.output import (
     finish,
 )
 from easyzloc_mm.cli.progress import progress_display
+from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.writing.kinds import Kind
 
 RecipeOption = Annotated[str, typer.Option("--recipe", help="How the network is trained: matched or paper.")]
@@ -50,7 +51,17 @@ def register(app: typer.Typer) -> None:
 
 def calibrate(
     profile: ProfileOption,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for stacks, beads, model and reports.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for stacks, beads, model and reports; or of the check.")
+    ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option("--check", metavar="MODEL", help="Train nothing: is MODEL still right, by a few beads of today?"),
+    ] = None,
+    stacks: Annotated[
+        list[Path] | None,
+        typer.Option("--stacks", help="With --check: bead stacks of today, in place of new ones; may be repeated."),
+    ] = None,
     recipe: RecipeOption = "matched",
     minutes: MinutesOption = 10.0,
     steps: StepsOption = None,
@@ -59,7 +70,12 @@ def calibrate(
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Calibrate before an imaging session: photograph beads, label them, train, report."""
+    """Calibrate before an imaging session: photograph beads, label them, train, report. Or check a calibration."""
+    if check is not None:
+        _check(check, profile, out, stacks or [], overwrite=overwrite, as_json=as_json)
+        return
+    if out is None or stacks:
+        raise InputError("`stacks` go with `check`: give it" if stacks else "`out` is missing: give a folder")
     from easyzloc_mm.api.calibration import calibrate as run
     from easyzloc_mm.beads.build import count_reasons
     from easyzloc_mm.cli.score_tables import print_accuracies
@@ -91,6 +107,20 @@ def calibrate(
     )
     if not as_json:
         print_accuracies(done.accuracy.rows())
+
+
+def _check(model: Path, profile: str, out: Path | None, stacks: list[Path], *, overwrite: bool, as_json: bool) -> None:
+    """Say whether a calibration is still that of the instrument."""
+    from easyzloc_mm.api.check import check_calibration
+
+    with progress_display() as show:
+        found = check_calibration(model, profile, out, stacks=stacks, if_exists=existing(overwrite), progress=show)
+    if as_json:
+        named = {change.name.replace(" ", "_"): change.model_dump(exclude={"name"}) for change in found.changes}
+        finish({**found.model_dump(exclude={"changes", "extra"}), "changes": named, "out": out}, as_json=True)
+        return
+    rows = {change.name: change.in_words() for change in found.changes}
+    finish({"because": found.because, "beads": found.beads, **rows}, as_json=False, title=str(found.verdict))
 
 
 def acquire_beads(
@@ -214,7 +244,6 @@ def camera_calibrate(
     """Measure the camera's baseline, gain and read noise by photon transfer, for each pixel too."""
     from easyzloc_mm.acquire.camera import calibrate_from_files, calibrate_on_microscope
     from easyzloc_mm.camera.response import NO_EXCESS
-    from easyzloc_mm.errors import InputError
     from easyzloc_mm.io.camera_map import CameraMapMetadata, write_camera_map
     from easyzloc_mm.io.profiles import load_profile
     from easyzloc_mm.io.writing.output import check_output

@@ -14,6 +14,7 @@ from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.io.focal_surface import FocalSurface
 from easyzloc_mm.io.sample_aberrations import SampleAberrations, Widening
 from easyzloc_mm.io.stored import StoredModel
+from easyzloc_mm.optics.depth import DepthScale
 from easyzloc_mm.profile.detection import LocalizeSettings, SurfaceRemoval
 from easyzloc_mm.typing import F64, AnyFloat
 
@@ -141,6 +142,8 @@ class RunMetadata(StoredModel):
     z_range_nm: tuple[float, float] | None = None
     """Depths that the model was calibrated for, times `focal_shift_factor`."""
     focal_shift_factor: float = 1.0
+    depth_scale: DepthScale | None = None
+    """By which z was turned from travel of the stage into depth in the sample; None where it was not."""
     focal_surface: FocalSurface | None = None
     """The surface that was taken out of z; None where z counts from the focus at each place of the field."""
     surface_removal: SurfaceRemoval | None = None
@@ -193,6 +196,15 @@ class RunMetadata(StoredModel):
         """What the frames cover of the sample, square micrometres."""
         left, top = self.origin_px
         return (self.width_px - left) * (self.height_px - top) * (self.pixel_size_nm / 1000) ** 2
+
+    @property
+    def corrected_by(self) -> str | None:
+        """Return what was done to rows after they were localised, as an adjective; None where nothing was."""
+        if self.drift_corrected:
+            return "drift-corrected"
+        if self.depth_scale is not None:
+            return "corrected for depth"
+        return None if self.linked is None else "linked"
 
     def surface_nm(self, x: AnyFloat, y: AnyFloat) -> F64:
         """Return what was added to z at sensor positions (px) to take the focal surface out, nm."""

@@ -41,7 +41,7 @@ BESIDE_ARRAYS = {"zarr.json", "status.json", SAMPLE_PICTURE, LOG}
 """Files of a store that are no chunks."""
 DIGESTS = "digests.json"
 """SHA-256 of the other files of a model bundle."""
-MODEL_FILES = {"model.onnx", "model.keras", "calibration.json", "blur.npz", "psf.npz", DIGESTS, LOG}
+MODEL_FILES = {"model.onnx", "model.keras", "calibration.json", "blur.npz", "psf.npz", "passport.json", DIGESTS, LOG}
 REPORT_ENDINGS = {".png", ".svg", ".pdf", ".html", ".json"}
 PORE_FILES = {"pores.csv", "bandwidths.csv"}
 PORE_ENDINGS = {".png", ".csv", ".json"}

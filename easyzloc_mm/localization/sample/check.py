@@ -69,11 +69,7 @@ def aberrations_of(
     chosen = sample_molecules(run, card, movie, molecules)
     psf = Predictor(card).psf[0]
     found = estimate(chosen, psf, optics, card.field_size_px, progress=progress)
-    if found.correlation < LEAST_CORRELATION:
-        raise InputError(
-            f"the optics of the profile explain the beads of {card.path} by {found.correlation:.2f} only: check na, "
-            "emission_nm and the refractive indices in section optics; a PSF that a mask shapes cannot be refreshed"
-        )
+    check_explained(found.correlation, card)
     sample = SampleAberrations(
         run=run.name,
         model_digest=card.digest,
@@ -92,6 +88,21 @@ def aberrations_of(
         images = {name: mean_images(chosen, of, card.field_size_px) for name, of in shown.items()}
         draw_sample(drawn, images, sample.in_words())
     return sample, found.psf
+
+
+def check_explained(correlation: float, card: ModelCard) -> None:
+    """Refuse optics that are not those of the beads of a model.
+
+    Raises
+    ------
+    InputError
+        Their images and the beads' are not alike.
+    """
+    if correlation < LEAST_CORRELATION:
+        raise InputError(
+            f"the optics of the profile explain the beads of {card.path} by {correlation:.2f} only: check na, "
+            "emission_nm and the refractive indices in section optics; a PSF that a mask shapes cannot be refreshed"
+        )
 
 
 def drawn_aberrations_of(

@@ -82,8 +82,8 @@ def sample_molecules(run: Path, card: ModelCard, movie: Path | None, most: int) 
 def _check(run: Path, table: pd.DataFrame, metadata: RunMetadata) -> None:
     if "z" not in table:
         raise InputError(f"{run} has no z: give a run that live, localize or scan wrote")
-    if metadata.drift_corrected or metadata.linked is not None:
-        done = "drift-corrected" if metadata.drift_corrected else "linked"
+    done = metadata.corrected_by
+    if done is not None:
         raise InputError(f"rows of {run} are {done} and no longer lie where their images do: give the run before that")
 
 

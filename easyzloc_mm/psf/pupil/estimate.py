@@ -12,7 +12,7 @@ from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.pupil.change import CHANGING, PsfChange
 from easyzloc_mm.psf.pupil.score import Molecules, score
 from easyzloc_mm.psf.pupil.wavefront import Wavefront, retrieve
-from easyzloc_mm.typing import F64, Progress
+from easyzloc_mm.typing import F64, I64, Progress
 
 ITERATIONS = 5
 CONVERGED_RAD = 0.01
@@ -72,6 +72,7 @@ def estimate(
     field_size_px: tuple[int, int],
     *,
     wavefront: Wavefront | None = None,
+    emitter: I64 | None = None,
     iterations: int = ITERATIONS,
     progress: Progress | None = None,
 ) -> Estimate:
@@ -87,6 +88,8 @@ def estimate(
     field_size_px : (int, int)
     wavefront : Wavefront, optional
         Of the beads, where it is known; found without it.
+    emitter : ndarray, shape (n,), optional
+        Which emitter each image is of, where there are several of one.
     iterations : int
         At most; 1: a step from the beads' PSF, which is enough to notice a change.
     progress : callable, optional
@@ -110,7 +113,7 @@ def estimate(
         show("aberrations of the sample", (number + 1) / (iterations + 1))
         found = score(molecules, now.table(field_size_px), now.place(molecules.x, molecules.y, field_size_px), slopes)
         molecules = replace(molecules, z_nm=found.z_nm)
-        count, covariance = found.used, found.covariance
+        count, covariance = found.used, found.covariance(emitter)
         step = np.linalg.solve(found.information + known, found.score.sum(axis=0) - known @ theta)
         step *= min(1.0, LARGEST_STEP_RAD / max(float(np.abs(step).max()), 1e-9))
         theta = theta + step

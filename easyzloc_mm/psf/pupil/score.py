@@ -96,11 +96,19 @@ class Score:
         """Return the change that the molecules ask for, shape (K,)."""
         return np.asarray(np.linalg.solve(self.information, self.score.sum(axis=0)))
 
-    @property
-    def covariance(self) -> F64:
-        """Return the covariance of `step`, shape (K, K), from the molecules' scatter: right for any noise."""
-        inverse = np.linalg.inv(self.information)
-        return np.asarray(inverse @ (self.score.T @ self.score) @ inverse)
+    def covariance(self, emitter: I64 | None = None) -> F64:
+        """Return the covariance of `step`, shape (K, K), from the molecules' scatter: right for any noise.
+
+        Parameters
+        ----------
+        emitter : ndarray, shape (n,), optional
+            Which emitter each image is of, where some are of the same: its images err together.
+        """
+        inverse, part = np.linalg.inv(self.information), self.score
+        if emitter is not None:
+            part = np.zeros((int(emitter.max()) + 1, self.score.shape[1]))
+            np.add.at(part, emitter, self.score)
+        return np.asarray(inverse @ (part.T @ part) @ inverse)
 
 
 def score(molecules: Molecules, table: SplinePsf, place: I64, slopes: ImageSlopes) -> Score:

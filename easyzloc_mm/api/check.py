@@ -1,0 +1,128 @@
+"""`calibrate --check`: is a calibration still that of the instrument as it is today."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from easyzloc_mm._log import FILE as LOG
+from easyzloc_mm._log import run_log
+from easyzloc_mm.api.calibration import acquire_beads, build_beads
+from easyzloc_mm.api.model import Model, as_model
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.beads.dataset import BeadDataset
+from easyzloc_mm.io.calibration_check import CHECK_FILE, CalibrationCheck
+from easyzloc_mm.io.profiles import load_profile
+from easyzloc_mm.io.writing.kinds import Kind
+from easyzloc_mm.io.writing.output import check_output, replaced_stream, whole_or_nothing
+from easyzloc_mm.microscope.connect import connect
+from easyzloc_mm.profile.schema import Profile
+from easyzloc_mm.typing import IfExists, Progress
+
+logger = logging.getLogger(__name__)
+
+QUICK_Z_NM, QUICK_STEP_NM, QUICK_FOVS, QUICK_BEADS = 1000.0, 100.0, 4, 30
+"""A quick look: so far from focus, in such steps, at most so many fields, until there are so many beads."""
+
+
+def check_calibration(
+    model: Model | str | Path,
+    profile: Profile | str,
+    out: str | Path | None = None,
+    *,
+    stacks: Sequence[str | Path] = (),
+    if_exists: IfExists = "error",
+    progress: Progress | None = None,
+) -> CalibrationCheck:
+    """Hold some thirty beads of today against a calibration, and say what to do.
+
+    The aberrations that came since are fitted to the beads' images as `refresh` fits them to molecules; beside them
+    stand the stage's scale, the focal surface, the light of the beads and the sideways motion of the stage.
+
+    Parameters
+    ----------
+    model : Model or path
+        Of recipe ``matched``.
+    profile : Profile or str
+        The instrument; or the name or file of its profile.
+    out : path, optional
+        Folder for ``check/`` with ``check.json`` and a page, and, unless `stacks` are given, for the
+        ``stacks.ome.zarr`` that are photographed.
+    stacks : sequence of paths
+        Bead stacks of today; without them they are photographed, in about a minute and a half.
+    if_exists : {'error', 'overwrite'}
+        What becomes of an `out` that is there already.
+    progress : callable, optional
+        Given (message, fraction).
+
+    Raises
+    ------
+    InputError
+        The model has no PSF of its beads, the optics of the profile do not explain it, or there are no usable beads.
+    HardwareError
+        The instrument failed; the planes acquired so far are kept in ``stacks.ome.zarr``.
+
+    Examples
+    --------
+    >>> found = ez.check_calibration("today/model", "demo", stacks=["today/stacks.ome.zarr"])
+    >>> found.verdict.value
+    'valid'
+    """
+    from easyzloc_mm.passport.check import check
+
+    instrument = load_profile(profile) if isinstance(profile, str) else profile
+    card = as_model(model, instrument).card
+    given = [Path(one) for one in stacks]
+
+    def judged(beads: BeadDataset) -> CalibrationCheck:
+        found = check(beads, card, instrument.optics, progress=progress)
+        return found.changed(made=datetime.now().astimezone().isoformat(timespec="seconds"))
+
+    def built(sources: Sequence[Path]) -> BeadDataset:
+        return build_beads(sources, roi_px=card.roi_px, progress=progress)
+
+    if given:
+        if out is None:
+            return judged(built(given))
+        with whole_or_nothing(Path(out), Kind.REPORT, if_exists=if_exists, inputs=[card.path, *given]) as draft:
+            return _written(judged(built(given)), draft)
+    if out is None:
+        raise InputError("`out` is needed for the stacks that are photographed: give a folder, or `stacks` of today")
+    place = check_output(Path(out), Kind.CALIBRATION, if_exists=if_exists, inputs=[card.path], acquires=True)
+    with replaced_stream(place, Kind.CALIBRATION, if_exists=if_exists) as folder:
+        with connect(quick_look(instrument)) as microscope:
+            folder.mkdir()
+            with run_log("check of a calibration", {"model": card.path, "profile": instrument.name}, folder / LOG):
+                acquired = acquire_beads(microscope, folder / "stacks.ome.zarr", progress=progress)
+        with whole_or_nothing(folder / "check", Kind.REPORT, if_exists="error") as draft:
+            return _written(judged(built([acquired.out])), draft)
+
+
+def quick_look(profile: Profile) -> Profile:
+    """Return a profile whose bead plan takes a minute and a half, under the plan's first exposure and preset."""
+    plan = profile.beads
+    return profile.replace(
+        beads={
+            "z_start_nm": max(plan.z_start_nm, -QUICK_Z_NM),
+            "z_stop_nm": min(plan.z_stop_nm, QUICK_Z_NM),
+            "z_step_nm": max(plan.z_step_nm, QUICK_STEP_NM),
+            "fovs": min(plan.fovs, QUICK_FOVS),
+            "exposures_ms": plan.exposures_ms[:1],
+            "illuminations": plan.illuminations[:1],
+            "frames_per_plane": 1,
+            "enough_beads": min(plan.enough_beads, QUICK_BEADS),
+        }
+    )
+
+
+def _written(found: CalibrationCheck, folder: Path) -> CalibrationCheck:
+    from easyzloc_mm.passport.page import write_check
+
+    folder.mkdir(exist_ok=True)
+    text = json.dumps(found.stored(), indent=1, allow_nan=False)
+    (folder / CHECK_FILE).write_text(text, encoding="utf-8")
+    write_check(folder, found)
+    return found

@@ -1,0 +1,68 @@
+"""Benches of optics other than the calibration's: samples for `refresh`, days for `calibrate --check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from easyzloc_mm.cli.commands.bench import BenchCommand, RecordOption, bench_app, report
+from easyzloc_mm.cli.output import JsonFlag
+from easyzloc_mm.cli.progress import progress_display
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to ``bench``."""
+    for command in (mismatch, check):
+        bench_app.command(command.__name__, cls=BenchCommand)(command)
+
+
+def mismatch(
+    ctx: typer.Context,
+    folder: Annotated[Path | None, typer.Option("--folder", help="Keep all here, and use what lies there.")] = None,
+    draws: Annotated[int, typer.Option("--draws", min=0, help="Samples with aberrations of their own.")] = 3,
+    unchanged: Annotated[int, typer.Option("--unchanged", min=0, help="Samples under the beads' optics.")] = 1,
+    deep: Annotated[int, typer.Option("--deep", min=0, help="Samples up to 3 um deep in water.")] = 0,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Training time of a refreshed model.")] = 0.5,
+    judge_only: Annotated[bool, typer.Option("--judge-only", help="By the likelihood alone: no networks.")] = False,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes, of samples that are judged only.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    record: RecordOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Localise samples of other optics than the beads' before and after `refresh`, and with their true PSF."""
+    from easyzloc_mm.benchmarks.second_optics.mismatch import bench_mismatch
+
+    with progress_display() as show:
+        result = bench_mismatch(
+            folder,
+            draws=draws,
+            unchanged=unchanged,
+            deep=deep,
+            minutes=minutes,
+            judge_only=judge_only,
+            workers=workers,
+            seed=seed,
+            progress=show,
+        )
+    report(ctx, result, title="samples of other optics")
+
+
+def check(
+    ctx: typer.Context,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Keep the calibration's beads here, and use what lies there.")
+    ] = None,
+    draws: Annotated[int, typer.Option("--draws", min=1, help="Days.")] = 12,
+    first: Annotated[int, typer.Option("--first", min=0, help="Number of the first day.")] = 0,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes side by side.")] = 1,
+    record: RecordOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Judge the calibration of a second optics by a few beads, on days on which something has changed."""
+    from easyzloc_mm.benchmarks.second_optics.check import bench_check
+
+    with progress_display() as show:
+        result = bench_check(folder, draws=draws, first=first, workers=workers, progress=show)
+    report(ctx, result, title="checks of a calibration")

@@ -1,0 +1,38 @@
+"""Pages for people: the check of a calibration, and the passport of an instrument."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from easyzloc_mm.io.calibration_check import CalibrationCheck, MeasuredChange
+from easyzloc_mm.report.html import Heading, Paragraph, Rows, write_page
+
+
+def write_check(folder: Path, found: CalibrationCheck) -> Path:
+    """Write ``index.html`` of a check, and return its path."""
+    rows: list[tuple[str, ...]] = [("figure", "today", "standard error", "limit", "asks for", "")]
+    rows += [_row(change) for change in found.changes]
+    return write_page(
+        folder,
+        f"Calibration: {found.verdict}",
+        f"{found.because}. {found.beads} beads of {found.made[:16]}, held against {found.model}.",
+        [
+            Heading("What has changed"),
+            Rows(rows, header=True),
+            Paragraph(
+                "Aberrations are those that came since the calibration, fitted to the beads' images as refresh fits "
+                "them to molecules. Figures without a limit decide nothing."
+            ),
+        ],
+    )
+
+
+def _row(change: MeasuredChange) -> tuple[str, ...]:
+    return (
+        change.name.replace("_", " "),
+        "-" if change.value is None else f"{change.value:.3g} {change.unit}".rstrip(),
+        "-" if change.sd is None else f"{change.sd:.2g}",
+        "-" if change.limit is None else f"{change.limit:g}",
+        str(change.verdict) if change.limit is not None and change.value is not None else "",
+        change.remark,
+    )

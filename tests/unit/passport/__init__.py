@@ -1,0 +1,1 @@
+"""Tests of `easyzloc_mm.passport`."""
