@@ -265,6 +265,7 @@ def train(
     need_backend()
     from easyzloc_mm.localization.offline.in_frames import evaluate_in_frames
     from easyzloc_mm.localization.offline.movie_emitters import emitter_prior
+    from easyzloc_mm.passport.write import into_bundle
     from easyzloc_mm.training.train import train as run
 
     given = [Path(item) for item in (beads, like, settings) if isinstance(item, str | Path)]
@@ -289,6 +290,7 @@ def train(
         start_from=earlier,
         settings=matched,
         in_frames=evaluate_in_frames,
+        passport=into_bundle(),
         progress=progress,
     )
     return Model(Model.load(out).card, report)
@@ -344,6 +346,7 @@ def calibrate(
     from easyzloc_mm.beads.quality.plausible import check_against_optics
     from easyzloc_mm.localization.offline.in_frames import evaluate_in_frames
     from easyzloc_mm.microscope.connect import connect
+    from easyzloc_mm.passport.write import into_bundle
     from easyzloc_mm.training.train import train as run
 
     def step(name: str) -> Progress | None:
@@ -380,7 +383,7 @@ def calibrate(
             check_against_optics(beads, loaded.optics)
             training = run(
                 beads, folder / "model", recipe=recipe, minutes=minutes, steps=steps, seed=seed,
-                in_frames=evaluate_in_frames, progress=step("training"),
+                in_frames=evaluate_in_frames, passport=into_bundle(loaded), progress=step("training"),
             )  # fmt: skip
             return Calibration(folder, acquired, beads, Model.load(folder / "model", loaded), training)
 

@@ -52,6 +52,10 @@ class Item(FrozenModel):
     grade: Grade | None = None
     mend: str = ""
 
+    def value_in_words(self) -> str:
+        """Return the value with its unit; "-" where it was not measured."""
+        return "-" if self.value is None else f"{self.value:.3g} {self.unit}".rstrip()
+
 
 class LightLevel(FrozenModel):
     """Brightness of beads under one illumination preset.
@@ -100,6 +104,13 @@ class Passport(StoredModel):
     rejected: dict[str, int] = Field(default_factory=dict)
     light: dict[str, LightLevel] = Field(default_factory=dict)
     lateral_shift_nm_per_um: tuple[Finite, Finite] = (0.0, 0.0)
+
+    def in_words(self) -> str:
+        """Return how many figures are of which grade, and the first to mend."""
+        graded = [item for item in self.items if item.grade is not None]
+        counts = ", ".join(f"{sum(item.grade is grade for item in graded)} {grade}" for grade in Grade)
+        worst = next((item for grade in (Grade.RED, Grade.YELLOW) for item in graded if item.grade is grade), None)
+        return f"{counts}." if worst is None else f"{counts}; first {worst.name}: {worst.mend}."
 
     def write(self, folder: Path) -> None:
         """Write ``passport.json`` into a folder."""

@@ -127,7 +127,8 @@ def _widths(beads: BeadDataset, optics: Optics | None) -> list[Item]:
     found.append(
         _spread(
             "fwhm_lateral_asymmetry_ratio_mean", "smaller lateral width over the larger one", widths.asymmetry, "",
-            (0.85, 0.7), "astigmatism: is a cylindrical lens in, is the cover slip level, is the objective screwed in",
+            None if kind is PsfKind.ASTIGMATIC else (0.85, 0.7),
+            "astigmatism: is a cylindrical lens in, is the cover slip level, is the objective screwed in",
         )
     )  # fmt: skip
     return found
@@ -172,7 +173,8 @@ def _field(beads: BeadDataset) -> list[Item]:
         _item(
             "lateral_shift", "sideways motion of the stage per travel along z",
             float(np.hypot(*lateral_shift_xy(beads))), "nm per um", (20.0, 60.0),
-            "the z stage does not rise straight: fasten it, and look at what rides on it",
+            "the z stage does not rise straight, or the lens has coma: fasten the stage, screw the objective in, level "
+            "the slide",
         ),
     ]  # fmt: skip
 

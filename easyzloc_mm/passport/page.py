@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from easyzloc_mm.io.calibration_check import CalibrationCheck, MeasuredChange
+from easyzloc_mm.io.passport import Passport
 from easyzloc_mm.report.html import Heading, Paragraph, Rows, write_page
 
 
@@ -35,4 +36,36 @@ def _row(change: MeasuredChange) -> tuple[str, ...]:
         "-" if change.limit is None else f"{change.limit:g}",
         str(change.verdict) if change.limit is not None and change.value is not None else "",
         change.remark,
+    )
+
+
+def write_passport(folder: Path, passport: Passport) -> Path:
+    """Write ``passport.html``, and return its path."""
+    rows: list[tuple[str, ...]] = [("figure", "value", "scatter", "grade", "what it is", "mend")]
+    rows += [
+        (
+            item.name,
+            item.value_in_words(),
+            "-" if item.sd is None else f"{item.sd:.2g}",
+            "-" if item.grade is None else str(item.grade),
+            item.meaning,
+            item.mend,
+        )
+        for item in passport.items
+    ]
+    rejected = ", ".join(f"{reason} {count}" for reason, count in passport.rejected.items()) or "none"
+    return write_page(
+        folder,
+        "Passport of the instrument",
+        f"{passport.in_words()} {passport.instrument} {passport.made[:16]}".rstrip(),
+        [
+            Heading("Figures"),
+            Rows(rows, header=True),
+            Paragraph(f"Candidates that were no usable beads, by reason: {rejected}."),
+            Paragraph(
+                "Names and definitions are those of the PSF analysis of microscope-metrics, where it has them; the "
+                "limits of the grades are this program's."
+            ),
+        ],
+        name="passport.html",
     )

@@ -55,6 +55,7 @@ EDGE_NM = 50.0
 FINAL_SHARE = 0.5
 """Of the budget, for the model's own network, where others have to be trained to judge it."""
 InFrames = Callable[[ModelCard, BeadDataset], Score]
+WritePassport = Callable[[ModelCard, BeadDataset, Path], None]
 """Judges the model in a folder by the whole pipeline."""
 Uncertainty = MixtureCalibration | SigmaByZ
 PACKAGES = ("easyzloc-mm", "keras", "tensorflow", "numpy", "onnxruntime", "picassosr")
@@ -112,6 +113,7 @@ def train(
     start_from: Path | None = None,
     settings: MatchedSettings | None = None,
     in_frames: InFrames | None = None,
+    passport: WritePassport | None = None,
     progress: Progress | None = None,
 ) -> TrainReport:
     """Train a network and write the model with a report.
@@ -141,6 +143,8 @@ def train(
     in_frames : callable, optional
         Given card and beads, returns how the whole pipeline, which lies above this room, finds held-out beads in
         frames; for report and card.
+    passport : callable, optional
+        Given card, beads and the bundle's folder, writes the instrument's passport, whose room lies above this one.
 
     Raises
     ------
@@ -173,7 +177,10 @@ def train(
         job.show("exporting", 1.0)
         model = _export(job, fitted, card, draft)
         accuracy = _evaluate(job, learner, model, turns, draft)
-        card.model_copy(update={"accuracy": accuracy}).write(draft)
+        card = card.model_copy(update={"accuracy": accuracy})
+        card.write(draft)
+        if passport is not None:
+            passport(card, beads, draft)
         write_digests(draft)
         learner.discard()
         logger.info("trained in %.1f min: %s", card.minutes, accuracy.summary)

@@ -29,6 +29,7 @@ from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.crop_choice import crop_px
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.focal_surface import measure_focal_surface
+from easyzloc_mm.psf.pupil.change import NAMES
 from easyzloc_mm.psf.pupil.wavefront import Wavefront, retrieve
 from easyzloc_mm.typing import Progress
 
@@ -137,6 +138,7 @@ def _judged(number: int) -> dict[str, Any]:
         "true_verdict": str(truth.verdict()),
         "verdict": str(found.verdict()),
         "beads": change.beads,
+        "true_rad": [day.aberrations_rad.get(name, 0.0) for name in NAMES],
         "theta_rad": change.aberrations.theta_rad.tolist(),
         "sd_rad": change.aberrations.sd_rad.tolist(),
         "scale_before": change.before.scale,

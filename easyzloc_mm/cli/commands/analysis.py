@@ -256,14 +256,19 @@ def report(
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """One page, with its JSON, on the quality of a run, or on every field of a scan."""
+    """One page, with its JSON: on a run, on every field of a scan, or, of a folder of calibrations, over days."""
     from easyzloc_mm.analysis.quality.page import write_quality_report
+    from easyzloc_mm.api.trends import is_folder_of_calibrations, trends
     from easyzloc_mm.io.writing.kinds import kind_of
 
     if kind_of(run) is Kind.SCAN:
         _report_scan(run, out, plain=where is None and pixel_size_nm is None, overwrite=overwrite, as_json=as_json)
         return
     target = out or _beside(run, "_report")
+    if is_folder_of_calibrations(run):
+        over_days = trends(run, target, if_exists=existing(overwrite))
+        finish({**over_days, "report": target / "index.html"}, as_json=as_json, title="an instrument over days")
+        return
     with progress_display() as show:
         found = write_quality_report(
             run, target, figures=figures, where=where, pixel_size_nm=pixel_size_nm, if_exists=existing(overwrite),
