@@ -98,6 +98,22 @@ def test_calibrate_leaves_beads_model_and_reports(walk: Walk) -> None:
     assert {"schema_version", "roi_px", "z_range_nm", "pixel_size_nm", "field_size_px", "response", "recipe",
             "training_data", "versions", "accuracy"} <= set(calibration)  # fmt: skip
     assert (walk.model / "model.keras").is_file()
+    passport = json.loads((walk.model / "passport.json").read_text(encoding="utf-8"))
+    graded = {item["name"] for item in passport["items"] if item["grade"] is not None}
+    assert {"considered_valid_count", "fwhm_micron_x_mean", "rmse_z_over_limit"} <= graded
+    assert passport["light"]
+    assert (walk.model / "report" / "passport.html").stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_the_same_instrument_passes_its_check(walk: Walk) -> None:
+    """New stacks, at coarse steps; the stage, the lens and the lamp of the embedded microscope are those of before."""
+    out = walk.folder / "check"
+    found = command("calibrate", "--check", walk.model, "--profile", walk.profile, "--out", out)
+    assert found["verdict"] == "valid"
+    assert found["changes"]["light"]["value"] == pytest.approx(1.0, abs=0.2)
+    assert (out / "stacks.ome.zarr").is_dir()
+    assert (out / "check" / "check.json").is_file()
 
 
 def test_the_run_holds_every_frame_and_a_table_without_holes(walk: Walk) -> None:
