@@ -89,7 +89,9 @@ def judge_field(table: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:
     }
 
 
-def bench_npc(*, pores: int = 300, per_pore: float = 100.0, draws: int = 0, seed: int = 0) -> dict[str, Any]:
+def bench_npc(
+    *, pores: int = 300, per_pore: float = 100.0, draws: int = 0, seed: int = 0, workers: int = 1
+) -> dict[str, Any]:
     """Measure pores with rings 50 nm apart, and controls, at sigma_z 10, 20 and 30 nm.
 
     Parameters
@@ -102,6 +104,8 @@ def bench_npc(*, pores: int = 300, per_pore: float = 100.0, draws: int = 0, seed
         Also so many samples at each share of outliers, and 2.5 times as many without rings.
     seed : int
         Of all of them.
+    workers : int
+        Processes for the samples.
 
     Returns
     -------
@@ -132,9 +136,12 @@ def bench_npc(*, pores: int = 300, per_pore: float = 100.0, draws: int = 0, seed
         "mean_false_positive_share": float(np.mean(false)),
         "paper_worst_false_positive_share": max(paper_false),
         "cases": cases,
-        **(_draws(draws, seed) if draws else {}),
+        **(_draws(draws, seed, workers) if draws else {}),
     }
 
 
-def _draws(draws: int, seed: int) -> dict[str, Any]:
-    return {"spacing": spacing_draws(draws, seed=seed), "structureless": false_discoveries(5 * draws // 2, seed=seed)}
+def _draws(draws: int, seed: int, workers: int) -> dict[str, Any]:
+    return {
+        "spacing": spacing_draws(draws, seed=seed, workers=workers),
+        "structureless": false_discoveries(5 * draws // 2, seed=seed, workers=workers),
+    }

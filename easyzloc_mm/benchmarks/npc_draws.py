@@ -13,6 +13,7 @@ from easyzloc_mm.analysis.npc.rings.marginal import sample_of
 from easyzloc_mm.analysis.npc.rings.spacing import measure_rings, spacing_interval
 from easyzloc_mm.analysis.npc.rings.two_rings import fit_two_rings
 from easyzloc_mm.benchmarks.fixtures.tables import PORE_SPACING_NM, pore_sites
+from easyzloc_mm.benchmarks.spread import spread
 from easyzloc_mm.typing import F64, I64
 
 OUTLIER_SHARES = (0.0, 0.1, 0.2, 0.3)
@@ -92,7 +93,7 @@ def _seen(place: F64, pore: I64, rng: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame({"pore": pore, "dx": dx, "dy": dy, "z": z, "lpz": lpz})
 
 
-def spacing_draws(draws: int, *, seed: int = 0) -> dict[str, dict[str, float]]:
+def spacing_draws(draws: int, *, seed: int = 0, workers: int = 1) -> dict[str, dict[str, float]]:
     """Error of the spacing and coverage of its 95 % interval, by share of outliers (their shapes take turns).
 
     Returns
@@ -100,11 +101,11 @@ def spacing_draws(draws: int, *, seed: int = 0) -> dict[str, dict[str, float]]:
     dict
         By share: ``mean_error_nm``, ``rms_error_nm``, ``mean_margin_nm``, ``coverage_95``, and the mean error by shape.
     """
+    shapes = [list(OUTLIERS)[k % len(OUTLIERS)] for k in range(draws)]
+    wanted = [(share, shape, seed + k) for share in OUTLIER_SHARES for k, shape in enumerate(shapes)]
+    measured = np.array(spread(_spacing, wanted, workers)).reshape(len(OUTLIER_SHARES), draws, 3)
     figures = {}
-    for share in OUTLIER_SHARES:
-        shapes = [list(OUTLIERS)[k % len(OUTLIERS)] for k in range(draws)]
-        tables = (ring_table(outliers=share, shape=shapes[k], seed=seed + k) for k in range(draws))
-        found = np.array([spacing_interval(fit_two_rings(sample_of(pore_data(table)))) for table in tables])
+    for share, found in zip(OUTLIER_SHARES, measured, strict=True):
         error = found[:, 0] - PORE_SPACING_NM
         inside = (found[:, 1] <= PORE_SPACING_NM) & (found[:, 2] >= PORE_SPACING_NM)
         figures[f"{100 * share:.0f} % outliers"] = {
@@ -117,7 +118,13 @@ def spacing_draws(draws: int, *, seed: int = 0) -> dict[str, dict[str, float]]:
     return figures
 
 
-def false_discoveries(tables: int, *, seed: int = 0) -> dict[str, Any]:
+def _spacing(wanted: tuple[float, str, int]) -> tuple[float, float, float]:
+    """Spacing of the rings of one table, and the ends of its interval."""
+    share, shape, seed = wanted
+    return spacing_interval(fit_two_rings(sample_of(pore_data(ring_table(outliers=share, shape=shape, seed=seed)))))
+
+
+def false_discoveries(tables: int, *, seed: int = 0, workers: int = 1) -> dict[str, Any]:
     """Tables without rings in which two rings are seen, all in all and by kind.
 
     Returns
@@ -125,10 +132,14 @@ def false_discoveries(tables: int, *, seed: int = 0) -> dict[str, Any]:
     dict
         ``tables``, ``false_discoveries``, ``share``, ``by_kind``.
     """
-    kinds = [list(STRUCTURELESS)[k % len(STRUCTURELESS)] for k in range(tables)]
-    seen = [
-        measure_rings(pore_data(structureless_table(kind, seed=seed + k))).rings.resolved
-        for k, kind in enumerate(kinds)
-    ]
-    by_kind = {kind: sum(found for found, of in zip(seen, kinds, strict=True) if of == kind) for kind in STRUCTURELESS}
+    wanted = [(list(STRUCTURELESS)[k % len(STRUCTURELESS)], seed + k) for k in range(tables)]
+    seen = spread(_sees_rings, wanted, workers)
+    by_kind = {
+        kind: sum(found for found, of in zip(seen, wanted, strict=True) if of[0] == kind) for kind in STRUCTURELESS
+    }
     return {"tables": tables, "false_discoveries": sum(seen), "share": sum(seen) / max(tables, 1), "by_kind": by_kind}
+
+
+def _sees_rings(wanted: tuple[str, int]) -> bool:
+    kind, seed = wanted
+    return measure_rings(pore_data(structureless_table(kind, seed=seed))).rings.resolved

@@ -341,13 +341,14 @@ def npc(
     pores: Annotated[int, typer.Option("--pores", min=40, help="In every simulated field.")] = 300,
     draws: Annotated[int, typer.Option("--draws", min=0, help="Also so many samples at 4 shares of outliers.")] = 0,
     seed: Annotated[int, typer.Option("--seed")] = 0,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes for the samples.")] = 1,
     record: RecordOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Ring spacing against the truth, and false two-ring pores, beside the paper's rule."""
     from easyzloc_mm.benchmarks.npc import bench_npc
 
-    report(ctx, bench_npc(pores=pores, draws=draws, seed=seed), title="nuclear pores")
+    report(ctx, bench_npc(pores=pores, draws=draws, seed=seed, workers=workers), title="nuclear pores")
 
 
 @bench_app.command("beads", cls=BenchCommand)
