@@ -7,6 +7,7 @@ import io
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -66,6 +67,13 @@ def in_fresh_process(
 
 def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, int]:
     return function(*arguments), peak_bytes()
+
+
+def own_group() -> dict[str, Any]:
+    """Return what `subprocess.Popen` is given for a process that Ctrl-C in this terminal does not reach."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
 
 
 def peak_bytes() -> int:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DIGITS = re.compile(r"\d+")
+STOPPED = "it was stopped before its last frame"
 LASTING = 0.2
 """An alarm that was on for a smaller part of a run is left to its log."""
 
@@ -127,7 +128,7 @@ def run_live(
             keep_raw=keep_raw,
             if_exists=if_exists,
             progress=progress,
-            on_status=_status_callback(out, ending, alarms, on_status),
+            on_status=_status_callback(out, ending, alarms, watch, on_status),
             stop=ending.stop,
             workers=workers,
             on_rows=_each_of(hold, sample),
@@ -141,6 +142,8 @@ def run_live(
         try:
             report = localize_stream(source, card, out, profile, options, log, {"microscope": facts})
             ended_by, finished = watch.ended_by or ending.reason, True
+            if ended_by is None and report.frames + report.frames_lost < frames:
+                ended_by = STOPPED
         finally:
             _store_what_happened(out, hold, watch, ended_by)
             end_watch(sample, out, wait=finished)
@@ -228,13 +231,14 @@ class AlarmLog:
 
 
 def _status_callback(
-    out: Path, ending: _Ending, alarms: AlarmLog, on_status: Callable[[LiveStatus], None] | None
+    out: Path, ending: _Ending, alarms: AlarmLog, watch: Watch, on_status: Callable[[LiveStatus], None] | None
 ) -> Callable[[LiveStatus], None]:
     """Return what a run calls with its state: stores it, ends the run if that is a reason, hands it to the caller."""
 
     def report_status(status: LiveStatus) -> None:
         with suppress(OSError):  # a full disk is the writers' to report
-            write_status(out, RunStatus.model_validate(status.as_dict()))
+            light = {"light_ms": watch.light_ms, "light_budget_ms": watch.light_budget_ms}
+            write_status(out, RunStatus.model_validate(status.as_dict() | light))
         ending.see(status)
         alarms.see(status)
         if on_status is not None:

@@ -45,7 +45,9 @@ class Watch:
 
     def __init__(self, microscope: Microscope, profile: Profile, out: Path) -> None:
         self._microscope, self._settings = microscope, profile.watch
-        self._imaging, self._budget_ms = profile.imaging, profile.imaging.light_budget_ms
+        self._imaging = profile.imaging
+        self.light_budget_ms = profile.imaging.light_budget_ms
+        """Longest time for which the run may light the sample."""
         self._folder = Path(out).absolute().parent
         here, lock = microscope.position(), microscope.focus_lock
         self._at = here.x_um, here.y_um
@@ -136,8 +138,8 @@ class Watch:
         try:
             for frame in stream:
                 yield frame
-                if self._budget_ms is not None and self.ended_by is None and self.light_ms >= self._budget_ms:
-                    self.ended_by = f"the light budget of {self._budget_ms:g} ms is used up"
+                if self.light_budget_ms is not None and self.ended_by is None and self.light_ms >= self.light_budget_ms:
+                    self.ended_by = f"the light budget of {self.light_budget_ms:g} ms is used up"
                     logger.info("%s: the run ends after frame %d of this stretch", self.ended_by, frame.index)
                     enough.set()
                 if time.monotonic() >= next_s and not enough.is_set():

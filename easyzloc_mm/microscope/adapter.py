@@ -6,7 +6,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from easyzloc_mm._processes import interrupts_noted
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
@@ -138,8 +138,10 @@ class CoreMicroscope:
         exposure_ms = self._camera.exposure_ms()
         self._light.take_over()
         self._camera.warm_up(exposure_ms)
-        with self._light.hold_shutter_open():
-            yield from self._camera.stream(frames, exposure_ms, stop or threading.Event())
+        with ExitStack() as lit:
+            lit.enter_context(self._light.hold_shutter_open())
+            # What lies in the buffer when the camera has stopped is fetched in the dark.
+            yield from self._camera.stream(frames, exposure_ms, stop or threading.Event(), camera_off=lit.close)
 
     def describe(self) -> dict[str, object]:
         """Return versions, device labels, camera size and limits, as plain values for provenance."""

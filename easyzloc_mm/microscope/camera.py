@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -81,12 +81,17 @@ class CoreCamera:
             logger.info("frames come over %s", way_of_frames(self._profile, self.bridge_mb_s))
         self._warm_for = size
 
-    def stream(self, frames: int, exposure_ms: float, stop: threading.Event) -> Iterator[Frame]:
-        """Yield `frames` frames as they come, or fewer once `stop` is set; errors as in `Microscope.stream`."""
+    def stream(
+        self, frames: int, exposure_ms: float, stop: threading.Event, *, camera_off: Callable[[], None]
+    ) -> Iterator[Frame]:
+        """Yield `frames` frames as they come, or fewer once `stop` is set; errors as in `Microscope.stream`.
+
+        `camera_off` is called when the camera takes no more, though frames may still lie in its buffer.
+        """
         rate = self.bridge_mb_s
         if rate is not None and bridge_is_in_question(self._profile) and is_too_slow(rate, self._profile):
             return stream_over_disk(self._profile, frames, stop, self._pixels)
-        return stream_frames(self._core, frames, exposure_ms, stop, self._pixels)
+        return stream_frames(self._core, frames, exposure_ms, stop, self._pixels, camera_off)
 
     def stop(self) -> None:
         """Stop a sequence that is running."""

@@ -52,7 +52,8 @@ class CoreLight:
 
         Without a shutter only the times count in which this program exposes; it cannot switch the light off between.
         """
-        now_s = 0.0 if self._lit_since_s is None else time.monotonic() - self._lit_since_s
+        since_s = self._lit_since_s  # read once: another thread may close the shutter meanwhile
+        now_s = 0.0 if since_s is None else time.monotonic() - since_s
         return 1000 * (self._lit_s + now_s)
 
     def set_illumination(self, preset: str | None) -> None:

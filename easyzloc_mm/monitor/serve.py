@@ -1,126 +1,135 @@
-"""The page's server: a process of its own, so that nothing a browser does can reach the camera."""
+"""The server of a page: finds out what it is to show, and lives as long as that is wanted."""
 
 from __future__ import annotations
 
 import logging
 import os
 import secrets
-import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.monitor.beside import STAYS_LINE, STOP_LINE, TOKEN
 
 if TYPE_CHECKING:
     from bokeh.document import Document
 
+    from easyzloc_mm.monitor.actions import Deed
+
 ADDRESS = "127.0.0.1"
 PORT = 5007
-STOP_S = 5.0
-TOKEN = "EASYZLOC_PAGE_TOKEN"
-"""Environment variable that tells a page which token its buttons ask for; command lines are seen by everybody."""
-STOP_LINE = "stop the run"
-"""What a page's process prints when its stop button was pressed."""
+LEAVE_S = 5.0
+"""A tab that is loaded anew is gone for less."""
+
+Page = Callable[["Document", str], None]
+"""Fills a tab; given it, and the token if the tab has it, else nothing."""
 
 
-def serve(run: Path, *, port: int = PORT, host: str = ADDRESS, ready: Callable[[str], None] | None = None) -> None:
-    """Serve the page of `run` until interrupted: on this computer alone, unless another `host` is given.
+def serve(
+    page: Page,
+    deeds: dict[str, Deed],
+    *,
+    port: int | None = None,
+    host: str = ADDRESS,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve a page until interrupted: on this computer alone, unless another `host` is given.
+
+    Begun by `page_beside`, it ends when its standard input does and nobody looks any more.
 
     Parameters
     ----------
-    run : Path
-        ``RUN.zarr``; it may appear later.
-    port : int
-        Of the page; 0 takes any that is free.
+    page : callable
+        Fills a tab.
+    deeds : dict
+        What its buttons may ask for.
+    port : int, optional
+        Of the page; 0 takes any that is free, as does none where the usual one is taken.
     host : str
         Address of this computer that the page is served at; whoever reaches it can look, and nothing else.
     ready : callable, optional
-        Told the page's address once it answers.
+        Told the page's address once it answers, with the token that its buttons need.
 
     Raises
     ------
     InputError
         The port is taken.
     """
-    from bokeh.application import Application
-    from bokeh.application.handlers.function import FunctionHandler
-    from bokeh.server.server import Server
-
-    from easyzloc_mm.monitor.follow import Follower
-    from easyzloc_mm.monitor.page import make_page
-
-    logging.getLogger("bokeh").setLevel(logging.ERROR)  # it warns of every tab that is closed
-
-    def page(document: Document) -> None:
-        make_page(document, Follower(run), stop_button(document, token))
-
-    token = os.environ.get(TOKEN, "")
-    try:
-        applications = {"/": Application(FunctionHandler(page))}
-        origins = None if host == ADDRESS else ["*"]
-        server = Server(applications, address=host, port=port, allow_websocket_origin=origins)
-    except OSError as error:
-        raise InputError(f"the page cannot be served on port {port} ({error}): choose another --port") from None
+    beside = TOKEN in os.environ
+    token = os.environ.get(TOKEN) or secrets.token_urlsafe(16)
+    server = _server(page, deeds, token, PORT if port is None else port, host, any_port=port is None)
     server.start()
+    if beside:
+        threading.Thread(target=_end_after_parent, args=(server,), daemon=True, name="parent").start()
     if ready is not None:
-        ready(f"http://{host}:{server.port}/" + (f"?token={token}" if token else ""))
+        ready(f"http://{host}:{server.port}/?token={token}")
     try:
         server.io_loop.start()
     finally:
         server.stop(wait=False)
 
 
-def stop_button(document: Document, token: str) -> Callable[[], None] | None:
-    """Return what the stop button of a tab does; None where the tab was not opened with the token."""
-    request = getattr(document.session_context, "request", None)
-    given = request.arguments.get("token", [b""])[0].decode("utf-8", "replace") if request else ""
-    if not token or not secrets.compare_digest(given.encode(), token.encode()):
-        return None
-    return lambda: print(STOP_LINE, flush=True)
+def _server(page: Page, deeds: dict[str, Deed], token: str, port: int, host: str, *, any_port: bool) -> Any:
+    from bokeh.application import Application
+    from bokeh.application.handlers.function import FunctionHandler
+    from bokeh.server.server import Server
 
+    from easyzloc_mm.monitor.actions import ActionHandler, holds_token
 
-@contextmanager
-def page_beside(
-    run: Path, *, port: int = PORT, on_stop: Callable[[], None] = lambda: None
-) -> Iterator[subprocess.Popen[str]]:
-    """Serve the page of `run` from another process while the block runs.
+    logging.getLogger("bokeh").setLevel(logging.ERROR)  # it warns of every tab that is closed
+    logging.getLogger("tornado.access").setLevel(logging.CRITICAL)  # a refused button is told on the page
 
-    Parameters
-    ----------
-    run : Path
-    port : int
-    on_stop : callable
-        Called, from another thread, when the page's stop button is pressed. Only tabs that were opened with the address
-        that is printed, token included, have one.
-    """
-    page = subprocess.Popen(
-        [sys.executable, "-m", "easyzloc_mm", "monitor", str(run), "--port", str(port)],
-        stdout=subprocess.PIPE, text=True, encoding="utf-8",
-        env={**os.environ, TOKEN: secrets.token_urlsafe(16), "PYTHONUTF8": "1"},
-    )  # fmt: skip
+    def fill(document: Document) -> None:
+        page(document, token if holds_token(document, token) else "")
 
-    def listen() -> None:
-        assert page.stdout is not None
-        for line in page.stdout:
-            if line.strip() == STOP_LINE:
-                on_stop()
-            else:
-                print(line, end="", flush=True)
-
-    listener = threading.Thread(target=listen, daemon=True, name="page")
-    listener.start()
-    try:
-        yield page
-    finally:
-        page.terminate()
+    for number in (port, 0) if any_port else (port,):
         try:
-            page.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            page.kill()
-        listener.join(STOP_S)
-        if page.stdout is not None:
-            page.stdout.close()
+            return Server(
+                {"/": Application(FunctionHandler(fill))}, address=host, port=number,
+                allow_websocket_origin=None if host == ADDRESS else ["*"],
+                extra_patterns=[(r"/do/(\w+)", ActionHandler, {"token": token, "deeds": deeds})],
+            )  # fmt: skip
+        except OSError as error:
+            fault = error
+    raise InputError(f"the page cannot be served on port {port} ({fault}): choose another `port`") from None
+
+
+def _end_after_parent(server: Any) -> None:
+    """Wait until what began this process has ended, and then until nobody looks."""
+    sys.stdin.buffer.read()
+
+    def somebody_looks() -> bool:
+        return any(session.connection_count for session in server.get_sessions("/"))
+
+    def look_again(gone: bool) -> None:
+        if not somebody_looks():
+            if gone:
+                server.io_loop.stop()
+            else:
+                server.io_loop.call_later(LEAVE_S, look_again, True)
+            return
+        server.io_loop.call_later(1.0, look_again, False)
+
+    def parent_ended() -> None:
+        if not somebody_looks():
+            server.io_loop.stop()
+            return
+        print(STAYS_LINE, flush=True)
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - nobody reads it any more
+        look_again(False)
+
+    server.io_loop.add_callback(parent_ended)
+
+
+def argument(document: Document, name: str) -> str:
+    """Return what a tab's address says after ``?``; empty where it does not say it."""
+    request = getattr(document.session_context, "request", None)
+    given = request.arguments.get(name, [b""])[0] if request else b""
+    return str(given.decode("utf-8", "replace"))
+
+
+def stop_parent() -> None:
+    """Ask the run that this page was begun by to stop."""
+    print(STOP_LINE, flush=True)

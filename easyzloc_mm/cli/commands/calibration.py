@@ -18,6 +18,7 @@ from easyzloc_mm.cli.output import (
     finish,
 )
 from easyzloc_mm.cli.progress import progress_display
+from easyzloc_mm.cli.set_up import ExposureOption, MonitorFlag, SizeOption, as_set
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.writing.kinds import Kind
 
@@ -66,11 +67,16 @@ def calibrate(
     minutes: MinutesOption = 10.0,
     steps: StepsOption = None,
     seed: SeedOption = 0,
+    exposure_ms: ExposureOption = None,
+    size_px: SizeOption = None,
+    monitor: MonitorFlag = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted calibration.")] = False,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Calibrate before an imaging session: photograph beads, label them, train, report. Or check a calibration."""
+    from contextlib import nullcontext
+
     if check is not None:
         _check(check, profile, out, stacks or [], overwrite=overwrite, as_json=as_json)
         return
@@ -79,10 +85,13 @@ def calibrate(
     from easyzloc_mm.api.calibration import calibrate as run
     from easyzloc_mm.beads.build import count_reasons
     from easyzloc_mm.cli.score_tables import print_accuracies
+    from easyzloc_mm.io.profiles import load_profile
+    from easyzloc_mm.monitor.beside import page_beside
 
-    with progress_display() as show:
+    loaded = as_set(load_profile(profile), exposure_ms, size_px)
+    with page_beside(out) if monitor else nullcontext(), progress_display() as show:
         done = run(
-            profile,
+            loaded,
             out,
             recipe=recipe,
             minutes=minutes,

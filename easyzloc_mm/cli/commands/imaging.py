@@ -17,6 +17,7 @@ from easyzloc_mm.cli.output import (
     finish,
 )
 from easyzloc_mm.cli.progress import progress_display
+from easyzloc_mm.cli.set_up import ExposureOption, FramesOption, MonitorFlag, SizeOption, as_set, given
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.profile.detection import SurfaceRemoval
@@ -60,9 +61,7 @@ def live(
     profile: ProfileOption,
     model: ModelOption,
     out: RunOption,
-    frames: Annotated[
-        int | None, typer.Option("--frames", "-n", min=1, help="Instead of the profile's imaging.frames.")
-    ] = None,
+    frames: FramesOption = None,
     keep_raw: KeepRawOption = True,
     hold_focus_nm: Annotated[
         float | None,
@@ -74,7 +73,9 @@ def live(
     refresh_after: Annotated[
         int, typer.Option("--refresh-after", min=1000, help="Of so many molecules that model is made.")
     ] = 5000,
-    monitor: Annotated[bool, typer.Option("--monitor", help="Show the run in the browser while it grows.")] = False,
+    exposure_ms: ExposureOption = None,
+    size_px: SizeOption = None,
+    monitor: MonitorFlag = False,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -87,14 +88,16 @@ def live(
     from easyzloc_mm.io.profiles import load_profile
     from easyzloc_mm.io.writing.output import check_output
     from easyzloc_mm.microscope.connect import connect
-    from easyzloc_mm.monitor.serve import page_beside
+    from easyzloc_mm.monitor.beside import page_beside
     from easyzloc_mm.simulator.embedded.truth import truth_beside
 
-    loaded = load_profile(profile)
+    loaded = as_set(load_profile(profile), exposure_ms, size_px)
     check_output(out, Kind.RUN, if_exists=existing(overwrite), inputs=[model], acquires=True)
     bundle = Model.load(model, loaded)
     stop = threading.Event()
-    page = page_beside(out, on_stop=stop.set) if monitor else nullcontext()
+    again = ["live", *given(profile=profile, model=model, frames=frames, hold_focus_nm=hold_focus_nm)]
+    again += [*given(exposure_ms=exposure_ms, size_px=size_px), *([] if keep_raw else ["--no-keep-raw"])]
+    page = page_beside(out, on_stop=stop.set, again=again) if monitor else nullcontext()
     with page, progress_display() as show, connect(loaded) as microscope, truth_beside(out):
         done = run(
             microscope,
@@ -263,19 +266,26 @@ def scan(
         Path | None, typer.Option("--template", help="Write a commented plan to fill in, .toml, and do nothing else.")
     ] = None,
     keep_raw: KeepRawOption = True,
+    frames: FramesOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what it needs: limits, time, disk, light; with a map, OUT.png.")
     ] = False,
+    exposure_ms: ExposureOption = None,
+    size_px: SizeOption = None,
+    monitor: MonitorFlag = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew instead of resuming.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Live 3D runs at many positions; a killed scan resumes where it stopped."""
+    from contextlib import nullcontext
+
     from easyzloc_mm.acquire.plans.plan import ScanPlan, write_template
     from easyzloc_mm.api.acquisition import forecast
     from easyzloc_mm.api.acquisition import scan as run
     from easyzloc_mm.api.model import Model
     from easyzloc_mm.io.profiles import load_profile
     from easyzloc_mm.microscope.connect import connect
+    from easyzloc_mm.monitor.beside import page_beside
     from easyzloc_mm.simulator.embedded.truth import truth_beside
 
     if template is not None:
@@ -284,7 +294,7 @@ def scan(
         return
     if profile is None or plan is None or model is None or out is None:
         raise InputError("a scan needs `profile`, `plan`, `model` and `out`; `template` writes a plan to fill in")
-    loaded = load_profile(profile)
+    loaded = as_set(load_profile(profile), exposure_ms, size_px, frames)
     scan_plan = ScanPlan.from_file(plan, loaded)
     bundle = Model.load(model, loaded)
     if dry_run:
@@ -293,7 +303,8 @@ def scan(
         if found.problems:
             raise InputError(found.problems[0])
         return
-    with progress_display() as show, connect(loaded) as microscope:
+    page = page_beside(out) if monitor else nullcontext()
+    with page, progress_display() as show, connect(loaded) as microscope:
         report = run(
             microscope,
             scan_plan,

@@ -68,13 +68,9 @@ def _is_ours(path: Path) -> bool:
 def _open_store(path: Path, z_step_nm: float | None, pixel_size_nm: float | None) -> list[BeadStack]:
     import zarr
 
+    metadata = read_stack_metadata(path)
     with reading(path, "a Zarr store", cure=COPY_AGAIN):
         root = zarr.open_group(path, mode="r")
-        stored: Any = root.attrs["easyzloc"]
-    kind = stored.get("kind") if isinstance(stored, dict) else None
-    if kind != BeadStackMetadata.KIND:
-        raise InputError(f"{path} holds {kind or 'no bead stacks'}: give what acquire-beads or simulate beads wrote")
-    metadata = BeadStackMetadata.from_stored(stored, path)
     stacks = []
     for name in numbered_images(path):
         with reading(path / name, "a bead stack", RuntimeError, cure=COPY_AGAIN):
@@ -85,6 +81,24 @@ def _open_store(path: Path, z_step_nm: float | None, pixel_size_nm: float | None
     if not stacks:
         raise InputError(f"{path} holds no complete plane: it was cut off before the first one; acquire again")
     return stacks
+
+
+def read_stack_metadata(path: Path) -> BeadStackMetadata:
+    """Return what stands in a store of bead stacks beside its planes: the profile, and how far the acquisition is.
+
+    Raises
+    ------
+    InputError
+        It is not there yet, cannot be read, or is of something else.
+    """
+    import zarr
+
+    with reading(path, "a Zarr store", cure=COPY_AGAIN):
+        stored: Any = zarr.open_group(path, mode="r").attrs["easyzloc"]
+    kind = stored.get("kind") if isinstance(stored, dict) else None
+    if kind != BeadStackMetadata.KIND:
+        raise InputError(f"{path} holds {kind or 'no bead stacks'}: give what acquire-beads or simulate beads wrote")
+    return BeadStackMetadata.from_stored(stored, path)
 
 
 def _is_black(folder: Path, array: ChunkedArray, plane: int) -> bool:

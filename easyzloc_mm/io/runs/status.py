@@ -52,6 +52,12 @@ class RunStatus(StoredModel):
     """Threshold of Picasso's detection, ADU."""
     noise_ratio: float | None = None
     """Variance of the images' noise over what the camera's units say; None until enough emitters were seen."""
+    stopping: bool = False
+    """The run was asked to end: the camera is off, and what lies in its buffer is still taken in."""
+    light_ms: float | None = None
+    """Time for which the run has lit the sample."""
+    light_budget_ms: float | None = None
+    """Longest time for which it may."""
     whole: bool | None = None
     """What the quick form of `verify` found at the end of the run; None before."""
 

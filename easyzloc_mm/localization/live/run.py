@@ -329,7 +329,7 @@ class LiveRun:
             threshold={self._threshold_name: self._threshold},
             noise=self._sink.noise.check,
         )
-        return dataclasses.replace(status, alarms=(*self._alarms(), *status.alarms))
+        return dataclasses.replace(status, alarms=(*self._alarms(), *status.alarms), stopping=self._stop.is_set())
 
     def _close(self, completed: bool) -> None:
         intake, closing = self._intake, []

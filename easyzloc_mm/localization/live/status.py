@@ -61,6 +61,8 @@ class LiveStatus:
         What calls for attention, one phrase each.
     noise_ratio : float or None
         Variance of the images' noise over what the camera's units say; None until enough molecules were seen.
+    stopping : bool
+        The run was asked to end: the camera is off, and what lies in its buffer is still taken in.
     """
 
     frames: int
@@ -83,6 +85,7 @@ class LiveStatus:
     min_snr: float | None = None
     min_net_gradient: float | None = None
     noise_ratio: float | None = None
+    stopping: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a monitor."""
@@ -99,6 +102,8 @@ class LiveStatus:
             )
         if self.focus_drift_nm is not None:
             parts.append(f"focus {self.focus_drift_nm:+.0f} nm")
+        if self.stopping and self.camera_running:
+            parts.append("stopping: the camera is off, its last frames are fetched")
         if self.lag_frames and not self.camera_running:
             parts.append(f"catching up, {self.lag_frames} frames to go")
         elif self.lag_s > SHOWN_LAG_S:
@@ -151,6 +156,7 @@ class StatusMeter:
         oldest_waiting_s: float | None,
         localizations: int,
         camera_running: bool,
+        stopping: bool = False,
         threshold: Mapping[str, float | None] | None = None,
         noise: NoiseCheck | None = None,
     ) -> LiveStatus:
@@ -196,6 +202,7 @@ class StatusMeter:
             camera_running=camera_running,
             alarms=tuple(alarms),
             noise_ratio=None if noise is None else noise.ratio,
+            stopping=stopping,
             **(threshold or {}),
         )
 

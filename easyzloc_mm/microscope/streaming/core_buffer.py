@@ -34,8 +34,17 @@ Pixels = Callable[[NDArray[Any]], U16]
 """Checks an image and makes it uint16, shape (height, width)."""
 
 
+def nothing() -> None:
+    """Do nothing."""
+
+
 def stream_frames(
-    core: MMCore, frames: int, exposure_ms: float, stop: threading.Event, pixels: Pixels
+    core: MMCore,
+    frames: int,
+    exposure_ms: float,
+    stop: threading.Event,
+    pixels: Pixels,
+    camera_off: Callable[[], None] = nothing,
 ) -> Iterator[Frame]:
     """Run the camera for `frames` frames and yield them.
 
@@ -55,6 +64,8 @@ def stream_frames(
         Ends the stream after the frames that are in the buffer.
     pixels : callable
         Checks an image and makes it uint16.
+    camera_off : callable
+        Called when the camera takes no more frames, though some may still lie in the buffer; more than once.
 
     Raises
     ------
@@ -65,7 +76,12 @@ def stream_frames(
     done = 0
     while done < frames and not stop.is_set():
         block = min(BLOCK_FRAMES, frames - done)
-        yield from _sequence(core, block, done, exposure_ms, stop, pixels, lost)
+
+        def ended(is_last: bool = done + block == frames) -> None:
+            if is_last or stop.is_set():
+                camera_off()
+
+        yield from _sequence(core, block, done, exposure_ms, stop, pixels, lost, ended)
         done += block
     if lost:
         shown = ", ".join(map(str, lost[:5])) + (", ..." if len(lost) > 5 else "")
@@ -104,6 +120,7 @@ def _sequence(
     stop: threading.Event,
     pixels: Pixels,
     lost: list[int],
+    ended: Callable[[], None],
 ) -> Iterator[Frame]:
     expected = taken = 0
     patience = max(FRAME_S, 5 * exposure_ms / 1000)
@@ -116,6 +133,8 @@ def _sequence(
                 within(STOP_S, "stopping the camera", core.stop_sequence_acquisition)
             # Asked before the count: a frame that comes in between is then still seen.
             running = core.is_sequence_running()
+            if not running:
+                ended()
             if core.get_remaining_image_count() > 0:
                 image = _popped(core)
                 if image is None:

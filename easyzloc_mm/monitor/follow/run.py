@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +12,18 @@ import pandas as pd
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.frames import StoredFrames
-from easyzloc_mm.io.runs.localizations import read_localizations
+from easyzloc_mm.io.runs.localizations import GROUP, read_localizations
 from easyzloc_mm.io.runs.metadata import RunMetadata
+from easyzloc_mm.io.runs.status import FILE as STATUS_FILE
 from easyzloc_mm.io.runs.status import RunStatus, read_status
 from easyzloc_mm.locs.table import in_nm
 from easyzloc_mm.rendering.raster.canvas import VIEW_AXES, Canvas, Extent
-from easyzloc_mm.typing import F32, F64
+from easyzloc_mm.typing import F32, F64, U16
 
 MOST_ROWS = 5_000_000
 """Older localisations stay in the overview but are not drawn when it is enlarged."""
-OVERVIEW_PX = 900
+OVERVIEW_PX = 640
+"""Somewhat more than the page has room for."""
 BLOCK_FRAMES = 50
 """The curves have a point for so many frames."""
 Z_BIN_NM = 20.0
@@ -27,8 +31,25 @@ COLOR_PART = 0.99
 COLOR_SLACK_NM = 60.0
 """Share of the emitters whose depths the colours span, and how far that span may move before it is set again."""
 FRAME_PX, SECTION_PX = 480, 600
+SILENT_S = 60.0
+"""A run that is not over and has said nothing for so long was cut off; a live one reports twice a second."""
 SECTION_ROWS = 200_000
 """The newest so many localisations make the view from the side: it is drawn anew each time."""
+
+
+class Phase(StrEnum):
+    """How far a run is; the value is what a person reads."""
+
+    WAITING = "waiting for the first localisations"
+    IMAGING = "imaging"
+    LOCALIZING = "localising what came"
+    CUT_OFF = "cut off before its end"
+    OVER = "finished"
+
+    @property
+    def at_work(self) -> bool:
+        """Whether the run is being written."""
+        return self in (Phase.IMAGING, Phase.LOCALIZING)
 
 
 @dataclass(frozen=True)
@@ -110,9 +131,9 @@ class Follower:
             rows, metadata = read_localizations(self.run, first_row=self.rows)
         except InputError:  # not begun
             return False
+        self.metadata = metadata
         if not len(rows) or "z" not in rows:
             return False
-        self.metadata = metadata
         if not self.started:
             self._begin()
         self.rows += len(rows)
@@ -208,20 +229,15 @@ class Follower:
         number = frames.shape[0] - 1
         if len(self._newest):
             number = min(number, int(self._newest["frame"].iloc[0]))
-        image = frames.read(number, number + 1)[0].astype(float)
-        size = (float(image.shape[1]), float(image.shape[0]))
-        step = -(-max(image.shape) // FRAME_PX)
-        rows, columns = (length // step * step for length in image.shape)
-        # The brightest pixel of a block: a mean would hide single molecules.
-        image = image[:rows, :columns].reshape(rows // step, step, columns // step, step).max(axis=(1, 3))
-        dark, bright = np.percentile(image, [5, 99.8])
+        whole = frames.read(number, number + 1)[0]
+        image, size = shown_image(whole)
         spots = self._newest[self._newest["frame"] == number] if len(self._newest) else self._newest
         origin = self.metadata.origin_px if self.metadata is not None else (0, 0)
         x, y = (
             spots[axis].to_numpy(float) - begin if len(spots) else np.zeros(0)
             for axis, begin in zip("xy", origin, strict=True)
         )
-        return ShownFrame(number, np.clip((image - dark) / max(bright - dark, 1.0), 0, 1), size, x, y)
+        return ShownFrame(number, image, size, x, y)
 
     def _count(self, rows: pd.DataFrame) -> None:
         block = rows["frame"].to_numpy(np.int64) // BLOCK_FRAMES
@@ -256,3 +272,38 @@ class Follower:
     def status(self) -> RunStatus | None:
         """Last state that the live loop reported; None for a run that was not live."""
         return read_status(self.run)
+
+    def phase(self) -> Phase:
+        """Return how far the run is."""
+        return phase_of(self.run, self.metadata)
+
+
+def phase_of(run: Path, metadata: RunMetadata | None) -> Phase:
+    """Return how far a run is, by what stands in its store.
+
+    Parameters
+    ----------
+    run : Path
+    metadata : RunMetadata or None
+        None before there is any.
+    """
+    if metadata is not None and metadata.complete is not False:
+        return Phase.OVER
+    words = [path.stat().st_mtime for path in (run / STATUS_FILE, run / GROUP / "zarr.json") if path.exists()]
+    if not words:
+        return Phase.WAITING
+    if time.time() - max(words) > SILENT_S:
+        return Phase.CUT_OFF
+    status = read_status(run)
+    return Phase.IMAGING if status is not None and status.camera_running else Phase.LOCALIZING
+
+
+def shown_image(pixels: U16) -> tuple[F64, tuple[float, float]]:
+    """Return a camera image small enough for a page, 0 to 1, and the whole one's width and height, px."""
+    image = pixels.astype(float)
+    step = -(-max(image.shape) // FRAME_PX)
+    rows, columns = (length // step * step for length in image.shape)
+    # The brightest pixel of a block: a mean would hide single molecules.
+    image = image[:rows, :columns].reshape(rows // step, step, columns // step, step).max(axis=(1, 3))
+    dark, bright = np.percentile(image, [5, 99.8])
+    return np.clip((image - dark) / max(bright - dark, 1.0), 0, 1), (float(pixels.shape[1]), float(pixels.shape[0]))

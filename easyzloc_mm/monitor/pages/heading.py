@@ -3,44 +3,53 @@
 from __future__ import annotations
 
 import shutil
-from html import escape
 
 from easyzloc_mm.io.runs.status import RunStatus
-from easyzloc_mm.monitor.follow import Follower
+from easyzloc_mm.monitor.follow.run import Follower, Phase
+from easyzloc_mm.monitor.pages.parts import heading_html
 
-INK, PAPER, QUIET, WARN = "#e8eaf0", "#11141c", "#8d95a8", "#ff6b6b"
-STYLE = f"""
-<style>
-  .run {{ font: 14px system-ui, sans-serif; color: {INK}; }}
-  .run h1 {{ font-size: 18px; margin: 0 0 6px; }}
-  .run .figures {{ display: flex; flex-wrap: wrap; gap: 4px 18px; }}
-  .run .figure b {{ display: block; font-size: 17px; font-weight: 600; font-variant-numeric: tabular-nums; }}
-  .run .figure span {{ color: {QUIET}; }}
-  .run .alarm {{ color: {PAPER}; background: {WARN}; border-radius: 4px; padding: 4px 10px; margin: 0 0 6px; }}
-</style>
-"""
 WORDS = {
     "too dim": "too dim: more excitation light, or a longer exposure",
     "out of focus": "most molecules carry a flag: out of focus, or unlike the beads",
     "localisation falls behind": "localisation falls behind the camera: no frame is lost, it will catch up",
 }
 """What to do about an alarm that does not say so itself."""
+CUT_OFF = "this run was cut off before its end: `easyzloc-mm localize RUN --model MODEL --out RUN --resume` finishes it"
 
 
-def heading(follower: Follower) -> str:
-    """Name, state and figures of the run, as HTML."""
-    status = follower.status()
-    name = escape(follower.run.name)
+def heading(follower: Follower, *, stopping: bool = False, said: str = "", trouble: str = "") -> str:
+    """Name, state and figures of the run, as HTML.
+
+    Parameters
+    ----------
+    follower : Follower
+    stopping : bool
+        Whether its stop button was pressed.
+    said : str
+        What a next step says, in one line.
+    trouble : str
+        Why the run cannot be read.
+    """
+    status, phase = follower.status(), follower.phase()
+    asked = stopping or (status is not None and status.stopping)
+    state = "stopping, its last frames are fetched" if asked and phase is Phase.IMAGING else phase
+    title = f"{follower.run.name}: {state}"
+    alarms = (trouble, *([CUT_OFF] if phase is Phase.CUT_OFF else []))
     if status is None:
-        state = "recorded" if follower.started else "waiting for the first localisations"
-        return f'<div class="run"><h1>{name}: {state}</h1>{_figures({"localisations": f"{follower.rows:,}"})}</div>'
-    finished = follower.metadata is not None and bool(follower.metadata.complete)
-    state = "imaging" if status.camera_running else "finished" if finished else "catching up with the camera"
+        return heading_html(title, {"localisations": f"{follower.rows:,}"}, alarms=alarms, said=said)
+    alarms += tuple(WORDS.get(alarm, alarm) for alarm in status.alarms)
+    return heading_html(title, _figures(follower, status, phase), alarms=alarms, said=said)
+
+
+def _figures(follower: Follower, status: RunStatus, phase: Phase) -> dict[str, str]:
     figures = {
         "frames": f"{status.frames:,} of {status.frames_expected:,}",
         "frames/s": f"{status.frames_per_s:.1f}",
         "frames lost": f"{status.frames_lost}",
-        "behind": f"{status.lag_s:.1f} s",
+    }
+    if phase.at_work:
+        figures["behind"] = f"{status.lag_frames} frames, {status.lag_s:.1f} s"
+    figures |= {
         "localisations": f"{status.localizations:,}",
         "per frame": f"{status.spots_per_frame:.0f} ({status.density_per_um2:.2g} per um2)",
         "photons": f"{status.photons:,.0f}",
@@ -54,14 +63,15 @@ def heading(follower: Follower) -> str:
         figures["threshold"] = f"net gradient {status.min_net_gradient:.0f} ADU"
     if status.focus_drift_nm is not None:
         figures["focus"] = f"{status.focus_drift_nm:+.0f} nm"
-    figures |= _left(follower, status)
-    alarms = "".join(f'<div class="alarm">{escape(WORDS.get(alarm, alarm))}</div>' for alarm in status.alarms)
-    return f'<div class="run">{alarms}<h1>{name}: {state}</h1>{_figures(figures)}</div>'
+    if status.light_ms is not None:
+        of = "" if status.light_budget_ms is None else f" of {status.light_budget_ms / 1000:.0f}"
+        figures["light on the sample"] = f"{status.light_ms / 1000:.1f}{of} s"
+    return figures | _left(follower, status, phase)
 
 
-def _left(follower: Follower, status: RunStatus) -> dict[str, str]:
+def _left(follower: Follower, status: RunStatus, phase: Phase) -> dict[str, str]:
     """Return time and disk that are left, while frames come."""
-    if not status.camera_running or not status.frames_per_s:
+    if phase is not Phase.IMAGING or not status.frames_per_s:
         return {}
     frames = max(status.frames_expected - status.frames, 0)
     seconds = round(frames / status.frames_per_s)
@@ -71,8 +81,3 @@ def _left(follower: Follower, status: RunStatus) -> dict[str, str]:
         free = shutil.disk_usage(follower.run.absolute().parent).free / 1e9
         left["disk free"] = f"{free:.0f} GB (at most {needed:.1f} needed)"
     return left
-
-
-def _figures(values: dict[str, str]) -> str:
-    cells = "".join(f'<div class="figure"><b>{value}</b><span>{name}</span></div>' for name, value in values.items())
-    return f'<div class="figures">{cells}</div>'

@@ -2,64 +2,24 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import urllib.request
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from easyzloc_mm.io.runs.frames import FrameWriter
 from easyzloc_mm.io.runs.localizations import LocalizationWriter
-from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.runs.status import RunStatus, read_status, write_status
-from easyzloc_mm.monitor.follow import BLOCK_FRAMES, Follower
-from easyzloc_mm.monitor.heading import heading
-from easyzloc_mm.monitor.page import make_page
-from easyzloc_mm.monitor.serve import STOP_LINE, stop_button
-from tests.helpers.patience import PATIENCE_S, wait_until
-
-PIXEL_SIZE_NM = 100.0
-FACTS = RunMetadata.model_validate(
-    {
-        "pixel_size_nm": PIXEL_SIZE_NM,
-        "width_px": 64,
-        "height_px": 48,
-        "z_range_nm": [-1000.0, 1000.0],
-        "complete": False,
-    }
-)
-
-
-def molecules(frames: range, *, z_nm: float = 100.0, per_frame: int = 20, seed: int = 0) -> pd.DataFrame:
-    """Molecules at x = 16 px, y = 12 px, and one in ten that must not be believed far away from there."""
-    random = np.random.default_rng(seed)
-    count = per_frame * len(frames)
-    flag = (np.arange(count) % 10 == 0).astype(np.uint8)
-    table = {
-        "frame": np.repeat(np.array(frames, np.uint32), per_frame),
-        "x": np.where(flag, 50.0, 16.0) + 0.1 * random.standard_normal(count),
-        "y": np.where(flag, 40.0, 12.0) + 0.1 * random.standard_normal(count),
-        "z": np.where(flag, -900.0, z_nm) + 10 * random.standard_normal(count),
-        "lpz": np.full(count, 20.0),
-        "z_flag": flag,
-        "photons": np.full(count, 1500.0),
-    }
-    for name in ("lpx", "lpy"):
-        table[name] = np.full(count, 0.1)
-    for name in ("sx", "sy", "bg", "ellipticity", "net_gradient"):
-        table[name] = np.ones(count)
-    return pd.DataFrame(table)
+from easyzloc_mm.monitor.follow.run import BLOCK_FRAMES, Follower, Phase
+from easyzloc_mm.monitor.pages.heading import heading
+from tests.helpers.monitored_run import PIXEL_SIZE_NM, molecules, monitored_run
 
 
 @pytest.fixture
 def writer(tmp_path: Path) -> Iterator[LocalizationWriter]:
-    with LocalizationWriter.create(tmp_path / "run.zarr", FACTS) as made:
+    with monitored_run(tmp_path / "run.zarr") as made:
         yield made
 
 
@@ -145,40 +105,6 @@ def test_the_newest_frame_has_its_own_spots(writer: LocalizationWriter) -> None:
     assert np.median(shown.x) == pytest.approx(16, abs=1)
 
 
-def test_only_who_has_the_token_can_stop_a_run(capsys: pytest.CaptureFixture[str]) -> None:
-    def tab(**given: list[bytes]) -> Any:
-        return SimpleNamespace(session_context=SimpleNamespace(request=SimpleNamespace(arguments=given)))
-
-    nobody: Any = SimpleNamespace(session_context=None)
-    for stranger in (tab(), tab(token=[b"guess"]), tab(token=[b"\xff"]), nobody):
-        assert stop_button(stranger, "secret") is None
-        assert stop_button(stranger, "") is None
-    assert stop_button(tab(token=[b""]), "") is None
-    stop = stop_button(tab(token=[b"secret"]), "secret")
-    assert stop is not None
-    stop()
-    assert capsys.readouterr().out == f"{STOP_LINE}\n"
-
-
-def test_a_run_is_stopped_by_two_presses_of_the_button(writer: LocalizationWriter) -> None:
-    from bokeh.document import Document
-    from bokeh.events import ButtonClick
-    from bokeh.models.widgets import Button
-
-    stopped: list[bool] = []
-    document = Document()
-    make_page(document, Follower(writer.path), lambda: stopped.append(True))
-    button: Any
-    (button,) = document.select({"type": Button})
-    for presses in (0, 1):
-        assert len(stopped) == presses - bool(presses)
-        button._trigger_event(ButtonClick(button))
-    assert stopped == [True]
-    watched = Document()
-    make_page(watched, Follower(writer.path))
-    assert not list(watched.select({"type": Button}))
-
-
 def test_alarms_stand_first_and_say_what_to_do(writer: LocalizationWriter) -> None:
     write_status(writer.path, RunStatus(frames=5, frames_expected=65, frames_per_s=2.0, camera_running=True,
                                         alarms=("too dim", "<b>")))  # fmt: skip
@@ -186,6 +112,32 @@ def test_alarms_stand_first_and_say_what_to_do(writer: LocalizationWriter) -> No
     assert text.index("more excitation light") < text.index("imaging")
     assert "&lt;b&gt;" in text
     assert "0:30" in text
+    assert "stopping" in heading(Follower(writer.path), stopping=True)
+
+
+def test_light_is_shown_against_its_budget(writer: LocalizationWriter) -> None:
+    write_status(writer.path, RunStatus(camera_running=True, light_ms=12_300.0, light_budget_ms=60_000.0))
+    assert "12.3 of 60 s" in heading(Follower(writer.path))
+
+
+def test_how_far_a_run_is_stands_in_its_store(writer: LocalizationWriter, tmp_path: Path) -> None:
+    def phase() -> Phase:
+        follower = Follower(writer.path)
+        follower.poll()
+        return follower.phase()
+
+    assert Follower(tmp_path / "later.zarr").phase() is Phase.WAITING
+    write_status(writer.path, RunStatus(camera_running=True))
+    assert phase() is Phase.IMAGING
+    write_status(writer.path, RunStatus(camera_running=False))
+    assert phase() is Phase.LOCALIZING
+    for file in (writer.path / "status.json", writer.path / "localizations" / "zarr.json"):
+        os.utime(file, (0, 0))  # its writer has been silent since 1970
+    assert phase() is Phase.CUT_OFF
+    assert "cut off" in heading(Follower(writer.path))
+    writer.update(complete=True)
+    writer.flush()
+    assert phase() is Phase.OVER
 
 
 def test_curves_are_means_over_whole_blocks(writer: LocalizationWriter) -> None:
@@ -211,51 +163,3 @@ def test_the_state_is_replaced_as_a_whole(writer: LocalizationWriter, tmp_path: 
     write_status(writer.path, RunStatus(frames=1))
     write_status(writer.path, RunStatus(frames=2))
     assert read_status(writer.path) == RunStatus(frames=2)
-
-
-def test_the_page_is_served_and_follows_the_run(writer: LocalizationWriter) -> None:
-    from bokeh.client import pull_session
-
-    writer.append(molecules(range(100)))
-    writer.flush()
-    with subprocess.Popen(
-        [sys.executable, "-m", "easyzloc_mm", "monitor", str(writer.path), "--port", "0"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as page:  # fmt: skip
-        try:
-            assert page.stdout is not None
-            address = page.stdout.readline().split()[-1]
-            with urllib.request.urlopen(address, timeout=PATIENCE_S) as answer:
-                text = answer.read().decode()
-            assert "run.zarr - easyZloc" in text
-            tab = pull_session(url=address)
-            pictures = [data["image"][0] for data in sources(tab) if len(data.get("image", ()))]
-            assert len(pictures) == 2  # from above and from the side
-            image = max(pictures, key=np.size)
-            assert image.ndim == 2
-            assert len(np.unique(image)) > 10
-            assert depths(tab) == 1800
-            writer.append(molecules(range(100, 200)))
-            writer.flush()
-            wait_until(
-                lambda: depths(pull_session(session_id=tab.id, url=address)) == 3600,
-                "the page follows the run", pause_s=0.5,
-            )  # fmt: skip
-        finally:
-            page.terminate()
-        _, said = page.communicate(timeout=PATIENCE_S)
-    # It ends as `live --monitor` ends it: that is no interruption of anything.
-    assert page.returncode == 0
-    assert "interrupted" not in said
-
-
-def sources(tab: Any) -> list[dict[str, Any]]:
-    """The data that the page of a browser tab holds."""
-    from bokeh.models import ColumnDataSource
-
-    return [source.data for source in tab.document.select({"type": ColumnDataSource})]
-
-
-def depths(tab: Any) -> int:
-    (counts,) = (data["top"] for data in sources(tab) if "top" in data)
-    return int(np.sum(counts))
