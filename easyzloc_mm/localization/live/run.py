@@ -326,10 +326,11 @@ class LiveRun:
             oldest_waiting_s=oldest,
             localizations=self._sink.rows,
             camera_running=self._intake.camera_running,
+            stopping=self._stop.is_set(),
             threshold={self._threshold_name: self._threshold},
             noise=self._sink.noise.check,
         )
-        return dataclasses.replace(status, alarms=(*self._alarms(), *status.alarms), stopping=self._stop.is_set())
+        return dataclasses.replace(status, alarms=(*self._alarms(), *status.alarms))
 
     def _close(self, completed: bool) -> None:
         intake, closing = self._intake, []

@@ -25,6 +25,8 @@ COLORS = {
     FieldStatus.SKIPPED: "#8d95a8",
     FieldStatus.DONE: "#5fc98f",
 }
+POOR = "#d9a441"
+"""Of a field that is done and breaks a rule of the plan."""
 ALONE_UM = 100.0
 """Side of a field's square where there is no neighbour to say it."""
 OPEN = """
@@ -103,10 +105,10 @@ def make_scan_page(document: Document, follower: ScanFollower) -> None:
 
 
 def _heading(follower: ScanFollower, fields: list[ShownField]) -> str:
-    counts = Counter(field.state.status for field in fields)
-    over = sum(number for status, number in counts.items() if status.is_over)
+    counts = Counter(field.state.verdict for field in fields)
+    over = sum(field.state.status.is_over for field in fields)
     figures = {"fields": f"{over} of {len(fields)}"}
-    figures |= {str(status): str(counts[status]) for status in FieldStatus if counts[status]}
+    figures |= {verdict: str(number) for verdict, number in sorted(counts.items())}
     figures["localisations"] = f"{sum(field.state.localizations or 0 for field in fields):,}"
     figures["frames lost"] = f"{sum(field.state.frames_lost or 0 for field in fields):,}"
     figures["light on the sample"] = f"{sum(field.state.light_ms or 0 for field in fields) / 1000:.0f} s"
@@ -128,9 +130,9 @@ def _columns(fields: list[ShownField], side: float) -> dict[str, list[object]]:
         "left": [field.x_um - side / 2 for field in fields],
         "bottom": [field.y_um - side / 2 for field in fields],
         "top": [field.y_um + side / 2 for field in fields],
-        "color": [COLORS[field.state.status] for field in fields],
-        "state": [str(field.state.status) for field in fields],
-        "why": [field.state.error or "" for field in fields],
+        "color": [POOR if field.state.verdict == "poor" else COLORS[field.state.status] for field in fields],
+        "state": [field.state.verdict for field in fields],
+        "why": ["; ".join(filter(None, (field.state.error, *field.state.reasons))) for field in fields],
         "light": ["" if field.state.light_ms is None else f"{field.state.light_ms / 1000:.0f} s" for field in fields],
         "found": ["" if field.state.localizations is None else f"{field.state.localizations:,}" for field in fields],
     }
