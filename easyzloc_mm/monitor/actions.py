@@ -27,16 +27,10 @@ if (twice && button.label === first) {
     return;
 }
 button.disabled = true;
-let said;
-try {
-    const reply = await fetch(%s, {method: "POST", headers: {%s: %s}});
-    said = await reply.text();
-    button.disabled = false;
-    if (reply.ok && twice) button.update({label: said, disabled: true});
-} catch (error) {
-    said = "the page's server does not answer: has its command ended?";
-    button.disabled = false;
-}
+const reply = await fetch(%s, {method: "POST", headers: {%s: %s}}).catch(() => null);
+const said = reply ? await reply.text() : "the page's server does not answer: has its command ended?";
+button.disabled = reply !== null && reply.ok && twice !== "";
+if (button.disabled) button.label = said;
 answer.text = said.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 """
 """In the browser: one press, or two where it is asked for, then the request; what is answered stands beside it."""

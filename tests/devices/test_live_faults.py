@@ -169,6 +169,25 @@ def test_a_run_without_faults(profile: Profile, card: ModelCard, pool: Workers, 
     assert all(a.frames <= b.frames for a, b in itertools.pairwise(told))
 
 
+def test_a_run_that_is_stopped_is_whole(profile: Profile, card: ModelCard, pool: Workers, tmp_path: Path) -> None:
+    out, stop = tmp_path / "run.zarr", threading.Event()
+    told: list[LiveStatus] = []
+
+    def see(status: LiveStatus) -> None:
+        told.append(status)
+        if status.frames:
+            stop.set()
+
+    with session(profile) as (microscope, _):
+        report = run_live(microscope, profile, card, out, frames=5000, workers=pool, on_status=see, stop=stop)
+    assert 0 < report.frames < 5000
+    facts = assert_kept(out, frames=list(range(report.frames)), complete=True)
+    assert facts.ended_by == report.ended_by == "it was stopped before its last frame"
+    assert report.whole
+    assert not told[0].stopping
+    assert told[-1].stopping
+
+
 def test_a_run_that_keeps_no_frames(profile: Profile, card: ModelCard, pool: Workers, tmp_path: Path) -> None:
     out = tmp_path / "run.zarr"
     free = profile.replace(localize={"min_net_gradient": None})

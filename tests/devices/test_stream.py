@@ -64,6 +64,27 @@ def test_stream_ends_cleanly_when_asked(profile: Profile) -> None:
     assert_safe(state)
 
 
+@pytest.mark.parametrize("asked_to_stop", [True, False])
+def test_frames_that_wait_in_the_buffer_are_fetched_in_the_dark(profile: Profile, asked_to_stop: bool) -> None:
+    stop = threading.Event()
+    with connect(profile) as microscope:
+        core = running_core()
+        microscope.set_exposure(1.0)
+        lit = []
+        for frame in microscope.stream(100, stop):
+            if frame.index == 0:
+                assert core.get_shutter_open("White Light Shutter")
+                wait_until(lambda: core.get_remaining_image_count() > 30, "frames gather in the buffer")
+                if asked_to_stop:
+                    stop.set()
+                else:
+                    wait_until(lambda: not core.is_sequence_running(), "the camera is done")
+            else:
+                lit.append(core.get_shutter_open("White Light Shutter"))
+        assert len(lit) > 30
+        assert not any(lit)
+
+
 def test_the_buffer_overflow_is_an_error_after_what_was_got(profile: Profile) -> None:
     with connect(profile) as microscope:
         state, core = LastState(), running_core()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.beanshell import run_in_panel
+from tests.helpers.command_lines import parse
 from tests.helpers.paths import SCRIPTS
 
 SCRIPT = SCRIPTS / "micro_manager" / "easyzloc.bsh"
@@ -38,23 +39,13 @@ def arguments(folder: Path) -> list[str]:
     return list(json.loads((folder / "arguments.json").read_text(encoding="utf-8")))
 
 
-def taken(given: list[str]) -> None:
-    """Fail where the program does not know the command or one of its options."""
-    from typer.main import get_command
-
-    from easyzloc_mm.cli.app import app
-
-    command = get_command(app).commands[given[0]]  # type: ignore[attr-defined]
-    command.make_context(given[0], given[1:])
-
-
 def test_calibrating_and_then_imaging_with_what_is_set(tmp_path: Path) -> None:
     said = run_in_panel(filled_in(tmp_path, "calibrate"), tmp_path)
     assert said[-1] == "done"
     given = arguments(tmp_path)
     assert given[0] == "calibrate"
     assert given[given.index("--size-px") + 1 :][:2] == ["256", "128"]
-    taken(given)
+    parse(given)
     (tmp_path / "calibration" / "model").mkdir(parents=True)
     for positions, command in ((0, "live"), (3, "scan")):
         said = run_in_panel(filled_in(tmp_path, "live"), tmp_path, positions=positions)
@@ -62,7 +53,7 @@ def test_calibrating_and_then_imaging_with_what_is_set(tmp_path: Path) -> None:
         given = arguments(tmp_path)
         assert given[0] == command
         assert given[given.index("--exposure-ms") + 1] == "25.0"
-        taken(given)
+        parse(given)
     assert Path(given[given.index("--plan") + 1]).is_file()
 
 
