@@ -24,9 +24,17 @@ STAYS_LINE = "the page stays until its last tab is closed"
 """What it prints when what it was begun by has ended, and somebody looks at it."""
 
 
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
 @contextmanager
 def page_beside(
-    path: Path, *, on_stop: Callable[[], None] | None = None, again: Sequence[str] = ()
+    path: Path,
+    *,
+    on_stop: Callable[[], None] | None = None,
+    again: Sequence[str] = (),
+    say: Callable[[str], None] = _say,
 ) -> Iterator[subprocess.Popen[str]]:
     """Serve the page of `path` from another process while the block runs, and as long as somebody looks at it then.
 
@@ -39,6 +47,8 @@ def page_beside(
         that is printed, token included, have buttons.
     again : sequence of str
         The command that began this run, without its output: the page offers it again when the run is over.
+    say : callable
+        Given each line that the page's process prints, its address first; called from another thread.
     """
     environment = {**os.environ, TOKEN: secrets.token_urlsafe(16), "PYTHONUTF8": "1", AGAIN: json.dumps(list(again))}
     # Ctrl-C is for the run: the page ends when its standard input does.
@@ -47,7 +57,7 @@ def page_beside(
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment, **own_group(),
     )  # fmt: skip
     stays = threading.Event()
-    listener = threading.Thread(target=_listen, args=(page, on_stop, stays), daemon=True, name="page")
+    listener = threading.Thread(target=_listen, args=(page, on_stop, say, stays), daemon=True, name="page")
     listener.start()
     try:
         yield page
@@ -61,7 +71,12 @@ def page_beside(
             listener.join()
 
 
-def _listen(page: subprocess.Popen[str], on_stop: Callable[[], None] | None, stays: threading.Event) -> None:
+def _listen(
+    page: subprocess.Popen[str],
+    on_stop: Callable[[], None] | None,
+    say: Callable[[str], None],
+    stays: threading.Event,
+) -> None:
     """Read what a page prints, until it has ended or goes on alone."""
     assert page.stdout is not None
     with page.stdout:
@@ -70,7 +85,7 @@ def _listen(page: subprocess.Popen[str], on_stop: Callable[[], None] | None, sta
                 if on_stop is not None:
                     on_stop()
                 continue
-            print(line, end="", flush=True)
+            say(line.rstrip())
             if line.strip() == STAYS_LINE:
                 stays.set()
                 return

@@ -94,10 +94,17 @@ def test_the_shutter_is_open_exactly_while_exposing(profile: Profile) -> None:
             microscope.expose()
             assert core.get_shutter_open("White Light Shutter")
         assert not core.get_shutter_open("White Light Shutter")
-        for _ in microscope.stream(3):
-            assert core.get_shutter_open("White Light Shutter")
+        start = core.start_sequence_acquisition
+
+        def look_and_start(*how: Any) -> None:
+            seen.append(core.get_shutter_open("White Light Shutter"))
+            start(*how)
+
+        spoil(core, "start_sequence_acquisition", look_and_start)
+        assert len(list(microscope.stream(3))) == 3
         assert not core.get_shutter_open("White Light Shutter")
-    assert seen == [True, True]
+    # Two images, a warm-up in the dark, and the stream.
+    assert seen == [True, True, False, True]
 
 
 def test_limits_stop_a_move_before_the_device_hears_of_it(profile: Profile) -> None:

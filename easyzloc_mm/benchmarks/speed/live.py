@@ -16,6 +16,7 @@ from easyzloc_mm.analysis.scoring.compare import compare
 from easyzloc_mm.analysis.scoring.figures import ScoreRules
 from easyzloc_mm.analysis.scoring.score import score
 from easyzloc_mm.benchmarks.fixtures.resources import ProcessWatch
+from easyzloc_mm.benchmarks.speed.page import watched
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
 from easyzloc_mm.io.runs.localizations import read_localizations
@@ -61,7 +62,8 @@ def bench_live(
     dict
         ``frames_lost``, ``frames_per_s`` (of the live run: the camera's rate, if localisation keeps up),
         ``p95_latency_s`` (from MMCore's buffer to a committed row), ``raw_complete`` (1 if every stored frame is the
-        one that was shown, in order), ``most_waiting``, ``catch_up_s``, ``spots_per_frame``;
+        one that was shown, in order), ``most_waiting``, ``catch_up_s``, ``spots_per_frame``; ``page_...``: the same
+        run again with its page open in a tab, and ``page_ratio`` of the two rates;
         ``capacity_frames_per_s`` (the offline twin on the same stored frames, all cores, z included),
         ``picasso_frames_per_s`` (stock ``localize_frames`` on the same frames, 2D, at the threshold that
         `automatic_threshold` finds for it), and ``ratio`` of these two;
@@ -80,6 +82,8 @@ def bench_live(
         ring = render_frames(profile, emitters, RING)
         with replayed(ring), connect(profile) as microscope:
             report = run_live(microscope, profile, card, place / "run.zarr", frames=frames, progress=progress)
+            with watched(place / "watched.zarr"):
+                seen = run_live(microscope, profile, card, place / "watched.zarr", frames=frames, progress=progress)
         threshold = automatic_threshold(ring, profile.localize.box_px)
         result: dict[str, Any] = {
             "emitters": emitters,
@@ -91,6 +95,10 @@ def bench_live(
             "most_waiting": report.most_waiting,
             "catch_up_s": report.catch_up_s,
             "spots_per_frame": report.localizations / report.frames,
+            "page_frames_lost": seen.frames_lost,
+            "page_frames_per_s": seen.frames_per_s,
+            "page_p95_latency_s": seen.p95_latency_s,
+            "page_ratio": seen.frames_per_s / report.frames_per_s,
         }
         if progress:
             progress("offline twin on the same frames", 1.0)

@@ -12,7 +12,7 @@ import pytest
 
 from easyzloc_mm.io.runs.localizations import LocalizationWriter
 from easyzloc_mm.io.runs.status import RunStatus, write_status
-from easyzloc_mm.monitor.beside import STOP_LINE
+from easyzloc_mm.monitor.beside import STAYS_LINE, STOP_LINE, page_beside
 from tests.helpers.browser import Tab, browser
 from tests.helpers.monitored_run import molecules, monitored_run
 from tests.helpers.patience import wait_until
@@ -69,3 +69,21 @@ def test_ten_tabs_and_garbage_do_no_harm(writer: LocalizationWriter, tmp_path: P
         assert asked(address, "stop")[0] == 200
         assert page.stdout is not None
         assert page.stdout.readline() == f"{STOP_LINE}\n"
+
+
+def test_a_page_outlives_its_run_as_long_as_somebody_looks(writer: LocalizationWriter, tmp_path: Path) -> None:
+    said: list[str] = []
+    with browser(tmp_path) as opened:
+        with page_beside(writer.path, say=said.append) as page:
+            wait_until(lambda: said, "the page is served")
+            tab = opened.open(said[0].split()[-1])
+            wait_until(partial(shows, tab, "50 of 200"), "the page shows the run", pause_s=0.2)
+        assert said[-1] == STAYS_LINE
+        assert page.poll() is None
+        writer.update(complete=True)
+        wait_until(partial(shows, tab, "run.zarr: finished"), "the page sees the end", pause_s=0.2)
+        tab.call("Page.close")
+        wait_until(lambda: page.poll() is not None, "the page ends with its last tab", pause_s=0.2)
+    with page_beside(writer.path, say=said.append) as page:
+        pass
+    assert page.poll() is not None
