@@ -97,6 +97,7 @@ def live(
     stop = threading.Event()
     again = ["live", *given(profile=profile, model=model, frames=frames, hold_focus_nm=hold_focus_nm)]
     again += [*given(exposure_ms=exposure_ms, size_px=size_px), *([] if keep_raw else ["--no-keep-raw"])]
+    again += ["--refresh", *given(refresh_after=refresh_after)] if refresh else []
     page = page_beside(out, on_stop=stop.set, again=again) if monitor else nullcontext()
     with page, progress_display() as show, connect(loaded) as microscope, truth_beside(out):
         done = run(
