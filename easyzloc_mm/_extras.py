@@ -8,7 +8,7 @@ from typing import Literal
 
 from easyzloc_mm.errors import InputError
 
-Extra = Literal["demo", "tune", "video", "view", "cluster", "bench", "plans"]
+Extra = Literal["demo", "tune", "video", "view", "cluster", "bench", "plans", "plus"]
 """Names under ``[project.optional-dependencies]`` of pyproject.toml that a user may need."""
 
 

@@ -10,12 +10,14 @@ from easyzloc_mm.microscope.adapter import CoreMicroscope, made_safe
 from easyzloc_mm.microscope.backends.embedded import embedded_core
 from easyzloc_mm.microscope.backends.java_bridge import java_core
 from easyzloc_mm.microscope.backends.local import local_core
+from easyzloc_mm.microscope.backends.plus import plus_core
 from easyzloc_mm.microscope.mmcore import MMCore
 from easyzloc_mm.microscope.protocol import Microscope
 from easyzloc_mm.profile.schema import Backend, Connection, Profile
 
 REAL_BACKENDS: dict[Backend, Callable[[Connection], AbstractContextManager[MMCore]]] = {
     Backend.PYTHON: local_core,
+    Backend.PLUS: plus_core,
     Backend.JAVA: java_core,
 }
 

@@ -24,6 +24,8 @@ class Backend(StrEnum):
     """The real MMCore with its demo devices, inside this process; images come from our optics."""
     PYTHON = "python"
     """MMCore inside this process, with the adapters of a Micro-Manager installation."""
+    PLUS = "plus"
+    """The same, by pymmcore-plus."""
     JAVA = "java"
     """A running Micro-Manager, over the pycromanager bridge."""
 
@@ -45,8 +47,9 @@ class Connection(FrozenModel):
 
     @model_validator(mode="after")
     def _files_for_python(self) -> Self:
-        if self.backend is Backend.PYTHON and (self.mm_dir is None or self.config_file is None):
-            raise ValueError("backend 'python' needs mm_dir and config_file")
+        in_process = self.backend in (Backend.PYTHON, Backend.PLUS)
+        if in_process and (self.mm_dir is None or self.config_file is None):
+            raise ValueError(f"backend '{self.backend}' needs mm_dir and config_file")
         return self
 
 

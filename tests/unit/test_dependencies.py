@@ -30,6 +30,7 @@ INSTALLED_AS = {
     "mm_test_adapters": "mm-test-adapters",
     "ome_zarr": "ome-zarr",
     "picasso": "picassosr",
+    "pymmcore_plus": "pymmcore-plus",
     "skimage": "scikit-image",
     "useq": "useq-schema",
     "yaml": "pyyaml",
@@ -43,7 +44,7 @@ NOT_IMPORTED = {
 }
 TOOLS = {"import-linter", "mkdocs-material", "mypy", "pandas-stubs", "pytest-timeout", "pytest-xdist", "ruff", "pyotf"}
 """In the extra `test`, and run rather than imported."""
-USER_EXTRAS = {"demo", "tune", "video", "view", "cluster", "bench", "plans"}
+USER_EXTRAS = {"demo", "tune", "video", "view", "cluster", "bench", "plans", "plus"}
 
 
 def requirements(extra: str | None = None) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -16,6 +17,7 @@ from easyzloc_mm.profile.schema import Connection
 
 LOAD_S = 120.0
 """Deadline of loading a configuration, s: real devices home their axes meanwhile."""
+_held = threading.Lock()
 
 
 @contextmanager
@@ -32,13 +34,7 @@ def local_core(connection: Connection) -> Iterator[MMCore]:
     """
     from mmpycorex import create_core_instance
 
-    folder, configuration = Path(connection.mm_dir or ""), Path(connection.config_file or "")
-    if not folder.is_dir():
-        raise InputError(f"connection.mm_dir: {folder} is no folder; give the folder of Micro-Manager")
-    if not configuration.is_absolute():
-        configuration = folder / configuration
-    if not configuration.is_file():
-        raise InputError(f"connection.config_file: {configuration} does not exist; give a Micro-Manager .cfg file")
+    folder, configuration = installation(connection)
 
     def load() -> None:
         # The configuration is loaded in a step of its own, so that its error text can be shown.
@@ -48,22 +44,52 @@ def local_core(connection: Connection) -> Iterator[MMCore]:
             python_backend=True,
             buffer_size_mb=connection.buffer_size_mb,
         )
-        core = active_core()
-        try:
-            core.load_system_configuration(str(configuration))
-        except Exception as error:  # pymmcore raises RuntimeError with MMCore's text
-            if not from_device(error):
-                raise
-            raise _load_error(error, folder, configuration) from error
+        load_configuration(active_core(), folder, configuration)
 
     with only_core():
         within(LOAD_S, f"loading {configuration.name}", load)
         yield active_core()
 
 
+def installation(connection: Connection) -> tuple[Path, Path]:
+    """Return the folder of Micro-Manager and the configuration file that a profile names.
+
+    Raises
+    ------
+    InputError
+        One of them does not exist.
+    """
+    folder, configuration = Path(connection.mm_dir or ""), Path(connection.config_file or "")
+    if not folder.is_dir():
+        raise InputError(f"connection.mm_dir: {folder} is no folder; give the folder of Micro-Manager")
+    if not configuration.is_absolute():
+        configuration = folder / configuration
+    if not configuration.is_file():
+        raise InputError(f"connection.config_file: {configuration} does not exist; give a Micro-Manager .cfg file")
+    return folder, configuration
+
+
+def load_configuration(core: MMCore, folder: Path, configuration: Path) -> None:
+    """Load all devices of a configuration, with the adapters of `folder`.
+
+    Raises
+    ------
+    InputError
+        The adapters are of another device interface.
+    HardwareError
+        It does not load.
+    """
+    try:
+        core.load_system_configuration(str(configuration))
+    except Exception as error:  # pymmcore raises RuntimeError with MMCore's text
+        if not from_device(error):
+            raise
+        raise _load_error(error, folder, configuration) from error
+
+
 @contextmanager
-def only_core() -> Iterator[None]:
-    """Hold the only MMCore of this process; at the end unload it, so that another can be started.
+def one_at_a_time() -> Iterator[None]:
+    """Hold the right to the only MMCore of this process.
 
     Raises
     ------
@@ -72,12 +98,28 @@ def only_core() -> Iterator[None]:
     """
     from mmpycorex import is_pymmcore_active
 
-    if is_pymmcore_active():
+    if is_pymmcore_active() or not _held.acquire(blocking=False):
         raise InputError("a microscope is already connected in this process: leave its `with connect(...)` first")
     try:
         yield
     finally:
-        within(LOAD_S, "unloading the devices", _unload)
+        _held.release()
+
+
+@contextmanager
+def only_core() -> Iterator[None]:
+    """Hold the only MMCore of this process, by mmpycorex; at the end unload it, so that another can be started.
+
+    Raises
+    ------
+    InputError
+        One is held already.
+    """
+    with one_at_a_time():
+        try:
+            yield
+        finally:
+            within(LOAD_S, "unloading the devices", _unload)
 
 
 def active_core() -> MMCore:
