@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 from easyzloc_mm.camera.photon_transfer import CameraMap, Series, collect, photon_transfer
 from easyzloc_mm.camera.response import NO_EXCESS
 from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.io.camera_database import MeasuredCamera, remember_camera
 from easyzloc_mm.io.images.movies import Movie, open_movie
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import U16, Progress
@@ -51,6 +55,40 @@ def _frames(movie: Movie) -> Iterator[U16]:
         yield from movie.read(start, min(start + BLOCK, movie.shape[0]))
 
 
+class OnMicroscope(NamedTuple):
+    """A camera that was measured on the microscope, and which it is; empty where its adapter does not tell."""
+
+    camera: CameraMap
+    serial: str
+    readout_mode: str
+
+
+def enter_camera(camera: CameraMap, serial: str, readout_mode: str, pixels: Path) -> MeasuredCamera:
+    """Enter a measurement into the user's data base of cameras, in place of an earlier one of the same mode.
+
+    Parameters
+    ----------
+    camera : CameraMap
+    serial : str
+        The camera's number, or a name that stands for it.
+    readout_mode : str
+    pixels : Path
+        Where its map was written.
+    """
+    entry = MeasuredCamera(
+        serial=serial,
+        readout_mode=readout_mode,
+        response=camera.response,
+        measured=date.today(),
+        dark_frames=camera.dark_frames,
+        flat_frames=camera.flat_frames,
+        linearity=camera.linearity if math.isfinite(camera.linearity) else None,
+        map=str(pixels.absolute()),
+    )
+    remember_camera(entry)
+    return entry
+
+
 def calibrate_on_microscope(
     profile: Profile,
     *,
@@ -60,7 +98,7 @@ def calibrate_on_microscope(
     frames: int = FRAMES,
     excess_noise: float | None = None,
     progress: Progress | None = None,
-) -> CameraMap:
+) -> OnMicroscope:
     """Take a dark series and series at several exposures, and measure.
 
     Parameters
@@ -84,6 +122,7 @@ def calibrate_on_microscope(
     plan = [(dark_preset, exposure_ms), *((light_preset, part * exposure_ms) for part in EXPOSURE_PARTS)]
     taken: list[Series] = []
     with connect(profile) as microscope:
+        facts = microscope.describe()
         for number, (preset, exposure) in enumerate(plan):
             microscope.set_illumination(preset)
             microscope.set_exposure(exposure)
@@ -94,4 +133,8 @@ def calibrate_on_microscope(
                     done = (number + series.frames / frames) / len(plan)
                     progress(f"camera: {preset}, {exposure:g} ms, frame {series.frames} of {frames}", done)
             taken.append(series)
-    return photon_transfer(taken[0], taken[1:], excess_noise=excess)
+    return OnMicroscope(
+        photon_transfer(taken[0], taken[1:], excess_noise=excess),
+        str(facts.get("camera_serial", "")),
+        str(facts.get("camera_readout_mode", "")),
+    )

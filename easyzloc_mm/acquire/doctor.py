@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from easyzloc_mm.errors import EasyZlocError
+from easyzloc_mm.io.camera_database import origin_of_units
 from easyzloc_mm.microscope.setup.checks import Finding, Status
 from easyzloc_mm.profile.schema import Backend, Profile
 
@@ -41,6 +42,7 @@ def examine(profile: Profile, folder: Path | None = None, model: Path | None = N
         *_software(profile),
         *_disk(profile, folder or Path.cwd()),
         _throughput(profile, model),
+        _camera_units(profile),
         *_instrument(profile),
     ]
 
@@ -111,6 +113,11 @@ def _throughput(profile: Profile, model: Path | None) -> Finding:
     slow = "no frame will be lost, but localisation will lag and catch up after the camera stops"
     remedy = "; localize.refine = false in the profile is faster" if profile.localize.refine else ""
     return Finding("localisation speed", Status.WARN, f"{text}: {slow}{remedy}")
+
+
+def _camera_units(profile: Profile) -> Finding:
+    origin = origin_of_units(profile.camera)
+    return Finding("camera units", Status.OK if origin.agrees else Status.WARN, origin.text)
 
 
 def _instrument(profile: Profile) -> list[Finding]:

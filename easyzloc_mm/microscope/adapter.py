@@ -16,6 +16,7 @@ from easyzloc_mm.microscope.focus_lock import CoreFocusLock
 from easyzloc_mm.microscope.light import CoreLight
 from easyzloc_mm.microscope.mmcore import MMCore
 from easyzloc_mm.microscope.setup.checks import IN_USE, Status, check_idle, check_profile
+from easyzloc_mm.microscope.setup.identity import camera_identity
 from easyzloc_mm.microscope.stages import CoreStages
 from easyzloc_mm.microscope.streaming.ndtiff import way_of_frames
 from easyzloc_mm.profile.schema import Backend, Profile
@@ -163,6 +164,7 @@ class CoreMicroscope:
                     for field, label in labels.items()
                     if field != "illumination_group"
                 ),
+                **_identity(core, profile.devices.camera),
                 "camera_width_px": int(core.get_image_width()),
                 "camera_height_px": int(core.get_image_height()),
                 "camera_bit_depth": int(core.get_image_bit_depth()),
@@ -231,6 +233,13 @@ def _problems_of(step: Callable[[], None]) -> list[str]:
         logger.exception("while making the microscope safe")
         return [f"{type(error).__name__}: {error}"]
     return []
+
+
+def _identity(core: MMCore, label: str) -> dict[str, str]:
+    """Return which camera it is, for provenance; nothing where its adapter does not tell."""
+    found = camera_identity(core, label)
+    told = {"camera_serial": found.serial, "camera_readout_mode": found.readout_mode}
+    return {name: value for name, value in told.items() if value}
 
 
 @contextmanager

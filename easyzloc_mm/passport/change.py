@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.optimize import brentq
 
 from easyzloc_mm.beads.report.summary import lateral_shift_xy
 from easyzloc_mm.io.beads.dataset import BeadDataset
@@ -25,6 +26,10 @@ from easyzloc_mm.psf.mle import fit_psf
 from easyzloc_mm.psf.pupil.estimate import Estimate, estimate
 from easyzloc_mm.psf.pupil.wavefront import Wavefront
 from easyzloc_mm.typing import F64, Progress
+
+PSF_ERROR_RAD, MODEL_ERROR = 0.01, 0.05
+"""Of each aberration: what errors of the calibration's PSF feign, and what the computed pupil errs by, as a part of all
+aberrations together. On twelve days of the second optics 0.003 rad and 0.05 (`bench check`); real pupils know less."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,8 @@ class DepthErrors:
     scale, scale_sd : float
         Depth by the PSF per travel of the stage, and its standard error over the beads.
     rms_nm : float
-        What is left of the differences, an offset and a scale of their own taken off each bead; robust.
+        What is left of the differences beyond the images' own noise, an offset and a scale of their own taken off each
+        bead; robust.
     """
 
     scale: float
@@ -113,6 +119,13 @@ class Change:
     surface_nm: tuple[float, float] | None
     light: tuple[float, float] | None
     lateral_shift_nm_per_um: tuple[float, float] | None
+
+    @property
+    def sd_rad(self) -> F64:
+        """Return standard errors of the aberrations: by the scatter between beads, and what a PSF's own errors add."""
+        found = self.aberrations
+        systematic = PSF_ERROR_RAD**2 + MODEL_ERROR**2 * float(found.theta_rad @ found.theta_rad)
+        return np.asarray(np.sqrt(found.scatter_rad**2 + systematic))
 
 
 def measure_change(
@@ -171,19 +184,29 @@ def depth_errors(images: BeadImages, psf: FieldPsf, field_size_px: tuple[int, in
     table = psf.table(field_size_px)
     starts = molecules.z_nm[:, None]
     fits = fit_psf(molecules.crops, table, place, starts, molecules.read_noise_e, molecules.prior)
-    slopes, left = [], []
+    slopes, left = [], np.zeros(len(molecules))
     for bead in np.unique(images.bead):
         rows = images.bead == bead
         stage, depth = molecules.z_nm[rows], fits.z_nm[rows, 0]
         slope, offset = _line(stage, depth)
         slopes.append(slope)
-        left.append(depth - slope * stage - offset)
+        left[rows] = depth - slope * stage - offset
     scale = np.array(slopes)
     return DepthErrors(
         float(np.median(scale)),
         robust_sd(scale) / float(np.sqrt(len(scale))),
-        robust_sd(np.concatenate(left), about=0.0),
+        _beyond_noise(left, fits.sigma_nm[:, 0]),
     )
+
+
+def _beyond_noise(error: F64, sd: F64) -> float:
+    """Return the standard deviation that has to be added to known ones to explain errors; 0 where they do it alone."""
+
+    def missing(added: float) -> float:
+        return robust_sd(error / np.hypot(sd, added), about=0.0) - 1
+
+    most = 10 * robust_sd(error, about=0.0) + 1.0
+    return 0.0 if missing(0.0) <= 0 else float(brentq(missing, 0.0, most, xtol=0.01))
 
 
 def _moved(now: tuple[float, float], then: tuple[float, float] | None) -> tuple[float, float] | None:

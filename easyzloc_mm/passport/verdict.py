@@ -9,7 +9,6 @@ import numpy as np
 from easyzloc_mm.io.calibration_check import CalibrationCheck, MeasuredChange, Verdict
 from easyzloc_mm.passport.change import Change
 from easyzloc_mm.psf.pupil.change import CHANGING, NAMES
-from easyzloc_mm.psf.pupil.estimate import FLOOR_RAD
 from easyzloc_mm.typing import F64
 
 VALID_RAD = 0.1
@@ -85,11 +84,11 @@ def _unless(fine: bool, verdict: Verdict) -> Verdict:
 
 def figures_of(change: Change) -> Figures:
     """Return the figures that were measured; what noise adds to sums of squares is taken off."""
-    theta, sd = change.aberrations.theta_rad, change.aberrations.sd_rad
+    theta, scatter = change.aberrations.theta_rad, change.aberrations.scatter_rad
     spherical = np.isin(CHANGING, SPHERICAL)
     return Figures(
-        total_rad=_size(theta, sd),
-        spherical_rad=_size(theta[spherical], sd[spherical]),
+        total_rad=_size(theta, scatter),
+        spherical_rad=_size(theta[spherical], scatter[spherical]),
         scale=change.after.scale,
         left_nm=change.after.rms_nm,
         surface_nm=None if change.surface_nm is None else change.surface_nm[0],
@@ -97,9 +96,8 @@ def figures_of(change: Change) -> Figures:
     )
 
 
-def _size(theta_rad: F64, sd_rad: F64) -> float:
-    noise = np.maximum(sd_rad**2 - FLOOR_RAD**2, 0.0)
-    return float(np.sqrt(max(float(np.sum(theta_rad**2 - noise)), 0.0)))
+def _size(theta_rad: F64, scatter_rad: F64) -> float:
+    return float(np.sqrt(max(float(np.sum(theta_rad**2 - scatter_rad**2)), 0.0)))
 
 
 def judge(change: Change) -> CalibrationCheck:
@@ -127,9 +125,9 @@ def judge(change: Change) -> CalibrationCheck:
 
 def _aberrations(change: Change, figures: Figures, asked: Verdict) -> tuple[MeasuredChange, ...]:
     found = change.aberrations
-    terms = zip(NAMES, found.theta_rad, found.sd_rad, strict=True)
+    terms = zip(NAMES, found.theta_rad, change.sd_rad, strict=True)
     square = max(float(found.theta_rad @ found.theta_rad), 1e-12)
-    total_sd = float(np.sqrt(found.theta_rad**2 @ found.sd_rad**2 / square))
+    total_sd = float(np.sqrt(found.theta_rad**2 @ change.sd_rad**2 / square))
     limit = VALID_RAD if asked in (Verdict.VALID, Verdict.REFRESH) else REFRESH_RAD
     remark = "oil, cover slip, temperature, collar" if asked is Verdict.OPTICS else ""
     return (

@@ -114,6 +114,10 @@ class Camera(FrozenModel):
     read_noise_e: NonNegative
     excess_noise: ExcessNoise = NO_EXCESS
     """Variance of the shot noise over the photons: 2 for an EMCCD whose EM gain is on, 1 otherwise."""
+    serial: str | None = None
+    """Number of the camera, by which its measured units are looked up; a name that stands for it will do."""
+    readout_mode: str | None = None
+    """In which it is read out, in the words of `camera-calibrate` or `profile new`; units depend on it."""
     map: Path | None = None
     """``camera.zarr`` of `camera-calibrate`: baseline, gain and read noise of each pixel, for localisation."""
 

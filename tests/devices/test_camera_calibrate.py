@@ -72,7 +72,10 @@ def test_pixel_gains_are_believed_as_far_as_they_are_known(spread: float, tmp_pa
 
 def test_the_embedded_camera_is_measured(tmp_path: Path) -> None:
     profile = load_profile("demo").replace(camera={"width_px": 192, "height_px": 160})
-    camera = calibrate_on_microscope(profile, dark_preset="Off", light_preset="High", exposure_ms=20.0, frames=40)
+    taken = calibrate_on_microscope(profile, dark_preset="Off", light_preset="High", exposure_ms=20.0, frames=40)
+    camera = taken.camera
+    assert taken.serial
+    assert "Gain" in taken.readout_mode
     assert camera.response.electrons_per_adu == pytest.approx(profile.camera.electrons_per_adu, rel=0.03)
     assert camera.response.baseline_adu == pytest.approx(profile.camera.baseline_adu, abs=1)
     assert camera.response.read_noise_e == pytest.approx(profile.camera.read_noise_e, abs=0.1)

@@ -140,7 +140,7 @@ def _judged(number: int) -> dict[str, Any]:
         "beads": change.beads,
         "true_rad": [day.aberrations_rad.get(name, 0.0) for name in NAMES],
         "theta_rad": change.aberrations.theta_rad.tolist(),
-        "sd_rad": change.aberrations.sd_rad.tolist(),
+        "sd_rad": change.sd_rad.tolist(),
         "scale_before": change.before.scale,
         "left_before_nm": change.before.rms_nm,
         "correlation": change.aberrations.correlation,

@@ -246,12 +246,18 @@ def camera_calibrate(
     ] = None,
     frames: Annotated[int, typer.Option("--frames", min=10, help="Frames of each series on the microscope.")] = 200,
     excess_noise: ExcessNoiseOption = None,
+    serial: Annotated[
+        str | None, typer.Option("--serial", help="Number of the camera, for the data base; else its adapter's.")
+    ] = None,
+    readout_mode: Annotated[
+        str | None, typer.Option("--readout-mode", help="Mode that the series were taken in; else its adapter's.")
+    ] = None,
     partial: PartialOption = False,
     overwrite: OverwriteFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Measure the camera's baseline, gain and read noise by photon transfer, for each pixel too."""
-    from easyzloc_mm.acquire.camera import calibrate_from_files, calibrate_on_microscope
+    from easyzloc_mm.acquire.camera import calibrate_from_files, calibrate_on_microscope, enter_camera
     from easyzloc_mm.camera.response import NO_EXCESS
     from easyzloc_mm.io.camera_map import CameraMapMetadata, write_camera_map
     from easyzloc_mm.io.profiles import load_profile
@@ -269,7 +275,7 @@ def camera_calibrate(
     else:
         loaded = load_profile(profile)
         with progress_display() as show:
-            camera = calibrate_on_microscope(
+            taken = calibrate_on_microscope(
                 loaded,
                 dark_preset=dark_preset,
                 light_preset=light_preset or loaded.imaging.illumination or "High",
@@ -278,10 +284,12 @@ def camera_calibrate(
                 excess_noise=excess_noise,
                 progress=show,
             )
+        camera, serial, readout_mode = taken.camera, serial or taken.serial, readout_mode or taken.readout_mode
     metadata = CameraMapMetadata(
         camera_response=camera.response, dark_frames=camera.dark_frames, flat_frames=camera.flat_frames
     )
     write_camera_map(out, camera, metadata, if_exists=existing(overwrite))
+    entry = enter_camera(camera, serial, readout_mode or "", out) if serial else None
     finish(
         {
             "out": out,
@@ -294,6 +302,9 @@ def camera_calibrate(
             "dark_frames": camera.dark_frames,
             "flat_frames": camera.flat_frames,
             "frames_lost": camera.frames_lost,
+            "serial": serial or None,
+            "readout_mode": readout_mode or None,
+            "entered": "no: the camera's number is not known, give it" if entry is None else entry.in_words(),
         },
         as_json=as_json,
         title="camera: copy the units, and map = this file, into the profile, section camera",

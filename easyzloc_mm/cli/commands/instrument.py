@@ -30,6 +30,7 @@ def profile_check(
     as_json: JsonFlag = False,
 ) -> None:
     """Validate a profile without touching any device."""
+    from easyzloc_mm.io.camera_database import origin_of_units
     from easyzloc_mm.io.profiles import load_profile
 
     loaded = load_profile(profile)
@@ -41,6 +42,7 @@ def profile_check(
         f"{loaded.camera.height_px * loaded.optics.pixel_size_nm / 1000:.1f}",
         "bead_planes": loaded.beads.planes,
         "bead_fovs": loaded.beads.fovs,
+        "camera_units": origin_of_units(loaded.camera).text,
     }
     finish(summary, as_json=as_json, title="profile is valid")
 
@@ -90,6 +92,7 @@ def profile_new(
 ) -> None:
     """Write a profile from the connected microscope. Moves nothing; says what to check by hand."""
     from easyzloc_mm.errors import InputError
+    from easyzloc_mm.io.camera_database import read_cameras
     from easyzloc_mm.io.profiles import parse_profile
     from easyzloc_mm.io.writing.output import whole_or_nothing
     from easyzloc_mm.microscope.setup.discover import discover
@@ -115,13 +118,24 @@ def profile_new(
     )
     with whole_or_nothing(out, Kind.PROFILE, if_exists=existing(overwrite)) as draft:
         found = discover(connection)
+        camera = read_cameras().find(found.identity.serial, found.identity.readout_mode)
         text, to_check = draft_profile(
-            found, connection, name=out.stem, known={key: value for key, value in known.items() if value is not None}
+            found,
+            connection,
+            name=out.stem,
+            known={key: value for key, value in known.items() if value is not None},
+            measured_before=camera,
         )
         draft.write_text(text, encoding="utf-8")
         parse_profile(draft)
     finish(
-        {"profile": out, **found.devices, "groups": ", ".join(found.groups), "check by hand": ", ".join(to_check)},
+        {
+            "profile": out,
+            **found.devices,
+            "groups": ", ".join(found.groups),
+            "camera units": "of the template" if camera is None else camera.in_words(),
+            "check by hand": ", ".join(to_check),
+        },
         as_json=as_json,
         title="profile written",
     )

@@ -9,6 +9,7 @@ from easyzloc_mm.microscope.connect import open_core
 from easyzloc_mm.microscope.deadlines import within
 from easyzloc_mm.microscope.mmcore import MMCore
 from easyzloc_mm.microscope.setup.checks import DEVICE_KINDS, check_idle, fitting_devices, use_camera
+from easyzloc_mm.microscope.setup.identity import CameraIdentity, camera_identity
 from easyzloc_mm.profile.schema import Connection
 from easyzloc_mm.typing import StagePosition
 
@@ -33,6 +34,8 @@ class Discovered:
         Where Micro-Manager knows it.
     position : StagePosition
         Where the stages stand.
+    identity : CameraIdentity
+        Of the camera.
     """
 
     devices: dict[str, str]
@@ -43,6 +46,7 @@ class Discovered:
     bit_depth: int
     pixel_size_nm: float | None
     position: StagePosition
+    identity: CameraIdentity
 
 
 def discover(connection: Connection) -> Discovered:
@@ -102,4 +106,5 @@ def _described(core: MMCore, devices: dict[str, str], choices: dict[str, tuple[s
         position=StagePosition(
             float(core.get_x_position(xy)), float(core.get_y_position(xy)), float(core.get_position(z))
         ),
+        identity=camera_identity(core, devices["camera"]),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from easyzloc_mm.io.camera_database import MeasuredCamera
 from easyzloc_mm.io.profiles import shipped_profiles
 from easyzloc_mm.microscope.setup.discover import Discovered
 from easyzloc_mm.profile.plausible import TO_CHECK
@@ -31,6 +32,7 @@ def draft_profile(
     *,
     name: str,
     known: dict[str, float],
+    measured_before: MeasuredCamera | None = None,
 ) -> tuple[str, list[str]]:
     """Return the template with its values replaced by this microscope's.
 
@@ -44,6 +46,8 @@ def draft_profile(
         Of the profile.
     known : dict of str to float
         Values that only a person knows, by field: ``na``, ``emission_nm``, ``pixel_size_nm``, ...
+    measured_before : MeasuredCamera, optional
+        This camera in this readout mode, as `camera-calibrate` measured it once.
 
     Returns
     -------
@@ -73,6 +77,8 @@ def draft_profile(
             "width_px": found.width_px,
             "height_px": found.height_px,
             **({"bit_depth": found.bit_depth} if found.bit_depth in BITS else {}),
+            **({"serial": found.identity.serial} if found.identity.serial else {}),
+            **({"readout_mode": found.identity.readout_mode} if found.identity.readout_mode else {}),
         },
         "limits": {
             f"{axis}_{end}_um": round(centre + sign * reach, 3)
@@ -81,12 +87,17 @@ def draft_profile(
             for end, sign in (("min", -1), ("max", 1))
         },
     }  # fmt: skip
+    measured = measured_units(measured_before)
+    values["camera"] |= measured
     for section, fields in BY_HAND.items():
         values[section] |= {field: known[field] for field in fields if field in known}
     template = shipped_profiles()["template"].read_text(encoding="utf-8")
     doubtful = {f"{part}.{field}": "the template's value" for part, fields in BY_HAND.items() for field in fields
                 if field not in values[part]}  # fmt: skip
     doubtful |= _chosen(found, values["devices"])
+    remarks = {name: f"{TO_CHECK}: {why}" for name, why in doubtful.items()}
+    if measured_before is not None:
+        remarks |= {f"camera.{field}": measured_before.in_words() for field in measured if field not in known}
     lines, section = [], ""
     for line in template.splitlines():
         header = re.fullmatch(r"\[(\w+)\]", line)
@@ -94,9 +105,22 @@ def draft_profile(
             section = header[1]
         filled = _filled(line, values.get(section, {}))
         key = re.match(r"\w+", filled)
-        why = doubtful.get(f"{section}.{key[0]}") if key else None
-        lines.append(filled if why is None else f"{filled.partition('  #')[0].rstrip()}    # {TO_CHECK}: {why}")
+        remark = remarks.get(f"{section}.{key[0]}") if key else None
+        lines.append(filled if remark is None else f"{filled.partition('  #')[0].rstrip()}    # {remark}")
     return "\n".join(lines[_first_key(lines) :]) + "\n", [*doubtful, "limits"]
+
+
+def measured_units(camera: MeasuredCamera | None) -> dict[str, Value]:
+    """Return the camera's units by field, rounded as far as they are known; nothing where it was not measured."""
+    if camera is None:
+        return {}
+    response = camera.response
+    return {
+        "baseline_adu": round(response.baseline_adu, 1),
+        "electrons_per_adu": float(f"{response.electrons_per_adu:.4g}"),
+        "read_noise_e": float(f"{response.read_noise_e:.3g}"),
+        "excess_noise": response.excess_noise,
+    }
 
 
 def _chosen(found: Discovered, devices: dict[str, Value]) -> dict[str, str]:

@@ -33,6 +33,8 @@ class Estimate:
     ----------
     theta_rad, sd_rad : ndarray, shape (K,)
         Value, and standard deviation by the molecules' scatter and `FLOOR_RAD`.
+    scatter_rad : ndarray, shape (K,)
+        Standard deviation by the scatter alone.
     chi2 : float
         Of no change, with K degrees of freedom.
     molecules : int
@@ -48,6 +50,7 @@ class Estimate:
 
     theta_rad: F64
     sd_rad: F64
+    scatter_rad: F64
     chi2: float
     molecules: int
     psf: FieldPsf
@@ -126,6 +129,7 @@ def estimate(
     return Estimate(
         theta_rad=theta,
         sd_rad=np.sqrt(np.diag(total)),
+        scatter_rad=np.sqrt(np.diag(covariance)),
         chi2=float(theta @ np.linalg.solve(total, theta)),
         molecules=count,
         psf=now,
