@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from easyzloc_mm.api.analysis import load_locs
-from easyzloc_mm.errors import InputError
+from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.locs.run import Run
 from easyzloc_mm.profile.schema import Profile
 
+GLASS_NM = 500.0
+"""Of the focus: deeper, a PSF of beads on glass errs by more than the scale mends."""
 DEEPEST_NM = 20_000.0
 """The pupil is sampled for depths up to here."""
 
@@ -67,4 +70,13 @@ def correct_depth(
         raise InputError(f"`into_sample` {into_sample}: choose one of {', '.join(IntoSample)}")
     instrument = load_profile(profile) if isinstance(profile, str) else profile
     known = locs if isinstance(locs, Locs) else load_locs(locs)
-    return correct(known, DepthScale.of(instrument.optics, focus_nm, IntoSample(into_sample)))
+    scale = DepthScale.of(instrument.optics, focus_nm, IntoSample(into_sample))
+    corrected = correct(known, scale)
+    if scale.focus_depth_nm > GLASS_NM and instrument.optics.sample_index != instrument.optics.immersion_index:
+        warnings.warn(
+            f"the focus lies {scale.focus_depth_nm:.0f} nm deep, where the PSF of beads on glass is not that of the "
+            "molecules: their depths are right only where they were localised with a model that `refresh` made of them",
+            EasyZlocWarning,
+            stacklevel=2,
+        )
+    return corrected

@@ -9,13 +9,19 @@ import pandas as pd
 import pytest
 
 from easyzloc_mm.analysis.depth import correct_depth
-from easyzloc_mm.errors import InputError
+from easyzloc_mm.api.depth import correct_depth as ez_correct
+from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.locs.locs import Locs
-from easyzloc_mm.optics.depth import DepthScale, IntoSample, formula_factor, sharpest_stage_nm
+from easyzloc_mm.optics.depth import SAMPLES, DepthScale, IntoSample, formula_factor, sharpest_stage_nm
+from easyzloc_mm.optics.pupil import image_fields, intensity, make_pupil
 from easyzloc_mm.profile.schema import Optics
+from easyzloc_mm.typing import F64
 
 FOCUS_NM = 1500.0
+LENS_RAD = (0.1, 0.15, -0.08, 0.12, 0.65)
+"""Of an objective as they are: astigmatism, coma, spherical aberration."""
 
 
 def optics(na: float, sample_index: float) -> Optics:
@@ -77,6 +83,35 @@ def test_a_molecule_that_the_optics_put_somewhere_is_found_there(water: DepthSca
         assert water.focus_depth_nm + float(water.height_nm(z)) == pytest.approx(depth_nm, abs=10)
 
 
+def test_heights_by_the_psf_of_the_sample_become_those_of_the_sample(water: DepthScale) -> None:
+    """What a fit would find, by the most alike image: under the PSF of molecules at the focus' depth (`refresh`)."""
+    here = optics(1.46, 1.333)
+    pupil = make_pupil(here, SAMPLES)
+    wave = 2 * np.pi / here.emission_nm
+    transverse = np.minimum(np.hypot(*np.meshgrid(pupil.k, pupil.k)), wave * here.na)
+    axial = np.sqrt((wave * here.sample_index) ** 2 - transverse.astype(complex) ** 2)
+    lens = np.tensordot(LENS_RAD, pupil.zernikes, axes=1)
+    at = np.arange(-880.0, 881.0, 80.0)
+
+    def image(depth_nm: float, stage_nm: float) -> F64:
+        factors = np.exp(1j * (axial * depth_nm - pupil.kz * stage_nm + lens)).astype(np.complex64)
+        light = intensity(image_fields(factors, at, at, pupil), pupil)
+        return np.asarray(light / np.sqrt(np.sum(light**2)))
+
+    z_nm = np.arange(-600.0, 601.0, 10.0)
+    focus = sharpest_stage_nm(here, water.focus_depth_nm)
+    known = np.stack([image(water.focus_depth_nm, focus - z) for z in z_nm])
+
+    def fitted(height_nm: float) -> float:
+        alike = np.tensordot(known, image(water.focus_depth_nm + height_nm, focus), axes=2)
+        return float(z_nm[int(np.argmax(alike))])
+
+    heights = np.array([-100.0, 100.0, 200.0, 300.0])
+    found = np.array([fitted(height) for height in heights])
+    assert water.height_nm(found) == pytest.approx(heights, abs=15)
+    assert np.abs(found - heights).max() > 50
+
+
 def test_a_stage_that_falls_into_the_sample_mirrors_z(water: DepthScale) -> None:
     falling = water.model_copy(update={"into_sample": IntoSample.FALLING})
     z = np.array([-300.0, 100.0, 500.0])
@@ -91,3 +126,14 @@ def test_the_scale_is_kept_and_applied_once(water: DepthScale, tmp_path: Path) -
         correct_depth(back, water)
     with pytest.raises(InputError, match=r"focal_shift_factor of 0\.8"):
         correct_depth(table(focal_shift_factor=0.8), water)
+
+
+def test_deep_in_another_medium_a_warning_names_what_is_needed() -> None:
+    watery = load_profile("demo").replace(optics={"sample_index": 1.333})
+    with pytest.warns(EasyZlocWarning, match="`refresh` made"):
+        corrected = ez_correct(table(), watery, focus_nm=1000.0)
+    assert corrected.metadata.depth_scale is not None
+    with pytest.raises(InputError, match="`focus_nm`"):
+        ez_correct(table(), watery, focus_nm=-5.0)
+    with pytest.raises(InputError, match="`into_sample`"):
+        ez_correct(table(), watery, focus_nm=5.0, into_sample="up")
