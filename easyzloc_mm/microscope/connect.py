@@ -13,6 +13,7 @@ from easyzloc_mm.microscope.backends.local import local_core
 from easyzloc_mm.microscope.backends.plus import plus_core
 from easyzloc_mm.microscope.mmcore import MMCore
 from easyzloc_mm.microscope.protocol import Microscope
+from easyzloc_mm.microscope.setup.checks import check_labels_cross_the_bridge
 from easyzloc_mm.profile.schema import Backend, Connection, Profile
 
 REAL_BACKENDS: dict[Backend, Callable[[Connection], AbstractContextManager[MMCore]]] = {
@@ -53,6 +54,8 @@ def connect(profile: Profile) -> Iterator[Microscope]:
     'demo'
     """
     embedded = profile.connection.backend is Backend.EMBEDDED
+    if profile.connection.backend is Backend.JAVA:
+        check_labels_cross_the_bridge(profile)
     with (
         embedded_core(profile) if embedded else open_core(profile.connection) as core,
         made_safe(CoreMicroscope(core, profile)) as microscope,

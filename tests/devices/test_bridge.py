@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,8 +17,10 @@ from typing import Any
 import pytest
 import zmq
 
+from easyzloc_mm.errors import HardwareError, InputError
 from easyzloc_mm.io.runs.frames import StoredFrames
 from easyzloc_mm.io.runs.localizations import read_localizations
+from easyzloc_mm.microscope.connect import connect
 from tests.helpers.localize_bench import small_bundle
 from tests.helpers.microscope_bench import HEIGHT, WIDTH, bench_profile
 from tests.helpers.paths import ROOT
@@ -107,6 +110,41 @@ def test_a_live_run_over_the_bridge(served: Served, tmp_path: Path) -> None:
     assert not stored.missing
     assert read_localizations(tmp_path / "run.zarr")[1].complete is True
     assert served.state() == before
+
+
+@pytest.mark.slow
+def test_a_second_client_that_asks_fifty_times_a_second_costs_no_frame(served: Served, tmp_path: Path) -> None:
+    reports, asked = [], 0
+    for polled in (False, True):
+        process, over = live(tmp_path, served.port, 400), threading.Event()
+
+        def poll(over: threading.Event = over) -> None:
+            nonlocal asked
+            while not over.wait(1 / 50):
+                asked += bool(served.state())
+
+        client = threading.Thread(target=poll)
+        if polled:
+            client.start()
+        out, err = process.communicate(timeout=PATIENCE_S)
+        over.set()
+        assert process.returncode == 0, err
+        reports.append(json.loads(out.splitlines()[-1]))
+        shutil.rmtree(tmp_path / "run.zarr")
+        shutil.rmtree(tmp_path / "model")
+    print([report["frames_per_s"] for report in reports], asked)
+    assert asked > 100
+    assert [(report["frames"], report["frames_lost"]) for report in reports] == [(400, 0)] * 2
+
+
+def test_labels_that_the_bridge_cannot_carry_are_refused_before_anything(tmp_path: Path) -> None:
+    nobody: dict[str, object] = {"backend": "java", "java_port": 9}
+    profile = bench_profile(tmp_path).replace(connection=nobody, devices={"camera": "Kamera µ"})
+    with pytest.raises(HardwareError, match="no Micro-Manager answers"), connect(profile):
+        pass  # what Latin-1 has comes through
+    strange = profile.replace(devices={"camera": "相机"})
+    with pytest.raises(InputError, match=r"devices\.camera = '相机': .* does not come through"), connect(strange):
+        pass
 
 
 def test_micro_manager_ends_in_the_middle(served: Served, tmp_path: Path) -> None:

@@ -112,7 +112,8 @@ class Server:
                 f"mmcorej.CMMCore.{message.get('name')}(CMMCore.java:1127)\n"
             )
             reply = {"type": "exception", "value": stack}
-        return [json.dumps(reply).encode("iso-8859-1"), *self._binary]
+        # As Java does it: what Latin-1 has not, becomes a question mark.
+        return [json.dumps(reply, ensure_ascii=False).encode("iso-8859-1", errors="replace"), *self._binary]
 
     def _reply(self, message: dict[str, Any], version: str) -> dict[str, Any]:
         command = message["command"]

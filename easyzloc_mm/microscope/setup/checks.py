@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from easyzloc_mm.errors import HardwareError
+from easyzloc_mm.errors import HardwareError, InputError
 from easyzloc_mm.microscope.mmcore import MMCore
 from easyzloc_mm.profile.schema import Profile
 
@@ -37,6 +37,7 @@ class Finding:
     text: str
 
 
+LAST_OF_LATIN_1 = 0xFF
 IN_USE = "the camera is running already, in Micro-Manager's Live view or in another run"
 
 
@@ -50,6 +51,30 @@ def check_idle(core: MMCore) -> None:
     """
     if core.is_sequence_running():
         raise HardwareError(f"{IN_USE}: switch Live off, or wait for the run to end")
+
+
+def check_labels_cross_the_bridge(profile: Profile) -> None:
+    """Refuse labels that come as question marks over the Java bridge, which speaks Latin-1.
+
+    Raises
+    ------
+    InputError
+        The profile names one; the message says which.
+    """
+    named = {f"devices.{field}": label for field, label in profile.devices.model_dump().items() if label}
+    if profile.focus_lock is not None:
+        lock = profile.focus_lock
+        named |= {"focus_lock.device": lock.device, "focus_lock.offset_device": lock.offset_device or ""}
+    interlocks = (f"{lock.device}{lock.property}{lock.value}" for lock in profile.watch.interlocks)
+    named["watch.interlocks"] = "".join(interlocks)
+    named["imaging.illumination"] = profile.imaging.illumination or ""
+    for field, label in named.items():
+        strange = "".join(letter for letter in label if ord(letter) > LAST_OF_LATIN_1)
+        if strange:
+            raise InputError(
+                f"{field} = '{label}': '{strange}' does not come through Micro-Manager's server; rename it in "
+                'Micro-Manager, or use connection.backend = "python"'
+            )
 
 
 def use_camera(core: MMCore, label: str) -> None:
