@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,9 @@ import tifffile
 from numpy.typing import NDArray
 
 from easyzloc_mm.acquire.camera import calibrate_from_files, calibrate_on_microscope
+from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.camera_database import read_cameras
 from easyzloc_mm.io.camera_map import CameraMapMetadata, read_camera_map, write_camera_map
 from easyzloc_mm.io.profiles import load_profile
 
@@ -79,6 +83,24 @@ def test_the_embedded_camera_is_measured(tmp_path: Path) -> None:
     assert camera.response.electrons_per_adu == pytest.approx(profile.camera.electrons_per_adu, rel=0.03)
     assert camera.response.baseline_adu == pytest.approx(profile.camera.baseline_adu, abs=1)
     assert camera.response.read_noise_e == pytest.approx(profile.camera.read_noise_e, abs=0.1)
+
+
+def test_a_camera_with_a_number_is_entered_into_the_data_base(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("platformdirs.user_data_dir", lambda *_, **__: str(tmp_path / "data"))
+    chip = Chip(0.5)
+    dark, flat = chip.movie(tmp_path / "d.tif", 30, 0.0), chip.movie(tmp_path / "f.tif", 30, 1000.0)
+    command = ["camera-calibrate", "--dark", str(dark), "--flat", str(flat), "--json"]
+    assert main([*command, "--out", str(tmp_path / "one.zarr")]) == 0
+    assert "number is not known" in json.loads(capfd.readouterr().out.splitlines()[-1])["entered"]
+    assert not (tmp_path / "data").exists()
+    numbered = ["--serial", "A123", "--readout-mode", "Gain 1", "--out", str(tmp_path / "two.zarr")]
+    assert main([*command, *numbered]) == 0
+    found = read_cameras().find("A123", "Gain 1")
+    assert found is not None
+    assert found.response.electrons_per_adu == pytest.approx(0.5, rel=0.1)
+    assert found.measured == date.today()
 
 
 def test_bad_series_are_one_clear_sentence(tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +15,12 @@ import pytest
 from easyzloc_mm.api.check import check_calibration
 from easyzloc_mm.benchmarks.second_optics.datasets import BEAD_BACKGROUND, EXPOSURE_MS
 from easyzloc_mm.camera.exposure import camera_counts
+from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.beads.writer import BeadStackWriter, PlaneRecord
 from easyzloc_mm.io.calibration_check import CHECK_FILE, CalibrationCheck, Verdict
 from easyzloc_mm.io.passport import LightLevel, Passport
+from easyzloc_mm.io.profiles import shipped_profiles
 from easyzloc_mm.model.card import PSF_FILE
 from easyzloc_mm.passport.verdict import LEAST_LIGHT, REFRESH_RAD, VALID_RAD, VALID_SURFACE_NM, Figures
 from easyzloc_mm.psf.bead_psf import point_image
@@ -63,9 +69,33 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def profile_file(folder: Path) -> Path:
+    """`HERE`, as people write it."""
+    text = shipped_profiles()["demo"].read_text(encoding="utf-8")
+    known = {**HERE.optics.model_dump(), **HERE.camera.model_dump()}
+    for name, value in known.items():
+        text = re.sub(rf"^{name} = [^#\n]*", f"{name} = {value}", text, flags=re.MULTILINE)
+    path = folder / "here.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
 @pytest.fixture(scope="module")
-def same(desk: Path) -> CalibrationCheck:
-    return check_calibration(desk / "model", HERE, desk / "check", stacks=[desk / "same.ome.zarr"])
+def said(desk: Path) -> dict[str, Any]:
+    """What the command prints of a day like any."""
+    printed = io.StringIO()
+    options = ["--profile", str(profile_file(desk)), "--stacks", str(desk / "same.ome.zarr"), "--json"]
+    with contextlib.redirect_stdout(printed):
+        assert main(["calibrate", "--check", str(desk / "model"), "--out", str(desk / "check"), *options]) == 0
+    found: dict[str, Any] = json.loads(printed.getvalue().splitlines()[-1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def same(desk: Path, said: dict[str, Any]) -> CalibrationCheck:
+    assert said["verdict"] == "valid"
+    stored = json.loads((desk / "check" / CHECK_FILE).read_text(encoding="utf-8"))
+    return CalibrationCheck.from_stored(stored, CHECK_FILE)
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +133,11 @@ def test_what_is_not_known_is_said(same: CalibrationCheck) -> None:
     assert "not told: focal surface" in same.because
 
 
-def test_a_check_is_written_and_read_back(desk: Path, same: CalibrationCheck) -> None:
-    stored = json.loads((desk / "check" / CHECK_FILE).read_text(encoding="utf-8"))
-    assert CalibrationCheck.from_stored(stored, "check.json") == same
+def test_what_the_command_prints_is_what_it_keeps(desk: Path, said: dict[str, Any], same: CalibrationCheck) -> None:
+    assert said["changes"]["coma_x"]["value"] == same.change("coma x").value
+    assert said["changes"]["light"]["sd"] == same.change("light").sd
+    assert said["because"] == same.because
+    assert Path(said["out"]) == desk / "check"
     assert "valid" in (desk / "check" / "index.html").read_text(encoding="utf-8")
 
 
@@ -142,3 +174,14 @@ def figures(**changed: float | None) -> Figures:
 )
 def test_the_first_thing_to_do_is_the_verdict(changed: dict[str, float | None], verdict: Verdict) -> None:
     assert figures(**changed).verdict() is verdict
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [([], "--out is missing"), (["--stacks", "s.ome.zarr", "--out", "o"], "--stacks go with --check")],
+)
+def test_options_that_do_not_go_together_are_refused(
+    options: list[str], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["calibrate", "--profile", "demo", *options]) == 2
+    assert said in capfd.readouterr().err
