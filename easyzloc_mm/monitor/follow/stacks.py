@@ -17,8 +17,8 @@ from easyzloc_mm.io.beads.stacks import open_bead_stacks, read_stack_metadata
 from easyzloc_mm.monitor.follow.run import ShownFrame, shown_image
 from easyzloc_mm.typing import F64
 
-MOST_PLANES = 20
-"""So many planes are read at a look: a store that is there already is caught up with step by step."""
+MOST_PLANES = 40
+"""So many planes are measured at a look: a store that is there already is caught up with step by step."""
 LOG_LINES = 4
 LOG_BYTES = 1 << 16
 HEAD = re.compile(r"^(\S+ \S+?)\.\d+ (INFO|WARNING|ERROR)\s+\[[^]]*\] [\w.]+: (.*)$")
@@ -56,6 +56,8 @@ class StacksFollower:
     def __init__(self, stacks: Path, calibration: Path | None = None) -> None:
         self.stacks, self.calibration = stacks, calibration
         self.metadata: BeadStackMetadata | None = None
+        self.counts: dict[int, int] = {}
+        """Planes of each field of view that has any."""
         self._planes: dict[int, list[tuple[float, float]]] = {}
         self._newest: tuple[BeadStack, int] | None = None
         self.brightest = 0.0
@@ -73,28 +75,31 @@ class StacksFollower:
             stacks = open_bead_stacks(self.stacks)
         except InputError:  # not a plane yet
             return False
-        read = 0
+        counts = {stack.fov: len(stack.planes) for stack in stacks}
+        grew, self.counts = counts != self.counts, counts
+        if grew:
+            self._newest = stacks[-1], counts[stacks[-1].fov] - 1
+            full, image = stacks[-1].full_scale_adu, stacks[-1].pixels[self._newest[1]]
+            self.brightest = float(image.max()) / full if full else 0.0
+        return self._measure(stacks) or grew
+
+    def _measure(self, stacks: list[BeadStack]) -> bool:
+        """Measure planes that were not yet; True if there were any."""
+        measured = 0
         for stack in stacks:
             seen = self._planes.setdefault(stack.fov, [])
             for plane in range(len(seen), len(stack.planes)):
-                if read == MOST_PLANES:
+                if measured == MOST_PLANES:
                     return True
-                image = stack.pixels[plane]
-                seen.append((float(stack.planes["measured_z_um"].iloc[plane]), spot_contrast(image)))
-                self._newest, read = (stack, plane), read + 1
-                if stack.full_scale_adu:
-                    self.brightest = float(image.max()) / stack.full_scale_adu
-        return read > 0
+                z_um = float(stack.planes["measured_z_um"].iloc[plane])
+                seen.append((z_um, spot_contrast(stack.pixels[plane])))
+                measured += 1
+        return measured > 0
 
     @property
     def planes(self) -> int:
-        """Planes that were read."""
-        return sum(map(len, self._planes.values()))
-
-    @property
-    def fields(self) -> int:
-        """Fields of view that have a plane."""
-        return sum(bool(planes) for planes in self._planes.values())
+        """Planes that are there."""
+        return sum(self.counts.values())
 
     def planned(self) -> tuple[int, int]:
         """Return fields of view, and planes of each, by the plan; 0 where nothing is planned."""

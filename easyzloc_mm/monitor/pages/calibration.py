@@ -92,7 +92,7 @@ def _heading(follower: StacksFollower) -> str:
     fovs, planes = follower.planned()
     beads, skipped = follower.beads()
     figures = {
-        "fields": f"{follower.fields} of {fovs}" if fovs else f"{follower.fields}",
+        "fields": f"{len(follower.counts)} of {fovs}" if fovs else f"{len(follower.counts)}",
         "planes": f"{follower.planes:,} of {fovs * planes:,}" if fovs * planes else f"{follower.planes:,}",
         "good beads": f"{beads:,}",
         "places skipped": f"{skipped}",

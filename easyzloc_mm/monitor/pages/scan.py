@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from easyzloc_mm.acquire.scans.ledger import FieldStatus
 from easyzloc_mm.monitor.background import Background
-from easyzloc_mm.monitor.follow.scan import ScanFollower, ShownField
+from easyzloc_mm.monitor.follow.scan import ScanFollower, ShownField, places_on_map
 from easyzloc_mm.monitor.pages.parts import INK, TEMPLATE, dark_figure, heading_html, rgba, source
+from easyzloc_mm.typing import F64
 
 if TYPE_CHECKING:
     from bokeh.document import Document
@@ -27,8 +27,8 @@ COLORS = {
 }
 POOR = "#d9a441"
 """Of a field that is done and breaks a rule of the plan."""
-ALONE_UM = 100.0
-"""Side of a field's square where there is no neighbour to say it."""
+SIDE = 0.86
+"""Of a field's square, distances of the map."""
 OPEN = """
 const chosen = source.selected.indices;
 if (chosen.length) {
@@ -61,19 +61,25 @@ def make_scan_page(document: Document, follower: ScanFollower) -> None:
     from bokeh.models.widgets import Div
 
     heading = Div(text=heading_html(f"{follower.folder.name}: scan", {}), sizing_mode="stretch_width")
-    names = ("name", "x", "y", "side", "left", "bottom", "top", "color", "state", "why", "light", "found")
+    names = ("name", "x", "y", "side", "top", "place", "color", "state", "why", "light", "found")
     squares = source(*names)
     pictures = source("image", "x", "y", "side")
     made = dark_figure(
-        "x of the stage (um)", "y of the stage (um)", 1320, 540, match_aspect=True,
+        "", "", 1340, 640, match_aspect=True,
         tools="pan,wheel_zoom,box_zoom,reset,save", active_scroll="wheel_zoom",
     )  # fmt: skip
+    made.axis.visible = False
+    made.y_range.flipped = True
     made.rect("x", "y", "side", "side", source=squares, fill_color=None, line_color="color", line_width=4)
-    made.image_rgba(
-        image="image", x="x", y="y", dw="side", dh="side", source=pictures, origin="top_left", anchor="center"
-    )
+    made.image_rgba(image="image", x="x", y="y", dw="side", dh="side", source=pictures, anchor="center")
     made.text("x", "top", "name", source=squares, text_color=INK, text_align="center", text_font_size="11px")
-    told = [("field", "@name"), ("state", "@state"), ("", "@why"), ("localisations", "@found"), ("light", "@light")]
+    told = [
+        (label, f"@{column}")
+        for label, column in (
+            ("field", "name"), ("stage (um)", "place"), ("state", "state"), ("", "why"), ("localisations", "found"),
+            ("light", "light"),
+        )
+    ]  # fmt: skip
     made.add_tools(HoverTool(tooltips=told), TapTool())
     squares.selected.js_on_change("indices", CustomJS(args={"source": squares}, code=OPEN))
 
@@ -86,13 +92,17 @@ def make_scan_page(document: Document, follower: ScanFollower) -> None:
         heading.text = seen.heading
         if seen.fields is None:
             return
-        side = 0.8 * _spacing_um(np.array([(field.x_um, field.y_um) for field in seen.fields]))
-        squares.data = _columns(seen.fields, side)
-        drawn = [(field, field.thumbnail) for field in seen.fields if field.thumbnail is not None]
+        at = places_on_map(np.array([(field.x_um, field.y_um) for field in seen.fields]))
+        squares.data = _columns(seen.fields, at)
+        drawn = [
+            (place, field.thumbnail)
+            for place, field in zip(at, seen.fields, strict=True)
+            if field.thumbnail is not None
+        ]
         pictures.data = {
             "image": [rgba(picture) for _, picture in drawn],
-            "x": [field.x_um for field, _ in drawn], "y": [field.y_um for field, _ in drawn],
-            "side": [0.94 * side] * len(drawn),
+            "x": [place[0] for place, _ in drawn], "y": [place[1] for place, _ in drawn],
+            "side": [0.96 * SIDE] * len(drawn),
         }  # fmt: skip
 
     def complain(trouble: str) -> None:
@@ -121,28 +131,17 @@ def _heading(follower: ScanFollower, fields: list[ShownField]) -> str:
     return heading_html(f"{follower.folder.name}: scan", figures, alarms=tuple(alarms))
 
 
-def _columns(fields: list[ShownField], side: float) -> dict[str, list[object]]:
+def _columns(fields: list[ShownField], at: F64) -> dict[str, list[object]]:
     return {
         "name": [field.name for field in fields],
-        "x": [field.x_um for field in fields],
-        "y": [field.y_um for field in fields],
-        "side": [side] * len(fields),
-        "left": [field.x_um - side / 2 for field in fields],
-        "bottom": [field.y_um - side / 2 for field in fields],
-        "top": [field.y_um + side / 2 for field in fields],
+        "x": at[:, 0].tolist(),
+        "y": at[:, 1].tolist(),
+        "side": [SIDE] * len(fields),
+        "top": (at[:, 1] - SIDE / 2).tolist(),
+        "place": [f"{field.x_um:.1f}, {field.y_um:.1f}" for field in fields],
         "color": [POOR if field.state.verdict == "poor" else COLORS[field.state.status] for field in fields],
         "state": [field.state.verdict for field in fields],
         "why": ["; ".join(filter(None, (field.state.error, *field.state.reasons))) for field in fields],
         "light": ["" if field.state.light_ms is None else f"{field.state.light_ms / 1000:.0f} s" for field in fields],
         "found": ["" if field.state.localizations is None else f"{field.state.localizations:,}" for field in fields],
     }
-
-
-def _spacing_um(places: NDArray[np.float64]) -> float:
-    """Return the distance of the nearest two fields, by the larger of x and y."""
-    if len(places) < 2:
-        return ALONE_UM
-    apart = np.abs(places[:, None] - places[None]).max(axis=2)
-    np.fill_diagonal(apart, np.inf)
-    nearest = float(apart.min())
-    return nearest if 0 < nearest < np.inf else ALONE_UM

@@ -10,7 +10,7 @@ import pytest
 from easyzloc_mm.acquire.plans.plan import ScanField, ScanPlan
 from easyzloc_mm.acquire.scans.ledger import FieldStatus, Ledger
 from easyzloc_mm.io.runs.status import RunStatus, write_status
-from easyzloc_mm.monitor.follow.scan import ScanFollower
+from easyzloc_mm.monitor.follow.scan import ScanFollower, places_on_map
 from tests.helpers.monitored_run import molecules, monitored_run
 
 PLACES = {"A1": (0.0, 0.0), "A2": (9000.0, 0.0), "B1": (0.0, 4500.0), "B2": (9000.0, 4500.0)}
@@ -57,3 +57,21 @@ def test_the_field_that_is_imaged_is_known(ledger: Ledger, tmp_path: Path) -> No
     assert follower.run_of("B1") == tmp_path / "B1.zarr"
     assert follower.run_of("B2") is None
     assert follower.run_of("../../etc") is None
+
+
+def test_wells_are_drawn_near_each_other_as_the_stage_has_them() -> None:
+    visits = [(row, column, field) for row in range(3) for column in range(4) for field in range(2)]
+    wells = np.array([(9000 * column + 60 * field, 9000 * row) for row, column, field in visits])
+    jitter = np.random.default_rng(0).uniform(-2, 2, wells.shape)
+    at = places_on_map(wells + jitter)
+    np.testing.assert_array_equal(at, [(2 * column + field, row) for row, column, field in visits])
+
+
+def test_places_by_hand_stand_in_the_order_of_visits() -> None:
+    places = np.random.default_rng(1).uniform(0, 1000, (20, 2))
+    at = places_on_map(places)
+    assert len(np.unique(at, axis=0)) == 20
+    assert tuple(at[0]) == (0, 0)
+    np.testing.assert_array_equal(np.lexsort((at[:, 0], at[:, 1])), np.arange(20))
+    assert places_on_map(np.empty((0, 2))).shape == (0, 2)
+    assert places_on_map(np.array([[5.0, 5.0]])).tolist() == [[0, 0]]
