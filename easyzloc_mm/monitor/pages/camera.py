@@ -69,11 +69,11 @@ def make_camera_page(document: Document, watch: CameraWatch, token: str) -> None
     add_camera_image(picture, image, spots)
     figures = []
     for x, y, label, across in (
-        ("time", "contrast", "contrast of spots (best: 1)", "time (s)"),
-        ("z", "contrast", "contrast of spots (best: 1)", "z of the stage (um)"),
-        ("time", "brightest", "share of the camera's range", "time (s)"),
+        ("time", "contrast", "contrast (best: 1)", "time (s)"),
+        ("z", "contrast", "contrast (best: 1)", "z of the stage (um)"),
+        ("time", "brightest", "brightest pixel", "time (s), 1: the camera's maximum"),
     ):
-        made = dark_figure(across, label, 700, 160)
+        made = dark_figure(across, label, 700, 190)
         made.line(x, y, source=curves, color=LINE, line_width=2)
         made.scatter(x, y, source=curves, color=SPOT, size=4)
         figures.append(made)

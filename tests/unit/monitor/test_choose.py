@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.monitor.choose import page_of
 from tests.helpers.monitored_run import monitored_run
@@ -46,3 +47,11 @@ def test_what_cannot_be_shown_is_said(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=reason):
             page_of(path, print)
+
+
+@pytest.mark.parametrize(
+    "given", [[], ["--camera"], ["--profile", "demo"], ["run.zarr", "--camera", "--profile", "demo"]]
+)
+def test_one_thing_is_shown(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["monitor", *given]) == 2
+    assert "give what to show, or --camera with --profile" in capsys.readouterr().err
