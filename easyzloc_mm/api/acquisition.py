@@ -124,7 +124,8 @@ def scan(
         A TOML plan, a position list of Micro-Manager (.pos), a plan of useq-schema (.json, .yaml), or a CSV file.
     model : Model or path
     out : path
-        Folder of the runs. A scan that was cut off continues where it stopped.
+        Folder of the runs, of a plate of pictures, and of a page (`ScanReport.page`). A scan that was cut off continues
+        where it stopped.
     keep_raw : bool
         Store the frames too.
     if_exists : {'resume', 'overwrite'}

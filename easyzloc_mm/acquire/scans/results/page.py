@@ -24,6 +24,8 @@ THUMBNAIL_PX = 160
 COLORS = {"good": "#009e73", "poor": "#d55e00", "failed": "#c1121f", "skipped": "#7a8594", "pending": "#c3cad4"}
 UNDER_WAY = "#0072b2"
 MAP_PX, MARGIN_PX = 640, 24
+NAMED_FIELDS = 40
+"""Maps of more fields that lie in no wells have no names."""
 
 
 def write_scan_page(folder: Path, out: Path | None = None, *, if_exists: IfExists = "overwrite") -> ScanSummary:
@@ -141,6 +143,7 @@ def _map(found: ScanSummary) -> str:
     scale = MAP_PX / max(max(xs) - left, max(ys) - top, 1e-9)
     radius = max(4.0, min(14.0, 0.3 * MAP_PX / len(xs) ** 0.5))
     width, height = (scale * (max(each) - min(each)) + 2 * (MARGIN_PX + radius) for each in (xs, ys))
+    plate = len({field.well for field in found.fields}) > 1
     dots = []
     for field, x, y in zip(found.fields, xs, ys, strict=True):
         at = (scale * (x - left) + MARGIN_PX + radius, scale * (y - top) + MARGIN_PX + radius)
@@ -149,4 +152,10 @@ def _map(found: ScanSummary) -> str:
             f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="{radius:.1f}" '
             f'fill="{COLORS.get(field.verdict, UNDER_WAY)}"><title>{words}</title></circle>'
         )
+        if _place(field).image == 0 if plate else len(xs) <= NAMED_FIELDS:
+            label = field.well if plate else field.name
+            dots.append(
+                f'<text x="{at[0]:.1f}" y="{at[1] + radius + 11:.1f}" font-size="10" text-anchor="middle" '
+                f'fill="currentColor">{escape(label)}</text>'
+            )
     return f'<svg viewBox="0 0 {width:.0f} {height:.0f}" style="max-height: 420px" role="img">{"".join(dots)}</svg>'
