@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +14,7 @@ import pandas as pd
 from easyzloc_mm.acquire.plans.rules import BeadCheck
 from easyzloc_mm.acquire.scans.field import wait_safely
 from easyzloc_mm.acquire.scans.ledger import BeadVisit, Ledger
-from easyzloc_mm.errors import HardwareError
+from easyzloc_mm.errors import EasyZlocWarning, HardwareError
 from easyzloc_mm.localization.workers.messages import (
     Answer,
     Block,
@@ -67,7 +68,7 @@ class BeadVisitor:
         """Time that the visits of this call took."""
 
     def visit_if_due(self, *, at_end: bool = False) -> None:
-        """Visit the beads before the first field, after every so many, and at the end.
+        """Visit the beads before the first field, after every so many, at the end, and again where they ended a scan.
 
         Raises
         ------
@@ -76,7 +77,7 @@ class BeadVisitor:
             down.
         """
         visits, over = self._ledger.content.visits, self._ledger.over
-        if visits:
+        if visits and visits[-1].trouble is None:
             since = over - visits[-1].after_fields
             if since < (1 if at_end else self._check.every_fields):
                 return
@@ -90,6 +91,8 @@ class BeadVisitor:
                 f"{visit.trouble}; the scan ends here, and what it took is kept: look at the beads, calibrate again, "
                 "or raise `bead_check.max_error_nm`"
             )
+        if visit.error_nm is None:
+            warnings.warn(f"{self._too_few(visit.beads)}, and nothing is known of z", EasyZlocWarning, stacklevel=2)
 
     def _visit(self, over: int, first: BeadVisit | None) -> BeadVisit:
         microscope, check = self._microscope, self._check
@@ -112,12 +115,15 @@ class BeadVisitor:
         most_nm = self._check.max_error_nm
         if most_nm is None:
             return None
-        x_um, y_um = self._check.position_um
         if visit.error_nm is None:
-            return f"at x, y = {x_um:.1f}, {y_um:.1f} um only {visit.beads} beads are found, and z cannot be checked"
+            return f"{self._too_few(visit.beads)}, and z cannot be checked"
         if visit.error_nm > most_nm:
             return f"z of the beads is off by {visit.error_nm:.0f} nm, more than {most_nm:g} nm"
         return None
+
+    def _too_few(self, beads: int) -> str:
+        x_um, y_um = self._check.position_um
+        return f"at x, y = {x_um:.1f}, {y_um:.1f} um only {beads} beads are found"
 
     def _photographed(self) -> tuple[U16, F64]:
         """Return the images of all planes, and where the stage says that each plane was, nm from `focus_um`."""

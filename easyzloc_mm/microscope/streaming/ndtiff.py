@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from easyzloc_mm.errors import HardwareError
-from easyzloc_mm.microscope.deadlines import error_text, from_device
+from easyzloc_mm.microscope.deadlines import error_text, from_device, within
 from easyzloc_mm.microscope.streaming.core_buffer import Pixels
 from easyzloc_mm.profile.schema import Backend, Profile
 from easyzloc_mm.typing import U16, Frame
@@ -28,7 +28,7 @@ BRIDGE_SHARE = 0.6
 POLL_S = 0.02
 FIRST_FRAME_S = 60.0
 FRAME_S = 5.0
-FINISH_S = 60.0
+START_S, FINISH_S = 60.0, 60.0
 COUNTS = {0: np.uint8, 1: np.uint16, 3: np.uint16, 4: np.uint16, 5: np.uint16, 6: np.uint16}
 """NDTiff's pixel types that are camera counts: 8 bit, 16 bit, and 10, 12, 14, 11 bit in 16."""
 AXIS = "time"
@@ -113,14 +113,20 @@ def stream_over_disk(profile: Profile, frames: int, stop: threading.Event, pixel
     from pycromanager import Acquisition, multi_d_acquisition_events
 
     folder = Path(tempfile.mkdtemp(prefix="easyzloc-mm-", dir=profile.connection.java_stream_dir))
-    acquisition = None
-    try:
+    begun: list[Acquisition] = []
+
+    def begin() -> None:
         acquisition = Acquisition(
             directory=str(folder), name="stream", show_display=False, port=profile.connection.java_port
         )
+        begun.append(acquisition)
         # One list with interval 0 becomes one hardware sequence; a generator would not.
         acquisition.acquire(multi_d_acquisition_events(num_time_points=frames, time_interval_s=0))
         acquisition.mark_finished()
+
+    try:
+        # A Micro-Manager that is frozen never answers, and the bridge has no deadline of its own.
+        within(START_S, "starting Micro-Manager's acquisition", begin)
         yield from follow_ndtiff(folder, frames, profile.imaging.exposure_ms, stop, pixels)
     except HardwareError:
         raise
@@ -129,7 +135,7 @@ def stream_over_disk(profile: Profile, frames: int, stop: threading.Event, pixel
             raise
         raise HardwareError(f"Micro-Manager's acquisition failed: {error_text(error)}") from error
     finally:
-        if acquisition is not None:
+        for acquisition in begun:
             _end(acquisition)
         shutil.rmtree(folder, ignore_errors=True)
 

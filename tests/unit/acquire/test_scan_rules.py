@@ -340,4 +340,8 @@ def test_a_scan_ends_where_z_has_gone_wrong(tmp_path: Path, monkeypatch: pytest.
     ledger = read_ledger(out)
     assert [state.status for state in ledger.fields.values()] == ["done", "done"]
     assert ledger.visits[-1].trouble is not None
+    # Started again it looks again, before any field.
+    monkeypatch.setattr(stream, "live_pool", ReadingPool([1.0, 1.0]))
+    _, mended = scanned(out, instrument, monkeypatch, fields=4, bead_check=CHECK)
+    assert [visit.after_fields for visit in mended.visits] == [0, 2, 2, 4]
     assert "off by" in (out / "report" / "index.html").read_text(encoding="utf-8")

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -185,3 +187,39 @@ def test_the_way_is_chosen_by_the_measured_rate_and_said(tmp_path: Path) -> None
     assert "by its measured rate" in way_of_frames(by_disk)
     # The same camera on a computer whose bridge is faster.
     assert way_of_frames(by_disk, 1000.0).startswith("the bridge (")
+
+
+@pytest.mark.parametrize("frozen_at", ["constructor", "acquire"])
+def test_a_micro_manager_that_is_frozen_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frozen_at: str
+) -> None:
+    thaw, ended = threading.Event(), list[str]()
+
+    class Frozen:
+        """An acquisition as pycromanager makes it, of a Micro-Manager that answers no more."""
+
+        def __init__(self, **_how: object) -> None:
+            if frozen_at == "constructor":
+                thaw.wait(PATIENCE_S)
+
+        def acquire(self, _events: object) -> None:
+            thaw.wait(PATIENCE_S)
+
+        def abort(self) -> None:
+            ended.append("abort")
+            thaw.wait(PATIENCE_S)
+
+        def mark_finished(self) -> None: ...
+
+        def await_completion(self) -> None: ...
+
+    made: Any = SimpleNamespace(Acquisition=Frozen, multi_d_acquisition_events=lambda **_what: [])
+    monkeypatch.setitem(sys.modules, "pycromanager", made)
+    monkeypatch.setattr(disk_stream, "START_S", 0.1)
+    monkeypatch.setattr(disk_stream, "FINISH_S", 0.1)
+    by_disk = bench_profile(tmp_path).replace(connection={"backend": "java", "java_stream_dir": str(tmp_path)})
+    with pytest.raises(HardwareError, match=r"starting Micro-Manager's acquisition: no answer within 0\.1 s"):
+        next(disk_stream.stream_over_disk(by_disk, 5, threading.Event(), as_it_is))
+    thaw.set()
+    assert ended == ([] if frozen_at == "constructor" else ["abort"])
+    assert not list(tmp_path.glob("easyzloc-mm-*"))
