@@ -14,7 +14,7 @@ from easyzloc_mm.api.calibration import acquire_beads, build_beads
 from easyzloc_mm.api.model import Model, as_model
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset
-from easyzloc_mm.io.calibration_check import CHECK_FILE, CalibrationCheck
+from easyzloc_mm.io.calibration_check import CHECK_FILE, CHECK_FOLDER, CalibrationCheck
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import check_output, replaced_stream, whole_or_nothing
@@ -97,7 +97,7 @@ def check_calibration(
             folder.mkdir()
             with run_log("check of a calibration", {"model": card.path, "profile": instrument.name}, folder / LOG):
                 acquired = acquire_beads(microscope, folder / "stacks.ome.zarr", progress=progress)
-        with whole_or_nothing(folder / "check", Kind.REPORT, if_exists="error") as draft:
+        with whole_or_nothing(folder / CHECK_FOLDER, Kind.REPORT, if_exists="error") as draft:
             return _written(judged(built([acquired.out])), draft)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from easyzloc_mm.acquire.scans.results.verify import verify_scan
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.calibration_check import CHECK_FOLDER
 from easyzloc_mm.io.verify.beads import verify_arrays, verify_bead_set, verify_bead_stacks
 from easyzloc_mm.io.verify.plates import verify_plate
 from easyzloc_mm.io.verify.report import Findings, VerifyReport
@@ -86,7 +87,8 @@ def _verify_parts(path: Path, kind: Kind, quick: bool) -> VerifyReport:
         if part in checked and not entry.name.startswith("."):
             findings.include(verify(entry, quick=quick))
             found.add(part)
-    for part in checked:
+    only_stacks = kind is Kind.CALIBRATION and (path / CHECK_FOLDER).is_dir()  # of `calibrate --check`
+    for part in (Kind.BEAD_STACKS,) if only_stacks else checked:
         if part not in found:
             findings.incomplete(f"it holds no {part}")
     return findings.report(kind)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from easyzloc_mm._models import Finite, FrozenModel, NonNegative
 from easyzloc_mm.io.stored import StoredModel
 
-CHECK_FILE = "check.json"
+CHECK_FOLDER, CHECK_FILE = "check", "check.json"
 
 
 class Verdict(StrEnum):

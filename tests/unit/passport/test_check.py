@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import numpy as np
 import pytest
 
 from easyzloc_mm.api.check import check_calibration
+from easyzloc_mm.api.verify import verify
 from easyzloc_mm.benchmarks.second_optics.datasets import BEAD_BACKGROUND, EXPOSURE_MS
 from easyzloc_mm.camera.exposure import camera_counts
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.beads.writer import BeadStackWriter, PlaneRecord
-from easyzloc_mm.io.calibration_check import CHECK_FILE, CalibrationCheck, Verdict
+from easyzloc_mm.io.calibration_check import CHECK_FILE, CHECK_FOLDER, CalibrationCheck, Verdict
 from easyzloc_mm.io.passport import LightLevel, Passport
 from easyzloc_mm.io.profiles import shipped_profiles
 from easyzloc_mm.model.card import PSF_FILE
@@ -139,6 +141,13 @@ def test_what_the_command_prints_is_what_it_keeps(desk: Path, said: dict[str, An
     assert said["because"] == same.because
     assert Path(said["out"]) == desk / "check"
     assert "valid" in (desk / "check" / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_folder_of_a_check_is_whole_without_a_model(desk: Path, same: CalibrationCheck, tmp_path: Path) -> None:
+    shutil.copytree(desk / "same.ome.zarr", tmp_path / "today" / "stacks.ome.zarr")
+    assert not verify(tmp_path / "today", quick=True).whole
+    shutil.copytree(desk / "check", tmp_path / "today" / CHECK_FOLDER)
+    assert verify(tmp_path / "today", quick=True).whole
 
 
 def test_what_cannot_be_held_against_each_other_is_refused(desk: Path, tmp_path: Path) -> None:
