@@ -71,7 +71,7 @@ def check_calibration(
     >>> found.verdict.value
     'valid'
     """
-    from easyzloc_mm.passport.check import check
+    from easyzloc_mm.passport.check import check, check_comparable
 
     instrument = load_profile(profile) if isinstance(profile, str) else profile
     card = as_model(model, instrument).card
@@ -89,6 +89,8 @@ def check_calibration(
             return judged(built(given))
         with whole_or_nothing(Path(out), Kind.REPORT, if_exists=if_exists, inputs=[card.path, *given]) as draft:
             return _written(judged(built(given)), draft)
+    camera = instrument.camera
+    check_comparable(card, instrument.optics.pixel_size_nm, (camera.width_px, camera.height_px))
     if out is None:
         raise InputError("`out` is needed for the stacks that are photographed: give a folder, or `stacks` of today")
     place = check_output(Path(out), Kind.CALIBRATION, if_exists=if_exists, inputs=[card.path], acquires=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.io.calibration_check import CalibrationCheck
-from easyzloc_mm.localization.sample.check import check_explained
+from easyzloc_mm.localization.sample.check import check_explained, check_of_beads
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.passport.change import Calibrated, measure_change
 from easyzloc_mm.passport.verdict import judge
@@ -32,18 +32,10 @@ def check(beads: BeadDataset, card: ModelCard, optics: Optics, *, progress: Prog
     Raises
     ------
     InputError
-        The model has no PSF of its beads, the optics do not explain it, the pixel or image size is another, or the
-        beads are too few.
+        The model has no PSF of its beads, or one that was refreshed, the optics do not explain it, the pixel or image
+        size is another, or the beads are too few.
     """
-    if not card.has_psf:
-        raise InputError(f"model {card.path} has no PSF of its beads: train one by recipe matched")
-    if not card.has_pixel_size(beads.pixel_size_nm) or beads.field_size_px != card.field_size_px:
-        width, height = beads.field_size_px
-        raise InputError(
-            f"the beads were recorded on {width} x {height} px of {beads.pixel_size_nm:g} nm, and model {card.path} is "
-            f"for {card.field_size_px[0]} x {card.field_size_px[1]} px of {card.pixel_size_nm:g} nm: use the same "
-            "camera ROI and magnification"
-        )
+    check_comparable(card, beads.pixel_size_nm, beads.field_size_px)
     if beads.distinct < FEWEST_BEADS:
         raise InputError(
             f"{beads.distinct} beads are usable, {FEWEST_BEADS} are needed to hold a calibration against: photograph "
@@ -53,3 +45,21 @@ def check(beads: BeadDataset, card: ModelCard, optics: Optics, *, progress: Prog
     change = measure_change(beads, Calibrated.of(card), here, progress=progress)
     check_explained(change.aberrations.correlation, card)
     return judge(change).changed(model=str(card.path), model_digest=card.digest, sources=beads.sources)
+
+
+def check_comparable(card: ModelCard, pixel_size_nm: float, field_size_px: tuple[int, int]) -> None:
+    """Refuse a model that beads of a camera cannot be held against.
+
+    Raises
+    ------
+    InputError
+        It has no PSF of its beads, or the pixel or image size is another.
+    """
+    check_of_beads(card)
+    if not card.has_pixel_size(pixel_size_nm) or field_size_px != card.field_size_px:
+        width, height = field_size_px
+        raise InputError(
+            f"beads are recorded on {width} x {height} px of {pixel_size_nm:g} nm, and model {card.path} is for "
+            f"{card.field_size_px[0]} x {card.field_size_px[1]} px of {card.pixel_size_nm:g} nm: use the same camera "
+            "ROI and magnification"
+        )

@@ -61,10 +61,7 @@ def aberrations_of(
         The model has no PSF of its beads, the run has no frames or too few molecules, its microscope is not known, or
         its optics do not explain the beads.
     """
-    if not card.has_psf:
-        raise InputError(f"model {card.path} has no PSF of its beads: train one by recipe matched")
-    if card.refreshed is not None and card.refreshed.differs:
-        raise InputError(f"model {card.path} was refreshed before: give the one that its beads made")
+    check_of_beads(card)
     optics = _optics(run, profile).model_copy(update={"pixel_size_nm": card.pixel_size_nm})
     chosen = sample_molecules(run, card, movie, molecules)
     psf = Predictor(card).psf[0]
@@ -88,6 +85,20 @@ def aberrations_of(
         images = {name: mean_images(chosen, of, card.field_size_px) for name, of in shown.items()}
         draw_sample(drawn, images, sample.in_words())
     return sample, found.psf
+
+
+def check_of_beads(card: ModelCard) -> None:
+    """Refuse a model without a PSF that is its beads'.
+
+    Raises
+    ------
+    InputError
+        It has none, or one that was refreshed.
+    """
+    if not card.has_psf:
+        raise InputError(f"model {card.path} has no PSF of its beads: train one by recipe matched")
+    if card.refreshed is not None and card.refreshed.differs:
+        raise InputError(f"model {card.path} was refreshed before: give the one that its beads made")
 
 
 def check_explained(correlation: float, card: ModelCard) -> None:

@@ -157,6 +157,11 @@ def test_what_cannot_be_held_against_each_other_is_refused(desk: Path, tmp_path:
         pytest.raises(InputError, match="is for 512 x 512 px"),
     ):
         check_calibration(tmp_path / "large", HERE, stacks=[desk / "same.ome.zarr"])
+    with (
+        pytest.warns(EasyZlocWarning, match="covers a field of 512 x 512 px"),
+        pytest.raises(InputError, match="is for 512 x 512 px"),
+    ):
+        check_calibration(tmp_path / "large", HERE, tmp_path / "check")  # before anything is connected
     with pytest.raises(InputError, match="`out` is needed"):
         check_calibration(desk / "model", HERE)
 
