@@ -13,8 +13,8 @@ from easyzloc_mm._log import run_log
 from easyzloc_mm.api.calibration import acquire_beads, build_beads
 from easyzloc_mm.api.model import Model, as_model
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.io.calibration_check import CHECK_FILE, CHECK_FOLDER, CalibrationCheck
+from easyzloc_mm.io.passport import Passport
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import check_output, replaced_stream, whole_or_nothing
@@ -72,23 +72,26 @@ def check_calibration(
     'valid'
     """
     from easyzloc_mm.passport.check import check, check_comparable
+    from easyzloc_mm.passport.items import passport_of
 
     instrument = load_profile(profile) if isinstance(profile, str) else profile
     card = as_model(model, instrument).card
     given = [Path(one) for one in stacks]
 
-    def judged(beads: BeadDataset) -> CalibrationCheck:
+    def judged(sources: Sequence[Path], folder: Path | None) -> CalibrationCheck:
+        beads = build_beads(sources, roi_px=card.roi_px, progress=progress)
         found = check(beads, card, instrument.optics, progress=progress)
-        return found.changed(made=datetime.now().astimezone().isoformat(timespec="seconds"))
-
-    def built(sources: Sequence[Path]) -> BeadDataset:
-        return build_beads(sources, roi_px=card.roi_px, progress=progress)
+        found = found.changed(made=datetime.now().astimezone().isoformat(timespec="seconds"))
+        if folder is not None:
+            folder.mkdir(exist_ok=True)
+            _write(folder, found, passport_of(beads, profile=instrument, quick=True))
+        return found
 
     if given:
         if out is None:
-            return judged(built(given))
+            return judged(given, None)
         with whole_or_nothing(Path(out), Kind.REPORT, if_exists=if_exists, inputs=[card.path, *given]) as draft:
-            return _written(judged(built(given)), draft)
+            return judged(given, draft)
     camera = instrument.camera
     check_comparable(card, instrument.optics.pixel_size_nm, (camera.width_px, camera.height_px))
     if out is None:
@@ -100,7 +103,7 @@ def check_calibration(
             with run_log("check of a calibration", {"model": card.path, "profile": instrument.name}, folder / LOG):
                 acquired = acquire_beads(microscope, folder / "stacks.ome.zarr", progress=progress)
         with whole_or_nothing(folder / CHECK_FOLDER, Kind.REPORT, if_exists="error") as draft:
-            return _written(judged(built([acquired.out])), draft)
+            return judged([acquired.out], draft)
 
 
 def quick_look(profile: Profile) -> Profile:
@@ -120,11 +123,12 @@ def quick_look(profile: Profile) -> Profile:
     )
 
 
-def _written(found: CalibrationCheck, folder: Path) -> CalibrationCheck:
-    from easyzloc_mm.passport.page import write_check
+def _write(folder: Path, found: CalibrationCheck, passport: Passport) -> None:
+    """Write what was found, and the passport of the day, for programs and for people."""
+    from easyzloc_mm.passport.page import write_check, write_passport
 
-    folder.mkdir(exist_ok=True)
     text = json.dumps(found.stored(), indent=1, allow_nan=False)
     (folder / CHECK_FILE).write_text(text, encoding="utf-8")
+    passport.write(folder)
     write_check(folder, found)
-    return found
+    write_passport(folder, passport)

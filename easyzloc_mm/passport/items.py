@@ -32,7 +32,9 @@ LOBED = (PsfKind.DOUBLE_HELIX, PsfKind.TETRAPOD, PsfKind.OTHER)
 CENTRE = "a Gaussian through the bead's middle, mean and standard deviation over the beads"
 
 
-def passport_of(beads: BeadDataset, *, card: ModelCard | None = None, profile: Profile | None = None) -> Passport:
+def passport_of(
+    beads: BeadDataset, *, card: ModelCard | None = None, profile: Profile | None = None, quick: bool = False
+) -> Passport:
     """Return the passport of the instrument that recorded some beads.
 
     Parameters
@@ -42,11 +44,13 @@ def passport_of(beads: BeadDataset, *, card: ModelCard | None = None, profile: P
         Of the model that was trained on them, with its accuracy.
     profile : Profile, optional
         Of the instrument: widths are graded against its optics.
+    quick : bool
+        A quick look has few beads on purpose: how many, and where, is not graded.
     """
     items = (
-        *_counts(beads),
+        *_counts(beads, quick),
         *_widths(beads, None if profile is None else profile.optics),
-        *_field(beads),
+        *_field(beads, quick),
         _noise(beads),
         *(() if card is None else _accuracy(card)),
     )
@@ -90,7 +94,7 @@ def _item(
     )
 
 
-def _counts(beads: BeadDataset) -> list[Item]:
+def _counts(beads: BeadDataset, quick: bool) -> list[Item]:
     why = np.array(beads.reason, dtype=object)
     named = [
         _item(name, f"beads rejected: {reason}", float((why == reason).sum()), "", None, "")
@@ -99,8 +103,8 @@ def _counts(beads: BeadDataset) -> list[Item]:
     return [
         _item("total_bead_count", "candidates that were found", float(len(beads)), "", None, ""),
         _item(
-            "considered_valid_count", "different beads that count", float(beads.distinct), "", (100, 30),
-            "photograph more fields, or a slide with more beads",
+            "considered_valid_count", "different beads that count", float(beads.distinct), "",
+            None if quick else (100, 30), "photograph more fields, or a slide with more beads",
         ),
         *named,
     ]  # fmt: skip
@@ -149,7 +153,7 @@ def _expected_um(optics: Optics) -> tuple[float, float]:
     return lateral_nm / 1000, axial_nm / 1000
 
 
-def _field(beads: BeadDataset) -> list[Item]:
+def _field(beads: BeadDataset, quick: bool) -> list[Item]:
     shape, kept = fit_foci(beads).shape, beads.accepted
     coverage = (
         field_coverage(beads.x[kept], beads.y[kept], beads.field_size_px, beads.bead_id[kept])
@@ -159,8 +163,8 @@ def _field(beads: BeadDataset) -> list[Item]:
     few = "not told: beads are too few, or not all over the field"
     return [
         _item(
-            "field_coverage", "share of the field's 5 x 5 cells with three beads or more", coverage, "", (0.9, 0.5),
-            "photograph more fields",
+            "field_coverage", "share of the field's 5 x 5 cells with three beads or more", coverage, "",
+            None if quick else (0.9, 0.5), "photograph more fields",
         ),
         _item(
             "focal_surface_tilt", "slope of the focal surface, slide and lens together",

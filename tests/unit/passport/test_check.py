@@ -140,6 +140,9 @@ def test_what_the_command_prints_is_what_it_keeps(desk: Path, said: dict[str, An
     assert said["changes"]["light"]["sd"] == same.change("light").sd
     assert said["because"] == same.because
     assert Path(said["out"]) == desk / "check"
+    passport = Passport.read(desk / "check")
+    assert passport is not None
+    assert passport.light[""].photons_per_ms == pytest.approx(PHOTONS / EXPOSURE_MS, rel=0.2)
     assert "valid" in (desk / "check" / "index.html").read_text(encoding="utf-8")
 
 
