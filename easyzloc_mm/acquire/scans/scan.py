@@ -7,10 +7,11 @@ import logging
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm._log import run_log
@@ -134,7 +135,9 @@ def run_scan(
         check = plan.bead_check
         beads = None if check is None else BeadVisitor(microscope, check, ledger, workers, plan.safe_z_um)
         try:
-            failed = _take_all({name: fields[name] for name in todo}, out_dir, microscope, taker, beads, progress)
+            with _Pictures(out_dir) as pictures:
+                wanted = {name: fields[name] for name in todo}
+                failed = _take_all(wanted, out_dir, microscope, taker, beads, pictures, progress)
         finally:
             _show(out_dir)
         whole = verify_scan(out_dir, quick=True).tell(logger)
@@ -167,6 +170,7 @@ def _take_all(
     microscope: Microscope,
     taker: FieldTaker,
     beads: BeadVisitor | None,
+    pictures: _Pictures,
     progress: Progress | None,
 ) -> list[str]:
     """Take fields one after the other, with the beads between them; return which failed, and why."""
@@ -194,10 +198,32 @@ def _take_all(
                 break
         else:
             in_a_row = 0
-            _show(out_dir, page=False)
+            pictures.draw()
     if beads is not None and fields and not failed:
         beads.visit_if_due(at_end=True)
     return failed
+
+
+class _Pictures:
+    """Draws the fields that are over while the next one is taken."""
+
+    def __init__(self, out_dir: Path) -> None:
+        self._out_dir = out_dir
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pictures")
+        self._asked: list[Future[None]] = []
+
+    def draw(self) -> None:
+        """Have the plate brought up to date."""
+        self._asked.append(self._thread.submit(_show, self._out_dir, page=False))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_what: object) -> None:
+        self._thread.shutdown()
+        if kind is None:  # else that is the error that counts
+            for asked in self._asked:
+                asked.result()
 
 
 def _show(out_dir: Path, *, page: bool = True) -> None:

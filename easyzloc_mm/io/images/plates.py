@@ -179,7 +179,7 @@ def _put_image(target: Path, name: str, picture: Picture, pixel_um: float, about
     try:
         group = zarr.open_group(draft, mode="w", zarr_format=3, attributes=attributes)
         for number, level in enumerate(levels):
-            chunks = (1, *(min(CHUNK_PX, edge) for edge in level.shape[1:]))
+            chunks = (len(level), *(min(CHUNK_PX, edge) for edge in level.shape[1:]))
             put_array(group, str(number), level, chunks, dimension_names=("c", "y", "x"))
         seal(draft)
         remove(target)  # of a call that was killed before it was listed

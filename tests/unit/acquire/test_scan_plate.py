@@ -160,13 +160,13 @@ def test_verify_reads_the_plate_too(scan: Path) -> None:
     grow_plate(scan, read_ledger(scan))
     assert verify(scan).counts["pictures"] == len(WELLS)
     assert verify(scan / PLATE).whole
-    chunk = scan / PLATE / "B/3/0/0/c/1/0/0"
+    chunk = scan / PLATE / "B/3/0/0/c/0/0/0"
     content = bytearray(chunk.read_bytes())
     content[len(content) // 2] ^= 1
     chunk.write_bytes(bytes(content))
     report = verify(scan)
     assert report.damaged == 1
-    assert "B/3/0/0/c/1/0/0" in report.damage[0]
+    assert "B/3/0/0/c/0/0/0" in report.damage[0]
 
 
 def test_the_page_is_one_file_with_every_field(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
