@@ -138,7 +138,7 @@ class Watch:
         try:
             for frame in stream:
                 yield frame
-                if self.light_budget_ms is not None and self.ended_by is None and self.light_ms >= self.light_budget_ms:
+                if self.ended_by is None and self._next_frame_is_too_much():
                     self.ended_by = f"the light budget of {self.light_budget_ms:g} ms is used up"
                     logger.info("%s: the run ends after frame %d of this stretch", self.ended_by, frame.index)
                     enough.set()
@@ -148,6 +148,10 @@ class Watch:
                         enough.set()
         finally:
             stream.close()  # type: ignore[attr-defined]
+
+    def _next_frame_is_too_much(self) -> bool:
+        budget_ms = self.light_budget_ms
+        return budget_ms is not None and self.light_ms + self._imaging.exposure_ms > budget_ms
 
     def _wait(self, reason: str, frame: int, stop: threading.Event) -> None:
         """Wait until nothing is wrong, or `stop` is set."""

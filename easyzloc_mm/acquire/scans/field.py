@@ -207,6 +207,7 @@ class FieldTaker:
             rejected=state.rejected,
             retries=state.retries,
             error=error,
+            ended_by=report.ended_by if report else None,
             reasons=reasons,
             measures=measures,
             light_ms=light_ms,

@@ -57,6 +57,8 @@ class FieldState(FrozenModel):
     """How often it was taken again for that."""
     error: str | None = None
     """Why it failed, or was skipped."""
+    ended_by: str | None = None
+    """Why its run came to an end before its last frame."""
     reasons: tuple[str, ...] = ()
     """Which rules of the plan the field breaks, in words."""
     measures: FieldMeasures | None = None

@@ -11,6 +11,7 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.frames import commit_killed_frames, holds_frames
 from easyzloc_mm.io.runs.localizations import holds_localizations, read_metadata
 from easyzloc_mm.io.runs.reach import frames_taken
+from easyzloc_mm.io.runs.status import RunStatus, read_status
 from easyzloc_mm.io.verify.runs import verify_run
 from easyzloc_mm.io.writing.output import free_name
 from easyzloc_mm.model.card import ModelCard
@@ -144,4 +145,7 @@ def _light_ms(store: Path) -> float:
         return metadata.light_ms
     imaging = (metadata.profile or {}).get("imaging") or {}
     exposure_ms, bleach_ms = (float(imaging.get(key) or 0.0) for key in ("exposure_ms", "bleach_ms"))
-    return bleach_ms + exposure_ms * taken
+    status = read_status(store) or RunStatus()
+    if status.frames_per_s > 0:  # cameras are slower than their exposure
+        exposure_ms = max(exposure_ms, 1000 / status.frames_per_s)
+    return max(bleach_ms + exposure_ms * taken, status.light_ms or 0.0)

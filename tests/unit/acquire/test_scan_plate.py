@@ -172,7 +172,8 @@ def test_verify_reads_the_plate_too(scan: Path) -> None:
 def test_the_page_is_one_file_with_every_field(scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ledger = Ledger(scan, PLAN, "digest")
     facts = {"frames": 80, "frames_lost": 0, "localizations": 80, "light_ms": 2000.0, "seconds": 3.0, "overhead_s": 0.5}
-    ledger.note("B3", FieldStatus.DONE, scan / "B3.zarr", reasons=("photons is 80, less than 500",), **facts)
+    ledger.note("B3", FieldStatus.DONE, scan / "B3.zarr", reasons=("photons is 80, less than 500",),
+                ended_by="the light budget of 9 ms is used up", **facts)  # fmt: skip
     (scan / "C12.zarr").rename(scan / "gone")
     ledger.note("C12", FieldStatus.FAILED, scan / "C12.zarr", error="the <camera> is gone")
     assert main(["report", str(scan), "--json"]) == 0
@@ -182,6 +183,7 @@ def test_the_page_is_one_file_with_every_field(scan: Path, capsys: pytest.Captur
     page = (scan / "report" / "index.html").read_text(encoding="utf-8")
     assert page.count("data:image/jpeg;base64,") == 3
     assert "photons is 80, less than 500" in page
+    assert "ended early: the light budget of 9 ms is used up" in page
     assert "the &lt;camera&gt; is gone" in page
     assert not any(mark in page for mark in ('src="http', "<script", "<link"))
     assert {path.name for path in (scan / "report").iterdir()} == {"index.html", "report.json"}

@@ -110,6 +110,8 @@ def _place(field: FieldSummary) -> PlatePlace:
 
 def _card(field: FieldSummary, folder: Path | None) -> Card:
     lines = [field.verdict, *field.reasons]
+    if field.ended_by and field.ended_by not in field.reasons:
+        lines.append(f"ended early: {field.ended_by}")
     if field.frames:
         lines.append(f"{field.localizations:,} localisations in {field.frames:,} frames")
     measures = field.measures

@@ -23,6 +23,8 @@ class FieldSummary(FrozenModel):
     """``good``, ``poor``, or the status of a field that is not done."""
     reasons: tuple[str, ...]
     """Why it is not good."""
+    ended_by: str | None
+    """Why its run came to an end before its last frame."""
     measures: FieldMeasures | None
     runs: tuple[str, ...]
     """Its stores in the scan's folder."""
@@ -95,6 +97,7 @@ def summarize_scan(content: LedgerContent) -> ScanSummary:
                 position_um=place.position_um,
                 verdict=state.verdict,
                 reasons=(*why, *state.reasons),
+                ended_by=state.ended_by,
                 measures=state.measures,
                 runs=(*state.parts, *((state.run,) if state.run else ())),
                 retries=state.retries,
