@@ -31,7 +31,7 @@ const reply = await fetch(%s, {method: "POST", headers: {%s: %s}}).catch(() => n
 const said = reply ? await reply.text() : "the page's server does not answer: has its command ended?";
 button.disabled = reply !== null && reply.ok && twice !== "";
 if (button.disabled) button.label = said;
-answer.text = said.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+answer.text = button.disabled ? "" : said.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 """
 """In the browser: one press, or two where it is asked for, then the request; what is answered stands beside it."""
 

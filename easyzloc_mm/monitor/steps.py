@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from easyzloc_mm.io.writing.output import free_name
 AGAIN = "EASYZLOC_PAGE_LIVE"
 """Environment variable that tells a page how its live run was begun: a JSON list, the command without its `--out`."""
 TAIL_BYTES = 4000
+FRAME = re.compile("[\u2500-\u257f]")
+"""What the lines of a command's table begin with."""
 
 
 @dataclass(frozen=True)
@@ -141,5 +144,5 @@ class Launcher:
             said.seek(0, os.SEEK_END)
             said.seek(max(0, said.tell() - TAIL_BYTES))
             lines = said.read().decode("utf-8", "replace").replace("\r", "\n").splitlines()
-        told = [line.strip() for line in lines if line.strip() and not line.startswith(("╭", "╰", "━"))]
+        told = [line.strip() for line in lines if line.strip() and not FRAME.match(line)]
         return f"- {told[-1]}" if told else ""

@@ -21,6 +21,8 @@ MOST_PLANES = 40
 """So many planes are measured at a look: a store that is there already is caught up with step by step."""
 LOG_LINES = 4
 LOG_BYTES = 1 << 16
+OF_A_LIBRARY = re.compile(r"\((?!EasyZloc)\w+Warning, .*\)$")
+"""A warning that is for programmers."""
 HEAD = re.compile(r"^(\S+ \S+?)\.\d+ (INFO|WARNING|ERROR)\s+\[[^]]*\] [\w.]+: (.*)$")
 
 
@@ -142,5 +144,5 @@ class StacksFollower:
             file.seek(0, 2)
             file.seek(max(0, file.tell() - LOG_BYTES))
             text = file.read().decode("utf-8", "replace")
-        found = [match for match in map(HEAD.match, text.splitlines()) if match]
+        found = [match for match in map(HEAD.match, text.splitlines()) if match and not OF_A_LIBRARY.search(match[3])]
         return [f"{match[1].split()[1]} {match[3]}" for match in found[-LOG_LINES:]]

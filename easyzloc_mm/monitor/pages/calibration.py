@@ -72,7 +72,7 @@ def make_calibration_page(document: Document, follower: StacksFollower) -> None:
             last = len(seen.curves) - 1
             lines.data = {
                 "z": [curve.z_um for curve in seen.curves], "contrast": [curve.contrast for curve in seen.curves],
-                "color": [LINE if number == last else "#3b465c" for number in range(last + 1)],
+                "color": [LINE if number == last else QUIET for number in range(last + 1)],
                 "width": [3 if number == last else 1 for number in range(last + 1)],
             }  # fmt: skip
         if seen.newest is not None:

@@ -220,7 +220,7 @@ class _Page:
     def _show(self, seen: _Seen) -> None:
         self.heading.text = seen.heading
         if seen.offers != self._offers:
-            self._offers = seen.offers
+            self._offers, self.answer.text = seen.offers, ""
             buttons = [self._controls.button(offer, self.answer) for offer in seen.offers]
             self.row.children = [self.brightness, *buttons, self.answer]
         if seen.views is not None:

@@ -17,6 +17,7 @@ BEAD_PX = (40.0, 20.0)
 LOG = """# calibration
 2026-11-26 09:53:32.965 INFO    [MainProcess, MainThread] easyzloc_mm._log: calibration begins
 2026-11-26 09:53:33.058 DEBUG   [MainProcess, MainThread] easyzloc_mm.microscope.deadlines: reading the stages: 0.0 ms
+2026-11-26 09:57:20.298 WARNING [MainProcess, MainThread] easyzloc_mm.warnings: new (FutureWarning, x.py:21)
 """
 
 

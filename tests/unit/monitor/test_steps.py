@@ -54,9 +54,9 @@ def test_another_live_run_has_a_name_of_its_own(finished: Path, monkeypatch: pyt
 def test_one_step_at_a_time_each_a_process_of_its_own(tmp_path: Path) -> None:
     said: list[str] = []
     go = tmp_path / "go"
-    script = (
-        "import sys, time, pathlib\nwhile not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.05)\nprint('all done')"
-    )
+    wait = "while not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.05)"
+    say = r"print('all done'); print('\u2514\u2500 the end of a table')"
+    script = f"import sys, time, pathlib\n{wait}\n{say}"
     launcher = Launcher(said.append, [sys.executable, "-c", script])
     assert launcher.state() == ""
     assert launcher.start(Step("undrift", "correct the drift", (str(go),))) == f"runs: {said[0]}"
