@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 from easyzloc_mm.monitor.actions import HEADER
 from easyzloc_mm.monitor.beside import TOKEN
 from tests.helpers.patience import PATIENCE_S
 
 SECRET = "secret"
+GARBAGE = (b"\x00" * 200, b"GET / HTTP/9.9\r\n\r\n", b"POST /do/stop HTTP/1.1\r\nContent-Length: 99999\r\n\r\nx")
+"""What nobody should send to a page."""
 
 
 @contextmanager
@@ -32,6 +36,13 @@ def page_of(*arguments: str, token: str = SECRET) -> Iterator[tuple[subprocess.P
             yield page, page.stdout.readline().split()[-1]
         finally:
             page.kill()
+
+
+def send_garbage(address: str) -> None:
+    """Send what is no request, and go away."""
+    for garbage in GARBAGE:
+        with socket.create_connection(("127.0.0.1", urlsplit(address).port or 0)) as line:
+            line.sendall(garbage)
 
 
 def asked(address: str, name: str, token: str = SECRET) -> tuple[int, str]:

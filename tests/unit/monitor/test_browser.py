@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -16,11 +14,10 @@ from easyzloc_mm.monitor.beside import STAYS_LINE, STOP_LINE, page_beside
 from tests.helpers.browser import Tab, browser
 from tests.helpers.monitored_run import molecules, monitored_run
 from tests.helpers.patience import wait_until
-from tests.helpers.served_page import asked, page_of
+from tests.helpers.served_page import asked, page_of, send_garbage
 
 pytestmark = pytest.mark.slow
 
-GARBAGE = (b"\x00" * 200, b"GET / HTTP/9.9\r\n\r\n", b"POST /do/stop HTTP/1.1\r\nContent-Length: 99999\r\n\r\nx")
 TABS = 10
 
 
@@ -61,9 +58,7 @@ def test_what_is_seen_changes_and_the_run_is_stopped(writer: LocalizationWriter,
 def test_ten_tabs_and_garbage_do_no_harm(writer: LocalizationWriter, tmp_path: Path) -> None:
     with page_of(str(writer.path)) as (page, address), browser(tmp_path) as opened:
         tabs = [opened.open(address) for _ in range(TABS)]
-        for garbage in GARBAGE:
-            with socket.create_connection(("127.0.0.1", urlsplit(address).port or 0)) as line:
-                line.sendall(garbage)
+        send_garbage(address)
         for tab in tabs:
             wait_until(partial(shows, tab, "50 of 200"), "every tab shows the run", pause_s=0.5)
         assert asked(address, "stop")[0] == 200

@@ -16,7 +16,7 @@ from easyzloc_mm.io.runs.status import RunStatus, write_status
 from easyzloc_mm.monitor.beside import STOP_LINE
 from tests.helpers.monitored_run import molecules, monitored_run
 from tests.helpers.patience import PATIENCE_S, wait_until
-from tests.helpers.served_page import SECRET, asked, page_of
+from tests.helpers.served_page import SECRET, asked, page_of, send_garbage
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,7 @@ def test_only_who_has_the_token_can_stop_a_run(
     write_status(writer.path, RunStatus(camera_running=True))
     for stranger in ("", "guess", "\xff"):
         assert asked(address, "stop", stranger)[0] == 403
+    send_garbage(address)
     assert asked(address, "nothing")[0] == 404
     code, said = asked(address, "undrift")
     assert code == 409
