@@ -62,12 +62,21 @@ class SampleAberrations(FrozenModel):
                 f"{self.molecules} molecules agree with the beads' PSF: aberrations of {self.rms_rad:.2f} rad rms, "
                 f"p = {self.p_value:.2g}"
             )
-        largest = max(range(len(self.terms)), key=lambda index: abs(self.theta_rad[index]))
+        largest = self._largest
         return (
             f"the sample's PSF is not the beads': {self.rms_rad:.2f} rad rms of aberrations by {self.molecules} "
             f"molecules, most of it {self.terms[largest]} ({self.theta_rad[largest]:+.2f} +- "
             f"{self.sd_rad[largest]:.2f} rad), which moves z by {self.z_error_nm:.0f} nm rms"
         )
+
+    def as_alarm(self) -> str:
+        """Return what calls for attention while the camera runs, one phrase, of a sample that differs."""
+        term, theta_rad = self.terms[self._largest], self.theta_rad[self._largest]
+        return f"sample unlike the beads: {term} {theta_rad:+.2f} rad moves z by {self.z_error_nm:.0f} nm rms"
+
+    @property
+    def _largest(self) -> int:
+        return max(range(len(self.terms)), key=lambda index: abs(self.theta_rad[index]))
 
 
 class Widening(FrozenModel):

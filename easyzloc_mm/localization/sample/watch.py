@@ -129,12 +129,9 @@ class SampleWatch:
     def alarms(self) -> tuple[str, ...]:
         """Return what calls for attention."""
         self._take(0.0)
-        if self.verdict is None or not self.verdict.sample.differs:
+        if self.verdict is None or not self.verdict.sample.differs or self._warm is not None:
             return ()
-        if self._warm is not None:
-            return ()
-        told = self.verdict.sample.in_words()
-        return (f"{told}: make a model for this sample by `refresh`" if self._pool is None else told,)
+        return (self.verdict.sample.as_alarm(),)
 
     def successor(self) -> Successor | None:
         """Return workers with the model of the sample, once they are warm; they are closed by `close`."""

@@ -58,6 +58,22 @@ def test_a_perfect_lens_is_sharpest_at_zero() -> None:
     assert sharpest_nm(PERFECT.model_copy(update={"water_index": 1.518}), 0, 0) == pytest.approx(0, abs=1)
 
 
+def test_depth_in_what_has_the_index_of_oil_is_only_a_place_of_the_stage() -> None:
+    z = np.array([-300.0, 0.0, 400.0])
+    matched = PERFECT.model_copy(update={"water_index": 1.518})
+    deep = matched.model_copy(update={"depth_nm": 2000.0})
+    assert deep.images(0, 0, z, 8) == pytest.approx(matched.images(0, 0, z, 8), abs=1e-6)
+
+
+def test_evanescent_light_of_deep_molecules_is_lost_and_the_rest_is_aberrated() -> None:
+    shallow, deep = (PERFECT.model_copy(update={"depth_nm": depth}) for depth in (0.0, 2000.0))
+    total = [lens.images(0, 0, np.array([0.0]), 63).sum() for lens in (shallow, deep)]
+    assert total[1] < 0.9 * total[0]
+    assert abs(sharpest_nm(deep, 0, 0)) < 500
+    below, above = deep.images(0, 0, sharpest_nm(deep, 0, 0) + np.array([-600.0, 600.0]), 8).max(axis=(1, 2))
+    assert max(below, above) > 1.5 * min(below, above)
+
+
 def test_the_table_is_the_lens() -> None:
     z = np.array([-730.0, -15.0, 310.0])
     corner = np.full(3, -1.0)
