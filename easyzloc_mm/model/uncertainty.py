@@ -61,19 +61,27 @@ class SigmaScale(FrozenModel):
     def adjusted(self, pull: F64) -> SigmaScale:
         """Return this scale times one factor, by what lies within one and within 1.96 uncertainties.
 
-        Errors have longer tails than a Gaussian: one factor cannot put both 68.3 % and 95 % right, and this is the
-        middle.
-
         Parameters
         ----------
         pull : ndarray
             Absolute errors over rescaled uncertainties.
         """
-        if len(pull) < MIN_IN_BIN:
-            return self
-        one, two = np.quantile(pull, [CREDIBLE_SHARE, 0.95])
-        factor = float(np.sqrt(one * two / 1.96))
+        return self.times(level(pull))
+
+    def times(self, factor: float) -> SigmaScale:
+        """Return this scale times one factor."""
         return self.model_copy(update={"factor": tuple(factor * value for value in self.factor)})
+
+
+def level(pull: F64) -> float:
+    """Return the factor by which uncertainties are too small, by absolute errors over them; 1 where too few can tell.
+
+    Errors have longer tails than a Gaussian: one factor cannot put both 68.3 % and 95 % right, and this is the middle.
+    """
+    if len(pull) < MIN_IN_BIN:
+        return 1.0
+    one, two = np.quantile(pull, [CREDIBLE_SHARE, 0.95])
+    return float(np.sqrt(one * two / 1.96))
 
 
 class LikelihoodScale(FrozenModel):

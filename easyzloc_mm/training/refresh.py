@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from easyzloc_mm.errors import InputError
@@ -13,7 +14,7 @@ from easyzloc_mm.io.writing.output import whole_or_nothing
 from easyzloc_mm.model.bundle import write_digests
 from easyzloc_mm.model.card import KERAS_FILE, NETWORK_FILE, PSF_FILE, ModelCard
 from easyzloc_mm.model.predictor import Predictor
-from easyzloc_mm.model.uncertainty import MixtureCalibration
+from easyzloc_mm.model.uncertainty import LikelihoodScale, MixtureCalibration
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.field_psf import FieldPsf, field_source
 from easyzloc_mm.training.export import check_export, export_network
@@ -86,7 +87,7 @@ def _trained_further(
     """Train on molecules of the new PSF, and return the card that goes with the network."""
     import keras
 
-    from easyzloc_mm.training.evaluation.uncertainty_calibration import Learned, calibrate
+    from easyzloc_mm.training.evaluation.uncertainty_calibration import Learned, calibrate, levels
     from easyzloc_mm.training.recipes.matched import fit_matched
 
     table = psf.table(card.field_size_px)
@@ -100,12 +101,20 @@ def _trained_further(
     excess_noise = card.response.excess_noise
     learned = Learned(network, psf, source)
     fresh = calibrate(learned, [(learned, source)], known.emitters, Z_RANGE_NM, seed, excess_noise)
-    # No bead of the sample was left out to measure errors on: what left-out beads showed of the model's own stays.
+    # No bead of the sample was left out to measure errors on: what left-out beads showed of the model's own stays, but
+    # for what this network, on its own molecules, is worse than the beads' on theirs.
+    beads = Predictor(card).psf[0]
+    of_beads = field_source(replace(here, table=beads.table(card.field_size_px)), beads)
+    before = levels(Learned(earlier, beads, of_beads), of_beads, known, Z_RANGE_NM, seed, excess_noise)
+    after = levels(learned, source, known, Z_RANGE_NM, seed, excess_noise)
     wide = max(fresh.embedding.threshold, known.embedding.threshold)
     uncertainty = fresh.model_copy(
         update={
-            "network_scale": known.network_scale,
-            "likelihood_scale": known.likelihood_scale,
+            "network_scale": known.network_scale.times(after.network / before.network),
+            "likelihood_scale": LikelihoodScale(
+                fitted=known.likelihood_scale.fitted.times(after.fitted / before.fitted),
+                pooled=known.likelihood_scale.pooled.times(after.pooled / before.pooled),
+            ),
             "lateral_scale": known.lateral_scale,
             "residual_limit": known.residual_limit,
             "embedding": fresh.embedding.model_copy(update={"threshold": wide}),

@@ -242,7 +242,7 @@ class LiveRun:
         if self._next is None or self._pool.busy:
             return
         self._note_replacements()
-        self._pool.close()
+        # The other pool is idle from now on: whoever made it ends it, when no frame waits.
         self._pool, self._changed, self._next = self._next.pool, self._next.refreshment, None
         self._replaced_before = len(self._pool.replaced) - self._lost_workers
 

@@ -18,6 +18,7 @@ from easyzloc_mm.model.uncertainty import (
     MixtureCalibration,
     ambiguity,
     learn_embedding,
+    level,
     residual_limit,
     sigma_scale,
 )
@@ -119,6 +120,29 @@ def calibrate(
         embedding=_embedding(learned, turns, emitters, seed),
         emitters=emitters,
     )
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Factors by which stated uncertainties of z are too small: the network's, fitted and pooled ones."""
+
+    network: float
+    fitted: float
+    pooled: float
+
+
+def levels(
+    learned: Learned, source: BeadPsfs, known: MixtureCalibration, z_limit_nm: float, seed: int, excess_noise: float
+) -> Levels:
+    """Return how far a model with such scales is from what emitters of a PSF show; parameters as of `calibrate`."""
+    typical = _Sample([(learned, source)], known.emitters.typical(z_limit_nm, excess_noise), known.emitters, seed + 14)
+    posterior = typical.posterior
+    lpz = known.network_scale.rescale(posterior.sigma_nm, posterior.z_nm)
+    sure = posterior.p_outlier(lpz) < MAX_OUTLIER_PROBABILITY
+    found = typical.refine(lpz, known.likelihood_scale)
+    error = np.abs(found.z_nm - typical.truth)
+    fitted, pooled = (level(error[way] / found.lpz_nm[way]) for way in _ways(found))
+    return Levels(level(np.abs(posterior.z_nm - typical.truth)[sure] / lpz[sure]), fitted, pooled)
 
 
 class _Sample:
