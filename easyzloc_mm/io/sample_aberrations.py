@@ -9,6 +9,9 @@ import numpy as np
 from easyzloc_mm._models import Finite, FrozenModel, NonNegative
 from easyzloc_mm.typing import F64, AnyFloat
 
+DEEP_TERM, DEEP_RAD = "secondary spherical", 0.05
+"""More of it than cover slips and collars make: that of depth in another medium (`bench mismatch --deep`)."""
+
 
 class SampleAberrations(FrozenModel):
     """Aberrations of a sample beside those of the bead slide, measured on molecules.
@@ -66,7 +69,18 @@ class SampleAberrations(FrozenModel):
         return (
             f"the sample's PSF is not the beads': {self.rms_rad:.2f} rad rms of aberrations by {self.molecules} "
             f"molecules, most of it {self.terms[largest]} ({self.theta_rad[largest]:+.2f} +- "
-            f"{self.sd_rad[largest]:.2f} rad), which moves z by {self.z_error_nm:.0f} nm rms"
+            f"{self.sd_rad[largest]:.2f} rad), which moves z by {self.z_error_nm:.0f} nm rms{self._depth_in_words}"
+        )
+
+    @property
+    def _depth_in_words(self) -> str:
+        """What has to be known of molecules that seem to lie deep."""
+        found = dict(zip(self.terms, self.theta_rad, strict=True)).get(DEEP_TERM, 0.0)
+        if abs(found) < DEEP_RAD:
+            return ""
+        return (
+            f"; {DEEP_TERM} aberration ({found:+.2f} rad) comes with depth in a medium of another index, which a "
+            "refreshed model mends in part only"
         )
 
     def as_alarm(self) -> str:

@@ -141,3 +141,16 @@ def test_a_sentence_for_a_sample_like_the_beads() -> None:
     )  # fmt: skip
     assert same.rms_rad == pytest.approx(0.03)
     assert "agree with the beads' PSF" in same.in_words()
+
+
+def test_a_sentence_warns_of_depth_where_secondary_spherical_aberration_is_found() -> None:
+    shallow, deep = (
+        SampleAberrations(
+            run="a", model_digest="b", molecules=900, terms=("spherical", "secondary spherical"),
+            theta_rad=(-0.4, secondary), sd_rad=(0.03, 0.03), chi2=90.0, p_value=1e-9, z_error_nm=80.0,
+            correlation=0.99, differs=True,
+        )
+        for secondary in (0.01, -0.12)
+    )  # fmt: skip
+    assert "medium" not in shallow.in_words()
+    assert "medium of another index" in deep.in_words()
