@@ -106,14 +106,14 @@ def _trained_further(
     beads = Predictor(card).psf[0]
     of_beads = field_source(replace(here, table=beads.table(card.field_size_px)), beads)
     before = levels(Learned(earlier, beads, of_beads), of_beads, known, Z_RANGE_NM, seed, excess_noise)
-    after = levels(learned, source, known, Z_RANGE_NM, seed, excess_noise)
+    worse = levels(learned, source, known, Z_RANGE_NM, seed, excess_noise).beyond(before)
     wide = max(fresh.embedding.threshold, known.embedding.threshold)
     uncertainty = fresh.model_copy(
         update={
-            "network_scale": known.network_scale.times(after.network / before.network),
+            "network_scale": known.network_scale.times(worse.network),
             "likelihood_scale": LikelihoodScale(
-                fitted=known.likelihood_scale.fitted.times(after.fitted / before.fitted),
-                pooled=known.likelihood_scale.pooled.times(after.pooled / before.pooled),
+                fitted=known.likelihood_scale.fitted.times(worse.fitted),
+                pooled=known.likelihood_scale.pooled.times(worse.pooled),
             ),
             "lateral_scale": known.lateral_scale,
             "residual_limit": known.residual_limit,

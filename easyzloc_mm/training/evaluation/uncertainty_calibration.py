@@ -130,6 +130,14 @@ class Levels:
     fitted: float
     pooled: float
 
+    def beyond(self, other: Levels) -> Levels:
+        """Return by what factor each is worse than another model's; 1 where it is not."""
+        return Levels(
+            max(self.network / other.network, 1.0),
+            max(self.fitted / other.fitted, 1.0),
+            max(self.pooled / other.pooled, 1.0),
+        )
+
 
 def levels(
     learned: Learned, source: BeadPsfs, known: MixtureCalibration, z_limit_nm: float, seed: int, excess_noise: float
