@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,16 +53,21 @@ def write_run(path: Path, at_px: tuple[float, float], *, raw: bool = False) -> N
         writer.close()
 
 
-@pytest.fixture
-def scan(tmp_path: Path) -> Path:
-    """A scan of which no field has a picture yet."""
-    folder = tmp_path / "scan"
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "scan"
     folder.mkdir()
     ledger = Ledger(folder, PLAN, "digest")
     for name in WELLS:
         write_run(folder / f"{name}.zarr", AT_PX[name], raw=name == "A1")
         ledger.note(name, FieldStatus.DONE, folder / f"{name}.zarr", frames=80, frames_lost=0, localizations=80)
     return folder
+
+
+@pytest.fixture
+def scan(finished: Path, tmp_path: Path) -> Path:
+    """A scan of which no field has a picture yet."""
+    return Path(shutil.copytree(finished, tmp_path / "scan"))
 
 
 def end(folder: Path, *names: str) -> None:
