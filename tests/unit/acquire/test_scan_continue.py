@@ -139,7 +139,8 @@ def test_a_plan_may_ask_for_the_field_anew(
     plan = PLAN.model_copy(update={"resume": Resume.REPEAT})
     begin(tmp_path / "scan", card, 3, profile, plan)
     field = go_on(tmp_path / "scan", card, profile, plan)
-    assert [frames for frames, _ in asked] == [PLANNED]
+    # What the three frames of 10 ms lit is gone from the budget.
+    assert asked == [(PLANNED, 10_000.0 - 30.0)]
     assert "parts" not in field
     assert StoredFrames(tmp_path / "scan" / "a.partial-1.zarr").shape[0] == 3
 
