@@ -208,7 +208,7 @@ class BeadPsfs:
             along_z = _z_fit(z_nm[inside], start, pitch, knots) / brightness
             # The lateral shift of the stage is taken out knot by knot: within one it is a few nanometres.
             path = beads.centres(bead, start + pitch * np.arange(knots))
-            columns, rows = (np.stack([_registration(photons.shape[2], at, across) for at in axis]) for axis in path)
+            columns, rows = (_registrations(photons.shape[2], axis, across) for axis in path)
             smooth = np.tensordot(along_z, photons[inside], axes=1)
             coefficients[row] = rows @ smooth @ columns.transpose(0, 2, 1)
         table = SplinePsf(
@@ -273,14 +273,12 @@ def _z_fit(z_nm: F64, start: float, pitch: float, knots: int) -> F64:
     return np.asarray(np.linalg.solve(normal, design.T))
 
 
-def _registration(size: int, centre: float, knots: int) -> F32:
-    """Return a matrix (knots, size): pixels of a ROI to B-spline coefficients around `centre`."""
-    at = np.clip(centre + (np.arange(knots) - knots // 2) * PITCH_PX, 0, size - 1)
+def _registrations(size: int, centres: F64, knots: int) -> F32:
+    """Return matrices (n, knots, size): pixels of a ROI to B-spline coefficients around each of n centres."""
+    at = np.clip(centres[:, None] + (np.arange(knots) - knots // 2) * PITCH_PX, 0, size - 1)
     pixels = np.asarray(ndimage.spline_filter1d(np.eye(size), 3, axis=0, mode="mirror"))
-    index = np.arange(-2, size + 2)
-    folded = np.abs(index)
-    folded = np.where(folded > size - 1, 2 * (size - 1) - folded, folded)
-    spread = np.zeros((knots, size))
-    np.add.at(spread.T, folded, cubic_b_spline(at[:, None] - index).T)
-    samples = spread @ pixels
-    return np.asarray(ndimage.spline_filter1d(samples, 3, axis=0, mode="mirror"), np.float32)
+    around = cubic_b_spline(at[:, :, None] - np.arange(-2, size + 2))
+    spread = around[:, :, 2:-2].copy()
+    for beyond, mirrored in ((0, 2), (1, 1), (-2, -2), (-1, -3)):
+        spread[:, :, mirrored] += around[:, :, beyond]
+    return np.asarray(ndimage.spline_filter1d(spread @ pixels, 3, axis=1, mode="mirror"), np.float32)
