@@ -123,7 +123,7 @@ def label(
     known, place = candidates.field_known, candidates.place
     stacks: list[RegisteredStack] = [bead.stack for bead in beads]
     form = candidates.form
-    reason = judge(table, place, field_known=known, final=False, form=form)
+    reason = judge(table, place, candidates.bead_id, field_known=known, final=False, form=form)
     for round_number in range(ROUNDS):
         report("aligning beads", 0.3 + 0.35 * round_number)
         suspects = np.array([bool(why) for why in reason])
@@ -131,7 +131,7 @@ def label(
         table["focus_um"], table["residual"] = aligned.focus_nm / 1000, aligned.residual
         table["bleaching_per_um"], table["lateral_scatter_px"] = aligned.bleaching_per_um, aligned.lateral_scatter_px
         table["sharpness_shift_nm"] = aligned.sharpness_shift_nm
-        reason = judge(table, place, field_known=known, form=form)
+        reason = judge(table, place, candidates.bead_id, field_known=known, form=form)
     if not np.isfinite(aligned.residual).any():
         warnings.warn(
             f"fewer than {MIN_BEADS} usable beads: each is labelled by its own sharpness, and none is compared with "

@@ -37,6 +37,9 @@ which the image is long along each of the two."""
 
 
 MOST_BEADS, DEPTH_NM, Z_STEP_NM = 40, 1000.0, 50.0
+SPREAD_OUT = 0.25
+"""A peak that stays above this part of its highest, `DEPTH_NM` (or `WIDE` of it) to either side, hardly changes."""
+WIDE = 0.8
 
 
 class PsfKind(StrEnum):
@@ -50,6 +53,8 @@ class PsfKind(StrEnum):
     """Two lobes that turn around each other with depth [2]_."""
     TETRAPOD = "tetrapod"
     """Two lobes along one direction below focus, and across it above [3]_."""
+    EXTENDED = "extended-focus"
+    """One spot that hardly changes with depth: a mask that extends the depth of focus, or a low aperture."""
     OTHER = "engineered"
     """Lobes of another kind."""
 
@@ -59,6 +64,7 @@ IN_WORDS = {
     PsfKind.ASTIGMATIC: "astigmatic: one spot that is long in one direction below focus and across it above",
     PsfKind.DOUBLE_HELIX: "a double helix: two lobes that turn around each other with depth",
     PsfKind.TETRAPOD: "a tetrapod's: two lobes in one direction below focus and across it above",
+    PsfKind.EXTENDED: "of extended depth of focus: one spot that hardly changes with depth, and tells little of z",
     PsfKind.OTHER: "engineered, of a kind without a name here: lobes that change with depth",
 }
 
@@ -134,7 +140,12 @@ def kind_of_beads(beads: BeadDataset) -> PsfKind | None:
     mean = replace(table, coefficients=table.coefficients.mean(axis=0, keepdims=True))
     low, high = (float(np.median(end)) for end in (table.low_nm, table.high_nm))
     z_nm = np.arange(max(low, -DEPTH_NM), min(high, DEPTH_NM) + 1, Z_STEP_NM)
-    return kind_of_images(np.stack([point_image(mean, 0, float(z), 0.0, 0.0, edge // 2) for z in z_nm]))
+    images = np.stack([point_image(mean, 0, float(z), 0.0, 0.0, edge // 2) for z in z_nm])
+    kind = kind_of_images(images)
+    peak = ndimage.gaussian_filter(images, (0, 0.7, 0.7)).max(axis=(1, 2))
+    far = min(-z_nm[0], z_nm[-1]) >= WIDE * DEPTH_NM
+    changes_little = kind is PsfKind.UNMODIFIED and far and peak.min() >= SPREAD_OUT * peak.max()
+    return PsfKind.EXTENDED if changes_little else kind
 
 
 def kind_of_images(images: F64) -> PsfKind:

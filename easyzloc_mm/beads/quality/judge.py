@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.beads.detection.form import PsfForm
-from easyzloc_mm.numerics.field_polynomial import robust_surface
-from easyzloc_mm.typing import F64, Bool
+from easyzloc_mm.numerics.field_polynomial import largest_degree, robust_surface
+from easyzloc_mm.typing import F64, I64, Bool
 
 
 class Rules(StrEnum):
@@ -70,6 +70,7 @@ RELATIVE = ("axial_width_nm", "lateral_width_px", "lateral_length_px")
 BOTH_WAYS = (*RELATIVE, "bleaching_per_um")
 FIELD_DEGREE = 2
 MIN_FOR_FIELD = 40
+"""Distinct beads, from which on what is normal may change over the field."""
 ROUNDS = 3
 
 
@@ -78,7 +79,13 @@ PROFILES = ("axial_misfit", "axial_width_nm", "lateral_misfit", "lateral_width_p
 
 
 def judge(
-    measures: pd.DataFrame, place: F64, *, field_known: bool, final: bool = True, form: PsfForm | None = None
+    measures: pd.DataFrame,
+    place: F64,
+    identity: I64,
+    *,
+    field_known: bool,
+    final: bool = True,
+    form: PsfForm | None = None,
 ) -> tuple[str, ...]:
     """Give every candidate its reason, or the empty string.
 
@@ -89,6 +96,8 @@ def judge(
         `FLOORS`.
     place : ndarray, shape (n, 2)
         Places in the field, -1..1: what is normal may change over it.
+    identity : ndarray, shape (n,)
+        Which bead each candidate is: one that was recorded several times is one place.
     field_known : bool
         Whether places mean anything.
     final : bool
@@ -120,8 +129,9 @@ def judge(
         good = verdict == ""
         outlying = {name: np.zeros(len(measures), bool) for name in FLOORS}
         for _ in range(ROUNDS):
+            degree = _degree(place, identity, good) if field_known else 0
             for name in names:
-                outlying[name] = _outlying(value(name), name, place, good, field_known)
+                outlying[name] = _outlying(value(name), name, place, good, degree)
             good = (verdict == "") & ~np.any(list(outlying.values()), axis=0)
         reject(outlying["axial_misfit"] | outlying["axial_width_nm"], Reason.AXIAL)
         lateral = outlying["lateral_misfit"] | outlying["lateral_width_px"] | outlying["lateral_length_px"]
@@ -132,9 +142,14 @@ def judge(
     return tuple(str(item) for item in verdict)
 
 
-def _outlying(values: F64, name: str, place: F64, good: Bool, field_known: bool) -> Bool:
+def _degree(place: F64, identity: I64, good: Bool) -> int:
+    """Return the degree of what may be normal over the field, from distinct beads."""
+    first = np.flatnonzero(good)[np.unique(identity[good], return_index=True)[1]]
+    return largest_degree(place[first], most=FIELD_DEGREE) if len(first) >= MIN_FOR_FIELD else 0
+
+
+def _outlying(values: F64, name: str, place: F64, good: Bool, degree: int) -> Bool:
     scale = np.log(np.maximum(values, 1e-3)) if name in RELATIVE else values**2 if name == "residual" else values
-    degree = FIELD_DEGREE if field_known and good.sum() >= MIN_FOR_FIELD else 0
     surface, _, scatter = robust_surface(scale, place, good, degree)
     limit = max(FLOORS[name], OUTLIER_MADS * scatter)
     difference = np.abs(scale - surface) if name in BOTH_WAYS else scale - surface

@@ -15,7 +15,7 @@ from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.training.evaluation.evaluate import evaluate, thinned
-from easyzloc_mm.training.split import split_beads
+from easyzloc_mm.training.split import Part, split_beads
 from easyzloc_mm.training.train import train
 from easyzloc_mm.typing import Progress
 
@@ -64,9 +64,9 @@ def bench_real(
                 found["methods"][recipe].append(dict(evaluate(model, beads)))
                 found["near"][recipe].append(dict(evaluate(model, beads, z_limit_nm=NEAR_NM)))
         low, high = model.card.z_range_nm
-        spline = picasso_spline(beads, split_beads(beads, seed).train)
-        found["methods"][SPLINE].append(_spline(beads, seed, spline, (low, high)))
-        found["near"][SPLINE].append(_spline(beads, seed, spline, (max(low, -NEAR_NM), min(high, NEAR_NM))))
+        turns = [(picasso_spline(own.beads, own.chosen), test) for own, test in _turns(beads, seed)]
+        found["methods"][SPLINE].append(_spline(turns, (low, high)))
+        found["near"][SPLINE].append(_spline(turns, (max(low, -NEAR_NM), min(high, NEAR_NM))))
     return {
         "beads": int(beads.accepted.sum()),
         "seeds": seeds,
@@ -86,15 +86,28 @@ def _over_seeds(results: list[dict[str, Any]]) -> dict[str, float | None]:
     return figures
 
 
-def _spline(beads: BeadDataset, seed: int, spline: dict[str, Any], z_range_nm: tuple[float, float]) -> dict[str, float]:
-    """Score Picasso's spline MLE on the molecules of the same test beads, a part of them."""
-    drawn = thinned(BeadPsfs.from_beads(beads, split_beads(beads, seed).test), z_range_nm, count=SPLINE_MOLECULES)
-    z, sigma = fit_picasso(drawn.crops, spline)
-    inside = (drawn.z_nm >= z_range_nm[0]) & (drawn.z_nm <= z_range_nm[1])
-    error = (z - drawn.z_nm)[inside]
-    # Its z = 0 is the middle plane of its own calibration.
-    error = np.abs(error - np.median(error))
-    pull = error / sigma[inside]
+def _turns(beads: BeadDataset, seed: int) -> list[tuple[Part, Part]]:
+    """Return what a method learns from and is judged by: as the recipes, in turn where beads are few."""
+    split = split_beads(beads, seed)
+    if split.folds:
+        return [(fold.train, fold.test) for fold in split.folds]
+    whole = Part(beads, split.train)
+    return [(whole, Part(beads, split.test) if len(split.test) else whole)]
+
+
+def _spline(turns: list[tuple[dict[str, Any], Part]], z_range_nm: tuple[float, float]) -> dict[str, float]:
+    """Score Picasso's spline MLE on molecules of the same test beads, a part of them."""
+    errors, pulls = [], []
+    for spline, test in turns:
+        source = BeadPsfs.from_beads(test.beads, test.chosen)
+        drawn = thinned(source, z_range_nm, count=SPLINE_MOLECULES // len(turns))
+        z, sigma = fit_picasso(drawn.crops, spline)
+        inside = (drawn.z_nm >= z_range_nm[0]) & (drawn.z_nm <= z_range_nm[1])
+        error = (z - drawn.z_nm)[inside]
+        # Its z = 0 is the middle plane of its own calibration.
+        errors.append(np.abs(error - np.median(error)))
+        pulls.append(errors[-1] / sigma[inside])
+    error, pull = np.concatenate(errors), np.concatenate(pulls)
     return {
         "rmse_with_flagged_z_nm": float(np.sqrt(np.mean(error**2))),
         "robust_z_nm": robust_sd(error, about=0.0),

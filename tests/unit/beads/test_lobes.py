@@ -53,6 +53,11 @@ def unmodified(x: F64, y: F64, z_nm: float) -> F64:
     return spot(x, y, width, width)
 
 
+def extended(x: F64, y: F64, z_nm: float) -> F64:
+    width = 1.6 * np.sqrt(1 + (z_nm / 1800) ** 2)
+    return spot(x, y, width, width)
+
+
 def slide(image: Image, seed: int, *, second: bool = False) -> tuple[BeadStack, F64]:
     """A stack of beads on a loose grid; with `second`, the first one has a neighbour 9 px away."""
     rng = np.random.default_rng(seed)
@@ -104,6 +109,10 @@ def test_a_neighbour_among_lobed_beads_is_still_a_neighbour() -> None:
     assert beside.any()
     assert not beads.accepted[beside].any()
     assert beads.accepted.sum() >= len(truth) - 2
+
+
+def test_a_spot_that_hardly_changes_is_called_so() -> None:
+    assert kind_of_beads(build_bead_set([slide(extended, 8)[0]], RESPONSE, 110.0)) is PsfKind.EXTENDED
 
 
 def test_spots_stay_spots_and_crowded_ones_are_not_taken_for_lobes() -> None:
