@@ -263,6 +263,7 @@ def train(
     'matched'
     """
     need_backend()
+    from easyzloc_mm.beads.camera_response import warn_of_noise
     from easyzloc_mm.localization.offline.in_frames import evaluate_in_frames
     from easyzloc_mm.localization.offline.movie_emitters import emitter_prior
     from easyzloc_mm.passport.write import into_bundle
@@ -272,6 +273,7 @@ def train(
     earlier = None if start_from is None else as_model(start_from).path
     out = check_output(Path(out), Kind.MODEL, if_exists=if_exists, inputs=[*given, *([earlier] if earlier else [])])
     data = beads if isinstance(beads, BeadDataset) else read_bead_set(Path(beads))
+    warn_of_noise(data)
     matched = None
     if settings is not None:
         from easyzloc_mm.training.search import read_settings

@@ -14,6 +14,8 @@ Bool = NDArray[np.bool_]
 
 ROI_PX, LARGEST_ROI_PX = 15, 31
 """Edge of the crop that the network sees (paper, section 2), and of the largest for PSFs that need more."""
+UNSEEN_NOISE_E = 100.0
+"""Read noise of pixels beyond the frame, where the nearest one is repeated: it counts next to nothing."""
 
 
 def crop_photons(
@@ -50,6 +52,27 @@ def crop_photons(
             frames_adu, *places, np.atleast_2d(response.baseline_adu), np.atleast_2d(response.electrons_per_adu), crops
         )
     return crops
+
+
+def crops_and_noise(
+    frames_adu: NDArray[np.uint16],
+    frame: NDArray[np.integer],
+    x: NDArray[np.floating],
+    y: NDArray[np.floating],
+    response: CameraResponse | PixelResponse,
+    size: int,
+) -> tuple[Floats, float | Floats]:
+    """Return what `crop_photons` cuts, and its read noise: that of the camera, or, where pixels differ, of each."""
+    crops = crop_photons(frames_adu, frame, x, y, response, size)
+    outside = beyond_frame(x, y, frames_adu.shape[1:], size)
+    if isinstance(response, PixelResponse):
+        noise_e = np.sqrt(crop_variance(x, y, response, size))
+    elif outside.any():
+        noise_e = np.full(crops.shape, response.read_noise_e, np.float32)
+    else:
+        return crops, response.read_noise_e
+    noise_e[outside] = UNSEEN_NOISE_E
+    return crops, noise_e
 
 
 def crop_variance(x: NDArray[np.floating], y: NDArray[np.floating], response: PixelResponse, size: int) -> Floats:

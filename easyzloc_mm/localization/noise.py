@@ -56,7 +56,7 @@ def noise_figures(check: NoiseCheck | None) -> dict[str, float]:
 def warn_of_noise(check: NoiseCheck | None, response: CameraResponse, images: str) -> None:
     """Warn where a run's images are not as noisy as the camera's units say; `images` says whose they are."""
     if check is not None and check.applied != 1.0:
-        consequence = "photons are as the units say, uncertainties and flags as the noise says"
+        consequence = "uncertainties and flags are made for that noise, photon numbers stay as they are"
         if check.applied != check.ratio:
             consequence = f"uncertainties and flags are for {check.applied:.2g} times, and not to be trusted"
         warnings.warn(noise_sentence(check.ratio, response, images, consequence), EasyZlocWarning, stacklevel=4)

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from easyzloc_mm._version import installed
-from easyzloc_mm.camera.crops import crop_photons
+from easyzloc_mm.camera.crops import crops_and_noise
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.camera_map import read_camera_map
 from easyzloc_mm.io.runs.metadata import RunMetadata
@@ -19,6 +19,7 @@ from easyzloc_mm.localization.detection.flatten import flattened
 from easyzloc_mm.localization.detection.gaussian_fit import detect_frames, fit_gaussians
 from easyzloc_mm.localization.detection.threshold import automatic_threshold
 from easyzloc_mm.localization.matched.emitters import EmitterLocalizer, Found
+from easyzloc_mm.localization.matched.noise import noise_of_some
 from easyzloc_mm.localization.provenance import map_reference
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.predictor import Predictor
@@ -62,11 +63,11 @@ class Localizer:
             self._pixels = {key: part.effective(key[1])}
         return self._pixels[key]
 
-    def _flattened(self, frames: U16) -> U16:
-        response = self._response(frames)
+    def _flattened(self, frames: U16, noise_ratio: float = 1.0) -> U16:
+        response = self._response(frames, noise_ratio)
         if isinstance(response, CameraResponse):
             return frames
-        return flattened(frames, response, self.settings.response.effective())
+        return flattened(frames, response, self.settings.response.effective(noise_ratio))
 
     def _count_photons(self, table: pd.DataFrame, noise_ratio: float = 1.0) -> None:
         """Turn effective photons into photons."""
@@ -114,18 +115,24 @@ class Localizer:
         if self._emitters is not None:
             return self._by_psf(self._emitters, frames, numbers, threshold, cleared, noise_ratio)
         how = self.settings.localize
-        spots = detect_frames(self._flattened(frames) if cleared is None else cleared, threshold, how.box_px)
-        table, rejected = fit_gaussians(frames, spots, how.box_px, self._response(frames), how.fit)
-        self._count_photons(table)
-        self.assign_z(frames, table, move_xy=True)
+        flat = self._flattened(frames, noise_ratio) if cleared is None else cleared
+        spots = detect_frames(flat, threshold, how.box_px)
+        table, rejected = fit_gaussians(frames, spots, how.box_px, self._response(frames, noise_ratio), how.fit)
+        self._count_photons(table, noise_ratio)
+        noise = self.assign_z(frames, table, move_xy=True, noise_ratio=noise_ratio)
         table["frame"] = np.asarray(numbers, np.uint32)[table["frame"].to_numpy(np.int64)]
-        return Found(table, rejected)
+        return Found(table, rejected, noise)
 
-    def noise(self, frames: U16, threshold: float) -> tuple[float, ...]:
-        """Return the noise around some molecules of frames, over what the camera's units say; nothing without a PSF."""
-        if self._emitters is None:
+    def noise(self, frames: U16, threshold: float, cleared: U16 | None = None) -> tuple[float, ...]:
+        """Return the noise around some molecules of frames, over what the camera's units say; nothing without a PSF.
+
+        Parameters as of `localize`.
+        """
+        if self._emitters is not None:
+            return self._emitters.localize(frames, threshold, self._response(frames), None, passes=1).noise
+        if not self._predictor.card.has_psf:
             return ()
-        return self._emitters.localize(frames, threshold, self._response(frames), None, passes=1).noise
+        return self.localize(frames, np.arange(len(frames)), threshold, cleared).noise
 
     def _by_psf(
         self,
@@ -155,8 +162,10 @@ class Localizer:
         table["frame"] = np.asarray(numbers, np.uint32)[table["frame"].to_numpy(np.int64)]
         return found._replace(noise=tuple(noise_ratio * ratio for ratio in found.noise))
 
-    def assign_z(self, frames: U16, table: pd.DataFrame, *, move_xy: bool = False) -> None:
-        """Add z, lpz and z_flag, and count x, y from the sensor's corner.
+    def assign_z(
+        self, frames: U16, table: pd.DataFrame, *, move_xy: bool = False, noise_ratio: float = 1.0
+    ) -> tuple[float, ...]:
+        """Add z, lpz and z_flag, count x, y from the sensor's corner, and return the noise as `Found` has it.
 
         Parameters
         ----------
@@ -167,9 +176,12 @@ class Localizer:
         move_xy : bool
             Also correct x, y by the likelihood fit of the measured PSF: a Gaussian fit is biased by the skewed image of
             a defocused emitter, by tens of nanometres.
+        noise_ratio : float
+            As of `localize`.
         """
-        self._assign_z(frames, table, self._response(frames), move_xy)
+        noise = self._assign_z(frames, table, self._response(frames, noise_ratio), move_xy)
         self._take_out_surface(table)
+        return tuple(noise_ratio * ratio for ratio in noise)
 
     def _take_out_surface(self, table: pd.DataFrame) -> None:
         """Count z from a flat slide in place of the focus at each place of the field; x, y from the sensor's corner."""
@@ -183,11 +195,13 @@ class Localizer:
 
     def _assign_z(
         self, frames: U16, table: pd.DataFrame, response: CameraResponse | PixelResponse, move_xy: bool
-    ) -> None:
+    ) -> tuple[float, ...]:
+        predictor, (left, top) = self._predictor, self.settings.origin_px
         x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
-        crops = crop_photons(frames, table["frame"].to_numpy(), x, y, response, self._predictor.card.roi_px)
-        left, top = self.settings.origin_px
-        prediction = self._predictor.predict(crops, x + left, y + top, refine=self.settings.localize.refine)
+        crops, noise_e = crops_and_noise(frames, table["frame"].to_numpy(), x, y, response, predictor.card.roi_px)
+        prediction = predictor.predict(
+            crops, x + left, y + top, refine=self.settings.localize.refine, read_noise_e=noise_e
+        )
         factor = np.float32(self.settings.localize.focal_shift_factor)
         table["z"], table["lpz"] = factor * prediction.z_nm, factor * prediction.lpz_nm
         table["z_flag"] = prediction.z_flag
@@ -201,6 +215,10 @@ class Localizer:
         if (left, top) != (0, 0):
             table["x"] += left
             table["y"] += top
+        if prediction.optimum is None:
+            return ()
+        place = predictor.place(x + left, y + top)
+        return noise_of_some(crops, noise_e, predictor.psf[1], place, prediction.optimum, response)
 
     def warm_up(self) -> None:
         """Compile and run everything on a small frame, so that no camera frame has to wait for it."""

@@ -19,7 +19,7 @@ from easyzloc_mm.model.uncertainty import MixtureCalibration, SigmaByZ
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.field_psf import FieldPsf
-from easyzloc_mm.psf.mle import Neighbours, Optimum, data_alone
+from easyzloc_mm.psf.mle import Neighbours, Optimum
 from easyzloc_mm.typing import F32, F64, I64, AnyFloat, Bool
 
 if TYPE_CHECKING:
@@ -203,8 +203,7 @@ class Predictor:
                 z, lpz, p_outlier = fit.z_nm, fit.lpz_nm, fit.p_outlier
                 threshold = calibration.likelihood_ambiguity.threshold
                 xy = fit.xy_px.astype(np.float32)
-                sigma = data_alone(fit.sigma_xy_px, calibration.emitters.prior(x, y))
-                sigma_xy = calibration.lateral_scale.rescale(sigma, z[:, None]).astype(np.float32)
+                sigma_xy = calibration.lateral_scale.rescale(fit.sigma_xy_px, z[:, None]).astype(np.float32)
                 flag |= _where(fit.deviance > calibration.residual_limit.at(fit.photons), OUT_OF_DISTRIBUTION)
             if neighbours is not None:
                 widening = neighbours.widening

@@ -59,13 +59,7 @@ class SigmaScale(FrozenModel):
         return np.asarray(sigma * by_sigma * np.interp(z_nm, self.z_nm, self.z_factor))
 
     def adjusted(self, pull: F64) -> SigmaScale:
-        """Return this scale times one factor, by what lies within one and within 1.96 uncertainties.
-
-        Parameters
-        ----------
-        pull : ndarray
-            Absolute errors over rescaled uncertainties.
-        """
+        """Return this scale times the one factor that `pull`, absolute errors over rescaled uncertainties, asks for."""
         return self.times(level(pull))
 
     def times(self, factor: float) -> SigmaScale:
@@ -192,7 +186,7 @@ class SigmaByZ(FrozenModel):
 
 
 def sigma_scale(sigma: F64, error: F64, z_nm: F64) -> SigmaScale:
-    """Return factors on sigma so that 68.3 % of held-out errors lie within one sigma, by sigma and then by z.
+    """Return factors on sigma that make it what held-out errors say, by sigma and then by z.
 
     Parameters
     ----------
@@ -215,7 +209,7 @@ def sigma_scale(sigma: F64, error: F64, z_nm: F64) -> SigmaScale:
         kept = [b for b in range(bins) if np.sum(where == b) >= MIN_IN_BIN]
         if kept:
             middles = tuple(float(np.mean(values[where == b])) for b in kept)
-            factors = tuple(float(np.quantile(pull[where == b], CREDIBLE_SHARE)) for b in kept)
+            factors = tuple(level(pull[where == b]) for b in kept)
             scale = scale.model_copy(update={position: middles, factor: factors})
     return scale
 

@@ -25,8 +25,6 @@ from easyzloc_mm.psf.kernels.crop_size import sized
 from easyzloc_mm.psf.kernels.levenberg_marquardt import fit, scan
 from easyzloc_mm.typing import F32, F64, I64
 
-LEAST_OF_DATA = 0.25
-"""Of the information on a place, the data's part is taken for at least this."""
 SLACK = 20.0
 """Of chi squared: what a minimum may be behind the best before x and y are fitted."""
 
@@ -40,7 +38,8 @@ class SpotPrior:
     x_px, y_px : ndarray, shape (n,)
         Expected place from the middle of the crop.
     place_sd_px : float
-        Standard deviation of the place.
+        Standard deviation of the place. It keeps a fit at its spot, and counts next to nothing in what is found
+        (`kernels.levenberg_marquardt.write_row`): it is known from the same pixels.
     log_photons, log_photons_sd : float
         Mean and standard deviation of the photons' logarithm.
     """
@@ -50,16 +49,6 @@ class SpotPrior:
     place_sd_px: float
     log_photons: float
     log_photons_sd: float
-
-
-def data_alone(sigma_px: F64, prior: SpotPrior) -> F64:
-    """Return standard deviations of x or y without the prior's share in them, pixels.
-
-    Where a spot was seen is known from the same pixels as where it is fitted: the prior keeps a fit at its spot, but
-    adds no information.
-    """
-    share = np.square(sigma_px / prior.place_sd_px)
-    return np.asarray(sigma_px / np.sqrt(np.maximum(1 - share, LEAST_OF_DATA)))
 
 
 @dataclass(frozen=True)
@@ -104,6 +93,9 @@ class Optimum:
     sigma_y_px: F64
     sigma_photons: F64
     sigma_background: F64
+
+    def __getitem__(self, chosen: NDArray[np.integer] | NDArray[np.bool_]) -> Optimum:
+        return Optimum(**{item.name: getattr(self, item.name)[chosen] for item in fields(self)})
 
     @classmethod
     def of(cls, fits: SpotFits, start: I64) -> Optimum:

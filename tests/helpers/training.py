@@ -21,6 +21,9 @@ from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.training.train import train
 from easyzloc_mm.typing import F32
 
+EMITTERS = 3072
+"""By which the trainings of the tests are calibrated and judged."""
+
 
 @contextmanager
 def training_process() -> Iterator[ProcessPoolExecutor]:
@@ -30,12 +33,12 @@ def training_process() -> Iterator[ProcessPoolExecutor]:
 
 
 def _prepare() -> None:
-    """Fewer molecules for validation and calibration than for a model that somebody uses."""
-    from easyzloc_mm.training.evaluation import uncertainty_calibration
+    """Fewer molecules for validation, calibration and evaluation than for a model that somebody uses."""
+    from easyzloc_mm.training.evaluation import evaluate, uncertainty_calibration
     from easyzloc_mm.training.recipes import matched
 
     matched.VALIDATION = 2048
-    uncertainty_calibration.EMITTERS = 4096
+    uncertainty_calibration.EMITTERS = evaluate.EMITTERS = EMITTERS
 
 
 def trained(beads: Path, out: Path, **options: Any) -> None:

@@ -30,7 +30,7 @@ from easyzloc_mm.model.predictor import MAX_LPZ_NM
 from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.field_psf import FieldPsf
-from easyzloc_mm.psf.mle import data_alone, likely_depths
+from easyzloc_mm.psf.mle import likely_depths
 from easyzloc_mm.psf.pupil.change import NAMES
 from easyzloc_mm.psf.pupil.estimate import ITERATIONS, Estimate, estimate
 from easyzloc_mm.psf.pupil.score import Molecules
@@ -171,7 +171,7 @@ class Judge:
         apart = np.where(found.weight > 0, np.abs(fit.z_nm - z_nm[:, None]), np.inf)
         rows, near = np.arange(len(z_nm)), np.argmin(apart, axis=1)
         known = found.weight.any(axis=1) & (peaks.beyond(z_nm, OUTLIER_SIGMAS * lpz_nm) < DOUBT)
-        lateral = data_alone(np.stack([fit.sigma_x_px[rows, near], fit.sigma_y_px[rows, near]], axis=1), prior)
+        lateral = np.stack([fit.sigma_x_px[rows, near], fit.sigma_y_px[rows, near]], axis=1)
         return Fits(
             place=np.stack([fit.x_px[rows, near], fit.y_px[rows, near], z_nm], axis=1),
             sigma=np.column_stack([lateral, lpz_nm]),

@@ -202,9 +202,8 @@ class LiveRun:
             try:
                 for outcome in self._pool.outcomes(PATIENCE_S):
                     match outcome.answer:
-                        case ThresholdFound(threshold, _, noise):
+                        case ThresholdFound(threshold):
                             self._threshold = threshold
-                            self._sink.noise.see(noise)
                             self._table.update(**{self._threshold_name: threshold})
                             self._submit(outcome.block.frames, outcome.block.source)
                         case Localized() as localized:

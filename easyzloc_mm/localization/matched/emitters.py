@@ -10,23 +10,23 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from easyzloc_mm.camera.crops import beyond_frame, crop_photons, crop_variance
+from easyzloc_mm.camera.crops import crops_and_noise
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, column_dtype
 from easyzloc_mm.localization.detection.gaussian_fit import MAX_PRECISION_PX
 from easyzloc_mm.localization.matched.crowd import NEAR_PX, SAME_PX, CrowdFit, Emitters, clear_ones
 from easyzloc_mm.localization.matched.crowd_uncertainty import widening
 from easyzloc_mm.localization.matched.detector import NOTHING, Detections, MatchedDetector
-from easyzloc_mm.localization.matched.noise import noise_ratios
+from easyzloc_mm.localization.matched.noise import noise_of_some
 from easyzloc_mm.localization.matched.shapes import net_gradients, spot_widths
 from easyzloc_mm.model.predictor import Predictor, ZPrediction
 from easyzloc_mm.model.uncertainty import MixtureCalibration
 from easyzloc_mm.profile.detection import LocalizeSettings
 from easyzloc_mm.psf.detection_bank import DetectionBank
 from easyzloc_mm.psf.kernels.crop_size import sized
-from easyzloc_mm.psf.kernels.crowd import UNSEEN_NOISE_E, neighbours
+from easyzloc_mm.psf.kernels.crowd import neighbours
 from easyzloc_mm.psf.kernels.point_image import MAX_AWAY_PX
-from easyzloc_mm.psf.mle import Neighbours, Optimum, data_alone, fit_psf
+from easyzloc_mm.psf.mle import Neighbours, Optimum, fit_psf
 from easyzloc_mm.typing import F32, F64, I64, U16, Bool
 
 EDGE_PX = 3.0
@@ -36,8 +36,6 @@ PREDICTED = ("z_nm", "lpz_nm", "z_flag", "xy_px", "lpxy_px", "widening")
 LEAST_SIGNIFICANCE = 2.0
 """Photons over their uncertainty, below which a detection is not explained. Far from focus that is large even for a
 clear detection: photons and background are hard to tell apart there."""
-NOISE_EMITTERS = 100
-"""Of a block, on which its noise is measured, or twice as many."""
 
 
 class Found(NamedTuple):
@@ -105,9 +103,8 @@ class _Fitted:
 
     def only(self, kept: Bool) -> _Fitted:
         best, z = self.optimum, self.prediction
-        optimum = replace(best, **{item.name: getattr(best, item.name)[kept] for item in fields(best)})
         prediction = replace(z, **{name: getattr(z, name)[kept] for name in PREDICTED})
-        return _Fitted(self.spots.only(kept), optimum, prediction, self.crops[kept])
+        return _Fitted(self.spots.only(kept), best[kept], prediction, self.crops[kept])
 
     def with_rows(self, rows: Bool, other: _Fitted) -> _Fitted:
         """Return them with some rows in the place of others."""
@@ -221,15 +218,11 @@ class EmitterLocalizer:
 
     def _noise(self, frames: U16, found: _Fitted, response: CameraResponse | PixelResponse) -> tuple[float, ...]:
         """Noise around some of the first look's emitters, over what `response` says."""
-        few = np.zeros(len(found), bool)
-        few[:: max(1, len(found) // NOISE_EMITTERS)] = True
-        part, (left, top) = found.only(few), self._origin
-        x, y = part.at
+        left, top = self._origin
+        x, y = found.at
         place = self._predictor.place(x + left, y + top)
-        _, noise_e = self._crops(frames, part.spots, response)
-        rounding = np.median(response.electrons_per_adu) ** 2 / 12
-        noise_e = np.sqrt(np.square(noise_e) + rounding)
-        return tuple(noise_ratios(part.crops, self._table, place, part.optimum, noise_e).tolist())
+        cut = found.crops, self._crops(frames, found.spots, response)[1]
+        return noise_of_some(*cut, self._table, place, found.optimum, response)
 
     def _detected(
         self, frames: U16, threshold: float, response: CameraResponse | PixelResponse, static: F32 | None, passes: int
@@ -289,17 +282,7 @@ class EmitterLocalizer:
 
     def _crops(self, frames: U16, spots: _Spots, response: CameraResponse | PixelResponse) -> tuple[F32, float | F32]:
         """Photons around spots, and their read noise."""
-        size = self._table.roi_px
-        crops = crop_photons(frames, spots.frame, spots.x, spots.y, response, size)
-        outside = beyond_frame(spots.x, spots.y, frames.shape[1:], size)
-        if isinstance(response, PixelResponse):
-            noise_e = np.sqrt(crop_variance(spots.x, spots.y, response, size))
-        elif outside.any():
-            noise_e = np.full(crops.shape, response.read_noise_e, np.float32)
-        else:
-            return crops, response.read_noise_e
-        noise_e[outside] = UNSEEN_NOISE_E
-        return crops, noise_e
+        return crops_and_noise(frames, spots.frame, spots.x, spots.y, response, self._table.roi_px)
 
     def _crowds(
         self,
@@ -358,9 +341,9 @@ class EmitterLocalizer:
         widths = np.empty((len(found), 2))
         spot_widths(clean, best.background, best.x_px, best.y_px, widths)
         wide, narrow = widths.max(axis=1), widths.min(axis=1)
-        prior, wider = self._emitters.prior(x, y), found.prediction.widening.T
+        wider = found.prediction.widening.T
         lpx, lpy = (
-            factor * self._lateral.rescale(data_alone(sigma, prior), best.z_nm)
+            factor * self._lateral.rescale(sigma, best.z_nm)
             for factor, sigma in zip(wider[:2], (best.sigma_x_px, best.sigma_y_px), strict=True)
         )
         gradient = np.empty(len(found))

@@ -16,8 +16,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from easyzloc_mm.camera.crops import UNSEEN_NOISE_E
+from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.psf.bead_psf import PITCH_PX, SplinePsf
-from easyzloc_mm.psf.kernels.crowd import UNSEEN_NOISE_E
 from easyzloc_mm.psf.kernels.spline import draw, drawing
 from easyzloc_mm.psf.mle import Optimum, read_variance
 from easyzloc_mm.typing import F32, F64, I64
@@ -26,8 +27,35 @@ FAINT = 1.0
 """A pixel is looked at where the molecules' light is below so many times the variance of everything else."""
 LEAST_DIFFERENCES = 60
 """A crop with fewer says nothing."""
+SOME_MOLECULES = 100
+"""Of a block, on which its noise is measured, or twice as many."""
 MEDIAN = 0.994
 """Of such means over their expectation: they are a little skewed."""
+
+
+def noise_of_some(
+    crops: F32,
+    noise_e: float | F32,
+    table: SplinePsf,
+    place: I64,
+    optimum: Optimum,
+    response: CameraResponse | PixelResponse,
+) -> tuple[float, ...]:
+    """Return `noise_ratios` of some molecules of a block, over what `response` says.
+
+    Parameters
+    ----------
+    crops, noise_e
+        As `camera.crops.crops_and_noise` cuts them.
+    table, place, optimum
+        As for `noise_ratios`.
+    response : CameraResponse or PixelResponse
+        Of the frames' pixels, in effective photons.
+    """
+    some = np.arange(0, len(crops), max(1, len(crops) // SOME_MOLECULES))
+    rounding = np.median(response.electrons_per_adu) ** 2 / 12
+    variance = np.broadcast_to(np.square(np.asarray(noise_e, np.float32)), crops.shape)[some] + np.float32(rounding)
+    return tuple(noise_ratios(crops[some], table, place[some], optimum[some], np.sqrt(variance)).tolist())
 
 
 def noise_ratios(crops: F32, table: SplinePsf, place: I64, optimum: Optimum, read_noise_e: float | F32) -> F64:

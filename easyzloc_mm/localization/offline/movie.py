@@ -347,7 +347,7 @@ class _Job:
         return float(known)
 
     def _first_look(self, chosen: I64) -> ThresholdFound:
-        self._pool.submit(FindThreshold(0, chosen, self._path, self._movie.shape[0]))
+        self._pool.submit(FindThreshold(0, chosen, self._path, self._movie.shape[0], noise=True))
         while True:
             for outcome in self._pool.outcomes(PATIENCE_S):
                 if isinstance(outcome.answer, ThresholdFound):

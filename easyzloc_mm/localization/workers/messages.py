@@ -60,7 +60,15 @@ class LocalizeBlock(Block):
 
 @dataclass(frozen=True)
 class FindThreshold(Block):
-    """Find the detection threshold that these frames suggest, and look at their noise."""
+    """Find the detection threshold that these frames suggest.
+
+    Attributes
+    ----------
+    noise : bool
+        Also localise them, for their noise alone: not where they are to be localised anyway, and show it then.
+    """
+
+    noise: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ class ThresholdFound:
     blank : int
         Frames of the block that never came.
     noise : tuple of float
-        As of `Localized`.
+        As of `Localized`; empty where it was not asked for.
     """
 
     threshold: float
@@ -218,7 +226,9 @@ class BlockLocalizer:
             found = self._localizer.localize(pixels, numbers, block.threshold, cleared, block.noise_ratio)
             return Localized(found.table, found.rejected, blank, found.noise)
         threshold = self._localizer.threshold(pixels, cleared)
-        return ThresholdFound(threshold, blank, self._localizer.noise(pixels, threshold))
+        if isinstance(block, FindThreshold) and block.noise:
+            return ThresholdFound(threshold, blank, self._localizer.noise(pixels, threshold, cleared))
+        return ThresholdFound(threshold, blank)
 
 
 def summarize_error(error: BaseException | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from easyzloc_mm.camera.crops import UNSEEN_NOISE_E
 from easyzloc_mm.psf.bead_psf import PITCH_PX
 from easyzloc_mm.psf.kernels.crop_size import cells as cell_count
 from easyzloc_mm.psf.kernels.levenberg_marquardt import (
@@ -25,8 +26,6 @@ from easyzloc_mm.psf.kernels.spline import draw, drawing
 
 DRAWN_FARTHER_PX = 2
 """An emitter's image in a frame reaches so much farther than in a crop, on either side, as beads are measured."""
-UNSEEN_NOISE_E = 100.0
-"""Read noise of pixels beyond the frame, where the nearest one is repeated: it counts next to nothing."""
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
@@ -163,7 +162,8 @@ def refit(  # type: ignore[no-untyped-def]
                 cells,
                 algebra,
             )
-            write_row(local, deviance, algebra, size, rows[i])
+            top = padded.shape[1] - 2.002
+            write_row(local, deviance, algebra, expected, knowledge, top, size, rows[i])
             add_emitter(table, here[0], here[1], here[2], -here[3], pen, image, model)
             here[:] = local
             here[0] += column

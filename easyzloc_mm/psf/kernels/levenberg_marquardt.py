@@ -29,6 +29,8 @@ HOPELESS, HOPELESS_GAIN = 12.0, 0.1
 optimum would have a probability below exp(-HOPELESS / 2) of the other's."""
 FAILED = 1e30
 """Deviance of a start that was not asked for."""
+KEPT_OF_PLACE = 0.1
+"""Of what is known of an emitter's place beforehand; without any, one that the data do not hold could be anywhere."""
 DARK, TINY = np.float32(0.01), np.float32(1e-12)
 LOWEST = np.float32(-1e30)
 """No bound: what is known of a pixel is added before its count is held above 0."""
@@ -303,11 +305,13 @@ def climb(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
-def write_row(theta, deviance, algebra, size, row):  # type: ignore[no-untyped-def]
-    """Fill a row of `fit`."""
+def write_row(theta, deviance, algebra, expected, knowledge, top, size, row):  # type: ignore[no-untyped-def]
+    """Fill a row of `fit`, and move `theta` to where the data alone put the emitter.
+
+    Where a spot was seen is known from the same pixels as where it is fitted: that keeps a fit at its spot, but is no
+    second observation. It is taken out again, of all parameters and their covariance, by a Newton step.
+    """
     matrix, factor, slope, step = algebra[0], algebra[2], algebra[4], algebra[6]
-    for p in range(5):
-        row[p] = theta[p]
     row[5] = deviance
     row[6] = 1e3
     row[7] = 0.0
@@ -319,13 +323,27 @@ def write_row(theta, deviance, algebra, size, row):  # type: ignore[no-untyped-d
         volume = 0.0
         for p in range(5):
             volume -= np.log(factor[p, p])
+        # Brightness counts by its logarithm: no brightness is more likely than another of its scale.
+        row[7] = volume - np.log(max(theta[3], 1.0))
+    second = (1 - KEPT_OF_PLACE) * knowledge[0]
+    slope[:] = 0.0
+    for p in range(2):
+        matrix[p, p] -= second
+        slope[p] = second * (theta[p] - expected[p])
+    if _cholesky(matrix, factor):
+        _solve(factor, slope, step)
+        for p in range(2):
+            theta[p] = in_reach(theta[p] + min(max(step[p], -0.5), 0.5))
+        theta[2] = min(max(theta[2] + min(max(step[2], -1.5), 1.5), 1.0), top)
+        theta[3] = max(theta[3] + step[3], 0.3 * theta[3])
+        theta[4] = max(theta[4] + step[4], 0.1 * theta[4])
         for p, column in ((2, 6), (0, 8), (1, 9), (3, 10), (4, 11)):
             slope[:] = 0.0
             slope[p] = 1.0
             _solve(factor, slope, step)
             row[column] = np.sqrt(max(step[p], 1e-12))
-        # Brightness counts by its logarithm: no brightness is more likely than another of its scale.
-        row[7] = volume - np.log(max(theta[3], 1.0))
+    for p in range(5):
+        row[p] = theta[p]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
@@ -371,4 +389,4 @@ def fit(crops, rest, tables, place, starts, expected, knowledge, size, out):  # 
                 data, pixel, table, theta, known, expected[i], knowledge, best, size, work, images, cells, algebra
             )
             best = min(best, deviance)
-            write_row(theta, deviance, algebra, size, out[i, s])
+            write_row(theta, deviance, algebra, expected[i], knowledge, top, size, out[i, s])

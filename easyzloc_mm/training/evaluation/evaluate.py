@@ -25,11 +25,13 @@ from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.emitter_prior import TYPICAL_BACKGROUND, TYPICAL_PHOTONS, EmitterPrior
 from easyzloc_mm.model.mixture import OUTLIER_SIGMAS
 from easyzloc_mm.model.predictor import Predictor, ZPrediction
+from easyzloc_mm.model.uncertainty import MixtureCalibration
 from easyzloc_mm.numerics.statistics import median_and_range, robust_sd
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.crlb import EmpiricalPsf, empirical_psf
 from easyzloc_mm.training.emitters import EmitterImages, simulate_emitters
 from easyzloc_mm.training.evaluation.judged import Judged
+from easyzloc_mm.training.evaluation.seen import seen_emitters
 from easyzloc_mm.training.recipes.published import recorded_planes
 from easyzloc_mm.training.split import Part, split_beads
 from easyzloc_mm.typing import F64, I64
@@ -205,8 +207,12 @@ def thinned(
     seed: int = SEED,
     count: int = EMITTERS,
     excess_noise: float = 1.0,
+    model: Predictor | None = None,
 ) -> EmitterImages:
-    """Return the emitters that models are judged by, drawn from held-out beads, in effective photons."""
+    """Return the emitters that models are judged by, drawn from held-out beads, in effective photons.
+
+    For a model with a measured PSF they are placed as it sees them (`seen`), for others with an error of their own.
+    """
     low, high = z_range_nm
     prior = EmitterPrior(
         photons=photons,
@@ -215,7 +221,10 @@ def thinned(
         neighbour_share=0.0,
         z_limit_nm=max(-low, high),
     )
-    return simulate_emitters(source, prior.effective(excess_noise), count, seed)
+    wanted = prior.effective(excess_noise)
+    if model is not None and isinstance(model.card.uncertainty, MixtureCalibration):
+        return seen_emitters(source, model.psf[0], wanted, model.card.uncertainty.emitters, count, seed)
+    return simulate_emitters(source, wanted, count, seed)
 
 
 def _flagged(emitters: pd.DataFrame) -> tuple[float, float | None, float | None]:
@@ -246,7 +255,7 @@ def _predict_emitters(
     low, high = z_range_nm
     response = part.beads.response
     excess = response.excess_noise
-    drawn = thinned(source, z_range_nm, photons, seed, count, excess)
+    drawn = thinned(source, z_range_nm, photons, seed, count, excess, model)
     table = _table(model.predict(drawn.crops, drawn.x, drawn.y), drawn.z_nm.astype(float))
     table["photons"], table["background"] = excess * drawn.photons, excess * drawn.background
     table["bead"], table["x"], table["y"] = part.chosen[drawn.place], drawn.x, drawn.y

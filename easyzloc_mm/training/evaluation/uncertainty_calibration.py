@@ -11,11 +11,14 @@ import numpy as np
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.likelihood_refinement import FITTED, POOLED, LikelihoodFit, Maxima, find_maxima, refined
 from easyzloc_mm.model.mixture import COMPONENTS, posterior_of
+from easyzloc_mm.model.predictor import MAX_LPZ_NM
 from easyzloc_mm.model.uncertainty import (
     MAX_OUTLIER_PROBABILITY,
     EmbeddingDistribution,
     LikelihoodScale,
     MixtureCalibration,
+    ResidualLimit,
+    SigmaScale,
     ambiguity,
     learn_embedding,
     level,
@@ -25,13 +28,14 @@ from easyzloc_mm.model.uncertainty import (
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.training.emitters import EmitterImages, simulate_emitters
+from easyzloc_mm.training.evaluation.seen import seen_emitters
 from easyzloc_mm.training.recipes.matched import predict_raw
 from easyzloc_mm.typing import F64, Bool
 
 if TYPE_CHECKING:
     import keras
 
-EMITTERS = 24576
+EMITTERS = 16384
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def calibrate(
 
     Scales get their shape from all the emitters that the model is trained for, their level from the typical ones. A
     neighbour's light is an error that no uncertainty can state: scales are of single emitters, and flags deal with
-    the rest.
+    the rest. The level is that of the emitters that will carry no flag.
 
     Parameters
     ----------
@@ -81,42 +85,25 @@ def calibrate(
         Of the camera: how bright typical emitters are in effective photons.
     """
     broad = _Sample(turns, emitters.model_copy(update={"neighbour_share": 0.0}), emitters, seed + 12)
-    posterior, truth = broad.posterior, broad.truth
-    sure = posterior.p_outlier(posterior.sigma_nm) < MAX_OUTLIER_PROBABILITY
-    error = posterior.z_nm - truth
-    scale = sigma_scale(posterior.sigma_nm[sure], error[sure], posterior.z_nm[sure])
-    found = broad.refine(scale.rescale(posterior.sigma_nm, posterior.z_nm), None)
-    refined_scale = LikelihoodScale(
-        **{
-            name: sigma_scale(found.lpz_nm[way], (found.z_nm - truth)[way], found.z_nm[way])
-            for name, way in zip(("fitted", "pooled"), _ways(found), strict=True)
-        }
-    )
-    lateral_scale = sigma_scale(*_lateral(found, broad.xy_px))
-    residual = residual_limit(found.deviance, found.photons)
     typical = _Sample(turns, emitters.typical(z_limit_nm, excess_noise), emitters, seed + 13)
-    posterior = typical.posterior
-    error = posterior.z_nm - typical.truth
-    lpz = scale.rescale(posterior.sigma_nm, posterior.z_nm)
-    sure = posterior.p_outlier(lpz) < MAX_OUTLIER_PROBABILITY
-    scale = scale.adjusted(np.abs(error[sure]) / lpz[sure])
-    lpz = scale.rescale(posterior.sigma_nm, posterior.z_nm)
-    found = typical.refine(lpz, refined_scale)
-    fitted, pooled = _ways(found)
-    refined_error = np.abs(found.z_nm - typical.truth)
-    refined_scale = LikelihoodScale(
-        fitted=refined_scale.fitted.adjusted(refined_error[fitted] / found.lpz_nm[fitted]),
-        pooled=refined_scale.pooled.adjusted(refined_error[pooled] / found.lpz_nm[pooled]),
+    network_scale = _network_scale(broad, typical)
+    likelihood_scale, lateral_scale = _shapes(broad, network_scale)
+    lpz = network_scale.rescale(typical.posterior.sigma_nm, typical.posterior.z_nm)
+    found = typical.refine(lpz, likelihood_scale)
+    pull, trusted = np.abs(found.z_nm - typical.truth) / found.lpz_nm, _trusted(found, typical)
+    likelihood_scale = LikelihoodScale(
+        fitted=likelihood_scale.fitted.adjusted(pull[trusted & (found.way == FITTED)]),
+        pooled=likelihood_scale.pooled.adjusted(pull[trusted & (found.way == POOLED)]),
     )
-    found = typical.refine(lpz, refined_scale)
-    lateral_sigma, lateral_error, lateral_z = _lateral(found, typical.xy_px)
+    after = typical.refine(lpz, likelihood_scale)
+    sigma, error, z_nm = _lateral(after, typical, _trusted(after, typical))
     return MixtureCalibration(
-        network_scale=scale,
-        likelihood_scale=refined_scale,
-        lateral_scale=lateral_scale.adjusted(np.abs(lateral_error) / lateral_scale.rescale(lateral_sigma, lateral_z)),
-        network_ambiguity=ambiguity(posterior.p_outlier(lpz), error, lpz),
-        likelihood_ambiguity=ambiguity(found.p_outlier, found.z_nm - typical.truth, found.lpz_nm),
-        residual_limit=residual,
+        network_scale=network_scale,
+        likelihood_scale=likelihood_scale,
+        lateral_scale=lateral_scale.adjusted(np.abs(error) / lateral_scale.rescale(sigma, z_nm)),
+        network_ambiguity=ambiguity(typical.posterior.p_outlier(lpz), typical.posterior.z_nm - typical.truth, lpz),
+        likelihood_ambiguity=ambiguity(after.p_outlier, after.z_nm - typical.truth, after.lpz_nm),
+        residual_limit=_residual_limit(broad, network_scale),
         embedding=_embedding(learned, turns, emitters, seed),
         emitters=emitters,
     )
@@ -146,11 +133,53 @@ def levels(
     typical = _Sample([(learned, source)], known.emitters.typical(z_limit_nm, excess_noise), known.emitters, seed + 14)
     posterior = typical.posterior
     lpz = known.network_scale.rescale(posterior.sigma_nm, posterior.z_nm)
-    sure = posterior.p_outlier(lpz) < MAX_OUTLIER_PROBABILITY
+    network = np.abs(posterior.z_nm - typical.truth) / lpz
+    sure = posterior.p_outlier(lpz) <= known.network_ambiguity.threshold
     found = typical.refine(lpz, known.likelihood_scale)
-    error = np.abs(found.z_nm - typical.truth)
-    fitted, pooled = (level(error[way] / found.lpz_nm[way]) for way in _ways(found))
-    return Levels(level(np.abs(posterior.z_nm - typical.truth)[sure] / lpz[sure]), fitted, pooled)
+    pull, trusted = np.abs(found.z_nm - typical.truth) / found.lpz_nm, _trusted(found, typical)
+    fitted, pooled = (level(pull[trusted & (found.way == way)]) for way in (FITTED, POOLED))
+    return Levels(level(network[sure]), fitted, pooled)
+
+
+def _network_scale(broad: _Sample, typical: _Sample) -> SigmaScale:
+    """Return the scale of the network's own uncertainty."""
+    posterior = broad.posterior
+    sure = posterior.p_outlier(posterior.sigma_nm) < MAX_OUTLIER_PROBABILITY
+    scale = sigma_scale(posterior.sigma_nm[sure], (posterior.z_nm - broad.truth)[sure], posterior.z_nm[sure])
+    posterior = typical.posterior
+    error, lpz = posterior.z_nm - typical.truth, scale.rescale(posterior.sigma_nm, posterior.z_nm)
+    p_outlier = posterior.p_outlier(lpz)
+    trusted = p_outlier <= ambiguity(p_outlier, error, lpz).threshold
+    return scale.adjusted(np.abs(error[trusted]) / lpz[trusted])
+
+
+def _shapes(broad: _Sample, network_scale: SigmaScale) -> tuple[LikelihoodScale, SigmaScale]:
+    """Return how the scales of z and of x and y depend on the uncertainty and on z."""
+    found = broad.refine(network_scale.rescale(broad.posterior.sigma_nm, broad.posterior.z_nm), None)
+    sure = found.p_outlier < MAX_OUTLIER_PROBABILITY
+    fitted, pooled = (
+        sigma_scale(found.lpz_nm[way], (found.z_nm - broad.truth)[way], found.z_nm[way])
+        for way in (sure & (found.way == FITTED), sure & (found.way == POOLED))
+    )
+    return LikelihoodScale(fitted=fitted, pooled=pooled), sigma_scale(*_lateral(found, broad, sure))
+
+
+def _residual_limit(broad: _Sample, network_scale: SigmaScale) -> ResidualLimit:
+    found = broad.refine(network_scale.rescale(broad.posterior.sigma_nm, broad.posterior.z_nm), None)
+    return residual_limit(found.deviance, found.photons)
+
+
+def _trusted(fit: LikelihoodFit, sample: _Sample) -> Bool:
+    """Return which spots will carry no flag of an ambiguous z: what uncertainties are stated for."""
+    threshold = ambiguity(fit.p_outlier, fit.z_nm - sample.truth, fit.lpz_nm).threshold
+    return (fit.p_outlier <= threshold) & (fit.lpz_nm <= MAX_LPZ_NM)
+
+
+def _lateral(fit: LikelihoodFit, sample: _Sample, chosen: Bool) -> tuple[F64, F64, F64]:
+    """Return stated uncertainties, errors (pixels) and depths (nm) of x and y of the spots that are chosen."""
+    best = fit.optimum[chosen]
+    place, sigma = np.stack([best.x_px, best.y_px], axis=1), np.stack([best.sigma_x_px, best.sigma_y_px], axis=1)
+    return sigma.ravel(), (place - sample.xy_px[chosen]).ravel(), np.repeat(best.z_nm, 2)
 
 
 class _Sample:
@@ -160,7 +189,7 @@ class _Sample:
         self, turns: Sequence[tuple[Learned, BeadPsfs]], drawn_from: EmitterPrior, emitters: EmitterPrior, seed: int
     ) -> None:
         count = EMITTERS // len(turns)
-        drawn = [simulate_emitters(held_out, drawn_from, count, seed) for _, held_out in turns]
+        drawn = [seen_emitters(held_out, one.psf, drawn_from, emitters, count, seed) for one, held_out in turns]
         raw = [
             predict_raw(learned.network, held_out, part) for (learned, held_out), part in zip(turns, drawn, strict=True)
         ]
@@ -180,22 +209,10 @@ class _Sample:
 
 def _maxima(learned: Learned, held_out: BeadPsfs, drawn: EmitterImages, z_nm: F64, emitters: EmitterPrior) -> Maxima:
     """Return the maxima of the likelihood, as the model finds them, of emitters drawn from held-out beads."""
-    size = held_out.field_size_px
-    place, prior = learned.psf.place(drawn.x, drawn.y, size), emitters.prior(drawn.x, drawn.y)
-    return find_maxima(drawn.crops, learned.psf.table(size), place, z_nm, prior, held_out.read_noise_e)
-
-
-def _ways(fit: LikelihoodFit) -> tuple[Bool, Bool]:
-    """Return which spots are fitted, which pooled, of those whose outlier probability is small."""
-    sure = fit.p_outlier < MAX_OUTLIER_PROBABILITY
-    return (fit.way == FITTED) & sure, (fit.way == POOLED) & sure
-
-
-def _lateral(fit: LikelihoodFit, xy_px: F64) -> tuple[F64, F64, F64]:
-    """Return stated uncertainties, errors (pixels) and depths (nm) of x and y, of spots whose z is sure."""
-    sure = np.logical_or(*_ways(fit)) & np.isfinite(fit.xy_px).all(axis=1)
-    error = fit.xy_px - xy_px
-    return fit.sigma_xy_px[sure].ravel(), error[sure].ravel(), np.repeat(fit.z_nm[sure], 2)
+    size, noise_e = held_out.field_size_px, held_out.read_noise_e
+    table, place = learned.psf.table(size), learned.psf.place(drawn.x, drawn.y, size)
+    prior = emitters.prior(drawn.x, drawn.y)
+    return find_maxima(drawn.crops, table, place, z_nm, prior, noise_e)
 
 
 def _embedding(

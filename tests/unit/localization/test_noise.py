@@ -19,17 +19,20 @@ from easyzloc_mm.io.camera_map import write_camera_map
 from easyzloc_mm.io.images.movie_writer import write_ome_tiff_movie
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.localizations import read_localizations
-from easyzloc_mm.io.runs.metadata import NoiseCheck
+from easyzloc_mm.io.runs.metadata import NoiseCheck, RunMetadata
+from easyzloc_mm.io.tables.registry import write_table
 from easyzloc_mm.localization.config import LocalizerConfig, resolved
 from easyzloc_mm.localization.live.run import LiveOptions
 from easyzloc_mm.localization.live.status import LiveStatus, StatusMeter
 from easyzloc_mm.localization.live.stream import localize_stream
 from easyzloc_mm.localization.noise import FEWEST_MOLECULES, NoiseMeter
+from easyzloc_mm.localization.offline.assign_z import assign_z
 from easyzloc_mm.localization.offline.movie import localize_movie
+from easyzloc_mm.localization.pipeline import Localizer
 from easyzloc_mm.localization.run_report import RunReport
 from easyzloc_mm.localization.workers.messages import Block, BlockLocalizer, LocalizeBlock, Outcome
 from easyzloc_mm.model.card import ModelCard
-from easyzloc_mm.profile.detection import LocalizeSettings
+from easyzloc_mm.profile.detection import Detection, LocalizeSettings
 from easyzloc_mm.typing import Frame
 from tests.helpers.localize_bench import embedded_profile, small_bundle
 
@@ -103,6 +106,33 @@ def test_a_wrong_gain_is_said_and_uncertainties_are_what_they_are_with_the_right
             assert table[name].median() == pytest.approx(right[name].median(), rel=0.05)
 
 
+def test_picassos_detection_and_a_table_of_it_are_held_against_their_noise_too(
+    card: ModelCard, light: NDArray[np.float64], tmp_path: Path
+) -> None:
+    frames, numbers = camera_counts(light, CMOS, np.random.default_rng(6)), np.arange(len(light))
+    picasso = LocalizeSettings(detection=Detection.PICASSO)
+    units, read = CMOS.replaced(electrons_per_adu=1.5 * CMOS.electrons_per_adu), CMOS.read_noise_e**2
+    expected = 1.5**2 * (BACKGROUND + read) / (1.5 * BACKGROUND + read)
+    right, _, noise = Localizer(LocalizerConfig(card.path, CMOS, picasso)).localize(frames, numbers, 1500.0)
+    assert np.median(noise) == pytest.approx(1.0, abs=0.06)
+    told = Localizer(LocalizerConfig(card.path, units, picasso)).localize(frames, numbers, 1500.0, None, expected)
+    assert np.median(told.noise) == pytest.approx(expected, rel=0.06)
+    assert told.table["lpx"].median() == pytest.approx(right["lpx"].median(), rel=0.05)
+    assert told.table["photons"].median() == pytest.approx(1.5 * right["photons"].median(), rel=0.05)
+
+    write_ome_tiff_movie(tmp_path / "m.tif", iter(frames), frames.shape, pixel_size_nm=110.0, interval_ms=30.0)
+    facts = RunMetadata(pixel_size_nm=110.0, height_px=SHAPE[0], width_px=SHAPE[1])
+    write_table(tmp_path / "table.hdf5", right, facts)
+    of = tmp_path / "table.hdf5", tmp_path / "m.tif", card
+    assign_z(*of, tmp_path / "right.zarr", response=CMOS)  # a warning would be an error
+    with pytest.warns(EasyZlocWarning, match=r"the noise in the images of .*m\.tif .* enter `electrons_per_adu`"):
+        report = assign_z(*of, tmp_path / "wrong.zarr", response=units)
+    (table, metadata), (with_right, _) = (read_localizations(tmp_path / f"{name}.zarr") for name in ("wrong", "right"))
+    assert metadata.noise is not None
+    assert report.noise_ratio == metadata.noise.ratio == metadata.noise.applied == pytest.approx(expected, rel=0.06)
+    assert table["lpz"].median() == pytest.approx(with_right["lpz"].median(), rel=0.05)
+
+
 def test_em_gain_that_was_not_stated_is_named(card: ModelCard, light: NDArray[np.float64], tmp_path: Path) -> None:
     with pytest.warns(EasyZlocWarning, match="enter `excess_noise` 2"):
         _, table, noise = localized(tmp_path, card, light, EMCCD, EMCCD.replaced(excess_noise=1.0))
@@ -125,7 +155,7 @@ class Here:
     """A pool that localises in this process, and keeps what noise each block is made for."""
 
     def __init__(self, settings: LocalizerConfig) -> None:
-        self.settings, self.replaced, self.ratios = settings, (), list[float]()
+        self.settings, self.replaced, self.ratios, self.noise = settings, (), list[float](), list[float]()
         self._localizer, self._blocks = BlockLocalizer(settings), list[Block]()
 
     @property
@@ -146,7 +176,9 @@ class Here:
     def outcomes(self, patience_s: float) -> Iterator[Outcome]:
         while self._blocks:
             block = self._blocks.pop(0)
-            yield Outcome(block, self._localizer.answer(block))
+            answer = self._localizer.answer(block)
+            self.noise += answer.noise
+            yield Outcome(block, answer)
 
     def drop(self) -> None:
         self._blocks.clear()
@@ -174,6 +206,8 @@ def test_a_live_run_is_made_for_the_noise_once_it_is_known(
     assert report.noise_applied == noise.applied == pytest.approx(2.0, rel=0.1)
     assert set(pool.ratios) == {1.0, noise.applied}
     assert pool.ratios == sorted(pool.ratios)
+    # Each molecule is seen once, those of the frames that detection's threshold was found on included.
+    assert len(pool.noise) <= report.localizations
     assert any("noise" in alarm for alarm in seen[-1].alarms)
 
 

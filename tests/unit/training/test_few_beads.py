@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,13 @@ import pytest
 
 from easyzloc_mm.beads.build import build_bead_set
 from easyzloc_mm.benchmarks.fixtures.embedded import subset
+from easyzloc_mm.camera.response import EM_EXCESS
 from easyzloc_mm.io.beads.dataset import BeadDataset, read_bead_set, write_bead_set
 from easyzloc_mm.model.accuracy import HeldOut
 from easyzloc_mm.model.card import ModelCard
+from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.predictor import Predictor
+from easyzloc_mm.model.uncertainty import MixtureCalibration
 from easyzloc_mm.training.evaluation import evaluate as evaluation
 from easyzloc_mm.training.evaluation.evaluate import evaluate
 from tests.helpers.bead_slides import PIXEL_NM, RESPONSE, photograph, slide, stack_of
@@ -74,3 +78,20 @@ def test_one_bead_is_tested_by_planes(six: BeadDataset, process: ProcessPoolExec
     assert "every second plane of the same 1 bead" in accuracy.summary
     assert accuracy.limit_z_nm is not None
     assert json.loads((tmp_path / "model" / "calibration.json").read_text())["accuracy"]["held_out"] == "by planes"
+
+
+def test_a_model_of_em_gain_is_for_effective_photons_and_speaks_of_photons(
+    six: BeadDataset, process: ProcessPoolExecutor, tmp_path: Path
+) -> None:
+    few = subset(six, np.arange(3))
+    response = few.response.replaced(excess_noise=EM_EXCESS)
+    # With EM gain the same counts are of twice the noise: the slide's own noise is not what these units say.
+    card = model_of(process, replace(few, response=response), tmp_path)
+    told, usual = card.uncertainty, EmitterPrior()
+    assert card.response == response
+    assert isinstance(told, MixtureCalibration)
+    assert told.emitters.photons == tuple(photons / EM_EXCESS for photons in usual.photons)
+    assert told.emitters.background == tuple(photons / EM_EXCESS for photons in usual.background)
+    assert card.accuracy is not None
+    # Emitters of 500 to 20,000 photons were judged: counted in effective photons, the brightest would be missing.
+    assert all(part.molecules or part.flagged for part in card.accuracy.by_photons)

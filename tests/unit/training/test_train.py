@@ -27,13 +27,20 @@ from easyzloc_mm.model.card import MatchedSettings, ModelCard
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.mixture import posterior_of
 from easyzloc_mm.model.predictor import Predictor
+from easyzloc_mm.training.evaluation import evaluate as evaluation
 from easyzloc_mm.training.evaluation.evaluate import evaluate
 from easyzloc_mm.training.recipes.budget import Budget
 from easyzloc_mm.training.search import read_settings, tune
 from easyzloc_mm.training.split import split_beads
 from easyzloc_mm.training.train import train
 from tests.helpers.paths import DATA
-from tests.helpers.training import interrupted_training, outputs_of_keras_and_onnx, trained, training_process
+from tests.helpers.training import (
+    EMITTERS,
+    interrupted_training,
+    outputs_of_keras_and_onnx,
+    trained,
+    training_process,
+)
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +165,10 @@ def test_held_out_beads_are_searched_in_frames(beads: EmbeddedBeads, model: Path
         evaluate_in_frames(card, beads.train, background=tmp_path / "small.tif")
 
 
-def test_evaluation_uses_held_out_beads_and_stands_in_the_bundle(beads: EmbeddedBeads, model: Path) -> None:
+def test_evaluation_uses_held_out_beads_and_stands_in_the_bundle(
+    beads: EmbeddedBeads, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "EMITTERS", EMITTERS)
     result = evaluate(Predictor.load(model), beads.train)
     stored = ModelCard.load(model).accuracy
     assert stored is not None
@@ -181,13 +191,14 @@ def test_evaluation_uses_held_out_beads_and_stands_in_the_bundle(beads: Embedded
 def test_an_earlier_model_is_trained_further(
     process: ProcessPoolExecutor, stored: Path, model: Path, tmp_path: Path
 ) -> None:
-    flagged = []
+    wrong_by_nm = []
     for name, start in (("fresh", None), ("further", model)):
         process.submit(trained, stored, tmp_path / name, steps=30, seed=3, start_from=start).result()
         accuracy = ModelCard.load(tmp_path / name).accuracy
         assert accuracy is not None
-        flagged.append(accuracy.flagged)
-    assert flagged[1] < flagged[0]
+        assert accuracy.rmse_with_flagged_z_nm is not None
+        wrong_by_nm.append(accuracy.rmse_with_flagged_z_nm)
+    assert wrong_by_nm[1] < wrong_by_nm[0]
     with pytest.raises(InputError, match="leave out `settings`"):
         process.submit(
             trained, stored, tmp_path / "wider", start_from=model, settings=MatchedSettings(width=64)
