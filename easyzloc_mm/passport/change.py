@@ -23,10 +23,15 @@ from easyzloc_mm.profile.schema import Optics
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.focal_surface import surface_change_nm
 from easyzloc_mm.psf.mle import fit_psf
+from easyzloc_mm.psf.pupil.change import CHANGING
 from easyzloc_mm.psf.pupil.estimate import Estimate, estimate
-from easyzloc_mm.psf.pupil.wavefront import Wavefront
+from easyzloc_mm.psf.pupil.wavefront import Wavefront, retrieve
 from easyzloc_mm.typing import F64, Progress
 
+UNEXPLAINED_NM = 12.0
+"""Scatter of depths after which aberrations are looked for elsewhere, too: a climb from none may miss large ones."""
+SPHERICAL, FAR_RAD = 11, (-0.6, 0.6)
+"""Noll's number of the spherical aberration of a collar, and where else the search starts."""
 PSF_ERROR_RAD, MODEL_ERROR = 0.01, 0.05
 """Of each aberration: what errors of the calibration's PSF feign, and what the computed pupil errs by, as a part of all
 aberrations together. On twelve days of the second optics 0.003 rad and 0.05 (`bench check`); real pupils know less."""
@@ -150,20 +155,30 @@ def measure_change(
         Given (message, fraction).
     """
     images = bead_images(beads, then.roi_px, then.emitters, (then.psf.low_nm, then.psf.high_nm))
-    found = estimate(
-        images.molecules,
-        then.psf,
-        optics,
-        then.field_size_px,
-        wavefront=wavefront,
-        emitter=images.bead,
-        progress=progress,
-    )
+    if wavefront is None:
+        wavefront = retrieve(then.psf, optics)
+
+    def tried(spherical_rad: float) -> tuple[Estimate, DepthErrors]:
+        found = estimate(
+            images.molecules,
+            then.psf,
+            optics,
+            then.field_size_px,
+            wavefront=wavefront,
+            emitter=images.bead,
+            start_rad=spherical_rad * np.array([noll == SPHERICAL for noll in CHANGING], float),
+            progress=progress,
+        )
+        return found, depth_errors(images, found.psf, then.field_size_px)
+
+    found, after = tried(0.0)
+    if after.rms_nm > UNEXPLAINED_NM:
+        found, after = min((found, after), *map(tried, FAR_RAD), key=lambda pair: pair[1].rms_nm)
     return Change(
         beads=beads.distinct,
         aberrations=found,
         before=depth_errors(images, then.psf, then.field_size_px),
-        after=depth_errors(images, found.psf, then.field_size_px),
+        after=after,
         surface_nm=None if then.surface is None else surface_change_nm(beads, then.surface),
         light=light_ratio(bead_light(beads), then.light),
         lateral_shift_nm_per_um=_moved(lateral_shift_xy(beads), then.lateral_shift_nm_per_um),

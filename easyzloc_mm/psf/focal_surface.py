@@ -167,7 +167,9 @@ def surface_change_nm(beads: BeadDataset, before: FocalSurface) -> tuple[float, 
     fit = fit_foci(replace(beads, measures=beads.measures.assign(focus_um=level_um)), 2)
     used = fit.basis[fit.used] * np.sqrt(fit.weight[fit.used])[:, None]
     bend = slice(len(fit.stacks), None)
-    covariance = fit.scatter_nm**2 * np.linalg.pinv(used.T @ used)[bend, bend]
+    # What the fit took up of the scatter is given back: few beads have few more foci than the fit has terms.
+    free = max(int(fit.used.sum()) - fit.basis.shape[1], 1)
+    covariance = fit.scatter_nm**2 * fit.used.sum() / free * np.linalg.pinv(used.T @ used)[bend, bend]
     terms = polynomial(FIELD, 2)[:, 1:]
     plane = polynomial(FIELD, 1)
     bent = terms - plane @ np.linalg.lstsq(plane, terms, rcond=None)[0]

@@ -20,15 +20,12 @@ from easyzloc_mm.benchmarks.second_optics.lens import SAMPLES_PER_PIXEL, Lens
 from easyzloc_mm.benchmarks.second_optics.microscope import MARGIN_PX, SecondMicroscope, sharpest_nm
 from easyzloc_mm.camera.exposure import camera_counts
 from easyzloc_mm.io.beads.stack import COLUMNS, BeadStack, StackPixels
-from easyzloc_mm.numerics.field_polynomial import polynomial
 from easyzloc_mm.numerics.spline import cubic_b_spline
 from easyzloc_mm.typing import F64
 
 FIELDS, BEADS_PER_FIELD, APART_PX = 4, 8, 40.0
 Z_LIMIT_NM, Z_STEP_NM = 1000.0, 100.0
 """Of a quick look: 84 planes in all."""
-NODES = np.stack([grid.ravel() for grid in np.meshgrid([-0.9, 0.0, 0.9], [-0.9, 0.0, 0.9])], axis=1)
-"""Places at which the lens's own focus is looked for; in between it is a polynomial."""
 
 
 class Day(FrozenModel):
@@ -71,9 +68,6 @@ def bead_stacks(day: Day, microscope: SecondMicroscope, seed: int) -> list[BeadS
     """
     rng = np.random.default_rng(seed)
     lens = microscope.lens.with_added(day.aberrations_rad)
-    own_focus = np.linalg.lstsq(
-        polynomial(NODES, 2), np.array([sharpest_nm(lens, float(u), float(v)) for u, v in NODES]), rcond=None
-    )[0]
     steps = round(Z_LIMIT_NM / Z_STEP_NM)
     stage_nm = Z_STEP_NM * np.arange(-steps, steps + 1)
     size = np.array([microscope.width_px, microscope.height_px])
@@ -89,7 +83,7 @@ def bead_stacks(day: Day, microscope: SecondMicroscope, seed: int) -> list[BeadS
                 + day.curvature_nm * np.sum(place**2) / 2
                 + np.dot(day.tilt_nm, place)
             )
-            z_nm = day.stage_scale * stage_nm - height_nm + float(polynomial(place[None], 2)[0] @ own_focus)
+            z_nm = day.stage_scale * stage_nm - height_nm + sharpest_nm(lens, float(place[0]), float(place[1]))
             left, top = int(np.rint(at_x)) - lens.half_px, int(np.rint(at_y)) - lens.half_px
             side = 2 * lens.half_px + 1
             electrons[:, top : top + side, left : left + side] += count * _images(lens, place, at_x, at_y, z_nm)

@@ -76,6 +76,7 @@ def estimate(
     *,
     wavefront: Wavefront | None = None,
     emitter: I64 | None = None,
+    start_rad: F64 | None = None,
     iterations: int = ITERATIONS,
     progress: Progress | None = None,
 ) -> Estimate:
@@ -93,6 +94,8 @@ def estimate(
         Of the beads, where it is known; found without it.
     emitter : ndarray, shape (n,), optional
         Which emitter each image is of, where there are several of one.
+    start_rad : ndarray, shape (K,), optional
+        Aberrations to start from; none without it.
     iterations : int
         At most; 1: a step from the beads' PSF, which is enough to notice a change.
     progress : callable, optional
@@ -107,10 +110,10 @@ def estimate(
         show("finding the wavefront of the beads", 0.0)
         wavefront = retrieve(psf, optics)
     change = PsfChange(psf, wavefront)
-    theta = np.zeros(len(CHANGING))
+    theta = np.zeros(len(CHANGING)) if start_rad is None else start_rad
     known = np.eye(len(CHANGING)) / PRIOR_SD_RAD**2
     slopes = change.slopes(theta, field_size_px)
-    now, covariance = psf, np.zeros((len(CHANGING), len(CHANGING)))
+    now, covariance = change.changed(theta), np.zeros((len(CHANGING), len(CHANGING)))
     count, z_error_nm = 0, 0.0
     for number in range(iterations):
         show("aberrations of the sample", (number + 1) / (iterations + 1))

@@ -23,7 +23,8 @@ from easyzloc_mm.io.beads.writer import BeadStackWriter, PlaneRecord
 from easyzloc_mm.io.calibration_check import CHECK_FILE, CHECK_FOLDER, CalibrationCheck, Verdict
 from easyzloc_mm.io.passport import LightLevel, Passport
 from easyzloc_mm.io.profiles import shipped_profiles
-from easyzloc_mm.model.card import PSF_FILE
+from easyzloc_mm.model.card import PSF_FILE, ModelCard
+from easyzloc_mm.passport.change import Calibrated
 from easyzloc_mm.passport.verdict import LEAST_LIGHT, REFRESH_RAD, VALID_RAD, VALID_SURFACE_NM, Figures
 from easyzloc_mm.psf.bead_psf import point_image
 from easyzloc_mm.psf.field_psf import FieldPsf
@@ -151,6 +152,15 @@ def test_the_folder_of_a_check_is_whole_without_a_model(desk: Path, same: Calibr
     assert not verify(tmp_path / "today", quick=True).whole
     shutil.copytree(desk / "check", tmp_path / "today" / CHECK_FOLDER)
     assert verify(tmp_path / "today", quick=True).whole
+
+
+def test_a_bundle_of_an_earlier_release_is_held_against_as_far_as_it_goes(tmp_path: Path) -> None:
+    """It has no passport, and no focal surface."""
+    then = Calibrated.of(ModelCard.load(small_bundle(tmp_path / "model", field=(SIDE_PX, SIDE_PX))))
+    assert then.surface is None
+    assert then.light == {}
+    assert then.lateral_shift_nm_per_um is None
+    assert then.psf.high_nm > then.psf.low_nm
 
 
 def test_what_cannot_be_held_against_each_other_is_refused(desk: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.io.focal_surface import FocalSurface
-from easyzloc_mm.psf.focal_surface import measure_focal_surface
+from easyzloc_mm.psf.focal_surface import measure_focal_surface, surface_change_nm
 from easyzloc_mm.typing import F64
 
 FIELD_PX = (1100, 1000)
@@ -104,3 +104,32 @@ def test_no_surface_without_places_or_with_few_beads() -> None:
     assert measure_focal_surface(replace(beads, field_known=False)) is None
     assert measure_focal_surface(replace(beads, accepted=np.arange(BEADS) < 20)) is None
     assert measure_focal_surface(replace(beads, measures=pd.DataFrame(index=range(BEADS)))) is None
+
+
+def scaled(surface: FocalSurface, factor: float) -> FocalSurface:
+    return surface.model_copy(
+        update={"coefficients_nm": tuple(factor * value for value in surface.coefficients_nm), "tilt_nm": (0.0, 0.0)}
+    )
+
+
+def some(beads: BeadDataset, count: int) -> BeadDataset:
+    """The first `count` of the beads are accepted."""
+    return replace(beads, accepted=np.arange(len(beads)) < count)
+
+
+def test_a_change_of_curvature_is_measured_by_thirty_beads_whatever_the_tilt() -> None:
+    before = measured(beads_with_foci(1, 0.0))
+    today = some(beads_with_foci(3, 20.0), 40)
+    x, y = over_the_field()
+    changed = surface_change_nm(today, scaled(before, 0.5))
+    same = surface_change_nm(today, scaled(before, 1.0))
+    assert changed is not None
+    assert same is not None
+    assert changed[0] == pytest.approx(np.std(bowl(x, y)) / 2, abs=3 * changed[1])
+    assert changed[1] < 10
+    assert same[0] < 3 * same[1]
+
+
+def test_a_change_is_not_told_by_few_beads() -> None:
+    before = measured(beads_with_foci(1, 0.0))
+    assert surface_change_nm(some(beads_with_foci(3, 20.0), 12), before) is None
