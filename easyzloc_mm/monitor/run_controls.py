@@ -43,7 +43,7 @@ class RunControls:
         def made(offer: Offer, answer: Any) -> Any:
             return button(offer, answer, token)
 
-        return Controls(self._offers, made, lambda: self._stopping, self._launcher.state)
+        return Controls(self._offers, made, lambda: self._stopping, self._launcher.state, self._launcher.page)
 
     def _offers(self, phase: Phase) -> tuple[Offer, ...]:
         if self._stop is not None and phase in (Phase.WAITING, Phase.IMAGING):

@@ -21,7 +21,8 @@ from easyzloc_mm.io.writing.output import free_name
 
 AGAIN = "EASYZLOC_PAGE_LIVE"
 """Environment variable that tells a page how its live run was begun: a JSON list, the command without its `--out`."""
-TAIL_BYTES = 4000
+HEAD_BYTES, TAIL_BYTES = 1 << 16, 4000
+ADDRESS = re.compile(r"http://\S+")
 FRAME = re.compile("[\u2500-\u257f]")
 """What the lines of a command's table begin with."""
 
@@ -137,6 +138,14 @@ class Launcher:
         code = self._process.poll()
         word = "at work" if code is None else "done" if code == 0 else f"failed ({code})"
         return f"{word}: {self._step.line} {self._last_line()}".rstrip()
+
+    def page(self) -> str:
+        """Return the address of the page that the step opened; empty where it opened none."""
+        if self._output is None:
+            return ""
+        with self._output.open("rb") as said:
+            found = ADDRESS.search(said.read(HEAD_BYTES).decode("utf-8", "replace"))
+        return found[0] if found else ""
 
     def _last_line(self) -> str:
         assert self._output is not None

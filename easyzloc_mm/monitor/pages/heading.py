@@ -17,7 +17,7 @@ WORDS = {
 CUT_OFF = "this run was cut off before its end: `easyzloc-mm localize RUN --model MODEL --out RUN --resume` finishes it"
 
 
-def heading(follower: Follower, *, stopping: bool = False, said: str = "", trouble: str = "") -> str:
+def heading(follower: Follower, *, stopping: bool = False, said: str = "", link: str = "", trouble: str = "") -> str:
     """Name, state and figures of the run, as HTML.
 
     Parameters
@@ -27,6 +27,8 @@ def heading(follower: Follower, *, stopping: bool = False, said: str = "", troub
         Whether its stop button was pressed.
     said : str
         What a next step says, in one line.
+    link : str
+        Address of the page that it opened.
     trouble : str
         Why the run cannot be read.
     """
@@ -36,9 +38,9 @@ def heading(follower: Follower, *, stopping: bool = False, said: str = "", troub
     title = f"{follower.run.name}: {state}"
     alarms = (trouble, *([CUT_OFF] if phase is Phase.CUT_OFF else []))
     if status is None:
-        return heading_html(title, {"localisations": f"{follower.rows:,}"}, alarms=alarms, said=said)
+        return heading_html(title, {"localisations": f"{follower.rows:,}"}, alarms=alarms, said=said, link=link)
     alarms += tuple(WORDS.get(alarm, alarm) for alarm in status.alarms)
-    return heading_html(title, _figures(follower, status, phase), alarms=alarms, said=said)
+    return heading_html(title, _figures(follower, status, phase), alarms=alarms, said=said, link=link)
 
 
 def _figures(follower: Follower, status: RunStatus, phase: Phase) -> dict[str, str]:

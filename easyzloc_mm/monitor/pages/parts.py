@@ -28,14 +28,17 @@ STYLE = f"""
 """
 
 
-def heading_html(title: str, figures: dict[str, str], *, alarms: tuple[str, ...] = (), said: str = "") -> str:
-    """Return what stands over a page: alarms first, what it is, what was said last, and figures by their name."""
+def heading_html(
+    title: str, figures: dict[str, str], *, alarms: tuple[str, ...] = (), said: str = "", link: str = ""
+) -> str:
+    """Return what stands over a page: alarms first, what it is, what was said last and where, figures by their name."""
     told = "".join(f'<div class="alarm">{escape(alarm)}</div>' for alarm in alarms if alarm)
     cells = "".join(
         f'<div class="figure"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
         for name, value in figures.items()
     )
-    more = f'<div class="said">{escape(said)}</div>' if said else ""
+    there = f'<a href="{escape(link)}" target="_blank">its page</a> ' if link else ""
+    more = f'<div class="said">{there}{escape(said)}</div>' if said else ""
     return f'{STYLE}<div class="run">{told}<h1>{escape(title)}</h1>{more}<div class="figures">{cells}</div></div>'
 
 

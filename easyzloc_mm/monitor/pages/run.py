@@ -50,15 +50,18 @@ class Controls:
         Whether the run was asked to stop.
     said : callable
         What a next step says, in one line.
+    page : callable
+        The address of the page that it opened.
     """
 
     offers: Callable[[Phase], tuple[Offer, ...]]
     button: Callable[[Offer, Any], Any]
     stopping: Callable[[], bool]
     said: Callable[[], str]
+    page: Callable[[], str]
 
 
-WATCHING = Controls(lambda _phase: (), lambda _offer, _answer: None, bool, str)
+WATCHING = Controls(lambda _phase: (), lambda _offer, _answer: None, bool, str, str)
 """No buttons."""
 
 
@@ -203,7 +206,7 @@ class _Page:
         """Read what is new, and draw it; in the drawing thread."""
         follower, controls = self._follower, self._controls
         grew = follower.poll()
-        text = heading(follower, stopping=controls.stopping(), said=controls.said())
+        text = heading(follower, stopping=controls.stopping(), said=controls.said(), link=controls.page())
         offers = controls.offers(follower.phase())
         if not (grew and follower.started):
             return _Seen(text, offers)

@@ -55,7 +55,7 @@ def test_one_step_at_a_time_each_a_process_of_its_own(tmp_path: Path) -> None:
     said: list[str] = []
     go = tmp_path / "go"
     wait = "while not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.05)"
-    say = r"print('all done'); print('\u2514\u2500 the end of a table')"
+    say = r"print('run: http://127.0.0.1:1/?token=a'); print('all done'); print('\u2514\u2500 the end of a table')"
     script = f"import sys, time, pathlib\n{wait}\n{say}"
     launcher = Launcher(said.append, [sys.executable, "-c", script])
     assert launcher.state() == ""
@@ -67,6 +67,7 @@ def test_one_step_at_a_time_each_a_process_of_its_own(tmp_path: Path) -> None:
     go.touch()
     wait_until(lambda: not launcher.running, "the step ends")
     assert launcher.state() == f"done: easyzloc-mm {go} - all done"
+    assert launcher.page() == "http://127.0.0.1:1/?token=a"
 
 
 def test_no_step_begins_while_the_run_is_at_work(tmp_path: Path) -> None:
