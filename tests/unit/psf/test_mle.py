@@ -111,6 +111,23 @@ def test_the_fit_agrees_with_scipy_on_the_same_likelihood(table: SplinePsf) -> N
     assert fit.x_px[0, 0] == pytest.approx(best.x[0], abs=0.005)
 
 
+def test_a_larger_crop_is_drawn_as_by_the_plainer_kernel() -> None:
+    edge_px = 21
+    wide = true_table(
+        embedded_optics(load_profile("demo")), np.array([120.0]), np.array([400.0]), 300.0, roi_px=edge_px
+    )  # fmt: skip
+    size, half = sized(edge_px), edge_px // 2
+    place, images = np.zeros(cells(size), np.float32), np.zeros(4 * cells(size), np.float32)
+    ordered(np.arange(1, edge_px**2 + 1, dtype=np.float32).reshape(edge_px, edge_px), np.float32(0), size, place, 0.0)
+    depth = (150.0 - wide.z_start_nm) / wide.z_pitch_nm
+    point_image(wide.padded[0], 0.3, -0.2, depth, size, workspace(size), images)
+    drawn = np.zeros(edge_px**2)
+    drawn[place[place > 0].astype(int) - 1] = images[: cells(size)][place > 0]
+    true = point_image_of(wide, 0, 150.0, 0.3, -0.2, half).ravel()
+    assert np.abs(drawn - true).max() < 1e-5 * true.max()
+
+
+@pytest.mark.slow
 def test_a_larger_crop_is_fitted_by_the_same_likelihood() -> None:
     """Scipy's deviance is that of the whole crop, and the optimum is where it is least."""
     wide = true_table(embedded_optics(load_profile("demo")), np.array([120.0]), np.array([400.0]), 600.0, roi_px=21)
