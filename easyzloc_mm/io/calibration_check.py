@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from easyzloc_mm._models import Finite, FrozenModel, NonNegative
 from easyzloc_mm.io.stored import StoredModel
@@ -95,3 +95,13 @@ class CalibrationCheck(StoredModel):
     def change(self, name: str) -> MeasuredChange:
         """Return the figure of that name."""
         return next(change for change in self.changes if change.name == name)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, for printing; the changes by name."""
+        named = {change.name.replace(" ", "_"): change.model_dump(exclude={"name"}) for change in self.changes}
+        return {**self.model_dump(exclude={"changes", "extra"}), "changes": named}
+
+    def rows(self) -> dict[str, object]:
+        """Return what people read, each change on a line."""
+        changes = {change.name: change.in_words() for change in self.changes}
+        return {"because": self.because, "beads": self.beads, **changes}

@@ -124,12 +124,8 @@ def _check(model: Path, profile: str, out: Path | None, stacks: list[Path], *, o
 
     with progress_display() as show:
         found = check_calibration(model, profile, out, stacks=stacks, if_exists=existing(overwrite), progress=show)
-    if as_json:
-        named = {change.name.replace(" ", "_"): change.model_dump(exclude={"name"}) for change in found.changes}
-        finish({**found.model_dump(exclude={"changes", "extra"}), "changes": named, "out": out}, as_json=True)
-        return
-    rows = {change.name: change.in_words() for change in found.changes}
-    finish({"because": found.because, "beads": found.beads, **rows}, as_json=False, title=str(found.verdict))
+    shown = found.as_dict() if as_json else found.rows()
+    finish({**shown, "out": out}, as_json=as_json, title=str(found.verdict))
 
 
 def acquire_beads(
