@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from easyzloc_mm.api.calibration import train
 from easyzloc_mm.beads.camera_response import noise_ratio, warn_of_noise
 from easyzloc_mm.camera.exposure import camera_counts
 from easyzloc_mm.camera.response import CameraResponse
-from easyzloc_mm.errors import EasyZlocWarning
+from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset
 
 CMOS = CameraResponse(baseline_adu=100.0, electrons_per_adu=0.5, read_noise_e=1.6)
@@ -51,6 +53,15 @@ def test_right_units_are_found_right_and_wrong_ones_are_said(camera: CameraRespo
         assert noise_ratio(wrong) == pytest.approx(expected, rel=0.08)
         with pytest.warns(EasyZlocWarning, match="the noise around the beads .* enter `electrons_per_adu`"):
             warn_of_noise(wrong)
+
+
+def test_training_on_beads_that_were_built_elsewhere_says_it_before_it_begins(tmp_path: Path) -> None:
+    wrong = replace(beads(CMOS), response=CMOS.replaced(electrons_per_adu=0.7 * CMOS.electrons_per_adu))
+    with (
+        pytest.warns(EasyZlocWarning, match="the noise around the beads .* enter `electrons_per_adu`"),
+        pytest.raises(InputError, match="recipe 'none' is unknown"),
+    ):
+        train(wrong, tmp_path / "model", recipe="none")
 
 
 def test_em_gain_that_was_not_stated_is_named() -> None:
