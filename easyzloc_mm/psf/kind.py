@@ -144,7 +144,8 @@ def kind_of_beads(beads: BeadDataset) -> PsfKind | None:
     kind = kind_of_images(images)
     peak = ndimage.gaussian_filter(images, (0, 0.7, 0.7)).max(axis=(1, 2))
     far = min(-z_nm[0], z_nm[-1]) >= WIDE * DEPTH_NM
-    changes_little = kind is PsfKind.UNMODIFIED and far and peak.min() >= SPREAD_OUT * peak.max()
+    still_round = float(np.mean(shape_of(images).elongation >= ELONGATED)) < SIDE_SHARE
+    changes_little = kind is PsfKind.UNMODIFIED and far and still_round and peak.min() >= SPREAD_OUT * peak.max()
     return PsfKind.EXTENDED if changes_little else kind
 
 
