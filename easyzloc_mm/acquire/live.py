@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 DIGITS = re.compile(r"\d+")
 STOPPED = "it was stopped before its last frame"
+"""Why a run that somebody stopped ended."""
 LASTING = 0.2
 """An alarm that was on for a smaller part of a run is left to its log."""
 

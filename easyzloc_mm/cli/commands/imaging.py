@@ -83,6 +83,7 @@ def live(
     import threading
     from contextlib import nullcontext
 
+    from easyzloc_mm.acquire.live import STOPPED
     from easyzloc_mm.api.acquisition import live as run
     from easyzloc_mm.api.model import Model
     from easyzloc_mm.io.profiles import load_profile
@@ -112,7 +113,9 @@ def live(
             stop=stop,
             refresh_after=refresh_after if refresh else None,
         )
-    finish(done.as_dict(), as_json=as_json, title="live run, stopped from its page" if stop.is_set() else "live run")
+    result = done.as_dict()
+    stopped = result.get("ended_by") == STOPPED
+    finish(result, as_json=as_json, title="live run, stopped from its page" if stopped else "live run")
 
 
 def localize(
