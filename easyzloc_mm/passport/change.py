@@ -34,7 +34,7 @@ SPHERICAL, FAR_RAD = 11, (-0.6, 0.6)
 """Noll's number of the spherical aberration of a collar, and where else the search starts."""
 PSF_ERROR_RAD, MODEL_ERROR = 0.01, 0.05
 """Of each aberration: what errors of the calibration's PSF feign, and what the computed pupil errs by, as a part of all
-aberrations together. On twelve days of the second optics 0.003 rad and 0.05 (`bench check`); real pupils know less."""
+aberrations together. More than on the second optics (0.003 rad where little changes): real PSFs are known less well."""
 
 
 @dataclass(frozen=True)
