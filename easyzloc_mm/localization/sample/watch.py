@@ -211,6 +211,9 @@ class SampleWatch:
         if self._process is not None:
             self._process.join(0.1)
             if self._process.is_alive():
+                self._process.terminate()  # which lets it remove what it has begun to write
+                self._process.join(STOP_S)
+            if self._process.is_alive():
                 self._process.kill()
                 self._process.join(STOP_S)
             self._process = None
@@ -264,6 +267,7 @@ def end_watch(sample: SampleWatch, out: Path, *, wait: bool) -> None:
 def judge(connection: Connection, task: Task) -> None:
     """Body of the process: judge, and if that is wanted, make a model of the sample."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
     give_way(to_all=True)
     send_records(connection.send)
     with contextlib.suppress(BrokenPipeError, ConnectionResetError), connection:
@@ -276,6 +280,10 @@ def judge(connection: Connection, task: Task) -> None:
             connection.send(Unclear(str(error)))
         except Exception:  # of any kind: the run goes on without
             logger.exception("the molecules could not be held against the beads' PSF")
+
+
+def _leave(_signal: int, _frame: object) -> None:
+    raise SystemExit
 
 
 def _verdict(task: Task, card: ModelCard, connection: Connection) -> SampleAberrations:
