@@ -80,6 +80,7 @@ def inspect_stack(
             "frames": stack.frames_per_plane,
         }
     )
+    known_ms = stack.planes["exposure_ms"].dropna()
     facts = {
         "source": stack.source.name,
         "fov": stack.fov,
@@ -94,7 +95,7 @@ def inspect_stack(
         "full_scale_adu": full_scale,
         "frames_per_plane": stack.frames_per_plane,
         "lateral_shift": found.lateral_shift,
-        "exposure_ms": float(stack.planes["exposure_ms"].median()),
+        "exposure_ms": float(known_ms.median()) if len(known_ms) else np.nan,
         "illumination": _only(stack.planes["illumination"]),
         "bleaching_per_um": np.nan if stack.bleaching_per_um is None else stack.bleaching_per_um,
     }

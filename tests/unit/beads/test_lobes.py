@@ -77,6 +77,7 @@ def slide(image: Image, seed: int, *, second: bool = False) -> tuple[BeadStack, 
     pixels = np.clip(np.rint(planes), 0, 65535).astype(np.uint16)
     table = pd.DataFrame(0.0, index=range(len(STAGE_NM)), columns=list(COLUMNS))
     table["requested_z_um"] = table["measured_z_um"] = STAGE_NM / 1000
+    table["exposure_ms"] = np.nan  # a TIFF does not say
     stack = BeadStack(0, StackPixels(pixels, len(pixels)), table, 110.0, 100.0, RESPONSE, Path("slide"))
     return stack, np.column_stack([places, height_nm])
 
