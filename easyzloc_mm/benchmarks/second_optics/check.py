@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import tempfile
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from easyzloc_mm.benchmarks.second_optics.datasets import profile_of
 from easyzloc_mm.benchmarks.second_optics.day import Day, bead_stacks
 from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope
 from easyzloc_mm.benchmarks.second_optics.study import make_beads
+from easyzloc_mm.benchmarks.spread import spread
 from easyzloc_mm.io.beads.dataset import BeadDataset, read_bead_set
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.passport.change import Calibrated, measure_change
@@ -85,16 +85,14 @@ def bench_check(
     """
     show = progress or (lambda message, fraction: None)
     microscope = SecondMicroscope()
-    days: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() if folder is None else nullcontext(folder) as place:
         beads = make_beads(Path(place), microscope=microscope, progress=progress)
         show("the wavefront of the calibration", 0.0)
         before = _before(read_bead_set(beads), microscope)
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_remember, initargs=(before,)) as pool:
-            for day in pool.map(_judged, range(first, first + draws)):
-                days.append(day)
-                show(f"day {len(days)} of {draws}", len(days) / draws)
+        days = spread(
+            partial(_judged, before), range(first, first + draws), workers,
+            lambda count: show(f"day {count} of {draws}", count / draws),
+        )  # fmt: skip
     return {"days": days, **_summary(days)}
 
 
@@ -114,16 +112,7 @@ def _before(beads: BeadDataset, microscope: SecondMicroscope) -> _Before:
     return _Before(then, retrieve(psf, optics), optics, microscope)
 
 
-_known: list[_Before] = []
-"""Of this process, which judges many days of one calibration."""
-
-
-def _remember(before: _Before) -> None:
-    _known[:] = [before]
-
-
-def _judged(number: int) -> dict[str, Any]:
-    before = _known[0]
+def _judged(before: _Before, number: int) -> dict[str, Any]:
     day = drawn_day(number)
     stacks = bead_stacks(day, before.microscope, number)
     beads = build_bead_set(stacks, before.microscope.response, before.microscope.lens.pixel_size_nm,

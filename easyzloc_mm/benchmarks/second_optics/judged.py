@@ -6,10 +6,9 @@ under the one that `refresh` finds from such molecules, and under the true one.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from easyzloc_mm.benchmarks.second_optics.datasets import MovieConditions, profi
 from easyzloc_mm.benchmarks.second_optics.exact import exact_psf
 from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope
 from easyzloc_mm.benchmarks.second_optics.study import make_beads
+from easyzloc_mm.benchmarks.spread import spread
 from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.io.beads.dataset import read_bead_set
 from easyzloc_mm.io.sample_aberrations import Widening
@@ -231,17 +231,13 @@ def judge_all(
     judge: Judge, samples: Sequence[tuple[SecondMicroscope, int]], workers: int, progress: Progress
 ) -> list[dict[str, Any]]:
     """Return what is found of samples, each with its seed, in so many processes."""
-    if workers == 1:
-        results = []
-        for number, (microscope, seed) in enumerate(samples):
-            progress(f"sample {number + 1} of {len(samples)}", number / len(samples))
-            results.append(judge.judged(microscope, seed))
-        return results
-    judge.warm_up()
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        calls = [pool.submit(judge.judged, microscope, seed) for microscope, seed in samples]
-        results = []
-        for number, call in enumerate(calls):
-            progress(f"sample {number + 1} of {len(samples)}", number / len(samples))
-            results.append(call.result())
-        return results
+    if workers > 1:
+        judge.warm_up()
+    return spread(
+        partial(_judged, judge), samples, workers,
+        lambda count: progress(f"sample {count} of {len(samples)}", count / len(samples)),
+    )  # fmt: skip
+
+
+def _judged(judge: Judge, sample: tuple[SecondMicroscope, int]) -> dict[str, Any]:
+    return judge.judged(*sample)
