@@ -27,6 +27,7 @@ SPARSE = MovieConditions(frames=60, per_um2=0.015, apart_px=16)
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default::DeprecationWarning", "default::FutureWarning")  # Keras' and its exporter's
 def test_a_data_set_of_the_challenge_is_calibrated_localised_and_scored(tmp_path: Path) -> None:
     microscope = SecondMicroscope()
     profile = profile_of(microscope)
