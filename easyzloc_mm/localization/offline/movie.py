@@ -28,13 +28,7 @@ from easyzloc_mm.io.runs.localizations import (
 from easyzloc_mm.io.sources.images import check_pixel_nm
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import check_output, replaced_stream
-from easyzloc_mm.localization.config import (
-    LocalizerConfig,
-    given_threshold,
-    offline_workers,
-    resolved,
-    threshold_name,
-)
+from easyzloc_mm.localization.config import LocalizerConfig, given_threshold, offline_workers, resolved, threshold_name
 from easyzloc_mm.localization.detection.threshold import FRAMES
 from easyzloc_mm.localization.noise import NoiseMeter, noise_figures, warn_of_noise
 from easyzloc_mm.localization.offline.counts import warn_of_counts
