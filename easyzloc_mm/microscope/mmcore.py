@@ -159,11 +159,11 @@ class MMCore(Protocol):
         ...
 
     def get_property(self, label: str, name: str, /) -> str:
-        """Return a property of a device as text. Device thread; device."""
+        """Return a property of a device as text. Either thread; device."""
         ...
 
     def has_property(self, label: str, name: str, /) -> bool:
-        """Return whether a device has a property. Device thread; memory."""
+        """Return whether a device has a property. Either thread; memory."""
         ...
 
     # Shutter and illumination

@@ -189,7 +189,10 @@ def test_a_scan_images_every_field_once(walk: Walk) -> None:
 @pytest.mark.parametrize(
     ("script", "arguments", "made"),
     [
-        ("calibrate_before_imaging.py", ["--steps", "10"], ["stacks.ome.zarr", "beads.zarr", "model/model.onnx"]),
+        pytest.param(
+            "calibrate_before_imaging.py", ["--steps", "10"], ["stacks.ome.zarr", "beads.zarr", "model/model.onnx"],
+            marks=pytest.mark.slow,  # what it calls is what `calibrate` calls, above
+        ),
         ("live_3d.py", ["--model", "MODEL", "--frames", "30"], ["localizations"]),
         ("scan_fields.py", ["--model", "MODEL", "--at", "5000", "0", "--grid", "2", "1", "--frames", "20"],
          ["scan.json", "row00_col00.zarr", "row00_col01.zarr"]),
@@ -308,6 +311,7 @@ def test_ctrl_c_leaves_a_safe_microscope_and_a_readable_store(walk: Walk, tmp_pa
         assert table["frame"].max() < frames
 
 
+@pytest.mark.slow
 def test_the_network_alone_leaves_x_and_y_to_the_gaussian_fit(walk: Walk) -> None:
     runs = walk.folder / "network_alone.zarr", walk.folder / "by_picasso.zarr"
     for out, refine in zip(runs, ("--no-refine", "--refine"), strict=True):

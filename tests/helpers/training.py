@@ -72,7 +72,14 @@ def interrupted_training(beads: Path, out: Path, steps: int, stop_at: float) -> 
                 raise KeyboardInterrupt
 
     try:
-        train(read_bead_set(beads), out, steps=steps, seed=3, progress=record)
+        train(
+            read_bead_set(beads),
+            out,
+            steps=steps,
+            seed=3,
+            progress=record,
+            settings=MatchedSettings(width=64, blocks=1),
+        )
     except KeyboardInterrupt:
         pass
     finally:

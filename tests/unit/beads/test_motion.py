@@ -94,6 +94,7 @@ def test_a_sliding_stage_costs_neither_labels_nor_beads(beads: BeadDataset, slid
     assert np.median(beads.measures["lateral_scatter_px"][beads.accepted]) < 0.05
 
 
+@pytest.mark.slow
 def test_without_the_correction_it_costs_both(
     beads: BeadDataset, slides: tuple[Path, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,7 @@ def test_an_instrument_as_it_was_is_valid(same: CalibrationCheck) -> None:
             assert abs(change.value) < 3 * change.sd
 
 
+@pytest.mark.slow
 def test_what_has_changed_is_measured(other: CalibrationCheck) -> None:
     assert other.verdict is Verdict.REFRESH
     coma, spherical = other.change("coma x"), other.change("spherical")
@@ -122,6 +123,7 @@ def test_what_has_changed_is_measured(other: CalibrationCheck) -> None:
     assert "aberrations" in other.because
 
 
+@pytest.mark.slow
 def test_light_is_held_against_that_of_the_calibration(same: CalibrationCheck, other: CalibrationCheck) -> None:
     then, now = same.change("light"), other.change("light")
     assert then.value is not None

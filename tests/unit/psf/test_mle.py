@@ -111,6 +111,7 @@ def test_the_fit_agrees_with_scipy_on_the_same_likelihood(table: SplinePsf) -> N
     assert fit.x_px[0, 0] == pytest.approx(best.x[0], abs=0.005)
 
 
+@pytest.mark.slow
 def test_a_larger_crop_is_drawn_as_by_the_plainer_kernel() -> None:
     edge_px = 21
     wide = true_table(

@@ -188,6 +188,7 @@ def test_evaluation_uses_held_out_beads_and_stands_in_the_bundle(
         evaluate(Predictor.load(model), replace(beads.train, pixel_size_nm=65.0))
 
 
+@pytest.mark.slow
 def test_an_earlier_model_is_trained_further(
     process: ProcessPoolExecutor, stored: Path, model: Path, tmp_path: Path
 ) -> None:

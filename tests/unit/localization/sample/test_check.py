@@ -127,6 +127,7 @@ def test_what_is_missing_is_named(desk: Path, run: Path) -> None:
         ez.refresh(desk / "bead_model", run, movie=desk / "sample.tif")
 
 
+@pytest.mark.slow
 def test_other_optics_than_the_beads_are_refused(desk: Path) -> None:
     """Half the aperture: no aberration makes its images those of the beads."""
     other = PROFILE.replace(optics={"na": 0.7})
