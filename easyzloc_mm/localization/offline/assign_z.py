@@ -84,8 +84,12 @@ def assign_z(
     rows = read_2d_table(table, pixel)
     frames, height, width = opened.shape
     _check(rows["frame"].to_numpy() < frames, table, f"lies beyond the {frames} frames of {movie}")
-    inside = rows["x"].between(-0.5, width - 0.5) & rows["y"].between(-0.5, height - 0.5)
-    _check(inside.to_numpy(), table, f"lies outside the {width} x {height} px of {movie}: correct `pixel_size_nm`")
+    # Picasso's tables reach half a pixel beyond the last one's edge.
+    inside = rows["x"].between(-1, width) & rows["y"].between(-1, height)
+    _check(
+        inside.to_numpy(), table, f"lies outside the {width} x {height} px of {movie}: give the table as it was before "
+        "drift correction, or correct `pixel_size_nm`",
+    )  # fmt: skip
     how = LocalizerConfig(card.path, response, settings or LocalizeSettings(), origin_px, camera_map)
     check_map(how, opened)
     names = {"movie": Path(movie).name, "table": Path(table).name}

@@ -252,6 +252,7 @@ def test_blocks_are_written_in_order_however_the_workers_finish_them(tmp_path: P
         pytest.param(lambda t: t[t["frame"] == t["frame"].max()], id="the last frame alone"),
         pytest.param(lambda t: t.iloc[:5][["frame", "x", "y"]], id="only places"),
         pytest.param(lambda t: t.iloc[:5].assign(x=-0.4, y=SHAPE[0] - 0.6), id="in the corner"),
+        pytest.param(lambda t: t.iloc[:5].assign(x=-0.9, y=SHAPE[0] - 0.1), id="as far out as Picasso keeps rows"),
     ],
 )
 def test_tables_of_next_to_nothing_get_their_z(
