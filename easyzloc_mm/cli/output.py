@@ -75,6 +75,10 @@ def finish(result: Mapping[str, Any], *, as_json: bool, title: str = "") -> None
     _print_notices(alarms, notices.scrolled)
 
 
+WIDE = 10_000
+"""Characters of a line where there is no terminal."""
+
+
 def _print_table(result: Mapping[str, Any], title: str, alarms: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
@@ -84,9 +88,11 @@ def _print_table(result: Mapping[str, Any], title: str, alarms: Sequence[str]) -
     heading = Text(f"{title}, but look at the lines below" if title and alarms else title)
     if alarms:
         heading.stylize(ALARM_STYLE)
-    # On a terminal long values are folded into their column; elsewhere nothing is broken.
+    # On a terminal long values are folded into their column; elsewhere nothing is broken, or cut.
     value_column = Column(overflow="fold") if terminal else Column(no_wrap=True)
-    table = Table("", value_column, title=heading if title else None, show_header=False, title_justify="left")
+    table = Table(
+        Column(no_wrap=True), value_column, title=heading if title else None, show_header=False, title_justify="left"
+    )
     for key, value in result.items():
         if key == "schema_version":
             continue
@@ -95,7 +101,7 @@ def _print_table(result: Mapping[str, Any], title: str, alarms: Sequence[str]) -
         elif isinstance(value, dict) and value and not any(isinstance(v, dict | list) for v in value.values()):
             listed = ", ".join(f"{name} {_cell(item)}" for name, item in value.items())
             table.add_row(Text(key.replace("_", " ")), Text(listed))
-    Console(soft_wrap=not terminal).print(table)
+    Console(soft_wrap=not terminal, width=None if terminal else WIDE).print(table)
 
 
 def _print_notices(alarms: Sequence[str], warned: Sequence[str]) -> None:

@@ -52,6 +52,7 @@ def register(app: typer.Typer) -> None:
 
 def _beside(run: Path, ending: str) -> Path:
     """Name of a result next to a table: RUN.undrifted.zarr."""
+    run = run if run.name else run.resolve()  # this folder, "."
     return run.with_name(run.name.removesuffix(run.suffix) + ending)
 
 

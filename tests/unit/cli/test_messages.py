@@ -71,3 +71,19 @@ def test_what_the_system_refuses_is_one_sentence(
     assert main(["evaluate", "model", "beads.zarr"]) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
+
+
+def test_what_goes_into_a_pipe_is_not_cut(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["profile", "check", "demo"]) == 0
+    assert "…" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["undrift", "link", "report"])
+def test_this_folder_is_a_path_like_any(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([command, "."]) == 2
+    # One sentence that names it.
+    assert re.fullmatch(r"easyzloc-mm: (?!.*mistake of ours)[^\n]*\.[^\n]*\n", capsys.readouterr().err)
