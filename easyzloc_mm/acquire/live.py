@@ -61,6 +61,7 @@ def run_live(
     end_early: Callable[[LiveStatus], str | None] | None = None,
     workers: WorkerPool | None = None,
     refresh_after: int | None = None,
+    wait_for_verdict: bool = True,
 ) -> RunReport:
     """Go to the sample, stream from the camera and localise in 3D while it runs.
 
@@ -93,6 +94,8 @@ def run_live(
     refresh_after : int, optional
         Where the beads' PSF is not the sample's: make a model for the sample of so many molecules without a flag, and
         go on with it.
+    wait_for_verdict : bool
+        At the end, wait some seconds for what the molecules say of the beads' PSF, where that is still under way.
 
     Raises
     ------
@@ -147,7 +150,7 @@ def run_live(
                 ended_by = STOPPED
         finally:
             _store_what_happened(out, hold, watch, ended_by)
-            end_watch(sample, out, wait=finished)
+            end_watch(sample, out, wait=finished and wait_for_verdict)
         report = report.model_copy(
             update={
                 "focus_moves": hold.corrections if hold is not None else 0,

@@ -177,6 +177,7 @@ class FieldTaker:
                 progress=progress,
                 workers=self._workers,
                 end_early=look.see,
+                wait_for_verdict=False,  # of a field of seconds: the next one counts for more
             )
         return report.model_copy(update={"moving_s": (report.moving_s or 0.0) + waiting_s})
 
