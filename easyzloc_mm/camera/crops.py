@@ -64,15 +64,26 @@ def crops_and_noise(
 ) -> tuple[Floats, float | Floats]:
     """Return what `crop_photons` cuts, and its read noise: that of the camera, or, where pixels differ, of each."""
     crops = crop_photons(frames_adu, frame, x, y, response, size)
-    outside = beyond_frame(x, y, frames_adu.shape[1:], size)
+    return crops, crop_noise(frames_adu.shape[1:], x, y, response, size)
+
+
+def crop_noise(
+    shape_yx: tuple[int, ...],
+    x: NDArray[np.floating],
+    y: NDArray[np.floating],
+    response: CameraResponse | PixelResponse,
+    size: int,
+) -> float | Floats:
+    """Return the read noise of crops, as `crops_and_noise` does, without cutting them."""
+    outside = beyond_frame(x, y, shape_yx, size)
     if isinstance(response, PixelResponse):
         noise_e = np.sqrt(crop_variance(x, y, response, size))
     elif outside.any():
-        noise_e = np.full(crops.shape, response.read_noise_e, np.float32)
+        noise_e = np.full(outside.shape, response.read_noise_e, np.float32)
     else:
-        return crops, response.read_noise_e
+        return response.read_noise_e
     noise_e[outside] = UNSEEN_NOISE_E
-    return crops, noise_e
+    return noise_e
 
 
 def crop_variance(x: NDArray[np.floating], y: NDArray[np.floating], response: PixelResponse, size: int) -> Floats:

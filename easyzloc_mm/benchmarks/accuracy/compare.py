@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from easyzloc_mm._progress import silent
 from easyzloc_mm.analysis.scoring.figures import Score
 from easyzloc_mm.benchmarks.accuracy.rivals import TILES, fit_picasso, picasso_spline, tile_of
 from easyzloc_mm.benchmarks.fixtures.embedded import (
@@ -65,7 +66,7 @@ def bench_accuracy(
         ``good_flagged``), ``levels`` (the same by photons), ``bins`` (by z), ``in_frames`` (what the whole pipeline
         finds of held-out beads in frames, and how well: `Score`), ``label_sd_nm``.
     """
-    report = progress or (lambda message, fraction: None)
+    report = progress or silent
     profile = load_profile("demo")
     data = embedded_beads(profile, beads, seed, progress)
     maker = EmitterMaker(profile, data.true_x, data.true_y, molecules, Z_LIMIT_NM, seed)

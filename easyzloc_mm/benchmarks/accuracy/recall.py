@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from easyzloc_mm._progress import silent
 from easyzloc_mm.analysis.scoring.compare import compare
 from easyzloc_mm.analysis.scoring.figures import ScoreRules
 from easyzloc_mm.analysis.scoring.score import score
@@ -69,7 +70,7 @@ def bench_recall(
         ``unflagged`` counts, ``bins`` by depth, and ``picasso`` with its counts and the best ``min_net_gradient``;
         ``minutes``.
     """
-    show = progress or (lambda message, fraction: None)
+    show = progress or silent
     conditions = movie_conditions() if mask is Mask.NONE else engineered_conditions()
     microscope = SecondMicroscope(lens=mask.lens)
     if quick:

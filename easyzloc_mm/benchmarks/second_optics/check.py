@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from easyzloc_mm._progress import silent
 from easyzloc_mm.beads.build import build_bead_set
 from easyzloc_mm.beads.report.summary import lateral_shift_xy
 from easyzloc_mm.benchmarks.second_optics.datasets import profile_of
@@ -83,7 +84,7 @@ def bench_check(
         verdicts that are not those of the truth, ``by_kind`` too; ``confusion``; ``errors``: root mean square of each
         figure's.
     """
-    show = progress or (lambda message, fraction: None)
+    show = progress or silent
     microscope = SecondMicroscope()
     with tempfile.TemporaryDirectory() if folder is None else nullcontext(folder) as place:
         beads = make_beads(Path(place), microscope=microscope, progress=progress)

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from easyzloc_mm.camera.crops import crops_and_noise
+from easyzloc_mm.camera.crops import crop_noise, crops_and_noise
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, column_dtype
 from easyzloc_mm.localization.detection.gaussian_fit import MAX_PRECISION_PX
@@ -221,8 +221,9 @@ class EmitterLocalizer:
         left, top = self._origin
         x, y = found.at
         place = self._predictor.place(x + left, y + top)
-        cut = found.crops, self._crops(frames, found.spots, response)[1]
-        return noise_of_some(*cut, self._table, place, found.optimum, response)
+        spots = found.spots
+        noise_e = crop_noise(frames.shape[1:], spots.x, spots.y, response, self._table.roi_px)
+        return noise_of_some(found.crops, noise_e, self._table, place, found.optimum, response)
 
     def _detected(
         self, frames: U16, threshold: float, response: CameraResponse | PixelResponse, static: F32 | None, passes: int
