@@ -182,7 +182,7 @@ def test_a_run_that_is_stopped_is_whole(profile: Profile, card: ModelCard, pool:
     with session(profile) as (microscope, _):
         report = run_live(microscope, profile, card, out, frames=5000, workers=pool, on_status=see, stop=stop)
     assert 0 < report.frames < 5000
-    facts = assert_kept(out, frames=list(range(report.frames)), complete=True)
+    facts = assert_kept(out, frames=list(range(report.frames)), complete=True, bright=False)
     assert facts.ended_by == report.ended_by == "it was stopped before its last frame"
     assert report.whole
     assert not told[0].stopping
@@ -197,7 +197,7 @@ def test_a_run_that_keeps_no_frames(profile: Profile, card: ModelCard, pool: Wor
     table, facts = read_localizations(out)
     assert facts.complete is True
     assert (facts.frames, facts.frames_localized, facts.frames_stored) == (80, 80, 0)
-    assert len(table) == report.localizations > 80
+    assert len(table) == report.localizations > 0
     assert (facts.min_net_gradient or 0) > 0
     assert not (out / "frames").exists()
 
