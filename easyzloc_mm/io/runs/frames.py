@@ -212,8 +212,9 @@ class StoredFrames:
         # torn by a power cut.
         gap = 0
         for number in itertools.count(committed):
-            if self._image.has((number, 0, 0)) and not self._image.fault((number, 0, 0)):
-                self.missing.update(range(committed, number))
+            if self._is_whole(number):
+                # Asked again: a writer that still runs may have stored them between two looks.
+                self.missing.update(earlier for earlier in range(committed, number) if not self._is_whole(earlier))
                 committed, gap = number + 1, 0
             elif (gap := gap + 1) > MAX_GAP:
                 break
@@ -223,6 +224,9 @@ class StoredFrames:
         """Numbers of the frames whose files are there: more than `MAX_LISTED` missing ones are not all named."""
         folder = self._image.path / "c"
         return {int(entry.name) for entry in folder.glob("*") if entry.name.isdigit()}
+
+    def _is_whole(self, number: int) -> bool:
+        return self._image.has((number, 0, 0)) and not self._image.fault((number, 0, 0))
 
     @property
     def frames_missing(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.images.movies import open_movie
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
+from easyzloc_mm.io.zarr.chunks import ChunkedArray
 from tests.helpers.localize_bench import spots_movie
 from tests.helpers.movie_files import WRITERS, as_compressed_pages, as_raw, as_run, as_tiff
 
@@ -98,3 +99,28 @@ def test_lost_frames_read_as_zeros_and_are_named(tmp_path: Path, movie: NDArray[
     read = frames.read(0, 6)
     assert not read[2:4].any()
     assert np.array_equal(read[[0, 1, 4, 5]], movie[[0, 1, 4, 5]])
+
+
+def test_frames_that_come_while_a_run_is_opened_are_not_taken_for_lost(
+    tmp_path: Path, movie: NDArray[np.uint16], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = FrameWriter(tmp_path / "r.zarr", SHAPE, pixel_size_nm=110.0, expected=6)
+    for number in (0, 1):
+        writer.append(number, movie[number])
+    has, coming = ChunkedArray.has, [2, 3, 4]
+
+    def looked_for(image: ChunkedArray, index: Sequence[int]) -> bool:
+        there = has(image, index)
+        if not there:  # the writer goes on between two looks
+            for number in coming:
+                writer.append(number, movie[number])
+            coming.clear()
+        return there
+
+    monkeypatch.setattr(ChunkedArray, "has", looked_for)
+    running = StoredFrames(tmp_path / "r.zarr")
+    assert coming == []
+    assert running.missing == set()
+    assert running.shape[0] == 5
+    assert np.array_equal(running.take(range(5)), movie[:5])
+    writer.close()
