@@ -39,9 +39,11 @@ def test_a_night_takes_every_field_exactly_once(tmp_path: Path) -> None:
     content = read_ledger(folder)
     assert list(content.fields) == names
     for name, state in content.fields.items():
-        assert (state.status, state.frames, state.frames_lost) == ("done", FRAMES, 0), name
+        assert (state.status, state.frames_lost) == ("done", 0), name
+        # A busy machine makes fewer frames of the same light than were asked for.
+        assert state.frames == FRAMES or "light budget" in (state.ended_by or ""), name
         stores = [folder / store for store in (*state.parts, *((state.run,) if state.run else ()))]
-        assert sum(StoredFrames(store).shape[0] for store in stores) == FRAMES
+        assert sum(StoredFrames(store).shape[0] for store in stores) == state.frames
     cut_off = [name for name, state in content.fields.items() if state.parts]
     assert len(cut_off) == 3
     # What made the scan wait is told by the run that waited.
@@ -56,7 +58,7 @@ def test_a_night_takes_every_field_exactly_once(tmp_path: Path) -> None:
     assert light.pop("") == 0.0
     assert max(light.values()) <= BUDGET_MS
     for name in names:  # of a killed run the light is known by its frames alone
-        frame_ms = light[name] / FRAMES
+        frame_ms = light[name] / (content.fields[name].frames or FRAMES)
         assert content.fields[name].light_ms == pytest.approx(light[name], rel=0.1, abs=30 * frame_ms), name
     yaozarrs.validate_zarr_store(str(folder / PLATE))
     assert len(listed_places(folder / PLATE)) == len(names)

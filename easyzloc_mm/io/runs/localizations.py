@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -121,13 +122,12 @@ class LocalizationWriter:
             raise InputError(
                 f"{path} already holds localisations: choose another `out`, or add `if_exists='overwrite'`"
             )
-        update_node(path, {FACTS: metadata.stored()})
+        update_node(path, {FACTS: metadata.stored()}, durable=sync is not Sync.NEVER)
         group = root.create_group(GROUP, attributes={"n_committed": 0, "frames_committed": 0, "columns": []})
         writer = cls(path, metadata, group, sync)
         if columns is not None:
             writer._make_columns(columns)
-        else:
-            seal(path, durable=writer._files.durable)
+        seal(path, durable=writer._files.durable)
         return writer
 
     @classmethod
@@ -281,8 +281,8 @@ class LocalizationWriter:
             if not self._columns:
                 self._make_columns(COLUMNS_2D)
             self.flush()
-            for column in self._columns.values():
-                column.resize((self._rows,), durable=self._files.durable)
+            cut = partial(ChunkedArray.resize, shape=(self._rows,), durable=self._files.durable)
+            self._files.each(cut, self._columns.values())
         finally:
             self._files.close()
 
@@ -298,7 +298,7 @@ class LocalizationWriter:
                 dimension_names=("row",),
             )
             self._tail[name] = np.zeros(CHUNK_ROWS, dtype)
-        seal(self.path / GROUP, durable=self._files.durable)
+        seal(self.path / GROUP, durable=self._files.durable, each=self._files.each)
         update_node(self.path / GROUP, {"columns": list(names)}, durable=self._files.durable)
 
     def _keep_tail(self, chunk: int) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -23,6 +25,8 @@ from easyzloc_mm.io.writing.atomic import patiently, put_file, sync_folder
 if TYPE_CHECKING:
     import zarr
 
+EachNode = Callable[[Callable[[Path], None], Iterable[Path]], None]
+"""Does something with each node, one after the other or many at a time."""
 Compression = Literal["lz4", "zstd"]
 """Blosc's: LZ4 with byte shuffle for what comes at camera rate, Zstandard with bit shuffle for what is kept longer."""
 CHECKSUM = "crc32c"
@@ -76,12 +80,39 @@ def _put_node(node: Path, content: dict[str, Any], *, durable: bool) -> None:
         patiently(lambda: sync_folder(node), node)
 
 
-def seal(path: Path, *, durable: bool = False) -> None:
-    """Give every node that zarr-python made at `path` and below its checksum; `durable`: wait for the device."""
-    for document in sorted(path.rglob("zarr.json")):
-        update_node(document.parent, {}, durable=durable)
-    if durable:
-        patiently(lambda: sync_folder(path.parent), path.parent)
+def one_by_one(act: Callable[[Path], None], nodes: Iterable[Path]) -> None:
+    """Do something with each node."""
+    for node in nodes:
+        act(node)
+
+
+def seal(path: Path, *, durable: bool = False, each: EachNode = one_by_one) -> None:
+    """Give every node that zarr-python made at `path` and below its checksum; `durable`: wait for the device.
+
+    A node that has its checksum is left alone: `update_node` put it there, and waited for the device where it had to.
+    """
+
+    def is_open(node: Path) -> bool:
+        content = read_node(node)
+        return bool(content.get("attributes", {}).get(CHECKSUM) != node_checksum(content))
+
+    nodes = list(filter(is_open, nodes_below(path)))
+    each(partial(update_node, attributes={}, durable=durable), nodes)
+    if durable:  # the names of the new nodes, too
+        for folder in sorted({path.parent, *(node.parent for node in nodes)}):
+            patiently(partial(sync_folder, folder), folder)
+
+
+def nodes_below(path: Path) -> list[Path]:
+    """Return the nodes at `path` and below, in order; folders of chunks, which may be very many, are not gone into."""
+    found = []
+    for name, inside, files in os.walk(path):
+        folder = Path(name)
+        if "zarr.json" in files:
+            found.append(folder)
+            if "c" in inside and not (folder / "c" / "zarr.json").is_file():
+                inside.remove("c")
+    return sorted(found)
 
 
 def put_array(

@@ -92,7 +92,7 @@ class StoreFiles:
         if self._sync is Sync.SECOND:
             self._unsynced[path] = content
         elif self._sync is Sync.ALWAYS:
-            self._each(_settle_folder, self._folders)
+            self.each(_settle_folder, self._folders)
             self._folders.clear()
 
     def hold(self, path: Path, content: bytes) -> None:
@@ -150,8 +150,8 @@ class StoreFiles:
     def _store(self, batch: _Batch) -> None:
         self._put_whole(batch.held, batch.folders)
         if self.durable:
-            self._each(_settle, batch.unsynced.items())
-            self._each(_settle_folder, batch.folders)
+            self.each(_settle, batch.unsynced.items())
+            self.each(_settle_folder, batch.folders)
         update_node(batch.node, batch.attributes, durable=self.durable)
         if batch.oldest_s is not None:
             batch.lag_s = time.monotonic() - batch.oldest_s
@@ -162,10 +162,10 @@ class StoreFiles:
 
         for path in contents:
             _make_folder(path.parent, folders)
-        self._each(put, contents.items())
+        self.each(put, contents.items())
         folders.update(path.parent for path in contents)
 
-    def _each(self, act: Callable[[Item], None], items: Iterable[Item]) -> None:
+    def each(self, act: Callable[[Item], None], items: Iterable[Item]) -> None:
         """Do something with each item, many at a time where it waits for the device."""
         list(map(act, items) if self._waiters is None else self._waiters.map(act, items))
 
