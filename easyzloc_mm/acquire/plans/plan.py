@@ -63,7 +63,8 @@ spacing_um = 130.0           # between neighbours, both ways: not less than a fi
 # illumination = "High"
 
 # [[rules]]                  # what a field must be like; as many blocks as you like, at the end of the file
-# measure = "photons"        # or spots_per_frame, density_per_um2, lpz_nm, flagged, focus_nm, z_drift_nm, frames_lost
+# measure = "photons"        # or spots_per_frame, density_per_um2, lpz_nm, flagged, focus_nm, z_drift_nm, xy_drift_nm,
+#                            # frames_lost
 # at_least = 500.0
 # at_most = 20000.0          # one of them, or both
 # at = "start"               # in the first look_frames frames; "end", in all of them, when absent

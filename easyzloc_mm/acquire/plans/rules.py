@@ -21,12 +21,13 @@ class Measure(StrEnum):
     FLAGGED = "flagged"
     FOCUS_NM = "focus_nm"
     Z_DRIFT_NM = "z_drift_nm"
+    XY_DRIFT_NM = "xy_drift_nm"
     FRAMES_LOST = "frames_lost"
 
 
 BELOW_UM = 2.0
 """Planes through beads are approached from so far below the first."""
-AT_END_ONLY = (Measure.Z_DRIFT_NM, Measure.FRAMES_LOST)
+AT_END_ONLY = (Measure.Z_DRIFT_NM, Measure.XY_DRIFT_NM, Measure.FRAMES_LOST)
 
 
 class When(StrEnum):
@@ -65,6 +66,8 @@ class FieldMeasures(FrozenModel):
     """Median z of the molecules without a flag: where the focus was in the sample."""
     z_drift_nm: float | None = None
     """How far the median z moved from the first fifth of the frames to the last."""
+    xy_drift_nm: float | None = None
+    """How far the sample moved sideways meanwhile, up to 1000 nm; None also where no molecules come back to a place."""
     frames_lost: int = 0
 
 
@@ -113,7 +116,8 @@ class FieldRule(FrozenModel):
         """Return why a field breaks the rule, in words; empty where it does not."""
         value = getattr(measures, self.measure)
         if value is None:
-            return f"too few molecules to tell {self.measure}"
+            come_back = " come back to their places" if self.measure is Measure.XY_DRIFT_NM else ""
+            return f"too few molecules{come_back} to tell {self.measure}"
         size = abs(value) if self.measure in (Measure.FOCUS_NM, Measure.Z_DRIFT_NM) else value
         if self.at_least is not None and size < self.at_least:
             return f"{self.measure} is {value:.3g}, less than {self.at_least:g}"

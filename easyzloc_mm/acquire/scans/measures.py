@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.acquire.plans.rules import FieldMeasures, FieldRule, Then, When, broken
+from easyzloc_mm.analysis.drift.displacement import displacement
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.localizations import holds_localizations, read_localizations
 from easyzloc_mm.io.runs.reach import committed_frames, frames_taken
@@ -24,7 +26,7 @@ FEWEST = 50
 """Of fewer molecules no median is given."""
 FIFTHS = 5
 """Drift is from the first part of the frames to the last, of so many."""
-COLUMNS = ("frame", "photons", "z", "lpz", "z_flag")
+COLUMNS = ("frame", "x", "y", "photons", "z", "lpz", "z_flag")
 
 
 def measure_field(stores: Sequence[Path], first_frames: int | None = None) -> FieldMeasures | None:
@@ -39,7 +41,7 @@ def measure_field(stores: Sequence[Path], first_frames: int | None = None) -> Fi
     """
     tables: list[pd.DataFrame] = []
     frames = lost = 0
-    area_um2 = np.nan
+    area_um2 = pixel_nm = np.nan
     for store in stores:
         if not holds_localizations(store):
             continue
@@ -49,13 +51,18 @@ def measure_field(stores: Sequence[Path], first_frames: int | None = None) -> Fi
             taken, table = min(taken, first_frames), table[table["frame"] < first_frames]
         table["frame"] = table["frame"].astype(np.int64) + frames
         tables.append(table)
-        frames, lost, area_um2 = frames + taken, lost + metadata.frames_lost, metadata.area_um2
+        frames, lost = frames + taken, lost + metadata.frames_lost
+        area_um2, pixel_nm = metadata.area_um2, metadata.pixel_size_nm
     if not frames:
         return None
     table = pd.concat(tables, ignore_index=True)
     per_frame = len(table) / frames
     return FieldMeasures(
-        spots_per_frame=per_frame, density_per_um2=per_frame / area_um2, frames_lost=lost, **_medians(table, frames)
+        spots_per_frame=per_frame,
+        density_per_um2=per_frame / area_um2,
+        frames_lost=lost,
+        xy_drift_nm=None if first_frames is not None else _moved_sideways(table, frames, pixel_nm),
+        **_medians(table, frames),
     )
 
 
@@ -70,11 +77,23 @@ def _medians(table: pd.DataFrame, frames: int) -> dict[str, float]:
     if len(known) < FEWEST:
         return found
     found |= {"lpz_nm": float(known["lpz"].median()), "focus_nm": float(known["z"].median())}
-    first = known["z"][known["frame"] < frames / FIFTHS]
-    last = known["z"][known["frame"] >= frames * (1 - 1 / FIFTHS)]
+    first, last = _ends(known, frames)
     if min(len(first), len(last)) >= FEWEST:
-        found["z_drift_nm"] = float(last.median() - first.median())
+        found["z_drift_nm"] = float(last["z"].median() - first["z"].median())
     return found
+
+
+def _ends(table: pd.DataFrame, frames: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the molecules of the first part of the frames, and of the last."""
+    return table[table["frame"] < frames / FIFTHS], table[table["frame"] >= frames * (1 - 1 / FIFTHS)]
+
+
+def _moved_sideways(table: pd.DataFrame, frames: int, pixel_nm: float) -> float | None:
+    first, last = (
+        (pixel_nm * end[["x", "y"]].to_numpy(float), end["frame"].to_numpy(np.int64)) for end in _ends(table, frames)
+    )
+    moved_nm = displacement(*first, *last)
+    return None if moved_nm is None else math.hypot(*moved_nm)
 
 
 class FirstLook:

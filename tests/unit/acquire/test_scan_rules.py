@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,12 +31,14 @@ from easyzloc_mm.localization.run_report import RunReport
 from easyzloc_mm.localization.workers.messages import FindThreshold, Localized, Outcome, ThresholdFound
 from easyzloc_mm.typing import StagePosition
 
-EXPOSURE_MS = 30.0
+EXPOSURE_MS, PIXEL_NM = 30.0, 100.0
 
 
 def write_run(run: Path, frames: int, per_frame: int, *, profile: Any = None, **columns: Any) -> int:
     """Write a run with so many rows in each frame; return how many rows it has."""
-    about = RunMetadata(pixel_size_nm=100.0, height_px=10, width_px=1000, frames=frames, complete=True, profile=profile)
+    about = RunMetadata(
+        pixel_size_nm=PIXEL_NM, height_px=10, width_px=1000, frames=frames, complete=True, profile=profile
+    )
     number = np.repeat(np.arange(frames, dtype=np.uint32), per_frame)
     rows: dict[str, Any] = {name: np.ones(len(number), np.float32) for name in (*COLUMNS_2D, *COLUMNS_Z)}
     rows |= {"z_flag": np.zeros(len(number), np.uint8), **columns, "frame": number}
@@ -77,6 +80,27 @@ def test_measures_are_those_of_the_rows(tmp_path: Path) -> None:
     assert (few.spots_per_frame, few.photons, few.focus_nm) == (1.0, None, None)
     rule = FieldRule.model_validate({"measure": "photons", "at_least": 500})
     assert rule.broken_by(few) == "too few molecules to tell photons"
+
+
+def test_a_field_that_moved_sideways_breaks_its_rule(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    frames, per_frame, moved_nm = 200, 10, np.array([-48.0, 64.0])
+    sites = rng.uniform(10, 80, (300, 2))  # pixels
+    which = rng.integers(0, len(sites), frames * per_frame)
+    time = np.repeat(np.arange(frames), per_frame) / (frames - 1)
+    # From the middle of the first fifth to that of the last are four fifths of the run.
+    x, y = (sites[which] + time[:, None] * moved_nm / 0.8 / PIXEL_NM + rng.normal(0, 0.1, (len(which), 2))).T
+    write_run(tmp_path / "moved.zarr", frames, per_frame, x=x, y=y)
+    found = measure_field([tmp_path / "moved.zarr"])
+    assert found is not None
+    assert found.xy_drift_nm == pytest.approx(80.0, abs=8.0)
+    rule = FieldRule.model_validate({"measure": "xy_drift_nm", "at_most": 50})
+    assert re.fullmatch(r"xy_drift_nm is [78]\d(\.\d)?, more than 50", rule.broken_by(found))
+    write_run(tmp_path / "never_twice.zarr", frames, per_frame, x=rng.uniform(10, 80, len(x)), y=rng.permutation(y))
+    unknown = measure_field([tmp_path / "never_twice.zarr"])
+    assert unknown is not None
+    assert unknown.xy_drift_nm is None
+    assert rule.broken_by(unknown) == "too few molecules come back to their places to tell xy_drift_nm"
 
 
 def test_rules_that_cannot_be_are_refused_in_words() -> None:

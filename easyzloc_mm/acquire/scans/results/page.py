@@ -118,7 +118,8 @@ def _card(field: FieldSummary, folder: Path | None) -> Card:
     if measures is not None:
         known = (
             (measures.photons, "{:,.0f} photons"), (measures.lpz_nm, "lpz {:.0f} nm"),
-            (measures.focus_nm, "focus {:+.0f} nm"), (measures.z_drift_nm, "drift {:+.0f} nm"),
+            (measures.focus_nm, "focus {:+.0f} nm"), (measures.z_drift_nm, "drift in z {:+.0f} nm"),
+            (measures.xy_drift_nm, "sideways {:.0f} nm"),
         )  # fmt: skip
         lines.append(", ".join(form.format(value) for value, form in known if value is not None))
     if field.light_s is not None:
