@@ -92,9 +92,9 @@ def _peak(differences: F64) -> F64 | None:
     """Return where the map of differences is highest, if that is no chance."""
     from scipy.ndimage import gaussian_filter
 
-    edges = np.arange(-FARTHEST_NM, FARTHEST_NM + BIN_NM, BIN_NM)
-    middle = (edges[1:] + edges[:-1]) / 2
-    counted = np.histogram2d(*differences.T, bins=(edges, edges))[0]
+    bins, span = round(2 * FARTHEST_NM / BIN_NM), (-FARTHEST_NM, FARTHEST_NM)
+    middle = (np.arange(bins) + 0.5) * BIN_NM - FARTHEST_NM
+    counted = np.histogram2d(differences[:, 0], differences[:, 1], bins, [span, span])[0]
     # Of a square root the scatter is the same wherever the plain lies: that of counts is their root.
     height = np.sqrt(gaussian_filter(counted, SMOOTH_BINS))
     inside = np.hypot(middle[:, None], middle) < FARTHEST_NM - 2 * BIN_NM
