@@ -13,13 +13,18 @@ UNKNOWN_LPZ_TIMES = 2.5
 """Uncertainty of z against that of x and y, where a table does not state it."""
 
 
+def believable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows without a flag; all of a table that has no flags."""
+    return table[table["z_flag"] == 0] if "z_flag" in table else table
+
+
 def in_nm(table: pd.DataFrame, pixel_size_nm: float) -> pd.DataFrame:
     """Columns ``frame``; ``x_nm``, ``y_nm``, ``z``, ``lpx_nm``, ``lpy_nm``, ``lpz`` of the rows with ``z_flag`` 0.
 
     ``lpx_nm``, ``lpy_nm`` are the localisation precisions of x and y. Where a table does not state that of z, it is
     guessed from those.
     """
-    trusted = table[table["z_flag"] == 0] if "z_flag" in table else table
+    trusted = believable(table)
     out = {"frame": trusted["frame"].to_numpy(np.int64)}
     for axis in "xy":
         out[f"{axis}_nm"] = trusted[axis].to_numpy(float) * pixel_size_nm

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
 
 from easyzloc_mm._models import FrozenModel
+from easyzloc_mm.analysis.quality.linearity import Linearity, LinearityMap
 from easyzloc_mm.analysis.resolution import MIN_ROWS, ResolutionResult
 from easyzloc_mm.locs.linking import LinkResult
 from easyzloc_mm.locs.locs import Locs
+from easyzloc_mm.locs.table import believable
 
 PERCENTILES = (5, 25, 50, 75, 95)
 FLAGS = {
@@ -78,6 +80,10 @@ class QualityReport(FrozenModel):
         Times that an emitter was on, their mean length in frames, and their median photons.
     frc, fsc : Interval
         Fourier ring correlation in x and y, and Fourier shell correlation, threshold 1/7.
+    linearity : Linearity or None
+        Whether the picture rises in proportion to the light that the camera saw.
+    no_linearity : str or None
+        Why that could not be determined.
     model : str
         Digest of the model, if any.
     """
@@ -108,10 +114,21 @@ class QualityReport(FrozenModel):
     photons_per_event: float | None
     frc: Interval
     fsc: Interval
+    linearity: Linearity | None
+    no_linearity: str | None
     model: str | None
 
+    def in_short(self) -> dict[str, Any]:
+        """Return the figures for people: of what is spread its middle, and of what was compared the outcome."""
+        shown = self.model_dump(mode="json", exclude={"no_linearity"})
+        spread = {name: value for name, value in shown.items() if isinstance(value, dict) and "median" in value}
+        shown |= {name: value["median"] for name, value in spread.items()}
+        return shown | {"linearity": self.linearity.in_words() if self.linearity else self.no_linearity}
 
-def quality(locs: Locs, linked: LinkResult | None, resolution: ResolutionResult | None) -> QualityReport:
+
+def quality(
+    locs: Locs, linked: LinkResult | None, resolution: ResolutionResult | None, linear: LinearityMap | str
+) -> QualityReport:
     """Return the figures of a table.
 
     Parameters
@@ -121,8 +138,10 @@ def quality(locs: Locs, linked: LinkResult | None, resolution: ResolutionResult 
         Its believable rows linked; None for a table without precisions.
     resolution : ResolutionResult or None
         None for a table of fewer than `MIN_ROWS` believable rows.
+    linear : LinearityMap or str
+        Or why there is none.
     """
-    table = believable(locs)
+    table = believable(locs.table)
     pixel = locs.pixel_size_nm
     drift = locs.drift
     frames = max(locs.frames, 1)
@@ -160,13 +179,10 @@ def quality(locs: Locs, linked: LinkResult | None, resolution: ResolutionResult 
         else None,
         frc=_interval(resolution, "frc"),
         fsc=_interval(resolution, "fsc"),
+        linearity=linear.found if isinstance(linear, LinearityMap) else None,
+        no_linearity=linear if isinstance(linear, str) else None,
         model=locs.metadata.model.digest if locs.metadata.model else None,
     )
-
-
-def believable(locs: Locs) -> pd.DataFrame:
-    """Return the rows without a flag, in the table's own columns."""
-    return locs.table[locs.table["z_flag"] == 0] if "z_flag" in locs.table else locs.table
 
 
 def flag_counts(locs: Locs) -> dict[str, int]:
@@ -179,7 +195,7 @@ def flag_counts(locs: Locs) -> dict[str, int]:
 
 def enough(locs: Locs) -> bool:
     """Return whether a table has rows enough for its resolution to be determined."""
-    return len(believable(locs)) >= MIN_ROWS
+    return len(believable(locs.table)) >= MIN_ROWS
 
 
 def _interval(resolution: ResolutionResult | None, name: str) -> Interval:

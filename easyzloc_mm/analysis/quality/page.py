@@ -11,7 +11,10 @@ import pandas as pd
 
 from easyzloc_mm._progress import part_of, silent
 from easyzloc_mm.analysis.drift.apply import draw_drift
-from easyzloc_mm.analysis.quality.figures import Distribution, Interval, QualityReport, believable, enough, quality
+from easyzloc_mm.analysis.quality.figures import Distribution, Interval, QualityReport, enough, quality
+from easyzloc_mm.analysis.quality.light import light_of
+from easyzloc_mm.analysis.quality.linearity import LinearityMap, linearity
+from easyzloc_mm.analysis.quality.linearity_part import NAME, draw_linearity, linearity_blocks
 from easyzloc_mm.analysis.quality.sample import sample_blocks
 from easyzloc_mm.analysis.resolution import ResolutionResult, measure_resolution
 from easyzloc_mm.analysis.resolution_output import draw_resolution
@@ -20,6 +23,7 @@ from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import check_output, whole_or_nothing
 from easyzloc_mm.locs.linking import LinkResult, link_locs
 from easyzloc_mm.locs.locs import Locs
+from easyzloc_mm.locs.table import believable
 from easyzloc_mm.report.figures import FORMATS, picture
 from easyzloc_mm.report.html import Block, Heading, Paragraph, Picture, Rows, write_page
 from easyzloc_mm.typing import IfExists, Progress
@@ -41,6 +45,7 @@ def write_quality_report(
     figures: str = "png",
     where: str | None = None,
     pixel_size_nm: float | None = None,
+    movie: Path | None = None,
     if_exists: IfExists = "error",
     progress: Progress | None = None,
 ) -> QualityReport:
@@ -57,6 +62,8 @@ def write_quality_report(
         Condition on the rows.
     pixel_size_nm : float, optional
         Camera pixel, for tables that do not say.
+    movie : Path, optional
+        Images of the run, for its linearity; needed only where they are neither in the run nor beside it.
     if_exists : {'error', 'overwrite'}
         What becomes of a `folder` that is there already.
     progress : callable, optional
@@ -65,26 +72,31 @@ def write_quality_report(
     Raises
     ------
     InputError
-        There is no such table, it is empty, or `folder` cannot be written.
+        There is no such table, it is empty, `movie` is not that of it, or `folder` cannot be written.
     """
     report = progress or silent
     if f".{figures}" not in FORMATS:
         raise InputError(f"`figures` {figures}: choose one of {', '.join(name[1:] for name in FORMATS)}")
-    check_output(Path(folder), Kind.REPORT, if_exists=if_exists, inputs=[run])
+    inputs = [run] if movie is None else [run, movie]
+    check_output(Path(folder), Kind.REPORT, if_exists=if_exists, inputs=inputs)
     report(f"reading {run}", 0.0)
     locs = Locs.load(run, where=where, pixel_size_nm=pixel_size_nm)
     if not len(locs):
         raise InputError(f"{run} has no localisations: nothing to report")
     report("blinking", 0.1)
     linked = _linked(locs)
-    resolution = measure_resolution(locs, progress=part_of(report, 0.2, 0.8)) if enough(locs) else None
-    found = quality(locs, linked, resolution)
+    resolution = measure_resolution(locs, progress=part_of(report, 0.2, 0.7)) if enough(locs) else None
+    light = light_of(locs, movie, part_of(report, 0.7, 0.8))
+    linear = light if isinstance(light, str) else linearity(light)
+    found = quality(locs, linked, resolution, linear)
     report("drawing", 0.8)
-    with whole_or_nothing(Path(folder), Kind.REPORT, if_exists=if_exists, inputs=[run]) as draft:
+    with whole_or_nothing(Path(folder), Kind.REPORT, if_exists=if_exists, inputs=inputs) as draft:
         draft.mkdir()
         shown = ".png" if f".{figures}" not in ON_PAGES else f".{figures}"
         for ending in dict.fromkeys((shown, f".{figures}")):
             _draw(draft, ending, locs, linked, resolution)
+            if isinstance(linear, LinearityMap):
+                draw_linearity(draft / f"{NAME}{ending}", linear)
         (draft / JSON_FILE).write_text(json.dumps(found.model_dump(mode="json"), indent=1), encoding="utf-8")
         blocks = [*_blocks(draft, found, shown), *sample_blocks(draft, locs)]
         write_page(draft, f"Quality of {Path(locs.name).name}", _lead(found), blocks)
@@ -93,7 +105,7 @@ def write_quality_report(
 
 def _linked(locs: Locs) -> LinkResult | None:
     """Link the believable rows; None where they state no precision to link by."""
-    table = believable(locs).reset_index(drop=True)
+    table = believable(locs.table).reset_index(drop=True)
     if not {"lpx", "lpy"} <= set(table) or not (table[["lpx", "lpy"]].median() > 0).all():
         return None
     return link_locs(locs.with_table(table))
@@ -159,6 +171,7 @@ def _blocks(folder: Path, found: QualityReport, ending: str) -> list[Block]:
         Rows((("Fourier ring correlation, x and y (95 %)", _interval(found.frc)),
               ("Fourier shell correlation, 3D (95 %)", _interval(found.fsc)))),
         *figure("resolution", "Correlation of two halves of the run, and the distributions of precision."),
+        *linearity_blocks(folder, found.linearity, found.no_linearity, ending),
     ]  # fmt: skip
 
 
@@ -181,7 +194,7 @@ def _interval(one: Interval) -> str:
 def _draw(
     folder: Path, ending: str, locs: Locs, linked: LinkResult | None, resolution: ResolutionResult | None
 ) -> None:
-    table = believable(locs)
+    table = believable(locs.table)
     columns = {"photons": ("photons", 1.0), "bg": ("background (photons per pixel)", 1.0)}
     columns |= {f"lp{axis}": (f"precision of {axis} (nm)", locs.pixel_size_nm) for axis in "xy"}
     columns |= {"lpz": ("precision of z (nm)", 1.0), "z": ("z (nm)", 1.0)}

@@ -29,15 +29,15 @@ def sample_blocks(folder: Path, locs: Locs) -> list[Block]:
             f"rows from frame {since.from_frame} on are by {Path(since.sample.path).name}, made for this sample"
         )
     blocks: list[Block] = [Heading("Sample and beads"), Paragraph("; ".join(says) + ".")]
-    for run in _runs(locs):
+    for run in origins(locs):
         if (run / SAMPLE_PICTURE).is_file():
             shutil.copyfile(run / SAMPLE_PICTURE, folder / SAMPLE_PICTURE)
             return [*blocks, Picture(SAMPLE_PICTURE, CAPTION)]
     return blocks
 
 
-def _runs(locs: Locs) -> list[Path]:
-    """Where the picture may be: the run itself, and those beside it that it came from."""
+def origins(locs: Locs) -> list[Path]:
+    """Where a run's picture and images may be: the run itself, and those beside it that it came from."""
     if locs.source is None:
         return []
     refreshed = locs.metadata.refreshed

@@ -252,6 +252,9 @@ def report(
         Path | None, typer.Option("--out", "-o", help="Folder of the page; RUN_report beside, SCAN/report by default.")
     ] = None,
     figures: Annotated[str, typer.Option("--figures", help="Format of the figures: png, svg or pdf.")] = "png",
+    movie: Annotated[
+        Path | None, typer.Option("--movie", help="Its images, for its linearity, where they do not lie beside it.")
+    ] = None,
     where: WhereOption = None,
     pixel_size_nm: PixelSizeOption = None,
     overwrite: OverwriteFlag = False,
@@ -263,7 +266,8 @@ def report(
     from easyzloc_mm.io.writing.kinds import kind_of
 
     if kind_of(run) is Kind.SCAN:
-        _report_scan(run, out, plain=where is None and pixel_size_nm is None, overwrite=overwrite, as_json=as_json)
+        plain = where is None and pixel_size_nm is None and movie is None
+        _report_scan(run, out, plain=plain, overwrite=overwrite, as_json=as_json)
         return
     target = out or _beside(run, "_report")
     if is_folder_of_calibrations(run):
@@ -272,13 +276,10 @@ def report(
         return
     with progress_display() as show:
         found = write_quality_report(
-            run, target, figures=figures, where=where, pixel_size_nm=pixel_size_nm, if_exists=existing(overwrite),
-            progress=show,
+            run, target, figures=figures, where=where, pixel_size_nm=pixel_size_nm, movie=movie,
+            if_exists=existing(overwrite), progress=show,
         )  # fmt: skip
-    shown = found.model_dump(mode="json")
-    if not as_json:  # of what is spread, its middle
-        spread = {name: value for name, value in shown.items() if isinstance(value, dict) and "median" in value}
-        shown |= {name: value["median"] for name, value in spread.items()}
+    shown = found.model_dump(mode="json") if as_json else found.in_short()
     finish({"out": target, **shown, "report": target / "index.html"}, as_json=as_json, title="quality")
 
 
@@ -286,7 +287,7 @@ def _report_scan(scan: Path, out: Path | None, *, plain: bool, overwrite: bool, 
     from easyzloc_mm.acquire.scans.results.page import REPORT, write_scan_page
 
     if not plain:
-        raise InputError("`where` and `pixel_size_nm` are for the report of a single run: leave them out for a scan")
+        raise InputError("`where`, `pixel_size_nm`, `movie` are for the report of one run: leave them out for a scan")
     # The page in the scan's own folder is always of the scan as it is now.
     found = write_scan_page(scan, out, if_exists=existing(overwrite or out is None))
     shown = found.model_dump(mode="json") if as_json else found.model_dump(exclude={"fields", "visits", "rules"})
