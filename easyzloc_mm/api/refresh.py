@@ -9,6 +9,7 @@ from typing import Any
 
 from easyzloc_mm.api.model import Model, as_model
 from easyzloc_mm.api.run import Run
+from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.sample_aberrations import SampleAberrations
 from easyzloc_mm.io.writing.kinds import Kind
@@ -18,6 +19,7 @@ from easyzloc_mm.report.figures import check_figure
 from easyzloc_mm.typing import IfExists, Progress
 
 MOLECULES = 6000
+DEEPEST_UM = 10.0
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ def refresh(
     movie: str | Path | None = None,
     profile: Profile | str | None = None,
     molecules: int = MOLECULES,
+    depth_um: float | None = None,
     picture: str | Path | None = None,
     minutes: float = 1.0,
     steps: int | None = None,
@@ -86,6 +89,9 @@ def refresh(
         The microscope, in place of the one that the run states.
     molecules : int
         Used at most; the brightest that are by themselves.
+    depth_um : float, optional
+        About how deep the molecules lie above the glass, where you know it to a fifth, or 0.2 um; without it, down to
+        some 4 um are looked at.
     picture : path, optional
         Also draw mean images of the molecules by depth beside those that the beads' PSF expects, and beside those of
         the sample's own where it differs: ``NAME.png``, ``.svg`` or ``.pdf``.
@@ -99,7 +105,8 @@ def refresh(
     Raises
     ------
     InputError
-        The run has no frames or too few molecules, its microscope is not known, or its optics do not explain the beads.
+        `depth_um` cannot be, the run has no frames or too few molecules, its microscope is not known, or its optics do
+        not explain the beads.
 
     References
     ----------
@@ -115,6 +122,8 @@ def refresh(
     from easyzloc_mm.localization.sample.check import aberrations_of
     from easyzloc_mm.training.refresh import write_refreshed
 
+    if depth_um is not None and not 0 <= depth_um <= DEEPEST_UM:
+        raise InputError(f"`depth_um` {depth_um:g} cannot be: give a depth of 0 to {DEEPEST_UM:g} um above the glass")
     card = as_model(model).card
     place = run.path if isinstance(run, Run) else Path(run)
     frames = None if movie is None else Path(movie)
@@ -128,7 +137,14 @@ def refresh(
         else whole_or_nothing(shown, Kind.PICTURE, if_exists=if_exists, inputs=inputs) as drawn
     ):
         sample, psf = aberrations_of(
-            place, card, movie=frames, profile=instrument, molecules=molecules, drawn=drawn, progress=progress
+            place,
+            card,
+            movie=frames,
+            profile=instrument,
+            molecules=molecules,
+            depth_um=depth_um,
+            drawn=drawn,
+            progress=progress,
         )
     if written is None:
         return Refreshed(sample)

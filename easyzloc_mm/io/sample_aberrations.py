@@ -39,6 +39,10 @@ class SampleAberrations(FrozenModel):
         Of the beads' images and those that the optics of the profile give: 1, where optics explain the beads.
     differs : bool
         Whether the sample's PSF is not the beads', at the rate of false alarms of `refresh`.
+    depth_nm, depth_sd_nm : float
+        Of the molecules above the glass, in the sample's medium, and its standard deviation: where their images show
+        that they are not at the glass, 0 otherwise. Negative where the stage falls into the sample. Where it is given,
+        the aberrations are those beside what that depth makes.
     """
 
     run: str
@@ -52,6 +56,8 @@ class SampleAberrations(FrozenModel):
     z_error_nm: NonNegative
     correlation: Finite
     differs: bool
+    depth_nm: Finite = 0.0
+    depth_sd_nm: NonNegative = 0.0
 
     @property
     def rms_rad(self) -> float:
@@ -65,6 +71,12 @@ class SampleAberrations(FrozenModel):
                 f"{self.molecules} molecules agree with the beads' PSF: aberrations of {self.rms_rad:.2f} rad rms, "
                 f"p = {self.p_value:.2g}"
             )
+        if self.depth_nm:
+            return (
+                f"the sample's PSF is not the beads': {self.molecules} molecules lie {abs(self.depth_nm) / 1e3:.2f} +- "
+                f"{self.depth_sd_nm / 1e3:.2f} um above the glass, with {self.rms_rad:.2f} rad rms of aberrations "
+                f"besides, which moves z by {self.z_error_nm:.0f} nm rms"
+            )
         largest = self._largest
         return (
             f"the sample's PSF is not the beads': {self.rms_rad:.2f} rad rms of aberrations by {self.molecules} "
@@ -74,17 +86,22 @@ class SampleAberrations(FrozenModel):
 
     @property
     def _depth_in_words(self) -> str:
-        """What has to be known of molecules that seem to lie deep."""
+        """What has to be known of molecules that seem to lie deep, where no depth explains them."""
         found = dict(zip(self.terms, self.theta_rad, strict=True)).get(DEEP_TERM, 0.0)
         if abs(found) < DEEP_RAD:
             return ""
         return (
-            f"; {DEEP_TERM} aberration ({found:+.2f} rad) comes with depth in a medium of another index, which a "
-            "refreshed model mends in part only"
+            f"; {DEEP_TERM} aberration ({found:+.2f} rad) comes with depth in a medium of another index: give "
+            "`depth_um` where the molecules lie deep"
         )
 
     def as_alarm(self) -> str:
         """Return what calls for attention while the camera runs, one phrase, of a sample that differs."""
+        if self.depth_nm:
+            return (
+                f"sample unlike the beads: {abs(self.depth_nm) / 1e3:.1f} um of depth move z by "
+                f"{self.z_error_nm:.0f} nm rms"
+            )
         term, theta_rad = self.terms[self._largest], self.theta_rad[self._largest]
         return f"sample unlike the beads: {term} {theta_rad:+.2f} rad moves z by {self.z_error_nm:.0f} nm rms"
 

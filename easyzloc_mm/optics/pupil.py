@@ -19,6 +19,8 @@ References
    (2007), doi:10.1364/OE.15.015935.
 .. [6] M. Leutenegger et al., "Fast focus field calculations", Opt. Express 14, 11277-11291 (2006),
    doi:10.1364/OE.14.011277.
+.. [7] S. Hell et al., "Aberrations in confocal fluorescence microscopy induced by mismatches in refractive index",
+   J. Microsc. 169, 391-405 (1993), doi:10.1111/j.1365-2818.1993.tb03315.x.
 """
 
 from __future__ import annotations
@@ -145,6 +147,42 @@ def phase(pupil: Pupil, zernike_rad: AnyFloat, defocus_nm: float) -> NDArray[np.
     """Return the aberration (rad rms) and defocus (nm) factor of the pupil, shape (N, N)."""
     angle = np.tensordot(zernike_rad, pupil.zernikes, axes=1) + pupil.kz * defocus_nm
     return np.exp(1j * angle).astype(np.complex64)
+
+
+def through_sample(optics: Optics, pupil: Pupil, depth_nm: float) -> NDArray[np.complex64]:
+    """Return the pupil's factor by what lies of the sample's medium between a molecule and the glass, shape (N, N).
+
+    All orders of the aberration that the step of the index makes [7]_, less the travel of the stage that undoes most of
+    it. Light beyond the critical angle is evanescent there: it fades with depth.
+
+    Parameters
+    ----------
+    optics : Optics
+    pupil : Pupil
+        Of these optics.
+    depth_nm : float
+        Of the molecule above the glass; negative where z counts against it, which turns the phase around.
+    """
+    wave = 2 * np.pi / optics.emission_nm
+    transverse = np.minimum(np.hypot(*np.meshgrid(pupil.k, pupil.k)), wave * optics.na)
+    axial = np.sqrt((wave * optics.sample_index) ** 2 - transverse.astype(complex) ** 2)
+    weight = np.where(axial.imag == 0, _power(pupil), 0.0)
+    weight /= weight.sum()
+    travel = pupil.kz - np.sum(weight * pupil.kz)
+    refocus = float(np.sum(weight * travel * axial.real) / np.sum(weight * travel**2))
+    phase_rad = depth_nm * (axial.real - refocus * pupil.kz)
+    return np.asarray(np.exp(1j * phase_rad - abs(depth_nm) * axial.imag), np.complex64)
+
+
+def collected(pupil: Pupil, factors: NDArray[np.complex64]) -> float:
+    """Return the share of the light that a pupil factor (N, N) leaves."""
+    power = _power(pupil)
+    return float(np.sum(power * np.abs(factors) ** 2) / np.sum(power))
+
+
+def _power(pupil: Pupil) -> AnyFloat:
+    """Return the light of all dipoles at each point, shape (N, N)."""
+    return np.asarray(np.tensordot(pupil.weights, np.abs(pupil.fields) ** 2, axes=1))
 
 
 def image_fields(factors: NDArray[np.complex64], x_nm: AnyFloat, y_nm: AnyFloat, pupil: Pupil) -> NDArray[np.complex64]:

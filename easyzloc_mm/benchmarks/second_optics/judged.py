@@ -32,6 +32,7 @@ from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.mle import likely_depths
 from easyzloc_mm.psf.pupil.change import NAMES
+from easyzloc_mm.psf.pupil.climb import DepthPrior
 from easyzloc_mm.psf.pupil.estimate import ITERATIONS, Estimate, estimate
 from easyzloc_mm.psf.pupil.score import Molecules
 from easyzloc_mm.psf.pupil.wavefront import Wavefront, retrieve
@@ -127,7 +128,7 @@ class Judge:
         light = rng.uniform(*CONDITIONS.photons, MOLECULES)
         by_light = np.argsort(-light, kind="stable")
         noticed = self._found(microscope, light[by_light[by_light < FIRST][:NOTICED_BY]], rng)
-        found = self._found(microscope, light[by_light[:USED]], rng)
+        found = self._found(microscope, light[by_light[:USED]], rng, DepthPrior())
         others = draw(microscope, rng.uniform(*CONDITIONS.photons, TESTED), rng)
         psfs = {"before": self.psf, "after": found.psf if found.differs else self.psf}
         psfs["true"] = exact_psf(microscope.lens, self.psf)
@@ -141,23 +142,30 @@ class Judge:
             "chi2": noticed.chi2,
             "differs": found.differs,
             "aberrations": dict(zip(NAMES, found.theta_rad.tolist(), strict=True)),
+            "depth_nm": found.depth_nm,
             **figures,
             "widened": figures_of(fits["before"], others.place, sigma),
         }
 
-    def _found(self, microscope: SecondMicroscope, photons: F64, rng: np.random.Generator) -> Estimate:
+    def _found(
+        self, microscope: SecondMicroscope, photons: F64, rng: np.random.Generator, depth: DepthPrior | None = None
+    ) -> Estimate:
         drawn = draw(microscope, photons, rng)
         fits = self.fits(drawn, self.psf)
         kept = fits.trusted
         chosen = Drawn(drawn.crops[kept], drawn.x[kept], drawn.y[kept], drawn.place[kept])
-        return self.estimate(chosen, fits.place[kept, 2])
+        return self.estimate(chosen, fits.place[kept, 2], depth=depth)
 
-    def estimate(self, drawn: Drawn, known_nm: F64, iterations: int = ITERATIONS) -> Estimate:
+    def estimate(
+        self, drawn: Drawn, known_nm: F64, *, iterations: int = ITERATIONS, depth: DepthPrior | None = None
+    ) -> Estimate:
         """Return the aberrations that molecules show, whose depths are known from fits under the beads' PSF."""
         prior = PRIOR.prior(drawn.x, drawn.y)
         molecules = Molecules(drawn.crops, drawn.x, drawn.y, known_nm, prior, self.read_noise_e)
         optics = profile_of(self.microscope).optics
-        return estimate(molecules, self.psf, optics, self.size_px, wavefront=self.wavefront, iterations=iterations)
+        return estimate(
+            molecules, self.psf, optics, self.size_px, wavefront=self.wavefront, depth=depth, iterations=iterations
+        )
 
     def fits(self, drawn: Drawn, psf: FieldPsf) -> Fits:
         """Return the most probable depth of each molecule under a PSF; nothing is known beforehand."""

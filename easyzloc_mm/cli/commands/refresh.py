@@ -32,6 +32,9 @@ def refresh(
         str | None, typer.Option("--profile", "-p", help="Hardware profile, where the run does not state it.")
     ] = None,
     molecules: Annotated[int, typer.Option("--molecules", min=300, help="Used at most, the brightest.")] = 6000,
+    depth_um: Annotated[
+        float | None, typer.Option("--depth-um", help="About how deep the molecules lie above the glass, if you know.")
+    ] = None,
     picture: Annotated[
         Path | None, typer.Option("--picture", help="Draw the molecules by depth beside the beads' PSF: NAME.png.")
     ] = None,
@@ -54,6 +57,7 @@ def refresh(
             movie=movie,
             profile=profile,
             molecules=molecules,
+            depth_um=depth_um,
             picture=picture,
             minutes=minutes,
             steps=steps,
@@ -71,6 +75,7 @@ def _rows(found: Refreshed) -> dict[str, object]:
     return {
         "molecules": sample.molecules,
         **{f"{name}, rad": f"{value:+.3f} +- {sd:.3f}" for name, value, sd in terms},
+        **({"depth, um": f"{sample.depth_nm / 1e3:.2f} +- {sample.depth_sd_nm / 1e3:.2f}"} if sample.depth_nm else {}),
         "p_value": sample.p_value,
         "z_error_nm": sample.z_error_nm,
         **({} if found.model is None else {"out": found.model.path}),

@@ -19,6 +19,7 @@ from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.profile.schema import Optics, Profile
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.pupil.change import NAMES
+from easyzloc_mm.psf.pupil.climb import DepthPrior
 from easyzloc_mm.psf.pupil.estimate import estimate
 from easyzloc_mm.psf.pupil.mean_images import mean_images
 from easyzloc_mm.typing import Progress
@@ -36,6 +37,7 @@ def aberrations_of(
     movie: Path | None,
     profile: Profile | None,
     molecules: int,
+    depth_um: float | None = None,
     drawn: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[SampleAberrations, FieldPsf]:
@@ -52,6 +54,8 @@ def aberrations_of(
         The microscope, in place of the one that the run states.
     molecules : int
         Used at most.
+    depth_um : float, optional
+        About how deep they lie, where that is known.
     drawn : Path, optional
         A picture of the molecules beside the beads' PSF, and beside their own where it differs.
 
@@ -65,7 +69,8 @@ def aberrations_of(
     optics = _optics(run, profile).model_copy(update={"pixel_size_nm": card.pixel_size_nm})
     chosen = sample_molecules(run, card, movie, molecules)
     psf = Predictor(card).psf[0]
-    found = estimate(chosen, psf, optics, card.field_size_px, progress=progress)
+    depth = DepthPrior() if depth_um is None else DepthPrior.stated(1000 * depth_um)
+    found = estimate(chosen, psf, optics, card.field_size_px, depth=depth, progress=progress)
     check_explained(found.correlation, card)
     sample = SampleAberrations(
         run=run.name,
@@ -79,6 +84,8 @@ def aberrations_of(
         z_error_nm=found.z_error_nm,
         correlation=found.correlation,
         differs=found.differs,
+        depth_nm=found.depth_nm,
+        depth_sd_nm=found.depth_sd_nm,
     )
     if drawn is not None:
         shown = {"the beads' PSF": psf} | ({"the sample's PSF": found.psf} if found.differs else {})

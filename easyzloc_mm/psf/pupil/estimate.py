@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import chi2
 
 from easyzloc_mm.profile.schema import Optics
 from easyzloc_mm.psf.field_psf import FieldPsf
-from easyzloc_mm.psf.pupil.change import CHANGING, PsfChange
-from easyzloc_mm.psf.pupil.score import Molecules, score
+from easyzloc_mm.psf.pupil.change import CHANGING, DEPTH_UNIT_NM, PsfChange
+from easyzloc_mm.psf.pupil.climb import DepthPrior, Difference, climb
+from easyzloc_mm.psf.pupil.depth import explains_more, likeliest
+from easyzloc_mm.psf.pupil.score import Molecules
 from easyzloc_mm.psf.pupil.wavefront import Wavefront, retrieve
 from easyzloc_mm.typing import F64, I64, Progress
 
 ITERATIONS = 5
-CONVERGED_RAD = 0.01
-LARGEST_STEP_RAD = 0.25
-PRIOR_SD_RAD = 0.5
-"""Of each term: what a cover slip, a medium or a collar may do."""
 FLOOR_RAD = 0.03
 """Standard deviation, per term, of what the errors of a measured PSF feign: samples under the beads' own optics."""
+DEPTH_FLOOR_NM = 50.0
+"""Likewise, of depth."""
 FALSE_ALARMS = 0.01
 """Share of samples like the beads that are said to differ."""
 
@@ -32,11 +32,12 @@ class Estimate:
     Attributes
     ----------
     theta_rad, sd_rad : ndarray, shape (K,)
-        Value, and standard deviation by the molecules' scatter and `FLOOR_RAD`.
+        Value, beside what depth makes where that is found, and standard deviation by the molecules' scatter and
+        `FLOOR_RAD`.
     scatter_rad : ndarray, shape (K,)
         Standard deviation by the scatter alone.
     chi2 : float
-        Of no change, with K degrees of freedom.
+        Of no aberrations, with K degrees of freedom, the molecules being at the glass.
     molecules : int
         That count.
     psf : FieldPsf
@@ -46,6 +47,8 @@ class Estimate:
         a molecule that is then taken for one at another depth comes on top.
     correlation : float
         Of the bead images and those of the retrieved wavefront: how far the optics explain the beads.
+    depth_nm, depth_sd_nm : float
+        Of the molecules above the glass, where the molecules show it: 0 where not; negative where z counts against it.
     """
 
     theta_rad: F64
@@ -56,6 +59,8 @@ class Estimate:
     psf: FieldPsf
     z_error_nm: float
     correlation: float
+    depth_nm: float = 0.0
+    depth_sd_nm: float = 0.0
 
     @property
     def p_value(self) -> float:
@@ -75,6 +80,7 @@ def estimate(
     field_size_px: tuple[int, int],
     *,
     wavefront: Wavefront | None = None,
+    depth: DepthPrior | None = None,
     emitter: I64 | None = None,
     start_rad: F64 | None = None,
     iterations: int = ITERATIONS,
@@ -92,6 +98,8 @@ def estimate(
     field_size_px : (int, int)
     wavefront : Wavefront, optional
         Of the beads, where it is known; found without it.
+    depth : DepthPrior, optional
+        Where the sample differs, molecules may lie in its medium; at the glass, as beads do, without it.
     emitter : ndarray, shape (n,), optional
         Which emitter each image is of, where there are several of one.
     start_rad : ndarray, shape (K,), optional
@@ -110,32 +118,30 @@ def estimate(
         show("finding the wavefront of the beads", 0.0)
         wavefront = retrieve(psf, optics)
     change = PsfChange(psf, wavefront)
-    theta = np.zeros(len(CHANGING)) if start_rad is None else start_rad
-    known = np.eye(len(CHANGING)) / PRIOR_SD_RAD**2
-    slopes = change.slopes(theta, field_size_px)
-    now, covariance = change.changed(theta), np.zeros((len(CHANGING), len(CHANGING)))
-    count, z_error_nm = 0, 0.0
-    for number in range(iterations):
-        show("aberrations of the sample", (number + 1) / (iterations + 1))
-        found = score(molecules, now.table(field_size_px), now.place(molecules.x, molecules.y, field_size_px), slopes)
-        molecules = replace(molecules, z_nm=found.z_nm)
-        count, covariance = found.used, found.covariance(emitter)
-        step = np.linalg.solve(found.information + known, found.score.sum(axis=0) - known @ theta)
-        step *= min(1.0, LARGEST_STEP_RAD / max(float(np.abs(step).max()), 1e-9))
-        theta = theta + step
-        now = change.changed(theta)
-        moved = found.z_bias_nm @ theta
-        z_error_nm = float(np.sqrt(np.mean((moved - np.median(moved)) ** 2)))
-        if np.abs(step).max() < CONVERGED_RAD:
-            break
-    total = covariance + FLOOR_RAD**2 * np.eye(len(CHANGING))
+    show("aberrations of the sample", 0.3)
+    start = Difference(np.zeros(len(CHANGING)) if start_rad is None else start_rad)
+    best = climb(molecules, change, field_size_px, start, iterations=iterations, emitter=emitter)
+    floor = FLOOR_RAD**2 * np.eye(len(CHANGING))
+    theta = best.found.theta_rad
+    no_change = float(theta @ np.linalg.solve(best.covariance + floor, theta))
+    may_be_deep = optics.sample_index != optics.immersion_index and chi2.sf(no_change, len(CHANGING)) < FALSE_ALARMS
+    if depth is not None and may_be_deep:
+        show("depth of the sample", 0.6)
+        start = likeliest(molecules, change, field_size_px, depth)
+        show("depth of the sample", 0.8)
+        deep = climb(molecules, change, field_size_px, start, iterations=iterations, depth=depth, emitter=emitter)
+        if explains_more(molecules, deep.psf, best.psf, field_size_px):
+            best = deep
+    scatter, is_deep = np.sqrt(np.diag(best.covariance)), best.found.depth_nm is not None
     return Estimate(
-        theta_rad=theta,
-        sd_rad=np.sqrt(np.diag(total)),
-        scatter_rad=np.sqrt(np.diag(covariance)),
-        chi2=float(theta @ np.linalg.solve(total, theta)),
-        molecules=count,
-        psf=now,
-        z_error_nm=z_error_nm,
+        theta_rad=best.found.theta_rad,
+        sd_rad=np.hypot(scatter, FLOOR_RAD)[: len(CHANGING)],
+        scatter_rad=scatter[: len(CHANGING)],
+        chi2=no_change,
+        molecules=best.molecules,
+        psf=best.psf,
+        z_error_nm=best.z_error_nm,
         correlation=change.wavefront.correlation,
+        depth_nm=best.found.depth_nm or 0.0,
+        depth_sd_nm=float(np.hypot(DEPTH_UNIT_NM * scatter[-1], DEPTH_FLOOR_NM)) if is_deep else 0.0,
     )

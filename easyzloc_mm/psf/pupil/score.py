@@ -13,9 +13,10 @@ References
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import logsumexp
 
 from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.psf.bead_psf import SplinePsf
@@ -65,6 +66,11 @@ class Molecules:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def __getitem__(self, rows: I64) -> Molecules:
+        prior = replace(self.prior, x_px=self.prior.x_px[rows], y_px=self.prior.y_px[rows])
+        own = {name: getattr(self, name)[rows] for name in ("crops", "x", "y", "z_nm")}
+        return replace(self, **own, prior=prior)
 
 
 @dataclass(frozen=True)
@@ -123,9 +129,7 @@ def score(molecules: Molecules, table: SplinePsf, place: I64, slopes: ImageSlope
     slopes : ImageSlopes
         What aberrations do to that PSF.
     """
-    others = likely_depths(molecules.crops, table, place, molecules.read_noise_e, molecules.prior, STARTS)
-    starts = np.concatenate([molecules.z_nm[:, None], others], axis=1)
-    fits = fit_psf(molecules.crops, table, place, starts, molecules.read_noise_e, molecules.prior)
+    fits = _fits(molecules, table, place)
     probability = _probability(fits)
     best = np.argmax(probability, axis=1)
     rows = np.arange(len(molecules))
@@ -148,14 +152,34 @@ def score(molecules: Molecules, table: SplinePsf, place: I64, slopes: ImageSlope
     return Score(found, information, int(inlier.sum()), fits.z_nm[rows, best], bias)
 
 
-def _probability(fits: SpotFits) -> F64:
-    """Return the probability of each optimum by Laplace's approximation, shape (n, s); of equal ones the first."""
+def evidence(molecules: Molecules, table: SplinePsf, place: I64) -> F64:
+    """Return the logarithm of each molecule's likelihood under a PSF, whatever its place and light, shape (n,).
+
+    Up to a constant that is the same for every PSF. Parameters as for `score`.
+    """
+    return np.asarray(logsumexp(_heights(_fits(molecules, table, place)), axis=1))
+
+
+def _fits(molecules: Molecules, table: SplinePsf, place: I64) -> SpotFits:
+    others = likely_depths(molecules.crops, table, place, molecules.read_noise_e, molecules.prior, STARTS)
+    starts = np.concatenate([molecules.z_nm[:, None], others], axis=1)
+    return fit_psf(molecules.crops, table, place, starts, molecules.read_noise_e, molecules.prior)
+
+
+def _heights(fits: SpotFits) -> F64:
+    """Return the logarithm of each optimum's part of the likelihood, by Laplace's approximation; of equal ones once."""
     height = np.where(fits.deviance < FAILED, fits.volume - fits.deviance / 2, -np.inf)
     for later in range(1, height.shape[1]):
         for earlier in range(later):
             same = np.abs(fits.z_nm[:, later] - fits.z_nm[:, earlier]) < SAME_NM
             same &= np.isfinite(height[:, earlier])
             height[same, later] = -np.inf
+    return np.asarray(height)
+
+
+def _probability(fits: SpotFits) -> F64:
+    """Return the probability of each optimum, shape (n, s)."""
+    height = _heights(fits)
     weight = np.exp(height - height.max(axis=1, keepdims=True))
     return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 

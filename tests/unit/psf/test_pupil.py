@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from easyzloc_mm.model.emitter_prior import EmitterPrior
+from easyzloc_mm.optics.pupil import collected, make_pupil, through_sample
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.mle import fit_psf
 from easyzloc_mm.psf.pupil.change import CHANGING, PsfChange
+from easyzloc_mm.psf.pupil.climb import DepthPrior
 from easyzloc_mm.psf.pupil.estimate import FLOOR_RAD, Estimate, estimate
-from easyzloc_mm.psf.pupil.modelled import NOLLS
+from easyzloc_mm.psf.pupil.modelled import NOLLS, PupilImages
 from easyzloc_mm.psf.pupil.score import Molecules
 from easyzloc_mm.psf.pupil.wavefront import Wavefront, retrieve
 from tests.helpers.sample_run import ADDED, BEADS, PROFILE, READ_NOISE_E, SAMPLE, SIDE_PX, molecules, one_place
@@ -20,6 +22,7 @@ from tests.helpers.sample_run import ADDED, BEADS, PROFILE, READ_NOISE_E, SAMPLE
 FIELD_PX = (SIDE_PX, SIDE_PX)
 OPTICS = PROFILE.optics
 MOLECULES = 1200
+DEPTH_NM = 1100.0
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,14 @@ def molecules_of(psf: FieldPsf, seed: int) -> Molecules:
 
 @pytest.fixture(scope="module")
 def found(beads: FieldPsf, sample: FieldPsf, wavefront: Wavefront) -> Estimate:
-    return estimate(molecules_of(sample, 1), beads, OPTICS, FIELD_PX, wavefront=wavefront)
+    """Looked at for a depth, too, which these molecules have not."""
+    return estimate(molecules_of(sample, 1), beads, OPTICS, FIELD_PX, wavefront=wavefront, depth=DepthPrior())
+
+
+@pytest.fixture(scope="module")
+def deep() -> FieldPsf:
+    """1.1 um of water above the glass, and another setting of the collar."""
+    return one_place(SAMPLE.model_copy(update={"depth_nm": DEPTH_NM}))
 
 
 def test_the_wavefront_of_beads_is_that_of_their_lens(wavefront: Wavefront) -> None:
@@ -89,6 +99,70 @@ def test_a_sample_like_the_beads_is_left_alone(beads: FieldPsf, wavefront: Wavef
     same = estimate(molecules_of(beads, 2), beads, OPTICS, FIELD_PX, wavefront=wavefront, iterations=1)
     assert not same.differs
     assert np.all(np.abs(same.theta_rad) < 3 * same.sd_rad)
+
+
+def test_molecules_deep_in_water_tell_their_psf_and_depth(
+    beads: FieldPsf, deep: FieldPsf, wavefront: Wavefront
+) -> None:
+    """Spherical aberration and depth are alike, so that neither is known well; the PSF of the two together is."""
+    drawn = molecules_of(deep, 3)
+    found = estimate(drawn, beads, OPTICS, FIELD_PX, wavefront=wavefront, depth=DepthPrior())
+    assert found.differs
+    assert abs(found.depth_nm - DEPTH_NM) < 3 * found.depth_sd_nm
+    assert found.theta_rad[CHANGING.index(8)] == pytest.approx(ADDED[3], abs=FLOOR_RAD)
+    place, true_nm = np.zeros(MOLECULES, np.int64), molecules(deep, MOLECULES, 3).z_nm
+    wrong, mended, best = (
+        fit_psf(drawn.crops, psf.table(FIELD_PX), place, true_nm[:, None], READ_NOISE_E, drawn.prior).z_nm[:, 0]
+        for psf in (beads, found.psf, deep)
+    )
+    near = np.abs(true_nm) < 600
+    scales = [np.polyfit(true_nm[near], z_nm[near], 1)[0] for z_nm in (wrong, mended, best)]
+    assert abs(scales[0] - 1) > 0.1
+    assert scales[1] == pytest.approx(scales[2], abs=0.02)
+    errors = [np.std((z_nm - true_nm)[near]) for z_nm in (mended, best)]
+    assert errors[0] < 1.15 * errors[1]
+
+
+@pytest.mark.parametrize("depth_nm", [400.0, 2500.0])
+def test_the_images_of_a_depth_are_those_of_other_code(depth_nm: float) -> None:
+    """Of a lens without aberrations, wherever each of the two has its focus."""
+    none = (0.0, 0.0)
+    plain = BEADS.model_copy(
+        update={
+            "spherical_rad": 0.0,
+            "secondary_spherical_rad": 0.0,
+            "trefoil_rad": 0.0,
+            "coma_rad": none,
+            "astigmatism_rad": none,
+            "depth_nm": depth_nm,
+        }
+    )
+    known, planes = one_place(plain), slice(8, 28)
+    z_nm = known.z_start_nm + known.z_pitch_nm * np.arange(known.coefficients.shape[1])[planes]
+    images = PupilImages(OPTICS, known.coefficients.shape[-1], depth_nm=depth_nm)
+
+    def alike(shift_nm: float) -> float:
+        drawn = images.coefficients(np.zeros(len(NOLLS)), z_nm[0] + shift_nm, known.z_pitch_nm, len(z_nm))
+        return float(np.corrcoef(drawn.ravel(), known.coefficients[0, planes].ravel())[0, 1])
+
+    assert max(map(alike, np.arange(-400.0, 401.0, 40.0))) > 0.995
+
+
+def test_depth_matters_only_where_indices_differ() -> None:
+    matched = OPTICS.model_copy(update={"sample_index": OPTICS.immersion_index})
+    pupil = make_pupil(matched, 40)
+    assert np.abs(np.angle(through_sample(matched, pupil, 2000.0))[pupil.kz > 0]).max() < 1e-3
+    assert collected(pupil, through_sample(matched, pupil, 2000.0)) == pytest.approx(1.0)
+
+
+def test_light_beyond_the_critical_angle_does_not_come_from_deep_molecules() -> None:
+    """By the pupil's own share of it: what is left at a depth of many wavelengths."""
+    pupil = make_pupil(OPTICS, 40)
+    power = np.tensordot(pupil.weights, np.abs(pupil.fields) ** 2, axes=1)
+    k = np.hypot(*np.meshgrid(pupil.k, pupil.k))
+    travelling = power[k < 2 * np.pi / OPTICS.emission_nm * OPTICS.sample_index].sum() / power.sum()
+    assert collected(pupil, through_sample(OPTICS, pupil, 1e5)) == pytest.approx(travelling, abs=0.01)
+    assert collected(pupil, through_sample(OPTICS, pupil, 0.0)) == 1.0
 
 
 def test_no_change_is_exactly_none(beads: FieldPsf, wavefront: Wavefront) -> None:
