@@ -111,7 +111,7 @@ class SampleAberrations(FrozenModel):
 
 
 class Widening(FrozenModel):
-    """What lpz of a run lacks where the sample's PSF is not the beads', by depth under the beads' PSF.
+    """What uncertainties of a run lack where the sample's PSF is not the beads', by depth under the beads' PSF.
 
     Attributes
     ----------
@@ -123,12 +123,16 @@ class Widening(FrozenModel):
         Simulated with the sample's PSF and localised with the beads', from which they come.
     covered : float
         Share of those whose z was within one lpz before anything was added.
+    added_x_px, added_y_px : tuple of float
+        Likewise, that are added to lpx and lpy; empty where x and y are not by the beads' PSF, and in earlier versions.
     """
 
     z_nm: tuple[Finite, ...]
     added_nm: tuple[NonNegative, ...]
     molecules: int
     covered: NonNegative
+    added_x_px: tuple[NonNegative, ...] = ()
+    added_y_px: tuple[NonNegative, ...] = ()
 
     def widened(self, lpz_nm: F64, z_nm: AnyFloat) -> F64:
         """Return standard deviations of z as they are.
@@ -142,10 +146,29 @@ class Widening(FrozenModel):
         """
         return np.asarray(np.hypot(lpz_nm, np.interp(z_nm, self.z_nm, self.added_nm)))
 
+    def widened_xy(self, lpxy_px: F64, z_nm: AnyFloat) -> F64:
+        """Return standard deviations of x and y as they are.
+
+        Parameters
+        ----------
+        lpxy_px : ndarray, shape (n, 2)
+        z_nm : ndarray, shape (n,)
+        """
+        if not self.added_x_px:
+            return lpxy_px
+        added = [np.interp(z_nm, self.z_nm, by_depth) for by_depth in (self.added_x_px, self.added_y_px)]
+        return np.asarray(np.hypot(lpxy_px, np.stack(added, axis=1)))
+
     def in_words(self) -> str:
         """Return, for people, what was added."""
-        rms = float(np.sqrt(np.mean(np.square(self.added_nm))))
+        lateral = ""
+        if self.added_x_px:
+            lateral = f"; lpx and lpy by {_rms(self.added_x_px):.2f} and {_rms(self.added_y_px):.2f} px rms"
         return (
-            f"lpz is widened to what it is in this sample, by {rms:.0f} nm rms, since {self.covered:.0%} of z would "
-            "lie within it, not 68 %"
+            f"lpz is widened to what it is in this sample, by {_rms(self.added_nm):.0f} nm rms, since "
+            f"{self.covered:.0%} of z would lie within it, not 68 %{lateral}"
         )
+
+
+def _rms(values: tuple[float, ...]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))

@@ -135,8 +135,8 @@ class Judge:
         fits = {name: self.fits(others, psf) for name, psf in psfs.items()}
         figures = {name: figures_of(fit, others.place, fit.sigma) for name, fit in fits.items()}
         added = self.widening(found.psf)
-        sigma = fits["before"].sigma.copy()
-        sigma[:, 2] = added.widened(sigma[:, 2], fits["before"].place[:, 2])
+        sigma, depth = fits["before"].sigma, fits["before"].place[:, 2]
+        sigma = np.column_stack([added.widened_xy(sigma[:, :2], depth), added.widened(sigma[:, 2], depth)])
         return {
             "noticed": noticed.differs,
             "chi2": noticed.chi2,
@@ -187,12 +187,11 @@ class Judge:
         )
 
     def widening(self, sample: FieldPsf) -> Widening:
-        """Return what lpz under the beads' PSF lacks in a sample with another."""
+        """Return what uncertainties under the beads' PSF lack in a sample with another."""
         seen = self._seen(sample)
         fits = self.fits(seen, self.psf)
         kept = fits.trusted
-        z_nm, lpz_nm = fits.place[kept, 2], fits.sigma[kept, 2]
-        return widening(z_nm - seen.place[kept, 2], lpz_nm, z_nm)
+        return widening((fits.place - seen.place)[kept], fits.sigma[kept], fits.place[kept, 2])
 
     def _seen(self, sample: FieldPsf) -> Drawn:
         """Molecules simulated with a measured PSF."""

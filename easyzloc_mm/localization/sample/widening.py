@@ -1,4 +1,4 @@
-"""What lpz of a run lacks where the sample's PSF is not the beads', and that taken into its table."""
+"""What uncertainties of a run lack where the sample's PSF is not the beads', and that taken into its table."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ SEED = 0
 SEEN = (0.05, 0.95)
 """Simulated molecules are as bright, and lie in as much background, as the run's between these quantiles."""
 MARK = "sample_widening"
-"""Attribute of a table whose lpz was widened: it changes in one step with it."""
+"""Attribute of a table whose uncertainties were widened: it changes in one step with them."""
 
 
 def widening_of(run: Path, card: ModelCard, sample: FieldPsf) -> Widening | None:
-    """Return what lpz of a run lacks: molecules like its own are simulated, and localised as they were.
+    """Return what uncertainties of a run lack: molecules like its own are simulated, and localised as they were.
 
     None where too few of those are without a flag to tell.
 
@@ -62,8 +62,9 @@ def widening_of(run: Path, card: ModelCard, sample: FieldPsf) -> Widening | None
     kept = found.z_flag == 0
     if kept.sum() < LEAST_KEPT:
         return None
-    error, lpz_nm, z_nm = (values[kept].astype(float) for values in (found.z_nm - made.z_nm, found.lpz_nm, found.z_nm))
-    return widening(error, lpz_nm, z_nm)
+    error = np.column_stack([found.xy_px - made.xy_px, found.z_nm - made.z_nm])
+    sigma = np.column_stack([found.lpxy_px, found.lpz_nm])
+    return widening(error[kept].astype(float), sigma[kept].astype(float), found.z_nm[kept].astype(float))
 
 
 def _range(values: F64) -> tuple[float, float]:
@@ -91,45 +92,54 @@ def molecules_like(sample: FieldPsf, like: EmitterPrior, camera: BeadPsfs) -> Em
     return simulate_emitters(field_source(camera, sample), like, SIMULATED, SEED)
 
 
-def widening(error_nm: F64, lpz_nm: F64, z_nm: F64) -> Widening:
-    """Return what has to be added to lpz, by depth, for 68.3 % of errors to lie within.
+def widening(error: F64, sigma: F64, z_nm: F64) -> Widening:
+    """Return what has to be added to uncertainties, by depth, for 68.3 % of errors to lie within.
 
     Parameters
     ----------
-    error_nm, lpz_nm : ndarray, shape (n,)
-        Of z: actual errors, whose median is taken off, and stated standard deviations.
+    error, sigma : ndarray, shape (n, 3)
+        Of x, y (px) and z (nm): actual errors, whose medians are taken off, and stated standard deviations. x and y may
+        be NaN: not fitted.
     z_nm : ndarray, shape (n,)
         Depths as they were found.
     """
     # |e| <= sqrt(s^2 + a^2) where e^2 - s^2 <= a^2: the share that shall lie within is a quantile.
-    lacking = (error_nm - np.median(error_nm)) ** 2 - lpz_nm**2
+    lacking = (error - np.median(error, axis=0)) ** 2 - sigma**2
     rows = np.array_split(np.argsort(z_nm, kind="stable"), max(1, min(BINS, len(z_nm) // LEAST_IN_BIN)))
-    added = np.sqrt(np.maximum([np.quantile(lacking[some], SHARE) for some in rows], 0.0))
+    added_x, added_y, added_z = np.sqrt(
+        np.maximum([np.quantile(lacking[some], SHARE, axis=0) for some in rows], 0.0)
+    ).T.tolist()
+    fitted = bool(np.isfinite(lacking).all())
     return Widening(
         z_nm=tuple(float(z_nm[some].mean()) for some in rows),
-        added_nm=tuple(added.tolist()),
+        added_nm=tuple(added_z),
         molecules=len(z_nm),
-        covered=float(np.mean(lacking <= 0)),
+        covered=float(np.mean(lacking[:, 2] <= 0)),
+        added_x_px=tuple(added_x) if fitted else (),
+        added_y_px=tuple(added_y) if fitted else (),
     )
 
 
 def widen(run: Path, added: Widening, *, before_frame: int | None = None) -> None:
-    """Take a widening into lpz of a finished run, once; `before_frame`: into the rows of earlier frames only."""
+    """Take a widening into a finished run, once; `before_frame`: into the rows of earlier frames only."""
     known = table_attributes(run).get(MARK)
     if known is None:
-        columns = ("frame", "x", "y", "z", "lpz")
+        columns = ("frame", "x", "y", "z", "lpz", "lpx", "lpy")
         table, metadata = read_localizations(run, columns=columns)
-        frame, x, y, z, lpz = (table[name].to_numpy(float) for name in columns)
+        frame, x, y, z, lpz = (table[name].to_numpy(float) for name in columns[:5])
+        lpxy = table[["lpx", "lpy"]].to_numpy(float)
         factor = metadata.focal_shift_factor
-        wider = factor * added.widened(lpz / factor, (z - metadata.surface_nm(x, y)) / factor)
+        depth = (z - metadata.surface_nm(x, y)) / factor
+        wider = np.column_stack([added.widened_xy(lpxy, depth), factor * added.widened(lpz / factor, depth)])
         if before_frame is not None:
-            wider = np.where(frame < before_frame, wider, lpz)
-        rewrite_columns(run, {"lpz": wider}, {MARK: added.model_dump(mode="json")})
+            wider = np.where((frame < before_frame)[:, None], wider, np.column_stack([lpxy, lpz]))
+        rewritten = dict(zip(("lpx", "lpy", "lpz"), wider.T, strict=True))
+        rewrite_columns(run, rewritten, {MARK: added.model_dump(mode="json")})
     else:  # a run that was cut off between its table and its metadata
         added = Widening.model_validate(known)
     update_run(run, sample_widening=added)
 
 
 def is_widened(run: Path) -> bool:
-    """Whether lpz of a run was widened."""
+    """Whether uncertainties of a run were widened."""
     return read_metadata(run).sample_widening is not None or MARK in table_attributes(run)
