@@ -19,8 +19,8 @@ from easyzloc_mm.typing import F64, I64, Progress
 ITERATIONS = 5
 FLOOR_RAD = 0.03
 """Standard deviation, per term, of what the errors of a measured PSF feign: samples under the beads' own optics."""
-DEPTH_FLOOR_NM = 50.0
-"""Likewise, of depth."""
+DEPTH_FLOOR_NM, DEPTH_ERROR = 50.0, 0.2
+"""Likewise, of depth, and as a part of it: spherical aberration imitates depth all but for a ten-thousandth."""
 FALSE_ALARMS = 0.01
 """Share of samples like the beads that are said to differ."""
 
@@ -127,12 +127,15 @@ def estimate(
     may_be_deep = optics.sample_index != optics.immersion_index and chi2.sf(no_change, len(CHANGING)) < FALSE_ALARMS
     if depth is not None and may_be_deep:
         show("depth of the sample", 0.6)
-        start = likeliest(molecules, change, field_size_px, depth)
-        show("depth of the sample", 0.8)
-        deep = climb(molecules, change, field_size_px, start, iterations=iterations, depth=depth, emitter=emitter)
-        if explains_more(molecules, deep.psf, best.psf, field_size_px):
-            best = deep
-    scatter, is_deep = np.sqrt(np.diag(best.covariance)), best.found.depth_nm is not None
+        deep = likeliest(molecules, change, field_size_px, theta, depth)
+        if deep is not None:
+            show("depth of the sample", 0.8)
+            end = climb(molecules, change, field_size_px, deep, iterations=iterations, depth=depth, emitter=emitter)
+            best = end if explains_more(molecules, end.psf, best.psf, field_size_px) else best
+    scatter, depth_nm = np.sqrt(np.diag(best.covariance)), best.found.depth_nm
+    depth_sd_nm = 0.0
+    if depth_nm is not None:
+        depth_sd_nm = float(np.linalg.norm([DEPTH_UNIT_NM * scatter[-1], DEPTH_FLOOR_NM, DEPTH_ERROR * depth_nm]))
     return Estimate(
         theta_rad=best.found.theta_rad,
         sd_rad=np.hypot(scatter, FLOOR_RAD)[: len(CHANGING)],
@@ -142,6 +145,6 @@ def estimate(
         psf=best.psf,
         z_error_nm=best.z_error_nm,
         correlation=change.wavefront.correlation,
-        depth_nm=best.found.depth_nm or 0.0,
-        depth_sd_nm=float(np.hypot(DEPTH_UNIT_NM * scatter[-1], DEPTH_FLOOR_NM)) if is_deep else 0.0,
+        depth_nm=depth_nm or 0.0,
+        depth_sd_nm=depth_sd_nm,
     )
