@@ -110,7 +110,7 @@ def test_molecules_deep_in_water_tell_their_psf_and_depth(
     assert found.differs
     assert abs(found.depth_nm - DEPTH_NM) < 3 * found.depth_sd_nm
     assert found.theta_rad[CHANGING.index(8)] == pytest.approx(ADDED[3], abs=FLOOR_RAD)
-    place, true_nm = np.zeros(MOLECULES, np.int64), molecules(deep, MOLECULES, 3).z_nm
+    place, true_nm = np.zeros(MOLECULES, np.int64), molecules(deep, MOLECULES, 3).z_nm.astype(float)
     wrong, mended, best = (
         fit_psf(drawn.crops, psf.table(FIELD_PX), place, true_nm[:, None], READ_NOISE_E, drawn.prior).z_nm[:, 0]
         for psf in (beads, found.psf, deep)
