@@ -90,7 +90,7 @@ class CoreCamera:
         """
         rate = self.bridge_mb_s
         if rate is not None and bridge_is_in_question(self._profile) and is_too_slow(rate, self._profile):
-            return stream_over_disk(self._profile, frames, stop, self._pixels)
+            return stream_over_disk(self._profile, frames, stop, self._pixels, camera_off)
         return stream_frames(self._core, frames, exposure_ms, stop, self._pixels, camera_off)
 
     def stop(self) -> None:

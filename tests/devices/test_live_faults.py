@@ -189,6 +189,22 @@ def test_a_run_that_is_stopped_is_whole(profile: Profile, card: ModelCard, pool:
     assert told[-1].stopping
 
 
+def test_a_run_that_is_stopped_before_its_first_frame_is_whole(
+    profile: Profile, card: ModelCard, pool: Workers, tmp_path: Path
+) -> None:
+    out, stop = tmp_path / "run.zarr", threading.Event()
+    stop.set()
+    with session(profile) as (microscope, _):
+        report = run_live(microscope, profile, card, out, frames=50, workers=pool, stop=stop)
+        assert microscope.lit_ms() == 0.0
+    assert (report.frames, report.frames_lost, report.localizations) == (0, 0, 0)
+    assert report.whole
+    table, facts = read_localizations(out)
+    assert len(table) == 0
+    assert (facts.complete, facts.ended_by) == (True, "it was stopped before its last frame")
+    assert StoredFrames(out).shape[0] == 0
+
+
 def test_a_run_that_keeps_no_frames(profile: Profile, card: ModelCard, pool: Workers, tmp_path: Path) -> None:
     out = tmp_path / "run.zarr"
     free = profile.replace(localize={"min_net_gradient": None})

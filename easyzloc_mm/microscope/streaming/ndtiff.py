@@ -11,7 +11,7 @@ import struct
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from easyzloc_mm.errors import HardwareError
 from easyzloc_mm.microscope.deadlines import error_text, from_device, within
-from easyzloc_mm.microscope.streaming.core_buffer import Pixels
+from easyzloc_mm.microscope.streaming.core_buffer import Pixels, nothing
 from easyzloc_mm.profile.schema import Backend, Profile
 from easyzloc_mm.typing import U16, Frame
 
@@ -29,6 +29,8 @@ POLL_S = 0.02
 FIRST_FRAME_S = 60.0
 FRAME_S = 5.0
 START_S, FINISH_S = 60.0, 60.0
+LIT_S = 2.0
+"""Longest time for which the light waits for a camera that is told to stop: what it takes later is dark."""
 COUNTS = {0: np.uint8, 1: np.uint16, 3: np.uint16, 4: np.uint16, 5: np.uint16, 6: np.uint16}
 """NDTiff's pixel types that are camera counts: 8 bit, 16 bit, and 10, 12, 14, 11 bit in 16."""
 AXIS = "time"
@@ -100,10 +102,14 @@ def _rate_mb_s(profile: Profile) -> float:
     return 2 * camera.width_px * camera.height_px / (profile.imaging.exposure_ms / 1000) / 1e6
 
 
-def stream_over_disk(profile: Profile, frames: int, stop: threading.Event, pixels: Pixels) -> Iterator[Frame]:
+def stream_over_disk(
+    profile: Profile, frames: int, stop: threading.Event, pixels: Pixels, camera_off: Callable[[], None] = nothing
+) -> Iterator[Frame]:
     """Let Micro-Manager write `frames` frames as NDTiff, yield them as they appear, and remove the files.
 
-    Untested against a real Micro-Manager; `follow_ndtiff`, which does the reading, is tested on growing data sets.
+    Once `stop` is set Micro-Manager ends its acquisition, and what it has written is yielded. `camera_off` is called
+    when the camera takes no more, though frames may still lie on the disk. Untested against a real Micro-Manager;
+    `follow_ndtiff`, which does the reading, is tested on growing data sets.
 
     Raises
     ------
@@ -114,6 +120,7 @@ def stream_over_disk(profile: Profile, frames: int, stop: threading.Event, pixel
 
     folder = Path(tempfile.mkdtemp(prefix="easyzloc-mm-", dir=profile.connection.java_stream_dir))
     begun: list[Acquisition] = []
+    ends: list[threading.Thread] = []
 
     def begin() -> None:
         acquisition = Acquisition(
@@ -124,10 +131,20 @@ def stream_over_disk(profile: Profile, frames: int, stop: threading.Event, pixel
         acquisition.acquire(multi_d_acquisition_events(num_time_points=frames, time_interval_s=0))
         acquisition.mark_finished()
 
+    def end_all() -> None:
+        ends.extend(_end(acquisition) for acquisition in begun)
+        begun.clear()
+
+    def no_more_come() -> None:
+        if stop.is_set():
+            end_all()
+            _join(ends, LIT_S)
+        camera_off()
+
     try:
         # A Micro-Manager that is frozen never answers, and the bridge has no deadline of its own.
         within(START_S, "starting Micro-Manager's acquisition", begin)
-        yield from follow_ndtiff(folder, frames, profile.imaging.exposure_ms, stop, pixels)
+        yield from follow_ndtiff(folder, frames, profile.imaging.exposure_ms, stop, pixels, no_more_come)
     except HardwareError:
         raise
     except Exception as error:  # the bridge raises plain exceptions with Java's words
@@ -135,13 +152,13 @@ def stream_over_disk(profile: Profile, frames: int, stop: threading.Event, pixel
             raise
         raise HardwareError(f"Micro-Manager's acquisition failed: {error_text(error)}") from error
     finally:
-        for acquisition in begun:
-            _end(acquisition)
+        end_all()
+        _join(ends, FINISH_S)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _end(acquisition: Acquisition) -> None:
-    """Stop Micro-Manager's acquisition and wait for that, at most `FINISH_S`."""
+def _end(acquisition: Acquisition) -> threading.Thread:
+    """Stop Micro-Manager's acquisition, in a thread that ends with it: a frozen one never answers."""
 
     def end() -> None:
         acquisition.abort()
@@ -149,11 +166,21 @@ def _end(acquisition: Acquisition) -> None:
 
     waiter = threading.Thread(target=end, name="ending the acquisition", daemon=True)
     waiter.start()
-    waiter.join(FINISH_S)
+    return waiter
+
+
+def _join(threads: list[threading.Thread], seconds: float) -> None:
+    for thread in threads:
+        thread.join(seconds)
 
 
 def follow_ndtiff(
-    folder: Path, frames: int, exposure_ms: float, stop: threading.Event, pixels: Pixels
+    folder: Path,
+    frames: int,
+    exposure_ms: float,
+    stop: threading.Event,
+    pixels: Pixels,
+    no_more_come: Callable[[], None] = nothing,
 ) -> Iterator[Frame]:
     """Yield the frames of an NDTiff data set while it is being written.
 
@@ -169,6 +196,8 @@ def follow_ndtiff(
         Ends the stream after the frames that are there.
     pixels : callable
         Checks an image and makes it uint16.
+    no_more_come : callable
+        Called once, when the last frame is listed or `stop` is set; frames that it waits for are still yielded.
 
     Raises
     ------
@@ -177,7 +206,7 @@ def follow_ndtiff(
     """
     index = _Index(folder)
     waiting: dict[int, IndexEntry] = {}
-    expected, lost = 0, 0
+    expected, lost, told = 0, 0, False
     patience = max(FRAME_S, 5 * exposure_ms / 1000)
     deadline = time.monotonic() + FIRST_FRAME_S
     while expected < frames:
@@ -185,6 +214,10 @@ def follow_ndtiff(
         for number, entry in index.new_entries():
             waiting[number] = entry
             deadline = time.monotonic() + patience
+        if not told and (ending or frames - 1 in waiting):
+            told = True
+            no_more_come()
+            continue
         if waiting:
             # Written in order; a number that is skipped will not come any more once a later one is there.
             number = min(waiting)

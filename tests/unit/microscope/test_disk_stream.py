@@ -223,3 +223,51 @@ def test_a_micro_manager_that_is_frozen_ends_the_run(
     thaw.set()
     assert ended == ([] if frozen_at == "constructor" else ["abort"])
     assert not list(tmp_path.glob("easyzloc-mm-*"))
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_lies_on_the_disk_is_read_in_the_dark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    happened: list[str | int] = []
+    stop = threading.Event()
+
+    class Acquisition:
+        """An acquisition as pycromanager makes it: 20 frames at once, and two more that are under way at its end."""
+
+        def __init__(self, directory: str, name: str, **_how: object) -> None:
+            from ndstorage import NDTiffDataset
+
+            self._data = NDTiffDataset(str(Path(directory) / name), summary_metadata={}, writable=True)
+
+        def acquire(self, _events: object) -> None:
+            self._put(range(20))
+
+        def _put(self, numbers: range) -> None:
+            for number in numbers:
+                self._data.put_image({"time": number}, frame(number), {})
+            self._data._index_file.flush()
+
+        def mark_finished(self) -> None: ...
+
+        def abort(self) -> None:
+            happened.append("abort")
+            self._put(range(20, 22))
+
+        def await_completion(self) -> None:
+            self._data.finish()
+            self._data.close()
+
+    made: Any = SimpleNamespace(Acquisition=Acquisition, multi_d_acquisition_events=lambda **_what: [])
+    monkeypatch.setitem(sys.modules, "pycromanager", made)
+    by_disk = bench_profile(tmp_path).replace(connection={"backend": "java", "java_stream_dir": str(tmp_path)})
+    asked = 1000 if stopped else 20
+    for one in disk_stream.stream_over_disk(by_disk, asked, stop, as_it_is, lambda: happened.append("dark")):
+        happened.append(one.index)
+        if stopped and one.index == 5:
+            stop.set()
+    if stopped:
+        assert happened == [*range(6), "abort", "dark", *range(6, 22)]
+    else:
+        assert happened == ["dark", *range(20), "abort"]
+    assert not list(tmp_path.glob("easyzloc-mm-*"))
