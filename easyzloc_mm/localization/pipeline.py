@@ -19,7 +19,7 @@ from easyzloc_mm.localization.detection.flatten import flattened
 from easyzloc_mm.localization.detection.gaussian_fit import detect_frames, fit_gaussians
 from easyzloc_mm.localization.detection.threshold import automatic_threshold
 from easyzloc_mm.localization.matched.emitters import EmitterLocalizer, Found
-from easyzloc_mm.localization.matched.noise import noise_of_some
+from easyzloc_mm.localization.matched.noise import SOME_MOLECULES, noise_of_some
 from easyzloc_mm.localization.provenance import map_reference
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.predictor import Predictor
@@ -27,6 +27,8 @@ from easyzloc_mm.profile.detection import Detection, SurfaceRemoval
 from easyzloc_mm.typing import U16
 
 PACKAGES = ("easyzloc-mm", "picassosr", "numpy", "onnxruntime", "numba", "zarr")
+LOOKED_AT_ONCE = 4
+"""Frames, of those whose noise is measured before a run: more only where these hold too few molecules."""
 
 
 class Localizer:
@@ -126,12 +128,23 @@ class Localizer:
     def noise(self, frames: U16, threshold: float, cleared: U16 | None = None) -> tuple[float, ...]:
         """Return the noise around some molecules of frames, over what the camera's units say; nothing without a PSF.
 
-        Parameters as of `localize`.
+        Few frames of many molecules are enough, from the whole length. Parameters as of `localize`.
         """
+        if self._emitters is None and not self._predictor.card.has_psf:
+            return ()
+        found: list[float] = []
+        apart = -(-len(frames) // LOOKED_AT_ONCE)
+        for first in range(apart):
+            # Copies: kernels would be compiled anew for strided arrays.
+            clear = None if cleared is None else cleared[first::apart].copy()
+            found += self._noise(frames[first::apart].copy(), threshold, clear)
+            if len(found) >= SOME_MOLECULES:
+                break
+        return tuple(found)
+
+    def _noise(self, frames: U16, threshold: float, cleared: U16 | None) -> tuple[float, ...]:
         if self._emitters is not None:
             return self._emitters.localize(frames, threshold, self._response(frames), None, passes=1).noise
-        if not self._predictor.card.has_psf:
-            return ()
         return self.localize(frames, np.arange(len(frames)), threshold, cleared).noise
 
     def _by_psf(

@@ -29,7 +29,7 @@ MODE_SIGMAS = 3.0
 """A mode reaches this many standard deviations from its mean."""
 MODE_START_NM = 40.0
 MODE_MIN_NM = 50.0
-ROUNDS = 5
+ROUNDS, SETTLED_NM = 5, 0.01
 MAIN_SHARE = 0.9
 """A peak that holds this share of the probability is the main one, whatever else there is."""
 TINY = 1e-30
@@ -141,7 +141,7 @@ def _main_modes(weight, mean_nm, sd_nm, z_nm, spread_nm):  # type: ignore[no-unt
         if share >= MAIN_SHARE:
             continue
         for c in range(components):
-            if w[c] <= 0:
+            if w[c] <= 0 or c == peak:
                 continue
             z, spread, its_share = _settled(w, mean, sd, mean[c])
             if its_share > share:
@@ -173,5 +173,7 @@ def _settled(weight, mean, sd, start_nm):  # type: ignore[no-untyped-def]
         total = max(share, TINY)
         step = moment / total
         z += step
-        spread = np.sqrt(max(square / total - step**2, (MIN_WIDTH_UM * Z_UNIT_NM) ** 2))
+        before, spread = spread, np.sqrt(max(square / total - step**2, (MIN_WIDTH_UM * Z_UNIT_NM) ** 2))
+        if max(abs(step), abs(spread - before)) < SETTLED_NM:
+            break
     return z, spread, share
