@@ -12,14 +12,15 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.verify.report import Findings, VerifyReport
 from easyzloc_mm.io.writing.atomic import put_file
 from easyzloc_mm.io.writing.kinds import DIGESTS, Kind
-from easyzloc_mm.model.card import CARD_FILE, KERAS_FILE, NETWORK_FILE, PSF_FILE, ModelCard
+from easyzloc_mm.model.card import CARD_FILE, KERAS_FILE, NETWORK_FILE, PSF_FILE, WIDER_PSF_FILE, ModelCard
 
 KIND, SCHEMA_VERSION = "digests", 1
 
 
 def write_digests(folder: Path) -> None:
     """Write the SHA-256 of the files of a bundle, as ``digests.json``; the last file of a bundle to be written."""
-    files = [name for name in (CARD_FILE, NETWORK_FILE, KERAS_FILE, PSF_FILE) if (folder / name).is_file()]
+    names = CARD_FILE, NETWORK_FILE, KERAS_FILE, PSF_FILE, WIDER_PSF_FILE
+    files = [name for name in names if (folder / name).is_file()]
     content = {
         "kind": KIND,
         "schema_version": SCHEMA_VERSION,
@@ -72,13 +73,15 @@ def _open(findings: Findings) -> None:
         onnxruntime.InferenceSession(findings.path / NETWORK_FILE, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has errors of many kinds for a file that is none of its own
         findings.damage(NETWORK_FILE, f"is no network ({type(error).__name__})")
-    if card.psf_file.is_file():
+    for file in (card.psf_file, card.wider_psf_file):
+        if file is None or not file.is_file():
+            continue
         try:
-            with np.load(card.psf_file, allow_pickle=False) as stored:
+            with np.load(file, allow_pickle=False) as stored:
                 for name in stored.files:
                     stored[name]
         except Exception as error:  # numpy and zipfile likewise
-            findings.damage(card.psf_file.name, f"cannot be read ({type(error).__name__})")
+            findings.damage(file.name, f"cannot be read ({type(error).__name__})")
 
 
 def _digest(file: Path) -> str:

@@ -34,6 +34,8 @@ from easyzloc_mm.psf.kind import PsfKind
 SCHEMA_VERSION: Final = 5
 CARD_FILE, NETWORK_FILE, KERAS_FILE, PSF_FILE = "calibration.json", "model.onnx", "model.keras", "psf.npz"
 """Files of a model bundle: card, network for inference, network for further training, PSF that the beads measured."""
+WIDER_PSF_FILE = "psf_wider.npz"
+"""The PSF that the beads measured as far as larger crops reach (`model.wider_look`); older bundles have none."""
 PSF_FILE_3 = "blur.npz"
 RENAMED_SINCE_3 = {
     "camera_units": "response",
@@ -251,13 +253,19 @@ class ModelCard(FrozenModel):
         return earlier if earlier.is_file() else self.path / PSF_FILE
 
     @property
+    def wider_psf_file(self) -> Path | None:
+        """File of the PSF for larger crops, where the bundle has one."""
+        file = self.path / WIDER_PSF_FILE
+        return file if file.is_file() else None
+
+    @property
     def reference(self) -> ModelReference:
         """What a run states of the model that it was localised with."""
         return ModelReference(path=str(self.path), digest=self.digest, recipe=str(self.recipe))
 
     def _digest(self) -> str:
         content = hashlib.sha256((self.path / NETWORK_FILE).read_bytes())
-        for file in (self.path / CARD_FILE, self.psf_file):
+        for file in (self.path / CARD_FILE, self.psf_file, self.path / WIDER_PSF_FILE):
             if file.is_file():
                 content.update(file.read_bytes())
         return content.hexdigest()

@@ -23,8 +23,8 @@ from easyzloc_mm.model.mixture import OUTLIER_SIGMAS, Mixture, Posterior
 from easyzloc_mm.model.uncertainty import LikelihoodScale
 from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.kernels.levenberg_marquardt import FAILED
-from easyzloc_mm.psf.mle import Optimum, SpotFits, SpotPrior, fit_psf, likely_depths
-from easyzloc_mm.typing import F32, F64, I64
+from easyzloc_mm.psf.mle import Optimum, SpotFits, SpotPrior, fit_psf, likely_depths, with_rows
+from easyzloc_mm.typing import F32, F64, I64, Bool
 
 MAX_SIGMA_NM = 100.0
 """Above this uncertainty of the network there is no sharp optimum that could be returned alone."""
@@ -38,6 +38,8 @@ network agrees, both on z (`AGREED_SIGMAS`) and on its uncertainty (`AGREED_RATI
 AGREED_SIGMAS, AGREED_RATIO = 1.0, 0.75
 DOUBT = 0.01
 """Where network or likelihood gives another depth a probability above this, their posteriors are pooled."""
+CONTRADICTED = 0.25
+"""A network whose posterior has a smaller share than this in the pool is not the answer by itself."""
 STARTS = 4
 """Fits from other depths, at most."""
 SAME_BASIN_KNOTS = 1.5
@@ -79,46 +81,14 @@ class LikelihoodFit:
     sigma_xy_px: F64
     optimum: Optimum
 
+    def with_rows(self, rows: Bool, other: LikelihoodFit) -> LikelihoodFit:
+        """Return them with some rows in the place of others."""
+        names = [one.name for one in fields(self) if one.name != "optimum"]
+        joined = {name: with_rows(getattr(self, name), rows, getattr(other, name)) for name in names}
+        return LikelihoodFit(**joined, optimum=self.optimum.with_rows(rows, other.optimum))
+
 
 NETWORK, FITTED, POOLED = 0, 1, 2
-
-
-def fit_z_likelihood(
-    crops: F32,
-    table: SplinePsf,
-    place: NDArray[np.integer],
-    network: Posterior,
-    lpz_nm: F64,
-    prior: SpotPrior,
-    read_noise_e: float | F32,
-    scale: LikelihoodScale | None = None,
-    neighbours: F32 | None = None,
-) -> LikelihoodFit:
-    """Refine the network's z; where the fit cannot be trusted, it is returned as it was.
-
-    Parameters
-    ----------
-    crops : ndarray, shape (n, size, size)
-        Photons.
-    table : SplinePsf
-        The measured PSF over the field.
-    place : ndarray, shape (n,)
-        Index of each spot's PSF in `table`.
-    network : Posterior
-        The network's posterior.
-    lpz_nm : ndarray, shape (n,)
-        The network's calibrated uncertainty.
-    prior : SpotPrior
-        Of photons and position: a spot of next to no photons would fit everywhere.
-    read_noise_e : float or ndarray, shape (n, size, size)
-    scale : LikelihoodScale, optional
-        Calibration of the refined uncertainties.
-    neighbours : ndarray, shape (n, size, size), optional
-        Photons of other emitters in each pixel.
-    """
-    return refined(
-        network, lpz_nm, find_maxima(crops, table, place, network.z_nm, prior, read_noise_e, neighbours), scale
-    )
 
 
 @dataclass(frozen=True)
@@ -136,6 +106,24 @@ class Maxima:
     fits: SpotFits
     weight: F64
 
+    def __getitem__(self, chosen: NDArray[np.bool_]) -> Maxima:
+        return Maxima(self.fits[chosen], self.weight[chosen])
+
+    @property
+    def mixture(self) -> Mixture:
+        """The posterior that they stand for."""
+        return Mixture(self.weight, self.fits.z_nm, np.maximum(self.fits.sigma_nm, MIN_SIGMA_NM))
+
+    @classmethod
+    def of(cls, fits: SpotFits, table: SplinePsf) -> Maxima:
+        """Return what fits under a PSF have found."""
+        return cls(fits, maxima(fits, *table.z_range_nm))
+
+    def nearest_first(self, z_nm: F64) -> Maxima:
+        """Return them in the order of their distance from a depth of each spot."""
+        order = np.argsort(np.abs(self.fits.z_nm - z_nm[:, None]), axis=1, kind="stable")
+        return Maxima(self.fits.ordered(order), np.take_along_axis(self.weight, order, axis=1))
+
     @classmethod
     def joined(cls, parts: Sequence[Maxima]) -> Maxima:
         """Return those of several lots of spots, one after the other."""
@@ -152,15 +140,53 @@ def find_maxima(
     read_noise_e: float | F32,
     neighbours: F32 | None = None,
 ) -> Maxima:
-    """Fit from `z_nm` and from the other depths that look likely; parameters as of `fit_z_likelihood`."""
+    """Fit from the network's z and from the other depths that look likely.
+
+    Parameters
+    ----------
+    crops : ndarray, shape (n, size, size)
+        Photons.
+    table : SplinePsf
+        The measured PSF over the field.
+    place : ndarray, shape (n,)
+        Index of each spot's PSF in `table`.
+    z_nm : ndarray, shape (n,)
+        The network's.
+    prior : SpotPrior
+        Of photons and position: a spot of next to no photons would fit everywhere.
+    read_noise_e : float or ndarray, shape (n, size, size)
+    neighbours : ndarray, shape (n, size, size), optional
+        Photons of other emitters in each pixel.
+    """
     others = likely_depths(crops, table, place, read_noise_e, prior, STARTS, neighbours)
     others[np.abs(others - z_nm[:, None]) < SAME_BASIN_KNOTS * table.z_pitch_nm] = np.nan
     fit = fit_psf(crops, table, place, np.column_stack([z_nm, others]), read_noise_e, prior, neighbours)
-    return Maxima(fit, maxima(fit, *table.z_range_nm))
+    return Maxima.of(fit, table)
 
 
-def refined(network: Posterior, lpz_nm: F64, likelihood: Maxima, scale: LikelihoodScale | None = None) -> LikelihoodFit:
-    """Decide between network and likelihood; parameters as of `fit_z_likelihood`."""
+def refined(
+    network: Posterior,
+    lpz_nm: F64,
+    likelihood: Maxima,
+    scale: LikelihoodScale | None = None,
+    share: F64 | None = None,
+) -> LikelihoodFit:
+    """Decide between network and likelihood; where the fit cannot be trusted, the network's z stays as it was.
+
+    Parameters
+    ----------
+    network : Posterior
+        The network's posterior.
+    lpz_nm : ndarray, shape (n,)
+        The network's calibrated uncertainty.
+    likelihood : Maxima
+        From `find_maxima`.
+    scale : LikelihoodScale, optional
+        Calibration of the refined uncertainties.
+    share : ndarray, shape (n,), optional
+        Of the network in the pool of both posteriors; a half without it.
+    """
+    share = np.full(len(lpz_nm), 0.5) if share is None else share
     z, lpz = network.z_nm.copy(), np.array(lpz_nm, float)
     p_outlier = network.p_outlier(lpz)
     way = np.full(len(z), NETWORK)
@@ -168,7 +194,7 @@ def refined(network: Posterior, lpz_nm: F64, likelihood: Maxima, scale: Likeliho
     found, width = fit.z_nm[:, 0], fit.sigma_nm[:, 0]
     away = np.abs(found - z) / lpz
     elsewhere = np.sum(weight * (np.abs(fit.z_nm - found[:, None]) > WITHIN_SIGMAS * lpz[:, None]), axis=1)
-    unsure = (p_outlier > DOUBT) | (elsewhere > DOUBT)
+    unsure = (p_outlier > DOUBT) | (elsewhere > DOUBT) | (share < CONTRADICTED)
     plausible = ~unsure & (away <= WITHIN_SIGMAS) & (width < SIGMA_RATIO * lpz) & (width > 0)
     agreed = (lpz < SHARP_NM) | ((away <= AGREED_SIGMAS) & (width > AGREED_RATIO * lpz))
     fitted = plausible & agreed & (lpz < MAX_SIGMA_NM)
@@ -179,8 +205,8 @@ def refined(network: Posterior, lpz_nm: F64, likelihood: Maxima, scale: Likeliho
     behind = np.where(fitted, 0, -1)
     pool = (unsure | (plausible & ~fitted)) & (weight > 0).any(axis=1)
     if pool.any():
-        peaks = Mixture(weight[pool], fit.z_nm[pool], np.maximum(fit.sigma_nm[pool], MIN_SIGMA_NM))
-        pooled = network.mixture[pool].pool(peaks)
+        peaks = likelihood[pool].mixture
+        pooled = network.mixture[pool].pool(peaks, share[pool])
         z[pool], sd = pooled.main_mode()
         way[pool] = POOLED
         lpz[pool] = scale.pooled.rescale(sd, z[pool])
@@ -215,6 +241,6 @@ def maxima(fit: SpotFits, low_nm: float, high_nm: float) -> F64:
         known = np.any(found & (np.abs(z - here[:, None]) <= reach), axis=1)
         inside = (here > low_nm) & (here < high_nm) & (deviance[rows, start] < FAILED)
         found[rows, start] = ~known & inside
-    log_mass = np.where(found, fit.volume - 0.5 * deviance, -FAILED)
+    log_mass = np.where(found, fit.log_evidence, -FAILED)
     mass = np.where(found, np.exp(log_mass - log_mass.max(axis=1, keepdims=True)), 0.0)
     return np.asarray(mass / np.maximum(mass.sum(axis=1, keepdims=True), 1e-300))

@@ -62,10 +62,14 @@ class Mixture:
     def __getitem__(self, chosen: NDArray[np.integer] | Bool) -> Mixture:
         return Mixture(self.weight[chosen], self.mean_nm[chosen], self.sd_nm[chosen])
 
-    def pool(self, other: Mixture) -> Mixture:
-        """Return the mean of two posteriors (a linear opinion pool): a depth that either holds possible stays so."""
+    def pool(self, other: Mixture, share: F64 | float = 0.5) -> Mixture:
+        """Return the mean of two posteriors (a linear opinion pool): a depth that either holds possible stays so.
+
+        This one counts by `share`.
+        """
+        own = np.broadcast_to(np.asarray(share, float), len(self.weight))[:, None]
         return Mixture(
-            np.concatenate([self.weight, other.weight], axis=1) / 2,
+            np.concatenate([own * self.weight, (1 - own) * other.weight], axis=1),
             np.concatenate([self.mean_nm, other.mean_nm], axis=1),
             np.concatenate([self.sd_nm, other.sd_nm], axis=1),
         )

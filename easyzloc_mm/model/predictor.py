@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from easyzloc_mm.io.reading import reading
 from easyzloc_mm.model.card import NETWORK_FILE, ModelCard
 from easyzloc_mm.model.inputs import network_input
-from easyzloc_mm.model.likelihood_refinement import LikelihoodFit, fit_z_likelihood
+from easyzloc_mm.model.likelihood_refinement import LikelihoodFit, find_maxima, refined
 from easyzloc_mm.model.mixture import COMPONENTS, Z_UNIT_NM, Posterior, posterior_of
 from easyzloc_mm.model.uncertainty import MixtureCalibration, SigmaByZ
+from easyzloc_mm.model.wider_look import Crops, WiderCrops, look_wider
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.field_psf import FieldPsf
@@ -129,6 +130,12 @@ class Predictor:
         psf = FieldPsf.load(self.card.psf_file)
         return psf, psf.table(self.card.field_size_px)
 
+    @cached_property
+    def wider_psf(self) -> SplinePsf | None:
+        """The measured PSF over the field as far as larger crops reach (`model.wider_look`), where it was measured."""
+        file, size = self.card.wider_psf_file, self.card.field_size_px
+        return None if file is None else FieldPsf.load(file).table(size)
+
     def place(self, x: AnyFloat, y: AnyFloat) -> I64:
         """Return which PSF of the table is that of sensor positions."""
         return self.psf[0].place(np.asarray(x, float), np.asarray(y, float), self.card.field_size_px)
@@ -161,6 +168,7 @@ class Predictor:
         refine: bool = True,
         read_noise_e: float | F32 | None = None,
         neighbours: Neighbours | None = None,
+        wider: WiderCrops | None = None,
     ) -> ZPrediction:
         """Predict z of spots.
 
@@ -171,12 +179,14 @@ class Predictor:
         x, y : ndarray, shape (n,)
             Sensor position in pixels, never drift-corrected.
         refine : bool
-            Go on from the network's z to the maximum of the likelihood under the measured PSF (`fit_z_likelihood`):
-            closer to the CRLB for bright spots, at a few thousand spots a second.
+            Go on from the network's z to the maximum of the likelihood under the measured PSF
+            (`likelihood_refinement`): closer to the CRLB for bright spots, at a few thousand spots a second.
         read_noise_e : float or ndarray, shape (n, size, size), optional
             Of the camera that took the crops, or of each of their pixels; that of the model's camera without it.
         neighbours : Neighbours, optional
             What other emitters do to the spots.
+        wider : WiderCrops, optional
+            Larger crops, as large as `wider_psf` is for, in which spots that several depths explain are looked at.
         """
         xy = sigma_xy = np.full((len(crops), 2), np.nan, np.float32)
         widening = np.ones((len(crops), 3))
@@ -198,7 +208,7 @@ class Predictor:
             p_outlier, threshold = posterior.p_outlier(lpz), calibration.network_ambiguity.threshold
             if refine:
                 noise_e = self.card.response.effective().read_noise_e if read_noise_e is None else read_noise_e
-                fit = self._fit(crops, x, y, posterior, lpz, calibration, noise_e, light)
+                fit = self._fit(crops, x, y, posterior, lpz, calibration, noise_e, light, wider)
                 optimum = fit.optimum
                 z, lpz, p_outlier = fit.z_nm, fit.lpz_nm, fit.p_outlier
                 threshold = calibration.likelihood_ambiguity.threshold
@@ -235,10 +245,15 @@ class Predictor:
         calibration: MixtureCalibration,
         noise_e: float | F32,
         neighbours: F32 | None,
+        wider: WiderCrops | None,
     ) -> LikelihoodFit:
-        prior, scale = calibration.emitters.prior(x, y), calibration.likelihood_scale
-        place = self.place(x, y)
-        return fit_z_likelihood(crops, self.psf[1], place, posterior, lpz_nm, prior, noise_e, scale, neighbours)
+        prior, place, table = calibration.emitters.prior(x, y), self.place(x, y), self.psf[1]
+        likelihood = find_maxima(crops, table, place, posterior.z_nm, prior, noise_e, neighbours)
+        fit = refined(posterior, lpz_nm, likelihood, calibration.likelihood_scale)
+        if wider is None or self.wider_psf is None:
+            return fit
+        spots = Crops(crops, table, place, noise_e, prior)
+        return look_wider(fit, posterior, likelihood, spots, wider, self.wider_psf, calibration)
 
     def warm_up(self) -> None:
         """Compile and run everything once on an empty crop, so that no camera frame has to wait for it."""

@@ -15,6 +15,8 @@ LIGHT_SHARE, SHARE_DEPTH_NM = 0.75, 600.0
 """Of the light within the largest crop, over depths this near to focus: what a crop has to hold. The rest is thin: more
 pixels bring more background than light, and cost time."""
 MOST_BEADS = 60
+WIDER_PX, INTERPOLATED_PX = 6, 2
+"""What a larger crop (`wider_px`) has more than a crop, and what the beads' regions have to hold beyond it."""
 
 
 def crop_of(images: F32) -> int:
@@ -49,6 +51,24 @@ def check_crop_px(wanted: int) -> int:
     if wanted % 2 == 0 or not ROI_PX <= wanted <= LARGEST_ROI_PX:
         raise InputError(f"`roi_px` {wanted}: an odd number from {ROI_PX} to {LARGEST_ROI_PX} is needed")
     return wanted
+
+
+def wider_px(beads: BeadDataset, roi_px: int) -> int | None:
+    """Return the edge of the larger crops in which several depths are told apart (`model.wider_look`).
+
+    Parameters
+    ----------
+    beads : BeadDataset
+    roi_px : int
+        Edge of the crops.
+
+    Returns
+    -------
+    int or None
+        None where the beads' regions, or the kernels, hold none.
+    """
+    edge = roi_px + WIDER_PX
+    return edge if edge <= min(int(beads.rois.shape[-1]) - INTERPOLATED_PX, LARGEST_ROI_PX) else None
 
 
 def crop_px(beads: BeadDataset, wanted: int | None = None) -> int:

@@ -53,14 +53,15 @@ class FieldPsf:
     high_nm: float
 
     @classmethod
-    def measure(cls, source: BeadPsfs) -> FieldPsf:
-        """Fit the beads of `source`; the degree is the one that predicts left-out beads best.
+    def measure(cls, source: BeadPsfs, degree: int | None = None) -> FieldPsf:
+        """Fit the beads of `source`; the degree, if none is given, is the one that predicts left-out beads best.
 
         Of beads that are few, or near each other, the mean is taken (degree 0): the field passes for uniform.
         """
         table = source.table
         place = field_coordinates(table.x, table.y, source.field_size_px)
-        degree = _best_degree(table, place, source.bead_id) if source.field_known else 0
+        if degree is None:
+            degree = _best_degree(table, place, source.bead_id) if source.field_known else 0
         low, high = table.z_range_nm
         coefficients = _fit(table, place, np.arange(len(table)), degree)
         return cls(coefficients, degree, table.z_start_nm, table.z_pitch_nm, low, high)

@@ -15,14 +15,15 @@ References
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.kernels.crop_size import sized
-from easyzloc_mm.psf.kernels.levenberg_marquardt import fit, scan
+from easyzloc_mm.psf.kernels.levenberg_marquardt import FAILED, fit, scan
 from easyzloc_mm.typing import F32, F64, I64
 
 SLACK = 20.0
@@ -49,6 +50,16 @@ class SpotPrior:
     place_sd_px: float
     log_photons: float
     log_photons_sd: float
+
+    def __getitem__(self, chosen: NDArray[np.bool_]) -> SpotPrior:
+        return replace(self, x_px=self.x_px[chosen], y_px=self.y_px[chosen])
+
+
+def with_rows(values: NDArray[Any], rows: NDArray[np.bool_], others: NDArray[Any]) -> NDArray[Any]:
+    """Return values with some rows in the place of others."""
+    joined = np.array(values)
+    joined[rows] = others
+    return joined
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,31 @@ class SpotFits:
     sigma_photons: F64
     sigma_background: F64
 
+    def __getitem__(self, chosen: NDArray[np.bool_]) -> SpotFits:
+        return SpotFits(**{item.name: getattr(self, item.name)[chosen] for item in fields(self)})
+
+    @property
+    def started(self) -> NDArray[np.bool_]:
+        """Which starts there were, shape (n, s)."""
+        return np.asarray(self.deviance < FAILED)
+
+    @property
+    def log_evidence(self) -> F64:
+        """Logarithm of what the posterior density holds at each optimum, by Laplace's approximation, shape (n, s).
+
+        Up to a constant of each spot.
+        """
+        return self.volume - 0.5 * self.deviance
+
+    def beside(self, others: SpotFits) -> SpotFits:
+        """Return these optima and those of other starts of the same spots."""
+        pairs = {item.name: (getattr(self, item.name), getattr(others, item.name)) for item in fields(self)}
+        return SpotFits(**{name: np.concatenate(pair, axis=1) for name, pair in pairs.items()})
+
+    def ordered(self, order: I64) -> SpotFits:
+        """Return the optima of each spot in an order, shape (n, s)."""
+        return SpotFits(**{item.name: np.take_along_axis(getattr(self, item.name), order, 1) for item in fields(self)})
+
 
 @dataclass(frozen=True)
 class Optimum:
@@ -96,6 +132,11 @@ class Optimum:
 
     def __getitem__(self, chosen: NDArray[np.integer] | NDArray[np.bool_]) -> Optimum:
         return Optimum(**{item.name: getattr(self, item.name)[chosen] for item in fields(self)})
+
+    def with_rows(self, rows: NDArray[np.bool_], other: Optimum) -> Optimum:
+        """Return them with some rows in the place of others."""
+        names = [item.name for item in fields(self)]
+        return Optimum(**{name: with_rows(getattr(self, name), rows, getattr(other, name)) for name in names})
 
     @classmethod
     def of(cls, fits: SpotFits, start: I64) -> Optimum:

@@ -67,8 +67,9 @@ def write_refreshed(
             psf.save(draft / PSF_FILE)
             card = _trained_further(card, card.uncertainty, psf, draft, minutes, steps, seed, progress)
         else:
-            for file in (card.path / KERAS_FILE, card.path / NETWORK_FILE):
-                shutil.copyfile(file, draft / file.name)
+            for file in (card.path / KERAS_FILE, card.path / NETWORK_FILE, card.wider_psf_file):
+                if file is not None:
+                    shutil.copyfile(file, draft / file.name)
             shutil.copyfile(card.psf_file, draft / PSF_FILE)
         card.model_copy(update={"refreshed": sample}).write(draft)
         write_digests(draft)

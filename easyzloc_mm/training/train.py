@@ -24,13 +24,22 @@ from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import whole_or_nothing
 from easyzloc_mm.model.accuracy import EvaluationResult, HeldOut
 from easyzloc_mm.model.bundle import write_digests
-from easyzloc_mm.model.card import KERAS_FILE, PSF_FILE, BeadCounts, MatchedSettings, ModelCard, Recipe
+from easyzloc_mm.model.card import (
+    KERAS_FILE,
+    PSF_FILE,
+    WIDER_PSF_FILE,
+    BeadCounts,
+    MatchedSettings,
+    ModelCard,
+    Recipe,
+)
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.model.uncertainty import MixtureCalibration, SigmaByZ
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.crlb import empirical_psf
-from easyzloc_mm.psf.crop_choice import crop_px
+from easyzloc_mm.psf.crop_choice import crop_px, wider_px
+from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.focal_surface import measure_focal_surface
 from easyzloc_mm.psf.kind import kind_of_beads
 from easyzloc_mm.training.evaluation.evaluate import evaluate, joined, judge, result_of
@@ -342,7 +351,11 @@ def _export(job: _Job, fitted: Fitted, card: ModelCard, folder: Path) -> Predict
     """Write network, PSF and card, check what was written, and return it in use."""
     export_network(fitted.network, folder)
     if fitted.learned is not None:
-        fitted.learned.psf.save(folder / PSF_FILE)
+        psf = fitted.learned.psf
+        psf.save(folder / PSF_FILE)
+        if edge := wider_px(job.beads, job.roi_px):
+            wider = BeadPsfs.from_beads(job.beads, job.split.train, edge)
+            FieldPsf.measure(wider, psf.degree).save(folder / WIDER_PSF_FILE)
     card.write(folder)
     model = Predictor.load(folder)
     check_export(fitted.network, model, BeadPsfs.from_beads(job.beads, job.split.train, job.roi_px), job.seed)

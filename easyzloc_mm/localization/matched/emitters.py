@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from easyzloc_mm.camera.crops import crop_noise, crops_and_noise
@@ -21,12 +20,13 @@ from easyzloc_mm.localization.matched.noise import noise_of_some
 from easyzloc_mm.localization.matched.shapes import net_gradients, spot_widths
 from easyzloc_mm.model.predictor import Predictor, ZPrediction
 from easyzloc_mm.model.uncertainty import MixtureCalibration
+from easyzloc_mm.model.wider_look import WiderCrops
 from easyzloc_mm.profile.detection import LocalizeSettings
-from easyzloc_mm.psf.detection_bank import DetectionBank
+from easyzloc_mm.psf.detection_bank import REACH_PX, DetectionBank
 from easyzloc_mm.psf.kernels.crop_size import sized
 from easyzloc_mm.psf.kernels.crowd import neighbours
 from easyzloc_mm.psf.kernels.point_image import MAX_AWAY_PX
-from easyzloc_mm.psf.mle import Neighbours, Optimum, fit_psf
+from easyzloc_mm.psf.mle import Neighbours, Optimum, fit_psf, with_rows
 from easyzloc_mm.typing import F32, F64, I64, U16, Bool
 
 EDGE_PX = 3.0
@@ -65,13 +65,18 @@ class _Spots:
     y: F64
     snr: F64
     neighbours: Neighbours | None = None
+    alone: Bool | None = None
+    """Which have no other one whose light a larger crop would see; None where no larger crop is looked at."""
 
     def __len__(self) -> int:
         return len(self.x)
 
     def only(self, kept: Bool) -> _Spots:
-        neighbours = None if self.neighbours is None else self.neighbours[kept]
-        return _Spots(self.frame[kept], self.x[kept], self.y[kept], self.snr[kept], neighbours)
+        known, alone = self.neighbours, self.alone
+        return _Spots(
+            self.frame[kept], self.x[kept], self.y[kept], self.snr[kept],
+            None if known is None else known[kept], None if alone is None else alone[kept],
+        )  # fmt: skip
 
     @classmethod
     def joined(cls, parts: list[_Spots]) -> _Spots:
@@ -108,20 +113,16 @@ class _Fitted:
 
     def with_rows(self, rows: Bool, other: _Fitted) -> _Fitted:
         """Return them with some rows in the place of others."""
-
-        def joined(old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
-            values = np.array(old)
-            values[rows] = new
-            return values
-
-        def values(mine: object, its: object, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-            return {name: joined(getattr(mine, name), getattr(its, name)) for name in names}
-
+        spots, its, z = self.spots, other.spots, other.prediction
         return _Fitted(
-            replace(self.spots, x=joined(self.spots.x, other.spots.x), y=joined(self.spots.y, other.spots.y)),
-            Optimum(**values(self.optimum, other.optimum, tuple(item.name for item in fields(Optimum)))),
-            ZPrediction(**dict(values(self.prediction, other.prediction, PREDICTED)), optimum=None),
-            joined(self.crops, other.crops),
+            replace(spots, x=with_rows(spots.x, rows, its.x), y=with_rows(spots.y, rows, its.y)),
+            self.optimum.with_rows(rows, other.optimum),
+            replace(
+                self.prediction,
+                **{name: with_rows(getattr(self.prediction, name), rows, getattr(z, name)) for name in PREDICTED},
+                optimum=None,
+            ),
+            with_rows(self.crops, rows, other.crops),
         )
 
     def credible(self, shape_yx: tuple[int, ...]) -> Bool:
@@ -135,13 +136,16 @@ class _Fitted:
         # Of emitters beyond the frame a part of the image is seen, which a doubtful one at its edge explains.
         edge = (np.minimum(x, width - 1 - x) < EDGE_PX) | (np.minimum(y, height - 1 - y) < EDGE_PX)
         good &= ~edge | (self.prediction.z_flag == 0)
-        # Frames lie farther apart than any two of the same place.
-        apart = y + 2 * (shape_yx[0] + SAME_PX) * self.spots.frame
         if good.any():
-            for first, second in sorted(cKDTree(np.stack([x, apart], axis=1)).query_pairs(SAME_PX)):
+            for first, second in sorted(_tree(self.spots.frame, x, y, shape_yx, SAME_PX).query_pairs(SAME_PX)):
                 if good[first] and good[second]:
                     good[first if self.spots.snr[first] < self.spots.snr[second] else second] = False
         return good
+
+
+def _tree(frame: I64, x: F64, y: F64, shape_yx: tuple[int, ...], reach_px: float) -> cKDTree:
+    """Return the places of several frames, in which those of two frames lie farther apart than `reach_px`."""
+    return cKDTree(np.stack([x, y + 2 * (shape_yx[0] + reach_px) * frame], axis=1))
 
 
 class EmitterLocalizer:
@@ -235,7 +239,16 @@ class EmitterLocalizer:
         if passes > 1:
             found = [clear_ones(one, threshold, 0) for one in found]
         x, y, snr = (np.concatenate([getattr(one, name) for one in found]) for name in ("x", "y", "snr"))
-        return _Spots(np.repeat(np.arange(len(frames)), [len(one) for one in found]), x, y, snr)
+        frame = np.repeat(np.arange(len(frames)), [len(one) for one in found])
+        return _Spots(frame, x, y, snr, alone=self._alone(frame, x, y, frames.shape[1:]) if passes > 1 else None)
+
+    def _alone(self, frame: I64, x: F64, y: F64, shape_yx: tuple[int, ...]) -> Bool | None:
+        """Return which spots have no other one whose light a larger crop would see."""
+        wider = self._predictor.wider_psf
+        if wider is None or not len(x):
+            return None
+        tree, reach = _tree(frame, x, y, shape_yx, wider.roi_px), wider.roi_px / 2 + REACH_PX
+        return np.asarray(tree.query_ball_point(tree.data, reach, return_length=True) == 1)
 
     def _look(
         self,
@@ -260,7 +273,7 @@ class EmitterLocalizer:
             away = np.hypot(*(at - start for at, start in zip(fitted.at, (spots.x, spots.y), strict=True))) > OFF_PX
             if away.any():
                 x, y = (at[away] for at in fitted.at)
-                again = _Spots(spots.frame[away], x, y, spots.snr[away])
+                again = replace(spots.only(away), x=x, y=y)
                 fitted = fitted.with_rows(away, self._fitted(frames, again, response))
         return fitted.only(fitted.credible(frames.shape[1:]))
 
@@ -268,9 +281,9 @@ class EmitterLocalizer:
         left, top = self._origin
         crops, noise_e = self._crops(frames, spots, response)
         at = spots.x + left, spots.y + top
-        refine = self._settings.refine
         prediction = self._predictor.predict(
-            crops, *at, refine=refine, read_noise_e=noise_e, neighbours=spots.neighbours
+            crops, *at, refine=self._settings.refine, read_noise_e=noise_e, neighbours=spots.neighbours,
+            wider=self._wider(frames, spots, response),
         )  # fmt: skip
         optimum = prediction.optimum
         if optimum is None:
@@ -284,6 +297,17 @@ class EmitterLocalizer:
     def _crops(self, frames: U16, spots: _Spots, response: CameraResponse | PixelResponse) -> tuple[F32, float | F32]:
         """Photons around spots, and their read noise."""
         return crops_and_noise(frames, spots.frame, spots.x, spots.y, response, self._table.roi_px)
+
+    def _wider(self, frames: U16, spots: _Spots, response: CameraResponse | PixelResponse) -> WiderCrops | None:
+        psf, alone = self._predictor.wider_psf, spots.alone
+        if psf is None or alone is None:
+            return None
+        edge = psf.roi_px
+
+        def cut(chosen: Bool) -> tuple[F32, float | F32]:
+            return crops_and_noise(frames, spots.frame[chosen], spots.x[chosen], spots.y[chosen], response, edge)
+
+        return WiderCrops(alone, cut)
 
     def _crowds(
         self,

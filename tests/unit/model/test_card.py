@@ -24,7 +24,7 @@ from easyzloc_mm.model.card import (
     ModelCard,
     Recipe,
 )
-from easyzloc_mm.model.predictor import Predictor
+from easyzloc_mm.model.predictor import AMBIGUOUS, Predictor
 from easyzloc_mm.model.uncertainty import MixtureCalibration, SigmaByZ
 from tests.helpers.localize_bench import small_bundle
 from tests.helpers.paths import DATA, ROOT
@@ -52,14 +52,16 @@ def test_a_bundle_of_version_3_predicts_what_it_did(version_3: Path, refine: boo
     kind = "refined" if refine else "network"
     assert np.array_equal(found.z_flag, expected[f"{kind}_z_flag"])
     # A climb ends where the next step would be a small part of the uncertainty; where exactly, rounding decides. From
-    # which depths it begins has changed since: this untrained network's doubtful spots may, rarely, end at another one.
+    # which depths it begins has changed since: this untrained network's doubtful spots may, rarely, end at another one,
+    # also by rounding: that differs between processors.
     for name, spread in (("z_nm", "lpz_nm"), ("xy_px", "lpxy_px")):
         wanted, uncertainty = (expected[f"{kind}_{column}"] for column in (name, spread))
         off = np.abs(getattr(found, name) - wanted) / uncertainty
         assert np.array_equal(np.isnan(off), np.isnan(wanted)), name
         same = (off < 0.05) | np.isnan(off)
         assert np.mean(same) >= 0.95, name
-        assert np.nanmax(off, initial=0) < 0.5, name
+        everywhere = same.reshape(len(same), -1).all(axis=1)
+        assert (found.z_flag[~everywhere] & AMBIGUOUS).all(), name
         assert np.allclose(getattr(found, spread)[same], uncertainty[same], rtol=0.02, equal_nan=True), spread
     assert predictor.card.digest == str(expected["digest"])
 
