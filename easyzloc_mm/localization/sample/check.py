@@ -119,7 +119,8 @@ def check_explained(correlation: float, card: ModelCard) -> None:
     if correlation < LEAST_CORRELATION:
         raise InputError(
             f"the optics of the profile explain the beads of {card.path} by {correlation:.2f} only: check na, "
-            "emission_nm and the refractive indices in section optics; a PSF that a mask shapes cannot be refreshed"
+            "emission_nm and the refractive indices in section optics, and whether the beads are many or bright, since "
+            "noise is not explained; a PSF that a mask shapes cannot be refreshed"
         )
 
 

@@ -155,3 +155,19 @@ def test_a_sentence_warns_of_depth_where_secondary_spherical_aberration_is_found
     )  # fmt: skip
     assert "medium" not in shallow.in_words()
     assert "medium of another index" in deep.in_words()
+
+
+def test_a_sentence_and_an_alarm_tell_a_depth_that_was_found() -> None:
+    deep = SampleAberrations(
+        run="a", model_digest="b", molecules=900, terms=("spherical", "secondary spherical"), theta_rad=(-0.3, 0.1),
+        sd_rad=(0.06, 0.03), chi2=90.0, p_value=1e-9, z_error_nm=80.0, correlation=0.99, differs=True,
+        depth_nm=-1240.0, depth_sd_nm=260.0,
+    )  # fmt: skip
+    assert "900 molecules lie 1.24 +- 0.26 um above the glass" in deep.in_words()
+    assert "1.2 um of depth move z by 80 nm" in deep.as_alarm()
+
+
+def test_a_depth_that_cannot_be_is_refused(desk: Path) -> None:
+    for depth_um in (-1.0, 30.0):
+        with pytest.raises(ez.InputError, match="`depth_um`"):
+            ez.refresh(desk / "bead_model", desk / "sample.zarr", movie=desk / "sample.tif", depth_um=depth_um)
