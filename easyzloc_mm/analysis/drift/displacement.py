@@ -29,6 +29,11 @@ FEWEST = 50
 MOST, MOST_PAIRS = 20_000, 50_000
 CLEAR = 6.5
 """Height of a peak above the plain, in standard deviations of the plain, from which on it is believed."""
+RIVAL_NM, LEAD = 150.0, 2.5
+"""Farther away than that nothing may be as high, within so many standard deviations: along a lone filament no
+displacement is seen, however clear its ridge is."""
+UNSURE_NM, UNSURE_SHARE = 10.0, 0.15
+"""Largest uncertainty (one standard deviation) of a displacement that is given: that, or this part of it."""
 
 
 def displacement(
@@ -49,24 +54,45 @@ def displacement(
     -------
     (float, float) or None
         Displacement in x and y, nm; None where the molecules do not tell: there are too few, none comes back to the
-        same place, or the sample moved by more than `FARTHEST_NM`.
+        same place, it is not unique (`RIVAL_NM`) or too uncertain (`UNSURE_NM`), or the sample moved by more than
+        `FARTHEST_NM`.
     """
     first = _begun(first_nm[:MOST], first_frame[:MOST])
     last = _begun(last_nm[-MOST:], last_frame[-MOST:])
     if min(len(first), len(last)) < FEWEST:
         return None
-    differences = _differences(first, last, np.random.default_rng(seed))
-    peak = _peak(differences)
-    if peak is None:
+    rng = np.random.default_rng(seed)
+    differences = _differences(first, last, rng)
+    highest = _peak(differences)
+    if highest is None:
         return None
+    moved = _climbed(differences, highest)
+    # No pair is in two of the quarters: their scatter is twice the uncertainty of the whole.
+    parts = [[place[half] for half in _halves(len(place), rng)] for place in (first, last)]
+    quarters = [_climbed(_differences(one, other, rng), moved) for one in parts[0] for other in parts[1]]
+    uncertainty = np.hypot(*np.std(quarters, axis=0, ddof=1)) / 2
+    if not uncertainty <= max(UNSURE_NM, UNSURE_SHARE * np.hypot(*moved)):
+        return None
+    return float(moved[0]), float(moved[1])
+
+
+def _halves(count: int, rng: np.random.Generator) -> tuple[I64, I64]:
+    order = rng.permutation(count)
+    return order[::2], order[1::2]
+
+
+def _climbed(differences: F64, peak: F64) -> F64:
+    """Return the maximum next to `peak`; NaN where no pair is near."""
     for reach_nm in CLIMB_NM:
         near = differences[(np.abs(differences - peak) < 4 * reach_nm).all(axis=1)]
+        if not len(near):
+            return np.full(2, np.nan)
         for _ in range(STEPS):
             weight = np.exp(-0.5 * ((near - peak) ** 2).sum(axis=1) / reach_nm**2)
             before, peak = peak, weight @ near / weight.sum()
             if np.abs(peak - before).max() < STILL_NM:
                 break
-    return float(peak[0]), float(peak[1])
+    return peak
 
 
 def _begun(place: F64, frame: I64) -> F64:
@@ -89,7 +115,7 @@ def _differences(first: F64, last: F64, rng: np.random.Generator) -> F64:
 
 
 def _peak(differences: F64) -> F64 | None:
-    """Return where the map of differences is highest, if that is no chance."""
+    """Return where the map of differences is highest, if that is no chance, and no other place is as high."""
     from scipy.ndimage import gaussian_filter
 
     bins, span = round(2 * FARTHEST_NM / BIN_NM), (-FARTHEST_NM, FARTHEST_NM)
@@ -103,6 +129,9 @@ def _peak(differences: F64) -> F64 | None:
     least = 0.5 / np.sqrt(4 * np.pi * SMOOTH_BINS**2)  # of pairs that come independently of each other
     height[~inside] = plain
     row, column = np.unravel_index(np.argmax(height), height.shape)
-    if height[row, column] - plain < CLEAR * max(scatter, least):
+    peak = np.array([middle[row], middle[column]])
+    away = np.hypot(middle[:, None] - peak[0], middle - peak[1]) > RIVAL_NM
+    lead = height[row, column] - np.max(height[away])
+    if height[row, column] - plain < CLEAR * max(scatter, least) or lead < LEAD * max(scatter, least):
         return None
-    return np.array([middle[row], middle[column]])
+    return peak

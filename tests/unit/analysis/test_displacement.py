@@ -51,3 +51,13 @@ def test_a_molecule_that_stays_on_counts_once() -> None:
         scatter = rng.normal(0, 10, (2, 1800, 2))
         found = displacement((first + scatter[0])[order], frame[order], (last + scatter[1])[order], frame[order])
         assert found is None
+
+
+def test_along_a_lone_filament_nothing_is_seen() -> None:
+    rng = np.random.default_rng(45)
+
+    def seen(count: int) -> F64:
+        return np.column_stack([rng.uniform(0, 10_000, count), rng.normal(0, 15, count)])
+
+    frame = np.arange(400) * 10
+    assert displacement(seen(400), frame, seen(400), frame) is None
