@@ -19,7 +19,8 @@ from easyzloc_mm.report.figures import check_figure
 from easyzloc_mm.typing import IfExists, Progress
 
 MOLECULES = 6000
-DEEPEST_UM = 10.0
+DEEPEST_UM = 5.0
+"""Deeper, phases change by more from one sample of the computed pupil to the next than it can follow."""
 
 
 @dataclass(frozen=True)

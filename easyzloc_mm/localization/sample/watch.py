@@ -46,7 +46,7 @@ FIRST = 2000
 TRIES = 4
 JUDGED = 1500
 """Of those, the brightest that are by themselves."""
-END_S = 20.0
+END_S = 30.0
 """Longest time that a run waits at its end for a verdict that is under way."""
 LOOK_AGAIN_S = 2.0
 STOP_S = 5.0
