@@ -1,4 +1,8 @@
-"""The light of a run: what its camera saw, and what its rows account for, averaged over the same frames."""
+"""The light of a run: what its camera saw, and what its rows account for, averaged over the same frames.
+
+Each row is drawn as the mean image of the run's own spots of its depth and part of the field: neither a model of the
+PSF nor the gain of the camera comes between the two.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from easyzloc_mm.analysis.drift.apply import restore
 from easyzloc_mm.analysis.quality.sample import origins
@@ -16,8 +19,7 @@ from easyzloc_mm.io.images.movies import Movie, open_movie
 from easyzloc_mm.io.runs.frames import holds_frames
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.locs.table import believable
-from easyzloc_mm.rendering.raster.splat import splat
-from easyzloc_mm.typing import F32, I64, Progress
+from easyzloc_mm.typing import F32, F64, I64, Bool, Progress
 
 FRAMES = 2000
 """Frames that are averaged at most, evenly over the run."""
@@ -25,7 +27,13 @@ PARTS = 10
 """Successive parts of the run that are averaged by themselves."""
 LEAST_FRAMES = 5 * PARTS
 WIDTHS_PX = (0.5, 6.0)
-"""Spots' widths are kept within."""
+"""A typical spot's width is kept within."""
+REACH_PX = 10
+"""From the middle of a spot to the edge of its mean image."""
+SPOT = np.arange(2 * REACH_PX + 1)
+DEPTHS, CELLS, ENOUGH = 6, 6, 100
+"""Kinds of spots by depth and along each side of the field at most, and how many of a kind are averaged at least."""
+BATCH = 4000
 NEEDED = ("photons", "sx", "sy")
 
 
@@ -136,46 +144,108 @@ def _chosen(frame: I64, movie: Movie) -> I64:
 
 
 def _averaged(locs: Locs, movie: Movie, chosen: I64, response: CameraResponse, progress: Progress) -> Light:
-    shape = (PARTS, *movie.shape[1:])
-    table = locs.table[np.isin(locs.table["frame"], chosen)]
-    part_of_frame = dict(zip(chosen.tolist(), (np.arange(len(chosen)) * PARTS // len(chosen)).tolist(), strict=True))
-    seen = np.zeros(shape, np.float64)
+    rows = _Rows.of(locs, movie.shape[1:], chosen)
+    seen = np.zeros((PARTS, *movie.shape[1:]))
+    spots = _Spots(rows)
     for done, number in enumerate(chosen.tolist()):
-        seen[part_of_frame[number]] += movie.read(number, number + 1)[0]
+        image = (movie.read(number, number + 1)[0] - response.baseline_adu) * response.electrons_per_adu
+        seen[done * PARTS // len(chosen)] += image
+        spots.add(done, image)
         if done % 50 == 0:
             progress("images", done / len(chosen))
-    frames_of_part = np.bincount(list(part_of_frame.values()), minlength=PARTS)[:, None, None]
-    seen /= frames_of_part
-    seen = (seen - response.baseline_adu) * response.electrons_per_adu
-    noise = (response.excess_noise * np.maximum(seen.mean(axis=0), 0) + response.read_noise_e**2) / len(chosen)
-    part = table["frame"].map(part_of_frame).to_numpy()
-    width = np.clip(np.sqrt(table["sx"].to_numpy() * table["sy"].to_numpy()), *WIDTHS_PX)
-
-    def drawn(rows: pd.DataFrame, at: I64) -> F32:
-        images = np.zeros(shape, np.float32)
-        for number in range(PARTS):
-            _draw(images[number], rows[at == number], locs.metadata.origin_px)
-        return (images / frames_of_part).astype(np.float32)
-
-    kept = believable(table)
+    frames = np.bincount(np.arange(len(chosen)) * PARTS // len(chosen), minlength=PARTS)[:, None, None]
+    seen /= frames
+    drawn = [rows.drawn(spots.mean(), which, movie.shape[1:]) / frames for which in (rows.believed, ~rows.believed)]
+    noise = response.excess_noise * np.maximum(seen.mean(axis=0), 0) + response.read_noise_e**2
     return Light(
         seen.astype(np.float32),
-        drawn(kept, part[table.index.isin(kept.index)]),
-        drawn(table, part),
-        noise.astype(np.float32),
+        drawn[0].astype(np.float32),
+        (drawn[0] + drawn[1]).astype(np.float32),
+        (noise / len(chosen)).astype(np.float32),
         len(chosen),
-        float(np.median(width)) if len(width) else 1.0,
+        rows.width_px,
         locs.pixel_size_nm,
         locs.metadata.origin_px,
     )
 
 
-def _draw(image: F32, rows: pd.DataFrame, origin_px: tuple[int, int]) -> None:
-    """Add the photons of rows to an image, each as wide as its spot."""
-    u, v = (
-        (rows[axis].to_numpy(np.float64) - first + 0.5).astype(np.float32)
-        for axis, first in zip("xy", origin_px, strict=True)
-    )
-    su, sv = (np.clip(rows[name].to_numpy(np.float32), *WIDTHS_PX) for name in ("sx", "sy"))
-    photons = np.maximum(rows["photons"].to_numpy(np.float32), 0)
-    splat(image[None], u, v, su, sv, np.arange(len(rows)), photons[:, None])
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of the frames that are averaged, in their order: where each lies, and spots of which kind it is."""
+
+    time: I64
+    """Place of its frame among those that are averaged."""
+    part: I64
+    row: I64
+    column: I64
+    photons: F64
+    kind: I64
+    believed: Bool
+    width_px: float
+
+    @classmethod
+    def of(cls, locs: Locs, shape_yx: tuple[int, ...], chosen: I64) -> _Rows:
+        table = locs.table[np.isin(locs.table["frame"], chosen)].sort_values("frame", kind="stable", ignore_index=True)
+        left, top = locs.metadata.origin_px
+        place = [
+            np.rint(table[axis].to_numpy(float) - first).astype(np.int64) for axis, first in (("y", top), ("x", left))
+        ]
+        inside = np.all([(at >= 0) & (at < size) for at, size in zip(place, shape_yx, strict=True)], axis=0)
+        table, (row, column) = table[inside], (at[inside] for at in place)
+        time = np.searchsorted(chosen, table["frame"].to_numpy(np.int64))
+        believed = np.isin(table.index, believable(table).index)
+        width = np.sqrt(table["sx"].to_numpy(float) * table["sy"].to_numpy(float))
+        depth = table["z"].to_numpy(float) if "z" in table else width
+        photons = np.maximum(table["photons"].to_numpy(float), 0)
+        kind = _kinds(row / shape_yx[0], column / shape_yx[1], depth, believed)
+        middle = float(np.clip(np.median(width), *WIDTHS_PX)) if len(width) else 1.0
+        return cls(time, time * PARTS // len(chosen), row, column, photons, kind, believed, middle)
+
+    def drawn(self, spots: F64, which: Bool, shape_yx: tuple[int, ...]) -> F64:
+        """Return images of the parts of the run: the mean spot of its kind for each row, as bright as the row."""
+        images = np.zeros((PARTS, *(size + 2 * REACH_PX for size in shape_yx)))
+        for some in np.array_split(np.flatnonzero(which), max(1, int(which.sum()) // BATCH)):
+            down, across = self.row[some, None, None] + SPOT[:, None], self.column[some, None, None] + SPOT
+            np.add.at(
+                images,
+                (self.part[some, None, None], down, across),
+                spots[self.kind[some]] * self.photons[some, None, None],
+            )
+        return images[:, REACH_PX:-REACH_PX, REACH_PX:-REACH_PX]
+
+
+class _Spots:
+    """The mean image of one photon, for each kind of spot: the run's own PSF, wings and all."""
+
+    def __init__(self, rows: _Rows) -> None:
+        self._rows = rows
+        self._sums = np.zeros((int(rows.kind.max(initial=0)) + 1, len(SPOT), len(SPOT)))
+        self._photons = np.zeros(len(self._sums))
+
+    def add(self, time: int, image: F64) -> None:
+        rows = self._rows
+        low, high = np.searchsorted(rows.time, [time, time + 1])
+        row, column = rows.row[low:high], rows.column[low:high]
+        whole = rows.believed[low:high] & (np.minimum(row, column) >= REACH_PX)
+        whole &= (row < image.shape[0] - REACH_PX) & (column < image.shape[1] - REACH_PX)
+        near = SPOT - REACH_PX
+        crops = image[row[whole, None, None] + near[:, None], column[whole, None, None] + near]
+        np.add.at(self._sums, rows.kind[low:high][whole], crops)
+        np.add.at(self._photons, rows.kind[low:high][whole], rows.photons[low:high][whole])
+
+    def mean(self) -> F64:
+        """Return the spots without their surroundings, shape (kinds, pixels, pixels)."""
+        spots = self._sums / np.maximum(self._photons, 1e-9)[:, None, None]
+        rim = np.concatenate([spots[:, 0], spots[:, -1], spots[:, :, 0], spots[:, :, -1]], axis=1)
+        return np.asarray(spots - rim.mean(axis=1)[:, None, None])
+
+
+def _kinds(down: F64, across: F64, depth: F64, believed: Bool) -> I64:
+    """Sort spots by place in the field and by depth, as finely as there are enough of each kind."""
+    cells = max((cells for cells in range(1, CELLS + 1) if believed.sum() >= cells**2 * DEPTHS * ENOUGH), default=1)
+    depths = int(np.clip(believed.sum() // (cells**2 * ENOUGH), 1, DEPTHS))
+    edges = np.quantile(depth[believed], np.linspace(0, 1, depths + 1)[1:-1]) if believed.any() else np.zeros(0)
+    place = (np.minimum(down * cells, cells - 1).astype(np.int64) * cells) + np.minimum(
+        across * cells, cells - 1
+    ).astype(np.int64)
+    return np.asarray(place * depths + np.searchsorted(edges, depth))

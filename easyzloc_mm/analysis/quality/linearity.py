@@ -1,11 +1,12 @@
 """Whether the picture rises in proportion to the light that it was made from, place by place and over the run.
 
-The light that the camera saw, averaged over frames, is held against the light that the rows of the same frames account
-for: each row's photons, as wide as its spot. Both are blurred by one more spot's width and compared in squares, each
-without its best paraboloid, so that neither a smooth background nor the camera's baseline counts. The `share` of a
-square is the slope of localised light on seen light: 1 where all of it is in the picture, 0.5 where half the molecules
-are missing. After SQUIRREL [1]_, which compares a picture with a wide-field image in the same way; here both come from
-the same frames, so that neither chance nor bleaching comes between them.
+What the camera saw in ten successive parts of the run is held against the light that the rows of the same frames
+account for, drawn as the run's own mean spots. Both are blurred by one more spot's width and compared in squares, each
+without its best paraboloid and without its mean over the run, so that only light that changes counts: neither the
+background nor the camera's baseline, whatever their shape. The `share` of a square is the slope of localised light on
+seen light: 1 where all of it is in the picture, 0.5 where half the molecules are missing. After SQUIRREL [1]_, which
+compares a picture with a wide-field image; here both come from the same frames, so that neither chance nor bleaching
+comes between them.
 
 References
 ----------
@@ -26,14 +27,20 @@ from easyzloc_mm.typing import F64, Bool
 
 SQUARE_PX = 16
 """Edge of a square that is compared: a few spots' widths."""
-OFF = 0.3
-"""A square is off where its share is so far from the field's, relative to that, ..."""
+LESS, MORE = 0.3, 0.7
+"""A square is off where its share is so far below the field's, or above, relative to that, ...
+
+More above: spots that are sharper than the mean of their kind stand out by up to a half."""
 SIGMAS = 4.0
 """... and so many standard deviations of its own (jackknife over the run's parts)."""
 REACHES = (1, 3)
 """A square's own, or that of so many by so many around it: faint ones together are as certain as a bright one."""
-SIGNAL_TO_NOISE = 5.0
+SIGNAL_TO_NOISE = 1.0
 """Of what rises and falls in a square, over what photon noise alone makes of it: below, it is not compared."""
+FAINT = 0.1
+"""Squares that rise and fall by less of what is typical are not compared: steps of the background count there."""
+MARGIN_PX = 8
+"""At the edges of the image: light of molecules beyond them falls there."""
 LISTED = 10
 
 
@@ -62,10 +69,9 @@ class Linearity(FrozenModel):
     frames : int
         Frames that were compared, evenly over the run.
     share, share_flagged_too : float
-        Of the light that rises above its surroundings, what the rows without a flag, and all rows, account for (median
-        square).
+        Of the light that blinks, what the rows without a flag, and all rows, account for (median square).
     correlation : float
-        Pearson's, of what rises in the two images (as SQUIRREL's RSP, of the squares that are compared).
+        Pearson's, of what changes in the two images (as SQUIRREL's RSP, in the squares that are compared).
     over_run : tuple of float
         Share in ten successive parts of the run, over that of the run.
     square_um : float
@@ -129,11 +135,15 @@ class _Squares:
 
     def first(self, axis: int) -> int:
         """First row or column that lies in a square."""
-        return (self.shape_yx[axis] % SQUARE_PX) // 2
+        return MARGIN_PX + (self.shape_yx[axis] - 2 * MARGIN_PX) % SQUARE_PX // 2
+
+    def count(self, axis: int) -> int:
+        """How many squares lie along it."""
+        return max((self.shape_yx[axis] - 2 * MARGIN_PX) // SQUARE_PX, 0)
 
     def of(self, image: F64) -> F64:
         """Return the pixels of each square, shape (rows, columns, pixels)."""
-        (top, down), (left, across) = ((self.first(axis), self.shape_yx[axis] // SQUARE_PX) for axis in (0, 1))
+        (top, down), (left, across) = ((self.first(axis), self.count(axis)) for axis in (0, 1))
         inside = image[top : top + down * SQUARE_PX, left : left + across * SQUARE_PX]
         parts = inside.reshape(down, SQUARE_PX, across, SQUARE_PX).swapaxes(1, 2)
         return parts.reshape(down, across, SQUARE_PX**2)
@@ -171,8 +181,8 @@ def linearity(light: Light) -> LinearityMap | str:
         Or why they cannot be compared.
     """
     squares = _Squares((light.seen.shape[1], light.seen.shape[2]))
-    if min(squares.shape_yx) < SQUARE_PX:
-        return f"images of fewer than {SQUARE_PX} pixels in height or width show too little"
+    if not squares.count(0) * squares.count(1):
+        return f"images of fewer than {SQUARE_PX + 2 * MARGIN_PX} pixels in height or width show too little"
     blurred = [
         gaussian_filter(np.asarray(images, np.float64), (0, light.width_px, light.width_px))
         for images in (light.seen, light.localized, light.localized_flagged_too)
@@ -183,15 +193,16 @@ def linearity(light: Light) -> LinearityMap | str:
     slopes = _Slopes(seen, localized, noise)
     field = _middle(slopes.of()[slopes.enough], slopes.signal[slopes.enough])
     if not field > 0:
-        return "nothing in the images rises above its surroundings where molecules were localised"
+        return "nothing in the images blinks where molecules were localised"
     share = slopes.of() / field
-    away = np.where(np.abs(share - 1) > OFF, np.sign(share - 1), 0)
+    away = np.where(share < 1 - LESS, -1, np.where(share > 1 + MORE, 1, 0))
+    limit = np.where(away > 0, MORE, LESS)
     certain = np.zeros(away.shape, bool)
     for reach in REACHES:
         distance = away * (slopes.of(reach) / field - 1)
-        certain |= (distance > OFF) & (distance > SIGMAS * slopes.deviation(reach) / field)
+        certain |= (distance > limit) & (distance > SIGMAS * slopes.deviation(reach) / field)
     away = np.where(certain, away, 0)
-    everything = _Slopes(seen, squares.relief(blurred[2].mean(0))[None], noise).of()
+    everything = _Slopes(seen, np.stack([squares.relief(image) for image in blurred[2]]), noise).of()
     found = Linearity(
         frames=light.frames,
         share=field,
@@ -219,42 +230,45 @@ class _Slopes:
     """
 
     def __init__(self, seen: F64, localized: F64, noise: F64) -> None:
-        self._seen, self._localized, self._noise = seen, localized, noise
-        self._mean, self._picture = seen.mean(0), localized.mean(0)
-        self.signal = (self._mean * self._mean).mean(-1) - noise
-        self.enough = self.signal > SIGNAL_TO_NOISE * noise
+        parts = len(seen)
+        # What is there all the time, such as a structured background or a bead, is not what molecules blink.
+        self._seen, self._localized = seen - seen.mean(0), localized - localized.mean(0)
+        by_chance = noise * (parts - 1)
+        self._common = (self._seen * self._localized).mean(-1)
+        self._own = (self._seen * self._seen).mean(-1) - by_chance
+        self.signal = self._own.mean(0)
+        clear = self.signal > SIGNAL_TO_NOISE * by_chance
+        typical = np.median(self.signal[clear]) if clear.any() else 0.0
+        self.enough = clear & (self.signal > FAINT * typical)
 
     def of(self, reach: int = 1) -> F64:
         """Return the slope in each square, together with its neighbours within `reach` squares; NaN without light."""
-        return self._slope(self._mean, self._picture, reach)
+        return self._slope(self._common.sum(0), self._own.sum(0), reach)
 
     def deviation(self, reach: int = 1) -> F64:
         """Return the standard deviation of `of`, by leaving out one part of the run after the other (jackknife)."""
-        parts = len(self._seen)
-        rest = [
-            self._slope(self._mean - one / parts, self._picture - other / parts, reach)
-            for one, other in zip(self._seen, self._localized, strict=True)
-        ]
-        return np.asarray(np.sqrt((parts - 1) * np.var(rest, axis=0)))
+        common, own = self._common.sum(0), self._own.sum(0)
+        rest = [self._slope(common - a, own - b, reach) for a, b in zip(self._common, self._own, strict=True)]
+        return np.asarray(np.sqrt((len(rest) - 1) * np.var(rest, axis=0)))
 
     @property
     def of_parts(self) -> list[float]:
         """Slope of each part of the run, of all squares together."""
-        noise = len(self._seen) * self._noise[self.enough].sum()
         return [
-            float((one * other)[self.enough].mean(-1).sum() / ((one * one)[self.enough].mean(-1).sum() - noise))
-            for one, other in zip(self._seen, self._localized, strict=True)
+            float(one[self.enough].sum() / other[self.enough].sum())
+            for one, other in zip(self._common, self._own, strict=True)
         ]
 
     @property
     def correlation(self) -> float:
-        """Of the two images, over all squares."""
-        return float(np.corrcoef(self._mean[self.enough].ravel(), self._picture[self.enough].ravel())[0, 1])
+        """Of what changes in the two, over all squares."""
+        seen, localized = (changes[:, self.enough].ravel() for changes in (self._seen, self._localized))
+        return float(np.corrcoef(seen, localized)[0, 1])
 
-    def _slope(self, one: F64, other: F64, reach: int) -> F64:
-        common = np.where(self.enough, (one * other).mean(-1), 0.0)
-        own = np.where(self.enough, (one * one).mean(-1) - self._noise, 0.0)
-        above, below = (uniform_filter(values, reach, mode="constant") for values in (common, own))
+    def _slope(self, common: F64, own: F64, reach: int) -> F64:
+        above, below = (
+            uniform_filter(np.where(self.enough, values, 0.0), reach, mode="constant") for values in (common, own)
+        )
         slope = np.divide(above, below, out=np.full(below.shape, np.nan), where=self.enough)
         return np.asarray(slope, np.float64)
 

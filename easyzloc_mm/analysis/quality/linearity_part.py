@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from easyzloc_mm.analysis.quality.linearity import SQUARE_PX, Linearity, LinearityMap
 from easyzloc_mm.report.figures import picture
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
 
 NAME = "linearity"
 CAPTION = (
-    "The light that the camera saw; the light that the localisations account for, on the same scale; and its share in "
-    "each square, over the field's (framed: less or more than chance explains; grey: too little light)."
+    "Light above its surroundings: what the camera saw; what the localisations account for, on the same scale; and its "
+    "share in each square, over the field's (framed: less or more than chance explains; grey: too little light)."
 )
 LIMITS = (
-    "The same frames are compared, blurred by one spot's width, each square without its smooth background (after "
+    "What changes from part to part of the run is compared, in the same frames, blurred by one spot's width (after "
     "SQUIRREL, Culley et al. 2018, doi:10.1038/nmeth.4605). It shows where light is missing from the picture: where "
-    "molecules lie too dense or too deep, or are too dim to be found. It says nothing of molecules that never shone, "
-    "of detail finer than a spot, or of z; and something bright that never blinks counts as light that is missing."
+    "molecules lie too dense or too deep, are too dim to be found, or carry flags. It says nothing of molecules that "
+    "never shone or never blinked, of detail finer than a spot, or of z."
 )
 
 
@@ -56,18 +57,15 @@ def linearity_blocks(folder: Path, found: Linearity | None, why_not: str | None,
 def draw_linearity(path: Path, compared: LinearityMap) -> None:
     """Draw what was seen, what was localised, and the share of each square."""
     height, width = compared.seen.shape
-    with picture(path, 12.5, 1.2 + 4.0 * min(max(height / width, 0.4), 1.6)) as figure:
+    with picture(path, 12.5, 0.6 + 3.0 * min(max(height / width, 0.4), 1.6)) as figure:
         left, middle, right = figure.subplots(1, 3)
-        floor = float(np.percentile(compared.seen, 1))
-        top = float(np.percentile(compared.seen, 99.8)) - floor
-        shown = {
-            "seen by the camera (background of the darkest part taken off)": compared.seen - floor,
-            "localised": compared.localized - float(np.percentile(compared.localized, 1)),
-        }
-        for axes, (title, image) in zip((left, middle), shown.items(), strict=True):
+        # Of both, what rises above its surroundings.
+        raised = [image - gaussian_filter(image, SQUARE_PX) for image in (compared.seen, compared.localized)]
+        top = float(np.percentile(raised[0], 99.8))
+        for axes, title, image in zip((left, middle), ("seen by the camera", "localised"), raised, strict=True):
             drawn = axes.imshow(image, vmin=0, vmax=max(top, 1e-9), cmap="inferno")
             axes.set_title(title, fontsize=9)
-            figure.colorbar(drawn, ax=axes, shrink=0.8, label="photons per pixel and frame")
+            figure.colorbar(drawn, ax=axes, shrink=0.7, label="photons per pixel and frame")
         _draw_share(right, compared)
 
 
@@ -77,7 +75,7 @@ def _draw_share(axes: Axes, compared: LinearityMap) -> None:
 
     rows, columns = compared.share.shape
     height, width = compared.seen.shape
-    left, top = (width % SQUARE_PX) // 2 - 0.5, (height % SQUARE_PX) // 2 - 0.5
+    left, top = ((size - count * SQUARE_PX) // 2 - 0.5 for size, count in ((width, columns), (height, rows)))
     extent = (left, left + columns * SQUARE_PX, top + rows * SQUARE_PX, top)
     axes.set_facecolor("0.85")
     share: F64 = np.clip(compared.share, 0, 2)
@@ -87,4 +85,4 @@ def _draw_share(axes: Axes, compared: LinearityMap) -> None:
         axes.add_patch(Rectangle(corner, SQUARE_PX, SQUARE_PX, fill=False, edgecolor="black", linewidth=1.6))
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     axes.set_title("share of the light, over the field's", fontsize=9)
-    axes.figure.colorbar(drawn, ax=axes, shrink=0.8)
+    axes.figure.colorbar(drawn, ax=axes, shrink=0.7)

@@ -53,7 +53,7 @@ class Recorded:
 
 @pytest.fixture(scope="module")
 def recorded() -> Recorded:
-    """Spots with wings that no Gaussian has, of several widths, on a background that falls off to the edges."""
+    """Spots with wings that no Gaussian has, of several widths, on a background with a step and a bead on it."""
     rng = np.random.default_rng(17)
     begin, end = rng.uniform(0, SIDE, (2, LINES, 2))
     line = rng.integers(0, LINES, MOLECULES)
@@ -62,6 +62,8 @@ def recorded() -> Recorded:
     photons, width = 300 + rng.exponential(1500, MOLECULES), rng.uniform(1.2, 2.2, MOLECULES)
     axis = np.linspace(-1, 1, SIDE)
     even = np.full((SIDE, SIDE), BACKGROUND) * (1 - 0.3 * (axis[:, None] ** 2 + axis**2) / 2)
+    even[:, : SIDE // 2 - 3] += 4  # a step, and a thing that never blinks, in a square with molecules
+    even[56:60, 88:92] += 30
     light = np.pad(np.repeat(even[None], FRAMES, axis=0), ((0, 0), (REACH, REACH), (REACH, REACH)))
     step = np.arange(-REACH, REACH + 1)
     for t, (x, y), n, s in zip(frame, place, photons, width, strict=True):
@@ -74,8 +76,9 @@ def recorded() -> Recorded:
     inside = light[:, REACH:-REACH, REACH:-REACH]
     counts = rng.poisson(inside) / GAIN + BASELINE + rng.normal(0, 3, inside.shape)
     x, y = (place + rng.normal(0, 0.1, place.shape)).T
-    given = {"bg": BACKGROUND, "lpx": 0.1, "lpy": 0.1, "ellipticity": 0.0, "net_gradient": 1.0, "z": 0.0, "lpz": 20.0}
+    given = {"bg": BACKGROUND, "lpx": 0.1, "lpy": 0.1, "ellipticity": 0.0, "net_gradient": 1.0, "lpz": 20.0}
     rows = pd.DataFrame({"frame": frame.astype(np.uint32), "x": x, "y": y, "z_flag": np.uint8(0)}).assign(
+        z=500 * (width - 1.7) + rng.normal(0, 20, MOLECULES),
         photons=photons * rng.normal(1, 0.08, MOLECULES), sx=width * rng.normal(1.1, 0.1, MOLECULES),
         sy=width * rng.normal(1.1, 0.1, MOLECULES), **given,
     )  # fmt: skip
@@ -92,11 +95,11 @@ def compared(run: Path, movie: Path | None = None) -> Linearity:
 
 def test_an_undisturbed_run_is_linear(recorded: Recorded, tmp_path: Path) -> None:
     found = compared(recorded.write(tmp_path))
-    assert found.squares > 30
+    assert found.squares >= 20
     assert found.squares_short == found.squares_over == len(found.off) == 0
-    assert found.share == found.share_flagged_too == pytest.approx(1, abs=0.15)
-    assert found.correlation > 0.98
-    assert all(part == pytest.approx(1, abs=0.2) for part in found.over_run)
+    assert found.share == found.share_flagged_too == pytest.approx(1, abs=0.1)
+    assert found.correlation > 0.9
+    assert all(part == pytest.approx(1, abs=0.15) for part in found.over_run)
 
 
 def test_half_of_the_molecules_of_one_region_are_missed(recorded: Recorded, tmp_path: Path) -> None:
@@ -114,7 +117,7 @@ def test_light_of_flagged_rows_is_told_from_light_of_no_row(recorded: Recorded, 
     every_third = (np.arange(len(recorded.rows)) % 3 == 0).astype(np.uint8)
     found = compared(recorded.write(tmp_path, recorded.rows.assign(z_flag=every_third)))
     assert found.share == pytest.approx(found.share_flagged_too * 2 / 3, abs=0.07)
-    assert found.share_flagged_too == pytest.approx(1, abs=0.15)
+    assert found.share_flagged_too == pytest.approx(1, abs=0.1)
 
 
 def test_molecules_that_are_counted_twice_show_too(recorded: Recorded, tmp_path: Path) -> None:
@@ -131,7 +134,7 @@ def test_positions_are_compared_as_they_were_recorded(recorded: Recorded, tmp_pa
     moved = recorded.rows.assign(x=recorded.rows["x"] - path["x"].to_numpy()[recorded.rows["frame"]])
     found = compared(recorded.write(tmp_path, moved, Drift(path, DriftRecord())))
     assert found.squares_short == found.squares_over == 0
-    assert found.correlation > 0.98
+    assert found.correlation > 0.9
 
 
 def test_the_page_says_it_and_what_is_missing_where_it_cannot(recorded: Recorded, tmp_path: Path) -> None:
