@@ -26,7 +26,7 @@ def localize(
     origin_px: tuple[int, int] = (0, 0),
     camera_map: str | Path | None = None,
     detection: str | None = None,
-    false_alarms_per_frame: float = 0.1,
+    false_alarms_per_frame: float = 0.05,
     min_snr: float | None = None,
     passes: int | None = None,
     box_px: int = 7,

@@ -53,7 +53,7 @@ class LocalizeSettings(FrozenModel):
 
     detection: Detection | None = None
     """Without it: by the PSF, where the model has one and `min_net_gradient` is not given."""
-    false_alarms_per_frame: Annotated[float, Field(gt=0, le=1000)] = 0.1
+    false_alarms_per_frame: Annotated[float, Field(gt=0, le=1000)] = 0.05
     """Of detection by the PSF: what noise alone may look like molecules in a frame, on average."""
     min_snr: Annotated[float, Field(ge=3, le=100)] | None = None
     """Of detection by the PSF: the threshold itself, a ratio of signal to noise, in place of the false alarms."""

@@ -134,7 +134,7 @@ def localize(
     ] = None,
     false_alarms_per_frame: Annotated[
         float, typer.Option("--false-alarms-per-frame", help="psf: molecules that noise may feign, per frame.")
-    ] = 0.1,
+    ] = 0.05,
     min_snr: Annotated[
         float | None, typer.Option("--min-snr", help="psf: threshold, signal to noise, in place of the false alarms.")
     ] = None,

@@ -20,7 +20,7 @@ from scipy.spatial import cKDTree
 from easyzloc_mm.localization.matched.detector import Detections
 from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.kernels.crop_size import sized
-from easyzloc_mm.psf.kernels.crowd import add_emitters, neighbours, refit
+from easyzloc_mm.psf.kernels.crowd import DRAWN_FARTHER_PX, add_emitters, neighbours, refit
 from easyzloc_mm.psf.mle import SpotPrior, fit_psf, likely_depths
 from easyzloc_mm.typing import F32, F64, I64, Bool
 
@@ -35,6 +35,8 @@ DESCENT = (4.0, 2.5, 1.6, 1.0)
 """Times the threshold: what each look takes of detections in a crowd. What is clearest goes first, since the rest may
 be no more than what it leaves."""
 STARTS = 2
+MOST_NEIGHBOURS = 1.2
+"""Mean number, above which the fits of a frame hold each other's faint light already."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,9 @@ class CrowdFit:
         Ratio of signal to noise.
     passes : int
         Looks at most, the first one included.
+    wider : SplinePsf, optional
+        The PSF as far as larger crops reach: what is taken for explained when the rest is looked at. Without it, the
+        faint light far around a bright emitter is found as emitters of its own.
     """
 
     table: SplinePsf
@@ -90,6 +95,7 @@ class CrowdFit:
     prior_of: Callable[[F64, F64], SpotPrior]
     threshold: float
     passes: int
+    wider: SplinePsf | None = None
 
     def explain(
         self,
@@ -119,7 +125,7 @@ class CrowdFit:
         everything = np.ones(len(found), bool)
         found = self._together(photons, noise_e, model, found, everything & _near(found.theta, found.theta, 1))
         for turn in range(1, self.passes):
-            seen = clear_ones(look(model), self.threshold, turn)
+            seen = clear_ones(look(self._explained(found, model)), self.threshold, turn)
             new = self._fitted(seen, model, found, crop)
             if not len(new):
                 break
@@ -133,6 +139,15 @@ class CrowdFit:
             )
             found = self._together(photons, noise_e, model, joined, fresh | _near(joined.theta, new.theta, 0))
         return replace(found, crowded=_near(found.theta, found.theta, 1)), model
+
+    def _explained(self, found: Emitters, model: F32) -> F32:
+        """Return the light of the emitters as far as it is known; `model` is that which fits use."""
+        if self.wider is None or not len(found) or _neighbours(found.theta, found.theta).mean() > 1 + MOST_NEIGHBOURS:
+            return model
+        light = np.zeros_like(model)
+        size = sized(self.wider.roi_px - 2 * (DRAWN_FARTHER_PX - 1))
+        add_emitters(self.wider.coefficients, found.place, found.theta, size, light)
+        return light
 
     def _fitted(
         self, seen: Detections, model: F32, known: Emitters, crop: Callable[[F64, F64], tuple[F32, float | F32]]
@@ -246,5 +261,9 @@ def _near(theta: F64, others: F64, themselves: int) -> Bool:
     """Return which emitters have more than `themselves` of the others within `NEAR_PX`."""
     if not len(theta) or not len(others):
         return np.zeros(len(theta), bool)
-    counts = cKDTree(others[:, :2]).query_ball_point(theta[:, :2], NEAR_PX, return_length=True)
-    return np.asarray(counts > themselves)
+    return _neighbours(theta, others) > themselves
+
+
+def _neighbours(theta: F64, others: F64) -> I64:
+    """Return how many of the others lie within `NEAR_PX` of each emitter."""
+    return np.asarray(cKDTree(others[:, :2]).query_ball_point(theta[:, :2], NEAR_PX, return_length=True))

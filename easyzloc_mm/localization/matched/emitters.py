@@ -322,7 +322,7 @@ class EmitterLocalizer:
         left, top = self._origin
         how = CrowdFit(
             self._table, lambda x, y: self._predictor.place(x + left, y + top), self._emitters.prior, threshold,
-            passes,
+            passes, self._predictor.wider_psf,
         )  # fmt: skip
         noise_e = np.atleast_2d(np.asarray(response.read_noise_e, np.float32))
         kept, crowd = np.zeros(len(first), bool), []
