@@ -1,4 +1,8 @@
-"""A night alone, in short: 24 wells with two fields each, and everything that goes wrong in a night."""
+"""A night alone, in short: 24 wells with two fields each, and everything that goes wrong in a night.
+
+The share of overhead is that of a computer with a core to spare: on one that others use, too, everything beside the
+exposures takes several times as long.
+"""
 
 from __future__ import annotations
 
