@@ -17,8 +17,8 @@ from easyzloc_mm.beads.bleaching import relative_brightness
 from easyzloc_mm.beads.detection.candidates import Candidates
 from easyzloc_mm.beads.detection.form import PsfForm
 from easyzloc_mm.beads.detection.inspect_stack import full_scale_of, inspect_stack
-from easyzloc_mm.beads.detection.lateral_shift import LateralShift, common_lateral_shift, pooled
-from easyzloc_mm.beads.detection.rois import SLAB_NM, other_in_roi
+from easyzloc_mm.beads.detection.lateral_shift import pooled
+from easyzloc_mm.beads.detection.ready_cut import find_in_rois
 from easyzloc_mm.beads.label import Labelled, depth_profiles, label, measure
 from easyzloc_mm.beads.quality.checks import check_directions, check_stacks, check_verdict, name_of
 from easyzloc_mm.beads.quality.judge import Rules
@@ -31,8 +31,7 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.io.beads.stack import BeadStack
 from easyzloc_mm.psf.crop_choice import check_crop_px
-from easyzloc_mm.psf.registration import weighted_centre
-from easyzloc_mm.typing import F64, I64, U16, Bool, Progress
+from easyzloc_mm.typing import F64, I64, U16, Progress
 
 Inspected = tuple[U16, F64, pd.DataFrame, dict[str, Any], PsfForm | None]
 MIN_ROI_PX = 17
@@ -166,36 +165,31 @@ def bead_set_from_rois(
     if z_step_nm < 0:
         rois, z_step_nm, numbers = rois[:, ::-1], -z_step_nm, numbers[-1] - numbers[::-1]
     report = progress or (lambda _message, _fraction: None)
-    middle = (rows - 1) / 2
-    centres, neighbour = np.empty((count, 2)), np.empty((count, 2))
-    for index, roi in enumerate(rois):
-        report(f"finding neighbours: {index + 1} of {count}", 0.3 * index / count)
-        centres[index] = _roi_centre(roi, middle)
-        neighbour[index] = other_in_roi(roi, centres[index], z_step_nm)
+    report("finding neighbours", 0.0)
     z_nm = z_step_nm * numbers.astype(float)
-    shift = _lateral_shift_of_rois(
-        rois, numbers, z_step_nm, centres[np.isinf(neighbour[:, 0])], np.isinf(neighbour[:, 0])
-    )
+    found, form = find_in_rois(rois, z_nm)
     none = np.zeros(count, np.int64)
     candidates = Candidates(
         rois=rois,
         stage_nm=[z_nm] * count,
-        x=centres[:, 0],
-        y=centres[:, 1],
+        x=found.x,
+        y=found.y,
         x0=none,
         y0=none,
         stack=none,
         edge=none.astype(bool),
-        neighbour_px=neighbour[:, 0],
-        neighbour_nm=neighbour[:, 1],
+        neighbour_px=found.neighbour_px,
+        neighbour_nm=found.neighbour_nm,
         field_size_px=(columns, rows),
         field_known=False,
         response=response,
         full_scale_adu=full_scale_of(float(rois.max(initial=0))),
         frames=np.ones(count, np.int64),
-        lateral_shift_px_per_um=np.tile(shift.significant, (count, 1)),
+        lateral_shift_px_per_um=np.tile(found.lateral_shift.significant, (count, 1)),
+        form=form,
     )
-    check_plausible(candidates, pixel_size_nm, source or "the ROI file")
+    if form.lobes_px is None:
+        check_plausible(candidates, pixel_size_nm, source or "the ROI file")
     candidates = mark_recurring(candidates, [])
     beads = measure(candidates, lambda message, part: report(message, 0.3 + 0.3 * part))
     labelled = label(candidates, beads, rules=rules, progress=lambda message, part: report(message, 0.6 + 0.4 * part))
@@ -208,26 +202,6 @@ def bead_set_from_rois(
 def count_reasons(beads: BeadDataset) -> dict[str, int]:
     """Return reason to count of the rejected beads, the most frequent first."""
     return dict(Counter(reason for reason in beads.reason if reason).most_common())
-
-
-def _roi_centre(roi: U16, middle: float) -> tuple[float, float]:
-    sharp = int(np.argmax(roi.max(axis=(1, 2))))
-    image = roi[max(0, sharp - 1) : sharp + 2].mean(axis=0)
-    return weighted_centre(image - np.median(image), middle, middle)
-
-
-def _lateral_shift_of_rois(rois: U16, numbers: I64, z_step_nm: float, centres: F64, lone: Bool) -> LateralShift:
-    """Measure the common lateral shift of the ROIs of lone beads, each around its own brightest plane."""
-    per_slab = max(1, round(SLAB_NM / z_step_nm))
-    starts = np.arange(0, rois.shape[1], per_slab)
-    sizes = np.diff(np.append(starts, rois.shape[1]))
-    sums = np.add.reduceat(rois[lone], starts, axis=1, dtype=np.float32)
-    images = (sums / sizes[:, None, None]).astype(np.float32)
-    middles = z_step_nm * (np.add.reduceat(numbers, starts) / sizes)
-    focus = z_step_nm * numbers[rois[lone].max(axis=(2, 3)).argmax(axis=1)]
-    return common_lateral_shift(
-        images, middles - focus[:, None], centres[:, 0], centres[:, 1], np.zeros((len(images), 2))
-    )
 
 
 def _form(stacks: Sequence[BeadStack], crop_px: int | None) -> tuple[PsfForm, list[Inspected]]:

@@ -31,6 +31,8 @@ LOBED_SHARE = 0.5
 """Of the depths."""
 TURNED_DEG, MOST_TURN_DEG = 45.0, 30.0
 """A double helix turns by so much or more through the depths, and by less from one depth to the next."""
+LONG_LOBED, LONG_LOBED_SHARE = 1.8, 0.2
+"""Two lobes along so elongated an image, over so many of the depths: an objective's aberrations give no such thing."""
 CROSSED, SIDE_SHARE = 0.7, 0.15
 """Cosine of twice the angle between directions, from which on they are along or across; and the part of the depths in
 which the image is long along each of the two."""
@@ -139,9 +141,17 @@ def kind_of_beads(beads: BeadDataset) -> PsfKind | None:
     table = BeadPsfs.from_beads(beads, chosen[:MOST_BEADS], edge).table
     mean = replace(table, coefficients=table.coefficients.mean(axis=0, keepdims=True))
     low, high = (float(np.median(end)) for end in (table.low_nm, table.high_nm))
-    z_nm = np.arange(max(low, -DEPTH_NM), min(high, DEPTH_NM) + 1, Z_STEP_NM)
-    images = np.stack([point_image(mean, 0, float(z), 0.0, 0.0, edge // 2) for z in z_nm])
+
+    def through(depth_nm: float) -> tuple[F64, F64]:
+        depths = np.arange(max(low, -depth_nm), min(high, depth_nm) + 1, Z_STEP_NM)
+        return depths, np.stack([point_image(mean, 0, float(z), 0.0, 0.0, edge // 2) for z in depths])
+
+    z_nm, images = through(DEPTH_NM)
     kind = kind_of_images(images)
+    if kind is PsfKind.OTHER and max(-low, high) > DEPTH_NM:
+        # A mask for a great depth shows there what it is.
+        whole = kind_of_images(through(np.inf)[1])
+        return whole if whole in (PsfKind.TETRAPOD, PsfKind.DOUBLE_HELIX) else kind
     peak = ndimage.gaussian_filter(images, (0, 0.7, 0.7)).max(axis=(1, 2))
     far = min(-z_nm[0], z_nm[-1]) >= WIDE * DEPTH_NM
     still_round = float(np.mean(shape_of(images).elongation >= ELONGATED)) < SIDE_SHARE
@@ -164,4 +174,5 @@ def kind_of_images(images: F64) -> PsfKind:
     if min(along.mean(), crossed.mean()) >= SIDE_SHARE:
         sides = shape.lobed[along | crossed].mean() >= LOBED_SHARE
         return PsfKind.TETRAPOD if sides else PsfKind.ASTIGMATIC
-    return PsfKind.OTHER if lobed else PsfKind.UNMODIFIED
+    two_lobes = float(np.mean(shape.lobed & (shape.elongation >= LONG_LOBED))) >= LONG_LOBED_SHARE
+    return PsfKind.OTHER if lobed or two_lobes else PsfKind.UNMODIFIED

@@ -13,6 +13,7 @@ from easyzloc_mm._picasso import picasso
 from easyzloc_mm.beads.detection.detail import spot_contrast
 from easyzloc_mm.beads.detection.form import (
     ALIKE,
+    COMPARED_PX,
     MIN_TO_COMPARE,
     MOST_COMPARED,
     SCALES_PX,
@@ -55,6 +56,9 @@ TIMES_AS_MANY = 2
 """More patches than so many times the spots that stand alone: fewer may be doublets that a patch takes for one."""
 DEPTH_NM = 1000.0
 """Planes this near to focus show what beads look like."""
+RINGS_PX, FAINTER, RING_ALIKE = 60.0, 0.3, 0.5
+"""Light of a lobed bead's image out of focus may be found so far away from it, is so much fainter, and looks less like
+the bead through focus than this (correlation), as another bead would not."""
 MOTION_ROI_PX, MOST_FOLLOWED = 23, 300
 """Of beads that are followed through focus for the common motion."""
 
@@ -183,10 +187,10 @@ def find_beads(overview: Overview, focus_nm: float) -> Found:
         shift = shift_x[here], shift_y[here]
         at = _centre(overview.slabs[here], round(x[index] + shift[0]), round(y[index] + shift[1]))
         centres[index] = at[0] - shift[0], at[1] - shift[1]
-    # Two maxima may run to the same centre.
+    # The image of one bead may walk sideways with depth: its maxima run to the same centre, or to one that is near.
     chosen = np.flatnonzero(in_layer)
-    chosen = chosen[_strongest(centres[chosen, 0], centres[chosen, 1], gradient[chosen], 1.5)]
-    others = np.concatenate([chosen, np.flatnonzero(~in_layer)])
+    chosen = chosen[_strongest(centres[chosen, 0], centres[chosen, 1], gradient[chosen])]
+    others = np.concatenate([chosen, _far_from(centres[chosen], centres, np.flatnonzero(~in_layer))])
     distance, depth = _nearest(centres, overview.slab_nm[slab], chosen, others)
     return Found(centres[chosen, 0], centres[chosen, 1], distance, depth, seen[in_focus][3], lateral_shift)
 
@@ -239,7 +243,7 @@ def find_lobed_beads(overview: Overview, focus_nm: float, form: PsfForm) -> Foun
     """
     assert form.lobes_px is not None
     slabs = overview.around(focus_nm, DEPTH_NM)
-    x, y = patches(slabs.mean(axis=0), form.lobes_px)
+    x, y = _without_rings(slabs, *patches(slabs.mean(axis=0), form.lobes_px), form)
     lone = isolated(x, y, slabs.shape[1:], form.neighbour_px, form.region_px // 2)
     if len(lone) >= MIN_TO_COMPARE:
         x, y = registered(slabs, x, y, lone)
@@ -250,6 +254,29 @@ def find_lobed_beads(overview: Overview, focus_nm: float, form: PsfForm) -> Foun
     centres, everyone = np.stack([x, y], axis=1), np.arange(len(x))
     distance, depth = _nearest(centres, np.zeros(len(x)), everyone, everyone)
     return Found(x, y, distance, depth, 0.0, LateralShift())
+
+
+def _without_rings(slabs: F32, x: F64, y: F64, form: PsfForm) -> tuple[F64, F64]:
+    """Leave out patches that are fainter than another one, out of its crop, and unlike it through focus: its rings.
+
+    Parameters
+    ----------
+    slabs : ndarray, shape (S, Y, X)
+    x, y : ndarray, shape (n,)
+        The brightest first.
+    form : PsfForm
+    """
+    if len(x) < 2:
+        return x, y
+    images = windows(slabs, x, y, COMPARED_PX)
+    light, kept = images.sum(axis=(1, 2, 3)), [0]
+    for index in range(1, len(x)):
+        away = np.maximum(np.abs(x[kept] - x[index]), np.abs(y[kept] - y[index]))
+        near = (away >= form.neighbour_px) & (away <= RINGS_PX)
+        brighter = [other for other in np.array(kept)[near] if light[index] < FAINTER * light[other]]
+        if not brighter or max(likeness(images[[other, index]]) for other in brighter) >= RING_ALIKE:
+            kept.append(index)
+    return x[kept], y[kept]
 
 
 def _lateral_shift(overview: Overview, focus_nm: float, x: I64, y: I64, gradient: F32) -> LateralShift:
@@ -320,6 +347,13 @@ def _strongest(x: F64, y: F64, strength: F64, within_px: float = SAME_PX) -> I64
         kept.append(index)
         dropped[tree.query_ball_point((x[index], y[index]), within_px)] = True
     return np.array(kept, np.int64)
+
+
+def _far_from(kept: F64, places: F64, rest: I64) -> I64:
+    """Return those of the rest that are not at the place of something that is kept."""
+    if not len(kept):
+        return rest
+    return rest[cKDTree(kept).query(places[rest])[0] > SAME_PX] if len(rest) else rest
 
 
 def _ghosts(x: F64, y: F64, strength: F64, depth_nm: F64) -> Bool:

@@ -81,7 +81,7 @@ def check_plausible(candidates: Candidates, pixel_size_nm: float, name: str) -> 
             f"check `pixel_size_nm` ({pixel_size_nm:g})",
         ),
         (
-            seen.depth_nm / width_nm, DEPTH_TO_WIDTH, USUAL_DEPTH_TO_WIDTH,
+            seen.depth_nm / width_nm if width_nm else np.nan, DEPTH_TO_WIDTH, USUAL_DEPTH_TO_WIDTH,
             f"the beads of {name} are in focus over {seen.depth_nm:.3g} nm of z and {width_nm:.3g} nm wide, where "
             f"objectives give 2 to 4 times as much as the width: check `z_step_nm` and `pixel_size_nm` "
             f"({pixel_size_nm:g})",

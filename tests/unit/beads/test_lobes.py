@@ -2,84 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
 
 from easyzloc_mm.beads.build import build_bead_set
 from easyzloc_mm.beads.detection.find import Overview, find_beads
-from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.io.beads.stack import COLUMNS, BeadStack, StackPixels
 from easyzloc_mm.psf.crop_choice import crop_px
 from easyzloc_mm.psf.kind import PsfKind, kind_of_beads
 from easyzloc_mm.typing import F64
-
-SIDE, APART_PX = 220, 44.0
-STAGE_NM = np.arange(-1200.0, 1201.0, 100.0)
-RESPONSE = CameraResponse(baseline_adu=100.0, electrons_per_adu=0.5, read_noise_e=1.5)
-Image = Callable[[F64, F64, float], F64]
-
-
-def spot(x: F64, y: F64, wide_px: float, high_px: float) -> F64:
-    light = np.exp(-(x**2) / (2 * wide_px**2) - y**2 / (2 * high_px**2))
-    return np.asarray(light / (2 * np.pi * wide_px * high_px))
-
-
-def two_lobes(x: F64, y: F64, angle: float, radius_px: float) -> F64:
-    dx, dy = radius_px * np.cos(angle), radius_px * np.sin(angle)
-    return 0.5 * (spot(x - dx, y - dy, 1.5, 1.5) + spot(x + dx, y + dy, 1.5, 1.5))
-
-
-def double_helix(x: F64, y: F64, z_nm: float) -> F64:
-    sharp = 1 / (1 + (z_nm / 900) ** 2)
-    return sharp * two_lobes(x, y, z_nm / 800, 5.0) + (1 - sharp) * spot(x, y, 6.0, 6.0)
-
-
-def tetrapod(x: F64, y: F64, z_nm: float) -> F64:
-    return two_lobes(x, y, np.pi / 2 if z_nm > 0 else 0.0, 1.0 + abs(z_nm) / 140)
-
-
-def astigmatic(x: F64, y: F64, z_nm: float) -> F64:
-    wide, high = (1.4 * np.sqrt(1 + ((z_nm + foc) / 350) ** 2) for foc in (250.0, -250.0))
-    return spot(x, y, wide, high)
-
-
-def unmodified(x: F64, y: F64, z_nm: float) -> F64:
-    width = 1.3 * np.sqrt(1 + (z_nm / 450) ** 2)
-    return spot(x, y, width, width)
-
-
-def extended(x: F64, y: F64, z_nm: float) -> F64:
-    width = 1.6 * np.sqrt(1 + (z_nm / 1800) ** 2)
-    return spot(x, y, width, width)
-
-
-def slide(image: Image, seed: int, *, second: bool = False) -> tuple[BeadStack, F64]:
-    """A stack of beads on a loose grid; with `second`, the first one has a neighbour 9 px away."""
-    rng = np.random.default_rng(seed)
-    ticks = np.arange(APART_PX, SIDE - 30, APART_PX)
-    places = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2) + rng.uniform(-3, 3, (len(ticks) ** 2, 2))
-    height_nm = rng.uniform(-80, 80, len(places))
-    drawn = [(*place, z, rng.uniform(3e4, 6e4)) for place, z in zip(places, height_nm, strict=True)]
-    if second:
-        drawn.append((places[0, 0] + 7, places[0, 1] + 6, 0.0, 4e4))
-    row, column = np.mgrid[:SIDE, :SIDE].astype(float)
-    planes = []
-    for stage in STAGE_NM:
-        mean = np.full((SIDE, SIDE), 20.0)
-        for x, y, z, photons in drawn:
-            mean += photons * image(column - x, row - y, stage - z)
-        planes.append((rng.poisson(mean) + rng.normal(0, 1.5, mean.shape)) / 0.5 + 100)
-    pixels = np.clip(np.rint(planes), 0, 65535).astype(np.uint16)
-    table = pd.DataFrame(0.0, index=range(len(STAGE_NM)), columns=list(COLUMNS))
-    table["requested_z_um"] = table["measured_z_um"] = STAGE_NM / 1000
-    table["exposure_ms"] = np.nan  # a TIFF does not say
-    stack = BeadStack(0, StackPixels(pixels, len(pixels)), table, 110.0, 100.0, RESPONSE, Path("slide"))
-    return stack, np.column_stack([places, height_nm])
+from tests.helpers.lobed_beads import (
+    RESPONSE,
+    SIDE,
+    Image,
+    astigmatic,
+    double_helix,
+    extended,
+    slide,
+    tetrapod,
+    unmodified,
+)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,98 @@
+"""Engineered PSFs from elsewhere: ready-cut ROIs, real masks, what is light of a bead, and what each kind is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from easyzloc_mm.api.calibration import build_beads
+from easyzloc_mm.beads.build import bead_set_from_rois, build_bead_set
+from easyzloc_mm.benchmarks.second_optics.lens import SAMPLES_PER_PIXEL, Lens, Mask
+from easyzloc_mm.errors import EasyZlocWarning
+from easyzloc_mm.psf.kind import PsfKind, kind_of_beads, kind_of_images
+from easyzloc_mm.typing import F64
+from tests.helpers.lobed_beads import (
+    RESPONSE,
+    STAGE_NM,
+    Image,
+    double_helix,
+    ready_cut,
+    record,
+    stack_of_planes,
+    tetrapod,
+    unmodified,
+)
+
+KINDS = [(double_helix, PsfKind.DOUBLE_HELIX), (tetrapod, PsfKind.TETRAPOD), (unmodified, PsfKind.UNMODIFIED)]
+
+
+@pytest.mark.parametrize(("image", "kind"), KINDS)
+def test_ready_cut_beads_are_accepted_whatever_their_lobes_do(image: Image, kind: PsfKind) -> None:
+    beads = bead_set_from_rois(ready_cut(image, 8, 1), RESPONSE, 110.0, 100.0)
+    assert beads.accepted.all()
+    assert kind_of_beads(beads) is kind
+
+
+@pytest.mark.parametrize(("image", "kind"), KINDS[:2])
+def test_a_single_roi_with_lobes_is_one_bead(image: Image, kind: PsfKind) -> None:
+    with pytest.warns(EasyZlocWarning, match="fewer than 3 usable beads"):
+        beads = bead_set_from_rois(ready_cut(image, 1, 2), RESPONSE, 110.0, 100.0)
+    assert beads.accepted.tolist() == [True]
+    assert kind_of_beads(beads) is kind
+
+
+@pytest.mark.parametrize("image", [tetrapod, unmodified])
+def test_a_roi_with_two_beads_is_still_refused(image: Image) -> None:
+    beads = bead_set_from_rois(ready_cut(image, 9, 3, doublets=3), RESPONSE, 110.0, 100.0)
+    assert beads.accepted.tolist() == [False] * 3 + [True] * 6
+
+
+@pytest.mark.parametrize(("mask", "kind"), [("crlb1", PsfKind.TETRAPOD), ("edof", PsfKind.EXTENDED)])
+def test_a_real_bead_behind_a_mask_is_one_bead_of_its_kind(shared_data: Path, mask: str, kind: PsfKind) -> None:
+    with pytest.warns(EasyZlocWarning, match=r"GUESSED|fewer than 3"):
+        beads = build_beads(shared_data / f"real_engineered_psf_{mask}.tif", pixel_size_nm=110.0, z_step_nm=100.0)
+    assert beads.accepted.tolist() == [True]
+    assert kind_of_beads(beads) is kind
+
+
+def test_a_faint_bead_with_lobes_is_no_light_of_bright_ones() -> None:
+    apart = [(45.0, 45.0), (45.0, 150.0), (150.0, 45.0), (150.0, 150.0)]
+    drawn = [(x, y, 0.0, 6e5) for x, y in apart] + [(97.0, 97.0, 0.0, 6e4)]
+    beads = build_bead_set([stack_of_planes(record(tetrapod, 196, drawn, 4))], RESPONSE, 110.0)
+    found = np.column_stack([beads.x, beads.y])
+    assert len(found) == len(drawn)
+    assert np.hypot(*(found[:, None] - np.array(drawn)[:, :2]).T).min(axis=1).max() < 2
+
+
+def through_focus(lens: Lens, u: float, v: float) -> F64:
+    return lens.images(u, v, STAGE_NM[2:-2], 12)[:, ::SAMPLES_PER_PIXEL, ::SAMPLES_PER_PIXEL]
+
+
+def test_a_bead_whose_image_walks_sideways_is_one_candidate() -> None:
+    # Coma at the edge of the field: the image's brightest detail below focus and above it are 4 px apart.
+    table = Lens().images(-0.86, -0.18, STAGE_NM, 13)[:, ::SAMPLES_PER_PIXEL, ::SAMPLES_PER_PIXEL]
+    rng = np.random.default_rng(5)
+    mean = np.full((len(STAGE_NM), 180, 180), 20.0)
+    places = [(x, y) for x in (40, 90, 140) for y in (40, 90, 140)]
+    for x, y in places:
+        mean[:, y - 13 : y + 14, x - 13 : x + 14] += 4e4 * table
+    pixels = (rng.poisson(mean) + rng.normal(0, 1.5, mean.shape)) / 0.5 + 100
+    beads = build_bead_set([stack_of_planes(np.rint(pixels).astype(np.uint16))], RESPONSE, 110.0)
+    assert len(beads) == len(places)
+    assert beads.accepted.all()
+
+
+def test_what_each_mask_is_called_and_that_aberrations_are_no_mask() -> None:
+    for mask, kind in ((Mask.ASTIGMATIC, PsfKind.ASTIGMATIC), (Mask.TETRAPOD, PsfKind.TETRAPOD),
+                       (Mask.DOUBLE_HELIX, PsfKind.DOUBLE_HELIX)):  # fmt: skip
+        assert kind_of_images(through_focus(mask.lens, 0.0, 0.0)) is kind
+    rng = np.random.default_rng(6)
+    for _ in range(12):
+        lens = Lens(
+            spherical_rad=rng.uniform(-0.9, 0.9), coma_rad=tuple(rng.normal(0, 0.3, 2)),
+            astigmatism_rad=tuple(rng.normal(0, 0.3, 2)), trefoil_rad=rng.normal(0, 0.3),
+        )  # fmt: skip
+        found = kind_of_images(through_focus(lens, *rng.uniform(-1, 1, 2)))
+        assert found in (PsfKind.UNMODIFIED, PsfKind.ASTIGMATIC), lens
