@@ -105,6 +105,15 @@ def as_raw(folder: Path, movie: NDArray[np.uint16]) -> Path:
     return folder / "m.raw"
 
 
+def as_single_images(folder: Path, movie: NDArray[np.uint16]) -> Path:
+    images = folder / "images"
+    images.mkdir()
+    for number, frame in enumerate(movie, start=1):
+        tifffile.imwrite(images / f"frame_{number}.tif", frame, photometric="minisblack")
+    return images
+
+
 WRITERS: list[Callable[[Path, NDArray[np.uint16]], Path]] = [
-    as_tiff, as_compressed_pages, as_imagej, as_ome_tiff, as_ome_tiff_files, as_ndtiff, as_ome_zarr, as_run, as_raw
+    as_tiff, as_compressed_pages, as_imagej, as_ome_tiff, as_ome_tiff_files, as_ndtiff, as_ome_zarr, as_run, as_raw,
+    as_single_images,
 ]  # fmt: skip

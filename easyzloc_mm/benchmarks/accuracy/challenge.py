@@ -8,9 +8,7 @@ References
 
 from __future__ import annotations
 
-import re
 import tempfile
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,16 +16,11 @@ from typing import Any
 from easyzloc_mm.api.analysis import score
 from easyzloc_mm.api.calibration import build_beads, train
 from easyzloc_mm.api.imaging import localize
-from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.images.movie_writer import write_ome_tiff_movie
-from easyzloc_mm.io.sources.open import TIFF, open_images
-from easyzloc_mm.typing import U16, Progress
+from easyzloc_mm.typing import Progress
 
 FIGURES = ("molecules", "found", "false", "recall", "precision", "jaccard", "rmse_lateral_nm", "rmse_axial_nm", "e3d",
            "rmse_z_nm", "coverage_68", "coverage_95", "flagged", "offset_x_nm", "offset_y_nm",
            "offset_z_nm")  # fmt: skip
-INTERVAL_MS = 50.0
-"""Between frames; the challenge's images do not say, and nothing here depends on it."""
 
 
 def bench_challenge(
@@ -86,30 +79,11 @@ def bench_challenge(
             baseline_adu=baseline_adu, electrons_per_adu=electrons_per_adu, if_exists="overwrite", progress=progress,
         )  # fmt: skip
         train(beads, folder / "model", minutes=minutes, seed=seed, if_exists="overwrite", progress=progress)
-        frames = movie if not movie.is_dir() else _one_file(movie, folder / "movie.tif", pixel_size_nm)
         run = folder / "run.zarr"
         localize(
-            frames, folder / "model", run, pixel_size_nm=pixel_size_nm, baseline_adu=baseline_adu,
+            movie, folder / "model", run, pixel_size_nm=pixel_size_nm, baseline_adu=baseline_adu,
             electrons_per_adu=electrons_per_adu, if_exists="overwrite", progress=progress,
         )  # fmt: skip
         result = score(run, truth).model_dump(mode="json")
         chosen = {name: result.get(name) for name in (*FIGURES, "unflagged", "bins")}
         return {**chosen, "beads": int(beads.accepted.sum()), "minutes": minutes}
-
-
-def _one_file(folder: Path, out: Path, pixel_size_nm: float) -> Path:
-    """Write a folder of single images as one movie, in the order of the last number in their names."""
-    files = [file for file in folder.iterdir() if file.suffix.lower() in TIFF]
-    numbers = {file: re.findall(r"\d+", file.stem) for file in files}
-    if not files or not all(numbers.values()):
-        raise InputError(f"{folder}: give one TIFF for each frame, with its number in its name")
-    files.sort(key=lambda file: int(numbers[file][-1]))
-    first = open_images(files[0], "movie")[0]
-
-    def images() -> Iterator[U16]:
-        for file in files:
-            yield open_images(file, "movie")[0].take([0])[0].astype("uint16")
-
-    shape = (len(files), *first.shape_yx)
-    write_ome_tiff_movie(out, images(), shape, pixel_size_nm=pixel_size_nm, interval_ms=INTERVAL_MS)
-    return out

@@ -275,6 +275,27 @@ def cameras(
     report(ctx, result, title="cameras")
 
 
+@bench_app.command("stacks", cls=BenchCommand)
+def stacks(
+    ctx: typer.Context,
+    files: Annotated[list[Path], typer.Argument(help="Bead stacks, each held out in turn.")],
+    pixel_size_nm: Annotated[float, typer.Option("--pixel-size-nm", min=1)],
+    z_step_nm: Annotated[float, typer.Option("--z-step-nm")],
+    minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Training time, for each stack.")] = 2.0,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    record: RecordOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Hold stated uncertainties against the stage, on beads of a stack that was held out, as faint as molecules."""
+    from easyzloc_mm.benchmarks.accuracy.stacks import bench_stacks
+
+    with progress_display() as show:
+        result = bench_stacks(
+            files, pixel_size_nm=pixel_size_nm, z_step_nm=z_step_nm, minutes=minutes, seed=seed, progress=show
+        )
+    report(ctx, result, title="real bead stacks, each held out in turn")
+
+
 @bench_app.command("infer", cls=BenchCommand)
 def infer(
     ctx: typer.Context,

@@ -9,10 +9,13 @@ from easyzloc_mm.io.sources.images import Images
 from easyzloc_mm.io.sources.ndtiff import INDEX, holds_ndtiff, open_ndtiff
 from easyzloc_mm.io.sources.ome_zarr import holds_zarr, open_ome_zarr
 from easyzloc_mm.io.sources.raw import open_raw
+from easyzloc_mm.io.sources.tiff.folder import TIFF, open_tiff_folder, tiffs_in
 from easyzloc_mm.io.sources.tiff.open import open_tiff
 
-TIFF = (".tif", ".tiff", ".btf", ".tf8", ".tf2")
-FORMATS = "TIFF, OME-TIFF, an NDTiff folder, OME-Zarr, a RUN.zarr with raw frames, or Picasso .raw with its .yaml"
+FORMATS = (
+    "TIFF, OME-TIFF, a folder of single TIFF images, an NDTiff folder, OME-Zarr, a RUN.zarr with raw frames, or "
+    "Picasso .raw with its .yaml"
+)
 
 
 def open_images(path: Path, what: str, *, partial: bool = False) -> list[Images]:
@@ -38,6 +41,12 @@ def open_images(path: Path, what: str, *, partial: bool = False) -> list[Images]
             return open_ndtiff(path, partial=partial)
         if holds_zarr(path):
             return [open_ome_zarr(path)]
+        if tiffs_in(path):
+            found = open_tiff_folder(path, partial=partial)
+            if len(found) > 1:
+                several = f"{len(found)} TIFF files that are no single images"
+                raise InputError(f"{path} holds {several}: give one as the {what}")
+            return found
         raise InputError(f"{path} is a folder but no {what}: give {FORMATS}")
     if path.suffix.lower() in TIFF:
         if holds_ndtiff(path.parent) and path.name.startswith("NDTiffStack"):

@@ -140,6 +140,8 @@ def read_raw_table(path: Path, pixel_size_nm: float | None = None) -> RawTable:
     if path.is_dir():
         return FORMATS["zarr"].read(path, pixel_size_nm)
     suffix = path.suffix.lower()
+    if suffix == ".mat":
+        raise InputError(f"{path} is a file of MATLAB, as SMAP saves: give the localisations saved as .csv from SMAP")
     if suffix not in READERS or suffix == ".zarr":
         raise InputError(f"{path} is no table that can be read: {WHAT_TO_GIVE}")
     return READERS[suffix](path, pixel_size_nm)

@@ -17,7 +17,7 @@ from easyzloc_mm.io.images.movies import open_movie
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
 from easyzloc_mm.io.zarr.chunks import ChunkedArray
 from tests.helpers.localize_bench import spots_movie
-from tests.helpers.movie_files import WRITERS, as_compressed_pages, as_raw, as_run, as_tiff
+from tests.helpers.movie_files import WRITERS, as_compressed_pages, as_raw, as_run, as_single_images, as_tiff
 
 SHAPE = (96, 128)
 FRAMES = 50
@@ -36,7 +36,7 @@ def test_every_format_gives_the_same_frames(
     assert opened.shape == movie.shape
     assert np.array_equal(opened.read(0, FRAMES), movie)
     assert np.array_equal(opened.read(FRAMES - 3, FRAMES + 10), movie[-3:])
-    if write not in (as_tiff, as_compressed_pages):
+    if write not in (as_tiff, as_compressed_pages, as_single_images):
         assert opened.pixel_size_nm == pytest.approx(110.0)
 
 
@@ -124,3 +124,20 @@ def test_frames_that_come_while_a_run_is_opened_are_not_taken_for_lost(
     assert running.shape[0] == 5
     assert np.array_equal(running.take(range(5)), movie[:5])
     writer.close()
+
+
+def test_a_folder_of_single_images_keeps_the_frames_numbers_and_one_of_movies_is_refused(
+    movie: NDArray[np.uint16], tmp_path: Path
+) -> None:
+    images = as_single_images(tmp_path, movie)
+    (images / "frame_8.tif").unlink()
+    with pytest.warns(EasyZlocWarning, match="49 of 50 numbered images"):
+        opened = open_movie(images)
+    assert opened.missing == {7}
+    assert np.array_equal(opened.read(8, FRAMES), movie[8:])
+    movies = tmp_path / "movies"
+    movies.mkdir()
+    for name in ("a.tif", "b.tif"):
+        tifffile.imwrite(movies / name, movie[:5], photometric="minisblack")
+    with pytest.raises(InputError, match="2 TIFF files that are no single images: give one as the movie"):
+        open_movie(movies)

@@ -231,3 +231,9 @@ def test_the_state_of_an_unknown_pixel_size(tmp_path: Path) -> None:
     table.to_parquet(tmp_path / "t.parquet", index=False)
     with pytest.raises(InputError, match="give `pixel_size_nm`"):
         read_table(tmp_path / "t.parquet")
+
+
+def test_a_file_of_matlab_is_refused_with_what_to_save_instead(tmp_path: Path) -> None:
+    (tmp_path / "cell_sml.mat").write_bytes(b"MATLAB 7.3 MAT-file")
+    with pytest.raises(InputError, match=r"saved as \.csv from SMAP"):
+        read_table(tmp_path / "cell_sml.mat")
