@@ -50,6 +50,8 @@ RING_PART = 0.03
 bead no harm."""
 FEW_MAXIMA = 40
 """In a small image that few beads fill there is no bulk of noise maxima; the noise of its dark pixels stands in."""
+CROWDED = 10.0
+"""Where no maximum stands out of the bulk, and its median is so many times the noise threshold, they are beads."""
 WINDOW_PX = 47
 """Of beads whose form is looked at: the largest crop, its surroundings, and their rim."""
 TIMES_AS_MANY = 2
@@ -257,15 +259,7 @@ def find_lobed_beads(overview: Overview, focus_nm: float, form: PsfForm) -> Foun
 
 
 def _without_rings(slabs: F32, x: F64, y: F64, form: PsfForm) -> tuple[F64, F64]:
-    """Leave out patches that are fainter than another one, out of its crop, and unlike it through focus: its rings.
-
-    Parameters
-    ----------
-    slabs : ndarray, shape (S, Y, X)
-    x, y : ndarray, shape (n,)
-        The brightest first.
-    form : PsfForm
-    """
+    """Leave out patches that are fainter than another one, out of its crop, and unlike it through focus: its rings."""
     if len(x) < 2:
         return x, y
     images = windows(slabs, x, y, COMPARED_PX)
@@ -310,7 +304,10 @@ def _identify(image: F32) -> tuple[I64, I64, F32, float]:
     ]
     if not len(x):
         return x, y, gradient, 0.0
-    threshold = pixel_noise(image) * _noise_threshold() if len(bulk) < FEW_MAXIMA else _above_bulk(bulk)
+    by_noise = pixel_noise(image) * _noise_threshold()
+    threshold = by_noise if len(bulk) < FEW_MAXIMA else _above_bulk(bulk)
+    if threshold > gradient.max() and np.median(bulk) > CROWDED * by_noise:
+        threshold = by_noise
     bright = (gradient > threshold) & (np.minimum(x, y) >= 0) & (x < width) & (y < height)
     return x[bright], y[bright], gradient[bright], threshold
 

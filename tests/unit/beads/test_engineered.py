@@ -9,8 +9,10 @@ import pytest
 
 from easyzloc_mm.api.calibration import build_beads
 from easyzloc_mm.beads.build import bead_set_from_rois, build_bead_set
+from easyzloc_mm.beads.detection.find import find_beads, look_through
 from easyzloc_mm.benchmarks.second_optics.lens import SAMPLES_PER_PIXEL, Lens, Mask
 from easyzloc_mm.errors import EasyZlocWarning
+from easyzloc_mm.io.beads.stack import StackPixels
 from easyzloc_mm.psf.kind import PsfKind, kind_of_beads, kind_of_images
 from easyzloc_mm.typing import F64
 from tests.helpers.lobed_beads import (
@@ -64,6 +66,14 @@ def test_a_faint_bead_with_lobes_is_no_light_of_bright_ones() -> None:
     found = np.column_stack([beads.x, beads.y])
     assert len(found) == len(drawn)
     assert np.hypot(*(found[:, None] - np.array(drawn)[:, :2]).T).min(axis=1).max() < 2
+
+
+def test_a_slide_full_of_lobes_is_no_empty_one() -> None:
+    rng = np.random.default_rng(9)
+    drawn = [(*place, 0.0, 4e4) for place in rng.uniform(8, 132, (36, 2))]
+    pixels = record(double_helix, 140, drawn, 10)
+    overview = look_through(StackPixels(pixels, len(pixels)), np.arange(len(pixels)), STAGE_NM)
+    assert len(find_beads(overview, 0.0).x) >= len(drawn)
 
 
 def through_focus(lens: Lens, u: float, v: float) -> F64:
