@@ -1,0 +1,38 @@
+"""`bench stacks`: recorded bead planes as faint as molecules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from easyzloc_mm.beads.build import build_bead_set
+from easyzloc_mm.benchmarks.accuracy.stacks import bench_stacks, thinned_frames
+from easyzloc_mm.errors import InputError
+from tests.helpers.lobed_beads import RESPONSE, astigmatic, record, stack_of_planes
+
+
+def test_thinned_planes_have_the_light_and_the_noise_that_are_stated() -> None:
+    drawn = [(x, y, 0.0, 5e4) for x in (30.0, 70.4, 110.0) for y in (30.0, 70.0, 110.3)]
+    beads = build_bead_set([stack_of_planes(record(astigmatic, 140, drawn, 1))], RESPONSE, 110.0)
+    frames, truth = thinned_frames(beads, (-350.0, 350.0), np.random.default_rng(2))
+    assert len(frames) == len(truth) == 12 * len(truth[["bead", "plane"]].drop_duplicates())
+    assert truth["z"].between(-350, 350).all()
+    electrons = (frames.astype(float) - RESPONSE.baseline_adu) * RESPONSE.electrons_per_adu
+    dark = electrons[:, :15, :15].reshape(len(frames), -1)
+    variance = truth["background"] + RESPONSE.read_noise_e**2 + RESPONSE.electrons_per_adu**2 / 12
+    assert np.mean(dark.mean(axis=1) / truth["background"]) == pytest.approx(1, abs=0.01)
+    assert np.mean(dark.var(axis=1) / variance) == pytest.approx(1, abs=0.02)
+    light = [
+        image[row - 9 : row + 10, column - 9 : column + 10].sum() - 19**2 * level
+        for image, row, column, level in zip(
+            electrons, truth["y"].round().astype(int), truth["x"].round().astype(int), truth["background"], strict=True
+        )
+    ]
+    assert np.sum(light) / truth["photons"].sum() == pytest.approx(1, abs=0.03)
+
+
+def test_one_stack_cannot_be_held_out() -> None:
+    with pytest.raises(InputError, match="two bead stacks or more"):
+        bench_stacks([Path("a.tif")], pixel_size_nm=110.0, z_step_nm=100.0)
