@@ -231,7 +231,8 @@ class Localizer:
         if prediction.optimum is None:
             return ()
         place = predictor.place(x + left, y + top)
-        return noise_of_some(crops, noise_e, predictor.psf[1], place, prediction.optimum, response)
+        at = table["frame"].to_numpy(), x, y
+        return noise_of_some(at, crops, noise_e, predictor.psf[1], place, prediction.optimum, response)
 
     def warm_up(self) -> None:
         """Compile and run everything on a small frame, so that no camera frame has to wait for it."""

@@ -227,7 +227,7 @@ class EmitterLocalizer:
         place = self._predictor.place(x + left, y + top)
         spots = found.spots
         noise_e = crop_noise(frames.shape[1:], spots.x, spots.y, response, self._table.roi_px)
-        return noise_of_some(found.crops, noise_e, self._table, place, found.optimum, response)
+        return noise_of_some((spots.frame, x, y), found.crops, noise_e, self._table, place, found.optimum, response)
 
     def _detected(
         self, frames: U16, threshold: float, response: CameraResponse | PixelResponse, static: F32 | None, passes: int

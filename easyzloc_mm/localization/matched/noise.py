@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from easyzloc_mm.camera.crops import UNSEEN_NOISE_E
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.psf.bead_psf import PITCH_PX, SplinePsf
 from easyzloc_mm.psf.kernels.spline import draw, drawing
 from easyzloc_mm.psf.mle import Optimum, read_variance
-from easyzloc_mm.typing import F32, F64, I64
+from easyzloc_mm.typing import F32, F64, I64, Bool
 
 FAINT = 1.0
 """A pixel is looked at where the molecules' light is below so many times the variance of everything else."""
@@ -29,11 +31,16 @@ LEAST_DIFFERENCES = 60
 """A crop with fewer says nothing."""
 SOME_MOLECULES = 100
 """Of a block, on which its noise is measured, or twice as many."""
+APART_PX = 12.0
+"""A molecule with another one nearer to it says nothing: so much of what no fit explains is the other's."""
+LEAST_LONELY = 0.5
+"""Share of such molecules without which a block says nothing."""
 MEDIAN = 0.994
 """Of such means over their expectation: they are a little skewed."""
 
 
 def noise_of_some(
+    at: tuple[NDArray[np.integer], F64, F64],
     crops: F32,
     noise_e: float | F32,
     table: SplinePsf,
@@ -41,10 +48,12 @@ def noise_of_some(
     optimum: Optimum,
     response: CameraResponse | PixelResponse,
 ) -> tuple[float, ...]:
-    """Return `noise_ratios` of some molecules of a block, over what `response` says.
+    """Return `noise_ratios` of some molecules of a block, over what `response` says; of crowded ones nothing.
 
     Parameters
     ----------
+    at : tuple of ndarray, each of shape (n,)
+        Frame, x and y (pixels) of all molecules of the block.
     crops, noise_e
         As `camera.crops.crops_and_noise` cuts them.
     table, place, optimum
@@ -53,9 +62,24 @@ def noise_of_some(
         Of the frames' pixels, in effective photons.
     """
     some = np.arange(0, len(crops), max(1, len(crops) // SOME_MOLECULES))
+    lonely = _lonely(*at, some)
+    # Where most have neighbours, those that seem alone have some that were not found.
+    if lonely.sum() <= LEAST_LONELY * len(some):
+        return ()
+    some = some[lonely]
     rounding = np.median(response.electrons_per_adu) ** 2 / 12
     variance = np.broadcast_to(np.square(np.asarray(noise_e, np.float32)), crops.shape)[some] + np.float32(rounding)
     return tuple(noise_ratios(crops[some], table, place[some], optimum[some], np.sqrt(variance)).tolist())
+
+
+def _lonely(frame: NDArray[np.integer], x: F64, y: F64, some: I64) -> Bool:
+    """Return which of some molecules have no other one near them."""
+    if len(x) < 2:
+        return np.ones(len(some), bool)
+    # Frames lie farther apart than any two of the same place.
+    places = np.stack([x, y, 2 * APART_PX * frame], axis=1)
+    distance, _ = cKDTree(places, balanced_tree=False).query(places[some], k=2, distance_upper_bound=APART_PX)
+    return np.asarray(np.isinf(distance[:, 1]))
 
 
 def noise_ratios(crops: F32, table: SplinePsf, place: I64, optimum: Optimum, read_noise_e: float | F32) -> F64:

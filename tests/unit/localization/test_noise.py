@@ -88,6 +88,20 @@ def test_units_that_are_right_are_found_right_and_photons_are_the_truth(
     assert table["bg"].median() == pytest.approx(BACKGROUND, rel=0.1)
 
 
+def test_crowded_molecules_say_nothing_of_the_camera(card: ModelCard, tmp_path: Path) -> None:
+    """What no fit explains there is the light of molecules that were not found."""
+    rng = np.random.default_rng(8)
+    row, column = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    crowded = np.full((FRAMES, *SHAPE), BACKGROUND)
+    for frame in crowded:
+        for x, y in rng.uniform((0, 0), (SHAPE[1], SHAPE[0]), (120, 2)):
+            frame += PHOTONS * np.exp(-((column - x) ** 2 + (row - y) ** 2) / (2 * 1.3**2)) / (2 * np.pi * 1.3**2)
+    report, table, noise = localized(tmp_path, card, crowded, CMOS, CMOS)  # a warning would be an error
+    assert noise is None
+    assert report.noise_ratio is None
+    assert len(table) > FEWEST_MOLECULES
+
+
 def test_a_wrong_gain_is_said_and_uncertainties_are_what_they_are_with_the_right_one(
     card: ModelCard, light: NDArray[np.float64], tmp_path: Path
 ) -> None:
