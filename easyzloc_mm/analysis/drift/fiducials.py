@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.tables.picasso.picks import read_picks
+from easyzloc_mm.locs.table import believable
 from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.typing import F64
 
@@ -176,7 +177,7 @@ def marker_path(markers: Markers, frames: int, axis: str, scale: float) -> tuple
     fault : str
         Why not, or which were left out; empty if all agree.
     """
-    tracks = [_trusted(track) if axis == "z" else track for track in markers.tracks]
+    tracks = [believable(track) if axis == "z" else track for track in markers.tracks]
     tracks = [track for track in tracks if len(track) >= max(MIN_SEEN, 0.1 * frames)]
     if not tracks:
         return None, 0, "no marker has enough believable depths" if axis == "z" else "no marker"
@@ -208,10 +209,6 @@ def marker_path(markers: Markers, frames: int, axis: str, scale: float) -> tuple
     inside = np.clip(time, *ends)
     out = spline(inside) + spline.derivative()(inside) * (time - inside)
     return out - out.mean(), len(used), fault
-
-
-def _trusted(track: pd.DataFrame) -> pd.DataFrame:
-    return track[track["z_flag"] == 0] if "z_flag" in track else track
 
 
 def _binned(tracks: list[pd.DataFrame], frames: int, axis: str, scale: float, bins: int) -> tuple[F64, F64]:

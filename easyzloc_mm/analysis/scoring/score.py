@@ -12,6 +12,7 @@ import pandas as pd
 from easyzloc_mm.analysis.scoring.compare import Comparison
 from easyzloc_mm.analysis.scoring.figures import Counts, DensityScore, DepthScore, PhotonScore, Score
 from easyzloc_mm.analysis.scoring.matching import crowding
+from easyzloc_mm.locs.table import believable
 from easyzloc_mm.numerics.statistics import median_and_range, robust_sd
 from easyzloc_mm.typing import F64, AnyFloat, Bool
 
@@ -33,7 +34,7 @@ def score(comparison: Comparison) -> Score:
     if "z_flag" in comparison.table:
         kept = comparison.only(comparison.table["z_flag"].to_numpy() == 0)
         unflagged = Counts.of(*_numbers(kept), *_challenge_rmse(kept.pairs))
-    trusted = _trusted(pairs)
+    trusted = believable(pairs)
     x, y, z = comparison.offset_nm
     return Score(
         **dict(Counts.of(*_numbers(comparison), *_challenge_rmse(pairs))),
@@ -56,7 +57,7 @@ def depth_errors(pairs: pd.DataFrame) -> dict[str, Any]:
     result: dict[str, Any] = {}
     if "z_flag" in pairs and len(pairs):
         result["flagged"] = float((pairs["z_flag"] != 0).mean())
-    trusted = _trusted(pairs)
+    trusted = believable(pairs)
     if "error_z" not in trusted or trusted.empty:
         return result
     error = trusted["error_z"].to_numpy(float)
@@ -72,10 +73,6 @@ def depth_errors(pairs: pd.DataFrame) -> dict[str, Any]:
         pull = np.abs(error) / np.maximum(trusted["lpz"].to_numpy(float), 1e-9)
         result |= {"coverage_68": float((pull <= 1).mean()), "coverage_95": float((pull <= 1.96).mean())}
     return result
-
-
-def _trusted(pairs: pd.DataFrame) -> pd.DataFrame:
-    return pairs[pairs["z_flag"] == 0] if "z_flag" in pairs else pairs
 
 
 def _numbers(comparison: Comparison) -> tuple[int, int, int]:
@@ -132,7 +129,7 @@ def _by_depth(comparison: Comparison, pairs: pd.DataFrame) -> tuple[DepthScore, 
     bins = []
     for start, stop in itertools.pairwise(BIN_NM * np.arange(low, high + 1)):
         figures = _part(pairs, *(_between(values, start, stop) for values in (true, of_pairs, false)))
-        slope = _slope(_trusted(pairs), (start + stop) / 2)
+        slope = _slope(believable(pairs), (start + stop) / 2)
         bins.append(DepthScore(z_from_nm=float(start), z_to_nm=float(stop), slope=slope, **figures))
     return tuple(bins)
 
