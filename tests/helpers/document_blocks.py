@@ -22,8 +22,8 @@ READ_AS = {
 """Placeholders of the pages, as words of their own."""
 SHORTER = {"--monitor": "", "--minutes 10": "--steps 60", "--minutes 1": "--steps 60"}
 """A page in a browser, which tests/unit/monitor drives; and minutes of training."""
-ADDED = {"calibrate": "--steps 200", "refresh": "--steps 60"}
-"""To commands whose minutes the pages leave to the default."""
+ADDED = {"calibrate": "--steps 200", "refresh": "--steps 60", "live": "--frames 400"}
+"""To commands whose minutes, or whose frames, the pages leave to the default, or to the profile."""
 FENCE = re.compile(
     r"^(?P<notes>(?:<!-- not run.*? -->\n)*)(?P<fence>```)(?P<kind>\w*)\n(?P<text>.*?)^```", re.DOTALL | re.MULTILINE
 )
@@ -49,7 +49,7 @@ class Line:
         words = [READ_AS.get(word, word) for word in shlex.split(text, comments=True)]
         assert words[0] == "easyzloc-mm", f"{self}: excuse it, or let the runner know it"
         given = words[1:]
-        more = "" if "--check" in given else ADDED.get(given[0], "")
+        more = "" if {"--check", "--frames"} & {*given} else ADDED.get(given[0], "")
         return [*given, *more.split()]
 
     def __str__(self) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.runs.frames import StoredFrames, holds_frames
+from easyzloc_mm.io.runs.localizations import holds_localizations
 from easyzloc_mm.io.sources.images import Sampling
 from easyzloc_mm.io.sources.open import open_images
 from easyzloc_mm.typing import U16
@@ -86,6 +87,8 @@ def open_movie(path: Path, *, partial: bool = False, quiet: bool = False) -> Mov
         It is missing, empty, of an unknown format, its axes are not those of a movie, or its pixels are no counts.
     """
     path = Path(path)
+    if path.is_dir() and holds_localizations(path) and not holds_frames(path):
+        raise InputError(f"{path} is a run without raw frames: give the movie that it was localised from")
     movie = _stored(path) if path.is_dir() and holds_frames(path) else _of_images(path, partial)
     # Pixels that are no counts, or that nobody here can decode, are refused before any work.
     first = next((number for number in range(movie.shape[0]) if number not in movie.missing), 0)

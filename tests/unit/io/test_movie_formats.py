@@ -12,12 +12,14 @@ import tifffile
 import yaml
 from numpy.typing import NDArray
 
+from easyzloc_mm.benchmarks.npc import pore_field
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.images.movies import open_movie
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
 from easyzloc_mm.io.zarr.chunks import ChunkedArray
 from tests.helpers.localize_bench import spots_movie
 from tests.helpers.movie_files import WRITERS, as_compressed_pages, as_raw, as_run, as_single_images, as_tiff
+from tests.helpers.pores import as_locs
 
 SHAPE = (96, 128)
 FRAMES = 50
@@ -141,3 +143,9 @@ def test_a_folder_of_single_images_keeps_the_frames_numbers_and_one_of_movies_is
         tifffile.imwrite(movies / name, movie[:5], photometric="minisblack")
     with pytest.raises(InputError, match="2 TIFF files that are no single images: give one as the movie"):
         open_movie(movies)
+
+
+def test_a_run_that_kept_no_frames_is_named(tmp_path: Path) -> None:
+    as_locs(pore_field("two rings", pores=2, per_pore=20, sigma_z_nm=10)).save(tmp_path / "run.zarr")
+    with pytest.raises(InputError, match=r"run\.zarr is a run without raw frames: give the movie"):
+        open_movie(tmp_path / "run.zarr")
