@@ -51,7 +51,7 @@ class SpotPrior:
     log_photons: float
     log_photons_sd: float
 
-    def __getitem__(self, chosen: NDArray[np.bool_]) -> SpotPrior:
+    def __getitem__(self, chosen: NDArray[np.integer] | NDArray[np.bool_]) -> SpotPrior:
         return replace(self, x_px=self.x_px[chosen], y_px=self.y_px[chosen])
 
 

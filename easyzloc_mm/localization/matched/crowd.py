@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from easyzloc_mm.localization.matched.detector import Detections
@@ -267,3 +268,8 @@ def _near(theta: F64, others: F64, themselves: int) -> Bool:
 def _neighbours(theta: F64, others: F64) -> I64:
     """Return how many of the others lie within `NEAR_PX` of each emitter."""
     return np.asarray(cKDTree(others[:, :2]).query_ball_point(theta[:, :2], NEAR_PX, return_length=True))
+
+
+def tree_of_frames(frame: NDArray[np.integer], x: F64, y: F64, reach_px: float) -> cKDTree:
+    """Return the places of several frames, in which those of two frames lie farther apart than `reach_px`."""
+    return cKDTree(np.stack([x, y, 2 * reach_px * frame], axis=1))

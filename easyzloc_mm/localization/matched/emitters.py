@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.spatial import cKDTree
 
 from easyzloc_mm.camera.crops import crop_noise, crops_and_noise
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, column_dtype
 from easyzloc_mm.localization.detection.gaussian_fit import MAX_PRECISION_PX
-from easyzloc_mm.localization.matched.crowd import NEAR_PX, SAME_PX, CrowdFit, Emitters, clear_ones
+from easyzloc_mm.localization.matched.crowd import NEAR_PX, SAME_PX, CrowdFit, Emitters, clear_ones, tree_of_frames
 from easyzloc_mm.localization.matched.crowd_uncertainty import widening
 from easyzloc_mm.localization.matched.detector import NOTHING, Detections, MatchedDetector
 from easyzloc_mm.localization.matched.noise import noise_of_some
@@ -137,15 +136,10 @@ class _Fitted:
         edge = (np.minimum(x, width - 1 - x) < EDGE_PX) | (np.minimum(y, height - 1 - y) < EDGE_PX)
         good &= ~edge | (self.prediction.z_flag == 0)
         if good.any():
-            for first, second in sorted(_tree(self.spots.frame, x, y, shape_yx, SAME_PX).query_pairs(SAME_PX)):
+            for first, second in sorted(tree_of_frames(self.spots.frame, x, y, SAME_PX).query_pairs(SAME_PX)):
                 if good[first] and good[second]:
                     good[first if self.spots.snr[first] < self.spots.snr[second] else second] = False
         return good
-
-
-def _tree(frame: I64, x: F64, y: F64, shape_yx: tuple[int, ...], reach_px: float) -> cKDTree:
-    """Return the places of several frames, in which those of two frames lie farther apart than `reach_px`."""
-    return cKDTree(np.stack([x, y + 2 * (shape_yx[0] + reach_px) * frame], axis=1))
 
 
 class EmitterLocalizer:
@@ -240,14 +234,15 @@ class EmitterLocalizer:
             found = [clear_ones(one, threshold, 0) for one in found]
         x, y, snr = (np.concatenate([getattr(one, name) for one in found]) for name in ("x", "y", "snr"))
         frame = np.repeat(np.arange(len(frames)), [len(one) for one in found])
-        return _Spots(frame, x, y, snr, alone=self._alone(frame, x, y, frames.shape[1:]) if passes > 1 else None)
+        return _Spots(frame, x, y, snr, alone=self._alone(frame, x, y) if passes > 1 else None)
 
-    def _alone(self, frame: I64, x: F64, y: F64, shape_yx: tuple[int, ...]) -> Bool | None:
+    def _alone(self, frame: I64, x: F64, y: F64) -> Bool | None:
         """Return which spots have no other one whose light a larger crop would see."""
         wider = self._predictor.wider_psf
         if wider is None or not len(x):
             return None
-        tree, reach = _tree(frame, x, y, shape_yx, wider.roi_px), wider.roi_px / 2 + REACH_PX
+        reach = wider.roi_px / 2 + REACH_PX
+        tree = tree_of_frames(frame, x, y, reach)
         return np.asarray(tree.query_ball_point(tree.data, reach, return_length=True) == 1)
 
     def _look(

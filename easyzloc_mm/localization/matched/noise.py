@@ -16,10 +16,10 @@ from __future__ import annotations
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from easyzloc_mm.camera.crops import UNSEEN_NOISE_E
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
+from easyzloc_mm.localization.matched.crowd import NEAR_PX, tree_of_frames
 from easyzloc_mm.psf.bead_psf import PITCH_PX, SplinePsf
 from easyzloc_mm.psf.kernels.spline import draw, drawing
 from easyzloc_mm.psf.mle import Optimum, read_variance
@@ -31,10 +31,8 @@ LEAST_DIFFERENCES = 60
 """A crop with fewer says nothing."""
 SOME_MOLECULES = 100
 """Of a block, on which its noise is measured, or twice as many."""
-APART_PX = 12.0
-"""A molecule with another one nearer to it says nothing: so much of what no fit explains is the other's."""
 LEAST_LONELY = 0.5
-"""Share of such molecules without which a block says nothing."""
+"""Share of molecules that have no other one within `NEAR_PX` without which a block says nothing."""
 MEDIAN = 0.994
 """Of such means over their expectation: they are a little skewed."""
 
@@ -73,12 +71,11 @@ def noise_of_some(
 
 
 def _lonely(frame: NDArray[np.integer], x: F64, y: F64, some: I64) -> Bool:
-    """Return which of some molecules have no other one near them."""
+    """Return which of some molecules have no other one near them: so much of what no fit explains is the other's."""
     if len(x) < 2:
         return np.ones(len(some), bool)
-    # Frames lie farther apart than any two of the same place.
-    places = np.stack([x, y, 2 * APART_PX * frame], axis=1)
-    distance, _ = cKDTree(places, balanced_tree=False).query(places[some], k=2, distance_upper_bound=APART_PX)
+    tree = tree_of_frames(frame, x, y, NEAR_PX)
+    distance, _ = tree.query(tree.data[some], k=2, distance_upper_bound=NEAR_PX)
     return np.asarray(np.isinf(distance[:, 1]))
 
 

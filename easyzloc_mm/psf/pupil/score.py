@@ -20,7 +20,6 @@ from scipy.special import logsumexp
 
 from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.psf.bead_psf import SplinePsf
-from easyzloc_mm.psf.kernels.levenberg_marquardt import FAILED
 from easyzloc_mm.psf.mle import SpotFits, SpotPrior, fit_psf, likely_depths
 from easyzloc_mm.psf.pupil.change import ImageSlopes
 from easyzloc_mm.psf.pupil.kernels import each_image, images_and_slopes
@@ -68,9 +67,8 @@ class Molecules:
         return len(self.x)
 
     def __getitem__(self, rows: I64) -> Molecules:
-        prior = replace(self.prior, x_px=self.prior.x_px[rows], y_px=self.prior.y_px[rows])
-        own = {name: getattr(self, name)[rows] for name in ("crops", "x", "y", "z_nm")}
-        return replace(self, **own, prior=prior)
+        own = {name: getattr(self, name)[rows] for name in ("crops", "x", "y", "z_nm", "prior")}
+        return replace(self, **own)
 
 
 @dataclass(frozen=True)
@@ -168,7 +166,7 @@ def _fits(molecules: Molecules, table: SplinePsf, place: I64) -> SpotFits:
 
 def _heights(fits: SpotFits) -> F64:
     """Return the logarithm of each optimum's part of the likelihood, by Laplace's approximation; of equal ones once."""
-    height = np.where(fits.deviance < FAILED, fits.volume - fits.deviance / 2, -np.inf)
+    height = np.where(fits.started, fits.log_evidence, -np.inf)
     for later in range(1, height.shape[1]):
         for earlier in range(later):
             same = np.abs(fits.z_nm[:, later] - fits.z_nm[:, earlier]) < SAME_NM
