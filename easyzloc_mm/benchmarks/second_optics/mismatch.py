@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm._progress import silent
-from easyzloc_mm.analysis.scoring.compare import Comparison, compare
+from easyzloc_mm.analysis.scoring.compare import compare
 from easyzloc_mm.analysis.scoring.score import score
 from easyzloc_mm.benchmarks.second_optics.datasets import MovieConditions, profile_of, truth_of, write_movie
 from easyzloc_mm.benchmarks.second_optics.exact import exact_psf
@@ -21,6 +21,7 @@ from easyzloc_mm.benchmarks.second_optics.lens import Lens
 from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope
 from easyzloc_mm.benchmarks.second_optics.study import make_study
 from easyzloc_mm.io.runs.localizations import read_localizations
+from easyzloc_mm.locs.table import believable
 from easyzloc_mm.typing import Progress
 
 SPHERICAL_RAD, OTHERS_RAD = 0.35, 0.15
@@ -193,16 +194,17 @@ def _errors(run: Path, truth: pd.DataFrame, microscope: SecondMicroscope) -> dic
         pixel_size_nm=microscope.lens.pixel_size_nm, size_px=(microscope.width_px, microscope.height_px),
     )  # fmt: skip
     result = score(comparison)
+    trusted, pixel_nm = believable(comparison.pairs), microscope.lens.pixel_size_nm
     names = {"rmse_z_nm", "robust_z_nm", "limit_z_nm", "flagged", "recall", "offset_z_nm"}
     return {
-        "scale": _scale(comparison),
+        "scale": float(np.polyfit(trusted["true_z"], trusted["z"], 1)[0]),
+        "coverage_68_x": _within(trusted["error_x"], pixel_nm * trusted["lpx"]),
+        "coverage_68_y": _within(trusted["error_y"], pixel_nm * trusted["lpy"]),
         "coverage_68_z": result.coverage_68,
         **result.model_dump(mode="json", include=names),
     }
 
 
-def _scale(comparison: Comparison) -> float:
-    """Slope of found over true z, of what carries no flag."""
-    pairs = comparison.pairs
-    trusted = pairs[pairs["z_flag"] == 0]
-    return float(np.polyfit(trusted["true_z"], trusted["z"], 1)[0])
+def _within(error_nm: pd.Series, sigma_nm: pd.Series) -> float:
+    """Share of errors within one uncertainty, of what carries no flag; their median is taken off."""
+    return float(np.mean(np.abs(error_nm - error_nm.median()) <= sigma_nm))

@@ -69,6 +69,9 @@ class PsfChange:
     def changed(self, theta_rad: AnyFloat, depth_nm: float = 0.0) -> FieldPsf:
         """Return the PSF with aberrations added; z stays 0 where the middle of the field is sharpest.
 
+        x and y then count along the optical axis: of what the beads walk sideways with depth, only what the pupil
+        explains stays.
+
         Parameters
         ----------
         theta_rad : array_like, shape (len(CHANGING),)
@@ -79,7 +82,7 @@ class PsfChange:
         if not np.any(theta_rad) and not depth_nm:
             return self.psf
         difference = self._images(theta_rad, depth_nm, self.focus_nm(theta_rad, depth_nm))
-        difference -= self._images(np.zeros(len(CHANGING)), 0.0, 0.0)
+        difference -= self._images(np.zeros(len(CHANGING)), 0.0, 0.0, as_beads=True)
         added = self._over_field(difference)
         degree = max(self.psf.degree, self._degree)
         return replace(
@@ -93,14 +96,19 @@ class PsfChange:
         deep = 0.0 if depth_nm is None else depth_nm
         focus_nm = self.focus_nm(theta_rad, deep)
         theta = np.asarray(theta_rad, float)
+        as_beads = not np.any(theta) and not deep  # there, `changed` is the beads' own PSF
+
+        def images(at_rad: AnyFloat, at_nm: float) -> F64:
+            return self._images(at_rad, at_nm, focus_nm, as_beads=as_beads)
+
         by_term = [
-            (self._images(theta + step, deep, focus_nm) - self._images(theta - step, deep, focus_nm)) / (2 * STEP_RAD)
+            (images(theta + step, deep) - images(theta - step, deep)) / (2 * STEP_RAD)
             for step in STEP_RAD * np.eye(len(CHANGING))
         ]
         if depth_nm is not None:  # light that fades does so on either side of 0: there is a kink
             side = -1.0 if depth_nm < 0 else 1.0
             near, far = max(abs(depth_nm) - DEPTH_STEP_NM, 0.0), abs(depth_nm) + DEPTH_STEP_NM
-            change = self._images(theta, side * far, focus_nm) - self._images(theta, side * near, focus_nm)
+            change = images(theta, side * far) - images(theta, side * near)
             by_term.append(side * change / ((far - near) / DEPTH_UNIT_NM))
         tiles = TILES if self._degree else 1
         ticks = (2 * np.arange(tiles) + 1) / tiles - 1
@@ -132,24 +140,37 @@ class PsfChange:
     def at_middle(self) -> PsfChange:
         """The same, but that what changes at the middle of the field is taken for all of it: nine times as fast."""
         known = self.wavefront
-        middle = replace(known, nodes=known.nodes[:1], zernike_rad=known.zernike_rad[:1], z_nm=known.z_nm[:1])
+        middle = replace(
+            known,
+            nodes=known.nodes[:1],
+            zernike_rad=known.zernike_rad[:1],
+            z_nm=known.z_nm[:1],
+            xy_nm=known.xy_nm[:1],
+        )
         return PsfChange(self.psf, middle)
 
     @property
     def _degree(self) -> int:
         return FIELD_DEGREE if len(self.wavefront.nodes) > 1 else 0
 
-    def _images(self, theta_rad: AnyFloat, depth_nm: float, focus_nm: float) -> F64:
-        """Coefficients of the computed PSF at the nodes."""
+    def _images(self, theta_rad: AnyFloat, depth_nm: float, focus_nm: float, *, as_beads: bool = False) -> F64:
+        """Coefficients of the computed PSF at the nodes; `as_beads`: with the sideways walk that beads have."""
         known, psf = self.wavefront, self.psf
-        added, images = _embedded(theta_rad), replace(known.images, depth_nm=depth_nm)
+        walk = known.walk if as_beads else (0.0, 0.0)
+        added, images = _embedded(theta_rad), replace(known.images, depth_nm=depth_nm, walk=walk)
+        place_nm = known.xy_nm - np.outer(known.z_nm, walk)
         return np.stack(
             [
                 known.scale
                 * images.coefficients(
-                    zernike + added, psf.z_start_nm + z_nm + focus_nm, psf.z_pitch_nm, psf.coefficients.shape[1]
+                    zernike + added,
+                    psf.z_start_nm + z_nm + focus_nm,
+                    psf.z_pitch_nm,
+                    psf.coefficients.shape[1],
+                    x_nm=float(x_nm),
+                    y_nm=float(y_nm),
                 )
-                for zernike, z_nm in zip(known.zernike_rad, known.z_nm, strict=True)
+                for zernike, z_nm, (x_nm, y_nm) in zip(known.zernike_rad, known.z_nm, place_nm, strict=True)
             ]
         )
 

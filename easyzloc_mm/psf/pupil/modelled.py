@@ -43,12 +43,15 @@ class PupilImages:
     depth_nm : float
         Of the point above the glass, in the sample's medium (`optics.pupil.through_sample`); images count from about
         where that depth is in focus, and per photon that is collected from there.
+    walk : (float, float)
+        nm along x and y by which images go sideways per nm of z: beads, on a stage that does not rise straight.
     """
 
     optics: Optics
     knots: int
     blur_px: float = 0.0
     depth_nm: float = 0.0
+    walk: tuple[float, float] = (0.0, 0.0)
 
     @property
     def _pupil(self) -> Pupil:
@@ -69,7 +72,7 @@ class PupilImages:
             Zernike coefficients, rad rms.
         z_nm : array_like, shape (n,)
         x_nm, y_nm : float
-            The emitter, from the middle knot.
+            The emitter at z = 0, from the middle knot.
 
         Returns
         -------
@@ -82,7 +85,16 @@ class PupilImages:
             coefficients = ndimage.convolve1d(coefficients, [1 / 6, 2 / 3, 1 / 6], axis=axis)
         return coefficients[:, inner, inner]
 
-    def coefficients(self, wavefront_rad: AnyFloat, z_start_nm: float, z_pitch_nm: float, planes: int) -> F64:
+    def coefficients(
+        self,
+        wavefront_rad: AnyFloat,
+        z_start_nm: float,
+        z_pitch_nm: float,
+        planes: int,
+        *,
+        x_nm: float = 0.0,
+        y_nm: float = 0.0,
+    ) -> F64:
         """Return B-spline coefficients, shape (planes, knots, knots), as of `SplinePsf`, for z knots from `z_start_nm`.
 
         Parameters
@@ -91,9 +103,11 @@ class PupilImages:
         z_start_nm, z_pitch_nm : float
         planes : int
             z knots.
+        x_nm, y_nm : float
+            As for `at_knots`.
         """
         z_nm = z_start_nm + z_pitch_nm * np.arange(-2, planes + 2)
-        lateral = self._lateral(wavefront_rad, z_nm, 0.0, 0.0)
+        lateral = self._lateral(wavefront_rad, z_nm, x_nm, y_nm)
         inner = slice(MARGIN, -MARGIN)
         return np.asarray(ndimage.spline_filter1d(lateral[:, inner, inner], 3, axis=0, mode="mirror")[2:-2])
 
@@ -104,7 +118,15 @@ class PupilImages:
         pupil = self._pupil
         through, share = self._through_sample
         fields = [
-            intensity(image_fields(phase(pupil, wavefront_rad, z) * through, knots - x_nm, knots - y_nm, pupil), pupil)
+            intensity(
+                image_fields(
+                    phase(pupil, wavefront_rad, z) * through,
+                    knots - x_nm - self.walk[0] * z,
+                    knots - y_nm - self.walk[1] * z,
+                    pupil,
+                ),
+                pupil,
+            )
             for z in np.asarray(z_nm, float)
         ]
         images = np.asarray(np.stack(fields) * (self.optics.pixel_size_nm**2 / share), np.float64)

@@ -33,6 +33,8 @@ EVERY = 2
 SPHERICAL_STARTS_RAD = (0.0, -0.6, 0.6)
 STEP_NM = 100.0
 """A place changes images about as much as a radian of aberration."""
+STEP_WALK = 0.1
+"""Likewise, of the sideways walk, nm per nm."""
 START_BLUR_PX = 0.4
 FLOOR = 2e-3
 """Photons per pixel of one emitted: what is darker is not weighted more, since the model has errors of its own."""
@@ -50,6 +52,12 @@ class Wavefront:
     zernike_rad : ndarray, shape (n, len(NOLLS))
     z_nm : ndarray, shape (n,)
         Defocus of the pupil where the measured PSF has z = 0.
+    xy_nm : ndarray, shape (n, 2)
+        Where the pupil's emitter lies from the middle of the measured PSF, at z = 0.
+    walk : (float, float)
+        nm along x and y by which the measured PSF goes sideways per nm of z beside what the pupil explains: beads are
+        followed on a line, be it the stage that does not rise straight or coma, of which only the first is not the
+        molecules' own.
     scale : float
         Photons of the measured PSF for one photon of the pupil.
     correlation : float
@@ -60,6 +68,8 @@ class Wavefront:
     nodes: F64
     zernike_rad: F64
     z_nm: F64
+    xy_nm: F64
+    walk: tuple[float, float]
     scale: float
     correlation: float
 
@@ -97,11 +107,15 @@ def retrieve(psf: FieldPsf, optics: Optics) -> Wavefront:
             fits.append(_fit(target, z_nm, optics, fits[0].parameters))
     found = np.stack([fit.parameters for fit in fits])
     blur_px = float(np.median(np.abs(found[:, -1])))
+    depth_nm, place_nm, walks = STEP_NM * found[:, _DEPTH], STEP_NM * found[:, _PLACE], STEP_WALK * found[:, _WALK]
+    walk_x, walk_y = np.median(walks, axis=0).tolist()
     return Wavefront(
         images=PupilImages(optics, psf.coefficients.shape[-1], blur_px),
         nodes=nodes,
         zernike_rad=found[:, : len(NOLLS)],
-        z_nm=STEP_NM * found[:, len(NOLLS)],
+        z_nm=depth_nm,
+        xy_nm=place_nm + walks * depth_nm[:, None],
+        walk=(walk_x, walk_y),
         scale=float(np.median([fit.scale for fit in fits])),
         correlation=float(np.median([fit.correlation for fit in fits])),
     )
@@ -109,7 +123,7 @@ def retrieve(psf: FieldPsf, optics: Optics) -> Wavefront:
 
 @dataclass(frozen=True)
 class _Fit:
-    """One node: Zernike terms, depth, x, y (in `STEP_NM`) and blur (px); and what they leave."""
+    """One node: Zernike terms, depth, x, y (in `STEP_NM`), walk (in `STEP_WALK`), blur (px); and what they leave."""
 
     parameters: F64
     scale: float
@@ -117,8 +131,11 @@ class _Fit:
     correlation: float
 
 
+_DEPTH, _PLACE, _WALK = len(NOLLS), slice(len(NOLLS) + 1, len(NOLLS) + 3), slice(len(NOLLS) + 3, len(NOLLS) + 5)
+
+
 def _start(spherical_rad: float) -> F64:
-    start = np.zeros(len(NOLLS) + 4)
+    start = np.zeros(len(NOLLS) + 6)
     start[NOLLS.index(11)] = spherical_rad
     start[-1] = START_BLUR_PX
     return start
@@ -142,10 +159,11 @@ def _fit(target: F64, z_nm: F64, optics: Optics, start: F64) -> _Fit:
     wanted = centred(target)
 
     def computed(parameters: F64) -> F64:
-        depth, x, y, blur = parameters[len(NOLLS) :]
-        lens = PupilImages(optics, target.shape[-1], abs(float(blur)))
+        x_nm, y_nm = (STEP_NM * parameters[_PLACE]).tolist()
+        walk_x, walk_y = (STEP_WALK * parameters[_WALK]).tolist()
+        lens = PupilImages(optics, target.shape[-1], abs(float(parameters[-1])), walk=(walk_x, walk_y))
         wavefront = parameters[: len(NOLLS)]
-        return centred(lens.at_knots(wavefront, z_nm + STEP_NM * depth, x_nm=STEP_NM * x, y_nm=STEP_NM * y))
+        return centred(lens.at_knots(wavefront, z_nm + STEP_NM * parameters[_DEPTH], x_nm=x_nm, y_nm=y_nm))
 
     def scaled(images: F64) -> float:
         return float(np.sum(images * wanted) / np.sum(images**2))

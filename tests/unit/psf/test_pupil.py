@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.optics.pupil import collected, make_pupil, through_sample
+from easyzloc_mm.psf.bead_psf import PITCH_PX
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.mle import fit_psf
 from easyzloc_mm.psf.pupil.change import CHANGING, PsfChange
@@ -169,6 +171,34 @@ def test_no_change_is_exactly_none(beads: FieldPsf, wavefront: Wavefront) -> Non
     assert PsfChange(beads, wavefront).changed(np.zeros(len(CHANGING))) is beads
 
 
+def test_x_and_y_of_the_refreshed_psf_do_not_follow_the_stage(beads: FieldPsf, sample: FieldPsf) -> None:
+    """Beads are followed sideways, be it the stage or coma that moves them: only the pupil tells the two apart."""
+    walk = np.array([60.0, -35.0])
+    z_um = (beads.z_start_nm + beads.z_pitch_nm * np.arange(beads.coefficients.shape[1])) / 1000
+    pitch_nm = PITCH_PX * OPTICS.pixel_size_nm
+    followed = [
+        ndimage.shift(plane, walk[::-1] * z / pitch_nm, order=5, mode="nearest")
+        for plane, z in zip(beads.coefficients[0], z_um, strict=True)
+    ]
+    moving = replace(beads, coefficients=np.stack(followed)[None])
+    seen = retrieve(moving, OPTICS)
+    assert 1000 * np.array(seen.walk) == pytest.approx(walk, abs=5)
+    drawn = molecules_of(sample, 1)
+    made = molecules(sample, MOLECULES, 1)
+    near = np.abs(made.z_nm) < 600
+    slopes = []
+    for psf in (moving, PsfChange(moving, seen).changed(ADDED)):
+        start = made.z_nm[:, None].astype(float)
+        fits = fit_psf(
+            drawn.crops, psf.table(FIELD_PX), np.zeros(MOLECULES, np.int64), start, READ_NOISE_E, drawn.prior
+        )
+        place = np.stack([fits.x_px[:, 0], fits.y_px[:, 0]], axis=1) - made.xy_px
+        line = np.polyfit(made.z_nm[near] / 1000, OPTICS.pixel_size_nm * place[near], 1)
+        slopes.append(line[0])
+    assert np.abs(slopes[0]).max() > 50
+    assert np.abs(slopes[1]).max() < 8
+
+
 def test_slopes_are_those_of_the_changed_psf(beads: FieldPsf, wavefront: Wavefront) -> None:
     change = PsfChange(beads, wavefront)
     step = np.zeros(len(CHANGING))
@@ -183,7 +213,11 @@ def test_a_field_polynomial_takes_the_change_up_whatever_its_degree(beads: Field
     nodes = np.stack([grid.ravel() for grid in np.meshgrid([0.0, -0.8, 0.8], [0.0, -0.8, 0.8])], axis=1)
     tilted = np.concatenate([beads.coefficients, 0.1 * beads.coefficients, -0.1 * beads.coefficients])
     everywhere = replace(
-        wavefront, nodes=nodes, zernike_rad=np.repeat(wavefront.zernike_rad, 9, 0), z_nm=np.repeat(wavefront.z_nm, 9)
+        wavefront,
+        nodes=nodes,
+        zernike_rad=np.repeat(wavefront.zernike_rad, 9, 0),
+        z_nm=np.repeat(wavefront.z_nm, 9),
+        xy_nm=np.repeat(wavefront.xy_nm, 9, 0),
     )
     linear = replace(beads, coefficients=tilted, degree=1)
     theta = np.array([0.1, 0.0, 0.0, 0.0, 0.0, 0.0])
