@@ -2,6 +2,6 @@
 
 import sys
 
-from easyzloc_mm.cli.app import main
+from easyzloc_mm.cli import main
 
 sys.exit(main())

@@ -12,6 +12,10 @@ import pytest
 
 from tests.helpers.paths import DATA, ROOT, SHARED_DATA
 
+# Workers, and processes that they start, share few cores, and threads of a matrix product wait for each other by
+# spinning: a table of 20 s of CPU took 170. Set before NumPy is imported, here and in all of them.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 pytest_plugins = ["tests.helpers.peak_memory"]
 
 LONGEST_FIRST = (

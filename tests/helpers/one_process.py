@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from typing import Self
 
 from easyzloc_mm.localization.config import LocalizerConfig
 from easyzloc_mm.localization.workers.messages import Block, BlockLocalizer, Outcome
@@ -42,3 +43,9 @@ class OneProcess:
 
     def close(self) -> None:
         self.drop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_what: object) -> None:
+        self.close()

@@ -111,7 +111,7 @@ class FieldTaker:
         if self._plan.resume is Resume.REPEAT and run.exists():
             run.rename(free_name(run, "partial"))
         while True:
-            kept = kept_parts(run, self._ledger, name, self._card, progress)
+            kept = kept_parts(run, self._ledger, name, self._card, self._workers, progress)
             light = _Light(self._microscope, profile, kept)
             look = FirstLook(
                 self._plan.all_rules,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from easyzloc_mm.acquire.scans.ledger import FieldStatus, Ledger
 from easyzloc_mm.errors import InputError
@@ -17,6 +18,9 @@ from easyzloc_mm.io.writing.output import free_name
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.typing import Progress
+
+if TYPE_CHECKING:
+    from easyzloc_mm.localization.workers.protocol import WorkerPool
 
 logger = logging.getLogger(__name__)
 
@@ -57,16 +61,19 @@ class KeptParts:
         return profile.model_copy(update={"imaging": profile.imaging.model_copy(update=imaging)})
 
 
-def kept_parts(run: Path, ledger: Ledger, name: str, card: ModelCard, progress: Progress) -> KeptParts:
+def kept_parts(
+    run: Path, ledger: Ledger, name: str, card: ModelCard, workers: WorkerPool, progress: Progress
+) -> KeptParts:
     """Localise what a run that was cut off had stored, put it beside, and sum up all parts of the field.
 
-    A run without frames, or one that is damaged, is put beside as ``NAME.partial-K.zarr`` and counts for nothing but
-    its light.
+    The scan's own workers localise it, unless they have come to do so otherwise than when the run was begun. A run
+    without frames, or one that is damaged, is put beside as ``NAME.partial-K.zarr`` and counts for nothing but its
+    light.
     """
     state = ledger.state(name)
     parts = state.parts
     if run.exists():
-        if _localise_rest(run, card, progress):
+        if _localise_rest(run, card, workers, progress):
             part = free_name(run, "part")
             # Written down first: a part that is listed and not there yet is the run itself.
             parts = (*parts, part.name)
@@ -103,7 +110,7 @@ def finish_rejection(run: Path, ledger: Ledger, name: str) -> None:
         run.rename(run.parent / rejected[-1])
 
 
-def _localise_rest(run: Path, card: ModelCard, progress: Progress) -> bool:
+def _localise_rest(run: Path, card: ModelCard, workers: WorkerPool, progress: Progress) -> bool:
     """Localise the frames of a run that are not yet; return whether it has any."""
     from easyzloc_mm.localization.offline.movie import localize_movie
 
@@ -115,7 +122,10 @@ def _localise_rest(run: Path, card: ModelCard, progress: Progress) -> bool:
         if frames == 0 or metadata.camera_response is None:
             return False
         logger.info("%s was cut off: its %d frames are localised", run.name, frames)
-        localize_movie(run, card, run, response=metadata.camera_response, if_exists="resume", progress=progress)
+        localize_movie(
+            run, card, run,
+            response=metadata.camera_response, running=workers, if_exists="resume", progress=progress,
+        )  # fmt: skip
     except InputError as error:
         logger.warning("%s cannot be continued, and is put beside: %s", run.name, error)
         return False

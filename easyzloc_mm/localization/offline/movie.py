@@ -6,7 +6,7 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +71,7 @@ def localize_movie(
     camera_map: Path | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    running: WorkerPool | None = None,
     follow_s: float | None = None,
     partial: bool = False,
     if_exists: IfExistsResume = "error",
@@ -98,6 +99,8 @@ def localize_movie(
         Processes; one per core without it.
     scheduler : str, optional
         Address of a dask.distributed scheduler, whose workers localise instead.
+    running : WorkerPool, optional
+        Workers that serve other runs, too: where they localise as this run needs it they do, and are left running.
     follow_s : float, optional
         The movie is still being written: wait for more until it has not grown for so long.
     partial : bool
@@ -137,7 +140,7 @@ def localize_movie(
     with (
         run_log("localisation of a movie", {"movie": movie, "options": options, "run": metadata.stored()}) as log,
         inputs_at_fault(),
-        closing(_pool(how, workers, scheduler)) as pool,
+        _pool(how, workers, scheduler, running) as pool,
     ):
         pool.start()  # before an older run is cleared away
         with replaced_stream(out, Kind.RUN, if_exists=if_exists, inputs=inputs, acquires=False) as place:
@@ -158,12 +161,24 @@ def localize_movie(
     return report
 
 
-def _pool(how: LocalizerConfig, workers: int | None, scheduler: str | None) -> WorkerPool:
+@contextmanager
+def _pool(
+    how: LocalizerConfig, workers: int | None, scheduler: str | None, running: WorkerPool | None
+) -> Iterator[WorkerPool]:
+    if running is not None and running.settings == how:
+        try:
+            yield running
+        finally:
+            running.drop()
+        return
     if scheduler is None:
-        return Workers(how, workers or offline_workers())
-    from easyzloc_mm.localization.workers.dask import ClusterWorkers
+        pool: WorkerPool = Workers(how, workers or offline_workers())
+    else:
+        from easyzloc_mm.localization.workers.dask import ClusterWorkers
 
-    return ClusterWorkers(how, scheduler)
+        pool = ClusterWorkers(how, scheduler)
+    with closing(pool):
+        yield pool
 
 
 def _as_begun(out: Path, movie: Path, card: ModelCard, camera_map: Path | None) -> LocalizerConfig:
@@ -254,6 +269,7 @@ class _Job:
         self._rejected_before = table.metadata.fits_rejected if self._begin_frame else 0
         self._blank_before = self._count_blank_before()
         self._blank_noted = 0
+        self._replaced_before = len(pool.replaced)
         self.noise = table.metadata.noise
 
     def _count_blank_before(self) -> int:
@@ -311,7 +327,7 @@ class _Job:
             p95_latency_s=0.0,
             most_waiting=0,
             catch_up_s=0.0,
-            workers_replaced=len(self._pool.replaced),
+            workers_replaced=len(self._pool.replaced) - self._replaced_before,
         ).model_copy(update={self._threshold_name: threshold, **noise_figures(self.noise)})
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, Localizatio
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.writing.kinds import LEDGER
 from easyzloc_mm.localization.config import LocalizerConfig, resolved
+from easyzloc_mm.localization.live import stream
 from easyzloc_mm.localization.offline import movie as offline
 from easyzloc_mm.localization.pipeline import run_metadata
 from easyzloc_mm.localization.run_report import RunReport
@@ -60,7 +62,26 @@ def killed_run(run: Path, frames: int, profile: Profile, card: ModelCard) -> Non
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float | None]]:
+def pools(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Whose localising processes were started; here none is a process."""
+    started: list[str] = []
+
+    def pool_of(owner: str) -> Callable[[LocalizerConfig, int], OneProcess]:
+        class Noted(OneProcess):
+            def start(self) -> None:
+                if self._localizer is None:  # it may be started again: nothing happens
+                    started.append(owner)
+                    super().start()
+
+        return Noted
+
+    monkeypatch.setattr(stream, "Workers", pool_of("scan"))
+    monkeypatch.setattr(offline, "Workers", pool_of("part"))
+    return started
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, pools: list[str]) -> list[tuple[int, float | None]]:
     """Frames and light that the camera was asked for; each is taken, without a camera."""
     taken: list[tuple[int, float | None]] = []
 
@@ -75,7 +96,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float | None]]:
         )
 
     monkeypatch.setattr(field_of_scan, "run_live", take)
-    monkeypatch.setattr(offline, "Workers", OneProcess)
     return taken
 
 
@@ -98,11 +118,12 @@ def go_on(out: Path, card: ModelCard, profile: Profile, plan: ScanPlan = PLAN) -
 
 
 def test_what_is_there_is_localised_and_the_rest_is_taken(
-    tmp_path: Path, card: ModelCard, profile: Profile, asked: list[tuple[int, float | None]]
+    tmp_path: Path, card: ModelCard, profile: Profile, asked: list[tuple[int, float | None]], pools: list[str]
 ) -> None:
     out = tmp_path / "scan"
     begin(out, card, 12, profile)
     field = go_on(out, card, profile)
+    assert pools == ["scan"]  # those that the scan needs anyway
     # 12 frames of 10 ms have lit the sample already.
     assert asked == [(18, 10_000.0 - 120.0)]
     assert (field["status"], field["run"], field["parts"]) == ("done", "a.zarr", ["a.part-1.zarr"])
@@ -153,3 +174,14 @@ def test_a_run_without_a_frame_is_put_beside(
     assert [frames for frames, _ in asked] == [PLANNED]
     assert "parts" not in field
     assert (tmp_path / "scan" / "a.partial-1.zarr").is_dir()
+
+
+def test_a_run_begun_with_other_settings_is_ended_with_them(
+    tmp_path: Path, card: ModelCard, profile: Profile, asked: list[tuple[int, float | None]], pools: list[str]
+) -> None:
+    begin(tmp_path / "scan", card, 12, profile)
+    begun = read_localizations(tmp_path / "scan" / "a.zarr")[1].localize
+    field = go_on(tmp_path / "scan", card, profile.replace(localize={"min_snr": 9.0}))
+    assert (field["status"], field["parts"]) == ("done", ["a.part-1.zarr"])
+    assert read_localizations(tmp_path / "scan" / "a.part-1.zarr")[1].localize == begun
+    assert "part" in pools
