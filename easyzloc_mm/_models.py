@@ -45,6 +45,13 @@ def error_sentence(error: ValidationError) -> str:
     return "; ".join(parts)
 
 
+def first_fault(error: ValidationError) -> tuple[str, str]:
+    """Return the name of the first value that is wrong, empty where it is several together, and what is wrong."""
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    return name, _words(first["type"], first.get("ctx", {}), first["input"], first["msg"])
+
+
 def _words(kind: str, context: Mapping[str, Any], given: object, message: str) -> str:
     """Return what is wrong with one value, in words that name the remedy."""
     if kind == "extra_forbidden":

@@ -13,8 +13,8 @@ from easyzloc_mm._extras import need_backend
 from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm._log import run_log
 from easyzloc_mm.acquire.beads.report import AcquisitionReport
+from easyzloc_mm.api.calibration_options import check_bead_options, check_begun, check_recipe
 from easyzloc_mm.api.model import Model, as_model
-from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset, read_bead_set, write_bead_set
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.writing.kinds import Kind
@@ -133,7 +133,7 @@ def build_beads(
     report : path, optional
         Folder of the report, if it shall lie elsewhere.
     rois : bool
-        The one source holds ready-cut ROIs, (n, z, y, x).
+        The one source holds ready-cut ROIs, (n, z, y, x); `roi_px` and `partial` are then left out.
     pixel_size_nm, z_step_nm, baseline_adu, electrons_per_adu, excess_noise : float, optional
         Where the files do not say; `excess_noise` is 2 with EM gain, 1 without.
     roi_px : int, optional
@@ -150,7 +150,7 @@ def build_beads(
     Raises
     ------
     InputError
-        A source cannot be read, is no calibration, or the sources do not belong together.
+        A source cannot be read, is no calibration, the sources do not belong together, or an option cannot be.
 
     References
     ----------
@@ -168,8 +168,7 @@ def build_beads(
     from easyzloc_mm.beads.report.page import write_bead_report
     from easyzloc_mm.beads.sources import beads_from_sources
 
-    if rules not in list(Rules):
-        raise InputError(f"`rules` {rules}: choose one of {', '.join(Rules)}")
+    check_bead_options(rules, rois=rois, roi_px=roi_px, partial=partial, pixel_nm=pixel_size_nm, step_nm=z_step_nm)
     page = None
     if out is not None:
         inputs = _paths(sources)
@@ -200,6 +199,7 @@ def build_beads(
 
 def bead_report_folder(beads: Path) -> Path:
     """Folder of the report of a bead data set, beside it."""
+    beads = beads if beads.name else beads.absolute()
     return beads.with_name(beads.name.removesuffix(".zarr") + BEADS_REPORT)
 
 
@@ -269,6 +269,7 @@ def train(
     from easyzloc_mm.passport.write import into_bundle
     from easyzloc_mm.training.train import train as run
 
+    check_recipe(recipe)
     given = [Path(item) for item in (beads, like, settings) if isinstance(item, str | Path)]
     earlier = None if start_from is None else as_model(start_from).path
     out = check_output(Path(out), Kind.MODEL, if_exists=if_exists, inputs=[*given, *([earlier] if earlier else [])])
@@ -363,8 +364,9 @@ def calibrate(
         "profile": loaded.model_dump(mode="json"),
     }
     going_on = if_exists == "resume"
-    if going_on and (Path(out) / "model").exists():
-        raise InputError(f"the calibration in {out} is complete: nothing is left to resume")
+    check_recipe(recipe)  # before an hour at the microscope, too
+    if going_on:
+        check_begun(Path(out))
     with replaced_stream(Path(out), Kind.CALIBRATION, if_exists=if_exists) as folder, ExitStack() as session:
         microscope = session.enter_context(connect(loaded))
         folder.mkdir(exist_ok=going_on)

@@ -130,6 +130,8 @@ def localize(
     from easyzloc_mm.localization.offline.movie import localize_movie
     from easyzloc_mm.localization.sample.check import note_sample
 
+    if min(origin_px) < 0:
+        raise InputError(f"`origin_px` {origin_px}: columns and rows of a sensor count from 0")
     if scheduler is not None and workers is not None:
         raise InputError("`workers` and `scheduler` exclude each other: a scheduler has its own workers")
     movie = Path(movie)

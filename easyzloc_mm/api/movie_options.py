@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from easyzloc_mm._models import first_fault
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.model.card import ModelCard
@@ -39,6 +40,5 @@ def settings_for(movie: Path, **options: Any) -> LocalizeSettings:
     try:
         return LocalizeSettings.model_validate(options)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "box_px"
-        raise InputError(f"`{name}`: {first['msg'].removeprefix('Value error, ')}") from None
+        name, fault = first_fault(error)
+        raise InputError(f"`{name or 'box_px'}`: {fault}") from None

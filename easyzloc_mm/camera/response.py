@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
-from easyzloc_mm._models import FrozenModel, NonNegative, Positive
+from easyzloc_mm._models import FrozenModel, NonNegative, Positive, first_fault
 from easyzloc_mm.errors import InputError
 
 Floats = NDArray[np.float32]
@@ -57,8 +57,8 @@ class CameraResponse(FrozenModel):
         try:
             return CameraResponse.model_validate({**dict(self), **given})
         except ValidationError as error:
-            first = error.errors()[0]
-            raise InputError(f"`{first['loc'][0]}`: {first['msg']}; take it from the profile") from None
+            name, fault = first_fault(error)
+            raise InputError(f"`{name}`: {fault}; take it from the profile") from None
 
     def effective(self, noise_ratio: float = 1.0) -> CameraResponse:
         """Return the camera without excess noise whose images are as noisy.

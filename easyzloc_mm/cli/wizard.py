@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from easyzloc_mm.io.writing.kinds import Kind, kind_of
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.profiles import load_profile
+from easyzloc_mm.io.writing.kinds import Kind, did_you_mean, kind_of
 
 Answers = dict[str, str]
 """Answer by name of the question; empty where nothing was given."""
@@ -103,9 +106,13 @@ def _free(stem: str, ending: str = "") -> Callable[[], str]:
 
 def _number(answer: str) -> str:
     try:
-        return "" if not answer or float(answer) > 0 else "give a number above 0"
+        return "" if not answer or 0 < float(answer) < math.inf else "give a number above 0"
     except ValueError:
         return "give a number"
+
+
+def _count(answer: str) -> str:
+    return "" if not answer or (answer.isdecimal() and int(answer) > 0) else "give a whole number above 0"
 
 
 def _there(answer: str) -> str:
@@ -113,7 +120,17 @@ def _there(answer: str) -> str:
 
 
 def _profile_fault(answer: str) -> str:
-    return "" if not answer.endswith(".toml") else _there(answer)
+    """Return what is wrong with the profile itself: better now than after all the other questions."""
+    try:
+        load_profile(answer)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def _model_fault(answer: str) -> str:
+    path = Path(answer)
+    return "" if kind_of(path) is Kind.MODEL else f"{answer} is no model{did_you_mean(path, Kind.MODEL)}"
 
 
 def _new(answer: str) -> str:
@@ -135,7 +152,7 @@ PROFILE = Question(
     _profile_here, fault=_profile_fault,
 )  # fmt: skip
 MODEL = Question("model", "model", "the calibration's folder `model`: how this instrument images a point", _model_here,
-                 fault=_there)  # fmt: skip
+                 fault=_model_fault)  # fmt: skip
 RUN = Question("run", "run", "RUN.zarr, or a table of Picasso or ThunderSTORM", _run_here, fault=_there)
 BY_HAND = (
     Question("na", "numerical aperture", "as it stands on the objective, such as 1.49", needed=False, fault=_number),
@@ -211,7 +228,7 @@ TASKS = {
             PROFILE,
             MODEL,
             Question("frames", "frames", "how many camera frames; empty: what the profile says", needed=False,
-                     fault=_number),
+                     fault=_count),
             Question("out", "run to write", "frames and localisations", _free("cell", ".zarr"), fault=_new),
         ),
         lambda answers: [["live", *_given(answers, "profile", "model", "frames", "out"), "--monitor"]],

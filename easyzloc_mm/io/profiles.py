@@ -90,11 +90,14 @@ def read_toml(path: Path, what: str) -> dict[str, object]:
         There is no such file, or it is no TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        # Notepad of Windows puts a mark before UTF-8, which is no part of the text.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"{what} {path} does not exist: give the path of a .toml file") from None
     except OSError as error:
         raise unreadable(path, error) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise InputError(f"{what} {path} cannot be read as TOML: it is no text in UTF-8; save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
         hint = "; Windows paths stand in single quotes" if "\\" in str(error) or "hex" in str(error) else ""
         raise InputError(f"{what} {path} cannot be read as TOML: {error}{hint}") from None

@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 
 from easyzloc_mm._models import Finite, FrozenModel, NonNegative, Positive
 
+LONGEST_MS = 600_000.0
+Exposure = Annotated[float, Field(gt=0, le=LONGEST_MS, allow_inf_nan=False)]
 Position = tuple[Finite, Finite]
 """x and y of the stage, um."""
 
@@ -34,7 +36,7 @@ class BeadPlan(FrozenModel):
     z_step_nm: Positive = 10.0
     fovs: Annotated[int, Field(ge=1)] = 10
     fov_spacing_um: Positive = 150.0
-    exposures_ms: Annotated[tuple[Positive, ...], Field(min_length=1)] = (300.0, 500.0, 1000.0)
+    exposures_ms: Annotated[tuple[Exposure, ...], Field(min_length=1)] = (300.0, 500.0, 1000.0)
     """Cycled over the FOVs, in step with `illuminations`."""
     illuminations: tuple[str, ...] = ()
     settle_ms: NonNegative = 20.0
@@ -78,7 +80,7 @@ class BeadPlan(FrozenModel):
 class ImagingPlan(FrozenModel):
     """How molecules are imaged."""
 
-    exposure_ms: Positive = 30.0
+    exposure_ms: Exposure = 30.0
     illumination: str | None = None
     frames: Annotated[int, Field(ge=1)] = 20000
     start_position_um: Position | None = None

@@ -103,11 +103,15 @@ class Optics(FrozenModel):
         )
 
 
+MOST_PX = 32768
+"""Edge of an image that a camera may have: larger than of any that is sold."""
+
+
 class Camera(FrozenModel):
     """The camera chip and its units."""
 
-    width_px: Annotated[int, Field(ge=32)]
-    height_px: Annotated[int, Field(ge=32)]
+    width_px: Annotated[int, Field(ge=32, le=MOST_PX)]
+    height_px: Annotated[int, Field(ge=32, le=MOST_PX)]
     bit_depth: Annotated[int, Field(ge=8, le=16)] = 16
     baseline_adu: NonNegative
     electrons_per_adu: Positive

@@ -19,6 +19,7 @@ from easyzloc_mm.simulator.embedded.configuration import configuration_text
 from easyzloc_mm.simulator.embedded.core import start_embedded_core
 from easyzloc_mm.simulator.embedded.truth import ground_truth
 from easyzloc_mm.simulator.optics.objective import embedded_optics
+from easyzloc_mm.simulator.scene import Scene
 from tests.helpers.patience import PATIENCE_S, wait_until
 
 Pixels = NDArray[np.uint16]
@@ -38,6 +39,32 @@ def running(profile: Profile) -> Iterator[Any]:
     terminate_core_instances()
     yield start_embedded_core(profile)
     terminate_core_instances()
+
+
+def test_what_images_need_is_compiled_before_a_camera_has_to_answer(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a new computer that takes longer than the deadline of an image."""
+    done: list[str] = []
+
+    class BegunError(Exception):
+        pass
+
+    def begin(**_options: object) -> None:
+        done.append("core")
+        raise BegunError
+
+    expose = Scene.expose
+
+    def note(*given: Any) -> Any:
+        done.append("image")
+        return expose(*given)
+
+    monkeypatch.setattr(Scene, "expose", note)
+    monkeypatch.setattr("mmpycorex.create_core_instance", begin)
+    with pytest.raises(BegunError):
+        start_embedded_core(profile)
+    assert done == ["image", "core"]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.writing.kinds import Kind
 
 RecipeOption = Annotated[str, typer.Option("--recipe", help="How the network is trained: matched or paper.")]
-MinutesOption = Annotated[float, typer.Option("--minutes", min=0.05, help="Time budget of the training.")]
+MinutesOption = Annotated[float, typer.Option("--minutes", min=0.05, max=10_000, help="Time budget of the training.")]
 RoiOption = Annotated[
     int | None, typer.Option("--roi-px", help="Edge of the crops, odd, 15 to 31; as the beads' light needs by default.")
 ]

@@ -302,7 +302,8 @@ def scan(
     scan_plan = ScanPlan.from_file(plan, loaded)
     bundle = Model.load(model, loaded)
     if dry_run:
-        found = forecast(loaded, scan_plan, out, keep_raw=keep_raw, picture=out.with_name(f"{out.name}.png"))
+        place = out.absolute()
+        found = forecast(loaded, scan_plan, place, keep_raw=keep_raw, picture=place.with_name(f"{place.name}.png"))
         finish(found.as_dict(), as_json=as_json, title="scan, not run")
         if found.problems:
             raise InputError(found.problems[0])

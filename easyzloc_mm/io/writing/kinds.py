@@ -41,7 +41,8 @@ BESIDE_ARRAYS = {"zarr.json", "status.json", SAMPLE_PICTURE, LOG}
 """Files of a store that are no chunks."""
 DIGESTS = "digests.json"
 """SHA-256 of the other files of a model bundle."""
-MODEL_FILES = {"model.onnx", "model.keras", "calibration.json", "blur.npz", "psf.npz", "passport.json", DIGESTS, LOG}
+PSF_FILES = {"psf.npz", "psf_wider.npz", "blur.npz"}
+MODEL_FILES = {"model.onnx", "model.keras", "calibration.json", "passport.json", DIGESTS, LOG} | PSF_FILES
 REPORT_ENDINGS = {".png", ".svg", ".pdf", ".html", ".json"}
 PORE_FILES = {"pores.csv", "bandwidths.csv"}
 PORE_ENDINGS = {".png", ".csv", ".json"}

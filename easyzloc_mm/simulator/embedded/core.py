@@ -13,7 +13,7 @@ from easyzloc_mm.simulator.embedded.demo_core import DemoCore
 from easyzloc_mm.simulator.embedded.focus_lock import SimulatedFocusLock
 from easyzloc_mm.simulator.embedded.patched_camera import SubstitutedCamera
 from easyzloc_mm.simulator.embedded.truth import CAMERA_ATTRIBUTE
-from easyzloc_mm.simulator.scene import Scene
+from easyzloc_mm.simulator.scene import Scene, Setting
 
 SEED = 2025
 SCENE: Callable[[Profile, int], Scene] = Scene
@@ -45,6 +45,8 @@ def start_embedded_core(profile: Profile) -> DemoCore:
     from mmpycorex import Core, create_core_instance
 
     scene = SCENE(profile, SEED)
+    # The first image ever compiles its kernels, which may take longer than a camera is given to answer.
+    scene.expose(Setting(x_um=0.0, y_um=0.0, z_um=scene.focus_um, power=1.0, exposure_s=0.001, middle_s=0.0))
     with tempfile.TemporaryDirectory(prefix="easyzloc-mm-") as folder:
         configuration = Path(folder) / "embedded.cfg"
         configuration.write_text(configuration_text(profile, scene.focus_um), encoding="utf-8")

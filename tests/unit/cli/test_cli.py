@@ -71,6 +71,18 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: tup
         (["export", "none.zarr", "--out", "OUT.xyz"], ".xyz"),
         (["acquire-beads", "--profile", "demo", "--out", "OUT.tif"], "OUT.tif would be named like another kind"),
         (["calibrate", "--profile", "demo", "--out", "OUT.zarr"], "give a name without an ending"),
+        (["calibrate", "--profile", "demo", "--out", "OUT", "--recipe", "x"], "--recipe x: choose one of matched"),
+        (["calibrate", "--profile", "demo", "--out", "OUT", "--minutes", "inf"], "--minutes"),
+        (["beads", "r.tif", "--rois", "--roi-px", "21", "--out", "OUT.zarr"], "--roi-px is for stacks"),
+        (["beads", "r.tif", "--rois", "--partial", "--out", "OUT.zarr"], "--partial is for stacks"),
+        (["beads", "s.tif", "--z-step-nm", "nan", "--out", "OUT.zarr"], "--z-step-nm states planes nan nm apart"),
+        (["beads", "s.tif", "--pixel-size-nm", "0", "--out", "OUT.zarr"], "--pixel-size-nm states a pixel of 0 nm"),
+        (["beads", "s.tif", "--out", "."], ". already exists"),
+        (["localize", "m.tif", "--model", "m", "--out", "OUT.zarr", "--origin-px", "0", "-1"], "count from 0"),
+        (
+            ["localize", "m.tif", "--model", "m", "--out", "OUT.zarr", "--min-snr", "1"],
+            "must be at least 3.0",
+        ),
     ],
 )
 def test_bad_input_is_one_line_exit_2_and_leaves_nothing(
@@ -87,6 +99,18 @@ def test_bad_input_is_one_line_exit_2_and_leaves_nothing(
     assert len([line for line in err.splitlines() if line.startswith("easyzloc-mm:")]) == 1
     assert "Traceback" not in err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("beginning", ["model/calibration.json", "notes.txt"])
+def test_a_calibration_goes_on_in_no_other_folder(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, beginning: str
+) -> None:
+    other = tmp_path / "other" / beginning
+    other.parent.mkdir(parents=True)
+    other.write_text("{}", encoding="utf-8")
+    code, _, err = run(capsys, "calibrate", "--profile", "demo", "--out", tmp_path / "other", "--resume")
+    assert (code, "is no calibration that could be resumed: leave out --resume" in err) == (2, True), err
+    assert [path for path in (tmp_path / "other").rglob("*") if path.is_file()] == [other]
 
 
 def test_an_existing_output_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -63,10 +63,20 @@ def test_the_command_is_shown_and_run(ran: list[list[str]], answers: list[str], 
 def test_a_wrong_answer_is_asked_again_and_nothing_runs_unasked(ran: list[list[str]]) -> None:
     said = start("9", "3", "nowhere.toml", "demo", "many", "5", "", "n")
     assert "give a number from 1 to 5" in said
-    assert "nowhere.toml is not there" in said
+    assert "nowhere.toml does not exist" in said
     assert "give a number\n" in said
     assert "easyzloc-mm calibrate --profile demo --minutes 5" in said
     assert not ran
+
+
+def test_what_the_command_would_refuse_is_asked_again_at_once(ran: list[list[str]], tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text("[optics]\nna = 1.46\n", encoding="utf-8")
+    said = start("4", "my.toml", "nobody", "demo", "today", "today/model", "0.5", "20", "", "y")
+    assert "profile my.toml: name: is missing" in said
+    assert "profile nobody is neither" in said
+    assert "today is no model; did you mean today" in said
+    assert "give a whole number above 0" in said
+    assert ran[0][ran[0].index("--frames") + 1] == "20"
 
 
 def test_every_question_is_explained_in_a_line() -> None:

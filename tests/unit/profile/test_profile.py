@@ -52,6 +52,8 @@ def test_the_paper_instrument_follows_the_paper() -> None:
         ("fovs = 6", 'fovs = "six"', "beads.fovs: must be a whole number, and it is 'six'"),
         ("pixel_size_nm = 110.0", "pixel_size_nm = 1000.0", "0.23 pixels of this size"),
         ("z_step_nm = 25.0", "z_step_nm = 0.02", "150001 planes"),
+        ("width_px = 512", f"width_px = 1{400 * '0'}", "camera.width_px: must be at most 32768"),
+        ("exposure_ms = 30.0", "exposure_ms = 1e30", "imaging.exposure_ms: must be at most"),
     ],
 )
 def test_a_wrong_field_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:
@@ -70,6 +72,16 @@ def test_a_missing_file_and_broken_toml_are_input_errors(tmp_path: Path) -> None
     (tmp_path / "broken.toml").write_text("name = ", encoding="utf-8")
     with pytest.raises(InputError, match="TOML"):
         load_profile(tmp_path / "broken.toml")
+
+
+def test_a_profile_that_notepad_saved_is_read_and_other_encodings_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "Gerät ü.toml"
+    path.write_text(DEMO, encoding="utf-8-sig")
+    assert load_profile(path).optics.pixel_size_nm == 110
+    for other in ("utf-16", "latin-1"):
+        path.write_bytes((DEMO + "# größer").encode(other))
+        with pytest.raises(InputError, match="save it as UTF-8"):
+            load_profile(path)
 
 
 def test_an_untouched_template_describes_no_microscope(tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""What a calibration and its steps cannot be asked for: told before anything is read, or photographed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from easyzloc_mm._log import FILE as LOG
+from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.sources.images import check_pixel_nm, check_step_nm
+from easyzloc_mm.io.writing.kinds import Kind, kind_of
+from easyzloc_mm.model.card import Recipe
+
+
+def check_bead_options(
+    rules: str, *, rois: bool, roi_px: int | None, partial: bool, pixel_nm: float | None, step_nm: float | None
+) -> None:
+    """Raise `InputError` where an option of `build_beads` cannot be, or would do nothing."""
+    from easyzloc_mm.beads.quality.judge import Rules
+
+    if rules not in list(Rules):
+        raise InputError(f"`rules` {rules}: choose one of {', '.join(Rules)}")
+    if rois and (roi_px is not None or partial):
+        useless = "partial" if roi_px is None else "roi_px"
+        raise InputError(f"`{useless}` is for stacks, from which beads are still to be cut: leave it out, or `rois`")
+    if pixel_nm is not None:
+        check_pixel_nm(pixel_nm, "`pixel_size_nm`")
+    if step_nm is not None:
+        check_step_nm(step_nm, "`z_step_nm`")
+
+
+def check_recipe(recipe: str) -> None:
+    """Raise `InputError` where nobody trains by a recipe of this name."""
+    if recipe not in list(Recipe):
+        raise InputError(f"`recipe` {recipe}: choose one of {', '.join(Recipe)}")
+
+
+def check_begun(out: Path) -> None:
+    """Raise `InputError` where a folder holds something else than the beginning of a calibration."""
+    if kind_of(out) is Kind.CALIBRATION:
+        if (out / "model").exists():
+            raise InputError(f"the calibration in {out} is complete: nothing is left to resume")
+    elif out.exists() and not (out.is_dir() and all(entry.name == LOG for entry in out.iterdir())):
+        raise InputError(f"{out} is no calibration that could be resumed: leave out `if_exists='resume'`")
