@@ -11,6 +11,7 @@ import numpy as np
 
 from easyzloc_mm.camera.response import MAPS, CameraResponse, PixelResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
+from easyzloc_mm.io.reading import words
 from easyzloc_mm.io.stored import StoredModel
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import whole_or_nothing
@@ -77,7 +78,7 @@ def read_camera_map(path: Path) -> PixelResponse:
         CameraMapMetadata.from_stored(stored, path)
         maps = {name: np.asarray(root[name][...], np.float32) for name in MAPS}
     except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
-        raise InputError(f"{path} is no camera map ({error}): give the `out` of `camera-calibrate`") from None
+        raise InputError(f"{path} is no camera map ({words(error)}): give the `out` of `camera-calibrate`") from None
     sound = len({values.shape for values in maps.values()}) == 1 and maps["baseline_adu"].ndim == 2
     if not sound or not all(np.isfinite(values).all() for values in maps.values()):
         raise InputError(f"camera map {path} has unlike sizes or values that are no numbers: measure it again")

@@ -36,6 +36,12 @@ CURES = {
     errno.ENAMETOOLONG: "check its path",
     errno.ELOOP: "check its path, which is a link to itself",
 }
+PLAINER = {
+    "No group found in store": "it is no Zarr store",
+    "contains pickled": "it is no file of arrays",
+    "checksum do not match": "its checksum is wrong",
+}
+"""What libraries say to programmers, by a part of it; numpy even advises to load a damaged file unsafely."""
 COPY_AGAIN = "check its disk or network share, and copy it again"
 DAMAGED_STORE = "copy it again; `verify` names all that is damaged"
 
@@ -45,6 +51,7 @@ def words(error: BaseException) -> str:
     if isinstance(error, KeyError) and error.args:
         return f"it lacks {error.args[0]!r}"[:LONGEST_REASON]
     text = " ".join(str(error).split()) or type(error).__name__
+    text = next((plainer for part, plainer in PLAINER.items() if part in text), text)
     return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 3]}..."
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from easyzloc_mm._processes import in_fresh_process, native_stderr_held
+from easyzloc_mm.io.reading import reading
 from easyzloc_mm.model.card import KERAS_FILE, NETWORK_FILE
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.inputs import network_input
@@ -47,12 +49,28 @@ def export_network(network: keras.Model, folder: Path) -> None:
     in_fresh_process(_export_with_tensorflow, folder)
 
 
+def load_network(folder: Path) -> keras.Model:
+    """Return the network of a bundle, to be trained further.
+
+    Raises
+    ------
+    InputError
+        The bundle has none, or it is damaged.
+    """
+    file = folder / KERAS_FILE
+    with reading(file, "a Keras network", zipfile.BadZipFile, cure="copy the model's whole folder again"):
+        with zipfile.ZipFile(file) as parts:
+            if (damaged := parts.testzip()) is not None:
+                raise ValueError(f"its part {damaged} is damaged")
+        import keras
+
+        return keras.models.load_model(file, compile=False)
+
+
 def _export_with_tensorflow(folder: Path) -> None:
     """Export in a process that has not imported Keras yet."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    import keras
-
-    _export_onnx(keras.models.load_model(folder / KERAS_FILE, compile=False), folder)
+    _export_onnx(load_network(folder), folder)
 
 
 def _export_onnx(network: keras.Model, folder: Path) -> None:

@@ -17,7 +17,7 @@ from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.model.uncertainty import LikelihoodScale, MixtureCalibration
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.field_psf import FieldPsf, field_source
-from easyzloc_mm.training.export import check_export, export_network
+from easyzloc_mm.training.export import check_export, export_network, load_network
 from easyzloc_mm.training.recipes.learners import Z_RANGE_NM
 from easyzloc_mm.typing import IfExists, Progress
 
@@ -86,15 +86,13 @@ def _trained_further(
     progress: Progress | None,
 ) -> ModelCard:
     """Train on molecules of the new PSF, and return the card that goes with the network."""
-    import keras
-
     from easyzloc_mm.training.evaluation.uncertainty_calibration import Learned, calibrate, levels
     from easyzloc_mm.training.recipes.matched import fit_matched
 
     table = psf.table(card.field_size_px)
     here = BeadPsfs(table, card.field_size_px, card.field_known, card.response.effective().read_noise_e)
     source = field_source(here, psf)
-    earlier = keras.models.load_model(card.path / KERAS_FILE, compile=False)
+    earlier = load_network(card.path)
     network = fit_matched(
         source, source, known.emitters,
         minutes=minutes, steps=steps, seed=seed, settings=card.settings, start=earlier.get_weights(), progress=progress,

@@ -25,7 +25,6 @@ from easyzloc_mm.io.writing.output import whole_or_nothing
 from easyzloc_mm.model.accuracy import EvaluationResult, HeldOut
 from easyzloc_mm.model.bundle import write_digests
 from easyzloc_mm.model.card import (
-    KERAS_FILE,
     PSF_FILE,
     WIDER_PSF_FILE,
     BeadCounts,
@@ -43,7 +42,7 @@ from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.focal_surface import measure_focal_surface
 from easyzloc_mm.psf.kind import kind_of_beads
 from easyzloc_mm.training.evaluation.evaluate import evaluate, joined, judge, result_of
-from easyzloc_mm.training.export import check_export, export_network, keras_backend
+from easyzloc_mm.training.export import check_export, export_network, keras_backend, load_network
 from easyzloc_mm.training.recipes.checkpoint import Checkpoint
 from easyzloc_mm.training.recipes.learners import (
     Z_RANGE_NM,
@@ -279,8 +278,6 @@ def _recipe(name: str) -> Recipe:
 def _start(path: Path | None, recipe: Recipe, settings: MatchedSettings | None) -> _Start:
     if path is None:
         return _Start(None, settings or MatchedSettings())
-    import keras
-
     card = ModelCard.load(path)
     if recipe is not Recipe.MATCHED or card.recipe is not Recipe.MATCHED or card.settings is None:
         raise InputError(f"`from` {path}: only a model of the matched recipe can be trained further")
@@ -290,7 +287,7 @@ def _start(path: Path | None, recipe: Recipe, settings: MatchedSettings | None) 
             f"the network in {path} has {earlier.blocks} blocks of {earlier.width}, the settings say "
             f"{settings.blocks} of {settings.width}: leave out `settings`, or `from`"
         )
-    network = keras.models.load_model(card.path / KERAS_FILE, compile=False)
+    network = load_network(card.path)
     return _Start(network.get_weights(), settings, card.trained_on or (), card.roi_px)
 
 

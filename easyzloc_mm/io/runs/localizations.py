@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.reading import DAMAGED_STORE, reading
+from easyzloc_mm.io.reading import DAMAGED_STORE, reading, words
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.writing.kinds import Kind, did_you_mean
 from easyzloc_mm.io.zarr.chunks import ChunkedArray, seal, update_node
@@ -352,8 +352,7 @@ def read_localizations(
     """
     import zarr
 
-    path = Path(path)
-    give = "give a RUN.zarr that live, localize or scan wrote"
+    path, give = Path(path), "give a RUN.zarr that live, localize or scan wrote"
     if not path.exists():
         raise InputError(f"{path} does not exist: {give}")
     try:
@@ -362,7 +361,8 @@ def read_localizations(
         total = int(group.attrs["n_committed"])
         names = list(group.attrs["columns"])
     except (KeyError, ValueError, OSError, TypeError) as error:
-        raise InputError(f"{path} holds no localisations ({error}): {give}{did_you_mean(path, Kind.RUN)}") from None
+        give += did_you_mean(path, Kind.RUN)
+        raise InputError(f"{path} holds no localisations ({words(error)}): {give}") from None
     first_row = min(first_row, total)
     last_row = total if rows is None else min(total, first_row + rows)
     wanted = [name for name in names if columns is None or name in columns]

@@ -13,7 +13,10 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import read_bead_set
 from easyzloc_mm.io.camera_map import read_camera_map
 from easyzloc_mm.io.runs.ground_truth import read_record
+from easyzloc_mm.locs.locs import Locs
+from easyzloc_mm.model.card import KERAS_FILE, PSF_FILE
 from easyzloc_mm.model.predictor import Predictor
+from easyzloc_mm.training.export import load_network
 from tests.helpers.localize_bench import small_bundle
 from tests.helpers.odd_images import cut
 from tests.helpers.paths import DATA
@@ -39,6 +42,28 @@ def test_a_file_of_a_model_that_was_cut_off_is_named(name: str, share: float, bu
     with pytest.raises(InputError, match=name) as told:
         predict(tmp_path / "model")
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", bytes(range(256))])
+def test_a_damaged_network_to_train_further_is_named(content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="check its name"):
+        load_network(tmp_path)
+    (tmp_path / KERAS_FILE).write_bytes(content)
+    with pytest.raises(InputError, match=f"{KERAS_FILE} cannot be read as a Keras network") as told:
+        load_network(tmp_path)
+    assert "\n" not in str(told.value)
+
+
+def test_what_libraries_say_to_programmers_is_said_in_plain_words(bundle: Path, tmp_path: Path) -> None:
+    shutil.copytree(bundle, tmp_path / "model")
+    (tmp_path / "model" / PSF_FILE).write_bytes(bytes(range(200)))
+    with pytest.raises(InputError, match="it is no file of arrays") as told:
+        predict(tmp_path / "model")
+    assert "unsafely" not in str(told.value)
+    with pytest.raises(InputError, match="it is no Zarr store"):
+        read_camera_map(tmp_path)
+    with pytest.raises(InputError, match="it is no Zarr store"):
+        Locs.load(tmp_path)
 
 
 def an_array(store: Path) -> Path:
