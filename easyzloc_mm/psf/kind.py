@@ -8,6 +8,8 @@ References
    double-helix point spread function, PNAS 106, 2995 (2009), https://doi.org/10.1073/pnas.0900245106
 .. [3] Shechtman et al., Optimal point spread function design for 3D imaging, Physical Review Letters 113, 133902
    (2014), https://doi.org/10.1103/PhysRevLett.113.133902
+.. [4] Baddeley, Cannell and Soeller, Three-dimensional sub-100 nm super-resolution imaging of biological samples using
+   a phase ramp in the objective pupil, Nano Research 4, 589 (2011), https://doi.org/10.1007/s12274-011-0115-z
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ class PsfKind(StrEnum):
     ASTIGMATIC = "astigmatic"
     """One spot, long along one direction below focus, and across it above: a cylindrical lens [1]_."""
     DOUBLE_HELIX = "double-helix"
-    """Two lobes that turn around each other with depth [2]_."""
+    """Two lobes that turn around each other with depth: a double helix [2]_, or a phase ramp [4]_, whose lobes pass
+    each other on straight lines. A row of vortices is much like such a ramp: their images do not tell which it is."""
     TETRAPOD = "tetrapod"
     """Two lobes along one direction below focus, and across it above [3]_."""
     EXTENDED = "extended-focus"
@@ -64,7 +67,7 @@ class PsfKind(StrEnum):
 IN_WORDS = {
     PsfKind.UNMODIFIED: "an unmodified objective's: one spot, round or skewed, that widens away from focus",
     PsfKind.ASTIGMATIC: "astigmatic: one spot that is long in one direction below focus and across it above",
-    PsfKind.DOUBLE_HELIX: "a double helix: two lobes that turn around each other with depth",
+    PsfKind.DOUBLE_HELIX: "that of two lobes that turn around each other with depth: a double helix, or a phase ramp",
     PsfKind.TETRAPOD: "a tetrapod's: two lobes in one direction below focus and across it above",
     PsfKind.EXTENDED: "of extended depth of focus: one spot that hardly changes with depth, and tells little of z",
     PsfKind.OTHER: "engineered, of a kind without a name here: lobes that change with depth",

@@ -145,7 +145,7 @@ def _chosen(frame: I64, movie: Movie) -> I64:
 
 def _averaged(locs: Locs, movie: Movie, chosen: I64, response: CameraResponse, progress: Progress) -> Light:
     rows = _Rows.of(locs, movie.shape[1:], chosen)
-    seen = np.zeros((PARTS, *movie.shape[1:]))
+    seen = np.zeros((PARTS, *movie.shape[1:]), np.float32)
     spots = _Spots(rows)
     for done, number in enumerate(chosen.tolist()):
         image = (movie.read(number, number + 1)[0] - response.baseline_adu) * response.electrons_per_adu
@@ -153,14 +153,16 @@ def _averaged(locs: Locs, movie: Movie, chosen: I64, response: CameraResponse, p
         spots.add(done, image)
         if done % 50 == 0:
             progress("images", done / len(chosen))
-    frames = np.bincount(np.arange(len(chosen)) * PARTS // len(chosen), minlength=PARTS)[:, None, None]
+    frames = np.bincount(np.arange(len(chosen)) * PARTS // len(chosen), minlength=PARTS)[:, None, None].astype(
+        np.float32
+    )
     seen /= frames
     drawn = [rows.drawn(spots.mean(), which, movie.shape[1:]) / frames for which in (rows.believed, ~rows.believed)]
     noise = response.excess_noise * np.maximum(seen.mean(axis=0), 0) + response.read_noise_e**2
     return Light(
-        seen.astype(np.float32),
-        drawn[0].astype(np.float32),
-        (drawn[0] + drawn[1]).astype(np.float32),
+        seen,
+        drawn[0],
+        drawn[0] + drawn[1],
         (noise / len(chosen)).astype(np.float32),
         len(chosen),
         rows.width_px,
@@ -201,9 +203,9 @@ class _Rows:
         middle = float(np.clip(np.median(width), *WIDTHS_PX)) if len(width) else 1.0
         return cls(time, time * PARTS // len(chosen), row, column, photons, kind, believed, middle)
 
-    def drawn(self, spots: F64, which: Bool, shape_yx: tuple[int, ...]) -> F64:
+    def drawn(self, spots: F64, which: Bool, shape_yx: tuple[int, ...]) -> F32:
         """Return images of the parts of the run: the mean spot of its kind for each row, as bright as the row."""
-        images = np.zeros((PARTS, *(size + 2 * REACH_PX for size in shape_yx)))
+        images = np.zeros((PARTS, *(size + 2 * REACH_PX for size in shape_yx)), np.float32)
         for some in np.array_split(np.flatnonzero(which), max(1, int(which.sum()) // BATCH)):
             down, across = self.row[some, None, None] + SPOT[:, None], self.column[some, None, None] + SPOT
             np.add.at(

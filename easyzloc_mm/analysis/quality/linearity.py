@@ -23,7 +23,7 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 
 from easyzloc_mm._models import FrozenModel
 from easyzloc_mm.analysis.quality.light import Light
-from easyzloc_mm.typing import F64, Bool
+from easyzloc_mm.typing import F32, F64, Bool
 
 SQUARE_PX = 16
 """Edge of a square that is compared: a few spots' widths."""
@@ -183,11 +183,9 @@ def linearity(light: Light) -> LinearityMap | str:
     squares = _Squares((light.seen.shape[1], light.seen.shape[2]))
     if not squares.count(0) * squares.count(1):
         return f"images of fewer than {SQUARE_PX + 2 * MARGIN_PX} pixels in height or width show too little"
-    blurred = [
-        gaussian_filter(np.asarray(images, np.float64), (0, light.width_px, light.width_px))
-        for images in (light.seen, light.localized, light.localized_flagged_too)
-    ]
-    seen, localized = (np.stack([squares.relief(image) for image in images]) for images in blurred[:2])
+    (seen, seen_mean), (localized, localized_mean) = (
+        _reliefs(images, light.width_px, squares) for images in (light.seen, light.localized)
+    )
     # Photon noise of neighbouring pixels is averaged by the blur.
     noise = squares.of(np.asarray(light.noise, np.float64)).mean(-1) / (4 * np.pi * light.width_px**2)
     slopes = _Slopes(seen, localized, noise)
@@ -202,7 +200,8 @@ def linearity(light: Light) -> LinearityMap | str:
         distance = away * (slopes.of(reach) / field - 1)
         certain |= (distance > limit) & (distance > SIGMAS * slopes.deviation(reach) / field)
     away = np.where(certain, away, 0)
-    everything = _Slopes(seen, np.stack([squares.relief(image) for image in blurred[2]]), noise).of()
+    flagged_too, _ = _reliefs(light.localized_flagged_too, light.width_px, squares)
+    everything = _Slopes(seen, flagged_too, noise).of()
     found = Linearity(
         frames=light.frames,
         share=field,
@@ -215,7 +214,17 @@ def linearity(light: Light) -> LinearityMap | str:
         squares_over=int((away > 0).sum()),
         off=_listed(light, squares, share, slopes.deviation() / field, away != 0),
     )
-    return LinearityMap(found, blurred[0].mean(0), blurred[1].mean(0), share, away != 0)
+    return LinearityMap(found, seen_mean, localized_mean, share, away != 0)
+
+
+def _reliefs(images: F32, width_px: float, squares: _Squares) -> tuple[F32, F64]:
+    """Return what rises above its surroundings in blurred images, and their mean; one after the other, for memory."""
+    reliefs, mean = [], np.zeros(images.shape[1:])
+    for image in images:
+        blurred = gaussian_filter(image.astype(np.float64), width_px)
+        reliefs.append(squares.relief(blurred).astype(np.float32))
+        mean += blurred / len(images)
+    return np.stack(reliefs), mean
 
 
 class _Slopes:
@@ -229,7 +238,7 @@ class _Slopes:
         Variance that photon noise alone gives the mean of `seen`.
     """
 
-    def __init__(self, seen: F64, localized: F64, noise: F64) -> None:
+    def __init__(self, seen: F32, localized: F32, noise: F64) -> None:
         parts = len(seen)
         # What is there all the time, such as a structured background or a bead, is not what molecules blink.
         self._seen, self._localized = seen - seen.mean(0), localized - localized.mean(0)

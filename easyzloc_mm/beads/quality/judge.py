@@ -9,6 +9,7 @@ import pandas as pd
 
 from easyzloc_mm.beads.detection.form import PsfForm
 from easyzloc_mm.numerics.field_polynomial import largest_degree, robust_surface
+from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.typing import F64, I64, Bool
 
 
@@ -150,6 +151,12 @@ def _degree(place: F64, identity: I64, good: Bool) -> int:
 
 def _outlying(values: F64, name: str, place: F64, good: Bool, degree: int) -> Bool:
     scale = np.log(np.maximum(values, 1e-3)) if name in RELATIVE else values**2 if name == "residual" else values
+    known = good & np.isfinite(scale)
+    if known.any():
+        # A third of a crowded slide are doublets: a least-squares fit that begins with them never leaves them.
+        middle = float(np.median(scale[known]))
+        apart = max(FLOORS[name], OUTLIER_MADS * robust_sd(scale[known], about=middle))
+        good = known & (np.abs(np.where(known, scale, middle) - middle) <= apart)
     surface, _, scatter = robust_surface(scale, place, good, degree)
     limit = max(FLOORS[name], OUTLIER_MADS * scatter)
     difference = np.abs(scale - surface) if name in BOTH_WAYS else scale - surface

@@ -15,6 +15,8 @@ References
    using a double-helix point spread function", PNAS 106, 2995-2999 (2009), doi:10.1073/pnas.0900245106.
 .. [4] Y. Shechtman et al., "Optimal point spread function design for 3D imaging", Phys. Rev. Lett. 113, 133902 (2014),
    doi:10.1103/PhysRevLett.113.133902.
+.. [5] D. Baddeley, M. B. Cannell and C. Soeller, "Three-dimensional sub-100 nm super-resolution imaging of biological
+   samples using a phase ramp in the objective pupil", Nano Res. 4, 589-598 (2011), doi:10.1007/s12274-011-0115-z.
 """
 
 from __future__ import annotations
@@ -49,6 +51,8 @@ class Mask(StrEnum):
     """Five optical vortices in a row [3]_: two lobes that turn with depth."""
     TETRAPOD = "tetrapod"
     """Astigmatism of two orders against each other [4]_: two lobes, across below focus and upright above."""
+    PHASE_RAMP = "phase-ramp"
+    """A wedge before each half of the pupil, tilted against the other [5]_: two lobes that pass each other."""
 
     @property
     def lens(self) -> Lens:
@@ -58,6 +62,8 @@ class Mask(StrEnum):
 
 VORTICES = (-0.8, -0.4, 0.0, 0.4, 0.8)
 """Places along x of the double helix's vortices, in pupil radii."""
+RAMP_RAD = 7.0
+"""Phase of a wedge at the pupil's edge."""
 
 
 ADDABLE = ("spherical", "trefoil", "astigmatism 0", "astigmatism 45", "coma x", "coma y")
@@ -156,6 +162,8 @@ class Lens(FrozenModel):
         if self.mask is Mask.DOUBLE_HELIX:
             vortices: F64 = np.sum([np.arctan2(y, x - at) for at in VORTICES], axis=0)
             return vortices
+        if self.mask is Mask.PHASE_RAMP:
+            return np.asarray(RAMP_RAD * np.sign(y) * x)
         return np.zeros_like(x)
 
     def images(self, u: float, v: float, z_nm: F64, half_px: int) -> F64:

@@ -217,7 +217,7 @@ def recall(
         Path | None, typer.Option("--folder", help="Keep beads, model, movies and runs here, and use what lies there.")
     ] = None,
     psf: Annotated[
-        str, typer.Option("--psf", help="none (unmodified), or engineered: astigmatic, double-helix, tetrapod.")
+        str, typer.Option("--psf", help="none (unmodified), astigmatic, double-helix, tetrapod or phase-ramp.")
     ] = "none",
     minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Training time.")] = 2.0,
     quick: Annotated[bool, typer.Option("--quick", help="A fifth of the frames.")] = False,

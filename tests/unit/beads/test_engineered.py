@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from easyzloc_mm.beads.build import bead_set_from_rois, build_bead_set
 from easyzloc_mm.beads.detection.find import find_beads, look_through
 from easyzloc_mm.benchmarks.second_optics.lens import SAMPLES_PER_PIXEL, Lens, Mask
 from easyzloc_mm.errors import EasyZlocWarning
+from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.io.beads.stack import StackPixels
-from easyzloc_mm.psf.kind import PsfKind, kind_of_beads, kind_of_images
+from easyzloc_mm.psf.kind import IN_WORDS, PsfKind, kind_of_beads, kind_of_images
 from easyzloc_mm.typing import F64
 from tests.helpers.lobed_beads import (
     RESPONSE,
@@ -80,18 +82,29 @@ def through_focus(lens: Lens, u: float, v: float) -> F64:
     return lens.images(u, v, STAGE_NM[2:-2], 12)[:, ::SAMPLES_PER_PIXEL, ::SAMPLES_PER_PIXEL]
 
 
-def test_a_bead_whose_image_walks_sideways_is_one_candidate() -> None:
-    # Coma at the edge of the field: the image's brightest detail below focus and above it are 4 px apart.
-    table = Lens().images(-0.86, -0.18, STAGE_NM, 13)[:, ::SAMPLES_PER_PIXEL, ::SAMPLES_PER_PIXEL]
+def nine_beads(lens: Lens, u: float, v: float, half_px: int) -> BeadDataset:
+    """Nine beads that stand alone, each as the lens images it at one place of its field."""
+    table = lens.images(u, v, STAGE_NM, half_px)[:, ::SAMPLES_PER_PIXEL, ::SAMPLES_PER_PIXEL]
     rng = np.random.default_rng(5)
     mean = np.full((len(STAGE_NM), 180, 180), 20.0)
-    places = [(x, y) for x in (40, 90, 140) for y in (40, 90, 140)]
-    for x, y in places:
-        mean[:, y - 13 : y + 14, x - 13 : x + 14] += 4e4 * table
+    for x, y in itertools.product((40, 90, 140), repeat=2):
+        mean[:, y - half_px : y + half_px + 1, x - half_px : x + half_px + 1] += 4e4 * table
     pixels = (rng.poisson(mean) + rng.normal(0, 1.5, mean.shape)) / 0.5 + 100
-    beads = build_bead_set([stack_of_planes(np.rint(pixels).astype(np.uint16))], RESPONSE, 110.0)
-    assert len(beads) == len(places)
-    assert beads.accepted.all()
+    return build_bead_set([stack_of_planes(np.rint(pixels).astype(np.uint16))], RESPONSE, 110.0)
+
+
+def test_a_bead_whose_image_walks_sideways_is_one_candidate() -> None:
+    # Coma at the edge of the field: the image's brightest detail below focus and above it are 4 px apart.
+    assert nine_beads(Lens(), -0.86, -0.18, 13).accepted.tolist() == [True] * 9
+
+
+def test_a_phase_ramp_is_one_bead_and_called_what_it_may_be() -> None:
+    beads = nine_beads(Mask.PHASE_RAMP.lens, 0.3, -0.2, 20)
+    assert beads.accepted.tolist() == [True] * 9
+    kind = kind_of_beads(beads)
+    assert kind is not None
+    assert "two lobes that turn around each other with depth" in IN_WORDS[kind]
+    assert "a phase ramp" in IN_WORDS[kind]
 
 
 def test_what_each_mask_is_called_and_that_aberrations_are_no_mask() -> None:

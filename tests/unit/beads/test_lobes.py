@@ -18,7 +18,9 @@ from tests.helpers.lobed_beads import (
     astigmatic,
     double_helix,
     extended,
+    record,
     slide,
+    stack_of_planes,
     tetrapod,
     unmodified,
 )
@@ -52,6 +54,20 @@ def test_a_neighbour_among_lobed_beads_is_still_a_neighbour() -> None:
     assert beside.any()
     assert not beads.accepted[beside].any()
     assert beads.accepted.sum() >= len(truth) - 2
+
+
+def test_doublets_are_none_of_the_beads_though_a_third_of_them_are() -> None:
+    rng = np.random.default_rng(11)
+    places = np.stack(np.meshgrid(np.arange(4), np.arange(4)), axis=-1).reshape(-1, 2) * 48.0 + 38
+    drawn = [(*place, rng.uniform(-80, 80), rng.uniform(3e4, 6e4)) for place in places]
+    # Two lobed beads so near to each other are one patch of light, and one candidate.
+    for (x, y), angle, apart in zip(places[:6], rng.uniform(0, 2 * np.pi, 6), np.linspace(3, 7.5, 6), strict=True):
+        drawn.append((x + apart * np.cos(angle), y + apart * np.sin(angle), rng.uniform(-80, 80), 4e4))
+    beads = build_bead_set([stack_of_planes(record(double_helix, SIDE, drawn, 12))], RESPONSE, 110.0)
+    nearest = np.hypot(beads.x[:, None] - places[:, 0], beads.y[:, None] - places[:, 1]).argmin(axis=1)
+    assert sorted(nearest) == list(range(len(places)))
+    assert not beads.accepted[nearest < 6].any()
+    assert beads.accepted[nearest >= 6].all()
 
 
 def test_a_spot_that_hardly_changes_is_called_so() -> None:

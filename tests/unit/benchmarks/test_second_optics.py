@@ -152,9 +152,10 @@ def lobes(image: F64) -> list[tuple[int, int]]:
 def test_engineered_psfs_do_what_they_are_made_for() -> None:
     z = np.array([-450.0, 450.0])
     water = {"water_index": 1.518}
-    below, above = PERFECT.model_copy(update={"mask": Mask.DOUBLE_HELIX, **water}).images(0, 0, z, 12)
-    turns = [np.arctan2(y, x) % np.pi for image in (below, above) for x, y in lobes(image)[:1]]
-    assert np.sin(turns[0] - turns[1]) ** 2 > 0.2
+    for mask in (Mask.DOUBLE_HELIX, Mask.PHASE_RAMP):
+        below, above = PERFECT.model_copy(update={"mask": mask, **water}).images(0, 0, z, 12)
+        turns = [np.arctan2(y, x) % np.pi for image in (below, above) for x, y in lobes(image)[:1]]
+        assert np.sin(turns[0] - turns[1]) ** 2 > 0.2
     for mask in (Mask.ASTIGMATIC, Mask.TETRAPOD):
         below, above = PERFECT.model_copy(update={"mask": mask, **water}).images(0, 0, z, 12)
         # The same image, turned by a right angle.

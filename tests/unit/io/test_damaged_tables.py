@@ -43,14 +43,34 @@ def test_a_text_without_an_end_is_not_searched_for_ever(table: Path) -> None:
         read_table(table)
 
 
-def test_a_text_longer_than_its_file_takes_no_memory(table: Path) -> None:
+@pytest.mark.parametrize(
+    ("length", "sentence"), [(2**32 - 1, "longer than the file"), (3000, "'/metadata' is not where it should be")]
+)
+def test_a_text_longer_than_what_holds_it_takes_no_memory(table: Path, length: int, sentence: str) -> None:
     with h5py.File(table, "r") as file:
         at = file["metadata"].id.get_offset()
     data = bytearray(table.read_bytes())
-    data[at : at + 4] = (2**32 - 1).to_bytes(4, "little")
+    assert len(data) > 3000
+    data[at : at + 4] = length.to_bytes(4, "little")
     table.write_bytes(data)
-    with pytest.raises(InputError, match="'/metadata' is not where it should be"):
+    with pytest.raises(InputError, match=sentence):
         read_table(table)
+
+
+def test_an_attribute_longer_than_its_file_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "d.h5"
+    with h5py.File(path, "w") as file:
+        file.create_group("meta").attrs["xy_unit"] = "px"
+        file["data/xyz"], file["data/frame_ix"] = np.ones((3, 3), np.float32), np.arange(3)
+    assert len(read_table(path, pixel_size_nm=100.0)[0]) == 3
+    data = bytearray(path.read_bytes())
+    reference = (2).to_bytes(4, "little") + data.index(b"GCOL").to_bytes(8, "little") + (1).to_bytes(4, "little")
+    assert data.count(reference) == 1
+    at = data.index(reference)
+    data[at : at + 4] = (2**32 - 1).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="a text in it is longer than the file"):
+        read_table(path, pixel_size_nm=100.0)
 
 
 def test_more_rows_than_the_file_can_hold(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -161,6 +162,26 @@ def test_widths_of_rapidstorm_are_full_widths(tmp_path: Path) -> None:
     rapidstorm(tmp_path / "r.txt", truth())
     found, _ = read_table(tmp_path / "r.txt", pixel_size_nm=100.0)
     np.testing.assert_allclose(found["sx"], 1.0, rtol=1e-4)
+
+
+def test_a_table_of_abbelight_neo_is_one_of_thunderstorm_with_both_widths(tmp_path: Path) -> None:
+    wanted = truth()
+    out = {"id": np.arange(1, len(wanted) + 1), "frame": wanted.frame + 1, "x [nm]": (wanted.x + 0.5) * PIXEL_NM,
+           "y [nm]": (wanted.y + 0.5) * PIXEL_NM, "z [nm]": wanted.z, "sigma [nm]": 150.0,
+           "intensity [photon]": wanted.photons, "amplitude [photon]": 80.0, "offset [photon]": 12.0,
+           "bkgstd [photon]": 3.0, "uncertainty_xy [nm]": wanted.lpx * PIXEL_NM, "intDemixing [photon]": 70.0,
+           "sigma_x [nm]": 130.0, "sigma_y [nm]": 170.0, "detections": 1, "ratio_demixing": 0.4}  # fmt: skip
+    pd.DataFrame(out).to_csv(tmp_path / "neo.csv", index=False, quoting=csv.QUOTE_NONNUMERIC)
+    found, metadata = read_table(tmp_path / "neo.csv", pixel_size_nm=PIXEL_NM)
+    assert metadata.counting is not None
+    assert metadata.counting.startswith("ThunderSTORM")
+    assert found["frame"].tolist() == wanted["frame"].tolist()
+    for name, expected in (("x", wanted.x), ("z", wanted.z), ("lpx", wanted.lpx), ("photons", wanted.photons)):
+        np.testing.assert_allclose(found[name], expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        found[["sx", "sy"]].to_numpy(), np.tile([130 / PIXEL_NM, 170 / PIXEL_NM], (len(found), 1)), rtol=1e-5
+    )
+    assert found["ratio_demixing"].eq(0.4).all()
 
 
 def test_assign_z_reads_them_through_the_same_registry(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import pickletools
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ def check_heaps(path: Path) -> None:
     Raises
     ------
     InputError
-        A global heap of the file is damaged.
+        A global heap of the file is damaged, or a text in it is longer than the file.
     """
     with path.open("rb") as file:
         if not path.stat().st_size:
@@ -58,23 +59,43 @@ def check_heaps(path: Path) -> None:
             while at >= 0:
                 if not _whole_heap(data, at):
                     raise InputError(f"{path} is damaged (a text in it has no end): {SAVE_AS_TEXT}")
+                if _longest_text(data, at) > len(data):
+                    raise InputError(f"{path} is damaged (a text in it is longer than the file): {SAVE_AS_TEXT}")
                 at = data.find(HEAP, at + 1)
 
 
 def _whole_heap(data: mmap.mmap, at: int) -> bool:
     """Whether the objects of a global heap fill it, each within it (HDF5 file format, III.E)."""
     end = at + int.from_bytes(data[at + 8 : at + HEAP_HEAD], "little")
-    if end > len(data):
-        return False
-    at += HEAP_HEAD
+    return end <= len(data) and None not in _objects(data, at)
+
+
+def _objects(data: mmap.mmap, heap: int) -> Iterator[int | None]:
+    """Yield the numbers of the objects of a global heap; None, and no more, where one does not lie within it."""
+    end = heap + int.from_bytes(data[heap + 8 : heap + HEAP_HEAD], "little")
+    at = heap + HEAP_HEAD
     while at + HEAP_HEAD <= end:
         number, _, _, size = HEAP_OBJECT.unpack_from(data, at)
         # Number 0 is the free rest, whose size counts its own head.
         step = size if number == 0 else HEAP_HEAD + -(-size // 8) * 8
         if not HEAP_HEAD <= step <= end - at:
-            return False
+            yield None
+            return
+        if number:
+            yield int(number)
         at += step
-    return True
+
+
+def _longest_text(data: mmap.mmap, heap: int) -> int:
+    """Return the largest length that a reference to an object of a global heap states (HDF5 file format, III.E)."""
+    known = set(_objects(data, heap))
+    address, longest = heap.to_bytes(8, "little"), 0
+    at = data.find(address, 4)
+    while 0 <= at <= len(data) - 12:
+        length, number = (int.from_bytes(data[first : first + 4], "little") for first in (at - 4, at + 8))
+        longest = max(longest, length if number in known else 0)
+        at = data.find(address, at + 1)
+    return longest
 
 
 def text_of(path: Path, stored: h5py.Dataset) -> bytes | None:

@@ -2,7 +2,8 @@
 
 What is known of each was read in its own source: SMAP (``export_coordinates.m``, ``Loader_decode.m``, the fitters'
 ``xpix``), DECODE (``emitter_io.py``, ``emitter_trafo.py``), rapidSTORM (``localization_file/``), ThunderSTORM
-(``ImportExport/``), Picasso (``io.py``).
+(``ImportExport/``), Picasso (``io.py``). That Abbelight NEO writes ThunderSTORM's headings, and ``sigma_x`` and
+``sigma_y``, was read in ChriSTORM's translator (``F-TranslateAB-TS.js``).
 """
 
 from __future__ import annotations
@@ -81,8 +82,9 @@ XY = {"x": "x", "y": "y", "z": "z"}
 BOTH_WIDTHS, BOTH_PRECISIONS = ("sx", "sy"), ("lpx", "lpy")
 THUNDERSTORM = {
     "frame": Meaning(("frame",), FRAME),
-    **_lengths("", **XY, sigma=BOTH_WIDTHS, sigma1="sx", sigma2="sy", uncertainty=BOTH_PRECISIONS,
-               uncertainty_xy=BOTH_PRECISIONS, uncertainty_x="lpx", uncertainty_y="lpy", uncertainty_z="lpz"),
+    **_lengths("", **XY, sigma=BOTH_WIDTHS, sigma1="sx", sigma2="sy", sigma_x="sx", sigma_y="sy"),
+    **_lengths("", **dict.fromkeys(("uncertainty", "uncertainty_xy"), BOTH_PRECISIONS)),
+    **_lengths("", uncertainty_x="lpx", uncertainty_y="lpy", uncertainty_z="lpz"),
     "intensity": Meaning(("photons",), PLAIN, "photon"),
     "offset": Meaning(("bg",), PLAIN, "photon"),
     "z_flag": Meaning(("z_flag",)),
