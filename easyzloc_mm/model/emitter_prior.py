@@ -6,7 +6,7 @@ import numpy as np
 
 from easyzloc_mm._models import FrozenModel, NonNegative, Positive
 from easyzloc_mm.psf.mle import SpotPrior
-from easyzloc_mm.typing import AnyFloat
+from easyzloc_mm.typing import F64, AnyFloat
 
 TYPICAL_PHOTONS, TYPICAL_BACKGROUND = (1000.0, 3000.0), (20.0, 100.0)
 """Emitters that models are evaluated on: photons, and background photons per pixel."""
@@ -46,8 +46,15 @@ class EmitterPrior(FrozenModel):
 
         return self.model_copy(update={"photons": seen(self.photons), "background": seen(self.background)})
 
-    def prior(self, x: AnyFloat, y: AnyFloat) -> SpotPrior:
-        """Return the prior of spots fitted at sensor positions x, y (pixels), for the likelihood fit."""
+    def prior(self, x: AnyFloat, y: AnyFloat, background: F64 | None = None) -> SpotPrior:
+        """Return the prior of spots fitted at sensor positions x, y (pixels), for the likelihood fit.
+
+        Parameters
+        ----------
+        x, y : ndarray, shape (n,)
+        background : ndarray, shape (n, 2), optional
+            What is known of the background around each, photons per pixel, and its standard deviation.
+        """
         low, high = np.log(np.array(self.photons))
         at_x, at_y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         return SpotPrior(
@@ -56,6 +63,8 @@ class EmitterPrior(FrozenModel):
             place_sd_px=max(*self.crop_error_px, MIN_PLACE_SD_PX),
             log_photons=(low + high) / 2,
             log_photons_sd=max((high - low) / np.sqrt(12), MIN_LOG_PHOTONS_SD),
+            background=None if background is None else background[:, 0],
+            background_sd=None if background is None else background[:, 1],
         )
 
     def typical(self, z_limit_nm: float, excess_noise: float = 1.0) -> EmitterPrior:

@@ -169,6 +169,7 @@ class Predictor:
         read_noise_e: float | F32 | None = None,
         neighbours: Neighbours | None = None,
         wider: WiderCrops | None = None,
+        background: F64 | None = None,
     ) -> ZPrediction:
         """Predict z of spots.
 
@@ -187,6 +188,8 @@ class Predictor:
             What other emitters do to the spots.
         wider : WiderCrops, optional
             Larger crops, as large as `wider_psf` is for, in which spots that several depths explain are looked at.
+        background : ndarray, shape (n, 2), optional
+            Photons per pixel that are expected around each spot, and their standard deviation.
         """
         xy = sigma_xy = np.full((len(crops), 2), np.nan, np.float32)
         widening = np.ones((len(crops), 3))
@@ -208,7 +211,7 @@ class Predictor:
             p_outlier, threshold = posterior.p_outlier(lpz), calibration.network_ambiguity.threshold
             if refine:
                 noise_e = self.card.response.effective().read_noise_e if read_noise_e is None else read_noise_e
-                fit = self._fit(crops, x, y, posterior, lpz, calibration, noise_e, light, wider)
+                fit = self._fit(crops, x, y, posterior, lpz, calibration, noise_e, light, wider, background)
                 optimum = fit.optimum
                 z, lpz, p_outlier = fit.z_nm, fit.lpz_nm, fit.p_outlier
                 threshold = calibration.likelihood_ambiguity.threshold
@@ -246,8 +249,9 @@ class Predictor:
         noise_e: float | F32,
         neighbours: F32 | None,
         wider: WiderCrops | None,
+        background: F64 | None,
     ) -> LikelihoodFit:
-        prior, place, table = calibration.emitters.prior(x, y), self.place(x, y), self.psf[1]
+        prior, place, table = calibration.emitters.prior(x, y, background), self.place(x, y), self.psf[1]
         likelihood = find_maxima(crops, table, place, posterior.z_nm, prior, noise_e, neighbours)
         fit = refined(posterior, lpz_nm, likelihood, calibration.likelihood_scale)
         if wider is None or self.wider_psf is None:

@@ -43,6 +43,8 @@ class SpotPrior:
         (`kernels.levenberg_marquardt.write_row`): it is known from the same pixels.
     log_photons, log_photons_sd : float
         Mean and standard deviation of the photons' logarithm.
+    background, background_sd : ndarray, shape (n,), optional
+        Expected photons per pixel, and standard deviation; infinity where nothing is known.
     """
 
     x_px: F64
@@ -50,9 +52,12 @@ class SpotPrior:
     place_sd_px: float
     log_photons: float
     log_photons_sd: float
+    background: F64 | None = None
+    background_sd: F64 | None = None
 
     def __getitem__(self, chosen: NDArray[np.integer] | NDArray[np.bool_]) -> SpotPrior:
-        return replace(self, x_px=self.x_px[chosen], y_px=self.y_px[chosen])
+        level, sd = (None if one is None else one[chosen] for one in (self.background, self.background_sd))
+        return replace(self, x_px=self.x_px[chosen], y_px=self.y_px[chosen], background=level, background_sd=sd)
 
 
 def with_rows(values: NDArray[Any], rows: NDArray[np.bool_], others: NDArray[Any]) -> NDArray[Any]:
@@ -217,9 +222,13 @@ def read_variance(read_noise_e: float | F32, shape: tuple[int, ...]) -> F32:
 
 
 def _expected(count: int, prior: SpotPrior | None) -> F64:
-    if prior is None:
-        return np.zeros((count, 2))
-    return np.stack([prior.x_px, prior.y_px], axis=1).astype(float)
+    """Return what is expected of each spot, as the kernels take it: x, y, background, inverse of its variance."""
+    expected = np.zeros((count, 4))
+    if prior is not None:
+        expected[:, 0], expected[:, 1] = prior.x_px, prior.y_px
+        if prior.background is not None and prior.background_sd is not None:
+            expected[:, 2], expected[:, 3] = prior.background, prior.background_sd**-2.0
+    return expected
 
 
 def fit_psf(

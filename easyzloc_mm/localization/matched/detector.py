@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
+from easyzloc_mm.localization.matched.background import background_around
 from easyzloc_mm.localization.matched.correlation import (
     MARGIN,
     TILE_PX,
@@ -53,12 +54,16 @@ class Detections:
         Depth of the best template.
     snr : ndarray, shape (n,)
         Correlation with it, in units of the noise, without what other detections add there.
+    background : ndarray, shape (n, 2)
+        Photons per pixel around each, beside those that are explained, and their standard deviation
+        (`background.background_around`).
     """
 
     x: F64
     y: F64
     z_nm: F64
     snr: F64
+    background: F64
 
     def __len__(self) -> int:
         return len(self.x)
@@ -150,7 +155,9 @@ class MatchedDetector:
         found, snr = found[order], snr[order]
         x, y = np.floor(found[:, :2].T / 2).astype(np.int64)
         kept, own = independent(y, x, snr, found[:, 2].astype(np.int64), bank.overlap, threshold)
-        return _distinct(found[kept], own[kept].astype(float), bank.z_nm)
+        found, snr = _distinct(found[kept], own[kept].astype(float))
+        x, y, depths = found[:, 0].copy(), found[:, 1].copy(), found[:, 2].astype(int)
+        return Detections(x, y, bank.z_nm[depths], snr, background_around(medians, variance, frame.shape, x, y))
 
     def _tiles(self, shape: tuple[int, int], origin_px: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the row of tiles of each binned row, and the column of tiles of each binned column."""
@@ -170,8 +177,8 @@ def _binned(image: Field, shape: tuple[int, int]) -> Field:
     return out
 
 
-def _distinct(found: F64, snr: F64, z_nm: F64) -> Detections:
-    """Return detections, of those that turned out to be at the same place only the clearest."""
+def _distinct(found: F64, snr: F64) -> tuple[F64, F64]:
+    """Return what was found, and its ratio of signal to noise, of what turned out to be at one place the clearest."""
     order = np.argsort(-snr, kind="stable")
     found, snr = found[order], snr[order]
     kept = np.ones(len(found), bool)
@@ -181,8 +188,7 @@ def _distinct(found: F64, snr: F64, z_nm: F64) -> Detections:
         for first, second in sorted(cKDTree(found[:, :2]).query_pairs(TWICE_PX)):
             if kept[first]:
                 kept[second] = False
-    found, snr = found[kept], snr[kept]
-    return Detections(found[:, 0].copy(), found[:, 1].copy(), z_nm[found[:, 2].astype(int)], snr)
+    return found[kept], snr[kept]
 
 
 def _tail(threshold: float) -> float:

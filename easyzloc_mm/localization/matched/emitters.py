@@ -66,15 +66,18 @@ class _Spots:
     neighbours: Neighbours | None = None
     alone: Bool | None = None
     """Which have no other one whose light a larger crop would see; None where no larger crop is looked at."""
+    background: F64 | None = None
+    """Photons per pixel around each, and their standard deviation; None where that is not known."""
 
     def __len__(self) -> int:
         return len(self.x)
 
     def only(self, kept: Bool) -> _Spots:
-        known, alone = self.neighbours, self.alone
+        known, alone, level = self.neighbours, self.alone, self.background
         return _Spots(
             self.frame[kept], self.x[kept], self.y[kept], self.snr[kept],
             None if known is None else known[kept], None if alone is None else alone[kept],
+            None if level is None else level[kept],
         )  # fmt: skip
 
     @classmethod
@@ -234,7 +237,8 @@ class EmitterLocalizer:
             found = [clear_ones(one, threshold, 0) for one in found]
         x, y, snr = (np.concatenate([getattr(one, name) for one in found]) for name in ("x", "y", "snr"))
         frame = np.repeat(np.arange(len(frames)), [len(one) for one in found])
-        return _Spots(frame, x, y, snr, alone=self._alone(frame, x, y) if passes > 1 else None)
+        level = None if static is not None else np.concatenate([one.background for one in found])
+        return _Spots(frame, x, y, snr, alone=self._alone(frame, x, y) if passes > 1 else None, background=level)
 
     def _alone(self, frame: I64, x: F64, y: F64) -> Bool | None:
         """Return which spots have no other one whose light a larger crop would see."""
@@ -278,11 +282,14 @@ class EmitterLocalizer:
         at = spots.x + left, spots.y + top
         prediction = self._predictor.predict(
             crops, *at, refine=self._settings.refine, read_noise_e=noise_e, neighbours=spots.neighbours,
-            wider=self._wider(frames, spots, response),
+            wider=self._wider(frames, spots, response), background=spots.background,
         )  # fmt: skip
         optimum = prediction.optimum
         if optimum is None:
-            starts, prior = prediction.z_nm[:, None].astype(float), self._emitters.prior(spots.x, spots.y)
+            starts, prior = (
+                prediction.z_nm[:, None].astype(float),
+                self._emitters.prior(spots.x, spots.y, spots.background),
+            )
             place = self._predictor.place(*at)
             light = None if spots.neighbours is None else spots.neighbours.light
             fits = fit_psf(crops, self._table, place, starts, noise_e, prior, light)

@@ -126,7 +126,7 @@ def refit(  # type: ignore[no-untyped-def]
     rest, local, algebra = np.zeros(count, np.float32), np.empty(5), algebra_buffers()
     pen, image = drawing(edge, tables.shape[2]), np.empty((edge, edge), np.float32)
     near, crop = np.empty((len(size), len(size)), np.float32), np.empty((len(size), len(size)), np.float32)
-    expected = np.empty(2)
+    expected = np.zeros(4)
     height, width = photons.shape
     for _ in range(rounds):
         for i in chosen:

@@ -129,7 +129,10 @@ def _normal(data, pixel, images, theta, rest, size, cells, matrix, slope):  # ty
 
 @numba.njit(nogil=True, cache=True, fastmath=FAST)
 def _known(theta, expected, knowledge, matrix, slope):  # type: ignore[no-untyped-def]
-    """Add a prior on place and photons to Fisher matrix and gradient; returns what it adds to the deviance."""
+    """Add a prior on place, photons and background to Fisher matrix and gradient; returns what it adds to the deviance.
+
+    `expected` is x, y, the background and the inverse of its variance (0: unknown).
+    """
     weight, middle, light = knowledge[0], knowledge[1], knowledge[2]
     total = 0.0
     for p in range(2):
@@ -137,6 +140,10 @@ def _known(theta, expected, knowledge, matrix, slope):  # type: ignore[no-untype
         total += weight * away * away
         matrix[p, p] += weight
         slope[p] -= weight * away
+    away = theta[4] - expected[2]
+    total += expected[3] * away * away
+    matrix[4, 4] += expected[3]
+    slope[4] -= expected[3] * away
     away = np.log(max(theta[3], 1.0)) - middle
     matrix[3, 3] += light / theta[3] ** 2
     slope[3] -= light * away / theta[3]

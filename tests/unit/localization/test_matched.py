@@ -18,12 +18,19 @@ DEPTHS = (-800.0, -500.0, -200.0, 0.0, 200.0, 500.0, 800.0)
 
 
 def frame_of(
-    x: F64, y: F64, z_nm: F64, photons: F64, background: float, seed: int, gain: float | F64 = 0.5, dark: float = 1.5
+    x: F64,
+    y: F64,
+    z_nm: F64,
+    photons: F64,
+    background: float | F64,
+    seed: int,
+    gain: float | F64 = 0.5,
+    dark: float = 1.5,
 ) -> U16:
     """ADU of a camera with a baseline of 100, drawn from the formula of the PSF and not from its splines."""
     rng = np.random.default_rng(seed)
     row, column = np.mgrid[:SIDE, :SIDE]
-    light = np.full((SIDE, SIDE), background)
+    light = np.full((SIDE, SIDE), background, float)
     for at_x, at_y, z, n in zip(x, y, z_nm, photons, strict=True):
         light += n * ring_image(np.hypot(column - at_x, row - at_y), z)
     counts = (rng.poisson(light) + rng.normal(0, dark, light.shape)) / gain + 100
@@ -171,3 +178,32 @@ def test_the_background_of_a_tile_is_the_median_of_what_is_not_known(shape: tupl
         for j, part in enumerate(np.array_split(rows, tiles[1], axis=1)):
             seen = min(part.size, SAMPLES**2)
             assert abs(medians[i, j] - 160 - np.median(part)) < 5 * 1.25 * 10 / np.sqrt(seen)
+
+
+def _background(detector: MatchedDetector, light: float | F64, shape: tuple[int, int] = (SIDE, SIDE)) -> F64:
+    """Background of emitters in a few frames, and its uncertainty, shape (n, 2); and their places."""
+    found = []
+    for seed in range(8):
+        frame = frame_of(*_scattered(seed), np.broadcast_to(light, (SIDE, SIDE)), seed)[: shape[0], : shape[1]]
+        found.append(detector.detect(frame, RESPONSE, detector.threshold(0.01, shape)))
+    return np.concatenate([np.column_stack([one.background, one.x]) for one in found])
+
+
+def test_an_even_background_is_known_and_an_uneven_one_is_known_to_be_uncertain(detector: MatchedDetector) -> None:
+    even = _background(detector, 30.0)
+    # The light of emitters, in a tenth of the pixels, moves a median by less than its noise.
+    assert np.abs(even[:, 0] - 30).max() < 2
+    assert 0.4 < np.median(even[:, 1]) < 1.0
+    assert np.mean(np.abs(even[:, 0] - 30) < 2 * even[:, 1]) > 0.9
+    slope: F64 = 30 + 0.3 * np.arange(SIDE, dtype=np.float64)
+    uneven = _background(detector, slope)
+    true = 30 + 0.3 * uneven[:, 2]
+    assert np.median(uneven[:, 1]) > 5
+    inside = np.abs(uneven[:, 2] - SIDE / 2) < SIDE / 4
+    assert np.mean(np.abs(uneven[:, 0] - true)[inside] < 2 * uneven[inside, 1]) > 0.95
+
+
+def test_a_frame_of_hardly_more_than_a_tile_says_nothing_of_the_background(detector: MatchedDetector) -> None:
+    small = _background(detector, 30.0, (40, 150))
+    assert len(small)
+    assert np.isinf(small[:, 1]).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -180,3 +182,26 @@ def test_a_prior_on_the_place_adds_nothing_to_what_the_data_say(table: SplinePsf
         moved = (getattr(held, name) - getattr(free, name)) / getattr(free, spread)
         # As it is, such a prior would draw a fit a tenth of the way to its place.
         assert np.abs(np.median(moved)) < 0.03 * max(beside_px / sigma_px, 1.0)
+
+
+def test_a_known_background_moves_a_fit_as_far_as_its_own_uncertainty_allows(table: SplinePsf) -> None:
+    rng, count, sd = np.random.default_rng(8), 80, 0.3
+    image = image_of(table, 0.2, -0.3, 350.0)
+    crops = rng.poisson(np.maximum(1500 * image / image.sum(), 0) + 20, (count, ROI_PX, ROI_PX)).astype(np.float32)
+    place, starts = np.zeros(count, np.int64), np.full((count, 1), 350.0)
+    free = SpotPrior(np.full(count, 0.2), np.full(count, -0.3), 0.5, np.log(1500.0), 100.0)
+    level = rng.normal(20, sd, count)
+    fit = fit_psf(crops, table, place, starts, 0.0, free)
+    knows = replace(free, background=level, background_sd=np.full(count, sd))
+    held = fit_psf(crops, table, place, fit.z_nm, 0.0, knows)
+    # Two measurements of one number, each with its own error.
+    own, known = fit.sigma_background**-2, sd**-2
+    joint = (own * fit.background + known * level[:, None]) / (own + known)
+    assert held.background == pytest.approx(joint, abs=0.1)
+    assert np.median(held.sigma_background * np.sqrt(own + known)) == pytest.approx(1, abs=0.03)
+    # What is known of one parameter makes another certain that is hard to tell from it.
+    assert np.median(held.sigma_photons) < 0.95 * np.median(fit.sigma_photons)
+    nothing = replace(free, background=np.zeros(count), background_sd=np.full(count, np.inf))
+    same = fit_psf(crops, table, place, starts, 0.0, nothing)
+    for name in ("z_nm", "photons", "background", "deviance", "sigma_nm"):
+        assert np.array_equal(getattr(same, name), getattr(fit, name))
