@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+CODE = re.compile("`([^`]+)`")
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --quiet: #5b6675; --line: #d9dfe7; --card: #fff; --page: #f4f6f9 }
 @media (prefers-color-scheme: dark) {
@@ -102,7 +104,7 @@ def write_page(folder: Path, title: str, lead: str, blocks: Sequence[Block], *, 
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>\n{STYLE}\n</style>\n</head>\n<body>\n<main>\n"
-        f'<h1>{escape(title)}</h1>\n<p class="lead">{escape(lead)}</p>\n{body}\n</main>\n</body>\n</html>\n'
+        f'<h1>{escape(title)}</h1>\n<p class="lead">{in_html(lead)}</p>\n{body}\n</main>\n</body>\n</html>\n'
     )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
@@ -110,16 +112,21 @@ def write_page(folder: Path, title: str, lead: str, blocks: Sequence[Block], *, 
     return path
 
 
+def in_html(text: str) -> str:
+    """Text as HTML: what stands in backticks, a command or a name, as code."""
+    return CODE.sub(r"<code>\1</code>", escape(text))
+
+
 def _html(block: Block) -> str:
     match block:
         case Heading(text):
             return f"<h2>{escape(text)}</h2>"
         case Paragraph(text):
-            return f"<p>{escape(text)}</p>"
+            return f"<p>{in_html(text)}</p>"
         case Picture(file, caption):
             return (
                 f'<figure><img src="{escape(file)}" alt="{escape(caption)}">'
-                f"<figcaption>{escape(caption)}</figcaption></figure>"
+                f"<figcaption>{in_html(caption)}</figcaption></figure>"
             )
         case Rows(rows, header):
             lines = []
@@ -131,12 +138,12 @@ def _html(block: Block) -> str:
             items = "".join(f'<li><a href="{escape(path)}">{escape(label)}</a></li>' for label, path in targets.items())
             return f"<ul>{items}</ul>"
         case Drawing(svg, caption):
-            return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+            return f"<figure>{svg}<figcaption>{in_html(caption)}</figcaption></figure>"
         case Cards(cards):
             return '<div class="cards">' + "\n".join(_card(card) for card in cards) + "</div>"
 
 
 def _card(card: Card) -> str:
     image = "" if card.image is None else f'<img src="{escape(card.image)}" alt="{escape(card.title)}">'
-    lines = "".join(f"<p>{escape(line)}</p>" for line in card.lines)
+    lines = "".join(f"<p>{in_html(line)}</p>" for line in card.lines)
     return f'<div style="border-top-color: {card.color}">{image}<p><b>{escape(card.title)}</b></p>{lines}</div>'

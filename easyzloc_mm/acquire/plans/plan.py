@@ -29,7 +29,7 @@ TEMPLATE = """\
 #     easyzloc-mm scan --profile my.toml --plan THIS_FILE --model today/model --out scan1
 # Stage positions in micrometres, as Micro-Manager shows them. Lines that begin with "# " and a key are optional.
 
-name = "scan"
+name = "my-scan"
 # frames = 20000             # per field; imaging.frames of the profile when absent
 # focus_um = 50.0            # stage z of the sample; imaging.focus_um, or where the stage stands, when absent
 # focus_points_um = [[0, 0, 41.2], [72000, 0, 43.0], [0, 45000, 40.1]]  # z of every field lies in their plane

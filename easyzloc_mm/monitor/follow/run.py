@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +13,7 @@ import pandas as pd
 
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.runs.frames import StoredFrames
-from easyzloc_mm.io.runs.localizations import GROUP, read_localizations
+from easyzloc_mm.io.runs.localizations import GROUP, read_localizations, read_metadata
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.io.runs.status import FILE as STATUS_FILE
 from easyzloc_mm.io.runs.status import RunStatus, read_status
@@ -275,7 +276,11 @@ class Follower:
 
     def phase(self) -> Phase:
         """Return how far the run is."""
-        return phase_of(self.run, self.metadata)
+        metadata = self.metadata
+        if metadata is None:  # before the first `poll` too: a run that is over is not one that was cut off
+            with suppress(InputError):
+                metadata = read_metadata(self.run)
+        return phase_of(self.run, metadata)
 
 
 def phase_of(run: Path, metadata: RunMetadata | None) -> Phase:

@@ -14,7 +14,6 @@ WORDS = {
     "localisation falls behind": "localisation falls behind the camera: no frame is lost, it will catch up",
 }
 """What to do about an alarm that does not say so itself."""
-CUT_OFF = "this run was cut off before its end: `easyzloc-mm localize RUN --model MODEL --out RUN --resume` finishes it"
 
 
 def heading(follower: Follower, *, stopping: bool = False, said: str = "", link: str = "", trouble: str = "") -> str:
@@ -36,11 +35,18 @@ def heading(follower: Follower, *, stopping: bool = False, said: str = "", link:
     asked = stopping or (status is not None and status.stopping)
     state = "stopping, its last frames are fetched" if asked and phase is Phase.IMAGING else phase
     title = f"{follower.run.name}: {state}"
-    alarms = (trouble, *([CUT_OFF] if phase is Phase.CUT_OFF else []))
+    alarms = (trouble, *([_how_to_finish(follower)] if phase is Phase.CUT_OFF else []))
     if status is None:
         return heading_html(title, {"localisations": f"{follower.rows:,}"}, alarms=alarms, said=said, link=link)
     alarms += tuple(WORDS.get(alarm, alarm) for alarm in status.alarms)
     return heading_html(title, _figures(follower, status, phase), alarms=alarms, said=said, link=link)
+
+
+def _how_to_finish(follower: Follower) -> str:
+    known = follower.metadata.model if follower.metadata is not None else None
+    model, run = "MODEL" if known is None else known.path, follower.run
+    command = f"easyzloc-mm localize {run} --model {model} --out {run} --resume"
+    return f"this run was cut off before its end: `{command}` finishes it"
 
 
 def _figures(follower: Follower, status: RunStatus, phase: Phase) -> dict[str, str]:

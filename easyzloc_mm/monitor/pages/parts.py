@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from easyzloc_mm.report.html import in_html
 from easyzloc_mm.typing import F32
 
 INK, PAPER, QUIET, WARN = "#e8eaf0", "#11141c", "#8d95a8", "#ff6b6b"
@@ -32,13 +33,13 @@ def heading_html(
     title: str, figures: dict[str, str], *, alarms: tuple[str, ...] = (), said: str = "", link: str = ""
 ) -> str:
     """Return what stands over a page: alarms first, what it is, what was said last and where, figures by their name."""
-    told = "".join(f'<div class="alarm">{escape(alarm)}</div>' for alarm in alarms if alarm)
+    told = "".join(f'<div class="alarm">{in_html(alarm)}</div>' for alarm in alarms if alarm)
     cells = "".join(
         f'<div class="figure"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
         for name, value in figures.items()
     )
     there = f'<a href="{escape(link)}" target="_blank">its page</a> ' if link else ""
-    more = f'<div class="said">{there}{escape(said)}</div>' if said else ""
+    more = f'<div class="said">{there}{in_html(said)}</div>' if said else ""
     return f'{STYLE}<div class="run">{told}<h1>{escape(title)}</h1>{more}<div class="figures">{cells}</div></div>'
 
 

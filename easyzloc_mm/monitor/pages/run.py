@@ -195,6 +195,7 @@ class _Page:
         ):
             made = dark_figure("frame", label, 380 if height == 180 else 330, height)
             made.line("frame", column, source=self._data.curves, color=LINE, line_width=2)
+            made.scatter("frame", column, source=self._data.curves, color=LINE, size=4)  # a single point is no line
             setattr(self, name, made)
 
     def begin(self) -> None:

@@ -56,7 +56,7 @@ def write_model_report(folder: Path, card: ModelCard, result: EvaluationResult, 
             f"Of single molecules: {result.measured_on}, {THINNED}. The information limit is that of the measured "
             f"PSF, the median over the molecules, of which eight in ten have {_range(result.limit_range_z_nm)}."
         ),
-        Picture("error_by_z.png", "Error, stated uncertainty and information limit by depth."),
+        Picture("error_by_z.png", "Error (RMSE, and robust) and information limit by depth."),
         Rows(rows, header=True),
         Paragraph(
             f"Flags are on {_share(result.mistakes_flagged)} of the molecules whose error is more than 4 times the "

@@ -32,8 +32,8 @@ def test_nothing_is_shown_before_the_run_begins(tmp_path: Path) -> None:
 
 def test_the_picture_grows_with_the_table(writer: LocalizationWriter) -> None:
     follower = Follower(writer.path)
+    assert not follower.poll()  # begun, and nothing is there yet
     writer.append(molecules(range(100)))
-    assert not follower.poll()  # nothing is committed yet
     writer.flush()
     assert follower.poll()
     assert not follower.poll()
@@ -134,10 +134,12 @@ def test_how_far_a_run_is_stands_in_its_store(writer: LocalizationWriter, tmp_pa
     for file in (writer.path / "status.json", writer.path / "localizations" / "zarr.json"):
         os.utime(file, (0, 0))  # its writer has been silent since 1970
     assert phase() is Phase.CUT_OFF
-    assert "cut off" in heading(Follower(writer.path))
+    command = f"<code>easyzloc-mm localize {writer.path} --model MODEL --out {writer.path} --resume</code>"
+    assert f"cut off before its end: {command} finishes it" in heading(Follower(writer.path))
     writer.update(complete=True)
     writer.flush()
     assert phase() is Phase.OVER
+    assert Follower(writer.path).phase() is Phase.OVER  # also before anything was read of it
 
 
 def test_curves_are_means_over_whole_blocks(writer: LocalizationWriter) -> None:
