@@ -96,7 +96,7 @@ def _print_table(result: Mapping[str, Any], title: str, alarms: Sequence[str]) -
     for key, value in result.items():
         if key == "schema_version":
             continue
-        if not isinstance(value, dict | list):
+        if not isinstance(value, dict | list) or _is_interval(key, value):
             table.add_row(Text(key.replace("_", " ")), Text(_cell(value)))
         elif isinstance(value, dict) and value and not any(isinstance(v, dict | list) for v in value.values()):
             listed = ", ".join(f"{name} {_cell(item)}" for name, item in value.items())
@@ -118,11 +118,20 @@ def _print_notices(alarms: Sequence[str], warned: Sequence[str]) -> None:
         console.print(Text(f"! {sentence}", style=ALARM_STYLE))
 
 
+def _is_interval(name: str, value: object) -> bool:
+    """Whether a value is the two ends of an interval, such as a confidence interval, by its name."""
+    return isinstance(value, list) and len(value) == 2 and ("_ci_" in name or "range" in name)
+
+
 def _cell(value: object) -> str:
     if value is None:
         return "-"
+    if isinstance(value, list):
+        return " to ".join(map(_cell, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int):
         return f"{value:,}"
     return str(value)

@@ -90,6 +90,14 @@ def test_many_short_stages_do_not_flood_a_pipe(
     assert len(capsys.readouterr().err.splitlines()) <= 11
 
 
+def test_intervals_and_answers_stand_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    finish({"frc_nm": 65.0, "frc_ci_nm": (64.0, 66.04), "whole": True, "quick": False, "rows": [1, 2]}, as_json=False)
+    lines = capsys.readouterr().out.splitlines()[1:-1]
+    assert [[cell.strip() for cell in line.split("│")[1:3]] for line in lines] == [
+        ["frc nm", "65"], ["frc ci nm", "64 to 66.04"], ["whole", "yes"], ["quick", "no"],
+    ]  # fmt: skip
+
+
 def test_what_calls_for_attention_stands_under_the_result(capsys: pytest.CaptureFixture[str]) -> None:
     notices.begin()
     notices.working = True
