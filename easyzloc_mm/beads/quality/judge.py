@@ -66,6 +66,9 @@ FLOORS = {
 of it for a dim bead scatters around zero there."""
 ALONE = ("axial_misfit", "lateral_misfit")
 """What a bead shows without others to compare it with."""
+DOUBLET_MADS = 30.0
+"""What is normal is told without candidates that are so many robust deviations off: two beads that pass for one are 100
+and more, and single beads of one real slide up to 15."""
 RELATIVE = ("axial_width_nm", "lateral_width_px", "lateral_length_px")
 """Differences of these are relative ones."""
 BOTH_WAYS = (*RELATIVE, "bleaching_per_um")
@@ -155,7 +158,7 @@ def _outlying(values: F64, name: str, place: F64, good: Bool, degree: int) -> Bo
     if known.any():
         # A third of a crowded slide are doublets: a least-squares fit that begins with them never leaves them.
         middle = float(np.median(scale[known]))
-        apart = max(FLOORS[name], OUTLIER_MADS * robust_sd(scale[known], about=middle))
+        apart = max(FLOORS[name], DOUBLET_MADS * robust_sd(scale[known], about=middle))
         good = known & (np.abs(np.where(known, scale, middle) - middle) <= apart)
     surface, _, scatter = robust_surface(scale, place, good, degree)
     limit = max(FLOORS[name], OUTLIER_MADS * scatter)
