@@ -59,9 +59,9 @@ def test_training_on_beads_that_were_built_elsewhere_says_it_before_it_begins(tm
     wrong = replace(beads(CMOS), response=CMOS.replaced(electrons_per_adu=0.7 * CMOS.electrons_per_adu))
     with (
         pytest.warns(EasyZlocWarning, match="the noise around the beads .* enter `electrons_per_adu`"),
-        pytest.raises(InputError, match="recipe 'none' is unknown"),
+        pytest.raises(InputError, match="`roi_px` 31: the beads' regions"),
     ):
-        train(wrong, tmp_path / "model", recipe="none")
+        train(wrong, tmp_path / "model", roi_px=31)
 
 
 def test_em_gain_that_was_not_stated_is_named() -> None:
