@@ -177,8 +177,9 @@ def _pore_blocks(out: Path, folder: Path, pores: PoreResult) -> list[Block]:
     rings = pores.rings
     if rings.spacing_nm is None or rings.ci_nm is None:
         return [*blocks, Paragraph(f"A longer run shows the rings of the pores ({pores.why_not}).")]
+    found = len(pores.found.centres)
     for name, caption in (
-        ("average_pore.png", f"The average of {rings.pores} pores: from above, from the side, and along z."),
+        ("average_pore.png", f"All {found} pores on top of each other: from above, from the side, and along z."),
         ("figure_6.png", "Single pores from above and from the side, and their average."),
     ):
         source = out / "npc" / name

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from easyzloc_mm.io.calibration_check import CalibrationCheck, MeasuredChange
-from easyzloc_mm.io.passport import Passport
+from easyzloc_mm.io.passport import Grade, Passport
 from easyzloc_mm.report.html import Heading, Paragraph, Rows, write_page
+
+COLOURS: Mapping[str, str] = {Grade.GREEN: "#2f9e44", Grade.YELLOW: "#f2b705", Grade.RED: "#d6336c"}
+"""Of the dots beside the words, apart for people who do not tell green from red, too."""
 
 
 def write_check(folder: Path, found: CalibrationCheck) -> Path:
@@ -60,7 +64,7 @@ def write_passport(folder: Path, passport: Passport) -> Path:
         f"{passport.in_words()} {passport.instrument} {passport.made[:16]}".rstrip(),
         [
             Heading("Figures"),
-            Rows(rows, header=True),
+            Rows(rows, header=True, marks=COLOURS),
             Paragraph(f"Candidates that were no usable beads, by reason: {rejected}."),
             Paragraph(
                 "Names and definitions are those of the PSF analysis of microscope-metrics, where it has them; the "

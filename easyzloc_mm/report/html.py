@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
@@ -23,6 +23,7 @@ figcaption { color: var(--quiet); font-size: .92rem; margin-top: .75rem }
 table { border-collapse: collapse; background: var(--card); border: 1px solid var(--line); border-radius: 8px }
 th, td { text-align: left; padding: .4rem .9rem; border-bottom: 1px solid var(--line);
   font-variant-numeric: tabular-nums }
+.mark { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .45em }
 th { font-weight: 600 } td.note { color: var(--quiet) }
 figure svg { display: block; width: 100%; margin: 0 auto }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)); gap: .75rem }
@@ -56,10 +57,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class Rows:
-    """A table; the first row is its header where `header` is true."""
+    """A table; the first row is its header where `header` is true, and words of `marks` have a dot of that colour."""
 
     rows: Sequence[Sequence[str]]
     header: bool = False
+    marks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,11 +130,11 @@ def _html(block: Block) -> str:
                 f'<figure><img src="{escape(file)}" alt="{escape(caption)}">'
                 f"<figcaption>{in_html(caption)}</figcaption></figure>"
             )
-        case Rows(rows, header):
+        case Rows(rows, header, marks):
             lines = []
             for number, row in enumerate(rows):
                 tag = "th" if header and number == 0 else "td"
-                lines.append("<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) + "</tr>")
+                lines.append("<tr>" + "".join(f"<{tag}>{_cell(cell, marks)}</{tag}>" for cell in row) + "</tr>")
             return "<table>" + "\n".join(lines) + "</table>"
         case Links(targets):
             items = "".join(f'<li><a href="{escape(path)}">{escape(label)}</a></li>' for label, path in targets.items())
@@ -141,6 +143,11 @@ def _html(block: Block) -> str:
             return f"<figure>{svg}<figcaption>{in_html(caption)}</figcaption></figure>"
         case Cards(cards):
             return '<div class="cards">' + "\n".join(_card(card) for card in cards) + "</div>"
+
+
+def _cell(text: str, marks: Mapping[str, str]) -> str:
+    dot = f'<i class="mark" style="background: {marks[text]}"></i>' if text in marks else ""
+    return dot + escape(text)
 
 
 def _card(card: Card) -> str:

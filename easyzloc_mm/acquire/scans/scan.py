@@ -257,7 +257,13 @@ def forecast_scan(
     ----------
     picture : Path, optional
         Where a map of the way is drawn, .png; an older one is replaced.
+
+    Raises
+    ------
+    InputError
+        `out_dir` is something else than a scan, or the plan leaves out every field.
     """
+    _check_folder(out_dir)
     fields = field_profiles(profile, plan, None)
     found = forecast_fields(fields, out_dir, keep_raw=keep_raw, plan=plan)
     if picture is None:
@@ -317,9 +323,13 @@ def _check(fields: dict[str, Profile], plan: ScanPlan, out_dir: Path, *, keep_ra
         raise InputError(problems[0] + more)
 
 
-def _open_folder(out_dir: Path, if_exists: Literal["resume", "overwrite"], card: ModelCard) -> Path:
+def _check_folder(out_dir: Path) -> None:
     if out_dir.exists() and not (out_dir / LEDGER).exists():
         raise InputError(f"{out_dir} exists and is no scan: choose another `out`")
+
+
+def _open_folder(out_dir: Path, if_exists: Literal["resume", "overwrite"], card: ModelCard) -> Path:
+    _check_folder(out_dir)
     check_output(out_dir, Kind.SCAN, if_exists=if_exists, inputs=[card.path], acquires=True)
     if if_exists == "overwrite":
         remove(out_dir)

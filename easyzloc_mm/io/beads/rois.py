@@ -45,7 +45,8 @@ def read_roi_stacks(path: Path) -> RoiStacks:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"ROI stacks {path} do not exist: give a TIFF file")
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise InputError(f"ROI stacks {path} {what}: give a TIFF file")
     images = open_tiff(path)[0]
     sizes = images.sizes if len(images.sizes) == 2 else (1, *images.sizes)
     if len(sizes) != 2 or images.dtype not in COUNTS:

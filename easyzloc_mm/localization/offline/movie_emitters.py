@@ -50,7 +50,9 @@ def _molecules(movie: Path, response: CameraResponse) -> Iterator[tuple[U16, pd.
             spots = detect_frames(frames, threshold, BOX_PX)
             yield frames, fit_gaussians(frames, spots, BOX_PX, response.effective())[0]
     if threshold is None:
-        raise InputError(f"movie {movie} shows nothing: each of {len(seen)} frames is black")
+        raise InputError(
+            f"movie {movie} shows nothing: each of {len(seen)} frames has one value all over, black or saturated"
+        )
 
 
 def emitter_prior(movie: Path, response: CameraResponse) -> EmitterPrior:

@@ -153,6 +153,18 @@ def test_a_movie_of_black_frames_shows_nothing(
     # A threshold cannot be found from nothing.
     assert command(["localize", tmp_path / "m.tif", "-m", bench.model, "-o", tmp_path / "other.zarr"]) == 2
     assert "shows nothing" in capsys.readouterr().err
+    assert not (tmp_path / "other.zarr").exists()  # or it would stand in the way of the next try
+
+
+def test_frames_smaller_than_a_molecule_are_refused(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, shape in enumerate([(1, 1), (1, 64), (64, 14)]):
+        tifffile.imwrite(tmp_path / f"{number}.tif", np.full((3, *shape), 100, np.uint16), **PLAIN)
+        out = tmp_path / f"{number}.zarr"
+        assert command(["localize", tmp_path / f"{number}.tif", "-m", bench.model, "-o", out]) == 2
+        assert "less than the image of one molecule" in capsys.readouterr().err
+        assert not out.exists()
 
 
 def test_the_count_of_lost_frames_survives_an_interruption(

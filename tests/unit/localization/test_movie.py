@@ -20,7 +20,7 @@ from easyzloc_mm.io.images.movies import Movie, open_movie
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, column_dtype, read_localizations
-from easyzloc_mm.localization.offline import movie as movie_module
+from easyzloc_mm.localization.offline import movie_job
 from easyzloc_mm.localization.offline.movie import localize_movie
 from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.model.card import ModelCard
@@ -162,8 +162,8 @@ class ClockOfFollowing:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.finished = threading.Event()
         self._frames_seen, self._ahead_s = 0, 0.0
-        monkeypatch.setattr(movie_module, "time", self)
-        monkeypatch.setattr(movie_module, "open_movie", self._open)
+        monkeypatch.setattr(movie_job, "time", self)
+        monkeypatch.setattr(movie_job, "open_movie", self._open)
 
     def _open(self, path: Path, *, partial: bool = False, quiet: bool = False) -> Movie:
         opened = open_movie(path, partial=partial, quiet=quiet)

@@ -15,7 +15,7 @@ from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.io.passport import PASSPORT_FILE, Grade, Item, LightLevel, Passport
 from easyzloc_mm.passport.items import graded, passport_of
 from easyzloc_mm.passport.light import light_ratio
-from easyzloc_mm.passport.page import write_passport
+from easyzloc_mm.passport.page import COLOURS, write_passport
 from tests.helpers.bead_slides import PIXEL_NM, RESPONSE, photograph, slide, stack_of
 
 SIZE_PX = 220
@@ -97,7 +97,10 @@ def test_a_passport_is_written_read_back_and_shown(passport: Passport, tmp_path:
     assert Passport.read(tmp_path) == passport
     page = write_passport(tmp_path, passport).read_text(encoding="utf-8")
     assert "fwhm_lateral_asymmetry_ratio_mean" in page
-    assert "red" in page
+    grades = [item.grade for item in passport.items if item.grade]
+    assert Grade.RED in grades
+    for grade in grades:  # in words, and with a dot of their colour beside
+        assert f'<i class="mark" style="background: {COLOURS[grade]}"></i>{grade}</td>' in page
 
 
 def day(made: str, coverage: float) -> Passport:
