@@ -46,7 +46,7 @@ def start_embedded_core(profile: Profile) -> DemoCore:
 
     scene = SCENE(profile, SEED)
     # The first image ever compiles its kernels, which may take longer than a camera is given to answer.
-    scene.expose(Setting(x_um=0.0, y_um=0.0, z_um=scene.focus_um, power=1.0, exposure_s=0.001, middle_s=0.0))
+    scene.expose(Setting(x_um=0.0, y_um=0.0, z_um=scene.focus_um, power=1.0, exposure_s=0.001, middle_s=0.0), 0)
     with tempfile.TemporaryDirectory(prefix="easyzloc-mm-") as folder:
         configuration = Path(folder) / "embedded.cfg"
         configuration.write_text(configuration_text(profile, scene.focus_um), encoding="utf-8")

@@ -90,12 +90,14 @@ def test_a_forecast_counts_what_the_scan_needs_and_draws_its_way(
     assert found.hours > (found.light_s + 5.0) / 3600
     with Image.open(tmp_path / "map.png") as drawn:
         assert drawn.size[0] > 500
-    assert forecast_scan(profile, plan, tmp_path, keep_raw=False).disk_gb == 0.0
-    far = forecast_scan(profile, ScanPlan(name="n", frames=10, positions_um=places), tmp_path)
+    assert forecast_scan(profile, plan, tmp_path / "scan", keep_raw=False).disk_gb == 0.0
+    far = forecast_scan(profile, ScanPlan(name="n", frames=10, positions_um=places), tmp_path / "scan")
     assert far.problems[0].startswith("field_002: x = 20000.000 um is outside the profile's limits")
     full = type("Usage", (), {"free": 10**8})
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: full)
-    (problem,) = forecast_scan(profile, plan, tmp_path).problems
+    with pytest.raises(InputError, match="is no scan"):  # as the scan itself would say
+        forecast_scan(profile, plan, tmp_path)
+    (problem,) = forecast_scan(profile, plan, tmp_path / "scan").problems
     assert "take up to 1.0 GB" in problem
 
 

@@ -266,14 +266,16 @@ def test_a_forecast_tells_rules_light_and_visits(tmp_path: Path) -> None:
             "bead_check": {"position_um": (0, 0), "focus_um": 50.0, "every_fields": 2},
         }
     )  # fmt: skip
-    found = forecast_scan(load_profile("demo"), plan, tmp_path)
+    found = forecast_scan(load_profile("demo"), plan, tmp_path / "scan")
     assert found.rules == ("photons at least 500 at the start, else retry once",)
     assert found.light_s_per_field == pytest.approx(100 * EXPOSURE_MS / 1000 + 2.0)
     assert (found.bead_visits, found.problems) == (4, ())
     deep = plan.model_copy(update={"bead_check": plan.bead_check.model_copy(update={"focus_um": 1.0})})  # type: ignore[union-attr]
-    assert forecast_scan(load_profile("demo"), deep, tmp_path).problems[0].startswith("bead_check: z = -1.400 um")
+    below = forecast_scan(load_profile("demo"), deep, tmp_path / "scan").problems[0]
+    assert below.startswith("bead_check: z = -1.400 um")
     dark = plan.model_copy(update={"light_budget_ms": 2000.0})
-    assert "leaves nothing of the light budget" in forecast_scan(load_profile("demo"), dark, tmp_path).problems[0]
+    no_light = forecast_scan(load_profile("demo"), dark, tmp_path / "scan").problems[0]
+    assert "leaves nothing of the light budget" in no_light
 
 
 def bead_rows(
