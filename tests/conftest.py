@@ -34,14 +34,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
+ONCE = (
+    "from tests.helpers.localize_bench import compile_kernels; compile_kernels()",
+    "from tests.helpers.microscope_bench import first_image; first_image()",
+)
+"""What a fresh clone does once: kernels are compiled, and the optics of the embedded microscope are tabulated."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Compile the kernels before there are workers: in a fresh clone each of them, and its processes, would do so."""
+    """Do it before there are workers, for all of them: each, and its processes, would do it for itself."""
     if session.config.getoption("numprocesses", None):
-        program = "from tests.helpers.localize_bench import compile_kernels; compile_kernels()"
-        subprocess.run(
-            [sys.executable, "-c", program], cwd=ROOT, check=False
-        )  # what fails here fails in tests, and is reported there
+        home = session.config._tmp_path_factory.getbasetemp() / "home"  # type: ignore[attr-defined]
+        home.mkdir(exist_ok=True)
+        with_home = os.environ | {"HOME": str(home), "USERPROFILE": str(home)}
+        started = [subprocess.Popen([sys.executable, "-c", one], cwd=ROOT, env=with_home) for one in ONCE]
+        for program in started:  # what fails here fails in tests, and is reported there
+            program.wait()
 
 
 @pytest.fixture(scope="session", autouse=True)

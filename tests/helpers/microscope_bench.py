@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.profile.schema import Profile
+from easyzloc_mm.simulator.scene import Scene, Setting
 
 WIDTH, HEIGHT = 160, 128
 
@@ -20,6 +22,12 @@ PixelSize_um,Res10x,0.11
 ConfigGroup,Light,Low,Excitation,State,0
 ConfigGroup,Light,High,Excitation,State,1
 """
+
+
+def first_image() -> None:
+    """Take an image of the embedded microscope's: its kernels are compiled then, and its optics tabulated."""
+    scene = Scene(load_profile("demo"), 1)
+    scene.expose(Setting(x_um=0.0, y_um=0.0, z_um=scene.focus_um, power=1.0, exposure_s=0.01, middle_s=0.0), 0)
 
 
 def bench_profile(folder: Path) -> Profile:
