@@ -190,6 +190,12 @@ class ModelCard(FrozenModel):
             raise ValueError(f"normalisation {self.normalisation} goes with another kind of uncertainty")
         return self
 
+    @model_validator(mode="after")
+    def _range_is_one(self) -> Self:
+        if not self.z_range_nm[0] < self.z_range_nm[1]:
+            raise ValueError(f"z_range_nm {self.z_range_nm} does not rise")
+        return self
+
     @classmethod
     def load(cls, path: Path, profile: Profile | None = None) -> Self:
         """Return the card of a bundle, of this schema version or of versions 3 and 4.

@@ -122,7 +122,12 @@ class Predictor:
         others = (failures.NoModel, failures.NoSuchFile, failures.NotImplemented, failures.RuntimeException)
         cure = "copy the model's whole folder again, or train it again"
         with reading(network, "ONNX", *damaged, *others, cure=cure):
-            return onnxruntime.InferenceSession(str(network), options, providers=providers)
+            session = onnxruntime.InferenceSession(str(network), options, providers=providers)
+            shapes = [item.shape for item in session.get_inputs()]
+            roi_px = self.card.roi_px
+            if len(shapes) != 2 or shapes[0][1:3] != [roi_px, roi_px]:
+                raise ValueError(f"its inputs are {shapes}, not images of {roi_px} px and what goes with them")
+            return session
 
     @cached_property
     def psf(self) -> tuple[FieldPsf, SplinePsf]:

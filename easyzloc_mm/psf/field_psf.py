@@ -112,6 +112,8 @@ class FieldPsf:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 degree, *rest = (float(value) for value in stored["facts"])
                 coefficients = stored["coefficients"]
+            if coefficients.ndim != 4 or not np.isfinite(coefficients).all():
+                raise ValueError("it holds values that are no numbers, or no images through focus")
             return cls(coefficients, int(degree), *rest)
 
 

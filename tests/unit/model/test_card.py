@@ -178,3 +178,28 @@ def test_a_card_travels_without_the_network(version_3: Path) -> None:
     card = ModelCard.load(version_3)
     sent = pickle.loads(pickle.dumps(card))
     assert (sent, sent.path, sent.digest) == (card, card.path, card.digest)
+
+
+def test_a_bundle_whose_parts_cannot_be_is_refused_in_words(tmp_path: Path) -> None:
+    sound = small_bundle(tmp_path / "model", field=(64, 64))
+
+    def spoilt(name: str) -> Path:
+        shutil.copytree(sound, tmp_path / name)
+        return tmp_path / name
+
+    turned = spoilt("turned")
+    card = json.loads((turned / CARD_FILE).read_text(encoding="utf-8"))
+    (turned / CARD_FILE).write_text(json.dumps(card | {"z_range_nm": [900.0, -900.0]}), encoding="utf-8")
+    with pytest.raises(InputError, match="does not rise"):
+        ModelCard.load(turned)
+    empty = spoilt("empty")
+    with np.load(empty / PSF_FILE) as stored:
+        arrays = dict(stored)
+    np.savez(empty / PSF_FILE, **arrays | {"coefficients": np.full_like(arrays["coefficients"], np.nan)})
+    with pytest.raises(InputError, match="no numbers"):
+        _ = Predictor.load(empty).psf
+    other = spoilt("other")
+    (other / CARD_FILE).write_text(json.dumps(card | {"roi_px": 17}), encoding="utf-8")  # a network for another size
+    crops = np.zeros((1, 17, 17), np.float32)
+    with pytest.raises(InputError, match="not images of 17 px"):
+        Predictor.load(other).raw_output(crops, np.zeros(1), np.zeros(1))
