@@ -9,6 +9,7 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.sources.images import check_pixel_nm, check_step_nm
 from easyzloc_mm.io.writing.kinds import Kind, kind_of
 from easyzloc_mm.model.card import Recipe
+from easyzloc_mm.profile.plans import BeadPlan
 
 
 def check_bead_options(
@@ -32,6 +33,17 @@ def check_recipe(recipe: str) -> None:
     """Raise `InputError` where nobody trains by a recipe of this name."""
     if recipe not in list(Recipe):
         raise InputError(f"`recipe` {recipe}: choose one of {', '.join(Recipe)}")
+
+
+def check_planes(plan: BeadPlan) -> None:
+    """Raise `InputError` where stacks would have too few planes to calibrate by."""
+    from easyzloc_mm.beads.quality.checks import FEWEST_PLANES
+
+    if plan.planes < FEWEST_PLANES:
+        raise InputError(
+            f"[beads] z_start_nm to z_stop_nm in steps of z_step_nm ({plan.z_step_nm:g}) are {plan.planes} planes, and a "
+            f"calibration needs {FEWEST_PLANES} or more: give a smaller z_step_nm (10 to 50 is usual)"
+        )
 
 
 def check_begun(out: Path) -> None:

@@ -30,6 +30,8 @@ from easyzloc_mm.typing import F64
 HIGHEST_CRLB_NM = 5000.0
 """Above this an image holds no information: the CRLB is not defined."""
 KNOT_NM = 120.0
+FEWEST = 4
+"""Planes that a cubic takes."""
 Z_STEP_NM = 20.0
 Z_RANGE_NM = 1000.0
 BEADS_PER_PLACE = 16
@@ -211,6 +213,11 @@ def _smooth(members: list[_Registered], z_nm: F64) -> F64:
     z, values, root = z[order], values[order], root[order]
     inside = (z >= z_nm[0] - KNOT_NM) & (z <= z_nm[-1] + KNOT_NM)
     z, values, root = z[inside], values[inside], root[inside]
+    if len(z) < FEWEST:
+        raise InputError(
+            f"only {len(z)} planes of a bead's stack lie within {z_nm[0]:.0f} to {z_nm[-1]:.0f} nm of its focus, and its "
+            f"image through focus takes {FEWEST}: take stacks in smaller steps"
+        )
     # Planes farther apart than knots would leave a knot without any.
     pitch = max(KNOT_NM, 1.2 * float(np.max(np.diff(z), initial=0.0)))
     inner = np.arange(z_nm[0], z_nm[-1] + 1, pitch)

@@ -15,7 +15,7 @@ from easyzloc_mm.io.beads.stacks import open_bead_stacks
 def profile() -> ez.Profile:
     return ez.load_profile("demo").replace(
         camera={"width_px": 192, "height_px": 160},
-        beads={"fovs": 2, "min_beads": 2, "z_start_nm": -600, "z_stop_nm": 600, "z_step_nm": 200},
+        beads={"fovs": 2, "min_beads": 2, "z_start_nm": -600, "z_stop_nm": 600, "z_step_nm": 150},
     )
 
 
@@ -26,6 +26,14 @@ def test_a_microscope_that_does_not_answer_leaves_nothing_behind(profile: ez.Pro
             ez.calibrate(nobody, tmp_path / "today")
         assert "exists" not in str(failure.value)
         assert not (tmp_path / "today").exists()
+
+
+def test_stacks_of_too_few_planes_are_refused_before_the_microscope_is_asked(
+    profile: ez.Profile, tmp_path: Path
+) -> None:
+    with pytest.raises(ez.InputError, match="7 planes"):
+        ez.calibrate(profile.replace(beads={"z_step_nm": 200}), tmp_path / "today")
+    assert not (tmp_path / "today").exists()
 
 
 def test_an_interrupted_calibration_goes_on(profile: ez.Profile, tmp_path: Path) -> None:
