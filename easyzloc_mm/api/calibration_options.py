@@ -41,8 +41,8 @@ def check_planes(plan: BeadPlan) -> None:
 
     if plan.planes < FEWEST_PLANES:
         raise InputError(
-            f"[beads] z_start_nm to z_stop_nm in steps of z_step_nm ({plan.z_step_nm:g}) are {plan.planes} planes, and a "
-            f"calibration needs {FEWEST_PLANES} or more: give a smaller z_step_nm (10 to 50 is usual)"
+            f"[beads] z_start_nm to z_stop_nm in steps of z_step_nm ({plan.z_step_nm:g}) are {plan.planes} planes, "
+            f"and a calibration needs {FEWEST_PLANES} or more: give a smaller z_step_nm (10 to 50 is usual)"
         )
 
 

@@ -215,8 +215,8 @@ def _smooth(members: list[_Registered], z_nm: F64) -> F64:
     z, values, root = z[inside], values[inside], root[inside]
     if len(z) < FEWEST:
         raise InputError(
-            f"only {len(z)} planes of a bead's stack lie within {z_nm[0]:.0f} to {z_nm[-1]:.0f} nm of its focus, and its "
-            f"image through focus takes {FEWEST}: take stacks in smaller steps"
+            f"only {len(z)} planes of a bead's stack lie within {z_nm[0]:.0f} to {z_nm[-1]:.0f} nm of its focus, and "
+            f"its image through focus takes {FEWEST}: take stacks in smaller steps"
         )
     # Planes farther apart than knots would leave a knot without any.
     pitch = max(KNOT_NM, 1.2 * float(np.max(np.diff(z), initial=0.0)))
