@@ -10,11 +10,12 @@ import numba
 import numpy as np
 
 from easyzloc_mm.localization.matched.correlation import SAMPLES
+from easyzloc_mm.numerics.statistics import MAD_TO_SD
 
 FEWEST_TILES = 4
 """Of which the background is known."""
-MAD_TO_SD, MEDIAN_TO_MEAN = 1.4826, 1.2533
-"""Standard deviation over the median of absolute deviations; standard error of a median over that of a mean."""
+MEDIAN_TO_MEAN = 1.2533
+"""Standard error of a median over that of a mean, of a normal distribution."""
 
 
 @numba.njit(nogil=True, cache=True)
