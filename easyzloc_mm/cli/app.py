@@ -13,26 +13,25 @@ import typer
 import typer.exceptions
 
 from easyzloc_mm._version import __version__
-from easyzloc_mm.cli.commands import (
-    analysis,
-    bench,
-    bench_optics,
-    calibration,
-    demo,
-    imaging,
-    instrument,
-    monitor,
-    refresh,
-    simulate,
-    start,
-    support,
-)
+from easyzloc_mm.cli.commands.begin import demo, instrument, start
+from easyzloc_mm.cli.commands.checks import bench, bench_optics, simulate, support
+from easyzloc_mm.cli.commands.files import beads, localize, refresh, training
+from easyzloc_mm.cli.commands.microscope import calibrate, camera, live, monitor
+from easyzloc_mm.cli.commands.results import correct, measures, pictures
 from easyzloc_mm.cli.flags import in_flags
 from easyzloc_mm.cli.notices import notices
 from easyzloc_mm.errors import EasyZlocError, EasyZlocWarning
 from easyzloc_mm.io.reading import refused
 
 INTERRUPTED = 130
+PANELS = {
+    "Begin here": (start, demo, instrument),
+    "At the microscope": (calibrate, live, monitor, camera),
+    "On files": (beads, training, localize, refresh),
+    "With a localisation table": (correct, pictures, measures),
+    "Checks, and data of known truth": (support, simulate, bench, bench_optics),
+}
+"""Commands by the step that a person takes, as `--help` shows them."""
 
 app = typer.Typer(
     name="easyzloc-mm",
@@ -48,27 +47,25 @@ def _root(
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error (may stand anywhere)."),
 ) -> None:
-    """3D single-molecule localisation at acquisition time, on the microscope you already own."""
+    """3D single-molecule localisation at acquisition time, on the microscope you already own.
+
+    New here? `easyzloc-mm start` asks what you want to do, and shows the commands that do it.
+    """
     if version:
         typer.echo(__version__)
         raise typer.Exit
 
 
-for room in (
-    start,
-    demo,
-    instrument,
-    calibration,
-    imaging,
-    refresh,
-    monitor,
-    analysis,
-    simulate,
-    bench,
-    bench_optics,
-    support,
-):
-    room.register(app)
+def _register() -> None:
+    for panel, modules in PANELS.items():
+        commands, groups = len(app.registered_commands), len(app.registered_groups)
+        for module in modules:
+            module.register(app)
+        for added in (*app.registered_commands[commands:], *app.registered_groups[groups:]):
+            added.rich_help_panel = panel
+
+
+_register()
 
 
 def _raise_interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from easyzloc_mm.cli.app import app
-from easyzloc_mm.cli.wizard import TASKS
+from easyzloc_mm.cli.commands.begin.wizard import TASKS
 from tests.helpers.command_lines import parse
 
 

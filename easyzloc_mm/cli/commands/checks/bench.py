@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from easyzloc_mm.cli.accuracy_tables import print_accuracy, print_real
 from easyzloc_mm.cli.output import JsonFlag, finish, plain
 from easyzloc_mm.cli.progress import progress_display
 from easyzloc_mm.errors import InputError
@@ -175,6 +174,7 @@ def accuracy(
 ) -> None:
     """Score z of molecules on the embedded optics: every method beside the information limit."""
     from easyzloc_mm.benchmarks.accuracy.compare import bench_accuracy
+    from easyzloc_mm.cli.commands.checks.accuracy_tables import print_accuracy, print_real
 
     if movie is not None or truth is not None:
         from easyzloc_mm.benchmarks.accuracy.challenge import bench_challenge
@@ -230,7 +230,6 @@ def recall(
     from easyzloc_mm.benchmarks.accuracy.recall import bench_recall
     from easyzloc_mm.benchmarks.second_optics.lens import Mask
     from easyzloc_mm.cli.score_tables import print_recall
-    from easyzloc_mm.errors import InputError
 
     if psf not in list(Mask):
         raise InputError(f"`psf` {psf} is unknown: use {', '.join(Mask)}")
@@ -261,8 +260,7 @@ def cameras(
     """Hold stated uncertainties against the truth for CMOS, sCMOS and EMCCD cameras, their gain right and wrong."""
     from easyzloc_mm.benchmarks.accuracy.cameras import bench_cameras
     from easyzloc_mm.benchmarks.second_optics.cameras import CameraKind
-    from easyzloc_mm.cli.accuracy_tables import print_cameras
-    from easyzloc_mm.errors import InputError
+    from easyzloc_mm.cli.commands.checks.accuracy_tables import print_cameras
 
     unknown = set(camera or ()) - set(CameraKind)
     if unknown:

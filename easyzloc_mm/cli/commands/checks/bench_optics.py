@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from easyzloc_mm.cli.commands.bench import BenchCommand, RecordOption, bench_app, report
+from easyzloc_mm.cli.commands.checks.bench import BenchCommand, RecordOption, bench_app, report
 from easyzloc_mm.cli.output import JsonFlag
 from easyzloc_mm.cli.progress import progress_display
 

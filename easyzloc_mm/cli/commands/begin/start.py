@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from easyzloc_mm.cli.wizard import TASKS, Answers, Question, typed
+from easyzloc_mm.cli.commands.begin.wizard import TASKS, Answers, Question, typed
 
 
 def register(app: typer.Typer) -> None:

@@ -1,0 +1,1 @@
+"""Where a person begins: what it is, what the microscope is, whether all is well."""

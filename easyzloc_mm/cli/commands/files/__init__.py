@@ -1,0 +1,1 @@
+"""On files, without a microscope: beads, training, movies."""

@@ -1,0 +1,1 @@
+"""At the microscope: beads, the camera, molecules, and the pages that show them."""

@@ -1,0 +1,1 @@
+"""With a localisation table: corrections, pictures, figures."""
