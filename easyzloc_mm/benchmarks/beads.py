@@ -61,7 +61,7 @@ def bench_beads(
     )
     with nullcontext(str(keep)) if keep else tempfile.TemporaryDirectory(prefix="easyzloc-beads-") as name:
         folder = Path(name)
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         stacks = folder / "slides.ome.zarr"
         truth = photograph_slides(
             profile, stacks, fovs=fovs, seed=seed, progress=lambda message, part: report(message, 0.5 * part)

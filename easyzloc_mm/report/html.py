@@ -106,7 +106,7 @@ def write_page(folder: Path, title: str, lead: str, blocks: Sequence[Block], *, 
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>\n{STYLE}\n</style>\n</head>\n<body>\n<main>\n"
-        f'<h1>{escape(title)}</h1>\n<p class="lead">{in_html(lead)}</p>\n{body}\n</main>\n</body>\n</html>\n'
+        f'<h1>{in_html(title)}</h1>\n<p class="lead">{in_html(lead)}</p>\n{body}\n</main>\n</body>\n</html>\n'
     )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
@@ -122,7 +122,7 @@ def in_html(text: str) -> str:
 def _html(block: Block) -> str:
     match block:
         case Heading(text):
-            return f"<h2>{escape(text)}</h2>"
+            return f"<h2>{in_html(text)}</h2>"
         case Paragraph(text):
             return f"<p>{in_html(text)}</p>"
         case Picture(file, caption):
@@ -137,7 +137,9 @@ def _html(block: Block) -> str:
                 lines.append("<tr>" + "".join(f"<{tag}>{_cell(cell, marks)}</{tag}>" for cell in row) + "</tr>")
             return "<table>" + "\n".join(lines) + "</table>"
         case Links(targets):
-            items = "".join(f'<li><a href="{escape(path)}">{escape(label)}</a></li>' for label, path in targets.items())
+            items = "".join(
+                f'<li><a href="{escape(path)}">{in_html(label)}</a></li>' for label, path in targets.items()
+            )
             return f"<ul>{items}</ul>"
         case Drawing(svg, caption):
             return f"<figure>{svg}<figcaption>{in_html(caption)}</figcaption></figure>"
@@ -147,10 +149,10 @@ def _html(block: Block) -> str:
 
 def _cell(text: str, marks: Mapping[str, str]) -> str:
     dot = f'<i class="mark" style="background: {marks[text]}"></i>' if text in marks else ""
-    return dot + escape(text)
+    return dot + in_html(text)
 
 
 def _card(card: Card) -> str:
     image = "" if card.image is None else f'<img src="{escape(card.image)}" alt="{escape(card.title)}">'
     lines = "".join(f"<p>{in_html(line)}</p>" for line in card.lines)
-    return f'<div style="border-top-color: {card.color}">{image}<p><b>{escape(card.title)}</b></p>{lines}</div>'
+    return f'<div style="border-top-color: {card.color}">{image}<p><b>{in_html(card.title)}</b></p>{lines}</div>'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from easyzloc_mm._processes import in_fresh_process
 from easyzloc_mm.analysis.scoring.compare import compare
 from easyzloc_mm.analysis.scoring.figures import ScoreRules
 from easyzloc_mm.analysis.scoring.score import score
+from easyzloc_mm.benchmarks.fixtures.place import place_in
 from easyzloc_mm.benchmarks.fixtures.resources import ProcessWatch
 from easyzloc_mm.benchmarks.speed.page import watched
 from easyzloc_mm.io.profiles import load_profile
@@ -76,8 +76,7 @@ def bench_live(
 
     profile = bench_profile()
     frames = max(int(1000 * seconds / EXPOSURE_MS), RING)
-    with tempfile.TemporaryDirectory(dir=folder, prefix="easyzloc-bench-") as name:
-        place = Path(name)
+    with place_in(folder) as place:
         card = ModelCard.load(model or quick_model(profile, place, progress), profile)
         ring = render_frames(profile, emitters, RING)
         with replayed(ring), connect(profile) as microscope:
@@ -134,8 +133,7 @@ def bench_localize(
     from easyzloc_mm.simulator.embedded.replay import render_frames
 
     profile = bench_profile()
-    with tempfile.TemporaryDirectory(dir=folder, prefix="easyzloc-bench-") as name:
-        place = Path(name)
+    with place_in(folder) as place:
         card = ModelCard.load(model or quick_model(profile, place, progress), profile)
         movie = linked_run(place / "movie.zarr", render_frames(profile, emitters, RING), frames)
         with ProcessWatch() as watch:

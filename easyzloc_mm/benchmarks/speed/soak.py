@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from easyzloc_mm.benchmarks.fixtures.place import place_in
 from easyzloc_mm.benchmarks.fixtures.resources import ProcessWatch
 from easyzloc_mm.benchmarks.speed.live import EXPOSURE_MS, RING, bench_profile, quick_model
 from easyzloc_mm.typing import F64, Progress
@@ -47,8 +47,7 @@ def bench_soak(minutes: float, model: Path | None, folder: Path, progress: Progr
     profile = bench_profile().replace(camera={"width_px": FRAME_PX, "height_px": FRAME_PX})
     frames = max(int(60_000 * minutes / EXPOSURE_MS), RING)
     reported: list[tuple[float, float]] = []
-    with tempfile.TemporaryDirectory(dir=folder, prefix="easyzloc-bench-") as name:
-        place = Path(name)
+    with place_in(folder) as place:
         card = ModelCard.load(model or quick_model(profile, place, progress), profile)
         ring = render_frames(profile, EMITTERS, RING)
         with replayed(ring), connect(profile) as microscope, ProcessWatch(60 * minutes / SAMPLES) as watch:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from easyzloc_mm.benchmarks.fixtures.place import place_in
 from easyzloc_mm.io.runs.frames import FrameWriter
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, LocalizationWriter
 from easyzloc_mm.io.runs.metadata import RunMetadata
@@ -55,11 +55,11 @@ def bench_storage(seconds: float, folder: Path, progress: Progress | None = None
         sync = list(Sync)[step % len(Sync)]
         if progress:
             progress(f"storage: {sync}", step / steps)
-        with tempfile.TemporaryDirectory(dir=folder, prefix="easyzloc-bench-") as name:
-            rate, lag = _store(Path(name) / "paced.zarr", ring, frames, sync, INTERVAL_S)
+        with place_in(folder) as place:
+            rate, lag = _store(place / "paced.zarr", ring, frames, sync, INTERVAL_S)
             paced[sync].append(rate)
             lag_s[sync] = max(lag_s[sync], lag)
-            free[sync].append(_store(Path(name) / "free.zarr", ring, frames, sync, 0.0)[0])
+            free[sync].append(_store(place / "free.zarr", ring, frames, sync, 0.0)[0])
     result: dict[str, Any] = {"frames": frames}
     for sync in Sync:
         result[f"{sync}_frames_per_s"] = max(paced[sync])

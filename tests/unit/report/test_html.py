@@ -1,0 +1,25 @@
+"""What stands in backticks, a command or a name, is set as code wherever words are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from easyzloc_mm.report.html import Card, Cards, Heading, Links, Paragraph, Picture, Rows, write_page
+
+SAID = "say `a < b`"
+SET = "say <code>a &lt; b</code>"
+
+
+def test_code_is_set_as_code_in_every_block(tmp_path: Path) -> None:
+    blocks = [
+        Heading(SAID),
+        Paragraph(SAID),
+        Picture("a.png", SAID),
+        Rows([[SAID, SAID], [SAID, "good"]], header=True, marks={"good": "green"}),
+        Links({SAID: "a.html"}),
+        Cards([Card(SAID, [SAID], None, "red")]),
+    ]
+    text = write_page(tmp_path, "title", SAID, blocks).read_text(encoding="utf-8")
+    assert text.count(SET) == 10
+    assert text.count("`") == 2 * text.count(f'alt="{"say `a &lt; b`"}"') == 2
+    assert 'background: green"></i>good' in text
