@@ -13,24 +13,26 @@ import tifffile
 from easyzloc_mm.benchmarks.npc import pore_field
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.io.beads.dataset import read_bead_set
-from tests.end_to_end.test_workflow import command, write_profile
 from tests.helpers.document_blocks import Line, lines_of
+from tests.helpers.document_walk import follow
 from tests.helpers.paths import ROOT
 from tests.helpers.pores import as_locs
+from tests.helpers.program import command, write_profile
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 LINES = [line for page in PAGES for line in lines_of(page, page.relative_to(ROOT).as_posix())]
 BLOCKS = [list(lines) for _, lines in groupby(LINES, lambda line: (line.page, line.block))]
 CHEAP = {"undrift", "link", "render", "resolution", "report", "export", "verify", "depth"}
 """Commands on a table."""
-EXCUSED, RUN = 20, 44
+EXCUSED, RUN = 12, 52
 """Lines that no test runs, each with its reason in the page; and lines that one does."""
 GIVEN = {
-    "README.md": (),
+    "README.md": ("micro_manager", "my.cfg"),
     "docs/depth.md": ("cell1.zarr",),
-    "docs/first_calibration.md": ("dark.tif", "flat.tif"),
+    "docs/first_calibration.md": ("dark.tif", "flat.tif", "micro_manager", "my.cfg"),
+    "docs/index.md": (),
     "docs/live.md": ("today",),
-    "docs/on_files.md": (),
+    "docs/on_files.md": ("today", "cell1.zarr"),
     "docs/passport.md": ("today",),
     "docs/refresh.md": ("today", "movie.tif"),
     "docs/scan.md": ("today",),
@@ -80,12 +82,17 @@ def test_a_block_on_tables_does_what_it_says(
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What pages suppose: a calibration, a run, a movie, images of the dark and of even light."""
+    """What pages suppose: a calibration, a run, a movie, images of the dark and of even light, a Micro-Manager."""
+    import mm_test_adapters
+
     folder = tmp_path_factory.mktemp("shelf")
     profile = write_profile(folder).rename(folder / "my.toml")
     command("calibrate", "--profile", profile, "--out", folder / "today", "--steps", "200")
     command("live", "--profile", profile, "--model", folder / "today" / "model", "--out", folder / "cell1.zarr")
     command("simulate", "movie", "--profile", profile, "--out", folder / "movie.tif")
+    adapters = Path(mm_test_adapters.device_adapter_path())
+    shutil.copytree(adapters, folder / "micro_manager")
+    shutil.copy(adapters / "MMConfig_demo.cfg", folder / "my.cfg")
     rng = np.random.default_rng(1)
     for name, light in (("dark.tif", 0.0), ("flat.tif", 400.0)):
         counts = rng.poisson(light, (200, 96, 96)) / 0.45 + 100 + rng.normal(0, 3, (200, 96, 96))
@@ -118,4 +125,4 @@ def test_a_page_can_be_followed_from_its_first_line(
             if "rois.tif" in line.words:
                 other_programs()
             print(line)
-            command(*line.words)
+            follow(line.words)

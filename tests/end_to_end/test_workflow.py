@@ -18,48 +18,15 @@ import tifffile
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
 from easyzloc_mm.io.images.movies import open_movie
-from easyzloc_mm.io.profiles import shipped_profiles
 from easyzloc_mm.io.runs.localizations import read_localizations
 from easyzloc_mm.model.card import ModelCard
 from tests.helpers.paths import HELPERS, SCRIPTS
 from tests.helpers.patience import PATIENCE_S, wait_until
+from tests.helpers.program import FRAMES, SIZE_PX, command, write_profile
 
-SIZE_PX = 192
-FRAMES = 80
 COLUMNS = (
     "frame", "x", "y", "photons", "sx", "sy", "bg", "lpx", "lpy", "ellipticity", "net_gradient", "z", "lpz", "z_flag"
 )  # fmt: skip
-
-
-def write_profile(folder: Path, **changes: str) -> Path:
-    """Write the demo profile with a small camera and short plans, as a person would edit it."""
-    text = shipped_profiles()["demo"].read_text(encoding="utf-8")
-    edits = {
-        "width_px = 512": f"width_px = {SIZE_PX}",
-        "height_px = 512": f"height_px = {SIZE_PX}",
-        "z_start_nm = -1500.0": "z_start_nm = -1200.0",
-        "z_stop_nm = 1500.0": "z_stop_nm = 1200.0",
-        "z_step_nm = 25.0": "z_step_nm = 50.0",
-        "fov_spacing_um = 80.0": "fov_spacing_um = 30.0",
-        "frames = 6000": f"frames = {FRAMES}",
-        **changes,
-    }
-    for old, new in edits.items():
-        assert old in text, old
-        text = text.replace(old, new)
-    path = folder / "small.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def command(*arguments: str | Path) -> dict[str, Any]:
-    """Run a command that must succeed; its JSON is the last line of standard output."""
-    outcome = subprocess.run(
-        [sys.executable, "-m", "easyzloc_mm", *map(str, arguments), "--json"],
-        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
-    )  # fmt: skip
-    assert outcome.returncode == 0, outcome.stderr
-    return dict(json.loads(outcome.stdout.splitlines()[-1]))
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,16 @@ READ_AS = {
     "P": "my.toml",
     "RUN.zarr": "cell1.zarr",
     "MOVIE": "movie.tif",
+    r"C:\Program Files\Micro-Manager-2.0": "micro_manager",
 }
 """Placeholders of the pages, as words of their own."""
-SHORTER = {"--monitor": "", "--minutes 10": "--steps 60", "--minutes 1": "--steps 60"}
-"""A page in a browser, which tests/unit/monitor drives; and minutes of training."""
+SHORTER = {
+    "--monitor": "",
+    "--minutes 10": "--steps 60",
+    "--minutes 1": "--steps 60",
+    "--config-file my.cfg --out my.toml": "--config-file my.cfg --out drafted.toml",
+}
+"""A page in a browser, which tests/unit/monitor drives; minutes of training; and a profile: one is there."""
 ADDED = {"calibrate": "--steps 200", "refresh": "--steps 60", "live": "--frames 400"}
 """To commands whose minutes, or whose frames, the pages leave to the default, or to the profile."""
 FENCE = re.compile(
