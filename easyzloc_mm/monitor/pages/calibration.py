@@ -56,7 +56,7 @@ def make_calibration_page(document: Document, follower: StacksFollower) -> None:
     lines = source("z", "contrast", "color", "width")
     plane = dark_figure("newest plane, and the beads of its field", "", 560, 480, match_aspect=True)
     add_camera_image(plane, image, spots)
-    focus = dark_figure("z of the stage (um)", "contrast of the beads", 700, 480)
+    focus = dark_figure("z of the stage (µm)", "contrast of the beads", 700, 480)
     focus.multi_line("z", "contrast", source=lines, line_color="color", line_width="width")
 
     def look() -> _Seen:

@@ -70,7 +70,7 @@ def make_camera_page(document: Document, watch: CameraWatch, token: str) -> None
     figures = []
     for x, y, label, across in (
         ("time", "contrast", "contrast (best: 1)", "time (s)"),
-        ("z", "contrast", "contrast (best: 1)", "z of the stage (um)"),
+        ("z", "contrast", "contrast (best: 1)", "z of the stage (µm)"),
         ("time", "brightest", "brightest pixel", "time (s), 1: the camera's maximum"),
     ):
         made = dark_figure(across, label, 700, 190)
@@ -120,8 +120,8 @@ def _heading(watch: CameraWatch) -> str:
         figures |= {
             "images": f"{watch.number}",
             "contrast": f"{last.contrast / max(best.contrast, 1e-12):.0%} of the best",
-            "z": f"{last.z_um:.3f} um",
-            "sharpest at": f"{best.z_um:.3f} um",
+            "z": f"{last.z_um:.3f} µm",
+            "sharpest at": f"{best.z_um:.3f} µm",
             "brightest pixel": f"{last.brightest:.0%} of the range",
             "saturated pixels": f"{last.saturated:.2%}",
         }

@@ -59,7 +59,7 @@ def _figures(follower: Follower, status: RunStatus, phase: Phase) -> dict[str, s
         figures["behind"] = f"{status.lag_frames} frames, {status.lag_s:.1f} s"
     figures |= {
         "localisations": f"{status.localizations:,}",
-        "per frame": f"{status.spots_per_frame:.0f} ({status.density_per_um2:.2g} per um2)",
+        "per frame": f"{status.spots_per_frame:.0f} ({status.density_per_um2:.2g} per µm²)",
         "photons": f"{status.photons:,.0f}",
         "background": f"{status.background:.0f}",
         "z uncertainty": f"{status.lpz_nm:.0f} nm",

@@ -163,7 +163,7 @@ class _Page:
         from bokeh.models.annotations import ColorBar
 
         self.map = dark_figure(
-            "x (um)", "y (um)", 540, 420, tools="pan,wheel_zoom,box_zoom,reset,save", active_scroll="wheel_zoom",
+            "x (µm)", "y (µm)", 540, 420, tools="pan,wheel_zoom,box_zoom,reset,save", active_scroll="wheel_zoom",
             match_aspect=True,
         )  # fmt: skip
         self.map.image_rgba(image="image", x="x", y="y", dw="dw", dh="dh", source=self._data.image)
@@ -178,7 +178,7 @@ class _Page:
         for axis in (self.map.x_range, self.map.y_range):
             for end in ("start", "end"):
                 axis.on_change(end, self._moved)
-        self.section = dark_figure("x (um)", "side: z (nm)", 540, 150)
+        self.section = dark_figure("x (µm)", "side: z (nm)", 540, 150)
         self.section.image_rgba(image="image", x="x", y="y", dw="dw", dh="dh", source=self._data.side)
         self.section.background_fill_color = "#000000"
 

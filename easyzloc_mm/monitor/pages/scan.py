@@ -76,7 +76,7 @@ def make_scan_page(document: Document, follower: ScanFollower) -> None:
     told = [
         (label, f"@{column}")
         for label, column in (
-            ("field", "name"), ("stage (um)", "place"), ("state", "state"), ("", "why"), ("localisations", "found"),
+            ("field", "name"), ("stage (µm)", "place"), ("state", "state"), ("", "why"), ("localisations", "found"),
             ("light", "light"),
         )
     ]  # fmt: skip
