@@ -54,7 +54,7 @@ def make_calibration_page(document: Document, follower: StacksFollower) -> None:
     log = Div(text="", styles={"color": QUIET, "font": "12px ui-monospace, monospace"}, sizing_mode="stretch_width")
     image, spots = image_source(), source("x", "y")
     lines = source("z", "contrast", "color", "width")
-    plane = dark_figure("newest plane, and the beads of its field", "", 560, 480, match_aspect=True)
+    plane = dark_figure("newest plane (px); circles: beads of its field", "", 560, 480, match_aspect=True)
     add_camera_image(plane, image, spots)
     focus = dark_figure("z of the stage (µm)", "contrast of the beads", 700, 480)
     focus.multi_line("z", "contrast", source=lines, line_color="color", line_width="width")

@@ -65,13 +65,13 @@ def make_camera_page(document: Document, watch: CameraWatch, token: str) -> None
     buttons = [button(offer, answer, token) for offer in (LOOK, DARK)] if token else []
     image, spots = image_source(), source("x", "y")
     curves = source("time", "z", "contrast", "brightest")
-    picture = dark_figure("newest image", "", 560, 480, match_aspect=True, tools="pan,wheel_zoom,reset,save")
+    picture = dark_figure("newest image (px)", "", 560, 480, match_aspect=True, tools="pan,wheel_zoom,reset,save")
     add_camera_image(picture, image, spots)
     figures = []
     for x, y, label, across in (
         ("time", "contrast", "contrast (best: 1)", "time (s)"),
         ("z", "contrast", "contrast (best: 1)", "z of the stage (µm)"),
-        ("time", "brightest", "brightest pixel", "time (s), 1: the camera's maximum"),
+        ("time", "brightest", "brightest px (range: 1)", "time (s)"),
     ):
         made = dark_figure(across, label, 700, 190)
         made.line(x, y, source=curves, color=LINE, line_width=2)

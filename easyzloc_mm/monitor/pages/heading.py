@@ -61,7 +61,7 @@ def _figures(follower: Follower, status: RunStatus, phase: Phase) -> dict[str, s
         "localisations": f"{status.localizations:,}",
         "per frame": f"{status.spots_per_frame:.0f} ({status.density_per_um2:.2g} per µm²)",
         "photons": f"{status.photons:,.0f}",
-        "background": f"{status.background:.0f}",
+        "background": f"{status.background:.0f} photons/px",
         "z uncertainty": f"{status.lpz_nm:.0f} nm",
         "flagged": f"{status.flagged:.0%}",
     }
