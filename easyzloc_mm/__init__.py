@@ -22,16 +22,16 @@ from easyzloc_mm.errors import EasyZlocError, EasyZlocWarning, HardwareError, In
 
 if TYPE_CHECKING:
     from easyzloc_mm.acquire.plans.plan import Grid, ScanPlan
-    from easyzloc_mm.api.acquisition import forecast, live, scan
-    from easyzloc_mm.api.analysis import find_pores, link, load_locs, render, resolution, score, undrift
-    from easyzloc_mm.api.calibration import Calibration, acquire_beads, build_beads, calibrate, train
-    from easyzloc_mm.api.check import check_calibration
-    from easyzloc_mm.api.depth import correct_depth
-    from easyzloc_mm.api.imaging import assign_z, localize
+    from easyzloc_mm.api.analysing.analysis import find_pores, link, load_locs, render, resolution, score, undrift
+    from easyzloc_mm.api.analysing.depth import correct_depth
+    from easyzloc_mm.api.analysing.verify import verify
+    from easyzloc_mm.api.calibrating.calibration import Calibration, acquire_beads, build_beads, calibrate, train
+    from easyzloc_mm.api.calibrating.check import check_calibration
+    from easyzloc_mm.api.imaging.acquisition import forecast, live, scan
+    from easyzloc_mm.api.imaging.movies import assign_z, localize
+    from easyzloc_mm.api.imaging.refresh import refresh
     from easyzloc_mm.api.model import Model
-    from easyzloc_mm.api.refresh import refresh
     from easyzloc_mm.api.run import Run
-    from easyzloc_mm.api.verify import verify
     from easyzloc_mm.io.profiles import load_profile
     from easyzloc_mm.locs.locs import Locs
     from easyzloc_mm.microscope.connect import connect
@@ -78,7 +78,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Calibration": "api.calibration",
+    "Calibration": "api.calibrating.calibration",
     "Grid": "acquire.plans.plan",
     "Locs": "locs.locs",
     "Microscope": "microscope.protocol",
@@ -86,28 +86,28 @@ _HOMES = {
     "Profile": "profile.schema",
     "Run": "api.run",
     "ScanPlan": "acquire.plans.plan",
-    "acquire_beads": "api.calibration",
-    "assign_z": "api.imaging",
-    "build_beads": "api.calibration",
-    "calibrate": "api.calibration",
-    "check_calibration": "api.check",
+    "acquire_beads": "api.calibrating.calibration",
+    "assign_z": "api.imaging.movies",
+    "build_beads": "api.calibrating.calibration",
+    "calibrate": "api.calibrating.calibration",
+    "check_calibration": "api.calibrating.check",
     "connect": "microscope.connect",
-    "correct_depth": "api.depth",
-    "find_pores": "api.analysis",
-    "forecast": "api.acquisition",
-    "link": "api.analysis",
-    "live": "api.acquisition",
-    "load_locs": "api.analysis",
+    "correct_depth": "api.analysing.depth",
+    "find_pores": "api.analysing.analysis",
+    "forecast": "api.imaging.acquisition",
+    "link": "api.analysing.analysis",
+    "live": "api.imaging.acquisition",
+    "load_locs": "api.analysing.analysis",
     "load_profile": "io.profiles",
-    "localize": "api.imaging",
-    "refresh": "api.refresh",
-    "render": "api.analysis",
-    "resolution": "api.analysis",
-    "scan": "api.acquisition",
-    "score": "api.analysis",
-    "train": "api.calibration",
-    "undrift": "api.analysis",
-    "verify": "api.verify",
+    "localize": "api.imaging.movies",
+    "refresh": "api.imaging.refresh",
+    "render": "api.analysing.analysis",
+    "resolution": "api.analysing.analysis",
+    "scan": "api.imaging.acquisition",
+    "score": "api.analysing.analysis",
+    "train": "api.calibrating.calibration",
+    "undrift": "api.analysing.analysis",
+    "verify": "api.analysing.verify",
 }
 """Where each public name is defined, for loading it when it is first used (PEP 562)."""
 

@@ -151,7 +151,7 @@ def _sd(values: F64) -> float | None:
 
 def build(stacks: Path, out: Path, rules: str) -> None:
     """Build and write one data set."""
-    from easyzloc_mm.api.calibration import build_beads
+    from easyzloc_mm.api.calibrating.calibration import build_beads
     from easyzloc_mm.io.beads.dataset import write_bead_set
 
     # Written without its report, whose figures would count as time and memory.

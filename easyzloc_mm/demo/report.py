@@ -9,7 +9,7 @@ from typing import Any
 from easyzloc_mm.analysis.npc.measure import PoreResult
 from easyzloc_mm.analysis.scoring.figures import Score
 from easyzloc_mm.analysis.scoring.picture import draw_score
-from easyzloc_mm.api.calibration import Calibration
+from easyzloc_mm.api.calibrating.calibration import Calibration
 from easyzloc_mm.beads.build import count_reasons
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.model.accuracy import HEADINGS, QUOTE, SAMPLE, TITLE, AccuracyRow

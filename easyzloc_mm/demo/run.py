@@ -58,9 +58,9 @@ def run_demo(
         The demo devices are not installed, or `out` cannot be written.
     """
     from easyzloc_mm.analysis.npc.outputs import write_pores
-    from easyzloc_mm.api.acquisition import live
-    from easyzloc_mm.api.analysis import find_pores, undrift
-    from easyzloc_mm.api.calibration import calibrate
+    from easyzloc_mm.api.analysing.analysis import find_pores, undrift
+    from easyzloc_mm.api.calibrating.calibration import calibrate
+    from easyzloc_mm.api.imaging.acquisition import live
     from easyzloc_mm.demo.report import write_demo_report
     from easyzloc_mm.demo.score import score_run
     from easyzloc_mm.microscope.connect import connect

@@ -14,7 +14,7 @@ import pytest
 
 from easyzloc_mm.acquire.beads.acquire import acquire_bead_stacks
 from easyzloc_mm.acquire.beads.plan import BACKLASH_UM, plan_fields
-from easyzloc_mm.api.verify import verify
+from easyzloc_mm.api.analysing.verify import verify
 from easyzloc_mm.errors import HardwareError, InputError
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
 from easyzloc_mm.microscope.connect import connect

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from easyzloc_mm.api.verify import verify
+from easyzloc_mm.api.analysing.verify import verify
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.io.runs.frames import StoredFrames
 from easyzloc_mm.io.runs.localizations import read_localizations

@@ -15,7 +15,7 @@ import yaozarrs
 
 from easyzloc_mm.acquire.scans.ledger import read_ledger
 from easyzloc_mm.acquire.scans.results.plate import PLATE
-from easyzloc_mm.api.verify import verify
+from easyzloc_mm.api.analysing.verify import verify
 from easyzloc_mm.io.images.plates import listed_places
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import StoredFrames

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from easyzloc_mm.acquire.scans.ledger import read_ledger
-from easyzloc_mm.api.verify import verify
+from easyzloc_mm.api.analysing.verify import verify
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import StoredFrames
 from easyzloc_mm.io.runs.localizations import read_localizations

@@ -63,7 +63,7 @@ def read_network(path: Path) -> None:
 def readers() -> dict[str, Callable[[Path], Any]]:
     from easyzloc_mm.acquire.plans.plan import ScanPlan
     from easyzloc_mm.acquire.scans.ledger import read_ledger
-    from easyzloc_mm.api.verify import verify
+    from easyzloc_mm.api.analysing.verify import verify
     from easyzloc_mm.io.beads.dataset import read_bead_set
     from easyzloc_mm.io.beads.rois import read_roi_stacks
     from easyzloc_mm.io.camera_map import read_camera_map

@@ -111,6 +111,6 @@ def untrained_network(model: Path, width: int = 16) -> None:
 
 def refreshed(model: Path, run: Path, movie: Path, out: Path, steps: int) -> None:
     """Refresh a bundle."""
-    from easyzloc_mm.api.refresh import refresh
+    from easyzloc_mm.api.imaging.refresh import refresh
 
     refresh(model, run, out, movie=movie, steps=steps)

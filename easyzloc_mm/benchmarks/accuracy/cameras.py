@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from easyzloc_mm.analysis.scoring.compare import compare
-from easyzloc_mm.api.imaging import localize
+from easyzloc_mm.api.imaging.movies import localize
 from easyzloc_mm.benchmarks.second_optics.cameras import RESPONSES, CameraKind
 from easyzloc_mm.benchmarks.second_optics.datasets import SPARSE, truth_of
 from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope

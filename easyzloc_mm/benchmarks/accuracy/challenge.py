@@ -13,9 +13,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from easyzloc_mm.api.analysis import score
-from easyzloc_mm.api.calibration import build_beads, train
-from easyzloc_mm.api.imaging import localize
+from easyzloc_mm.api.analysing.analysis import score
+from easyzloc_mm.api.calibrating.calibration import build_beads, train
+from easyzloc_mm.api.imaging.movies import localize
 from easyzloc_mm.typing import Progress
 
 FIGURES = ("molecules", "found", "false", "recall", "precision", "jaccard", "rmse_lateral_nm", "rmse_axial_nm", "e3d",

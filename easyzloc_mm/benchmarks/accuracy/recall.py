@@ -13,7 +13,7 @@ from easyzloc_mm._progress import silent
 from easyzloc_mm.analysis.scoring.compare import compare
 from easyzloc_mm.analysis.scoring.figures import ScoreRules
 from easyzloc_mm.analysis.scoring.score import score
-from easyzloc_mm.api.imaging import localize
+from easyzloc_mm.api.imaging.movies import localize
 from easyzloc_mm.benchmarks.accuracy.rivals import localize_picasso, picasso_spline
 from easyzloc_mm.benchmarks.second_optics.datasets import truth_of
 from easyzloc_mm.benchmarks.second_optics.lens import Mask

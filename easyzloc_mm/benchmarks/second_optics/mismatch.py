@@ -153,8 +153,8 @@ def _lens(lens: Lens, change: dict[str, float]) -> Lens:
 
 
 def _sample(folder: Path, model: Path, microscope: SecondMicroscope, seed: int, minutes: float) -> dict[str, Any]:
-    from easyzloc_mm.api.imaging import localize
-    from easyzloc_mm.api.refresh import refresh
+    from easyzloc_mm.api.imaging.movies import localize
+    from easyzloc_mm.api.imaging.refresh import refresh
     from easyzloc_mm.model.card import ModelCard
     from easyzloc_mm.model.predictor import Predictor
     from easyzloc_mm.training.refresh import write_refreshed

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from easyzloc_mm._progress import silent
-from easyzloc_mm.api.calibration import build_beads, train
+from easyzloc_mm.api.calibrating.calibration import build_beads, train
 from easyzloc_mm.benchmarks.second_optics.datasets import (
     DENSE,
     SPARSE,

@@ -175,7 +175,7 @@ def quick_model(profile: Profile, folder: Path, progress: Progress | None) -> Pa
 
 
 def _train_quickly(profile: Profile, folder: Path) -> None:
-    from easyzloc_mm.api.calibration import build_beads, train
+    from easyzloc_mm.api.calibrating.calibration import build_beads, train
     from easyzloc_mm.simulator.datasets import simulate_beads
 
     simulate_beads(profile, folder / "stacks.ome.zarr")

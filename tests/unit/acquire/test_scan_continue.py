@@ -16,7 +16,7 @@ from easyzloc_mm.acquire.plans.plan import Resume, ScanField, ScanPlan
 from easyzloc_mm.acquire.scans import field as field_of_scan
 from easyzloc_mm.acquire.scans.ledger import FieldStatus, Ledger
 from easyzloc_mm.acquire.scans.scan import run_scan
-from easyzloc_mm.api.verify import verify
+from easyzloc_mm.api.analysing.verify import verify
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, LocalizationWriter, read_localizations

@@ -20,7 +20,7 @@ from easyzloc_mm.acquire.plans.wells import plate_places
 from easyzloc_mm.acquire.scans.ledger import FieldStatus, Ledger, read_ledger
 from easyzloc_mm.acquire.scans.results.page import write_scan_page
 from easyzloc_mm.acquire.scans.results.plate import PLATE, grow_plate
-from easyzloc_mm.api.verify import verify
+from easyzloc_mm.api.analysing.verify import verify
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.io.images import plates
 from easyzloc_mm.io.images.plates import PlatePlace, listed_places

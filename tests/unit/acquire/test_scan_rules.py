@@ -21,7 +21,7 @@ from easyzloc_mm.acquire.scans.bead_visit import DepthCheck, compare_depths
 from easyzloc_mm.acquire.scans.ledger import LedgerContent, read_ledger
 from easyzloc_mm.acquire.scans.measures import measure_field
 from easyzloc_mm.acquire.scans.scan import ScanReport, forecast_scan, run_scan
-from easyzloc_mm.api.verify import verify
+from easyzloc_mm.api.analysing.verify import verify
 from easyzloc_mm.errors import HardwareError
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, LocalizationWriter, update_run

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from easyzloc_mm.analysis.depth import correct_depth
-from easyzloc_mm.api.depth import correct_depth as ez_correct
+from easyzloc_mm.api.analysing.depth import correct_depth as ez_correct
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.metadata import RunMetadata

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from easyzloc_mm.api.calibration import build_beads
+from easyzloc_mm.api.calibrating.calibration import build_beads
 from easyzloc_mm.beads.build import bead_set_from_rois, build_bead_set
 from easyzloc_mm.beads.detection.find import find_beads, look_through
 from easyzloc_mm.benchmarks.second_optics.lens import SAMPLES_PER_PIXEL, Lens, Mask

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from easyzloc_mm.api.calibration import train
+from easyzloc_mm.api.calibrating.calibration import train
 from easyzloc_mm.beads.camera_response import noise_ratio, warn_of_noise
 from easyzloc_mm.camera.exposure import camera_counts
 from easyzloc_mm.camera.response import CameraResponse

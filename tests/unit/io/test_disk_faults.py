@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from easyzloc_mm.api.verify import verify
+from easyzloc_mm.api.analysing.verify import verify
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
 from easyzloc_mm.io.beads.writer import BeadStackWriter, PlaneRecord

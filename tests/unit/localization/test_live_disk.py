@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from easyzloc_mm._log import run_log
-from easyzloc_mm.api.verify import verify
+from easyzloc_mm.api.analysing.verify import verify
 from easyzloc_mm.errors import HardwareError, InputError
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import StoredFrames

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from easyzloc_mm.api.check import check_calibration
-from easyzloc_mm.api.verify import verify
+from easyzloc_mm.api.analysing.verify import verify
+from easyzloc_mm.api.calibrating.check import check_calibration
 from easyzloc_mm.benchmarks.second_optics.datasets import BEAD_BACKGROUND, EXPOSURE_MS
 from easyzloc_mm.camera.exposure import camera_counts
 from easyzloc_mm.cli.app import main

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from easyzloc_mm.api.trends import is_folder_of_calibrations, trends
+from easyzloc_mm.api.calibrating.trends import is_folder_of_calibrations, trends
 from easyzloc_mm.beads.build import build_bead_set
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset

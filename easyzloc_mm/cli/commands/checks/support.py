@@ -27,7 +27,7 @@ def verify(
     as_json: JsonFlag = False,
 ) -> None:
     """Read a result back and say whether it is whole; exit code 2 if it is not."""
-    from easyzloc_mm.api.verify import verify as run
+    from easyzloc_mm.api.analysing.verify import verify as run
 
     with progress_display() as show:
         show(f"reading {path}", 0.0)

@@ -41,7 +41,7 @@ def beads(
     as_json: JsonFlag = False,
 ) -> None:
     """Find, judge, align and label beads: stacks to a bead data set."""
-    from easyzloc_mm.api.calibration import bead_report_folder, build_beads
+    from easyzloc_mm.api.calibrating.calibration import bead_report_folder, build_beads
     from easyzloc_mm.beads.build import count_reasons
     from easyzloc_mm.beads.camera_response import noise_ratio
     from easyzloc_mm.beads.report.summary import offsets_in_words, summarize_beads, summary_figures, which_rejected

@@ -102,7 +102,7 @@ def localize(
     as_json: JsonFlag = False,
 ) -> None:
     """Localise a recorded movie in 3D: the live pipeline on a file."""
-    from easyzloc_mm.api.imaging import localize as run
+    from easyzloc_mm.api.imaging.movies import localize as run
 
     with progress_display() as show:
         done = run(
@@ -156,7 +156,7 @@ def assign_z(
     as_json: JsonFlag = False,
 ) -> None:
     """Give z to the molecules of a 2D table that Picasso or ThunderSTORM made; its rows stay in their order."""
-    from easyzloc_mm.api.imaging import assign_z as run
+    from easyzloc_mm.api.imaging.movies import assign_z as run
 
     with progress_display() as show:
         done = run(

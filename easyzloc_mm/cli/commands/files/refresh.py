@@ -11,7 +11,7 @@ from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, existing, finish
 from easyzloc_mm.cli.progress import progress_display
 
 if TYPE_CHECKING:
-    from easyzloc_mm.api.refresh import Refreshed
+    from easyzloc_mm.api.imaging.refresh import Refreshed
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +47,7 @@ def refresh(
     as_json: JsonFlag = False,
 ) -> None:
     """Hold a sample against the bead slide; where its PSF is another, write a model with the PSF of its molecules."""
-    from easyzloc_mm.api.refresh import refresh as go
+    from easyzloc_mm.api.imaging.refresh import refresh as go
 
     with progress_display() as show:
         found = go(

@@ -41,7 +41,7 @@ def train(
     as_json: JsonFlag = False,
 ) -> None:
     """Learn z from a bead data set: a model bundle with its report. Interrupted, it resumes where it stopped."""
-    from easyzloc_mm.api.calibration import train as run
+    from easyzloc_mm.api.calibrating.calibration import train as run
 
     with progress_display() as show:
         model = run(

@@ -53,7 +53,7 @@ def calibrate(
         return
     if out is None or stacks:
         raise InputError("`stacks` go with `check`: give it" if stacks else "`out` is missing: give a folder")
-    from easyzloc_mm.api.calibration import calibrate as run
+    from easyzloc_mm.api.calibrating.calibration import calibrate as run
     from easyzloc_mm.beads.build import count_reasons
     from easyzloc_mm.cli.score_tables import print_accuracies
     from easyzloc_mm.io.profiles import load_profile
@@ -91,7 +91,7 @@ def calibrate(
 
 def _check(model: Path, profile: str, out: Path | None, stacks: list[Path], *, overwrite: bool, as_json: bool) -> None:
     """Say whether a calibration is still that of the instrument."""
-    from easyzloc_mm.api.check import check_calibration
+    from easyzloc_mm.api.calibrating.check import check_calibration
 
     with progress_display() as show:
         found = check_calibration(model, profile, out, stacks=stacks, if_exists=existing(overwrite), progress=show)
@@ -107,7 +107,7 @@ def acquire_beads(
     as_json: JsonFlag = False,
 ) -> None:
     """Photograph beads through focus at several fields of view."""
-    from easyzloc_mm.api.calibration import acquire_beads as run
+    from easyzloc_mm.api.calibrating.calibration import acquire_beads as run
     from easyzloc_mm.io.profiles import load_profile
     from easyzloc_mm.io.writing.output import check_output
     from easyzloc_mm.microscope.connect import connect

@@ -50,7 +50,7 @@ def live(
     from contextlib import nullcontext
 
     from easyzloc_mm.acquire.live import STOPPED
-    from easyzloc_mm.api.acquisition import live as run
+    from easyzloc_mm.api.imaging.acquisition import live as run
     from easyzloc_mm.api.model import Model
     from easyzloc_mm.io.profiles import load_profile
     from easyzloc_mm.io.writing.output import check_output
@@ -110,8 +110,8 @@ def scan(
     from contextlib import nullcontext
 
     from easyzloc_mm.acquire.plans.plan import ScanPlan, write_template
-    from easyzloc_mm.api.acquisition import forecast
-    from easyzloc_mm.api.acquisition import scan as run
+    from easyzloc_mm.api.imaging.acquisition import forecast
+    from easyzloc_mm.api.imaging.acquisition import scan as run
     from easyzloc_mm.api.model import Model
     from easyzloc_mm.io.profiles import load_profile
     from easyzloc_mm.microscope.connect import connect

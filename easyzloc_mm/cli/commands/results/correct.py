@@ -86,7 +86,7 @@ def depth(
     as_json: JsonFlag = False,
 ) -> None:
     """Turn z from travel of the stage into depth of a sample of another index: a new run, the original stays."""
-    from easyzloc_mm.api.depth import correct_depth
+    from easyzloc_mm.api.analysing.depth import correct_depth
     from easyzloc_mm.io.writing.output import check_output
     from easyzloc_mm.locs.locs import Locs
 

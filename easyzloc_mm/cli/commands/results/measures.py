@@ -56,7 +56,7 @@ def report(
 ) -> None:
     """One page, with its JSON: on a run, on every field of a scan, or, of a folder of calibrations, over days."""
     from easyzloc_mm.analysis.quality.page import write_quality_report
-    from easyzloc_mm.api.trends import is_folder_of_calibrations, trends
+    from easyzloc_mm.api.calibrating.trends import is_folder_of_calibrations, trends
     from easyzloc_mm.io.writing.kinds import kind_of
 
     if kind_of(run) is Kind.SCAN:
@@ -156,7 +156,7 @@ def score(
 ) -> None:
     """Recall, precision, Jaccard and errors by depth against the truth, by the SMLM Challenge's rules."""
     from easyzloc_mm.analysis.scoring.picture import draw_score
-    from easyzloc_mm.api.analysis import score as run_score
+    from easyzloc_mm.api.analysing.analysis import score as run_score
     from easyzloc_mm.cli.score_tables import print_score
     from easyzloc_mm.io.writing.output import check_output
     from easyzloc_mm.report.figures import check_figure

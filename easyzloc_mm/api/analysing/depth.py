@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from easyzloc_mm.api.analysis import load_locs
+from easyzloc_mm.api.analysing.analysis import load_locs
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.locs.locs import Locs

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
+from easyzloc_mm.api.imaging.options import camera_for, settings_for
 from easyzloc_mm.api.model import Model, as_model
-from easyzloc_mm.api.movie_options import camera_for, settings_for
 from easyzloc_mm.api.run import Run
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.profiles import load_profile

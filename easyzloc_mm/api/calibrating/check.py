@@ -10,7 +10,7 @@ from pathlib import Path
 
 from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm._log import run_log
-from easyzloc_mm.api.calibration import acquire_beads, build_beads
+from easyzloc_mm.api.calibrating.calibration import acquire_beads, build_beads
 from easyzloc_mm.api.model import Model, as_model
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.calibration_check import CHECK_FILE, CHECK_FOLDER, CalibrationCheck

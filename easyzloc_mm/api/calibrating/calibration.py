@@ -13,7 +13,7 @@ from easyzloc_mm._extras import need_backend
 from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm._log import run_log
 from easyzloc_mm.acquire.beads.report import AcquisitionReport
-from easyzloc_mm.api.calibration_options import check_bead_options, check_begun, check_planes, check_recipe
+from easyzloc_mm.api.calibrating.options import check_bead_options, check_begun, check_planes, check_recipe
 from easyzloc_mm.api.model import Model, as_model
 from easyzloc_mm.io.beads.dataset import BeadDataset, read_bead_set, write_bead_set
 from easyzloc_mm.io.profiles import load_profile

@@ -1,0 +1,1 @@
+"""What comes of a localisation table, and whether a result is whole."""

@@ -1,0 +1,1 @@
+"""From a bead slide to a model, and whether it still holds."""
