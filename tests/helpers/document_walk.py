@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -55,8 +54,8 @@ def _look_at(words: Sequence[str]) -> None:
             address = page.stdout.readline().split()[-1]
             with urlopen(address, timeout=PATIENCE_S) as answer:
                 assert b"easyZloc" in answer.read()
-            page.send_signal(signal.CTRL_C_EVENT if sys.platform == "win32" else signal.SIGINT)
-            assert page.wait(PATIENCE_S) == 0
+            page.terminate()
+            assert page.wait(PATIENCE_S) == 0 or sys.platform == "win32"
         finally:
             page.kill()
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from easyzloc_mm.report.html import Card, Cards, Heading, Links, Paragraph, Picture, Rows, write_page
+from easyzloc_mm.report.html import Block, Card, Cards, Heading, Links, Paragraph, Picture, Rows, write_page
 
 SAID = "say `a < b`"
 SET = "say <code>a &lt; b</code>"
 
 
 def test_code_is_set_as_code_in_every_block(tmp_path: Path) -> None:
-    blocks = [
+    blocks: list[Block] = [
         Heading(SAID),
         Paragraph(SAID),
         Picture("a.png", SAID),
