@@ -67,7 +67,7 @@ def readers() -> dict[str, Callable[[Path], Any]]:
     from easyzloc_mm.io.beads.dataset import read_bead_set
     from easyzloc_mm.io.beads.rois import read_roi_stacks
     from easyzloc_mm.io.camera_map import read_camera_map
-    from easyzloc_mm.io.places.place import read_places
+    from easyzloc_mm.io.places.read import read_places
     from easyzloc_mm.io.profiles import load_profile
     from easyzloc_mm.io.runs.ground_truth import read_record
     from easyzloc_mm.io.tables.complete import read_2d_table

@@ -15,7 +15,7 @@ from easyzloc_mm.acquire.plans.focus_plane import FocusPlane
 from easyzloc_mm.acquire.plans.rules import BeadCheck, FieldRule, Measure, Then, When
 from easyzloc_mm.acquire.plans.travel import short_order
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.places.place import read_places
+from easyzloc_mm.io.places.read import read_places
 from easyzloc_mm.io.profiles import read_toml
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import whole_or_nothing

@@ -11,7 +11,8 @@ import pytest
 
 from easyzloc_mm.acquire.plans.plan import ScanPlan
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.io.places.place import Place, read_places
+from easyzloc_mm.io.places.place import Place
+from easyzloc_mm.io.places.read import read_places
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.profile.schema import Profile
 
