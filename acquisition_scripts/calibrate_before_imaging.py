@@ -27,7 +27,7 @@ def main() -> None:
         stacks = ez.acquire_beads(microscope, options.out / "stacks.ome.zarr", progress=say)
     print(f"photographed {stacks.planes} planes of {stacks.fovs} fields in {stacks.seconds:.0f} s")
 
-    beads = ez.build_beads(stacks, options.out / "beads.zarr", progress=say)
+    beads = ez.build_beads(stacks, options.out / "beads.zarr", camera_map=profile.camera.map, progress=say)
     print(f"kept {beads.accepted.sum()} of {len(beads)} beads")
 
     model = ez.train(beads, options.out / "model", minutes=options.minutes, steps=options.steps, progress=say)

@@ -10,6 +10,7 @@ import numpy as np
 
 from easyzloc_mm.beads.build import bead_set_from_rois, build_bead_set
 from easyzloc_mm.beads.camera_response import estimate_response
+from easyzloc_mm.beads.flat_stack import flat_stack
 from easyzloc_mm.beads.quality.judge import Rules
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
@@ -17,6 +18,7 @@ from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.io.beads.rois import read_roi_stacks
 from easyzloc_mm.io.beads.stack import BeadStack
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
+from easyzloc_mm.io.camera_map import read_camera_map, units_of_map
 from easyzloc_mm.io.sources.images import check_pixel_nm, check_step_nm
 from easyzloc_mm.typing import U16, Progress
 
@@ -33,6 +35,7 @@ def beads_from_sources(
     baseline_adu: float | None = None,
     electrons_per_adu: float | None = None,
     excess_noise: float | None = None,
+    camera_map: Path | None = None,
     roi_px: int | None = None,
     partial: bool = False,
     rules: Rules = Rules.DEFAULT,
@@ -40,7 +43,9 @@ def beads_from_sources(
 ) -> BeadDataset:
     """Build a bead data set from files: bead stacks, or one file of ready-cut ROIs.
 
-    Camera units come from the arguments, else from the files; what neither holds is estimated, with a warning.
+    Camera units come from the arguments, else from the files, else from those measured with `camera_map`; what none
+    of them holds is estimated, with a warning. With a map, stacks are taken as a camera of like pixels would have
+    recorded them (`flat_stack`).
     Regions hold crops of `roi_px` pixels. `partial` reads what is there of a set of several files of which some are
     missing.
 
@@ -78,6 +83,10 @@ def beads_from_sources(
     if len(sizes) > 1:
         raise InputError(f"the sources have different pixel sizes ({sorted(sizes)} nm): give `pixel_size_nm`")
     known = _same_response(stacks)
+    if camera_map is not None:
+        pixels = read_camera_map(camera_map)
+        known = (known or units_of_map(camera_map, pixels)).replaced(**given)
+        stacks = [flat_stack(stack, pixels, known) for stack in stacks]
     sample = np.empty((0, 3, 1, 1), np.uint16) if known else _sample(stacks[0])
     response = _response(known, sample, given)
     return build_bead_set(stacks, response, sizes.pop(), roi_px=roi_px, rules=rules, progress=progress)

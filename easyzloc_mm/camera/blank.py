@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
+from easyzloc_mm.errors import InputError
 from easyzloc_mm.typing import Bool
 
 LOOK_AT = 1024
@@ -18,3 +21,11 @@ def blank_images(images: NDArray[np.generic]) -> Bool:
     for row in np.flatnonzero(found):
         found[row] = bool((flat[row] == flat[row, 0]).all())
     return found
+
+
+def nothing_shown(movie: Path, frames: int) -> InputError:
+    """Return the sentence for a movie of which so many frames were looked at, and all are blank."""
+    return InputError(
+        f"movie {movie} shows nothing: each of {frames} frames that were looked at has one value all over, black or "
+        "saturated"
+    )

@@ -21,3 +21,6 @@ PartialOption = Annotated[
 ]
 ModelOption = Annotated[Path, typer.Option("--model", "-m", help="Model bundle from `train` or `calibrate`.")]
 RunOption = Annotated[Path, typer.Option("--out", "-o", help="Run to write, RUN.zarr.")]
+CameraMapOption = Annotated[
+    Path | None, typer.Option("--camera-map", help="Units of each pixel, from `camera-calibrate`: sCMOS cameras.")
+]

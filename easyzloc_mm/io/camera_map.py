@@ -11,11 +11,11 @@ import numpy as np
 
 from easyzloc_mm.camera.response import MAPS, CameraResponse, PixelResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.io.reading import words
+from easyzloc_mm.io.reading import reading, words
 from easyzloc_mm.io.stored import StoredModel
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import whole_or_nothing
-from easyzloc_mm.io.zarr.chunks import put_array, seal
+from easyzloc_mm.io.zarr.chunks import put_array, seal, whole_array
 from easyzloc_mm.profile.schema import Camera
 from easyzloc_mm.typing import IfExists
 
@@ -76,7 +76,7 @@ def read_camera_map(path: Path) -> PixelResponse:
         if stored["kind"] != CameraMapMetadata.KIND:
             raise ValueError(f"it is a {stored['kind']}")
         CameraMapMetadata.from_stored(stored, path)
-        maps = {name: np.asarray(root[name][...], np.float32) for name in MAPS}
+        maps = {name: whole_array(root[name]).astype(np.float32) for name in MAPS}
     except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
         raise InputError(f"{path} is no camera map ({words(error)}): give the `out` of `camera-calibrate`") from None
     sound = len({values.shape for values in maps.values()}) == 1 and maps["baseline_adu"].ndim == 2
@@ -85,6 +85,17 @@ def read_camera_map(path: Path) -> PixelResponse:
     if maps["electrons_per_adu"].min() <= 0 or maps["read_noise_e"].min() < 0:
         raise InputError(f"camera map {path} has gains of 0 or less, or negative read noise: measure it again")
     return PixelResponse(**maps)
+
+
+def units_of_map(path: Path, pixels: PixelResponse) -> CameraResponse:
+    """Return the units of the whole chip that were measured with a map; its medians where it states none."""
+    import zarr
+
+    with reading(path, "a camera map", cure="give the `out` of `camera-calibrate`"):
+        stored: Any = zarr.open_group(path, mode="r").attrs["easyzloc"]
+    stated = CameraMapMetadata.from_stored(stored, path).camera_response
+    typical: dict[str, Any] = {name: float(np.median(getattr(pixels, name))) for name in MAPS}
+    return stated or CameraResponse(**typical)
 
 
 def check_camera_map(camera: Camera) -> None:

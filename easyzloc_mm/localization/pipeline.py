@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from easyzloc_mm._version import installed
 from easyzloc_mm.camera.crops import crops_and_noise
+from easyzloc_mm.camera.flatten import flattened
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.camera_map import read_camera_map
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.localization.config import LocalizerConfig, resolved
 from easyzloc_mm.localization.detection.background import PEDESTAL_ADU
-from easyzloc_mm.localization.detection.flatten import flattened
 from easyzloc_mm.localization.detection.gaussian_fit import detect_frames, fit_gaussians
 from easyzloc_mm.localization.detection.threshold import automatic_threshold
 from easyzloc_mm.localization.matched.emitters import EmitterLocalizer, Found

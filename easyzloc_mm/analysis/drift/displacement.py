@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
+from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.typing import F64, I64
 
 FARTHEST_NM = 1000.0
@@ -124,8 +125,8 @@ def _peak(differences: F64) -> F64 | None:
     # Of a square root the scatter is the same wherever the plain lies: that of counts is their root.
     height = np.sqrt(gaussian_filter(counted, SMOOTH_BINS))
     inside = np.hypot(middle[:, None], middle) < FARTHEST_NM - 2 * BIN_NM
-    plain = np.median(height[inside])
-    scatter = 1.4826 * np.median(np.abs(height[inside] - plain))
+    plain = float(np.median(height[inside]))
+    scatter = robust_sd(height[inside], about=plain)
     least = 0.5 / np.sqrt(4 * np.pi * SMOOTH_BINS**2)  # of pairs that come independently of each other
     height[~inside] = plain
     row, column = np.unravel_index(np.argmax(height), height.shape)

@@ -13,9 +13,10 @@ from easyzloc_mm._extras import need_backend
 from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm._log import run_log
 from easyzloc_mm.acquire.beads.report import AcquisitionReport
-from easyzloc_mm.api.calibrating.options import check_bead_options, check_begun, check_planes, check_recipe
+from easyzloc_mm.api.calibrating.options import check_bead_options, check_begun, check_plan, check_recipe
 from easyzloc_mm.api.model import Model, as_model
 from easyzloc_mm.io.beads.dataset import BeadDataset, read_bead_set, write_bead_set
+from easyzloc_mm.io.camera_map import check_camera_map
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import check_output, replaced_stream
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from easyzloc_mm.training.train import TrainReport
 
 logger = logging.getLogger(__name__)
-
-BEADS_REPORT = "_report"
-"""What the bead report's folder is called, after the name of the data set that it lies beside."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +114,7 @@ def build_beads(
     baseline_adu: float | None = None,
     electrons_per_adu: float | None = None,
     excess_noise: float | None = None,
+    camera_map: str | Path | None = None,
     roi_px: int | None = None,
     partial: bool = False,
     rules: str = "default",
@@ -133,9 +132,11 @@ def build_beads(
     report : path, optional
         Folder of the report, if it shall lie elsewhere.
     rois : bool
-        The one source holds ready-cut ROIs, (n, z, y, x); `roi_px` and `partial` are then left out.
+        The one source holds ready-cut ROIs, (n, z, y, x); `camera_map`, `roi_px` and `partial` are then left out.
     pixel_size_nm, z_step_nm, baseline_adu, electrons_per_adu, excess_noise : float, optional
         Where the files do not say; `excess_noise` is 2 with EM gain, 1 without.
+    camera_map : path, optional
+        Units of each pixel, ``camera.zarr``, of the camera ROI of the stacks: for sCMOS cameras.
     roi_px : int, optional
         Edge of the crops that the beads' regions are to hold, odd, 15 to 31; as large as their light needs, without it.
     partial : bool
@@ -165,10 +166,13 @@ def build_beads(
     """
     from easyzloc_mm.beads.camera_response import warn_of_noise
     from easyzloc_mm.beads.quality.judge import Rules
-    from easyzloc_mm.beads.report.page import write_bead_report
+    from easyzloc_mm.beads.report.page import bead_report_folder, write_bead_report
     from easyzloc_mm.beads.sources import beads_from_sources
 
-    check_bead_options(rules, rois=rois, roi_px=roi_px, partial=partial, pixel_nm=pixel_size_nm, step_nm=z_step_nm)
+    check_bead_options(
+        rules, rois=rois, roi_px=roi_px, partial=partial, camera_map=camera_map, pixel_nm=pixel_size_nm,
+        step_nm=z_step_nm,
+    )  # fmt: skip
     page = None
     if out is not None:
         inputs = _paths(sources)
@@ -183,6 +187,7 @@ def build_beads(
         baseline_adu=baseline_adu,
         electrons_per_adu=electrons_per_adu,
         excess_noise=excess_noise,
+        camera_map=None if camera_map is None else Path(camera_map),
         roi_px=roi_px,
         partial=partial,
         rules=Rules(rules),
@@ -195,12 +200,6 @@ def build_beads(
         write_bead_set(out, beads, if_exists=if_exists)
         write_bead_report(beads, page)
     return beads
-
-
-def bead_report_folder(beads: Path) -> Path:
-    """Folder of the report of a bead data set, beside it."""
-    beads = beads if beads.name else beads.absolute()
-    return beads.with_name(beads.name.removesuffix(".zarr") + BEADS_REPORT)
 
 
 def train(
@@ -365,7 +364,8 @@ def calibrate(
     }
     going_on = if_exists == "resume"
     check_recipe(recipe)  # before an hour at the microscope, too
-    check_planes(loaded.beads)
+    check_plan(loaded.beads)
+    check_camera_map(loaded.camera)
     if going_on:
         check_begun(Path(out))
     with replaced_stream(Path(out), Kind.CALIBRATION, if_exists=if_exists) as folder, ExitStack() as session:
@@ -382,6 +382,7 @@ def calibrate(
             beads = build_beads(
                 acquired,
                 folder / "beads.zarr",
+                camera_map=loaded.camera.map,
                 if_exists="overwrite" if going_on else "error",
                 progress=step("judging and aligning beads"),
             )

@@ -79,7 +79,7 @@ def check_calibration(
     given = [Path(one) for one in stacks]
 
     def judged(sources: Sequence[Path], folder: Path | None) -> CalibrationCheck:
-        beads = build_beads(sources, roi_px=card.roi_px, progress=progress)
+        beads = build_beads(sources, camera_map=instrument.camera.map, roi_px=card.roi_px, progress=progress)
         found = check(beads, card, instrument.optics, progress=progress)
         found = found.changed(made=datetime.now().astimezone().isoformat(timespec="seconds"))
         if folder is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm.errors import InputError
+from easyzloc_mm.io.beads.stack import check_planes
 from easyzloc_mm.io.sources.images import check_pixel_nm, check_step_nm
 from easyzloc_mm.io.writing.kinds import Kind, kind_of
 from easyzloc_mm.model.card import Recipe
@@ -13,16 +14,24 @@ from easyzloc_mm.profile.plans import BeadPlan
 
 
 def check_bead_options(
-    rules: str, *, rois: bool, roi_px: int | None, partial: bool, pixel_nm: float | None, step_nm: float | None
+    rules: str,
+    *,
+    rois: bool,
+    roi_px: int | None,
+    partial: bool,
+    camera_map: str | Path | None,
+    pixel_nm: float | None,
+    step_nm: float | None,
 ) -> None:
     """Raise `InputError` where an option of `build_beads` cannot be, or would do nothing."""
     from easyzloc_mm.beads.quality.judge import Rules
 
     if rules not in list(Rules):
         raise InputError(f"`rules` {rules}: choose one of {', '.join(Rules)}")
-    if rois and (roi_px is not None or partial):
-        useless = "partial" if roi_px is None else "roi_px"
-        raise InputError(f"`{useless}` is for stacks, from which beads are still to be cut: leave it out, or `rois`")
+    asked = {"roi_px": roi_px is not None, "partial": partial, "camera_map": camera_map is not None}
+    useless = [name for name, given in asked.items() if given]
+    if rois and useless:
+        raise InputError(f"`{useless[0]}` is for stacks, from which beads are still to be cut: leave it out, or `rois`")
     if pixel_nm is not None:
         check_pixel_nm(pixel_nm, "`pixel_size_nm`")
     if step_nm is not None:
@@ -35,15 +44,10 @@ def check_recipe(recipe: str) -> None:
         raise InputError(f"`recipe` {recipe}: choose one of {', '.join(Recipe)}")
 
 
-def check_planes(plan: BeadPlan) -> None:
+def check_plan(plan: BeadPlan) -> None:
     """Raise `InputError` where stacks would have too few planes to calibrate by."""
-    from easyzloc_mm.beads.quality.checks import FEWEST_PLANES
-
-    if plan.planes < FEWEST_PLANES:
-        raise InputError(
-            f"[beads] z_start_nm to z_stop_nm in steps of z_step_nm ({plan.z_step_nm:g}) are {plan.planes} planes, "
-            f"and a calibration needs {FEWEST_PLANES} or more: give a smaller z_step_nm (10 to 50 is usual)"
-        )
+    where = f"[beads] z_start_nm to z_stop_nm in steps of z_step_nm ({plan.z_step_nm:g})"
+    check_planes(plan.planes, where, "give a smaller z_step_nm (10 to 50 is usual)")
 
 
 def check_begun(out: Path) -> None:

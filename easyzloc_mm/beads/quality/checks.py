@@ -10,12 +10,10 @@ import numpy as np
 
 from easyzloc_mm.beads.quality.judge import Reason
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.io.beads.stack import BeadStack
+from easyzloc_mm.io.beads.stack import OTHER_STACK, BeadStack, check_planes
 from easyzloc_mm.typing import F32, F64, I64
 
 MIN_RANGE_NM = 600.0
-FEWEST_PLANES = 8
-"""A bead alone is held against itself by every second plane, and a cubic through focus takes four."""
 CUT_OFF = 0.9
 """A stack with a smaller part of the planes of the longest one was cut off."""
 DEPTHS_NM = np.arange(-800.0, 801.0, 50.0)
@@ -58,11 +56,7 @@ def check_stacks(stacks: Sequence[BeadStack]) -> None:
     longest = max(stack.pixels.shape[0] for stack in stacks)
     for stack in stacks:
         planes, z_nm = stack.pixels.shape[0], stage_nm(stack)
-        if planes < FEWEST_PLANES:
-            raise InputError(
-                f"{name_of(stack)} has {planes} plane(s), a bead stack needs {FEWEST_PLANES} or more: leave it out, or "
-                "acquire it again"
-            )
+        check_planes(planes, name_of(stack), OTHER_STACK)
         if not np.isfinite(z_nm).all():
             raise InputError(f"{name_of(stack)} does not say where its planes lie: give `z_step_nm`")
         if np.ptp(z_nm) < MIN_RANGE_NM:

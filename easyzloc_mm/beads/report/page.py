@@ -16,6 +16,8 @@ from easyzloc_mm.psf.kind import PsfKind
 from easyzloc_mm.psf.metrics import narrowest_nm, sign_ambiguity
 from easyzloc_mm.report.html import Block, Heading, Paragraph, Picture, Rows, write_page
 
+BEADS_REPORT = "_report"
+"""What the bead report's folder is called, after the name of the data set that it lies beside."""
 TYPICAL_PHOTONS = 2000.0
 USEFUL_NM = 80.0
 SIGN_AMBIGUOUS = 0.05
@@ -46,6 +48,12 @@ IN_WORDS = {
     "lateral_scatter_px": "sideways motion beyond that of all beads (px)",
     "residual": "difference from the other beads at this place (part of the signal)",
 }
+
+
+def bead_report_folder(beads: Path) -> Path:
+    """Folder of the report of a bead data set, beside it."""
+    beads = beads if beads.name else beads.absolute()
+    return beads.with_name(beads.name.removesuffix(".zarr") + BEADS_REPORT)
 
 
 def write_bead_report(beads: BeadDataset, folder: Path, summary: Summary | None = None) -> Path:

@@ -18,7 +18,7 @@ from easyzloc_mm.io.beads.metadata import BeadSetMetadata
 from easyzloc_mm.io.reading import DAMAGED_STORE, reading
 from easyzloc_mm.io.writing.kinds import Kind, did_you_mean
 from easyzloc_mm.io.writing.output import whole_or_nothing
-from easyzloc_mm.io.zarr.chunks import put_array, seal
+from easyzloc_mm.io.zarr.chunks import put_array, seal, whole_array
 from easyzloc_mm.numerics.recurrence import find_recurrence, pixels_around
 from easyzloc_mm.typing import F32, F64, I64, U16, Bool, IfExists
 
@@ -200,9 +200,12 @@ def read_bead_set(path: Path) -> BeadDataset:
         # By their folders: zarr passes over an array whose metadata is damaged as if it were not there.
         folders = [entry.name for entry in path.iterdir() if entry.is_dir()]
         there = {metadata.RENAMED_ARRAYS.get(name, name): name for name in folders}
-        arrays = {name: np.asarray(root[there[name]][...]) for name in ARRAYS}
-        arrays |= {name: np.asarray(root[there[name]][...]) for name in (*LATER_ARRAYS, IDENTITY) if name in there}
-        measures = {name: np.asarray(root[f"measures/{name}"][...]) for name in metadata.measures}
+        wanted = (*ARRAYS, *(name for name in (*LATER_ARRAYS, IDENTITY) if name in there))
+        # No ROI is black.
+        arrays = {
+            name: whole_array(root[there[name]], zeros_left_out=False if name == "rois" else None) for name in wanted
+        }
+        measures = {name: whole_array(root[f"measures/{name}"]) for name in metadata.measures}
     if len({*map(len, arrays.values()), *map(len, measures.values()), len(metadata.reason)}) != 1:
         raise InputError(f"{path} has arrays of unlike length: {DAMAGED_STORE}")
     if IDENTITY not in arrays:

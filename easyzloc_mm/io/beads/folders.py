@@ -7,7 +7,7 @@ from pathlib import Path
 
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.beads.planes import stack_of
-from easyzloc_mm.io.beads.stack import MIN_PLANES, BeadStack
+from easyzloc_mm.io.beads.stack import FEWEST_PLANES, BeadStack
 from easyzloc_mm.io.sources.images import Images
 from easyzloc_mm.io.sources.ndtiff import holds_ndtiff
 from easyzloc_mm.io.sources.ome_zarr import holds_zarr
@@ -25,7 +25,7 @@ def open_foreign_stacks(
     if path.is_dir() and not holds_ndtiff(path) and not holds_zarr(path):
         if not tiffs_in(path):
             raise InputError(f"{path} holds no bead stacks: give {FOLDERS}{did_you_mean(path, Kind.BEAD_STACKS)}")
-        found = open_tiff_folder(path, partial=partial, fewest=MIN_PLANES)
+        found = open_tiff_folder(path, partial=partial, fewest=FEWEST_PLANES)
     elif (path.is_file() and path.suffix.lower() not in (*TIFF, ".raw")) or not path.exists():
         raise InputError(f"{path} holds no bead stacks: give {FOLDERS}")
     else:
@@ -51,7 +51,7 @@ def open_foreign_stacks(
 
 def _stacks_alone(found: list[Images]) -> list[Images]:
     """Leave out arrays that are written behind a stack and are none."""
-    kept = [images for number, images in enumerate(found) if number == 0 or len(images.there) >= MIN_PLANES]
+    kept = [images for number, images in enumerate(found) if number == 0 or len(images.there) >= FEWEST_PLANES]
     if len(kept) < len(found):
         warnings.warn(
             f"{found[0].source}: {len(found) - len(kept)} images beside the bead stack are left out",

@@ -11,7 +11,7 @@ import pandas as pd
 from easyzloc_mm.camera.blank import blank_images
 from easyzloc_mm.camera.photon_transfer import FULL_SCALES
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.io.beads.stack import COLUMNS, MIN_PLANES, BeadStack, StackPixels
+from easyzloc_mm.io.beads.stack import COLUMNS, OTHER_STACK, BeadStack, StackPixels, check_planes
 from easyzloc_mm.io.sources.images import COUNTS, Images, check_pixel_nm, check_step_nm
 from easyzloc_mm.typing import F64, I64
 
@@ -64,8 +64,7 @@ def stack_of(
             EasyZlocWarning,
             stacklevel=4,
         )
-    if len(pixels) < MIN_PLANES:
-        raise InputError(f"{path} image {fov} has {len(pixels)} planes, a bead stack needs {MIN_PLANES} or more")
+    check_planes(len(pixels), f"{path} image {fov}", OTHER_STACK)
     measured = _measured_um(images, places) if z_step_nm is None else None
     step = z_step_nm or images.sampling.step_nm or _step_of(measured, places)
     step, pixel = _checked(images, step, pixel_size_nm, given_step=z_step_nm is not None)

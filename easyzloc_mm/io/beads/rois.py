@@ -11,7 +11,7 @@ import numpy as np
 
 from easyzloc_mm.camera.blank import blank_images
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.io.beads.stack import MIN_PLANES
+from easyzloc_mm.io.beads.stack import check_planes
 from easyzloc_mm.io.sources.images import COUNTS
 from easyzloc_mm.io.sources.tiff.open import open_tiff
 from easyzloc_mm.typing import I64, U16
@@ -59,8 +59,7 @@ def read_roi_stacks(path: Path) -> RoiStacks:
     came = (images.there & ~blank_images(pixels)).reshape(sizes)
     pixels = pixels.reshape(*sizes, *images.shape_yx)
     planes = np.flatnonzero(came.any(axis=0))
-    if len(planes) < MIN_PLANES:
-        raise InputError(f"{path} has {len(planes)} planes per ROI, {MIN_PLANES} or more are needed")
+    check_planes(len(planes), f"{path}, in each ROI,", "cut the ROIs from whole stacks")
     whole = came[:, planes].all(axis=1)
     if not whole.any():
         raise InputError(f"{path} has no ROI with all of its planes: cut the ROIs again")

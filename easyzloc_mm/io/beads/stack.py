@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from easyzloc_mm.camera.response import CameraResponse
+from easyzloc_mm.errors import InputError
 from easyzloc_mm.typing import U16
 
 if TYPE_CHECKING:
@@ -21,8 +22,31 @@ NUMBERS = ("requested_z_um", "measured_z_um", "x_um", "y_um", "exposure_ms", "ti
 """Columns of the stored plane table; after them stands the index of the illumination preset."""
 COLUMNS = (*NUMBERS[:5], "illumination", "time_s")
 """Columns of `BeadStack.planes`, in order."""
-MIN_PLANES = 5
-"""A file with fewer planes is no stack through focus."""
+FEWEST_PLANES = 8
+"""A bead alone is held against itself by every second plane, and a cubic through focus takes four."""
+
+
+def check_planes(planes: int, where: str, cure: str) -> None:
+    """Raise `InputError` where a stack has, or would have, too few planes to calibrate by."""
+    if planes < FEWEST_PLANES:
+        raise InputError(f"{where} has {planes} plane(s), a bead stack needs {FEWEST_PLANES} or more: {cure}")
+
+
+OTHER_STACK = "leave it out, or acquire it again"
+"""What to do about a file with too few."""
+
+
+class Planes(Protocol):
+    """Planes that are read where they are indexed, by their number or numbers first."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Planes, rows, columns."""
+        ...
+
+    def __getitem__(self, key: Any, /) -> U16:
+        """Return a part of one plane, or of each of several."""
+        ...
 
 
 class StoredPlanes:
@@ -52,7 +76,7 @@ class StackPixels:
         How many of its planes are complete, or which.
     """
 
-    def __init__(self, array: StoredPlanes | U16, planes: int | Sequence[int]) -> None:
+    def __init__(self, array: Planes, planes: int | Sequence[int]) -> None:
         self._array = array
         self._rows = range(planes) if isinstance(planes, int) else planes
         self.shape: tuple[int, int, int] = (len(self._rows), int(array.shape[1]), int(array.shape[2]))

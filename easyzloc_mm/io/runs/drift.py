@@ -14,7 +14,7 @@ from easyzloc_mm._models import FrozenModel
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.reading import DAMAGED_STORE, reading
 from easyzloc_mm.io.stored import StoredModel
-from easyzloc_mm.io.zarr.chunks import CHECKSUM, put_array, seal
+from easyzloc_mm.io.zarr.chunks import CHECKSUM, put_array, seal, whole_array
 
 GROUP = "drift"
 COLUMNS = ("frame", "x", "y", "z")
@@ -99,6 +99,6 @@ def read_drift(path: Path) -> Drift:
         raise InputError(f"{path} holds no drift: give a run that `undrift` wrote")
     with reading(path, "the drift of a run", RuntimeError, cure=DAMAGED_STORE):
         group: Any = zarr.open_group(path, mode="r")[GROUP]
-        table = pd.DataFrame({name: np.asarray(group[name][...]) for name in COLUMNS})
+        table = pd.DataFrame({name: whole_array(group[name]) for name in COLUMNS})
         stored = {name: value for name, value in group.attrs.items() if name != CHECKSUM}
     return Drift(table, DriftRecord.from_stored(stored, f"the drift of {path}"))

@@ -138,6 +138,30 @@ def put_array(
     array[...] = values
 
 
+def whole_array(array: zarr.Array[Any], *, zeros_left_out: bool | None = None) -> NDArray[Any]:
+    """Read a whole array by zarr-python, which takes zeros where a chunk is missing.
+
+    Parameters
+    ----------
+    array : zarr.Array
+    zeros_left_out : bool, optional
+        Whether a chunk of zeros need not be there: by default where chunks have no checksum, as in stores of 0.1.
+
+    Raises
+    ------
+    ValueError
+        A chunk is missing.
+    """
+    from zarr.codecs import Crc32cCodec
+
+    if zeros_left_out is None:
+        codecs: Iterable[Any] = array.metadata.codecs  # type: ignore[union-attr]
+        zeros_left_out = not any(isinstance(codec, Crc32cCodec) for codec in codecs)
+    if not zeros_left_out and (there := array.nchunks_initialized) < array.nchunks:
+        raise ValueError(f"{array.nchunks - there} of {array.nchunks} chunk(s) of {array.basename} are missing")
+    return np.asarray(array[...])
+
+
 class ChunkedArray:
     """One array of a local Zarr v3 store, written chunk by chunk, little-endian, Blosc and CRC-32C.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from easyzloc_mm.camera.blank import blank_images
+from easyzloc_mm.camera.blank import blank_images, nothing_shown
 from easyzloc_mm.camera.crops import crop_photons
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.errors import EasyZlocWarning, InputError
@@ -50,9 +50,7 @@ def _molecules(movie: Path, response: CameraResponse) -> Iterator[tuple[U16, pd.
             spots = detect_frames(frames, threshold, BOX_PX)
             yield frames, fit_gaussians(frames, spots, BOX_PX, response.effective())[0]
     if threshold is None:
-        raise InputError(
-            f"movie {movie} shows nothing: each of {len(seen)} frames has one value all over, black or saturated"
-        )
+        raise nothing_shown(movie, len(seen))
 
 
 def emitter_prior(movie: Path, response: CameraResponse) -> EmitterPrior:

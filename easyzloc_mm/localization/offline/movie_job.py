@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from easyzloc_mm.camera.blank import nothing_shown
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.images.movies import Movie, open_movie
 from easyzloc_mm.io.runs.localizations import LocalizationWriter
@@ -151,10 +152,7 @@ class MovieJob:
             chosen = there[np.unique(np.linspace(0, len(there) - 1, frames).astype(np.int64))]
             found = self._first_look(chosen)
             if known is None and found.blank == len(chosen):
-                raise InputError(
-                    f"movie {self._path} shows nothing: each of {len(chosen)} frames that were looked at has one value "
-                    "all over, black or saturated"
-                )
+                raise nothing_shown(self._path, len(chosen))
             known = found.threshold if known is None else known
             meter.see(found.noise)
             self.noise = meter.check

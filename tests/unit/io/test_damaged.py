@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.beads.dataset import read_bead_set
-from easyzloc_mm.io.camera_map import read_camera_map
+from easyzloc_mm.io.beads.dataset import read_bead_set, write_bead_set
+from easyzloc_mm.io.camera_map import read_camera_map, write_camera_map
+from easyzloc_mm.io.runs.drift import read_drift, write_drift
 from easyzloc_mm.io.runs.ground_truth import read_record
 from easyzloc_mm.locs.locs import Locs
 from easyzloc_mm.model.card import KERAS_FILE, PSF_FILE
@@ -92,6 +93,30 @@ def test_a_damaged_store_is_named(name: str, read: Callable[[Path], object], dam
     with pytest.raises(InputError, match=name) as told:
         read(tmp_path / name)
     assert "\n" not in str(told.value)
+
+
+def run_with_drift(path: Path) -> None:
+    shutil.copytree(V1 / "run.undrifted.zarr", path, ignore=shutil.ignore_patterns("drift"))
+    write_drift(path, read_drift(V1 / "run.undrifted.zarr"))
+
+
+STORES: dict[str, tuple[Callable[[Path], None], Callable[[Path], object], str]] = {
+    "beads.zarr": (lambda path: write_bead_set(path, read_bead_set(V1 / "beads.zarr")), read_bead_set, "rois"),
+    "camera.zarr": (
+        lambda path: write_camera_map(path, read_camera_map(V1 / "camera.zarr")), read_camera_map, "read_noise_e",
+    ),
+    "run.zarr": (run_with_drift, read_drift, "drift/y"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_a_chunk_that_is_missing_is_named_and_not_taken_for_zeros(name: str, tmp_path: Path) -> None:
+    write, read, array = STORES[name]
+    write(tmp_path / name)
+    read(tmp_path / name)
+    next(path for path in sorted((tmp_path / name / array / "c").rglob("*")) if path.is_file()).unlink()
+    with pytest.raises(InputError, match=rf"{name}.*1 of 1 chunk\(s\) of {Path(array).name} are missing"):
+        read(tmp_path / name)
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from easyzloc_mm.cli.options import PartialOption, RoiOption
+from easyzloc_mm.cli.options import CameraMapOption, PartialOption, RoiOption
 from easyzloc_mm.cli.output import ExcessNoiseOption, JsonFlag, OverwriteFlag, existing, finish
 from easyzloc_mm.cli.progress import progress_display
 
@@ -29,6 +29,7 @@ def beads(
     baseline_adu: Annotated[float | None, typer.Option("--baseline-adu", help="Camera offset, ADU.")] = None,
     electrons_per_adu: Annotated[float | None, typer.Option("--electrons-per-adu", help="Camera gain.")] = None,
     excess_noise: ExcessNoiseOption = None,
+    camera_map: CameraMapOption = None,
     roi_px: RoiOption = None,
     partial: PartialOption = False,
     rules: Annotated[
@@ -41,9 +42,10 @@ def beads(
     as_json: JsonFlag = False,
 ) -> None:
     """Find, judge, align and label beads: stacks to a bead data set."""
-    from easyzloc_mm.api.calibrating.calibration import bead_report_folder, build_beads
+    from easyzloc_mm.api.calibrating.calibration import build_beads
     from easyzloc_mm.beads.build import count_reasons
     from easyzloc_mm.beads.camera_response import noise_ratio
+    from easyzloc_mm.beads.report.page import bead_report_folder
     from easyzloc_mm.beads.report.summary import offsets_in_words, summarize_beads, summary_figures, which_rejected
 
     page = report or bead_report_folder(out)
@@ -58,6 +60,7 @@ def beads(
             baseline_adu=baseline_adu,
             electrons_per_adu=electrons_per_adu,
             excess_noise=excess_noise,
+            camera_map=camera_map,
             roi_px=roi_px,
             partial=partial,
             rules=rules,

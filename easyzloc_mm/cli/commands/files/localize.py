@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from easyzloc_mm.cli.options import ModelOption, PartialOption, RunOption
+from easyzloc_mm.cli.options import CameraMapOption, ModelOption, PartialOption, RunOption
 from easyzloc_mm.cli.output import ExcessNoiseOption, JsonFlag, OverwriteFlag, existing, existing_or_resume, finish
 from easyzloc_mm.cli.progress import progress_display
 from easyzloc_mm.profile.detection import SurfaceRemoval
@@ -19,9 +19,6 @@ BaselineOption = Annotated[float | None, typer.Option("--baseline-adu", help="In
 GainOption = Annotated[float | None, typer.Option("--electrons-per-adu", help="Instead of the run's or model's.")]
 OriginOption = Annotated[
     tuple[int, int], typer.Option("--origin-px", help="Sensor column and row of the movie's first pixel (camera ROI).")
-]
-CameraMapOption = Annotated[
-    Path | None, typer.Option("--camera-map", help="Units of each pixel, from `camera-calibrate`: sCMOS cameras.")
 ]
 FocalShiftOption = Annotated[
     float | None,
