@@ -64,7 +64,9 @@ def requirements(extra: str | None = None) -> set[str]:
 def imports(folder: str) -> Iterator[tuple[str, Path, bool]]:
     """Yield every import of another package: its name on installation, the file, and if it runs with the file."""
     for path in sorted((ROOT / folder).rglob("*.py")):
-        if "data" in path.parts:  # what wrote the stores of an earlier version, and runs with that version only
+        if (
+            "data" in path.relative_to(ROOT).parts
+        ):  # what wrote the stores of an earlier version, and runs with that version only
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         typing_only = {

@@ -166,7 +166,7 @@ def test_bad_stacks_each_have_their_own_message(tmp_path: Path) -> None:
     noise = rng.poisson(120, (31, 128, 128))
     white = np.full((31, 128, 128), 65535)
     cases = {
-        "3 planes": (_tiff(tmp_path, "few.tif", noise[:3]), 50.0),
+        r"3 plane\(s\)": (_tiff(tmp_path, "few.tif", noise[:3]), 50.0),
         "no bead was found": (_tiff(tmp_path, "empty.tif", noise), 50.0),
         "saturated in every plane": (_tiff(tmp_path, "white.tif", white), 50.0),
         "is blank": (_tiff(tmp_path, "blank.tif", 0 * noise), 50.0),

@@ -185,7 +185,7 @@ def test_bad_sources_are_one_clear_sentence(tmp_path: Path) -> None:
     cases = {
         tmp_path / "missing.ome.zarr": "do not exist",
         tmp_path / "flat.tif": "axes YX",
-        tmp_path / "few.tif": "3 planes",
+        tmp_path / "few.tif": r"3 plane\(s\), a bead stack needs 8",
         tmp_path / "float.tif": "float32",
         tmp_path / "text.tif": "cannot be read as TIFF",
         tmp_path / "folder": "holds no bead stacks",
@@ -199,7 +199,7 @@ def test_bad_sources_are_one_clear_sentence(tmp_path: Path) -> None:
 
 def test_a_folder_of_tiff_stacks_is_opened_in_the_order_of_its_numbers(tmp_path: Path) -> None:
     for number in (1, 2, 10):
-        pixels = np.stack([image(number, plane) for plane in range(6)])
+        pixels = np.stack([image(number, plane) for plane in range(9)])
         tifffile.imwrite(tmp_path / f"stack {number}.tif", pixels, photometric="minisblack")
     stacks = open_bead_stacks(tmp_path, z_step_nm=50.0, pixel_size_nm=110.0)
     assert [stack.source.name for stack in stacks] == ["stack 1.tif", "stack 2.tif", "stack 10.tif"]
@@ -246,7 +246,7 @@ def test_ndtiff_gives_one_stack_per_position_with_its_readings(tmp_path: Path) -
 
     data = NDTiffDataset(str(tmp_path), name="beads", summary_metadata={"z-step_um": 0.05}, writable=True)
     for position in range(2):
-        for plane in range(7):
+        for plane in range(9):
             z_um = 50 + 0.05 * plane + 0.002 * (plane % 2)
             notes = {"ZPosition_um_Intended": z_um, "PixelSizeUm": 0.11}
             data.put_image({"position": position, "z": plane}, image(position, plane), notes)
@@ -254,7 +254,7 @@ def test_ndtiff_gives_one_stack_per_position_with_its_readings(tmp_path: Path) -
     data.close()
     (folder,) = tmp_path.iterdir()
     first, second = open_bead_stacks(folder)
-    assert np.array_equal(np.asarray(second.pixels), np.stack([image(1, plane) for plane in range(7)]))
+    assert np.array_equal(np.asarray(second.pixels), np.stack([image(1, plane) for plane in range(9)]))
     assert (first.pixel_size_nm, first.z_step_nm) == pytest.approx((110.0, 50.0))
     assert first.planes.measured_z_um[1] == pytest.approx(50.052)
     (told, _) = open_bead_stacks(folder, z_step_nm=25.0)
@@ -264,10 +264,10 @@ def test_ndtiff_gives_one_stack_per_position_with_its_readings(tmp_path: Path) -
 def test_picasso_raw_and_foreign_zarr_are_stacks_once_they_have_their_sampling(tmp_path: Path) -> None:
     import zarr
 
-    pixels = np.stack([image(0, plane) for plane in range(6)])
+    pixels = np.stack([image(0, plane) for plane in range(9)])
     pixels.astype("<u2").tofile(tmp_path / "b.raw")
     (tmp_path / "b.yaml").write_text(
-        "Frames: 6\nHeight: 40\nWidth: 48\nData Type: uint16\nByte Order: <\nPixelsize: 120\n"
+        "Frames: 9\nHeight: 40\nWidth: 48\nData Type: uint16\nByte Order: <\nPixelsize: 120\n"
     )
     axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
     scale = [{"type": "scale", "scale": [0.05, 0.12, 0.12]}]

@@ -94,22 +94,23 @@ def test_a_stack_in_several_files_names_what_it_lacks(tmp_path: Path) -> None:
 
 
 def test_files_that_are_numbered_in_no_clear_way_are_taken_in_their_order(tmp_path: Path) -> None:
-    for plane in range(6):
+    for plane in range(9):
         tifffile.imwrite(tmp_path / f"z{plane}_t{100 - 7 * plane}.tif", STACK[plane], **PLAIN)
     (stack,) = open_bead_stacks(tmp_path, z_step_nm=50, pixel_size_nm=110)
     assert stack.planes_lost == 0
-    assert np.array_equal(np.asarray(stack.pixels), STACK[:6])
+    assert np.array_equal(np.asarray(stack.pixels), STACK[:9])
 
 
 def test_stacks_written_one_after_another_stay_stacks(tmp_path: Path) -> None:
+    images = counts(17)
     with tifffile.TiffWriter(tmp_path / "b.tif") as file:
-        file.write(STACK[:6], photometric="minisblack")
-        file.write(STACK[6:12], photometric="minisblack")
-        file.write(STACK[12], photometric="minisblack")
+        file.write(images[:8], photometric="minisblack")
+        file.write(images[8:16], photometric="minisblack")
+        file.write(images[16], photometric="minisblack")
     with pytest.warns(EasyZlocWarning, match="1 images beside the bead stack are left out"):
         first, second = open_bead_stacks(tmp_path / "b.tif", z_step_nm=50, pixel_size_nm=110)
     assert (first.fov, second.fov) == (0, 1)
-    assert np.array_equal(np.asarray(second.pixels), STACK[6:12])
+    assert np.array_equal(np.asarray(second.pixels), images[8:16])
 
 
 def test_rois_without_some_planes_keep_the_z_of_the_others(tmp_path: Path) -> None:
