@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from easyzloc_mm.api.calibration import build_beads
+from easyzloc_mm.api.calibrating.calibration import build_beads
 from easyzloc_mm.beads.camera_response import noise_ratio
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.cli.app import main
