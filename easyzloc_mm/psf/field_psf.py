@@ -117,6 +117,22 @@ class FieldPsf:
             return cls(coefficients, int(degree), *rest)
 
 
+@dataclass(frozen=True)
+class SamplePsf:
+    """The PSF of a sample.
+
+    Attributes
+    ----------
+    crop : FieldPsf
+        As far as crops reach.
+    wider : FieldPsf, optional
+        As far as larger crops reach (`model.wider_look`), where the beads' is known so far.
+    """
+
+    crop: FieldPsf
+    wider: FieldPsf | None = None
+
+
 def field_source(source: BeadPsfs, psf: FieldPsf) -> BeadPsfs:
     """Return PSFs to simulate emitters from: all over the field, those of the field polynomial.
 

@@ -12,11 +12,11 @@ from easyzloc_mm.io.sample_aberrations import SampleAberrations
 from easyzloc_mm.io.writing.kinds import Kind
 from easyzloc_mm.io.writing.output import whole_or_nothing
 from easyzloc_mm.model.bundle import write_digests
-from easyzloc_mm.model.card import KERAS_FILE, NETWORK_FILE, PSF_FILE, ModelCard
+from easyzloc_mm.model.card import KERAS_FILE, NETWORK_FILE, PSF_FILE, WIDER_PSF_FILE, ModelCard
 from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.model.uncertainty import LikelihoodScale, MixtureCalibration
 from easyzloc_mm.psf.bead_psf import BeadPsfs
-from easyzloc_mm.psf.field_psf import FieldPsf, field_source
+from easyzloc_mm.psf.field_psf import FieldPsf, SamplePsf, field_source
 from easyzloc_mm.training.export import check_export, export_network, load_network
 from easyzloc_mm.training.recipes.learners import Z_RANGE_NM
 from easyzloc_mm.typing import IfExists, Progress
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 def write_refreshed(
     card: ModelCard,
-    psf: FieldPsf,
+    psf: SamplePsf,
     sample: SampleAberrations,
     out: Path,
     *,
@@ -42,8 +42,7 @@ def write_refreshed(
     ----------
     card : ModelCard
         Of the model that the beads made.
-    psf : FieldPsf
-        Of the sample.
+    psf : SamplePsf
     sample : SampleAberrations
         What is known of it; where it does not differ, the PSF stays the beads'.
     out : Path
@@ -64,8 +63,10 @@ def write_refreshed(
     with whole_or_nothing(out, Kind.MODEL, if_exists=if_exists, inputs=[card.path]) as draft:
         draft.mkdir()
         if sample.differs:
-            psf.save(draft / PSF_FILE)
-            card = _trained_further(card, card.uncertainty, psf, draft, minutes, steps, seed, progress)
+            psf.crop.save(draft / PSF_FILE)
+            if psf.wider is not None:
+                psf.wider.save(draft / WIDER_PSF_FILE)
+            card = _trained_further(card, card.uncertainty, psf.crop, draft, minutes, steps, seed, progress)
         else:
             for file in (card.path / KERAS_FILE, card.path / NETWORK_FILE, card.wider_psf_file):
                 if file is not None:

@@ -34,9 +34,9 @@ SIDE_PX = 128
 READ_NOISE_E = 1.6
 
 
-def one_place(lens: Lens) -> FieldPsf:
+def one_place(lens: Lens, roi_px: int = ROI_PX) -> FieldPsf:
     """The PSF of a lens in the form of a measured one, the same all over the field."""
-    empty = np.zeros((1, 36, knots_of(ROI_PX), knots_of(ROI_PX)), np.float32)
+    empty = np.zeros((1, 36, knots_of(roi_px), knots_of(roi_px)), np.float32)
     return exact_psf(lens, FieldPsf(empty, 0, -1400.0, 80.0, -1150.0, 1150.0))
 
 

@@ -22,6 +22,7 @@ from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope
 from easyzloc_mm.benchmarks.second_optics.study import make_study
 from easyzloc_mm.io.runs.localizations import read_localizations
 from easyzloc_mm.locs.table import believable
+from easyzloc_mm.psf.field_psf import FieldPsf, SamplePsf
 from easyzloc_mm.typing import Progress
 
 SPHERICAL_RAD, OTHERS_RAD = 0.35, 0.15
@@ -156,7 +157,6 @@ def _sample(folder: Path, model: Path, microscope: SecondMicroscope, seed: int, 
     from easyzloc_mm.api.imaging.movies import localize
     from easyzloc_mm.api.imaging.refresh import refresh
     from easyzloc_mm.model.card import ModelCard
-    from easyzloc_mm.model.predictor import Predictor
     from easyzloc_mm.training.refresh import write_refreshed
 
     movie = folder / "sample.tif"
@@ -176,7 +176,10 @@ def _sample(folder: Path, model: Path, microscope: SecondMicroscope, seed: int, 
     )  # fmt: skip
     after = measured(folder / "refreshed", "after") if refreshed.found.differs else before
     card = ModelCard.load(model)
-    truly = exact_psf(microscope.lens, Predictor(card).psf[0])
+    assert card.wider_psf_file is not None, "this microscope's beads are cut out large enough"
+    truly = SamplePsf(
+        *(exact_psf(microscope.lens, FieldPsf.load(file)) for file in (card.psf_file, card.wider_psf_file))
+    )
     record = refreshed.found.model_copy(update={"differs": True})
     write_refreshed(card, truly, record, folder / "true", minutes=minutes, if_exists="overwrite")
     return {

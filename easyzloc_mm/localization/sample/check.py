@@ -17,7 +17,7 @@ from easyzloc_mm.localization.sample.widening import is_widened, widen, widening
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.profile.schema import Optics, Profile
-from easyzloc_mm.psf.field_psf import FieldPsf
+from easyzloc_mm.psf.field_psf import FieldPsf, SamplePsf
 from easyzloc_mm.psf.pupil.change import NAMES
 from easyzloc_mm.psf.pupil.climb import DepthPrior
 from easyzloc_mm.psf.pupil.estimate import estimate
@@ -40,7 +40,7 @@ def aberrations_of(
     depth_um: float | None = None,
     drawn: Path | None = None,
     progress: Progress | None = None,
-) -> tuple[SampleAberrations, FieldPsf]:
+) -> tuple[SampleAberrations, SamplePsf]:
     """Return the aberrations that the molecules of a run show beside those of the beads, and the PSF with them.
 
     Parameters
@@ -91,7 +91,8 @@ def aberrations_of(
         shown = {"the beads' PSF": psf} | ({"the sample's PSF": found.psf} if found.differs else {})
         images = {name: mean_images(chosen, of, card.field_size_px) for name, of in shown.items()}
         draw_sample(drawn, images, sample.in_words())
-    return sample, found.psf
+    wider = card.wider_psf_file
+    return sample, SamplePsf(found.psf, None if wider is None else found.applied_to(FieldPsf.load(wider)))
 
 
 def check_of_beads(card: ModelCard) -> None:
@@ -126,7 +127,7 @@ def check_explained(correlation: float, card: ModelCard) -> None:
 
 def drawn_aberrations_of(
     run: Path, card: ModelCard, *, movie: Path | None, profile: Profile, molecules: int
-) -> tuple[SampleAberrations, FieldPsf]:
+) -> tuple[SampleAberrations, SamplePsf]:
     """Return `aberrations_of` a run, and put the picture of its molecules beside the beads' PSF into it."""
     drawn = run / f".{SAMPLE_PICTURE}.{uuid.uuid4().hex[:8]}"
     try:
@@ -152,7 +153,7 @@ def note_sample(run: Path, card: ModelCard, movie: Path, profile: Profile) -> No
         return
     update_run(run, sample_aberrations=sample)
     if sample.differs:
-        added = widening_of(run, card, psf)
+        added = widening_of(run, card, psf.crop)
         if added is not None:
             widen(run, added)
         warnings.warn(said_of(run, sample, added), EasyZlocWarning, stacklevel=3)

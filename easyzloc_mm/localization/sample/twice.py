@@ -102,7 +102,7 @@ def localize_refreshed(
         take_place(files.before, out)
         return report.model_copy(update={"out": out})
     if not is_widened(files.before):
-        added = widening_of(files.before, card, psf)
+        added = widening_of(files.before, card, psf.crop)
         if added is not None:
             widen(files.before, added)
     if not (again and files.model.exists()):

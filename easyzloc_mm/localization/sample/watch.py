@@ -289,7 +289,7 @@ def _leave(_signal: int, _frame: object) -> None:
 def _verdict(task: Task, card: ModelCard, connection: Connection) -> SampleAberrations:
     """Judge the run as far as it is, draw its molecules beside the beads' PSF, and tell."""
     sample, psf = drawn_aberrations_of(task.run, card, movie=None, profile=task.profile, molecules=JUDGED)
-    connection.send(Verdict(sample, widening_of(task.run, card, psf) if sample.differs else None))
+    connection.send(Verdict(sample, widening_of(task.run, card, psf.crop) if sample.differs else None))
     return sample
 
 

@@ -136,6 +136,11 @@ class PsfChange:
         )
         return float(found.x)
 
+    def on(self, psf: FieldPsf) -> PsfChange:
+        """Return the same for another measurement of the PSF of the same beads: for crops of another size."""
+        images = replace(self.wavefront.images, knots=psf.coefficients.shape[-1])
+        return PsfChange(psf, replace(self.wavefront, images=images))
+
     @property
     def at_middle(self) -> PsfChange:
         """The same, but that what changes at the middle of the field is taken for all of it: nine times as fast."""

@@ -45,8 +45,8 @@ class Estimate:
     z_error_nm : float
         Root mean square of what they do to z where the beads' PSF is used, a common offset taken off, to first order:
         a molecule that is then taken for one at another depth comes on top.
-    correlation : float
-        Of the bead images and those of the retrieved wavefront: how far the optics explain the beads.
+    change : PsfChange
+        By which the beads' PSF becomes `psf`.
     depth_nm, depth_sd_nm : float
         Of the molecules above the glass, where the molecules show it: 0 where not; negative where z counts against it.
     """
@@ -58,9 +58,18 @@ class Estimate:
     molecules: int
     psf: FieldPsf
     z_error_nm: float
-    correlation: float
+    change: PsfChange
     depth_nm: float = 0.0
     depth_sd_nm: float = 0.0
+
+    @property
+    def correlation(self) -> float:
+        """Of the bead images and those of the retrieved wavefront: how far the optics explain the beads."""
+        return self.change.wavefront.correlation
+
+    def applied_to(self, psf: FieldPsf) -> FieldPsf:
+        """Return another measurement of the beads' PSF, for crops of another size, with these aberrations."""
+        return self.change.on(psf).changed(self.theta_rad, self.depth_nm)
 
     @property
     def p_value(self) -> float:
@@ -144,7 +153,7 @@ def estimate(
         molecules=best.molecules,
         psf=best.psf,
         z_error_nm=best.z_error_nm,
-        correlation=change.wavefront.correlation,
+        change=change,
         depth_nm=depth_nm or 0.0,
         depth_sd_nm=depth_sd_nm,
     )

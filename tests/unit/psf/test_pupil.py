@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from easyzloc_mm.model.emitter_prior import EmitterPrior
@@ -82,6 +83,18 @@ def test_the_refreshed_psf_is_the_samples(beads: FieldPsf, sample: FieldPsf, fou
     used = np.abs(z_nm) < 900
     before, after = (psf.coefficients[0, used] - sample.coefficients[0, used] for psf in (beads, found.psf))
     assert np.sum(after**2) < 0.1 * np.sum(before**2)
+
+
+def test_crops_of_another_size_change_alike(beads: FieldPsf, found: Estimate) -> None:
+    def narrow(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return values[:, :, 4:-4, 4:-4]
+
+    wanted = narrow(found.psf.coefficients)
+    other = found.applied_to(replace(beads, coefficients=narrow(beads.coefficients))).coefficients
+    z_nm = beads.z_start_nm + beads.z_pitch_nm * np.arange(beads.coefficients.shape[1])
+    used = np.abs(z_nm) < 900
+    change = np.sum((wanted - narrow(beads.coefficients))[:, used] ** 2)
+    assert np.sum((other - wanted)[:, used] ** 2) < 1e-3 * change
 
 
 def test_what_the_beads_psf_does_to_z_is_told(beads: FieldPsf, sample: FieldPsf, found: Estimate) -> None:

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 import easyzloc_mm as ez
+from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.io.sample_aberrations import SampleAberrations
-from easyzloc_mm.model.card import KERAS_FILE, NETWORK_FILE, PSF_FILE, ModelCard
+from easyzloc_mm.model.card import KERAS_FILE, NETWORK_FILE, PSF_FILE, WIDER_PSF_FILE, ModelCard
 from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.model.uncertainty import MixtureCalibration
-from easyzloc_mm.psf.field_psf import FieldPsf
+from easyzloc_mm.psf.crop_choice import WIDER_PX
+from easyzloc_mm.psf.field_psf import FieldPsf, SamplePsf
 from easyzloc_mm.training.refresh import write_refreshed
 from tests.helpers.localize_bench import small_bundle
 from tests.helpers.sample_run import BEADS, SAMPLE, one_place, write_sample
@@ -21,15 +23,10 @@ from tests.helpers.training import refreshed, training_process, untrained_networ
 
 
 @pytest.fixture(scope="module")
-def psfs() -> tuple[FieldPsf, FieldPsf]:
-    """Of the beads, and of the sample."""
-    return one_place(BEADS), one_place(SAMPLE)
-
-
-@pytest.fixture(scope="module")
-def desk(psfs: tuple[FieldPsf, FieldPsf], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("refresh")
-    write_sample(folder, *psfs)
+    write_sample(folder, one_place(BEADS), one_place(SAMPLE))
+    one_place(BEADS, ROI_PX + WIDER_PX).save(folder / "bead_model" / WIDER_PSF_FILE)
     with training_process() as process:
         process.submit(untrained_network, folder / "bead_model").result()
         arguments = (folder / "bead_model", folder / "sample.zarr", folder / "sample.tif", folder / "new", 20)
@@ -38,9 +35,11 @@ def desk(psfs: tuple[FieldPsf, FieldPsf], tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.slow
-def test_the_model_is_the_samples(desk: Path, psfs: tuple[FieldPsf, FieldPsf]) -> None:
-    beads, sample = psfs
-    found = Predictor.load(desk / "new").psf[0].coefficients
+@pytest.mark.parametrize(("file", "roi_px"), [(PSF_FILE, ROI_PX), (WIDER_PSF_FILE, ROI_PX + WIDER_PX)])
+def test_the_model_is_the_samples(desk: Path, file: str, roi_px: int) -> None:
+    """As far as crops reach, and as far as the larger ones do that doubtful depths are looked at in."""
+    beads, sample = one_place(BEADS, roi_px), one_place(SAMPLE, roi_px)
+    found = FieldPsf.load(desk / "new" / file).coefficients
     z_nm = beads.z_start_nm + beads.z_pitch_nm * np.arange(beads.coefficients.shape[1])
     used = np.abs(z_nm) < 900
     before, after = (values[:, used] - sample.coefficients[:, used] for values in (beads.coefficients, found))
@@ -90,7 +89,7 @@ def test_a_sample_like_the_beads_gets_their_model(tmp_path: Path) -> None:
         chi2=0.1, p_value=0.8, z_error_nm=1.0, correlation=0.99, differs=False,
     )  # fmt: skip
     other = replace(Predictor(card).psf[0], degree=7)
-    write_refreshed(card, other, same, tmp_path / "same")
+    write_refreshed(card, SamplePsf(other), same, tmp_path / "same")
     for name in (KERAS_FILE, NETWORK_FILE, PSF_FILE):
         assert (tmp_path / "same" / name).read_bytes() == (beads / name).read_bytes()
     assert ModelCard.load(tmp_path / "same").refreshed == same
@@ -104,5 +103,5 @@ def test_a_model_that_cannot_be_trained_further_is_refused(tmp_path: Path) -> No
         chi2=0.1, p_value=0.8, z_error_nm=1.0, correlation=0.99, differs=False,
     )  # fmt: skip
     with pytest.raises(ez.InputError, match="train it by recipe matched"):
-        write_refreshed(card, Predictor(card).psf[0], same, tmp_path / "new")
+        write_refreshed(card, SamplePsf(Predictor(card).psf[0]), same, tmp_path / "new")
     assert not (tmp_path / "new").exists()
