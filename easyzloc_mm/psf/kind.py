@@ -142,12 +142,12 @@ def kind_of_beads(beads: BeadDataset) -> PsfKind | None:
         chosen = chosen[np.argsort(away[chosen], kind="stable")]
     edge = crop_px(beads)
     table = BeadPsfs.from_beads(beads, chosen[:MOST_BEADS], edge).table
-    mean = replace(table, coefficients=table.coefficients.mean(axis=0, keepdims=True))
+    typical = replace(table, coefficients=np.median(table.coefficients, axis=0, keepdims=True))
     low, high = (float(np.median(end)) for end in (table.low_nm, table.high_nm))
 
     def through(depth_nm: float) -> tuple[F64, F64]:
         depths = np.arange(max(low, -depth_nm), min(high, depth_nm) + 1, Z_STEP_NM)
-        return depths, np.stack([point_image(mean, 0, float(z), 0.0, 0.0, edge // 2) for z in depths])
+        return depths, np.stack([point_image(typical, 0, float(z), 0.0, 0.0, edge // 2) for z in depths])
 
     z_nm, images = through(DEPTH_NM)
     kind = kind_of_images(images)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +18,14 @@ from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.io.beads.stack import StackPixels
 from easyzloc_mm.psf.kind import IN_WORDS, PsfKind, kind_of_beads, kind_of_images
-from easyzloc_mm.typing import F64
+from easyzloc_mm.typing import F64, U16
 from tests.helpers.lobed_beads import (
     RESPONSE,
     STAGE_NM,
     Image,
+    astigmatic,
     double_helix,
+    extended,
     ready_cut,
     record,
     stack_of_planes,
@@ -51,6 +55,33 @@ def test_a_single_roi_with_lobes_is_one_bead(image: Image, kind: PsfKind) -> Non
 def test_a_roi_with_two_beads_is_still_refused(image: Image) -> None:
     beads = bead_set_from_rois(ready_cut(image, 9, 3, doublets=3), RESPONSE, 110.0, 100.0)
     assert beads.accepted.tolist() == [False] * 3 + [True] * 6
+
+
+def hot(roi: U16) -> U16:
+    """A ROI with a pixel that is stuck."""
+    stuck = roi.copy()
+    stuck[..., 12, 19] = 60_000
+    return stuck
+
+
+@pytest.mark.parametrize(
+    ("image", "wrong", "kind"),
+    [
+        (unmodified, lambda: ready_cut(tetrapod, 1, 60), PsfKind.UNMODIFIED),
+        (unmodified, lambda: ready_cut(extended, 1, 60), PsfKind.UNMODIFIED),
+        (astigmatic, lambda: ready_cut(tetrapod, 1, 60), PsfKind.ASTIGMATIC),
+        (extended, lambda: hot(ready_cut(extended, 1, 50)), PsfKind.EXTENDED),
+    ],
+    ids=["tetrapod", "extended", "tetrapod, astigmatic", "hot pixel"],
+)
+def test_one_wrong_bead_among_good_ones_names_no_other_kind(
+    image: Image, wrong: Callable[[], U16], kind: PsfKind
+) -> None:
+    beads = bead_set_from_rois(np.concatenate([ready_cut(image, 5, 1), wrong()]), RESPONSE, 110.0, 100.0)
+    assert beads.accepted.tolist() == [True] * 5 + [False]
+    assert kind_of_beads(beads) is kind
+    # Had the judge let it pass, too.
+    assert kind_of_beads(replace(beads, accepted=np.ones(6, bool))) is kind
 
 
 @pytest.mark.parametrize(("mask", "kind"), [("crlb1", PsfKind.TETRAPOD), ("edof", PsfKind.EXTENDED)])
