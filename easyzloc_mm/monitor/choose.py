@@ -7,8 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from easyzloc_mm._log import FILE as LOG
+from easyzloc_mm.acquire.scans.ledger import read_ledger
 from easyzloc_mm.errors import InputError
-from easyzloc_mm.io.writing.kinds import Kind, did_you_mean, kind_of
+from easyzloc_mm.io.beads.stacks import read_stack_metadata
+from easyzloc_mm.io.runs.localizations import holds_localizations, read_metadata
+from easyzloc_mm.io.writing.kinds import LEDGER, Kind, did_you_mean, kind_of
 from easyzloc_mm.monitor.actions import Deed
 from easyzloc_mm.monitor.beside import TOKEN
 from easyzloc_mm.monitor.follow.run import Follower
@@ -44,7 +48,7 @@ def page_of(path: Path, say: Callable[[str], None]) -> tuple[Page, dict[str, Dee
     Raises
     ------
     InputError
-        `path` is something else, or cannot appear.
+        `path` is something else, cannot be read, or cannot appear.
     """
     path = Path(path)
     if not path.absolute().parent.is_dir():
@@ -52,7 +56,7 @@ def page_of(path: Path, say: Callable[[str], None]) -> tuple[Page, dict[str, Dee
             f"{path.absolute().parent} does not exist: give a run, a calibration, bead stacks or a scan that is there, "
             "or will be"
         )
-    _shown_kind(path)
+    _check_readable(path, _shown_kind(path))
     controls = RunControls(path, stop_parent if TOKEN in os.environ else None, Launcher(say))
 
     def fill(document: Document, token: str) -> None:
@@ -92,7 +96,18 @@ def _shown_kind(path: Path) -> Kind | None:
 
 def _beginning(path: Path) -> bool:
     """Whether a folder holds no more than what a result begins with: its log, a store's first files, drafts."""
-    return path.suffix == ".zarr" or all(entry.is_file() or entry.name.startswith(".") for entry in path.iterdir())
+    return path.suffix == ".zarr" or all(entry.name == LOG or entry.name.startswith(".") for entry in path.iterdir())
+
+
+def _check_readable(path: Path, kind: Kind | None) -> None:
+    """Raise `InputError` where what is there cannot be read: what only begins is not there yet, and never half."""
+    stacks = path if kind is Kind.BEAD_STACKS else path / STACKS
+    if (stacks / "zarr.json").is_file():
+        read_stack_metadata(stacks)
+    elif (path / "zarr.json").is_file() and holds_localizations(path):
+        read_metadata(path)
+    elif (path / LEDGER).is_file():
+        read_ledger(path)
 
 
 def _scan_or_field(document: Document, folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -55,7 +56,7 @@ def serve(
     Raises
     ------
     InputError
-        The port is taken.
+        The port is taken, or `host` is no address of this computer.
     """
     beside = TOKEN in os.environ
     token = os.environ.get(TOKEN) or secrets.token_urlsafe(16)
@@ -84,6 +85,7 @@ def _server(page: Page, deeds: dict[str, Deed], token: str, port: int, host: str
     def fill(document: Document) -> None:
         page(document, token if holds_token(document, token) else "")
 
+    _check_host(host)
     for number in (port, 0) if any_port else (port,):
         try:
             return Server(
@@ -94,6 +96,20 @@ def _server(page: Page, deeds: dict[str, Deed], token: str, port: int, host: str
         except OSError as error:
             fault = error
     raise InputError(f"the page cannot be served on port {port} ({fault}): choose another `port`") from None
+
+
+def _check_host(host: str) -> None:
+    """Raise `InputError` unless a page can be served at `host`; an empty one would be all addresses, unasked."""
+    try:
+        if not host.strip():
+            raise OSError
+        family, *_, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind(address)
+    except (OSError, UnicodeError):
+        raise InputError(
+            f"`host` '{host}' is no address of this computer: give one, such as 0.0.0.0 for all of them"
+        ) from None
 
 
 def _end_after_parent(server: Any) -> None:

@@ -129,7 +129,7 @@ def read_ledger(folder: Path) -> LedgerContent:
         It cannot be read.
     """
     path = folder / LEDGER
-    with reading(path, "a scan's ledger", cure="repair it, or `if_exists='overwrite'` to start anew"):
+    with reading(path, "a scan's ledger", cure="repair it, or start the scan anew with `if_exists='overwrite'`"):
         stored = json.loads(path.read_text(encoding="utf-8"))
     stored = stored if isinstance(stored, dict) else {}
     # Version 1 called its schema version so.

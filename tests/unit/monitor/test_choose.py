@@ -39,14 +39,45 @@ def test_what_cannot_be_shown_is_said(tmp_path: Path) -> None:
         (tmp_path / "model" / name).touch()
     with monitored_run(tmp_path / "folder" / "run.zarr"):
         pass
+    (tmp_path / "drawer").mkdir()
+    (tmp_path / "drawer" / "notes.txt").touch()
     for path, reason in (
         (tmp_path / "notes.txt", "nothing that easyzloc_mm makes"),
+        (tmp_path / "drawer", "nothing that easyzloc_mm makes"),
         (tmp_path / "model", "is a model bundle"),
         (tmp_path / "folder", "did you mean .*run.zarr"),
         (tmp_path / "nowhere" / "run.zarr", "does not exist"),
     ):
         with pytest.raises(InputError, match=reason):
             page_of(path, print)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "reason"),
+    [
+        ("run.zarr", "zarr.json", "run.zarr holds no localisations"),
+        ("stacks.ome.zarr", "zarr.json", "cannot be read as a Zarr store"),
+        ("scan", "scan.json", "cannot be read as a scan's ledger"),
+    ],
+)
+@pytest.mark.parametrize("content", [b"\x97\x00", b"", b"{"])
+def test_what_is_damaged_is_said_and_not_awaited(
+    tmp_path: Path, name: str, file: str, reason: str, content: bytes
+) -> None:
+    (tmp_path / name / "localizations").mkdir(parents=True)
+    (tmp_path / name / "localizations" / "zarr.json").write_text("{}", encoding="utf-8")
+    (tmp_path / name / file).write_bytes(content)
+    with pytest.raises(InputError, match=reason):
+        page_of(tmp_path / name, print)
+
+
+@pytest.mark.parametrize("host", ["nobody.invalid", "192.0.2.1", "", "x" * 80, "http://127.0.0.1"])
+def test_an_address_of_another_computer_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], host: str
+) -> None:
+    assert main(["monitor", str(tmp_path / "run.zarr"), "--port", "0", "--host", host]) == 2
+    assert f"--host '{host}' is no address of this computer" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
