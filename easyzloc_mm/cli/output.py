@@ -75,6 +75,11 @@ def finish(result: Mapping[str, Any], *, as_json: bool, title: str = "") -> None
     _print_notices(alarms, notices.scrolled)
 
 
+UNITS = {
+    "nm": "nm", "um": "µm", "um2": "µm²", "px": "px", "ms": "ms", "s": "s", "mb": "MB", "gb": "GB", "adu": "ADU",
+    "e": "e-", "rad": "rad",
+}  # fmt: skip
+"""At the ends of names, and as people write them."""
 WIDE = 10_000
 """Characters of a line where there is no terminal."""
 
@@ -97,10 +102,10 @@ def _print_table(result: Mapping[str, Any], title: str, alarms: Sequence[str]) -
         if key == "schema_version":
             continue
         if not isinstance(value, dict | list) or _is_interval(key, value):
-            table.add_row(Text(key.replace("_", " ")), Text(_cell(value)))
+            table.add_row(Text(_label(key)), Text(_cell(value)))
         elif isinstance(value, dict) and value and not any(isinstance(v, dict | list) for v in value.values()):
             listed = ", ".join(f"{name} {_cell(item)}" for name, item in value.items())
-            table.add_row(Text(key.replace("_", " ")), Text(listed))
+            table.add_row(Text(_label(key)), Text(listed))
     Console(soft_wrap=not terminal, width=None if terminal else WIDE).print(table)
 
 
@@ -116,6 +121,14 @@ def _print_notices(alarms: Sequence[str], warned: Sequence[str]) -> None:
         console.print(Text(f"warning: {sentence}", style="yellow"))
     for sentence in alarms:
         console.print(Text(f"! {sentence}", style=ALARM_STYLE))
+
+
+def _label(key: str) -> str:
+    """Return the name of a figure as people read it: ``rmse_z_nm`` is "rmse z (nm)"."""
+    *words, last = [UNITS.get(word, word) for word in key.split("_")]
+    if words and words[-1] != "per" and last in UNITS.values():
+        return f"{' '.join(words)} ({last})"
+    return " ".join([*words, last])
 
 
 def _is_interval(name: str, value: object) -> bool:
