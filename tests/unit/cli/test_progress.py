@@ -94,7 +94,7 @@ def test_intervals_and_answers_stand_in_the_table(capsys: pytest.CaptureFixture[
     finish({"frc_nm": 65.0, "frc_ci_nm": (64.0, 66.04), "whole": True, "quick": False, "rows": [1, 2]}, as_json=False)
     lines = capsys.readouterr().out.splitlines()[1:-1]
     assert [[cell.strip() for cell in line.split("│")[1:3]] for line in lines] == [
-        ["frc nm", "65"], ["frc ci nm", "64 to 66.04"], ["whole", "yes"], ["quick", "no"],
+        ["frc (nm)", "65"], ["frc ci (nm)", "64 to 66.04"], ["whole", "yes"], ["quick", "no"],
     ]  # fmt: skip
 
 
