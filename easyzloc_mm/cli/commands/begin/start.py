@@ -21,7 +21,7 @@ def start() -> int:
     answers: Answers = {}
     for question in task.questions:
         if question.applies(answers):
-            answers[question.name] = _answer(question)
+            answers[question.name] = _answer(question, answers)
     commands = task.commands(answers)
     typer.echo("\nThis is done by:\n")
     for command in commands:
@@ -47,10 +47,11 @@ def _choice(most: int) -> int:
         typer.echo(f"  give a number from 1 to {most}")
 
 
-def _answer(question: Question) -> str:
+def _answer(question: Question, answers: Answers) -> str:
+    usual = question.usual(answers)
     typer.echo(f"\n{question.asks}: {question.why}")
     while True:
-        given = str(typer.prompt("  ", default=question.usual(), show_default=bool(question.usual()))).strip()
+        given = str(typer.prompt("  >", default=usual, show_default=bool(usual), prompt_suffix=" ")).strip()
         fault = question.fault(given) if given else "this is needed" if question.needed else ""
         if not fault:
             return given

@@ -18,7 +18,7 @@ Answers = dict[str, str]
 NEEDS_QUOTES = set(" &()<>|=")
 
 
-def _nothing() -> str:
+def _nothing(_answers: Answers) -> str:
     return ""
 
 
@@ -38,7 +38,7 @@ class Question:
     why : str
         What it is, in a line.
     usual : callable
-        Gives what is offered, by what lies in this folder; empty where nothing can be known.
+        Gives what is offered, by the answers so far and what lies in this folder; empty where nothing can be known.
     needed : bool
         Whether an empty answer is refused.
     fault : callable
@@ -50,7 +50,7 @@ class Question:
     name: str
     asks: str
     why: str
-    usual: Callable[[], str] = _nothing
+    usual: Callable[[Answers], str] = _nothing
     needed: bool = True
     fault: Callable[[str], str] = lambda _answer: ""
     applies: Callable[[Answers], bool] = _always
@@ -82,20 +82,24 @@ def newest(kind: Kind, pattern: str) -> str:
     return str(max(found, key=lambda path: path.stat().st_mtime)) if found else ""
 
 
-def _profile_here() -> str:
+def _profile_here(_answers: Answers) -> str:
     return newest(Kind.PROFILE, "*.toml") or "demo"
 
 
-def _model_here() -> str:
+def _minutes(answers: Answers) -> str:
+    return "1" if answers["profile"] == "demo" else "10"
+
+
+def _model_here(_answers: Answers) -> str:
     return newest(Kind.MODEL, "*") or newest(Kind.MODEL, "*/*")
 
 
-def _run_here() -> str:
+def _run_here(_answers: Answers) -> str:
     return newest(Kind.RUN, "*.zarr")
 
 
-def _free(stem: str, ending: str = "") -> Callable[[], str]:
-    def first() -> str:
+def _free(stem: str, ending: str = "") -> Callable[[Answers], str]:
+    def first(_answers: Answers) -> str:
         number = 1
         while Path(f"{stem}{number}{ending}").exists():
             number += 1
@@ -109,6 +113,10 @@ def _number(answer: str) -> str:
         return "" if not answer or 0 < float(answer) < math.inf else "give a number above 0"
     except ValueError:
         return "give a number"
+
+
+def _yes_or_no(answer: str) -> str:
+    return "" if answer.lower() in ("y", "yes", "n", "no") else "answer yes or no"
 
 
 def _count(answer: str) -> str:
@@ -142,7 +150,7 @@ def _given(answers: Answers, *names: str) -> list[str]:
     return [part for name in names if answers.get(name) for part in (f"--{name}", answers[name])]
 
 
-def _micro_manager() -> str:
+def _micro_manager(_answers: Answers) -> str:
     usual = (Path("C:/Program Files/Micro-Manager-2.0"), Path("/Applications/Micro-Manager-2.0"))
     return next((str(path) for path in usual if path.is_dir()), "")
 
@@ -190,7 +198,7 @@ def _analyse(answers: Answers) -> list[list[str]]:
 
 TASKS = {
     "try": Task(
-        "try it, without a microscope",
+        "try it, without a microscope, in some four minutes",
         (Question("out", "folder", "receives everything that is made", _free("easyzloc-demo-"), fault=_new),),
         lambda answers: [["demo", "--quick", "--out", answers["out"]]],
         "open report/index.html in that folder, in a browser",
@@ -199,7 +207,7 @@ TASKS = {
         "describe my microscope",
         (
             Question("window", "is Micro-Manager open? (yes, no)", "open: it is asked over port 4827; "
-                     "closed: its devices are loaded from here", lambda: "no"),
+                     "closed: its devices are loaded from here", lambda _answers: "no", fault=_yes_or_no),
             Question("mm-dir", "folder of Micro-Manager", "where its program lies", _micro_manager, fault=_there,
                      applies=lambda answers: not answers["window"].lower().startswith("y")),
             Question("config-file", "its configuration", "the .cfg file that Micro-Manager starts with",
@@ -216,10 +224,10 @@ TASKS = {
         (
             PROFILE,
             Question("minutes", "minutes of training", "after the photographs; 10 is usual, 1 is a first look",
-                     lambda: "10", fault=_number),
+                     _minutes, fault=_number),
             Question("out", "folder", "receives stacks, beads, model and reports", _free("calibration-"), fault=_new),
         ),
-        lambda answers: [["calibrate", *_given(answers, "profile", "minutes", "out")]],
+        lambda answers: [["calibrate", *_given(answers, "profile", "minutes", "out"), "--monitor"]],
         "look at beads_report/index.html and model/report/index.html in that folder",
     ),
     "image": Task(
