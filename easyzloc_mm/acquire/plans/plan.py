@@ -22,6 +22,8 @@ from easyzloc_mm.io.writing.output import whole_or_nothing
 from easyzloc_mm.profile.plans import Position
 from easyzloc_mm.profile.schema import Profile
 
+MOST_FIELDS = 100_000
+"""Of a grid: two years at ten minutes each."""
 ONE_KIND = "give exactly one of positions_um, [grid], [[fields]] and positions_file"
 
 TEMPLATE = """\
@@ -111,6 +113,14 @@ class Grid(FrozenModel):
     columns: Annotated[int, Field(ge=1)]
     rows: Annotated[int, Field(ge=1)]
     spacing_um: Positive
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.columns * self.rows > MOST_FIELDS:
+            raise ValueError(
+                f"{self.columns} columns and {self.rows} rows are more than {MOST_FIELDS:,} fields: correct them"
+            )
+        return self
 
 
 class Order(StrEnum):
@@ -252,6 +262,13 @@ class ScanPlan(FrozenModel):
             order = short_order(np.array([place.position_um for place in places]))
             return [places[index] for index in order]
         return places
+
+    def check_skip(self) -> None:
+        """Raise `InputError` where `skip` names a field that there is not: one that it means would be imaged."""
+        names = [place.name for place in self._all_places()]
+        for skipped in self.skip:
+            if not any(fnmatchcase(name, skipped) for name in names):
+                raise InputError(f"scan plan '{self.name}': no field is called '{skipped}': correct `skip`")
 
     def focus_at(self, place: ScanField) -> float | None:
         """Return z of a field, um, by itself, the plane or the plan; None where none of them says it."""

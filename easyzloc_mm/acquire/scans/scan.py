@@ -282,8 +282,9 @@ def field_profiles(profile: Profile, plan: ScanPlan, z_um: float | None) -> dict
     Raises
     ------
     InputError
-        The plan leaves out every field, or names a preset without a group.
+        The plan leaves out every field, or one that there is not, or names a preset without a group.
     """
+    plan.check_skip()
     places = plan.places()
     if not places:
         raise InputError("the plan leaves out all of its fields: correct `skip`")

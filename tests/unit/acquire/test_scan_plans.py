@@ -76,6 +76,16 @@ def test_a_field_says_what_is_its_own(profile: Profile) -> None:
     assert c1.focus_um == pytest.approx((profile.imaging.focus_um or 0.0) - 1.0)
     with pytest.raises(InputError, match="leaves out all of its fields"):
         field_profiles(profile, plan.model_copy(update={"skip": ("*",)}), None)
+    with pytest.raises(InputError, match="no field is called 'D\\*'"):
+        field_profiles(profile, plan.model_copy(update={"skip": ("B*", "D*")}), None)
+
+
+def test_a_grid_that_nobody_can_image_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text(
+        'name = "s"\n[grid]\nfirst_um = [0, 0]\ncolumns = 100000\nrows = 2\nspacing_um = 1', encoding="utf-8"
+    )
+    with pytest.raises(InputError, match="more than 100,000 fields"):
+        ScanPlan.from_file(tmp_path / "plan.toml")
 
 
 def test_a_forecast_counts_what_the_scan_needs_and_draws_its_way(
