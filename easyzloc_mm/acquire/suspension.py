@@ -71,7 +71,10 @@ class Watch:
     def trouble(self) -> str | None:
         """Return what is wrong, in words; None where nothing is."""
         settings = self._settings
-        free_gb = shutil.disk_usage(self._folder).free / 1e9
+        try:
+            free_gb = shutil.disk_usage(self._folder).free / 1e9
+        except OSError as error:  # of a network, or unplugged
+            return f"the disk of {self._folder} does not answer ({error})"
         if free_gb < settings.free_gb:
             return f"the disk has {free_gb:.1f} GB left, less than watch.free_gb = {settings.free_gb:g}"
         broken = self._microscope.broken_interlock()

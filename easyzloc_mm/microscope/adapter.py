@@ -15,7 +15,7 @@ from easyzloc_mm.microscope.deadlines import CALL_S, answer, command, within
 from easyzloc_mm.microscope.focus_lock import CoreFocusLock
 from easyzloc_mm.microscope.light import CoreLight
 from easyzloc_mm.microscope.mmcore import MMCore
-from easyzloc_mm.microscope.setup.checks import IN_USE, Status, check_idle, check_profile
+from easyzloc_mm.microscope.setup.checks import IN_USE, WAIT_FOR_IT, Status, check_idle, check_profile
 from easyzloc_mm.microscope.setup.identity import camera_identity
 from easyzloc_mm.microscope.stages import CoreStages
 from easyzloc_mm.microscope.streaming.ndtiff import way_of_frames
@@ -55,7 +55,7 @@ class CoreMicroscope:
             self._lock = CoreFocusLock(core, lock, self._stages, profile.limits) if lock else None
             self._light = CoreLight(core, profile.devices, shared=profile.connection.backend is Backend.JAVA)
         except BaseException:
-            self._camera.restore()
+            self._camera.restore_device()
             raise
 
     @property
@@ -123,11 +123,11 @@ class CoreMicroscope:
 
     def camera_in_use(self) -> str | None:
         """Return, in words, that the camera runs for somebody else; see `Microscope.camera_in_use`."""
-        running = bool(answer("asking the camera", self._core.is_sequence_running))
-        return f"{IN_USE}: switch Live off, or wait for the run to end" if running else None
+        return f"{IN_USE}: {WAIT_FOR_IT}" if self._camera.is_running() else None
 
     def expose(self) -> U16:
         """Return one image, shape (height, width), ADU; the shutter is open for it, or held open anyway."""
+        check_idle(self._core)
         exposure_ms = self._camera.exposure_ms()
         with self._light.hold_shutter_open():
             return self._camera.snap(exposure_ms)
@@ -136,6 +136,7 @@ class CoreMicroscope:
         """Yield `frames` camera frames as they come, or fewer once `stop` is set; see `Microscope.stream`."""
         if frames < 1:
             raise InputError(f"a stream of {frames} frames: ask for 1 or more")
+        check_idle(self._core)
         exposure_ms = self._camera.exposure_ms()
         self._light.take_over()
         self._camera.warm_up(exposure_ms)
@@ -185,8 +186,9 @@ class CoreMicroscope:
         Runs to its end even when Ctrl-C is pressed again meanwhile: an open shutter costs the sample.
         """
         # Stages that nobody moved need not come back, and a focus lock that held all the time stays as it is.
-        unlock = [self._lock.off] if self._lock is not None and self._stages.moved else []
-        relock = [self._lock.restore_offset, self._lock.restore] if self._lock is not None else []
+        lock = self._lock
+        unlock = [lock.off] if lock is not None and self._stages.moved else []
+        relock = [lock.restore_offset, lock.restore, lock.restore_device] if lock is not None else []
         with _interrupts_held():
             problems = [
                 problem
@@ -197,9 +199,14 @@ class CoreMicroscope:
                     *unlock,
                     self._stages.return_z,
                     self._stages.return_xy,
+                    # Each by itself: what one cannot do must not keep back the others.
                     self._light.restore_preset,
-                    self._camera.restore,
-                    self._light.restore_shutter,
+                    self._camera.restore_exposure,
+                    self._camera.restore_buffer,
+                    self._camera.restore_device,
+                    self._light.restore_device,
+                    self._light.reopen,
+                    self._light.restore_auto_shutter,
                     *relock,
                 )
                 for problem in _problems_of(step)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from easyzloc_mm.errors import HardwareError
 from easyzloc_mm.microscope.deadlines import CALL_S, answer, command
 from easyzloc_mm.microscope.mmcore import MMCore
+from easyzloc_mm.microscope.setup.checks import IN_USE
 from easyzloc_mm.microscope.streaming.core_buffer import measure_rate, stream_frames
 from easyzloc_mm.microscope.streaming.ndtiff import bridge_is_in_question, is_too_slow, stream_over_disk, way_of_frames
 from easyzloc_mm.profile.schema import Backend, Profile
@@ -48,6 +49,7 @@ class CoreCamera:
         self._exposure_before_ms: float | None = None
         self._buffer_before_mb: int | None = None
         self._warm_for: tuple[int, int] | None = None
+        self._is_ours = False
         self.bridge_mb_s: float | None = None
 
     def exposure_ms(self) -> float:
@@ -74,12 +76,13 @@ class CoreCamera:
         size = (int(width), int(answer("reading the image size", self._core.get_image_height)))
         if size == self._warm_for:
             return
+        self._is_ours = True
         for _ in stream_frames(self._core, WARM_UP_FRAMES, exposure_ms, threading.Event(), self._pixels):
             pass
         if self._profile.connection.backend is Backend.JAVA:
             self.bridge_mb_s = measure_rate(self._core, exposure_ms)
             logger.info("frames come over %s", way_of_frames(self._profile, self.bridge_mb_s))
-        self._warm_for = size
+        self._is_ours, self._warm_for = False, size
 
     def stream(
         self, frames: int, exposure_ms: float, stop: threading.Event, *, camera_off: Callable[[], None]
@@ -88,22 +91,37 @@ class CoreCamera:
 
         `camera_off` is called when the camera takes no more, though frames may still lie in its buffer.
         """
-        rate = self.bridge_mb_s
+        rate, self._is_ours = self.bridge_mb_s, True
         if rate is not None and bridge_is_in_question(self._profile) and is_too_slow(rate, self._profile):
-            return stream_over_disk(self._profile, frames, stop, self._pixels, camera_off)
-        return stream_frames(self._core, frames, exposure_ms, stop, self._pixels, camera_off)
+            yield from stream_over_disk(self._profile, frames, stop, self._pixels, camera_off)
+        else:
+            yield from stream_frames(self._core, frames, exposure_ms, stop, self._pixels, camera_off)
+        self._is_ours = False  # one that was broken off may still run
+
+    def is_running(self) -> bool:
+        """Return whether a sequence is running, for this program or for another."""
+        return bool(answer("asking the camera", self._core.is_sequence_running))
 
     def stop(self) -> None:
-        """Stop a sequence that is running."""
-        if answer("asking the camera", self._core.is_sequence_running):
+        """Stop a sequence of this program's that is running, and no other."""
+        if self._is_ours and self.is_running():
             command("stopping the camera", self._core.stop_sequence_acquisition)
 
-    def restore(self) -> None:
-        """Give the camera back as it was found: its exposure, the image buffer, and which camera is the default."""
+    def restore_exposure(self) -> None:
+        """Set the exposure that was found."""
         if self._exposure_before_ms is not None:
             command("restoring the exposure", self._core.set_exposure, self._exposure_before_ms)
-        if self._buffer_before_mb is not None:
-            self._set_buffer(self._buffer_before_mb)
+
+    def restore_buffer(self) -> None:
+        """Give MMCore's image buffer the size that was found; that replaces it, so never under a running camera."""
+        if self._buffer_before_mb is None:
+            return
+        if self.is_running():
+            raise HardwareError(f"the image buffer does not get back its {self._buffer_before_mb} MB: {IN_USE}")
+        self._set_buffer(self._buffer_before_mb)
+
+    def restore_device(self) -> None:
+        """Make the camera the default again that was."""
         if str(command("reading the camera", self._core.get_camera_device)) != self._device_before:
             command("restoring the camera", self._core.set_camera_device, self._device_before)
 

@@ -53,8 +53,8 @@ class CoreFocusLock:
 
     @property
     def is_on(self) -> bool:
-        """Whether z is the lock's, so that nobody else may move it."""
-        return self._is_on
+        """Whether z is the lock's, so that nobody else may move it: also where somebody has switched it on by hand."""
+        return self._is_on or self._read_on()
 
     def state(self) -> FocusState:
         """Return what it does now, as the device tells."""
@@ -69,8 +69,8 @@ class CoreFocusLock:
 
     def off(self) -> None:
         """Switch it off, and give z back to the stage."""
+        self._take_over()
         if self._read_on():
-            self._take_over()
             command("switching the focus lock off", self._core.enable_continuous_focus, False)
         self._is_on = False
 
@@ -143,14 +143,17 @@ class CoreFocusLock:
             self._command_offset(self._offset_before)
 
     def restore(self) -> None:
-        """Give the lock back as it was found: its default device, and on where it was on."""
+        """Give the lock back as it was found: on where it was on."""
         if not self._taken_over:
             return
         if self._found_on:
             self.hold()
         else:
             self.off()
-        if self._device_before != self._settings.device:
+
+    def restore_device(self) -> None:
+        """Make the focus lock MMCore's default one again that was."""
+        if self._taken_over and self._device_before != self._settings.device:
             command("restoring the focus lock", self._core.set_auto_focus_device, self._device_before)
 
     def _command_offset(self, offset: float) -> None:

@@ -6,11 +6,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from easyzloc_mm.errors import HardwareError, InputError
 from easyzloc_mm.microscope.deadlines import CALL_S, answer, command, wait_until
 from easyzloc_mm.microscope.mmcore import MMCore
 from easyzloc_mm.profile.schema import Devices
+
+Setting = tuple[str, str, str]
+"""A device's label, a property of it, and its value."""
 
 
 class CoreLight:
@@ -40,6 +44,7 @@ class CoreLight:
         self._shutter, self._group = devices.shutter, devices.illumination_group
         self._held = self._released = False
         self._preset_before: str | None = None
+        self._settings_before: list[Setting] = []
         self._found: _ShutterState | None = None
         self._shared = shared
         self._lit_s = 0.0
@@ -70,6 +75,8 @@ class CoreLight:
             return
         if self._preset_before is None:
             self._preset_before = command("reading the light", core.get_current_config, group)
+            if not self._preset_before:  # set by hand to what is no preset
+                self._settings_before = _settings(command("reading the light", core.get_config_group_state, group))
         command(f"switching the light to {preset}", core.set_config, group, preset)
         command(f"waiting for the light {preset}", core.wait_for_config, group, preset)
 
@@ -134,20 +141,27 @@ class CoreLight:
             ) from error
 
     def restore_preset(self) -> None:
-        """Apply the preset that held before, if another was applied."""
+        """Apply the preset that held before, if another was applied; or, where none held, the settings one by one."""
         if self._preset_before and self._group:
             command("restoring the light", self._core.set_config, self._group, self._preset_before)
+        for device, name, value in self._settings_before:
+            command(f"restoring the light, {name} of {device}", self._core.set_property, device, name, value)
 
-    def restore_shutter(self) -> None:
-        """Give the shutter back to MMCore as it was found: device, auto-shutter, and open where it was open."""
+    def restore_device(self) -> None:
+        """Make the shutter MMCore's default one again that was; presets of light may change it, too."""
         found, core = self._found, self._core
-        if found is None or self._shutter is None:
-            return
-        if found.device != self._shutter:
+        if found is not None and str(command("reading the shutter", core.get_shutter_device)) != found.device:
             command("restoring the shutter", core.set_shutter_device, found.device)
-        if found.is_open and self._shared:
+
+    def reopen(self) -> None:
+        """Open the shutter where it was found open, in a Micro-Manager that stays."""
+        if self._found is not None and self._found.is_open and self._shared:
             self._switch(True)
-        command("restoring auto-shutter", core.set_auto_shutter, found.is_automatic)
+
+    def restore_auto_shutter(self) -> None:
+        """Switch MMCore's auto-shutter on again where it was on."""
+        if self._found is not None:
+            command("restoring auto-shutter", self._core.set_auto_shutter, self._found.is_automatic)
 
     def release(self) -> None:
         """Send no further command to the shutter: the connection is over."""
@@ -163,6 +177,14 @@ class CoreLight:
             return
         command(f"{'opening' if is_open else 'closing'} shutter '{label}'", self._core.set_shutter_open, label, is_open)
         wait_until(CALL_S, f"shutter '{label}' stayed busy", lambda: not self._core.device_busy(label))
+
+
+def _settings(state: Any) -> list[Setting]:
+    """Return the settings of a group's devices; the bridge gives them as they are, pymmcore in an object."""
+    if isinstance(state, list):
+        return state
+    each = [state.getSetting(index) for index in range(state.size())]
+    return [(one.getDeviceLabel(), one.getPropertyName(), one.getPropertyValue()) for one in each]
 
 
 @dataclass(frozen=True)

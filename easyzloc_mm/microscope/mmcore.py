@@ -162,6 +162,10 @@ class MMCore(Protocol):
         """Return a property of a device as text. Either thread; device."""
         ...
 
+    def set_property(self, label: str, name: str, value: str, /) -> None:
+        """Set a property of a device. Device thread; device."""
+        ...
+
     def has_property(self, label: str, name: str, /) -> bool:
         """Return whether a device has a property. Either thread; memory."""
         ...
@@ -194,6 +198,13 @@ class MMCore(Protocol):
 
     def get_current_config(self, group: str, /) -> str:
         """Return the preset that the devices of a group stand in, or an empty text. Device thread; device."""
+        ...
+
+    def get_config_group_state(self, group: str, /) -> Any:
+        """Return the settings of a group's devices, (device, property, value) each. Device thread; device.
+
+        A list of them from the bridge; from pymmcore a ``Configuration``, with ``size`` and ``getSetting``.
+        """
         ...
 
     def set_config(self, group: str, preset: str, /) -> None:

@@ -98,6 +98,7 @@ def test_a_live_run_over_the_bridge(served: Served, tmp_path: Path) -> None:
     served.do("set_auto_shutter", False)
     served.do("set_shutter_device", "LED Shutter")
     served.do("set_shutter_open", "White Light Shutter", True)
+    served.do("set_property", "Excitation", "State", "5")  # which is no preset of the profile's light
     before = served.state()
     process = live(tmp_path, served.port, 120)
     out, err = process.communicate(timeout=PATIENCE_S)
@@ -142,9 +143,18 @@ def test_labels_that_the_bridge_cannot_carry_are_refused_before_anything(tmp_pat
     profile = bench_profile(tmp_path).replace(connection=nobody, devices={"camera": "Kamera µ"})
     with pytest.raises(HardwareError, match="no Micro-Manager answers"), connect(profile):
         pass  # what Latin-1 has comes through
-    strange = profile.replace(devices={"camera": "相机"})
-    with pytest.raises(InputError, match=r"devices\.camera = '相机': .* does not come through"), connect(strange):
-        pass
+    elsewhere: list[tuple[str, dict[str, object]]] = [
+        ("devices.camera", {"devices": {"camera": "相机"}}),
+        ("beads.illuminations", {"beads": {"illuminations": ["Low", "弱い相机"]}}),
+        ("imaging.bleach_illumination", {"imaging": {"bleach_illumination": "相机"}}),
+        ("focus_lock.states", {"focus_lock": {"device": "PFS", "state_property": "S", "states": {"相机": "locked"}}}),
+    ]
+    for field, change in elsewhere:
+        with (
+            pytest.raises(InputError, match=rf"{re.escape(field)} = '.*相机': .* does not come through"),
+            connect(profile.replace(**change)),  # type: ignore[arg-type]
+        ):
+            pass
 
 
 def test_micro_manager_ends_in_the_middle(served: Served, tmp_path: Path) -> None:

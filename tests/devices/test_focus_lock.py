@@ -71,6 +71,18 @@ def test_it_holds_only_when_it_really_does_and_z_is_read_back(core: Any, profile
     assert core.get_position("Z") == pytest.approx(FOCUS_UM)
 
 
+def test_one_that_somebody_switches_on_by_hand_is_not_worked_against(core: Any, profile: Profile) -> None:
+    with made_safe(CoreMicroscope(core, profile)) as microscope:
+        microscope.move_z(FOCUS_UM + 0.5)
+        core.enable_continuous_focus(True)  # at the stand, or in Micro-Manager
+        with pytest.raises(InputError, match="while the focus lock is on"):
+            microscope.move_z(FOCUS_UM + 1.0)
+        assert core.is_continuous_focus_enabled()
+        microscope.move_xy(5.0, 0.0)
+        assert microscope.focus_lock is not None
+        assert microscope.focus_lock.state() is FocusState.LOCKED
+
+
 def test_after_a_large_move_it_waits_for_the_oil_and_holds_again(core: Any, profile: Profile) -> None:
     with made_safe(CoreMicroscope(core, profile)) as microscope:
         assert microscope.focus_lock is not None

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import gc
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.microscope import stages
 from easyzloc_mm.microscope.adapter import CoreMicroscope, made_safe
 from easyzloc_mm.microscope.backends import embedded as embedded_backend
-from easyzloc_mm.microscope.connect import connect
+from easyzloc_mm.microscope.connect import connect, open_core
 from easyzloc_mm.microscope.mmcore import MMCore
 from easyzloc_mm.microscope.setup.checks import check_profile
 from easyzloc_mm.profile.schema import Profile
@@ -203,6 +204,78 @@ def test_what_cannot_be_made_safe_is_said(profile: Profile) -> None:
         microscope.move_z(30.0)
         spoil(running_core(), "set_position", stuck)
         raise ValueError("mine")
+
+
+def _as_found(core: Any) -> dict[str, object]:
+    return {
+        "set_camera_device": core.get_camera_device(),
+        "set_shutter_device": core.get_shutter_device(),
+        "set_auto_shutter": core.get_auto_shutter(),
+        "set_circular_buffer_memory_footprint": core.get_circular_buffer_memory_footprint(),
+        "set_property": core.get_property("Excitation", "State"),
+        "set_exposure": core.get_exposure("Camera"),
+        "set_position": core.get_position("Z"),
+        "set_xy_position": round(core.get_x_position("XY"), 1),
+    }
+
+
+def test_what_was_found_is_put_back_even_where_one_thing_of_it_cannot_be(profile: Profile) -> None:
+    """By the call that puts it back; a light that stands in no preset is put back by its settings."""
+
+    def stuck(*_arguments: object) -> None:
+        raise RuntimeError("no answer (7)")
+
+    with open_core(profile.connection) as opened:
+        core: Any = opened
+        core.set_camera_device("")
+        core.set_circular_buffer_memory_footprint(30)
+        core.set_shutter_device("LED Shutter")
+        core.set_property("Excitation", "State", "5")
+        found = _as_found(core)
+        for fails in (None, "set_shutter_open", *found):
+            real = getattr(core, fails) if fails else None
+            expected = pytest.raises(HardwareError, match="no answer") if fails else contextlib.nullcontext()
+            with expected as told, made_safe(CoreMicroscope(core, profile)) as microscope:
+                microscope.move_z(5.0)
+                microscope.move_xy(30.0, 0.0)
+                microscope.set_exposure(3.0)
+                microscope.set_illumination("High")
+                assert len(list(microscope.stream(2))) == 2
+                assert not [name for name, value in _as_found(core).items() if value == found[name]]
+                if fails:
+                    spoil(core, fails, stuck)
+            if fails:
+                spoil(core, fails, real)
+            differing = {name for name, value in _as_found(core).items() if value != found[name]}
+            assert differing == ({fails} & set(found))
+            if fails == "set_shutter_open":
+                assert told is not None
+                assert "shutter 'White Light Shutter' may be open: close it by hand" in str(told.value)
+            for name in differing:  # by hand
+                change = {"set_property": ("Excitation", "State", "5"), "set_exposure": ("Camera", found[name])}
+                stage = {"set_position": ("Z", 0.0), "set_xy_position": ("XY", 0.0, 0.0)}
+                getattr(core, name)(*(change | stage).get(name, (found[name],)))
+                core.wait_for_system()
+
+
+def test_nobody_elses_live_view_is_ended_or_disturbed(profile: Profile) -> None:
+    with open_core(profile.connection) as opened:
+        core: Any = opened
+        buffer_mb = core.get_circular_buffer_memory_footprint() + 1
+        core.set_circular_buffer_memory_footprint(buffer_mb)
+        with (
+            pytest.raises(HardwareError, match=rf"does not get back its {buffer_mb} MB: the camera is running"),
+            made_safe(CoreMicroscope(core, profile)) as microscope,
+        ):
+            assert len(list(microscope.stream(2))) == 2
+            used_mb = core.get_circular_buffer_memory_footprint()
+            core.start_continuous_sequence_acquisition(0)
+            for use in (microscope.expose, lambda: next(microscope.stream(2))):
+                with pytest.raises(HardwareError, match="switch Live off, or wait for the run to end"):
+                    use()
+        assert core.is_sequence_running()
+        assert core.get_circular_buffer_memory_footprint() == used_mb
+        core.stop_sequence_acquisition()
 
 
 @pytest.mark.parametrize(

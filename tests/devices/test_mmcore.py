@@ -65,6 +65,7 @@ def test_every_call_exists_and_is_made_on_the_thread_that_it_states(
             microscope.focus_lock.search()
             assert microscope.focus_lock.state() == "locked"
         type(core).set_camera_device(core, "")  # as where another camera is the default one
+        type(core).set_property(core, "Excitation", "State", "5")  # and the light stands in no preset
         microscope = session.enter_context(made_safe(CoreMicroscope(core, profile)))
         microscope.describe()
         microscope.move_z(3.0)

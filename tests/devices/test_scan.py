@@ -9,7 +9,9 @@ camera and ledger are the real ones.
 from __future__ import annotations
 
 import json
+import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,17 +24,20 @@ from easyzloc_mm._log import FILE as LOG
 from easyzloc_mm.acquire.plans.plan import Grid, ScanField, ScanPlan
 from easyzloc_mm.acquire.plans.rules import BeadCheck, FieldRule
 from easyzloc_mm.acquire.scans import field as field_of_scan
+from easyzloc_mm.acquire.scans.ledger import read_ledger
 from easyzloc_mm.acquire.scans.scan import run_scan
 from easyzloc_mm.cli.app import main
 from easyzloc_mm.errors import EasyZlocWarning, HardwareError, InputError
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, LocalizationWriter
 from easyzloc_mm.io.runs.metadata import RunMetadata
+from easyzloc_mm.io.runs.status import FILE as STATUS
 from easyzloc_mm.io.writing.kinds import LEDGER
 from easyzloc_mm.localization.run_report import RunReport
 from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.profile.schema import Profile
 from tests.helpers.microscope_bench import SAFE, LastState, bench_profile, running_core
 from tests.helpers.paths import ROOT
+from tests.helpers.patience import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +115,8 @@ def test_a_grid_is_walked_in_turns_and_z_waits_in_safety(profile: Profile, tmp_p
     assert {key: state.seen[key] for key in SAFE} == {**SAFE, "xy": pytest.approx((0.0, 0.0))}
     ledger = json.loads((tmp_path / "scan" / LEDGER).read_text(encoding="utf-8"))
     assert {field["status"] for field in ledger["fields"].values()} == {"done"}
-    assert (ledger["kind"], ledger["schema_version"]) == ("scan", 4)
+    assert (ledger["kind"], ledger["schema_version"]) == ("scan", 5)
+    assert "interruptions" not in ledger
     log = (tmp_path / "scan" / LOG).read_text(encoding="utf-8")
     assert any(line.startswith("# plan: ") and '"columns": 3' in line for line in log.splitlines())
     assert log.count(": done") == 6
@@ -136,14 +142,25 @@ def test_a_cut_off_scan_goes_on_where_it_stopped(
     assert [field["status"] for field in ledger["fields"].values()] == ["done", "done", "interrupted"]
     # Killed outright, the field would still stand as "running": the same as far as going on is concerned.
     ledger["fields"]["row00_col02"]["status"] = "running"
+    for state in ledger["fields"].values():
+        state["time_s"] -= 1000.0
     (out / LEDGER).write_text(json.dumps(ledger), encoding="utf-8")
     visited.clear()
     monkeypatch.setattr(field_of_scan, "run_live", take)
+    # The last that was heard of that run was its status.
+    (out / "row00_col02.zarr" / STATUS).write_text("{}", encoding="utf-8")
+    killed_s = time.time() - 100.0
+    os.utime(out / "row00_col02.zarr" / STATUS, (killed_s, killed_s))
     with connect(profile) as microscope:
         report = run_scan(microscope, profile, PLAN, Model(), out)  # type: ignore[arg-type]
     assert [place[0] for place in visited] == ["row00_col02", "row01_col02", "row01_col01", "row01_col00"]
     assert (report.done, report.already_done) == (4, 2)
     assert (out / "row00_col02.partial-1.zarr").is_dir()
+    (between,) = read_ledger(out).interruptions
+    assert between.since_s == pytest.approx(killed_s, abs=1e-3)
+    assert 100.0 <= between.seconds < 100.0 + PATIENCE_S
+    page = (out / "report" / "index.html").read_text(encoding="utf-8")
+    assert f"once, {between.seconds:,.0f} s" in page
 
 
 def test_a_preset_that_is_not_there_is_found_before_the_night(

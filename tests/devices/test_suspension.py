@@ -75,11 +75,19 @@ def troubles(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Callable[[], ob
     core: Any = running_core()
     full = SimpleNamespace(free=10**8)
 
+    def unplug(_folder: Path) -> Any:
+        raise OSError(5, "Input/output error")
+
     def fill() -> None:
         monkeypatch.setattr(shutil, "disk_usage", lambda _folder: full)
 
     return {
         "disk": (fill, monkeypatch.undo, "the disk has 0.1 GB left"),
+        "no disk": (
+            lambda: monkeypatch.setattr(shutil, "disk_usage", unplug),
+            monkeypatch.undo,
+            "the disk of ",
+        ),
         "interlock": (
             lambda: core.set_property("Camera", "Gain", "1"),
             lambda: core.set_property("Camera", "Gain", "0"),
@@ -93,7 +101,7 @@ def troubles(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Callable[[], ob
     }
 
 
-@pytest.mark.parametrize("what", ["disk", "interlock", "stage"])
+@pytest.mark.parametrize("what", ["disk", "no disk", "interlock", "stage"])
 def test_a_run_pauses_in_the_dark_and_goes_on_with_the_next_frame(
     microscope: Microscope, profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:

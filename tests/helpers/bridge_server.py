@@ -42,6 +42,7 @@ METHODS: dict[str, list[list[str]]] = {
     "setShutterOpen": [[TRUTH], [TEXT, TRUTH]], "setXYPosition": [[REAL, REAL], [TEXT, REAL, REAL]],
     "snapImage": [[]], "startSequenceAcquisition": [["long", REAL, TRUTH], [TEXT, "long", REAL, TRUTH]],
     "stopSequenceAcquisition": [[], [TEXT]], "waitForConfig": [[TEXT, TEXT]],
+    "getConfigGroupState": [[TEXT]], "setProperty": [[TEXT, TEXT, TEXT]],
 }  # fmt: skip
 
 
@@ -63,6 +64,8 @@ class Core:
         if name == "popNextTaggedImage":
             return Image(self._core.pop_next_tagged_image())
         result = getattr(self._core, name)(*arguments)
+        if name == "getConfigGroupState":
+            return Settings(result)
         if isinstance(result, tuple | list):
             return Vector(result)
         return DeviceType(result) if name == "getDeviceType" else result
@@ -76,6 +79,28 @@ class Vector:
 
     def call(self, name: str, arguments: list[Any]) -> Any:
         return len(self._items) if name == "size" else self._items[arguments[0]]
+
+
+class Settings:
+    java_class, fields = "mmcorej.Configuration", ()
+    api = specs({"size": [[]], "getSetting": [["long"], [TEXT, TEXT]]})
+
+    def __init__(self, state: Any) -> None:
+        self._state = state
+
+    def call(self, name: str, arguments: list[Any]) -> Any:
+        return self._state.size() if name == "size" else Setting(self._state.getSetting(*arguments))
+
+
+class Setting:
+    java_class, fields = "mmcorej.PropertySetting", ()
+    api = specs({"getDeviceLabel": [[]], "getPropertyName": [[]], "getPropertyValue": [[]]})
+
+    def __init__(self, setting: Any) -> None:
+        self._setting = setting
+
+    def call(self, name: str, _arguments: list[Any]) -> Any:
+        return getattr(self._setting, name)()
 
 
 class DeviceType:
@@ -174,6 +199,7 @@ def main(port: str, folder: str, version: str) -> None:
                     "camera": core.get_camera_device(),
                     "shutter": core.get_shutter_device(),
                     "auto_shutter": core.get_auto_shutter(),
+                    "excitation": core.get_property("Excitation", "State"),
                 }
                 sockets.send_multipart([json.dumps(state).encode()])
             else:

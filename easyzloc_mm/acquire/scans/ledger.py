@@ -16,6 +16,7 @@ from easyzloc_mm.acquire.plans.plan import ScanPlan
 from easyzloc_mm.acquire.plans.rules import FieldMeasures
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.reading import reading
+from easyzloc_mm.io.runs.status import status_time_s
 from easyzloc_mm.io.stored import StoredModel
 from easyzloc_mm.io.writing.atomic import put_file
 from easyzloc_mm.io.writing.kinds import LEDGER
@@ -106,11 +107,20 @@ class BeadVisit(FrozenModel):
     """Why the visit does not satisfy the plan."""
 
 
+class Interruption(FrozenModel):
+    """Time in which a scan stood still because a call of it had ended, or its process was killed."""
+
+    since_s: float
+    """Last sign of life of the call before, seconds since 1970."""
+    seconds: float
+    """From then until the next call begins with a field."""
+
+
 class LedgerContent(StoredModel):
     """What the ledger of a scan holds."""
 
     KIND: ClassVar[str] = "scan"
-    SCHEMA_VERSION: ClassVar[int] = 4
+    SCHEMA_VERSION: ClassVar[int] = 5
 
     plan: ScanPlan
     model: str
@@ -118,6 +128,8 @@ class LedgerContent(StoredModel):
     fields: dict[str, FieldState] = Field(default_factory=dict)
     visits: tuple[BeadVisit, ...] = ()
     """To the beads beside the sample."""
+    interruptions: tuple[Interruption, ...] = ()
+    """Between calls, the starting of the next one included."""
 
 
 def read_ledger(folder: Path) -> LedgerContent:
@@ -162,6 +174,7 @@ class Ledger:
                     f"{self._path} belongs to another {key}: choose another `out`, or "
                     "`if_exists='overwrite'` to start anew"
                 )
+        self._alive_s = _last_sign_of_life_s(folder, self._content)
         self._write()
 
     @property
@@ -187,6 +200,14 @@ class Ledger:
         self._content = self._content.changed(fields={**self._content.fields, name: state})
         self._write()
 
+    def note_interruption(self) -> None:
+        """Write down for how long the scan stood still, where this call goes on with one; to be called once."""
+        if self._alive_s is None:
+            return
+        since = Interruption(since_s=self._alive_s, seconds=max(0.0, time.time() - self._alive_s))
+        self._content = self._content.changed(interruptions=(*self._content.interruptions, since))
+        self._write()
+
     def note_visit(self, visit: BeadVisit) -> None:
         """Write down a visit to the beads beside the sample."""
         self._content = self._content.changed(visits=(*self._content.visits, visit))
@@ -199,3 +220,11 @@ class Ledger:
             for name, state in self._content.fields.items()
         }
         put_file(self._path, json.dumps({**content, "fields": fields}, indent=1).encode(), durable=True)
+
+
+def _last_sign_of_life_s(folder: Path, content: LedgerContent) -> float | None:
+    """Return when the calls before last wrote something, seconds since 1970; None where there were none."""
+    known = [state.time_s for state in content.fields.values()] + [visit.time_s for visit in content.visits]
+    runs = [state.run for state in content.fields.values() if state.run and state.status is FieldStatus.RUNNING]
+    written = (status_time_s(folder / run) for run in runs)
+    return max([*known, *(time_s for time_s in written if time_s is not None)], default=None)

@@ -134,6 +134,8 @@ def run_scan(
         taker = FieldTaker(microscope, plan, card, ledger, workers, keep_raw, around_run)
         check = plan.bead_check
         beads = None if check is None else BeadVisitor(microscope, check, ledger, workers, plan.safe_z_um)
+        if todo:
+            ledger.note_interruption()
         try:
             with _Pictures(out_dir) as pictures:
                 wanted = {name: fields[name] for name in todo}

@@ -68,6 +68,14 @@ def write_status(run: Path, status: RunStatus) -> None:
         put_file(Path(run) / FILE, json.dumps(status.stored()).encode())
 
 
+def status_time_s(run: Path) -> float | None:
+    """Return when the state of `run` was last written, seconds since 1970: its sign of life; None without one."""
+    try:
+        return (Path(run) / FILE).stat().st_mtime
+    except FileNotFoundError:
+        return None
+
+
 def read_status(run: Path) -> RunStatus | None:
     """Return the last state of `run`; None for one that was never live, or whose state cannot be read."""
     path = Path(run) / FILE

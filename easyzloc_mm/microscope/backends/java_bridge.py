@@ -208,14 +208,22 @@ class BridgeCore:
 
 
 def _plain(result: Any) -> object:
-    """Return vectors as lists and enumerations as numbers: no Java object leaves the bridge's thread."""
+    """Return vectors and settings as lists, enumerations as numbers: no Java object leaves the bridge's thread."""
     if hasattr(result, "size") and hasattr(result, "get"):
         with _closed_after(result):
             return [result.get(index) for index in range(result.size())]
+    if hasattr(result, "get_setting"):
+        with _closed_after(result):
+            return [_setting(result.get_setting(index)) for index in range(result.size())]
     if hasattr(result, "swig_value"):
         with _closed_after(result):
             return int(result.swig_value())
     return result
+
+
+def _setting(shadow: Any) -> tuple[str, str, str]:
+    with _closed_after(shadow):
+        return shadow.get_device_label(), shadow.get_property_name(), shadow.get_property_value()
 
 
 @contextmanager

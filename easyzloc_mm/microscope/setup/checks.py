@@ -39,6 +39,7 @@ class Finding:
 
 LAST_OF_LATIN_1 = 0xFF
 IN_USE = "the camera is running already, in Micro-Manager's Live view or in another run"
+WAIT_FOR_IT = "switch Live off, or wait for the run to end"
 
 
 def check_idle(core: MMCore) -> None:
@@ -50,7 +51,7 @@ def check_idle(core: MMCore) -> None:
         A sequence is running.
     """
     if core.is_sequence_running():
-        raise HardwareError(f"{IN_USE}: switch Live off, or wait for the run to end")
+        raise HardwareError(f"{IN_USE}: {WAIT_FOR_IT}")
 
 
 def check_labels_cross_the_bridge(profile: Profile) -> None:
@@ -62,12 +63,15 @@ def check_labels_cross_the_bridge(profile: Profile) -> None:
         The profile names one; the message says which.
     """
     named = {f"devices.{field}": label for field, label in profile.devices.model_dump().items() if label}
-    if profile.focus_lock is not None:
-        lock = profile.focus_lock
+    lock, imaging = profile.focus_lock, profile.imaging
+    if lock is not None:
         named |= {"focus_lock.device": lock.device, "focus_lock.offset_device": lock.offset_device or ""}
+        named |= {"focus_lock.state_property": lock.state_property or "", "focus_lock.states": "".join(lock.states)}
     interlocks = (f"{lock.device}{lock.property}{lock.value}" for lock in profile.watch.interlocks)
     named["watch.interlocks"] = "".join(interlocks)
-    named["imaging.illumination"] = profile.imaging.illumination or ""
+    named["beads.illuminations"] = "".join(profile.beads.illuminations)
+    named["imaging.illumination"] = imaging.illumination or ""
+    named["imaging.bleach_illumination"] = imaging.bleach_illumination or ""
     for field, label in named.items():
         strange = "".join(letter for letter in label if ord(letter) > LAST_OF_LATIN_1)
         if strange:

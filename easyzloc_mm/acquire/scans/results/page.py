@@ -74,6 +74,7 @@ def _blocks(folder: Path, content: LedgerContent, found: ScanSummary) -> list[Bl
         ("light budget of a field", _budget(content)),
         ("time of the fields that are over", f"{found.seconds / 60:,.1f} min"),
         ("of that neither moving, nor waiting, nor light", f"{found.overhead_s:,.0f} s{overhead}"),
+        ("interrupted between calls, which is in none of these times", _interrupted(found)),
         ("fields taken again", str(sum(field.retries for field in found.fields))),
     ]
     blocks: list[Block] = [Drawing(_map(found), "Where the fields are, by their verdict."), Rows(totals)]
@@ -84,6 +85,13 @@ def _blocks(folder: Path, content: LedgerContent, found: ScanSummary) -> list[Bl
     pictures = set(listed_places(folder / PLATE))
     cards = [_card(field, folder if _place(field) in pictures else None) for field in found.fields]
     return [*blocks, Heading("Fields"), Cards(cards)]
+
+
+def _interrupted(found: ScanSummary) -> str:
+    if not found.interruptions:
+        return "never"
+    times = "once" if found.interruptions == 1 else f"{found.interruptions} times"
+    return f"{times}, {found.interrupted_s:,.0f} s"
 
 
 def _budget(content: LedgerContent) -> str:

@@ -62,6 +62,10 @@ class ScanSummary(FrozenModel):
         Of that, what was neither moving, nor waiting in a pause, nor light.
     overhead : float or None
         Its share; None where no field is over.
+    interruptions : int
+        How often a call of the scan ended, or was killed, and another went on.
+    interrupted_s : float
+        Time from the last sign of life to the next field, of all of them; in none of the times above.
     visits : tuple of BeadVisit
     """
 
@@ -78,6 +82,8 @@ class ScanSummary(FrozenModel):
     seconds: float
     overhead_s: float
     overhead: float | None
+    interruptions: int
+    interrupted_s: float
     visits: tuple[BeadVisit, ...]
 
 
@@ -126,5 +132,7 @@ def summarize_scan(content: LedgerContent) -> ScanSummary:
         seconds=seconds,
         overhead_s=overhead_s,
         overhead=overhead_s / seconds if seconds else None,
+        interruptions=len(content.interruptions),
+        interrupted_s=sum(one.seconds for one in content.interruptions),
         visits=content.visits,
     )
