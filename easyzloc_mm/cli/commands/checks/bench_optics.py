@@ -1,4 +1,4 @@
-"""Benches of optics other than the calibration's: samples for `refresh`, days for `calibrate --check`."""
+"""Benches of the second optics: samples for `refresh`, days for `calibrate --check`, crowded slides for `beads`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import typer
 from easyzloc_mm.cli.commands.checks.bench import BenchCommand, RecordOption, bench_app, report
 from easyzloc_mm.cli.output import JsonFlag
 from easyzloc_mm.cli.progress import progress_display
+from easyzloc_mm.errors import InputError
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to ``bench``."""
-    for command in (mismatch, check):
+    for command in (mismatch, check, density):
         bench_app.command(command.__name__, cls=BenchCommand)(command)
 
 
@@ -66,3 +67,27 @@ def check(
     with progress_display() as show:
         result = bench_check(folder, draws=draws, first=first, workers=workers, progress=show)
     report(ctx, result, title="checks of a calibration")
+
+
+def density(
+    ctx: typer.Context,
+    psf: Annotated[
+        str, typer.Option("--psf", help="none (unmodified), astigmatic, double-helix, tetrapod or phase-ramp.")
+    ] = "double-helix",
+    per_um2: Annotated[
+        list[float] | None, typer.Option("--per-um2", min=0.001, help="Beads per um2; may be given several times.")
+    ] = None,
+    fields: Annotated[int, typer.Option("--fields", min=1, help="Of each slide.")] = 2,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    record: RecordOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Count the beads of crowded slides that are accepted, and those of them that are not alone."""
+    from easyzloc_mm.benchmarks.bead_density import PER_UM2, bench_density
+    from easyzloc_mm.benchmarks.second_optics.lens import Mask
+
+    if psf not in list(Mask):
+        raise InputError(f"`psf` {psf} is unknown: use {', '.join(Mask)}")
+    with progress_display() as show:
+        result = bench_density(mask=Mask(psf), per_um2=per_um2 or PER_UM2, fields=fields, seed=seed, progress=show)
+    report(ctx, result, title="crowded bead slides")

@@ -16,7 +16,7 @@ from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.sources.images import FEW_PLACES, MOST_GAPS, Images
 from easyzloc_mm.io.sources.tiff.open import open_tiff
 
-TIFF = (".tif", ".tiff", ".btf", ".tf8", ".tf2")
+TIFF = (".tif", ".tiff", ".btf", ".tf8", ".tf2", ".stk")
 
 
 def open_tiff_folder(path: Path, *, partial: bool = False, fewest: int = 2) -> list[Images]:

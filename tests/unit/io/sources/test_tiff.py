@@ -229,8 +229,9 @@ def test_a_frame_that_cannot_be_decoded_is_a_missing_one(tmp_path: Path) -> None
     assert np.array_equal(np.delete(read, 4, 0), np.delete(MOVIE, 4, 0))
 
 
-def test_planes_of_metamorph_lie_behind_the_only_page(tmp_path: Path) -> None:
-    path = tmp_path / "m.tif"
+@pytest.mark.parametrize("name", ["m.tif", "m.stk"])
+def test_planes_of_metamorph_lie_behind_the_only_page(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
     tifffile.imwrite(path, MOVIE[0], extratags=[(33629, 4, FRAMES, tuple(range(FRAMES)), True)], **PLAIN)
     path.write_bytes(path.read_bytes() + MOVIE[1:].tobytes())
     assert np.array_equal(open_movie(path).read(0, FRAMES), MOVIE)
