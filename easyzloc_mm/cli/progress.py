@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PLAIN_INTERVAL_S, STAGE_INTERVAL_S = 5.0, 1.0
 """Elsewhere than on a terminal: a line comes so often, and for a new stage no sooner than this after the last one."""
 BAR_WIDTH = 24
-LEAST_DONE, LEAST_S = 0.02, 3.0
+LEAST_DONE, LEAST_S = 0.05, 3.0
 """Time left is told once so much of a step is done, in so many seconds."""
 ALARM_STYLE = "bold white on red"
 

@@ -173,8 +173,9 @@ def train(
         split = split_beads(beads, seed)
         job = _Job(beads, split, chosen, wanted, seed, edge_px, start, in_frames, progress)
         logger.info(
-            "training by recipe %s on %d beads (%d for validation, %d for the test), %d folds",
-            chosen, len(split.train), len(split.validation), len(split.test), len(split.folds),
+            "training by recipe %s on %d beads (%d for validation, %d for the test)%s",
+            chosen, len(split.train), len(split.validation), len(split.test),
+            f", cross-validated in {len(split.folds)} turns" if split.folds else "",
         )  # fmt: skip
         logger.debug("settings: %s, emitters: %s, seed %d", start.settings, job.emitters, seed)
         begin = time.monotonic()
@@ -184,7 +185,7 @@ def train(
         unseen = turns or [(fitted, Part(beads, split.validation if len(split.validation) else split.train))]
         uncertainty = learner.calibrate(fitted, unseen)
         card = _card(job, learner, fitted, uncertainty, minutes=(time.monotonic() - begin) / 60)
-        job.show("exporting", 1.0)
+        job.show("exporting", 0.0)
         model = _export(job, fitted, card, draft)
         accuracy = _evaluate(job, learner, model, turns, draft)
         card = card.model_copy(update={"accuracy": accuracy})
@@ -366,7 +367,7 @@ def _evaluate(
     job: _Job, learner: Learner, model: Predictor, turns: list[tuple[Fitted, Part]], folder: Path
 ) -> EvaluationResult:
     """Evaluate the model on its test beads, or by its cross-validation, and write the report."""
-    job.show("measuring accuracy on held-out beads", 1.0)
+    job.show("measuring accuracy on held-out beads", 0.0)
     report = folder / "report"
     if not turns:
         found = None
@@ -383,7 +384,7 @@ def _evaluate(
             card = _card(job, learner, fitted, uncertainty, minutes=0.0)
             one = _export(job, fitted, card, Path(place))
             judged.append(judge(one, part, psf, job.z_range_nm, share=1 / len(turns)))
-        job.show(f"measuring accuracy: {number + 1} of {len(turns)} networks", 1.0)
+        job.show(f"measuring accuracy: {number + 1} of {len(turns)} networks", (number + 1) / len(turns))
     result = result_of(judged, model.card, job.beads, job.z_range_nm, held_out=job.split.held_out, folds=len(turns))
     write_model_report(report, model.card, result, joined(judged))
     return result

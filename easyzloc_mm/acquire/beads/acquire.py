@@ -183,7 +183,6 @@ class _Run:
         self._resumed = len(done)
         self._next = max(done, default=-1) + 1
         self.planes = sum(done.values())
-        self._taken_now = 0
         self.saturated = 0
         self.z_error_um = 0.0
 
@@ -297,20 +296,14 @@ class _Run:
 
     def _count(self, image: U16, record: PlaneRecord, index: int, plane: int) -> None:
         self.planes += 1
-        self._taken_now += 1
         self.saturated += bool(image.max() >= self._maximum)
         self.z_error_um = max(self.z_error_um, abs(record.measured_z_um - record.requested_z_um))
-        self._report_progress(
-            f"beads: field {index + 1} of {self._plan.fovs}, plane {plane + 1} of {self._plan.planes}"
-        )
+        self._report_progress(f"field {index + 1} of {self._plan.fovs}, plane {plane + 1} of {self._plan.planes}")
 
     def _report_progress(self, message: str) -> None:
         if not self._progress:
             return
         planned = self._plan.fovs * self._plan.planes
-        if self._taken_now:
-            left_s = (planned - self.planes) * (time.monotonic() - self._start) / self._taken_now
-            message += f", {_duration(left_s)} left"
         beads = len(self._spots)
         if beads:
             message += f"; {beads} good beads, {self._coverage():.0%} of the field covered"
@@ -331,10 +324,3 @@ class _Run:
             resumed=self._resumed,
             whole=whole,
         )
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return "under a minute"
-    return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"

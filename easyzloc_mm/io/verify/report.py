@@ -44,7 +44,7 @@ class VerifyReport(FrozenModel):
             return f"{name} is damaged: {self.damage[0]}{more}; copy it anew, or go on with what is readable"
         if self.incomplete:
             return f"{name} is not complete, but undamaged: {'; '.join(self.incomplete)}"
-        looked = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in self.counts.items())
+        looked = ", ".join(_counted(what, count) for what, count in self.counts.items())
         return f"{name} is whole: {looked}{' (quick look)' if self.quick else ''}"
 
     def tell(self, logger: logging.Logger) -> bool:
@@ -112,3 +112,9 @@ class Findings:
             incomplete=tuple(self._incomplete),
             counts=dict(self.counts),
         )
+
+
+def _counted(what: str, count: int) -> str:
+    if what == "bytes":
+        return f"{count / 1e6:,.1f} MB"
+    return f"{count:,} {what.replace('_', ' ')}"

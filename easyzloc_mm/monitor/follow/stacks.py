@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,9 +136,17 @@ class StacksFollower:
         x, y = spots.reshape(-1, 2).T
         return ShownFrame(plane, image, size, x, y)
 
+    @property
+    def _log(self) -> Path:
+        return (self.calibration or self.stacks) / LOG
+
+    def since_news_s(self) -> float | None:
+        """Return how long ago the log's last line was written, s; None where there is none."""
+        return max(0.0, time.time() - self._log.stat().st_mtime) if self._log.is_file() else None
+
     def log_lines(self) -> list[str]:
         """Return the last lines of the log, oldest first."""
-        path = (self.calibration or self.stacks) / LOG
+        path = self._log
         if not path.is_file():
             return []
         with path.open("rb") as file:

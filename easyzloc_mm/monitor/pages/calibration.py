@@ -56,7 +56,7 @@ def make_calibration_page(document: Document, follower: StacksFollower) -> None:
     lines = source("z", "contrast", "color", "width")
     plane = dark_figure("newest plane (px); circles: beads of its field", "", 560, 480, match_aspect=True)
     add_camera_image(plane, image, spots)
-    focus = dark_figure("z of the stage (µm)", "contrast of the beads", 700, 480)
+    focus = dark_figure("z of the stage (µm)", "contrast of the beads (best of each field: 1)", 700, 480)
     focus.multi_line("z", "contrast", source=lines, line_color="color", line_width="width")
 
     def look() -> _Seen:
@@ -98,14 +98,21 @@ def _heading(follower: StacksFollower) -> str:
         "places skipped": f"{skipped}",
         "brightest pixel": f"{follower.brightest:.0%} of the camera's range",
     }
+    silent_s = follower.since_news_s()
+    if silent_s is not None and not _calibrated(follower):
+        figures["since the last line below"] = f"{round(silent_s) // 60}:{round(silent_s) % 60:02d}"
     alarms = (SATURATED,) if follower.brightest >= 1 else ()
     return heading_html(f"{follower.name}: {_at_work(follower)}", figures, alarms=alarms)
+
+
+def _calibrated(follower: StacksFollower) -> bool:
+    return follower.calibration is not None and (follower.calibration / "model").is_dir()
 
 
 def _at_work(follower: StacksFollower) -> str:
     folder = follower.calibration
     if folder is None:
         return "bead stacks"
-    if (folder / "model").is_dir():
+    if _calibrated(follower):
         return "calibrated"
     return next((words for name, words in STEPS if (folder / name).exists()), "about to begin")
