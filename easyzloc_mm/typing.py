@@ -52,3 +52,7 @@ class StagePosition:
     x_um: float
     y_um: float
     z_um: float
+
+    def __str__(self) -> str:
+        x_um, y_um = (round(place, 2) + 0.0 for place in (self.x_um, self.y_um))  # no minus before a zero
+        return f"x {x_um:.2f}, y {y_um:.2f}, z {self.z_um:.3f} um"

@@ -130,9 +130,7 @@ def _instrument(profile: Profile) -> list[Finding]:
     except EasyZlocError as error:
         return [Finding("microscope", Status.FAIL, str(error))]
     findings = [Finding(f"microscope {key}", Status.OK, str(value)) for key, value in facts.items()]
-    findings.append(
-        Finding("stages", Status.OK, f"x {position.x_um:.2f}, y {position.y_um:.2f}, z {position.z_um:.3f} um")
-    )
+    findings.append(Finding("stages", Status.OK, str(position)))
     inside = profile.limits.contains(x_um=position.x_um, y_um=position.y_um, z_um=position.z_um)
     findings.append(
         Finding(

@@ -121,8 +121,10 @@ def run_live(
         begin_s = time.monotonic()
         facts = go_to_sample(microscope, profile)
         moving_s = time.monotonic() - begin_s
-        if progress and profile.connection.backend is Backend.JAVA:  # which has more than one way
-            progress(f"frames come over {facts['frames_come_over']}", 0.0)
+        if progress:
+            java = profile.connection.backend is Backend.JAVA  # which has more than one way
+            way = f"; frames come over {facts['frames_come_over']}" if java else ""
+            progress(f"the localising processes start{way}", 0.0)
         alarms = AlarmLog()
         watch = Watch(microscope, profile, out)
         hold = FocusHold(microscope, profile) if profile.focus.hold is Hold.MOLECULES else None

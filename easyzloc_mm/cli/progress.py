@@ -38,6 +38,14 @@ def progress_display() -> Iterator[Progress]:
 
 
 @contextmanager
+def connecting() -> Iterator[Progress]:
+    """`progress_display` of a command that connects to the microscope first."""
+    with progress_display() as show:
+        show("connecting to the microscope", 0.0)
+        yield show
+
+
+@contextmanager
 def _on_terminal() -> Iterator[Progress]:
     from rich.console import Console
     from rich.live import Live

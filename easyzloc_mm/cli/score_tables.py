@@ -1,4 +1,4 @@
-"""What `score` found by depth, brightness and crowding, as tables that fit a terminal."""
+"""What training and scoring found, as tables that fit a terminal."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from easyzloc_mm.analysis.scoring.figures import DensityScore, DepthScore, Photo
 
 if TYPE_CHECKING:
     from easyzloc_mm.model.accuracy import AccuracyRow
+    from easyzloc_mm.training.train import TrainReport
 
 SHARES = ("recall", "precision", "coverage_68", "flagged")
 FIGURES = {
@@ -22,6 +23,16 @@ FIGURES = {
     "coverage_68": "in 1 s.",
     "flagged": "flagged",
 }
+
+
+def training_in_short(report: TrainReport) -> dict[str, object]:
+    """Return of a training what people read beside the table of accuracies."""
+    return {
+        "minutes of training": report.minutes,
+        "beads for training, validation, test": f"{report.train_beads}, {report.validation_beads}, {report.test_beads}",
+        "measured on": report.measured_on,
+        **({"remark": report.remark} if report.remark else {}),
+    }
 
 
 def print_accuracies(rows: Iterable[AccuracyRow]) -> None:

@@ -42,6 +42,7 @@ def train(
 ) -> None:
     """Learn z from a bead data set: a model bundle with its report. Interrupted, it resumes where it stopped."""
     from easyzloc_mm.api.calibrating.calibration import train as run
+    from easyzloc_mm.cli.score_tables import print_accuracies, training_in_short
 
     with progress_display() as show:
         model = run(
@@ -58,10 +59,13 @@ def train(
             if_exists=existing(overwrite),
             progress=show,
         )
-    found: dict[str, object] = model.report.model_dump(mode="json") if model.report else {}
+    assert model.report is not None, "just trained"
+    found: dict[str, object] = model.report.model_dump(mode="json") if as_json else training_in_short(model.report)
     if like is not None:
         found |= model.fit_to(like)
     finish({"out": out, **found}, as_json=as_json, title="trained")
+    if not as_json and model.card.accuracy is not None:
+        print_accuracies(model.card.accuracy.rows())
 
 
 def tune(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from easyzloc_mm.cli.options import MinutesOption, RecipeOption, SeedOption, StepsOption
 from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, ProfileOption, existing, existing_or_resume, finish
-from easyzloc_mm.cli.progress import progress_display
+from easyzloc_mm.cli.progress import connecting, progress_display
 from easyzloc_mm.cli.set_up import ExposureOption, MonitorFlag, SizeOption, as_set
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.writing.kinds import Kind
+
+if TYPE_CHECKING:
+    from easyzloc_mm.api.calibrating.calibration import Calibration
 
 
 def register(app: typer.Typer) -> None:
@@ -55,12 +58,12 @@ def calibrate(
         raise InputError("`stacks` go with `check`: give it" if stacks else "`out` is missing: give a folder")
     from easyzloc_mm.api.calibrating.calibration import calibrate as run
     from easyzloc_mm.beads.build import count_reasons
-    from easyzloc_mm.cli.score_tables import print_accuracies
+    from easyzloc_mm.cli.score_tables import print_accuracies, training_in_short
     from easyzloc_mm.io.profiles import load_profile
     from easyzloc_mm.monitor.beside import page_beside
 
     loaded = as_set(load_profile(profile), exposure_ms, size_px)
-    with page_beside(out) if monitor else nullcontext(), progress_display() as show:
+    with page_beside(out) if monitor else nullcontext(), connecting() as show:
         done = run(
             loaded,
             out,
@@ -77,8 +80,7 @@ def calibrate(
             "found": len(done.beads),
             "accepted": int(done.beads.accepted.sum()),
             "rejected": count_reasons(done.beads),
-            **done.training.model_dump(mode="json", exclude={"schema_version"}),
-            **done.accuracy.model_dump(mode="json", exclude={"schema_version"}),
+            **(_all_figures(done) if as_json else training_in_short(done.training)),
             "model": done.model.path,
             "report": done.model.path / "report" / "index.html",
         },
@@ -87,6 +89,12 @@ def calibrate(
     )
     if not as_json:
         print_accuracies(done.accuracy.rows())
+
+
+def _all_figures(done: Calibration) -> dict[str, object]:
+    """Return what training and evaluation give; beads that differ are counted over all of them."""
+    training = done.training.model_dump(mode="json", exclude={"schema_version"})
+    return {**done.accuracy.model_dump(mode="json", exclude={"schema_version"}), **training}
 
 
 def _check(model: Path, profile: str, out: Path | None, stacks: list[Path], *, overwrite: bool, as_json: bool) -> None:
@@ -115,6 +123,6 @@ def acquire_beads(
     loaded = load_profile(profile)
     if_exists = existing_or_resume(overwrite, resume)
     check_output(out, Kind.BEAD_STACKS, if_exists=if_exists, acquires=True)
-    with progress_display() as show, connect(loaded) as microscope:
+    with connecting() as show, connect(loaded) as microscope:
         report = run(microscope, out, if_exists=if_exists, progress=show)
     finish({"out": out, **report.as_dict()}, as_json=as_json, title="bead stacks")

@@ -9,11 +9,13 @@ import typer
 
 from easyzloc_mm.cli.options import ModelOption, RunOption
 from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, ProfileOption, existing, finish
-from easyzloc_mm.cli.progress import progress_display
+from easyzloc_mm.cli.progress import connecting
 from easyzloc_mm.cli.set_up import ExposureOption, FramesOption, MonitorFlag, SizeOption, as_set, given
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.writing.kinds import Kind
 
+TOLD_IF_ANY = ("fits_rejected", "workers_replaced", "focus_moves", "pauses", "paused_s")
+"""Of a run's figures, to people."""
 KeepRawOption = Annotated[bool, typer.Option("--keep-raw/--no-keep-raw", help="Keep the camera's frames.")]
 
 
@@ -66,7 +68,7 @@ def live(
     again += [*given(exposure_ms=exposure_ms, size_px=size_px), *([] if keep_raw else ["--no-keep-raw"])]
     again += ["--refresh", *given(refresh_after=refresh_after)] if refresh else []
     page = page_beside(out, on_stop=stop.set, again=again) if monitor else nullcontext()
-    with page, progress_display() as show, connect(loaded) as microscope, truth_beside(out):
+    with page, connecting() as show, connect(loaded) as microscope, truth_beside(out):
         done = run(
             microscope,
             bundle,
@@ -81,6 +83,8 @@ def live(
         )
     result = done.as_dict()
     stopped = result.get("ended_by") == STOPPED
+    if not as_json:
+        result = {name: value for name, value in result.items() if value or name not in TOLD_IF_ANY}
     finish(result, as_json=as_json, title="live run, stopped from its page" if stopped else "live run")
 
 
@@ -135,7 +139,7 @@ def scan(
             raise InputError(found.problems[0])
         return
     page = page_beside(out) if monitor else nullcontext()
-    with page, progress_display() as show, connect(loaded) as microscope:
+    with page, connecting() as show, connect(loaded) as microscope:
         report = run(
             microscope,
             scan_plan,
