@@ -9,6 +9,9 @@ from html import escape
 from pathlib import Path
 
 CODE = re.compile("`([^`]+)`")
+MICROMETRES = re.compile(r"(?:(?<=\d )|(?<=\()|(?<=per ))um(2?)\b")
+QUANTITY = re.compile(r"(?<=\d) (?=(?:nm|µm|µm²|px|ms|s|min|h|mrad|rad|MB|GB|%)(?!\w))")
+"""The space between a number and its unit, where no line may break."""
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --quiet: #5b6675; --line: #d9dfe7; --card: #fff; --page: #f4f6f9 }
 @media (prefers-color-scheme: dark) {
@@ -23,6 +26,7 @@ figcaption { color: var(--quiet); font-size: .92rem; margin-top: .75rem }
 table { border-collapse: collapse; background: var(--card); border: 1px solid var(--line); border-radius: 8px }
 th, td { text-align: left; padding: .4rem .9rem; border-bottom: 1px solid var(--line);
   font-variant-numeric: tabular-nums }
+.marked { white-space: nowrap }
 .mark { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .45em }
 th { font-weight: 600 } td.note { color: var(--quiet) }
 figure svg { display: block; width: 100%; margin: 0 auto }
@@ -115,8 +119,13 @@ def write_page(folder: Path, title: str, lead: str, blocks: Sequence[Block], *, 
 
 
 def in_html(text: str) -> str:
-    """Text as HTML: what stands in backticks, a command or a name, as code."""
-    return CODE.sub(r"<code>\1</code>", escape(text))
+    """Text as HTML: what stands in backticks, a command or a name, as code; a number and its unit on one line."""
+    parts = CODE.split(escape(text))  # words and code in turn
+    return "".join(f"<code>{part}</code>" if number % 2 else _words(part) for number, part in enumerate(parts))
+
+
+def _words(text: str) -> str:
+    return QUANTITY.sub("\u00a0", MICROMETRES.sub(lambda unit: "µm²" if unit[1] else "µm", text))
 
 
 def _html(block: Block) -> str:
@@ -148,8 +157,9 @@ def _html(block: Block) -> str:
 
 
 def _cell(text: str, marks: Mapping[str, str]) -> str:
-    dot = f'<i class="mark" style="background: {marks[text]}"></i>' if text in marks else ""
-    return dot + in_html(text)
+    if text not in marks:
+        return in_html(text)
+    return f'<span class="marked"><i class="mark" style="background: {marks[text]}"></i>{in_html(text)}</span>'
 
 
 def _card(card: Card) -> str:

@@ -100,7 +100,7 @@ def test_a_passport_is_written_read_back_and_shown(passport: Passport, tmp_path:
     grades = [item.grade for item in passport.items if item.grade]
     assert Grade.RED in grades
     for grade in grades:  # in words, and with a dot of their colour beside
-        assert f'<i class="mark" style="background: {COLOURS[grade]}"></i>{grade}</td>' in page
+        assert f'<i class="mark" style="background: {COLOURS[grade]}"></i>{grade}</span></td>' in page
 
 
 def day(made: str, coverage: float) -> Passport:
