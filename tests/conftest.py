@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,16 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def _interrupts_are_heard() -> None:
     """Let tests interrupt this process also where it runs in the background, where shells have SIGINT ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module")
+def localised_here() -> Iterator[None]:
+    """Let the runs of a module be localised in its process: the rows are the same, and no other has to start."""
+    from tests.helpers.one_process import localise_here
+
+    with pytest.MonkeyPatch.context() as patch:
+        localise_here(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

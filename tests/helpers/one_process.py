@@ -6,15 +6,25 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Self
 
+import pytest
+
 from easyzloc_mm.localization.config import LocalizerConfig
+from easyzloc_mm.localization.live import stream
+from easyzloc_mm.localization.offline import movie as offline
 from easyzloc_mm.localization.workers.messages import Block, BlockLocalizer, Outcome
+
+
+def localise_here(patch: pytest.MonkeyPatch) -> None:
+    """Let movies, and live runs without workers of their own, be localised in this process."""
+    patch.setattr(stream, "Workers", OneProcess)
+    patch.setattr(offline, "Workers", OneProcess)
 
 
 class OneProcess:
     """Localises a block when its outcome is asked for."""
 
     def __init__(self, settings: LocalizerConfig, *_others: object) -> None:
-        self.settings, self.replaced = settings, list[str]()
+        self.settings, self.replaced, self.count = settings, list[str](), 1
         self._waiting: deque[Block] = deque()
         self._localizer: BlockLocalizer | None = None
 

@@ -32,6 +32,8 @@ FRAMES, SPOTS, PHOTONS = 24, 8, 1500.0
 RESPONSE = CameraResponse(baseline_adu=BASELINE, electrons_per_adu=GAIN, read_noise_e=1.5)
 SETTINGS = LocalizeSettings(detection=Detection.PICASSO, refine=False)
 
+pytestmark = pytest.mark.usefixtures("localised_here")
+
 
 @dataclass(frozen=True)
 class Scene:

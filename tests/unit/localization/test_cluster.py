@@ -17,6 +17,8 @@ from tests.helpers.localize_bench import small_bundle, spots_movie
 SHAPE = (96, 128)
 FRAMES = 100
 
+pytestmark = pytest.mark.usefixtures("localised_here")
+
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:

@@ -27,6 +27,8 @@ SURFACE = FocalSurface.from_polynomial(
 )
 FRAMES = spots_movie(4, SHAPE)[0]
 
+pytestmark = pytest.mark.usefixtures("localised_here")
+
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:

@@ -20,8 +20,11 @@ from easyzloc_mm.io.images.movies import Movie, open_movie
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.runs.frames import FrameWriter, StoredFrames
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, column_dtype, read_localizations
+from easyzloc_mm.localization.config import LocalizerConfig, resolved
+from easyzloc_mm.localization.offline import movie as offline
 from easyzloc_mm.localization.offline import movie_job
 from easyzloc_mm.localization.offline.movie import localize_movie
+from easyzloc_mm.localization.workers.local import Workers
 from easyzloc_mm.microscope.connect import connect
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.detection import LocalizeSettings
@@ -32,6 +35,8 @@ from tests.helpers.patience import PATIENCE_S, wait_until
 SHAPE = (96, 128)
 FRAMES = 50
 SETTINGS = LocalizeSettings(min_net_gradient=1200.0)
+
+pytestmark = pytest.mark.usefixtures("localised_here")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +79,13 @@ def test_the_table_keeps_the_contract(reference: Path, card: ModelCard) -> None:
     assert facts.model.digest == card.digest
 
 
+@pytest.fixture
+def _by_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offline, "Workers", Workers)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("_by_processes")
 @pytest.mark.parametrize("write", [as_ome_tiff_files, as_ndtiff], ids=lambda write: write.__name__)
 def test_two_processes_and_another_format_give_the_same_rows(
     write: Callable[[Path, NDArray[np.uint16]], Path],
@@ -235,6 +246,7 @@ def test_a_camera_roi_moves_the_localisations_to_the_sensor(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_by_processes")
 def test_the_running_background_is_the_same_in_one_go_and_resumed(
     card: ModelCard, movie: NDArray[np.uint16], tmp_path: Path
 ) -> None:
@@ -251,8 +263,10 @@ def test_the_running_background_is_the_same_in_one_go_and_resumed(
 def test_live_and_its_offline_twin_give_the_same_rows(background: int | None, tmp_path: Path) -> None:
     profile = embedded_profile(load_profile("demo")).replace(localize={"background_frames": background})
     card = ModelCard.load(small_bundle(tmp_path / "model", field=(192, 160)))
-    with connect(profile) as microscope:
-        run_live(microscope, profile, card, tmp_path / "live.zarr", frames=100)
+    how = LocalizerConfig(card.path, profile.camera.response, resolved(profile.localize, card, live=True))
+    # In a process of its own, as live runs are, and the file in this one.
+    with connect(profile) as microscope, Workers(how, 1) as pool:
+        run_live(microscope, profile, card, tmp_path / "live.zarr", frames=100, workers=pool)
     live, _ = read_localizations(tmp_path / "live.zarr")
     again = tmp_path / "again.zarr"
     settings = LocalizeSettings(passes=1, background_frames=background)

@@ -41,6 +41,8 @@ CMOS = CameraResponse(baseline_adu=100.0, electrons_per_adu=0.5, read_noise_e=1.
 EMCCD = CameraResponse(baseline_adu=200.0, electrons_per_adu=0.15, read_noise_e=0.5, excess_noise=2.0)
 ONCE = LocalizeSettings(passes=1)
 
+pytestmark = pytest.mark.usefixtures("localised_here")
+
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> ModelCard:

@@ -35,6 +35,8 @@ SHAPE = (96, 128)
 FRAMES, SPOTS, PHOTONS = 6, 8, 3000.0
 RESPONSE = CameraResponse(baseline_adu=BASELINE, electrons_per_adu=GAIN, read_noise_e=1.0)
 
+pytestmark = pytest.mark.usefixtures("localised_here")
+
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> ModelCard:

@@ -58,7 +58,7 @@ def go(out: Path, movie: U16, model: Path, profile: Profile, *, keep_raw: bool) 
         return localize_stream(stream(movie), card, out, profile, options, log, {})
 
 
-@pytest.mark.parametrize("keep_raw", [True, False])
+@pytest.mark.parametrize("keep_raw", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_run_keeps_its_log_and_readers_of_the_store_pass_over_it(
     keep_raw: bool, movie: U16, profile: Profile, tmp_path: Path
 ) -> None:

@@ -28,6 +28,8 @@ from tests.helpers.sample_run import (
     write_sample,
 )
 
+pytestmark = pytest.mark.usefixtures("localised_here")
+
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
