@@ -55,6 +55,7 @@ def program(card: ModelCard, tmp_path: Path) -> tuple[Path, Path, Path]:
 
 
 @pytest.mark.parametrize("rows", [300, *(pytest.param(rows, marks=pytest.mark.slow) for rows in (1, 700, 1500))])
+@pytest.mark.usefixtures("localised_here")
 def test_kill_9_of_the_whole_program_and_going_on(program: tuple[Path, Path, Path], rows: int) -> None:
     profile_file, model, out = program
     process = _program(profile_file, model, out, "--frames", "60000")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import runpy
 import signal
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +18,20 @@ import pytest
 import tifffile
 
 from easyzloc_mm.cli.app import main
+from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.io.beads.stacks import open_bead_stacks
 from easyzloc_mm.io.images.movies import open_movie
 from easyzloc_mm.io.runs.localizations import read_localizations
 from easyzloc_mm.model.card import ModelCard
 from tests.helpers.paths import HELPERS, SCRIPTS
 from tests.helpers.patience import PATIENCE_S, wait_until
-from tests.helpers.program import FRAMES, SIZE_PX, command, write_profile
+from tests.helpers.program import FRAMES, SIZE_PX, calibrate_briefly, command, command_here, write_profile
 
 COLUMNS = (
     "frame", "x", "y", "photons", "sx", "sy", "bg", "lpx", "lpy", "ellipticity", "net_gradient", "z", "lpz", "z_flag"
 )  # fmt: skip
+
+pytestmark = pytest.mark.usefixtures("localised_here")
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Walk:
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     folder = tmp_path_factory.mktemp("walk")
     profile = write_profile(folder)
-    calibrated = command("calibrate", "--profile", profile, "--out", folder / "today", "--steps", "200")
+    calibrated = calibrate_briefly(profile, folder / "today")
     model, run = folder / "today" / "model", folder / "cell.zarr"
     live = command("live", "--profile", profile, "--model", model, "--out", run)
     return Walk(folder, profile, model, run, calibrated, live)
@@ -76,7 +81,7 @@ def test_calibrate_leaves_beads_model_and_reports(walk: Walk) -> None:
 def test_the_same_instrument_passes_its_check(walk: Walk) -> None:
     """New stacks, at coarse steps; the stage, the lens and the lamp of the embedded microscope are those of before."""
     out = walk.folder / "check"
-    found = command("calibrate", "--check", walk.model, "--profile", walk.profile, "--out", out)
+    found = command_here("calibrate", "--check", walk.model, "--profile", walk.profile, "--out", out)
     assert found["verdict"] == "valid"
     assert found["changes"]["light"]["value"] == pytest.approx(1.0, abs=0.2)
     assert (out / "stacks.ome.zarr").is_dir()
@@ -110,7 +115,7 @@ def test_a_movie_file_gives_what_the_camera_gave(walk: Walk) -> None:
     """The offline twin on a TIFF of the same frames: the same molecules, row by row."""
     movie = walk.folder / "cell.tif"
     tifffile.imwrite(movie, open_movie(walk.run).read(0, FRAMES))
-    said = command(
+    said = command_here(
         "localize", movie, "--model", walk.model, "--out", walk.folder / "offline.zarr",
         "--passes", "1",
     )  # fmt: skip
@@ -128,10 +133,10 @@ def test_analysis_and_exports_follow(walk: Walk) -> None:
     from picasso import io
 
     corrected = walk.folder / "cell.undrifted.zarr"
-    command("undrift", walk.run, "--out", corrected)
-    command("render", corrected, "--out", walk.folder / "cell.png")
+    command_here("undrift", walk.run, "--out", corrected)
+    command_here("render", corrected, "--out", walk.folder / "cell.png")
     assert (walk.folder / "cell.png").stat().st_size > 1000
-    said = command("export", corrected, "--out", walk.folder / "cell.hdf5")
+    said = command_here("export", corrected, "--out", walk.folder / "cell.hdf5")
     locs, info = io.load_locs(str(walk.folder / "cell.hdf5"))
     table, _ = read_localizations(corrected)
     # Without its drift, a molecule at the image's edge may lie outside of it, where Picasso shows none.
@@ -146,7 +151,7 @@ def test_a_scan_images_every_field_once(walk: Walk) -> None:
     plan.write_text('name = "two"\nframes = 25\npositions_um = [[5000.0, 0.0], [5040.0, 0.0]]\n', encoding="utf-8")
     out = walk.folder / "scan"
     arguments = ("scan", "--profile", walk.profile, "--plan", plan, "--model", walk.model, "--out", out)
-    first, again = command(*arguments), command(*arguments)
+    first, again = command_here(*arguments), command_here(*arguments)
     assert (first["done"], first["frames"], first["frames_lost"]) == (2, 50, 0)
     assert (again["done"], again["already_done"], again["frames"]) == (0, 2, 0)
     for name in ("field_000", "field_001"):
@@ -166,15 +171,15 @@ def test_a_scan_images_every_field_once(walk: Walk) -> None:
     ],
 )  # fmt: skip
 def test_the_acquisition_scripts_run_as_they_stand(
-    walk: Walk, tmp_path: Path, script: str, arguments: list[str], made: list[str]
+    walk: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, arguments: list[str], made: list[str]
 ) -> None:
     out = tmp_path / ("run.zarr" if script == "live_3d.py" else "out")
     profile = write_profile(tmp_path, **{"fovs = 6": "fovs = 2", "z_step_nm = 25.0": "z_step_nm = 100.0"})
     arguments = [str(walk.model) if argument == "MODEL" else argument for argument in arguments]
-    subprocess.run(
-        [sys.executable, SCRIPTS / script, "--profile", profile, "--out", out, *arguments],
-        check=True, capture_output=True, timeout=PATIENCE_S,
-    )  # fmt: skip
+    monkeypatch.setattr(sys, "argv", [script, "--profile", str(profile), "--out", str(out), *arguments])
+    with contextlib.suppress(SystemExit), warnings.catch_warnings():
+        warnings.simplefilter("ignore", EasyZlocWarning)
+        runpy.run_path(str(SCRIPTS / script), run_name="__main__")
     for name in made:
         assert (out / name).exists(), name
 
@@ -282,7 +287,7 @@ def test_ctrl_c_leaves_a_safe_microscope_and_a_readable_store(walk: Walk, tmp_pa
 def test_the_network_alone_leaves_x_and_y_to_the_gaussian_fit(walk: Walk) -> None:
     runs = walk.folder / "network_alone.zarr", walk.folder / "by_picasso.zarr"
     for out, refine in zip(runs, ("--no-refine", "--refine"), strict=True):
-        command("localize", walk.run, "--model", walk.model, "--out", out, refine, "--detection", "picasso")
+        command_here("localize", walk.run, "--model", walk.model, "--out", out, refine, "--detection", "picasso")
     rough, refined = (read_localizations(path)[0] for path in runs)
     assert len(rough) == len(refined)
     moved = np.hypot(*(rough[axis].to_numpy(float) - refined[axis].to_numpy(float) for axis in "xy"))
@@ -296,7 +301,7 @@ def test_the_doctor_says_whether_this_computer_keeps_up(
     walk: Walk, tmp_path: Path, exposure_ms: float, status: str
 ) -> None:
     profile = write_profile(tmp_path, **{"exposure_ms = 30.0": f"exposure_ms = {exposure_ms}"})
-    found = command("doctor", "--profile", profile, "--model", walk.model)
+    found = command_here("doctor", "--profile", profile, "--model", walk.model)
     assert found["healthy"] is True
     (speed,) = (finding for finding in found["findings"] if finding["subject"] == "localisation speed")
     assert speed["status"] == status

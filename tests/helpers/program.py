@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+import warnings
+from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from easyzloc_mm.cli.app import main
+from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.io.profiles import shipped_profiles
+from tests.helpers.paths import ROOT
 from tests.helpers.patience import PATIENCE_S
 
 SIZE_PX = 192
@@ -39,9 +46,29 @@ def write_profile(folder: Path, **changes: str) -> Path:
 
 def command(*arguments: str | Path) -> dict[str, Any]:
     """Run a command that must succeed; its JSON is the last line of standard output."""
+    return _run(PROGRAM, arguments)
+
+
+def calibrate_briefly(profile: Path, out: Path) -> dict[str, Any]:
+    """Calibrate by the command, with few steps, and few molecules to calibrate and judge the model by."""
+    program = (sys.executable, "-m", "tests.helpers.brief_program")
+    return _run(program, ("calibrate", "--profile", profile, "--out", out, "--steps", "100"))
+
+
+def command_here(*arguments: str | Path) -> dict[str, Any]:
+    """Run a command that must succeed in this process, which saves the start of another."""
+    said = io.StringIO()
+    with redirect_stdout(said), warnings.catch_warnings():
+        warnings.simplefilter("ignore", EasyZlocWarning)  # a person would read them
+        code = main([*map(str, arguments), "--json"])
+    assert code == 0, said.getvalue()
+    return dict(json.loads(said.getvalue().splitlines()[-1]))
+
+
+def _run(program: Sequence[str], arguments: Sequence[str | Path]) -> dict[str, Any]:
     outcome = subprocess.run(
-        [*PROGRAM, *map(str, arguments), "--json"],
-        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+        [*program, *map(str, arguments), "--json"],
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=ROOT,
     )  # fmt: skip
     assert outcome.returncode == 0, outcome.stderr
     return dict(json.loads(outcome.stdout.splitlines()[-1]))

@@ -28,11 +28,11 @@ EMITTERS = 3072
 @contextmanager
 def training_process() -> Iterator[ProcessPoolExecutor]:
     """One fresh process that trains whatever it is given, one after the other."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare) as pool:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=prepare) as pool:
         yield pool
 
 
-def _prepare() -> None:
+def prepare() -> None:
     """Fewer molecules for validation, calibration and evaluation than for a model that somebody uses."""
     from easyzloc_mm.training.evaluation import evaluate, uncertainty_calibration
     from easyzloc_mm.training.recipes import matched
