@@ -10,8 +10,8 @@ from pathlib import Path
 
 CODE = re.compile("`([^`]+)`")
 MICROMETRES = re.compile(r"(?:(?<=\d )|(?<=\()|(?<=per ))um(2?)\b")
-QUANTITY = re.compile(r"(?<=\d) (?=(?:nm|µm|µm²|px|ms|s|min|h|mrad|rad|MB|GB|%)(?!\w))")
-"""The space between a number and its unit, where no line may break."""
+QUANTITY = re.compile(r"(?<=\d) (?=(?:nm|µm|µm²|px|ms|s|min|h|mrad|rad|MB|GB|%)(?!\w))|(?<=\d) (?=±)|(?<=±) ")
+"""The space between a number and its unit, or its uncertainty, where no line may break."""
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --quiet: #5b6675; --line: #d9dfe7; --card: #fff; --page: #f4f6f9 }
 @media (prefers-color-scheme: dark) {

@@ -26,7 +26,15 @@ def test_code_is_set_as_code_in_every_block(tmp_path: Path) -> None:
 
 
 def test_a_number_keeps_its_unit(tmp_path: Path) -> None:
-    rows = Rows([["0.27 um", "3 per um2", "5 fields of 12 s"], ["`focus_um`", "drum", "2 nmol"]])
+    rows = Rows([["0.27 um", "3 per um2", "5 fields of 12 s"], ["`focus_um`", "drum", "2 nmol"], ["+34 ± 6"]])
     text = write_page(tmp_path, "t", "l", [rows]).read_text(encoding="utf-8")
-    for cell in ("0.27\u00a0µm", "3 per µm²", "5 fields of 12\u00a0s", "<code>focus_um</code>", "drum", "2 nmol"):
+    for cell in (
+        "0.27\u00a0µm",
+        "3 per µm²",
+        "5 fields of 12\u00a0s",
+        "<code>focus_um</code>",
+        "drum",
+        "2 nmol",
+        "+34\u00a0±\u00a06",
+    ):
         assert f"<td>{cell}</td>" in text
