@@ -190,11 +190,8 @@ class BeadPsfs:
         InputError
             A chosen bead has no plane near its focus.
         """
-        labels = beads.z_nm[chosen].astype(float)
-        finite = np.isfinite(labels)
-        first = np.nanmin(np.where(finite, labels, np.inf), axis=1)
-        last = np.nanmax(np.where(finite, labels, -np.inf), axis=1)
-        step = float(np.median((last - first) / np.maximum(finite.sum(axis=1) - 1, 1)))
+        first, last, planes = _covered(beads, chosen)
+        step = float(np.median((last - first) / np.maximum(planes - 1, 1)))
         pitch = max(Z_PITCH_NM, 1.2 * step)
         low = float(np.quantile(first, 0.05))
         high = float(np.quantile(last, 0.95))
@@ -222,6 +219,21 @@ class BeadPsfs:
         )
         known, noise_e = beads.field_known, beads.response.effective().read_noise_e
         return cls(table, beads.field_size_px, known, noise_e, bead_id=beads.bead_id[chosen])
+
+
+def z_range_of_beads(beads: BeadDataset, chosen: NDArray[np.integer]) -> tuple[float, float]:
+    """Return the depths (nm) that nine in ten of some beads cover: `BeadPsfs.z_range_nm`, without preparing any."""
+    first, last, _ = _covered(beads, chosen)
+    return float(np.quantile(first, COVERING_SHARE)), float(np.quantile(last, 1 - COVERING_SHARE))
+
+
+def _covered(beads: BeadDataset, chosen: NDArray[np.integer]) -> tuple[F64, F64, I64]:
+    """Return the first and the last label (nm) of each bead, and how many planes have one."""
+    labels = beads.z_nm[chosen].astype(float)
+    finite = np.isfinite(labels)
+    first = np.min(np.where(finite, labels, np.inf), axis=1)
+    last = np.max(np.where(finite, labels, -np.inf), axis=1)
+    return first, last, finite.sum(axis=1)
 
 
 def bead_photons(beads: BeadDataset, bead: int) -> tuple[F64, F32, float]:

@@ -35,7 +35,7 @@ from easyzloc_mm.model.card import (
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.model.uncertainty import MixtureCalibration, SigmaByZ
-from easyzloc_mm.psf.bead_psf import BeadPsfs
+from easyzloc_mm.psf.bead_psf import BeadPsfs, z_range_of_beads
 from easyzloc_mm.psf.crlb import empirical_psf
 from easyzloc_mm.psf.crop_choice import crop_px, wider_px
 from easyzloc_mm.psf.field_psf import FieldPsf
@@ -258,7 +258,7 @@ class _Job:
     @cached_property
     def z_range_nm(self) -> tuple[float, float]:
         """Depths that are calibrated: those that nine in ten beads cover."""
-        low, high = BeadPsfs.from_beads(self.beads, self.split.train, self.roi_px).z_range_nm
+        low, high = z_range_of_beads(self.beads, self.split.train)
         return max(low + EDGE_NM, -Z_RANGE_NM), min(high - EDGE_NM, Z_RANGE_NM)
 
     def learner(self, checkpoint: Callable[[str, Allowance], Checkpoint]) -> Learner:

@@ -11,7 +11,7 @@ import pytest
 from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.io.beads.dataset import BeadDataset
-from easyzloc_mm.psf.bead_psf import PITCH_PX, BeadPsfs, knots_of
+from easyzloc_mm.psf.bead_psf import PITCH_PX, BeadPsfs, knots_of, z_range_of_beads
 from easyzloc_mm.training.recipes.published import recorded_planes
 
 SLIDE = (1.2, -0.8)
@@ -80,3 +80,13 @@ def test_recorded_crops_are_centred_on_the_nearest_pixel(beads: BeadDataset) -> 
     for at in (-600.0, 600.0):
         mean = np.clip(crops[z_nm == at].mean(axis=0) - 100, 0, None)
         assert np.hypot(*(np.array(_centre(mean)) - 7)) < 0.5
+
+
+def test_the_depths_that_beads_cover_are_known_before_they_are_prepared(beads: BeadDataset) -> None:
+    """One bead of six has no label at either end, another lacks more: the range is that of the prepared ones."""
+    labels = beads.z_nm.copy()
+    labels[2, :3], labels[2, -1:], labels[4, :7] = np.nan, np.nan, np.nan
+    cut, everyone = replace(beads, z_nm=labels), np.arange(len(beads))
+    low, high = z_range_of_beads(cut, everyone)
+    assert -1000 < low < -700 < 900 < high < 1000
+    assert (low, high) == pytest.approx(BeadPsfs.from_beads(cut, everyone).z_range_nm)
