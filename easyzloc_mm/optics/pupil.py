@@ -25,7 +25,7 @@ References
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -38,6 +38,8 @@ ZERNIKES = (5, 6, 7, 8, 11)
 """Noll numbers of the embedded microscope: oblique and vertical astigmatism, vertical and horizontal coma, primary
 spherical. `zernike` knows trefoil (9, 10) and secondary spherical (22) too."""
 EDGE_SUBSAMPLES = 5
+DEPTH_SUBSAMPLES = 5
+"""Points per axis of a cell of the pupil, over which the way through the sample is averaged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +98,21 @@ def make_pupil(optics: Optics, samples: int, nolls: tuple[int, ...] = ZERNIKES) 
         weights=weights,
         zernikes=np.stack([zernike(number, radius, phi) for number in nolls]),
         energy=energy,
+    )
+
+
+@lru_cache(maxsize=16)
+def deep_pupil(optics: Optics, samples: int, nolls: tuple[int, ...], depth_nm: float) -> Pupil:
+    """Return the pupil of molecules at a depth in the sample's medium, as `make_pupil` does at the glass.
+
+    Each cell has the mean over it (of `through_sample`): light from beyond the critical angle fades within a small part
+    of one. The energy is that of the light that is collected from there.
+    """
+    fine = make_pupil(optics, DEPTH_SUBSAMPLES * samples, nolls)
+    factor = through_sample(optics, fine, depth_nm)
+    cells = (fine.fields * factor).reshape(-1, samples, DEPTH_SUBSAMPLES, samples, DEPTH_SUBSAMPLES)
+    return replace(
+        make_pupil(optics, samples, nolls), fields=cells.sum(axis=(2, 4)), energy=fine.energy * collected(fine, factor)
     )
 
 

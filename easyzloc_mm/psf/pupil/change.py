@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -82,7 +83,7 @@ class PsfChange:
         if not np.any(theta_rad) and not depth_nm:
             return self.psf
         difference = self._images(theta_rad, depth_nm, self.focus_nm(theta_rad, depth_nm))
-        difference -= self._images(np.zeros(len(CHANGING)), 0.0, 0.0, as_beads=True)
+        difference -= self._of_beads
         added = self._over_field(difference)
         degree = max(self.psf.degree, self._degree)
         return replace(
@@ -119,7 +120,11 @@ class PsfChange:
 
     def focus_nm(self, theta_rad: AnyFloat, depth_nm: float = 0.0) -> float:
         """Return by how much the sharpest plane of the middle of the field moves."""
-        return self._sharpest_nm(theta_rad, depth_nm) - self._sharpest_nm(np.zeros(len(CHANGING)), 0.0)
+        return self._sharpest_nm(theta_rad, depth_nm) - self._beads_sharpest_nm
+
+    @cached_property
+    def _beads_sharpest_nm(self) -> float:
+        return self._sharpest_nm(np.zeros(len(CHANGING)), 0.0)
 
     def _sharpest_nm(self, theta_rad: AnyFloat, depth_nm: float) -> float:
         known = self.wavefront
@@ -157,6 +162,10 @@ class PsfChange:
     @property
     def _degree(self) -> int:
         return FIELD_DEGREE if len(self.wavefront.nodes) > 1 else 0
+
+    @cached_property
+    def _of_beads(self) -> F64:
+        return self._images(np.zeros(len(CHANGING)), 0.0, 0.0, as_beads=True)
 
     def _images(self, theta_rad: AnyFloat, depth_nm: float, focus_nm: float, *, as_beads: bool = False) -> F64:
         """Coefficients of the computed PSF at the nodes; `as_beads`: with the sideways walk that beads have."""

@@ -64,6 +64,11 @@ class Difference:
         depth = [] if self.depth_nm is None else [self.depth_nm / DEPTH_UNIT_NM]
         return np.concatenate([self.theta_rad, depth])
 
+    @classmethod
+    def of(cls, vector: F64) -> Difference:
+        """Return the difference with a depth whose `vector` it is."""
+        return cls(vector[:-1], float(vector[-1]) * DEPTH_UNIT_NM)
+
     @property
     def side(self) -> float:
         """Which way z counts depth: 1 or -1."""
@@ -127,7 +132,7 @@ def climb(
         As for `estimate`.
     """
     at, slopes_of = start, start
-    expected, known = _prior(start, depth)
+    expected, known = prior_of(start, depth)
     slopes = change.slopes(at.theta_rad, field_size_px, at.depth_nm)
     now, first_nm = change.changed(at.theta_rad, at.depth_nm or 0.0), molecules.z_nm
     for _ in range(iterations):
@@ -150,7 +155,7 @@ def climb(
     return Climbed(at, found.covariance(emitter), found.used, now, z_error_nm)
 
 
-def _prior(start: Difference, depth: DepthPrior | None) -> tuple[F64, F64]:
+def prior_of(start: Difference, depth: DepthPrior | None) -> tuple[F64, F64]:
     """Return what is expected of a difference's vector, and the inverse of its covariance."""
     expected = np.zeros(len(start.vector))
     known = np.eye(len(expected)) / PRIOR_SD_RAD**2

@@ -1,17 +1,19 @@
 """How deep the molecules of a sample lie in its medium, as far as their images say so.
 
 With depth comes spherical aberration of all orders, and light beyond the critical angle goes. A climb from the glass
-may end at aberrations that imitate a depth: climbs from several depths are held against each other.
+may end at aberrations that imitate a depth: climbs from several depths are held against each other, from both sides of
+the glass, since spherical aberrations of two orders imitate the other side.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.optimize import minimize
 
 from easyzloc_mm.numerics.field_polynomial import field_coordinates
 from easyzloc_mm.psf.field_psf import FieldPsf
-from easyzloc_mm.psf.pupil.change import PsfChange
-from easyzloc_mm.psf.pupil.climb import Climbed, DepthPrior, Difference, climb
+from easyzloc_mm.psf.pupil.change import NAMES, PsfChange
+from easyzloc_mm.psf.pupil.climb import Climbed, DepthPrior, Difference, climb, prior_of
 from easyzloc_mm.psf.pupil.score import Molecules, evidence
 from easyzloc_mm.typing import F64
 
@@ -21,12 +23,19 @@ TRIED_NM = (300.0, 1200.0, 2500.0)
 """Either way of the stage."""
 TRIED_WITH = 400
 """Molecules."""
-CLIMBED, ITERATIONS = 3, 5
-"""Climbs from the best of the tried depths, and their steps."""
+CLIMBED, ITERATIONS = 2, 3
+"""Climbs from the best of the tried depths on each side of the glass, and their steps."""
 LEAST_SDS = 4.0
 """By which molecules have to be explained better by a depth, in standard errors, for it to be taken."""
 LARGEST_GAIN = 20.0
 """Of the logarithm of one molecule's likelihood, that counts: what is more is no single molecule."""
+
+ALIKE = (NAMES.index("spherical"), NAMES.index("secondary spherical"), len(NAMES))
+"""In a difference's vector: what makes up for each other, so that a climb ends early on the ridge that they make."""
+SUMMIT_WITH, SUMMIT_TRIES = 2000, 35
+"""Molecules, and differences that are tried, at most, where the summit of the ridge is looked for."""
+FIRST_SDS, LAST_SDS = 3.0, 0.5
+"""How far apart they are at first and at last, in standard deviations by the scatter of the molecules."""
 
 
 def likeliest(
@@ -63,10 +72,60 @@ def likeliest(
     if max(abs(step.depth_nm or 0.0) for step in first) < SEEN_NM:
         return None
     likely = [at for at in (*TRIED_NM, depth.mean_nm) if at and abs(at - depth.mean_nm) <= 2 * depth.sd_nm]
-    starts = [Difference.at_depth(side * at) for at in likely for side in (1.0, -1.0)]
-    starts.sort(key=lambda at: -height(at, middle.changed(at.theta_rad, at.depth_nm or 0.0)))
-    ends = [climbed(start, ITERATIONS) for start in starts[:CLIMBED]]
-    return max(ends, key=lambda end: height(end.found, end.psf)).found
+
+    def changed(at: Difference) -> FieldPsf:
+        return middle.changed(at.theta_rad, at.depth_nm or 0.0)
+
+    def summit_on(side: float) -> Difference:
+        starts = [Difference.at_depth(side * at) for at in likely]
+        starts.sort(key=lambda at: -height(at, changed(at)))
+        ends = [climbed(start, ITERATIONS) for start in starts[:CLIMBED]]
+        return summit(some, middle, field_size_px, max(ends, key=lambda end: height(end.found, end.psf)), depth)
+
+    return max(map(summit_on, (1.0, -1.0)), key=lambda at: height(at, changed(at)))
+
+
+def summit(
+    molecules: Molecules, change: PsfChange, field_size_px: tuple[int, int], near: Climbed, depth: DepthPrior
+) -> Difference:
+    """Return the likeliest spherical aberrations and depth, from where a climb has ended near it.
+
+    By a quadratic model of the molecules' evidence in a trust region [1]_.
+
+    Parameters
+    ----------
+    molecules : Molecules
+    change : PsfChange
+    field_size_px : (int, int)
+    near : Climbed
+        With a depth.
+    depth : DepthPrior
+
+    References
+    ----------
+    .. [1] Ragonneau, Model-based derivative-free optimization methods and software, PhD thesis, Hong Kong Polytechnic
+       University 2022, https://theses.lib.polyu.edu.hk/handle/200/12294 (COBYQA).
+    """
+    some = molecules[np.argsort(-molecules.crops.sum(axis=(1, 2)), kind="stable")[:SUMMIT_WITH]]
+    expected, known = prior_of(near.found, depth)
+    start, first = near.found.vector, _evidence(some, near.psf, field_size_px)
+    spread, axes = np.linalg.eigh(np.linalg.inv(near.covariance)[np.ix_(ALIKE, ALIKE)])
+    axes = axes / np.sqrt(spread)
+
+    def vector(step: F64) -> F64:
+        at = start.copy()
+        at[list(ALIKE)] += axes @ step
+        return at
+
+    def loss(step: F64) -> float:
+        at = Difference.of(vector(step))
+        psf = change.changed(at.theta_rad, at.depth_nm or 0.0)
+        gain = np.clip(_evidence(some, psf, field_size_px) - first, -LARGEST_GAIN, LARGEST_GAIN)
+        away = at.vector - expected
+        return float(away @ known @ away) / 2 - float(gain.sum())
+
+    options = {"initial_tr_radius": FIRST_SDS, "final_tr_radius": LAST_SDS, "maxfev": SUMMIT_TRIES}
+    return Difference.of(vector(minimize(loss, np.zeros(len(ALIKE)), method="COBYQA", options=options).x))
 
 
 def explains_more(molecules: Molecules, psf: FieldPsf, than: FieldPsf, field_size_px: tuple[int, int]) -> bool:

@@ -11,12 +11,14 @@ from easyzloc_mm.profile.schema import Optics
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.pupil.change import CHANGING, DEPTH_UNIT_NM, PsfChange
 from easyzloc_mm.psf.pupil.climb import DepthPrior, Difference, climb
-from easyzloc_mm.psf.pupil.depth import explains_more, likeliest
+from easyzloc_mm.psf.pupil.depth import explains_more, likeliest, summit
 from easyzloc_mm.psf.pupil.score import Molecules
 from easyzloc_mm.psf.pupil.wavefront import Wavefront, retrieve
 from easyzloc_mm.typing import F64, I64, Progress
 
 ITERATIONS = 5
+TOWARDS = 2
+"""Steps with all molecules before the summit is looked for, where they are deep."""
 FLOOR_RAD = 0.03
 """Standard deviation, per term, of what the errors of a measured PSF feign: samples under the beads' own optics."""
 DEPTH_FLOOR_NM, DEPTH_ERROR = 50.0, 0.2
@@ -139,7 +141,9 @@ def estimate(
         deep = likeliest(molecules, change, field_size_px, theta, depth)
         if deep is not None:
             show("depth of the sample", 0.8)
-            end = climb(molecules, change, field_size_px, deep, iterations=iterations, depth=depth, emitter=emitter)
+            end = climb(molecules, change, field_size_px, deep, iterations=TOWARDS, depth=depth, emitter=emitter)
+            deep = summit(molecules, change, field_size_px, end, depth)
+            end = climb(molecules, change, field_size_px, deep, iterations=1, depth=depth, emitter=emitter)
             best = end if explains_more(molecules, end.psf, best.psf, field_size_px) else best
     scatter, depth_nm = np.sqrt(np.diag(best.covariance)), best.found.depth_nm
     depth_sd_nm = 0.0

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.integrate import quad
 
 from easyzloc_mm.numerics.spline import cubic_b_spline
-from easyzloc_mm.optics.pupil import Pupil, collected, image_fields, intensity, make_pupil, phase, through_sample
+from easyzloc_mm.optics.pupil import Pupil, deep_pupil, image_fields, intensity, phase
 from easyzloc_mm.profile.schema import Optics
 from easyzloc_mm.psf.bead_psf import PITCH_PX
 from easyzloc_mm.typing import F64, AnyFloat
@@ -41,7 +39,7 @@ class PupilImages:
     blur_px : float
         Standard deviation of what widens images beside the optics: the bead's size, the modelling.
     depth_nm : float
-        Of the point above the glass, in the sample's medium (`optics.pupil.through_sample`); images count from about
+        Of the point above the glass, in the sample's medium (`optics.pupil.deep_pupil`); images count from about
         where that depth is in focus, and per photon that is collected from there.
     walk : (float, float)
         nm along x and y by which images go sideways per nm of z: beads, on a stage that does not rise straight.
@@ -55,13 +53,7 @@ class PupilImages:
 
     @property
     def _pupil(self) -> Pupil:
-        return make_pupil(self.optics, SAMPLES, NOLLS)
-
-    @cached_property
-    def _through_sample(self) -> tuple[NDArray[np.complex64], float]:
-        """Factor of the pupil by the way from the point to the glass, and the share of the light that it leaves."""
-        factor = through_sample(self.optics, self._pupil, self.depth_nm)
-        return factor, collected(self._pupil, factor)
+        return deep_pupil(self.optics, SAMPLES, NOLLS, self.depth_nm)
 
     def at_knots(self, wavefront_rad: AnyFloat, z_nm: AnyFloat, *, x_nm: float = 0.0, y_nm: float = 0.0) -> F64:
         """Return images of one photon at depths `z_nm`, at the lateral knots of the measured PSF.
@@ -116,11 +108,10 @@ class PupilImages:
         pitch_nm = PITCH_PX * self.optics.pixel_size_nm
         knots = pitch_nm * np.arange(-(self.knots // 2) - MARGIN, self.knots // 2 + MARGIN + 1)
         pupil = self._pupil
-        through, share = self._through_sample
         fields = [
             intensity(
                 image_fields(
-                    phase(pupil, wavefront_rad, z) * through,
+                    phase(pupil, wavefront_rad, z),
                     knots - x_nm - self.walk[0] * z,
                     knots - y_nm - self.walk[1] * z,
                     pupil,
@@ -129,7 +120,7 @@ class PupilImages:
             )
             for z in np.asarray(z_nm, float)
         ]
-        images = np.asarray(np.stack(fields) * (self.optics.pixel_size_nm**2 / share), np.float64)
+        images = np.asarray(np.stack(fields) * self.optics.pixel_size_nm**2, np.float64)
         # What is sampled passes through two filters: from samples to coefficients, over the pixel, and back.
         for axis in (1, 2):
             images = ndimage.spline_filter1d(images, 3, axis=axis, mode="mirror")

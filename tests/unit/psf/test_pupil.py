@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from easyzloc_mm.model.emitter_prior import EmitterPrior
-from easyzloc_mm.optics.pupil import collected, make_pupil, through_sample
+from easyzloc_mm.optics.pupil import (
+    Pupil,
+    collected,
+    deep_pupil,
+    image_fields,
+    intensity,
+    make_pupil,
+    phase,
+    through_sample,
+)
 from easyzloc_mm.psf.bead_psf import PITCH_PX
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.mle import fit_psf
@@ -161,6 +170,25 @@ def test_the_images_of_a_depth_are_those_of_other_code(depth_nm: float) -> None:
         return float(np.corrcoef(drawn.ravel(), known.coefficients[0, planes].ravel())[0, 1])
 
     assert max(map(alike, np.arange(-400.0, 401.0, 40.0))) > 0.995
+
+
+@pytest.mark.parametrize("depth_nm", [0.0, 2200.0])
+def test_few_samples_of_the_pupil_are_enough_at_any_depth(depth_nm: float) -> None:
+    """Light beyond the critical angle fades within less than a cell: points of it would be a tenth off in the image."""
+    place_nm, none = 110.0 * np.arange(-10, 11), np.zeros(len(NOLLS))
+
+    def images(pupil: Pupil, factor: NDArray[np.complex64] | float = 1.0) -> NDArray[np.float64]:
+        drawn = [
+            intensity(image_fields(phase(pupil, none, z_nm) * factor, place_nm, place_nm, pupil), pupil)
+            for z_nm in (-600.0, 0.0, 600.0)
+        ]
+        return np.stack(drawn)
+
+    points = make_pupil(OPTICS, 240, NOLLS)
+    factor = through_sample(OPTICS, points, depth_nm)
+    wanted = images(points, factor) / collected(points, factor)
+    error = images(deep_pupil(OPTICS, 40, NOLLS, depth_nm)) - wanted
+    assert np.sqrt(np.sum(error**2) / np.sum(wanted**2)) < 0.03
 
 
 def test_depth_matters_only_where_indices_differ() -> None:
