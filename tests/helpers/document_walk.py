@@ -33,7 +33,7 @@ def follow(words: Sequence[str]) -> None:
         with _cluster() as address:
             command(*(address if word == CLUSTER else word for word in words))
     else:
-        command(*words)
+        command(*words, patience_s=3 * PATIENCE_S if words[0] == "demo" else PATIENCE_S)  # that is the whole workflow
 
 
 def _answer(words: Sequence[str]) -> None:

@@ -44,15 +44,15 @@ def write_profile(folder: Path, **changes: str) -> Path:
     return path
 
 
-def command(*arguments: str | Path) -> dict[str, Any]:
+def command(*arguments: str | Path, patience_s: float = PATIENCE_S) -> dict[str, Any]:
     """Run a command that must succeed; its JSON is the last line of standard output."""
-    return _run(PROGRAM, arguments)
+    return _run(PROGRAM, arguments, patience_s=patience_s)
 
 
 def calibrate_briefly(profile: Path, out: Path) -> dict[str, Any]:
     """Calibrate by the command, with few steps, and few molecules to calibrate and judge the model by."""
     program = (sys.executable, "-m", "tests.helpers.brief_program")
-    return _run(program, ("calibrate", "--profile", profile, "--out", out, "--steps", "100"))
+    return _run(program, ("calibrate", "--profile", profile, "--out", out, "--steps", "100"), cwd=ROOT)
 
 
 def command_here(*arguments: str | Path) -> dict[str, Any]:
@@ -65,10 +65,12 @@ def command_here(*arguments: str | Path) -> dict[str, Any]:
     return dict(json.loads(said.getvalue().splitlines()[-1]))
 
 
-def _run(program: Sequence[str], arguments: Sequence[str | Path]) -> dict[str, Any]:
+def _run(
+    program: Sequence[str], arguments: Sequence[str | Path], *, patience_s: float = PATIENCE_S, cwd: Path | None = None
+) -> dict[str, Any]:
     outcome = subprocess.run(
         [*program, *map(str, arguments), "--json"],
-        capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=ROOT,
+        capture_output=True, text=True, timeout=patience_s, check=False, cwd=cwd,
     )  # fmt: skip
     assert outcome.returncode == 0, outcome.stderr
     return dict(json.loads(outcome.stdout.splitlines()[-1]))

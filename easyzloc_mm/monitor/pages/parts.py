@@ -13,8 +13,11 @@ from easyzloc_mm.typing import F32
 
 INK, PAPER, QUIET, WARN = "#e8eaf0", "#11141c", "#8d95a8", "#ff6b6b"
 LINE, SPOT = "#5aa9e6", "#ffb000"
-TEMPLATE = f"{{% block preamble %}}<style>body {{ background: {PAPER}; margin: 8px; }}</style>{{% endblock %}}"
-"""Bokeh puts it into its own page."""
+TEMPLATE = f"""{{% block preamble %}}<style>
+body {{ background: {PAPER}; margin: 8px; }}
+body:not(:has(.bk-Column))::before {{ content: "easyZloc: loading"; color: {QUIET}; font: 14px system-ui, sans-serif; }}
+</style>{{% endblock %}}"""
+"""Bokeh puts it into its own page; it says so until the first figures are there."""
 STYLE = f"""
 <style>
   .run {{ font: 14px system-ui, sans-serif; color: {INK}; }}

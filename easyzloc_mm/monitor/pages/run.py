@@ -154,7 +154,7 @@ class _Page:
         self._data = _Data()
         self._draw_above(*follower.z_range_nm)
         self._draw_curves()
-        self.frame = dark_figure("newest frame (px); circles: what was found", "", 330, 290, match_aspect=True)
+        self.frame = dark_figure("newest frame (px), circles: found", "", 330, 290, match_aspect=True)
         add_camera_image(self.frame, self._data.raw, self._data.spots)
         self.frame.visible = False
 
@@ -189,7 +189,7 @@ class _Page:
         )
         for name, label, column, height in (
             ("focus", "shift of z (nm)", "z", 180),
-            ("counts", "localisations per frame", "spots", 180),
+            ("counts", "found per frame", "spots", 180),
             ("photons", "photons", "photons", 140),
             ("precision", "lpz (nm)", "lpz", 140),
         ):
