@@ -137,7 +137,6 @@ class CameraWatch:
         now_s = time.monotonic()
         if self.number == 0:
             self._begin_s = now_s
-        self._image, self.number = image, self.number + 1
         self.measures.append(
             Sharpness(
                 now_s - self._begin_s,
@@ -147,3 +146,5 @@ class CameraWatch:
                 float(np.mean(image >= self._full_adu)),
             )
         )
+        # Last: a page that sees an image draws its measures, too.
+        self._image, self.number = image, self.number + 1

@@ -85,6 +85,23 @@ def test_the_camera_is_held_only_while_somebody_looks(fake: Fake) -> None:
     assert watch.lit_ms == 10.0 * fake.images
 
 
+def test_no_image_is_there_before_its_measures(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = CameraWatch(PROFILE, fake.connect)
+    told: list[tuple[int, bool]] = []
+
+    def measure(_image: U16) -> float:
+        told.append((watch.number, watch.newest() is None))
+        return 1.0
+
+    monkeypatch.setattr("easyzloc_mm.monitor.follow.camera.spot_contrast", measure)
+    watch.look()
+    wait_until(lambda: watch.number == 6, "six images come")
+    assert [number for number, _ in told] == list(range(6))
+    assert told[0] == (0, True)
+    fake.go_on.set()
+    watch.end(wait=True)
+
+
 def test_the_sharpest_image_is_that_in_focus(fake: Fake) -> None:
     watch = CameraWatch(PROFILE, fake.connect)
     watch.look()
