@@ -10,7 +10,8 @@ import importlib
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import Any, Literal, Protocol, overload
 
 import pandas as pd
@@ -173,7 +174,8 @@ def picasso(module: Literal["aim"]) -> Aim: ...
 def picasso(module: str) -> object:
     """Import and return ``picasso.MODULE``.
 
-    Picasso logs about audio devices and changes matplotlib's settings on import; both are suppressed.
+    Picasso logs about audio devices and changes matplotlib's settings on import; both are suppressed. What numba
+    compiles of it is kept, as for this package's own functions.
 
     Parameters
     ----------
@@ -189,5 +191,18 @@ def picasso(module: str) -> object:
         import picasso as _package  # noqa: F401  (a static import, so that import-linter sees who needs Picasso)
 
         logging.getLogger("playsound3").setLevel(logging.ERROR)
+        before = set(sys.modules)
         with matplotlib.rc_context():
-            return importlib.import_module(name)
+            found = importlib.import_module(name)
+        _keep_compiled([sys.modules[new] for new in set(sys.modules) - before if new.startswith("picasso.")])
+        return found
+
+
+def _keep_compiled(modules: Iterable[ModuleType]) -> None:
+    """Let numba keep on the disk what it compiles of modules: else every process spends seconds on it again."""
+    from numba.core.registry import CPUDispatcher
+
+    for module in modules:
+        for function in vars(module).values():
+            if isinstance(function, CPUDispatcher) and function.py_func.__module__ == module.__name__:
+                function.enable_caching()

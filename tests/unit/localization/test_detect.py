@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -169,3 +171,9 @@ def test_the_running_background_removes_what_stands_still() -> None:
     # Nothing but the frame's number decides: alone, in a block, or in another order.
     alone = RunningBackground(20, 60, lambda chosen: lit[chosen]).subtract(lit[47:48], numbers[47:48])
     assert np.array_equal(alone[0], cleared[47])
+
+
+def test_what_is_compiled_of_picasso_is_kept() -> None:
+    """Else `beads`, `calibrate` and `link` compile it for seconds, each time."""
+    compiled: Any = picasso("localize")
+    assert compiled.identify_in_image.stats.cache_path is not None
