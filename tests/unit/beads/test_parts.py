@@ -11,9 +11,10 @@ from easyzloc_mm.beads.alignment.align import align
 from easyzloc_mm.beads.alignment.registered import RegisteredStack
 from easyzloc_mm.beads.alignment.sharpness import sharpness_focus
 from easyzloc_mm.beads.bleaching import bleaching_per_um, brightness_ratio
-from easyzloc_mm.beads.quality.checks import DEPTHS_NM, check_directions
+from easyzloc_mm.beads.quality.checks import DEPTHS_NM, check_directions, check_verdict
 from easyzloc_mm.beads.quality.coverage import field_coverage
 from easyzloc_mm.beads.quality.profiles import fit_axial, fit_lateral
+from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.numerics.field_polynomial import polynomial, robust_surface
 from easyzloc_mm.psf.registration import register, weighted_centre
 
@@ -143,3 +144,10 @@ def test_coverage_counts_cells_with_three_beads() -> None:
     corner = np.array([[10.0, 10.0]] * 3)
     assert field_coverage(corner[:, 0], corner[:, 1], (100, 100)) == pytest.approx(1 / 25)
     assert field_coverage(corner[:2, 0], corner[:2, 1], (100, 100)) == 0
+
+
+def test_a_slide_of_which_most_beads_have_neighbours_is_said() -> None:
+    check_verdict(["neighbour"] * 6 + [""] * 4)  # a warning would be an error
+    check_verdict(["neighbour"] * 3 + [""])  # of four candidates nothing can be told
+    with pytest.warns(EasyZlocWarning, match="7 of 10 candidates have another object near them.*dilute"):
+        check_verdict(["neighbour"] * 7 + [""] * 3)
