@@ -31,7 +31,7 @@ def test_a_microscope_that_does_not_answer_leaves_nothing_behind(profile: ez.Pro
 def test_stacks_of_too_few_planes_are_refused_before_the_microscope_is_asked(
     profile: ez.Profile, tmp_path: Path
 ) -> None:
-    with pytest.raises(ez.InputError, match="7 planes"):
+    with pytest.raises(ez.InputError, match=r"7 plane\(s\), a bead stack needs 8"):
         ez.calibrate(profile.replace(beads={"z_step_nm": 200}), tmp_path / "today")
     assert not (tmp_path / "today").exists()
 
