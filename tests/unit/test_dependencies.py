@@ -154,7 +154,8 @@ def test_a_command_whose_extra_is_missing_says_so(
 
 def test_the_readmes_commands_are_those_of_the_extras() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert 'pip install -c constraints.txt ".[demo]" && easyzloc-mm demo' in text
+    assert 'pip install -c constraints.txt ".[demo]"' in text
+    assert "easyzloc-mm demo" in text
     assert 'pip install -c constraints.txt ".[test]" && python -m pytest' in text
     assert requirements("demo") <= requirements("test")
 
