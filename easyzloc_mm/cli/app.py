@@ -11,8 +11,10 @@ from types import FrameType
 
 import typer
 import typer.exceptions
+from typer.models import CommandInfo
 
 from easyzloc_mm._version import __version__
+from easyzloc_mm.cli.command import Command, Group
 from easyzloc_mm.cli.commands.begin import demo, instrument, start
 from easyzloc_mm.cli.commands.checks import bench, bench_optics, simulate, support
 from easyzloc_mm.cli.commands.files import beads, localize, refresh, training
@@ -35,6 +37,7 @@ PANELS = {
 
 app = typer.Typer(
     name="easyzloc-mm",
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -63,8 +66,17 @@ def _register() -> None:
             module.register(app)
         for command in app.registered_commands[commands:]:
             command.rich_help_panel = panel
+            _show_in_words(command)
         for group in app.registered_groups[groups:]:
-            group.rich_help_panel = panel
+            group.rich_help_panel, group.cls = panel, Group
+            assert group.typer_instance is not None
+            for command in group.typer_instance.registered_commands:
+                _show_in_words(command)
+
+
+def _show_in_words(command: CommandInfo) -> None:
+    if command.cls is None or not issubclass(command.cls, Command):
+        command.cls = Command
 
 
 _register()

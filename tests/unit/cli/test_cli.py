@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,6 +49,14 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: tup
     assert code == 0
     assert "Usage" in out
     assert " ".join(command) in out
+    options = out.partition("Options")[2].partition("Commands")[0]
+    assert not re.search(r"<(bool|str|path|int|float|list)", options), "a type of Python is no help"
+
+
+def test_help_shows_what_is_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "live", "--help")
+    for shown in (r"--monitor +[A-Z]", r"--size-px +N N ", r"--out +-o +PATH ", r"--frames +-n +N \[x>=1\]"):
+        assert re.search(shown, out), shown
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
+from easyzloc_mm.cli.command import Command
 from easyzloc_mm.cli.output import JsonFlag, finish, plain
 from easyzloc_mm.cli.progress import progress_display
 from easyzloc_mm.errors import InputError
@@ -24,7 +24,7 @@ RecordOption = Annotated[
 ]
 
 
-class BenchCommand(TyperCommand):
+class BenchCommand(Command):
     """A command whose ``--record`` may stand alone: typer knows no options with an optional value."""
 
     # typer brings its own copy of click, and types its base class by that.
