@@ -21,10 +21,14 @@ pytest_plugins = ["tests.helpers.peak_memory"]
 
 LONGEST_FIRST = (
     "tests/end_to_end/test_workflow.py",
-    "tests/devices/test_live_faults.py",
     "tests/unit/training/test_train.py",
-    "tests/unit/localization/test_camera_map.py",
+    "tests/devices/test_live_faults.py",
+    "tests/devices/test_acquire_careful.py",
+    "tests/unit/beads/test_truth.py",
+    "tests/devices/test_live_program.py",
+    "tests/unit/beads/test_motion.py",
     "tests/devices/test_bridge.py",
+    "tests/devices/test_scan_killed.py",
 )
 """Files that are begun first, so that all workers end at about the same time."""
 

@@ -92,7 +92,7 @@ def test_kill_9_of_the_whole_program_and_going_on(program: tuple[Path, Path, Pat
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows knows no SIGTERM that a program could hear")
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_an_interrupted_program_says_so(program: tuple[Path, Path, Path], number: signal.Signals) -> None:
     profile_file, model, out = program
     process = _program(profile_file, model, out, "--frames", "60000")

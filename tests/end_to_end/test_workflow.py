@@ -243,7 +243,8 @@ def rows_of(run: Path) -> int:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send Ctrl-C to one child process alone")
-@pytest.mark.parametrize("name", ["acquire-beads", "live"])
+# A live run is interrupted in devices/test_live_faults.py, and its program in test_live_program.py.
+@pytest.mark.parametrize("name", ["acquire-beads", pytest.param("live", marks=pytest.mark.slow)])
 def test_ctrl_c_leaves_a_safe_microscope_and_a_readable_store(walk: Walk, tmp_path: Path, name: str) -> None:
     long = write_profile(
         tmp_path, **{"frames = 6000": "frames = 50000", "z_step_nm = 25.0": "z_step_nm = 2.0", "fovs = 6": "fovs = 1"}
