@@ -183,6 +183,7 @@ def train(
         learner = job.learner(checkpoint_beside(out, identity))
         fitted, turns = _fit_all(job, learner, spend)
         unseen = turns or [(fitted, Part(beads, split.validation if len(split.validation) else split.train))]
+        job.show("calibrating the uncertainties", 0.0)
         uncertainty = learner.calibrate(fitted, unseen)
         card = _card(job, learner, fitted, uncertainty, minutes=(time.monotonic() - begin) / 60)
         job.show("exporting", 0.0)

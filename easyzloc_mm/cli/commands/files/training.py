@@ -61,6 +61,7 @@ def train(
         )
     assert model.report is not None, "just trained"
     found: dict[str, object] = model.report.model_dump(mode="json") if as_json else training_in_short(model.report)
+    found["report"] = out / "report" / "index.html"
     if like is not None:
         found |= model.fit_to(like)
     finish({"out": out, **found}, as_json=as_json, title="trained")
