@@ -75,6 +75,11 @@ def finish(result: Mapping[str, Any], *, as_json: bool, title: str = "") -> None
     _print_notices(alarms, notices.scrolled)
 
 
+TOLD_IF_ANY = (
+    "fits_rejected", "p95_latency_s", "most_waiting", "catch_up_s", "workers_replaced", "focus_moves", "pauses",
+    "paused_s",
+)  # fmt: skip
+"""Of a run's figures; where they are zero nobody asks for them."""
 UNITS = {
     "nm": "nm", "um": "µm", "um2": "µm²", "px": "px", "ms": "ms", "s": "s", "mb": "MB", "gb": "GB", "adu": "ADU",
     "e": "e-", "rad": "rad",
@@ -82,6 +87,11 @@ UNITS = {
 """At the ends of names, and as people write them."""
 WIDE = 10_000
 """Characters of a line where there is no terminal."""
+
+
+def in_short(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what people are told of a run."""
+    return {name: value for name, value in figures.items() if value or name not in TOLD_IF_ANY}
 
 
 def _print_table(result: Mapping[str, Any], title: str, alarms: Sequence[str]) -> None:

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from easyzloc_mm.cli.options import CameraMapOption, ModelOption, PartialOption, RunOption
-from easyzloc_mm.cli.output import ExcessNoiseOption, JsonFlag, OverwriteFlag, existing, existing_or_resume, finish
+from easyzloc_mm.cli.output import (
+    ExcessNoiseOption,
+    JsonFlag,
+    OverwriteFlag,
+    existing,
+    existing_or_resume,
+    finish,
+    in_short,
+)
 from easyzloc_mm.cli.progress import progress_display
 from easyzloc_mm.profile.detection import SurfaceRemoval
 
@@ -102,6 +110,7 @@ def localize(
     from easyzloc_mm.api.imaging.movies import localize as run
 
     with progress_display() as show:
+        show("the localising processes start", 0.0)
         done = run(
             movie,
             model,
@@ -132,7 +141,7 @@ def localize(
             if_exists=existing_or_resume(overwrite, resume),
             progress=show,
         )
-    finish(done.as_dict(), as_json=as_json, title="localised")
+    finish(done.as_dict() if as_json else in_short(done.as_dict()), as_json=as_json, title="localised")
 
 
 def assign_z(
@@ -173,4 +182,4 @@ def assign_z(
             if_exists=existing(overwrite),
             progress=show,
         )
-    finish(done.as_dict(), as_json=as_json, title="z assigned")
+    finish(done.as_dict() if as_json else in_short(done.as_dict()), as_json=as_json, title="z assigned")

@@ -8,14 +8,12 @@ from typing import Annotated
 import typer
 
 from easyzloc_mm.cli.options import ModelOption, RunOption
-from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, ProfileOption, existing, finish
+from easyzloc_mm.cli.output import JsonFlag, OverwriteFlag, ProfileOption, existing, finish, in_short
 from easyzloc_mm.cli.progress import connecting
 from easyzloc_mm.cli.set_up import ExposureOption, FramesOption, MonitorFlag, SizeOption, as_set, given
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.writing.kinds import Kind
 
-TOLD_IF_ANY = ("fits_rejected", "workers_replaced", "focus_moves", "pauses", "paused_s")
-"""Of a run's figures, to people."""
 KeepRawOption = Annotated[bool, typer.Option("--keep-raw/--no-keep-raw", help="Keep the camera's frames.")]
 
 
@@ -83,9 +81,11 @@ def live(
         )
     result = done.as_dict()
     stopped = result.get("ended_by") == STOPPED
-    if not as_json:
-        result = {name: value for name, value in result.items() if value or name not in TOLD_IF_ANY}
-    finish(result, as_json=as_json, title="live run, stopped from its page" if stopped else "live run")
+    finish(
+        result if as_json else in_short(result),
+        as_json=as_json,
+        title="live run, stopped from its page" if stopped else "live run",
+    )
 
 
 def scan(
