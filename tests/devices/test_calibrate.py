@@ -36,6 +36,14 @@ def test_stacks_of_too_few_planes_are_refused_before_the_microscope_is_asked(
     assert not (tmp_path / "today").exists()
 
 
+def test_a_camera_map_that_is_none_is_refused_before_the_microscope_is_asked(
+    profile: ez.Profile, tmp_path: Path
+) -> None:
+    with pytest.raises(ez.InputError, match=r"camera map .*none\.zarr does not exist"):
+        ez.calibrate(profile.replace(camera={"map": tmp_path / "none.zarr"}), tmp_path / "today")
+    assert not (tmp_path / "today").exists()
+
+
 def test_an_interrupted_calibration_goes_on(profile: ez.Profile, tmp_path: Path) -> None:
     """Ctrl-C in the middle of the second stack: `resume` keeps the first; then nothing is left to do but the beads."""
 

@@ -14,6 +14,7 @@ from easyzloc_mm.api.calibrating.calibration import acquire_beads, build_beads
 from easyzloc_mm.api.model import Model, as_model
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.calibration_check import CHECK_FILE, CHECK_FOLDER, CalibrationCheck
+from easyzloc_mm.io.camera_map import check_camera_map
 from easyzloc_mm.io.passport import Passport
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.io.writing.kinds import Kind
@@ -94,6 +95,7 @@ def check_calibration(
             return judged(given, draft)
     camera = instrument.camera
     check_comparable(card, instrument.optics.pixel_size_nm, (camera.width_px, camera.height_px))
+    check_camera_map(camera)
     if out is None:
         raise InputError("`out` is needed for the stacks that are photographed: give a folder, or `stacks` of today")
     place = check_output(Path(out), Kind.CALIBRATION, if_exists=if_exists, inputs=[card.path], acquires=True)
