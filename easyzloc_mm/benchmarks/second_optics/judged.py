@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import theilslopes
 
 from easyzloc_mm.benchmarks.second_optics.datasets import MovieConditions, profile_of
 from easyzloc_mm.benchmarks.second_optics.exact import exact_psf
@@ -229,6 +230,7 @@ def figures_of(fits: Fits, truth: F64, sigma: F64) -> dict[str, float]:
         "rmse_z_nm": float(np.sqrt(np.mean(error[:, 2] ** 2))),
         "robust_z_nm": robust_sd(error[:, 2]),
         "scale": float(np.polyfit(true[:, 2], found[:, 2], 1)[0]),
+        "scale_robust": float(theilslopes(found[:, 2], true[:, 2])[0]),
         **{f"coverage_68_{axis}": float(share) for axis, share in zip("xyz", within, strict=True)},
         "left_out": float(1 - kept.mean()),
     }
