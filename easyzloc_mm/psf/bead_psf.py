@@ -22,6 +22,7 @@ from easyzloc_mm.camera.crops import LARGEST_ROI_PX, ROI_PX
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.numerics.spline import cubic_b_spline
+from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.psf.registration import rim_background
 from easyzloc_mm.typing import F32, F64, I64
 
@@ -156,6 +157,9 @@ class BeadPsfs:
     bead_id : ndarray of int, shape (T,)
         Which bead each place of the table is; one that was recorded several times is several places. Empty where places
         are no beads.
+    noise : ndarray, shape (T,)
+        Variance of the light of a plane's region, of one photon of the bead: how much noise the images have, up to a
+        factor. Empty where places are no beads.
     """
 
     table: SplinePsf
@@ -164,6 +168,7 @@ class BeadPsfs:
     read_noise_e: float
     spread_px: tuple[float, float] = (0.0, 0.0)
     bead_id: I64 = field(default_factory=lambda: np.empty(0, np.int64))
+    noise: F64 = field(default_factory=lambda: np.empty(0))
 
     def __len__(self) -> int:
         return len(self.table)
@@ -199,8 +204,10 @@ class BeadPsfs:
         start = (low + high) / 2 - (knots - 1) / 2 * pitch
         across = knots_of(roi_px)
         coefficients = np.empty((len(chosen), knots, across, across), np.float32)
+        noise = np.empty(len(chosen))
         for row, bead in enumerate(chosen):
             z_nm, photons, brightness = bead_photons(beads, int(bead))
+            noise[row] = _noise(photons, brightness)
             inside = (z_nm > start + pitch) & (z_nm < start + (knots - 2) * pitch)
             along_z = _z_fit(z_nm[inside], start, pitch, knots) / brightness
             # The lateral shift of the stage is taken out knot by knot: within one it is a few nanometres.
@@ -218,7 +225,7 @@ class BeadPsfs:
             y=beads.y[chosen],
         )
         known, noise_e = beads.field_known, beads.response.effective().read_noise_e
-        return cls(table, beads.field_size_px, known, noise_e, bead_id=beads.bead_id[chosen])
+        return cls(table, beads.field_size_px, known, noise_e, bead_id=beads.bead_id[chosen], noise=noise)
 
 
 def z_range_of_beads(beads: BeadDataset, chosen: NDArray[np.integer]) -> tuple[float, float]:
@@ -234,6 +241,12 @@ def _covered(beads: BeadDataset, chosen: NDArray[np.integer]) -> tuple[F64, F64,
     first = np.min(np.where(finite, labels, np.inf), axis=1)
     last = np.max(np.where(finite, labels, -np.inf), axis=1)
     return first, last, finite.sum(axis=1)
+
+
+def _noise(photons: F32, brightness: float) -> float:
+    """Return the variance of all pixels of a plane together, per square of the brightness, by the rim's scatter."""
+    rim = np.concatenate([photons[:, [0, -1]].ravel(), photons[:, 1:-1, [0, -1]].ravel()])
+    return float((brightness + photons[0].size * robust_sd(rim) ** 2) / brightness**2)
 
 
 def bead_photons(beads: BeadDataset, bead: int) -> tuple[F64, F32, float]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import nnls
 
 from easyzloc_mm.io.reading import reading
 from easyzloc_mm.numerics.field_polynomial import field_coordinates, largest_degree, polynomial
@@ -29,6 +30,11 @@ BEADS_PER_TERM = 6
 MAX_DEGREE = 5
 FOLDS = 5
 RIDGE = 1e-2
+MIXED_BEADS, MIXED_NOISE = 3, 20.0
+"""From so many beads on, and from such a ratio of the noisiest to the cleanest, beads are weighted."""
+REWEIGHTED = 3
+"""Times that weights are found from what the last ones left."""
+TINY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class FieldPsf:
         if degree is None:
             degree = _best_degree(table, place, source.bead_id) if source.field_known else 0
         low, high = table.z_range_nm
-        coefficients = _fit(table, place, np.arange(len(table)), degree)
+        coefficients = _weighted_fit(table, place, source.noise, degree)
         return cls(coefficients, degree, table.z_start_nm, table.z_pitch_nm, low, high)
 
     def table(self, field_size_px: tuple[int, int]) -> SplinePsf:
@@ -168,7 +174,34 @@ def _best_degree(table: SplinePsf, place: AnyFloat, bead_id: I64) -> int:
     return best
 
 
-def _fit(table: SplinePsf, place: AnyFloat, chosen: NDArray[np.integer], degree: int) -> F32:
+def _weighted_fit(table: SplinePsf, place: AnyFloat, noise: F64, degree: int) -> F32:
+    """Return polynomial coefficients of all beads, each weighted by how well its images are known.
+
+    What beads differ by is their noise, in proportion to the known one, and what they really differ by, the same for
+    all: both are found from what the fit leaves. Where beads are alike, so are their weights.
+    """
+    everything = np.arange(len(table))
+    fitted = _fit(table, place, everything, degree)
+    if len(noise) < MIXED_BEADS or noise.max() < MIXED_NOISE * noise.min():
+        return fitted
+    terms = polynomial(place, degree).astype(np.float32)
+    for _ in range(REWEIGHTED):
+        left = np.array(
+            [
+                np.mean((np.tensordot(row, fitted, axes=1) - own) ** 2)
+                for row, own in zip(terms, table.coefficients, strict=True)
+            ]
+        )
+        parts = np.stack([np.ones_like(noise), noise], axis=1)
+        share = nnls(parts / np.maximum(left, TINY)[:, None], np.ones_like(left))[0]
+        weight = 1 / (parts @ share)
+        fitted = _fit(table, place, everything, degree, weight / weight.max())
+    return fitted
+
+
+def _fit(
+    table: SplinePsf, place: AnyFloat, chosen: NDArray[np.integer], degree: int, weights: F64 | None = None
+) -> F32:
     """Return polynomial coefficients, by least squares over the beads `chosen` that cover each z knot."""
     terms = polynomial(place[chosen], degree)
     penalty = RIDGE * np.eye(terms.shape[1])
@@ -182,6 +215,8 @@ def _fit(table: SplinePsf, place: AnyFloat, chosen: NDArray[np.integer], degree:
         weight = covered[:, k].astype(float)
         if weight.sum() < max(3, len(chosen) // 2):
             weight[:] = 1.0
+        if weights is not None:
+            weight *= weights
         weighted = (terms * weight[:, None]).T
         operator = np.linalg.solve(weighted @ terms + penalty, weighted)
         result[:, k] = np.tensordot(operator.astype(np.float32), table.coefficients[chosen, k], axes=1)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from easyzloc_mm.numerics.field_polynomial import field_coordinates, number_of_terms, polynomial, powers
+from easyzloc_mm.psf.bead_psf import BeadPsfs, SplinePsf
+from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.registration import rim_background
+from easyzloc_mm.typing import F32, F64
 
 
 def test_places_run_from_centre_to_centre_of_the_outermost_pixels() -> None:
@@ -30,3 +33,22 @@ def test_the_background_comes_from_all_four_sides() -> None:
     assert rim_background(images, together=True) == 11
     images[:, :, 0] = 500.0  # one bright side is no background
     assert rim_background(images[0]) == 10
+
+
+def test_a_bright_bead_counts_for_more_than_dim_ones() -> None:
+    """All show the same image, each with noise of its own; of beads that are alike, the mean is taken as ever."""
+    rng = np.random.default_rng(4)
+    image = rng.uniform(0, 1, (12, 29, 29))
+    sd = np.array([0.02, *[0.4] * 5])
+    count = len(sd)
+    shown = (image + sd[:, None, None, None] * rng.normal(size=(count, *image.shape))).astype(np.float32)
+    limits = np.full(count, 400.0, np.float32)
+    table = SplinePsf(shown, -440.0, 80.0, -limits, limits, np.zeros(count), np.zeros(count))
+
+    def measured(noise: F64) -> F32:
+        source = BeadPsfs(table, (64, 64), False, 1.0, bead_id=np.arange(count), noise=noise)
+        return FieldPsf.measure(source).coefficients[0]
+
+    assert np.std(measured(sd**2) - image) < 0.03
+    assert np.std(measured(np.ones(count)) - image) > 0.1
+    assert np.array_equal(measured(np.ones(count)), measured(np.empty(0)))
