@@ -1,4 +1,4 @@
-"""Benches of the second optics: samples for `refresh`, days for `calibrate --check`, crowded slides for `beads`."""
+"""Benches of samples, days and slides that differ: on the second optics, and of real bead stacks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from easyzloc_mm.errors import InputError
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to ``bench``."""
-    for command in (mismatch, check, density):
-        bench_app.command(command.__name__, cls=BenchCommand)(command)
+    for command in (mismatch, check, density, real_sample):
+        bench_app.command(command.__name__.replace("_", "-"), cls=BenchCommand)(command)
 
 
 def mismatch(
@@ -91,3 +91,34 @@ def density(
     with progress_display() as show:
         result = bench_density(mask=Mask(psf), per_um2=per_um2 or PER_UM2, fields=fields, seed=seed, progress=show)
     report(ctx, result, title="crowded bead slides")
+
+
+def real_sample(
+    ctx: typer.Context,
+    files: Annotated[list[Path], typer.Argument(help="Bead stacks of one microscope, each held against each.")],
+    pixel_size_nm: Annotated[float, typer.Option("--pixel-size-nm", min=1)],
+    z_step_nm: Annotated[float, typer.Option("--z-step-nm")],
+    na: Annotated[float, typer.Option("--na", min=0.1, max=1.7)],
+    emission_nm: Annotated[float, typer.Option("--emission-nm", min=300, max=1100)],
+    immersion_index: Annotated[float, typer.Option("--immersion-index", min=1, max=2)] = 1.518,
+    sample_index: Annotated[float, typer.Option("--sample-index", min=1, max=2)] = 1.33,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    record: RecordOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Hold real bead stacks against each other: as a sample of molecules, and as the beads of another day."""
+    from easyzloc_mm.benchmarks.accuracy.real_sample import bench_real_sample
+    from easyzloc_mm.profile.schema import Optics
+
+    if na >= immersion_index:
+        raise InputError(f"`na` {na:g} cannot be with an immersion of {immersion_index:g}: give the other one")
+    optics = Optics(
+        na=na,
+        emission_nm=emission_nm,
+        immersion_index=immersion_index,
+        sample_index=sample_index,
+        pixel_size_nm=pixel_size_nm,
+    )
+    with progress_display() as show:
+        result = bench_real_sample(files, optics, z_step_nm=z_step_nm, seed=seed, progress=show)
+    report(ctx, result, title="real bead stacks against each other")
