@@ -22,7 +22,7 @@ from easyzloc_mm.typing import StagePosition
 @pytest.fixture(scope="module")
 def profile() -> Profile:
     return load_profile("demo").replace(
-        camera={"width_px": 256, "height_px": 256},
+        camera={"width_px": 208, "height_px": 208},
         beads={"fovs": 2, "z_start_nm": -400, "z_stop_nm": 400, "z_step_nm": 100, "exposures_ms": (20.0,)},
     )
 
