@@ -23,7 +23,8 @@ p.lead { color: var(--quiet); margin: 0 0 1.5rem; max-width: 72ch } p { max-widt
 figure { margin: 1rem 0; padding: 1rem; background: var(--card); border: 1px solid var(--line); border-radius: 8px }
 figure img { display: block; max-width: 100%; height: auto; margin: 0 auto; border-radius: 4px }
 figcaption { color: var(--quiet); font-size: .92rem; margin-top: .75rem }
-table { border-collapse: collapse; background: var(--card); border: 1px solid var(--line); border-radius: 8px }
+table { border-collapse: collapse; margin: .75rem 0; background: var(--card); border: 1px solid var(--line);
+  border-radius: 8px }
 th, td { text-align: left; padding: .4rem .9rem; border-bottom: 1px solid var(--line);
   font-variant-numeric: tabular-nums }
 .marked { white-space: nowrap }
