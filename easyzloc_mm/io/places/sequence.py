@@ -37,12 +37,24 @@ def read_sequence(path: Path, profile: Profile | None, _device_map: Mapping[str,
             EasyZlocWarning,
             stacklevel=4,
         )
+    if _draws_anew(stored):
+        raise InputError(
+            f"{path} has random points without `random_seed`, which lie elsewhere each time: give one, so that a scan "
+            "that was cut off can go on"
+        )
     places_only = _with_field_of_view({key: stored[key] for key in stored if key not in UNUSED}, profile)
     with reading(path, "useq plan", ValidationError, cure="write it with useq-schema"):
         places = [Place(*place) for place in _places(places_only)]
     if len(places) > MOST_PLACES:
         raise InputError(f"{path} has more than {MOST_PLACES} positions: make it smaller")
     return places
+
+
+def _draws_anew(plan: Any) -> bool:
+    """Return whether a plan, or a part of it, is of random points without a seed."""
+    if isinstance(plan, dict):
+        return ("num_points" in plan and plan.get("random_seed") is None) or any(map(_draws_anew, plan.values()))
+    return isinstance(plan, list) and any(map(_draws_anew, plan))
 
 
 def _load(path: Path) -> Any:
@@ -80,15 +92,24 @@ def _places(stored: dict[str, Any]) -> Iterable[tuple[str, float, float, float |
     if "plate" in stored:
         return [_of_position(position) for position in useq.WellPlatePlan.model_validate(stored)]
     sequence = useq.MDASequence.model_validate(stored)
+    has_depth = not isinstance(sequence.stage_positions, useq.WellPlatePlan)
     places = []
     for event in itertools.islice(sequence, MOST_PLACES + 1):
         if event.x_pos is None or event.y_pos is None:
             raise ValueError("a position has no x and y")
         name = str(event.pos_name or "")
         grid = event.index.get("g")
-        places.append((f"{name}_{grid:04d}" if grid is not None else name, event.x_pos, event.y_pos, event.z_pos))
+        places.append(
+            (
+                f"{name}_{grid:04d}" if grid is not None else name,
+                event.x_pos,
+                event.y_pos,
+                event.z_pos if has_depth else None,
+            )
+        )
     return places
 
 
-def _of_position(position: Any) -> tuple[str, float, float, float | None]:
-    return str(position.name or ""), float(position.x), float(position.y), position.z
+def _of_position(position: Any) -> tuple[str, float, float, None]:
+    """Return a place of a plate: such a plan says no depth, and useq gives each of its places a z of 0."""
+    return str(position.name or ""), float(position.x), float(position.y), None

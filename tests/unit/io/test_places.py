@@ -125,6 +125,7 @@ def test_spreadsheets(tmp_path: Path, text: str) -> None:
         ("a.pos", '{"map": {}}', "it lacks 'StagePositions'"),
         ("a.json", "[1]", "is no plan of useq-schema"),
         ("a.json", '{"stage_positions": [{"x": "left"}]}', "cannot be read as useq plan"),
+        ("a.json", '{"grid_plan": {"num_points": 3, "max_width": 9}}', "random points without `random_seed`"),
         ("a.xls", "", "is no list of positions"),
     ],
 )
@@ -141,9 +142,27 @@ def test_a_useq_plate_with_rotation(tmp_path: Path, profile: Profile) -> None:
         (tmp_path / "plate.json").write_text(json.dumps({**plan, "rotation": rotation}), encoding="utf-8")
         a1, b3 = read_places(tmp_path / "plate.json", profile)
         assert (a1.name, b3.name) == ("A1", "B3")
+        assert (a1.z_um, b3.z_um) == (None, None)  # useq gives them 0, which no plate says
         assert (a1.x_um, a1.y_um) == pytest.approx((100.0, 200.0))
         away = np.abs([b3.x_um - a1.x_um, b3.y_um - a1.y_um])
         assert away.tolist() == pytest.approx([18000.0, 9000.0] if rotation is None else [9000.0, 18000.0])
+
+
+def test_wells_of_a_sequence_have_the_depth_of_the_plan_that_names_them(tmp_path: Path, profile: Profile) -> None:
+    plate = {"plate": "96-well", "a1_center_xy": [0.0, 0.0], "selected_wells": [[0], [1]]}
+    (tmp_path / "mda.json").write_text(json.dumps({"stage_positions": plate}), encoding="utf-8")
+    (tmp_path / "plan.toml").write_text('name = "n"\nfocus_um = 47.5\npositions_file = "mda.json"\n', encoding="utf-8")
+    plan = ScanPlan.from_file(tmp_path / "plan.toml", profile)
+    assert [(place.name, plan.focus_at(place)) for place in plan.places()] == [("A2", 47.5)]
+
+
+def test_random_points_with_a_seed_are_where_they_were(tmp_path: Path) -> None:
+    points = {"num_points": 3, "max_width": 500, "max_height": 500, "random_seed": 4}
+    plate = {"plate": "96-well", "a1_center_xy": [0, 0], "selected_wells": [[0], [0]], "well_points_plan": points}
+    (tmp_path / "plate.json").write_text(json.dumps(plate), encoding="utf-8")
+    first, again = read_places(tmp_path / "plate.json"), read_places(tmp_path / "plate.json")
+    assert first == again
+    assert len({(place.x_um, place.y_um) for place in first}) == 3
 
 
 def test_a_useq_sequence_keeps_places_and_leaves_light_to_the_profile(tmp_path: Path, profile: Profile) -> None:
