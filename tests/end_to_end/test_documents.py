@@ -92,7 +92,8 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command("simulate", "movie", "--profile", profile, "--out", folder / "movie.tif")
     adapters = Path(mm_test_adapters.device_adapter_path())
     shutil.copytree(adapters, folder / "micro_manager")
-    shutil.copy(adapters / "MMConfig_demo.cfg", folder / "my.cfg")
+    devices = (adapters / "MMConfig_demo.cfg").read_text(encoding="utf-8")
+    (folder / "my.cfg").write_text(f"{devices}\nPixelSize_um,Res10x,0.11\n", encoding="utf-8")
     rng = np.random.default_rng(1)
     for name, light in (("dark.tif", 0.0), ("flat.tif", 400.0)):
         counts = rng.poisson(light, (200, 96, 96)) / 0.45 + 100 + rng.normal(0, 3, (200, 96, 96))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -154,3 +155,21 @@ def test_profile_new_says_what_it_needs(
     assert main(["profile", "new", "--out", str(tmp_path / "p.toml"), *arguments]) == 2
     assert named in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_draft_that_cannot_be_is_said_and_a_configuration_is_looked_for_here_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The demo configuration has a pixel of 1 um."""
+    import mm_test_adapters
+
+    monkeypatch.chdir(tmp_path)
+    adapters = Path(mm_test_adapters.device_adapter_path())
+    shutil.copy(adapters / "MMConfig_demo.cfg", "here.cfg")
+    new = ["profile", "new", "--mm-dir", str(adapters), "--out", "new.toml", "--config-file"]
+    assert main([*new, "MMConfig_demo.cfg"]) == 2
+    assert "is no profile: optics: pixel_size_nm (1000) cannot be" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["here.cfg"]
+    assert main([*new, "here.cfg", "--pixel-size-nm", "110"]) == 0
+    drafted = tomllib.loads((tmp_path / "new.toml").read_text(encoding="utf-8"))
+    assert Path(drafted["connection"]["config_file"]) == tmp_path / "here.cfg"

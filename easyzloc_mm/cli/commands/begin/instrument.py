@@ -75,7 +75,9 @@ def profile_new(
     mm_dir: Annotated[
         Path | None, typer.Option("--mm-dir", help="Folder of Micro-Manager, whose window is closed.")
     ] = None,
-    config_file: Annotated[Path | None, typer.Option("--config-file", help="Its .cfg file.")] = None,
+    config_file: Annotated[
+        Path | None, typer.Option("--config-file", help="Its .cfg file, here or in that folder.")
+    ] = None,
     java: Annotated[bool, typer.Option("--java", help="Instead: ask the Micro-Manager that is open.")] = False,
     java_port: Annotated[int, typer.Option("--java-port", help="Of its server.")] = 4827,
     na: Annotated[float | None, typer.Option("--na", help="Numerical aperture of the objective.")] = None,
@@ -101,6 +103,8 @@ def profile_new(
 
     if not java and (mm_dir is None or config_file is None):
         raise InputError("give --mm-dir and --config-file, or --java for a Micro-Manager that is open")
+    if config_file is not None and config_file.is_file():  # what is not here is looked for in Micro-Manager's folder
+        config_file = config_file.absolute()
     known = {
         "na": na,
         "emission_nm": emission_nm,
@@ -127,7 +131,11 @@ def profile_new(
             measured_before=camera,
         )
         draft.write_text(text, encoding="utf-8")
-        parse_profile(draft)
+        try:
+            parse_profile(draft)
+        except InputError as error:  # it names the draft, which nobody can correct
+            why = str(error).partition(": ")[2]
+            raise InputError(f"what the devices say, with the options given, is no profile: {why}") from None
     finish(
         {
             "profile": out,
