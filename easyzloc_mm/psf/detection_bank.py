@@ -4,7 +4,8 @@ A matched filter finds a known signal in white noise with the highest possible r
 are images less their mean over a wider surrounding, so that a constant background does not matter, and have unit norm,
 so that the correlation with an image of unit noise is that ratio. The bank stands twice: of 2x2-binned pixels, factored
 into a few separable filters, for the whole frame (what is out of focus is large, and one pixel in four is enough to
-notice what is in focus); and of whole pixels, for the surroundings of what was noticed.
+notice what is in focus); and of whole pixels, for the surroundings of what was noticed. Each is there for an even
+background, and for backgrounds that are lit more and more unevenly (`uneven_light`).
 
 References
 ----------
@@ -17,12 +18,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import maximum_filter
 from scipy.signal import fftconvolve
 
 from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.psf.bead_psf import PITCH_PX, SplinePsf
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.kernels.spline import draw, drawing
+from easyzloc_mm.psf.uneven_light import best_filters, light_covariance, probe
 from easyzloc_mm.typing import F32, F64
 
 BINNED_PX = 11
@@ -41,6 +44,10 @@ TILES = 3
 KEPT_ENERGY = 0.975
 """Of the templates: what is left out lowers the ratio of signal to noise by half of the rest."""
 MOST_COMPONENTS, MOST_FILTERS = 7, 4
+UNEVENNESS = (0.1, 0.18, 0.32, 0.56, 1.0, 1.8, 3.2, 10.0)
+"""Standard deviations of uneven light that there are filters for, in units of the noise of a binned pixel."""
+PROBE_PX = (15, 9)
+"""Edges, in binned pixels, of the squares in which uneven light is looked for."""
 OVERLAP_PX = 6
 """Distance of two emitters, in binned pixels, beyond which neither is mistaken for the other; with larger crops, whose
 lobes go farther, it is as far as half of the crop and the lobes of another emitter."""
@@ -62,14 +69,22 @@ class DetectionBank:
         Filters along x, of binned pixels.
     filters_y : ndarray, shape (C, q, BINNED_PX), float32
         Filters along y: a component is the sum over q of filter y times filter x.
-    weights : ndarray, shape (tiles * tiles, K, C + 1), float32
-        A template is the sum of weighted components, and last of the surrounding's mean.
-    whole : ndarray, shape (tiles * tiles, K, WHOLE_PX, 24), float32
-        Images in whole pixels; columns of zeros make a row a whole number of `LANES`.
-    whole_sum : ndarray, shape (tiles * tiles, K), float32
-        Their sums: so many times the surrounding's mean is taken off.
-    overlap : ndarray, shape (K, K, 2 * reach + 1, 2 * reach + 1), float32
+    weights : ndarray, shape (L, tiles * tiles, K, C + 1), float32
+        A template is the sum of weighted components, and last of the surrounding's mean; by unevenness of the light.
+    whole : ndarray, shape (L, tiles * tiles, K, WHOLE_PX, 24), float32
+        Templates in whole pixels; columns of zeros make a row a whole number of `LANES`.
+    whole_sum : ndarray, shape (L, tiles * tiles, K), float32
+        So many times the surrounding's mean is taken off.
+    overlap : ndarray, shape (L, K, K, 2 * reach + 1, 2 * reach + 1), float32
         Correlation of the template of one depth with the image of another, by their distance in binned pixels (y, x).
+    unevenness : ndarray, shape (L,)
+        Standard deviation of the light that each is for, in units of the noise of a binned pixel; the first is 0.
+    probes : ndarray, shape (P, AROUND_PX, AROUND_PX), float32
+        Filters of unit norm that uneven light shows in.
+    probe_px : ndarray, shape (P,)
+        Edges of the squares that they look at, in binned pixels.
+    probe_gain : ndarray, shape (P,)
+        Variance of what they show of light of unit variance.
     """
 
     z_nm: F64
@@ -81,6 +96,10 @@ class DetectionBank:
     whole: F32
     whole_sum: F32
     overlap: F32
+    unevenness: F64
+    probes: F32
+    probe_px: F64
+    probe_gain: F64
 
     @classmethod
     def of(
@@ -108,21 +127,87 @@ class DetectionBank:
         binned, _ = _normalised(_binned(images), AROUND_PX)
         filters_x, filters_y, weights = _factored(binned)
         components = np.einsum("cqi,qj->cij", filters_y, filters_x)
-        flat = np.tensordot(weights, components, axes=1)
-        total = flat.sum(axis=(2, 3))
-        norm = np.sqrt(np.sum(flat**2, axis=(2, 3)) - total**2 / AROUND_PX**2)
-        whole, whole_sum = _normalised(images, 2 * AROUND_PX)
+        uneven = np.square(UNEVENNESS)
+        weights = _weighted(binned, weights, components, uneven)
+        whole, whole_sum = _whole(images, uneven)
+        reach = OVERLAP_PX + (table.roi_px - ROI_PX) // 2
+        middle = len(binned) // 2
+        probes = np.stack([probe(edge, AROUND_PX) for edge in PROBE_PX])
+        flat = probes.reshape(len(probes), -1)
         return cls(
             z_nm=z_nm,
             tiles=tiles,
             field_size_px=field_size_px,
             filters_x=filters_x.astype(np.float32),
             filters_y=filters_y.astype(np.float32),
-            weights=(np.concatenate([weights, -total[..., None]], axis=2) / norm[..., None]).astype(np.float32),
-            whole=np.pad(whole, ((0, 0), (0, 0), (0, 0), (0, -WHOLE_PX % LANES))).astype(np.float32),
+            weights=weights.astype(np.float32),
+            whole=np.pad(whole, ((0, 0),) * 4 + ((0, -WHOLE_PX % LANES),)).astype(np.float32),
             whole_sum=whole_sum.astype(np.float32),
-            overlap=_overlap(binned[len(binned) // 2], OVERLAP_PX + (table.roi_px - ROI_PX) // 2),
+            overlap=_overlaps(_templates(binned[middle], uneven), binned[middle], reach),
+            unevenness=np.array([0.0, *UNEVENNESS]),
+            probes=probes.astype(np.float32),
+            probe_px=np.array(PROBE_PX, float),
+            probe_gain=np.einsum("pi,ij,pj->p", flat, light_covariance(AROUND_PX, 2), flat),
         )
+
+
+def _weighted(binned: F64, weights: F64, components: F64, uneven: F64) -> F64:
+    """Return the weights of components and surrounding by unevenness, shape (L, tiles, K, C + 1).
+
+    Parameters
+    ----------
+    binned : ndarray, shape (tiles, K, BINNED_PX, BINNED_PX)
+        Images.
+    weights : ndarray, shape (tiles, K, C)
+        Of the components, for images.
+    components : ndarray, shape (C, BINNED_PX, BINNED_PX)
+    uneven : ndarray, shape (L - 1,)
+        Variance of the light.
+    """
+    flat = np.tensordot(weights, components, axes=1)
+    total = flat.sum(axis=(2, 3))
+    norm = np.sqrt(np.sum(flat**2, axis=(2, 3)) - total**2 / AROUND_PX**2)
+    even = np.concatenate([weights, -total[..., None]], axis=2) / norm[..., None]
+    basis = np.vstack([_placed(components, AROUND_PX), _mean_of(AROUND_PX)])
+    found = best_filters(basis, _placed(binned, AROUND_PX), light_covariance(AROUND_PX, 2), uneven)
+    return np.concatenate([even[None], found])
+
+
+def _whole(images: F32, uneven: F64) -> tuple[F64, F64]:
+    """Return templates of whole pixels by unevenness, and how much of the surrounding's mean is taken off."""
+    even, even_sum = _normalised(images, 2 * AROUND_PX)
+    # Of a binned pixel, the light's share of the noise is twice that of a whole one.
+    found = _any_template(images, 2 * AROUND_PX, 1, uneven / 4)
+    shaped = found[..., :-1].reshape(len(uneven), *images.shape)
+    return np.concatenate([even[None], shaped]), np.concatenate([even_sum[None], -found[..., -1]])
+
+
+def _templates(binned: F64, uneven: F64) -> F64:
+    """Return templates of images (K, size, size) by unevenness, shape (L, K, AROUND_PX, AROUND_PX)."""
+    even = _placed(binned, AROUND_PX) - binned.mean(axis=(1, 2))[:, None] * (BINNED_PX / AROUND_PX) ** 2
+    found = _any_template(binned, AROUND_PX, 2, uneven)
+    shaped = _placed(found[..., :-1].reshape(len(uneven), *binned.shape), AROUND_PX)
+    shaped = shaped + found[..., -1:] / AROUND_PX**2
+    return np.concatenate([even[None], shaped]).reshape(-1, len(binned), AROUND_PX, AROUND_PX)
+
+
+def _any_template(images: F64 | F32, around: int, pixel_px: int, uneven: F64) -> F64:
+    """Return the best templates for images: their pixels, and last how much of the mean around."""
+    size = images.shape[-1]
+    basis = np.vstack([_placed(np.eye(size**2).reshape(-1, size, size), around), _mean_of(around)])
+    return best_filters(basis, _placed(images, around), light_covariance(around, pixel_px), uneven)
+
+
+def _placed(images: F64 | F32, around: int) -> F64:
+    """Return images (..., size, size) in the middle of a larger square, 0 beside them, as lines (..., around^2)."""
+    first = (around - images.shape[-1]) // 2
+    last = around - images.shape[-1] - first
+    placed = np.pad(images, ((0, 0),) * (images.ndim - 2) + ((first, last),) * 2)
+    return np.asarray(placed.reshape(*images.shape[:-2], -1), np.float64)
+
+
+def _mean_of(around: int) -> F64:
+    return np.full((1, around**2), 1 / around**2)
 
 
 def _image(table: SplinePsf, place: int, z_nm: float) -> F32:
@@ -174,12 +259,19 @@ def _enough(singular_values: F64, most: int) -> int:
     return min(int(np.searchsorted(energy, KEPT_ENERGY)) + 1, most)
 
 
-def _overlap(images: F64, reach: int) -> F32:
-    """Return correlations of the templates of images (K, size, size) with the images, by their distance."""
+def _overlaps(templates: F64, images: F64, reach: int) -> F32:
+    """Return `_overlap` by unevenness of the light.
+
+    Templates for uneven light are sharp. Half of a pixel, or of a step in depth, beside the place for which overlaps
+    are computed they may show more: for them it is the highest nearby.
+    """
+    even, *uneven = (_overlap(one, images, reach) for one in templates)
+    return np.stack([even, *(maximum_filter(one, (1, 3, 3, 3)) for one in uneven)])
+
+
+def _overlap(templates: F64, images: F64, reach: int) -> F32:
+    """Return correlations of templates, shape (K, AROUND_PX, AROUND_PX), with images, by their distance."""
     count, size = len(images), images.shape[-1]
-    border = (AROUND_PX - size) // 2
-    templates = np.pad(images, ((0, 0), (border, border), (border, border)))
-    templates = templates - templates.mean(axis=(1, 2), keepdims=True)
     reach = min(reach, (AROUND_PX + size) // 2 - 1)
     out = np.empty((count, count, 2 * reach + 1, 2 * reach + 1), np.float32)
     middle = (AROUND_PX + size) // 2 - 1

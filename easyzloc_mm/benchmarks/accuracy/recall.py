@@ -1,4 +1,7 @@
-"""`bench recall`: what is found in frames of the second optics, sparse and dense, beside Picasso on the same frames."""
+"""`bench recall`: what is found in frames of the second optics, sparse, dense or unevenly lit.
+
+Beside Picasso on the same frames.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from easyzloc_mm.benchmarks.accuracy.rivals import localize_picasso, picasso_spl
 from easyzloc_mm.benchmarks.second_optics.datasets import truth_of
 from easyzloc_mm.benchmarks.second_optics.lens import Mask
 from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope
-from easyzloc_mm.benchmarks.second_optics.study import Study, engineered_conditions, make_study, movie_conditions
+from easyzloc_mm.benchmarks.second_optics.study import Background, Study, make_study, movie_conditions
 from easyzloc_mm.io.beads.dataset import read_bead_set
 from easyzloc_mm.io.images.movies import open_movie
 from easyzloc_mm.io.runs.localizations import read_localizations
@@ -40,6 +43,7 @@ def bench_recall(
     folder: Path | None = None,
     *,
     mask: Mask = Mask.NONE,
+    background: Background = Background.EVEN,
     minutes: float = 2.0,
     quick: bool = False,
     picasso: bool = True,
@@ -53,7 +57,9 @@ def bench_recall(
     folder : Path, optional
         Keeps beads, model, movies and runs, and those that lie there are used; a temporary one if not given.
     mask : Mask
-        An engineered PSF in place of the unmodified one: one sparse movie within 600 nm of focus.
+        An engineered PSF in place of the unmodified one: sparse movies within 600 nm of focus.
+    background : Background
+        Even, sparse and dense molecules; or structured, sparse ones.
     minutes : float
         Of training.
     quick : bool
@@ -71,7 +77,7 @@ def bench_recall(
         ``minutes``.
     """
     show = progress or silent
-    conditions = movie_conditions() if mask is Mask.NONE else engineered_conditions()
+    conditions = movie_conditions(background, mask)
     microscope = SecondMicroscope(lens=mask.lens)
     if quick:
         fewer = {name: max(1, one.frames // QUICK_SHARE) for name, one in conditions.items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import ndimage
 
 from easyzloc_mm._models import FrozenModel
 from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope
@@ -21,6 +22,11 @@ from easyzloc_mm.typing import F64, U16
 FOCUS_UM = 50.0
 BEAD_PHOTONS, BEAD_BACKGROUND = (20000.0, 60000.0), 20.0
 EXPOSURE_MS = 30.0
+CREST_TO_TROUGH = np.pi * np.sqrt(2.0)
+"""Half of the mean period along a line through white noise that was blurred by a Gaussian, over its standard deviation
+(Rice's formula)."""
+LEAST_LIGHT = 0.1
+"""Of the mean: where the background would be negative."""
 ATTEMPTS = 4000
 """At placing points that keep their distance, before there are as many as will go."""
 
@@ -50,6 +56,10 @@ class MovieConditions(FrozenModel):
         Drawn uniformly for each molecule, and for each frame (per pixel).
     apart_px : float
         Molecules of a frame are no nearer to each other.
+    structure : float
+        Part of its mean by which the background of a frame rises and falls: twice its standard deviation.
+    structure_px : float
+        From where it is high to where it is low, on average.
     """
 
     frames: int
@@ -59,10 +69,19 @@ class MovieConditions(FrozenModel):
     photons: tuple[float, float] = (1000.0, 4000.0)
     background: tuple[float, float] = (20.0, 60.0)
     apart_px: float = 0.0
+    structure: float = 0.0
+    structure_px: float = 40.0
 
 
 SPARSE = MovieConditions(frames=400, per_um2=0.015, apart_px=16.0)
 """Every molecule by itself: what is missed here is missed for its depth or its brightness."""
+STRUCTURED = {
+    f"{100 * structure:g}_in_{px}_px": SPARSE.model_copy(
+        update={"frames": 100, "structure": structure, "structure_px": px}
+    )
+    for structure, px in ((0.15, 20), (0.15, 40), (0.3, 40), (0.5, 80))
+}
+"""By how unevenly the background is lit: cells, autofluorescence, molecules far out of focus."""
 DENSE = {
     per_um2: MovieConditions(frames=frames, per_um2=per_um2, z_limit_nm=700.0)
     for per_um2, frames in ((0.02, 200), (0.1, 50), (0.3, 20), (1.0, 8))
@@ -123,8 +142,9 @@ def write_movie(path: Path, microscope: SecondMicroscope, conditions: MovieCondi
     -------
     DataFrame
         ``frame``, ``x``, ``y`` (px), ``z`` (nm above a flat slide), ``photons`` (all that the lens collects),
-        ``background`` (per pixel), ``limit_x_nm``, ``limit_y_nm``, ``limit_z_nm`` (information limit of the molecule
-        by itself, in 15 x 15 px, in 25 x 25 with a mask); of the molecules whose middle is on the camera.
+        ``background`` (per pixel, at its middle), ``limit_x_nm``, ``limit_y_nm``, ``limit_z_nm`` (information limit
+        of the molecule by itself, in 15 x 15 px, in 25 x 25 with a mask); of the molecules whose middle is on the
+        camera.
     """
     rng = np.random.default_rng(seed)
     truths: list[pd.DataFrame] = []
@@ -133,10 +153,13 @@ def write_movie(path: Path, microscope: SecondMicroscope, conditions: MovieCondi
         for frame in range(conditions.frames):
             emitters = _draw(microscope, conditions, rng)
             x, y, z, photons = (emitters[name].to_numpy() for name in ("x", "y", "z", "photons"))
-            background = float(rng.uniform(*conditions.background))
+            background = _background(microscope, conditions, rng)
             yield microscope.expose(x, y, z, photons, background, rng)
             emitters.insert(0, "frame", frame)
-            emitters["background"] = background
+            row, column = (
+                np.clip(np.rint(at).astype(int), 0, size - 1) for at, size in zip((y, x), background.shape, strict=True)
+            )
+            emitters["background"] = background[row, column]
             truths.append(emitters)
 
     shape = (conditions.frames, microscope.height_px, microscope.width_px)
@@ -150,6 +173,16 @@ def write_movie(path: Path, microscope: SecondMicroscope, conditions: MovieCondi
     truth = truth.assign(**{f"limit_{axis}_nm": limit for axis, limit in zip("xyz", limits, strict=True)})
     truth.to_parquet(truth_of(path))
     return truth
+
+
+def _background(microscope: SecondMicroscope, conditions: MovieConditions, rng: np.random.Generator) -> F64:
+    """Photons per pixel of one frame."""
+    shape = microscope.height_px, microscope.width_px
+    mean = float(rng.uniform(*conditions.background))
+    if not conditions.structure:
+        return np.full(shape, mean)
+    field = ndimage.gaussian_filter(rng.normal(size=shape), conditions.structure_px / CREST_TO_TROUGH, mode="wrap")
+    return np.asarray(mean * np.maximum(1 + conditions.structure / 2 * field / field.std(), LEAST_LIGHT))
 
 
 def _draw(microscope: SecondMicroscope, conditions: MovieConditions, rng: np.random.Generator) -> pd.DataFrame:

@@ -109,7 +109,7 @@ class SecondMicroscope(FrozenModel):
         excess, read_noise_e = self.response.excess_noise, self.response.effective().read_noise_e
         return crlb(image(0, 0, 0), by_x, by_y, by_z, photons / excess, background / excess, read_noise_e)
 
-    def expose(self, x: F64, y: F64, z_nm: F64, photons: F64, background: float, rng: np.random.Generator) -> U16:
+    def expose(self, x: F64, y: F64, z_nm: F64, photons: F64, background: float | F64, rng: np.random.Generator) -> U16:
         """One camera image (height, width) of molecules, in ADU; parts of images outside the camera are lost."""
         half_px = self.lens.half_px
         column, row = np.rint(x).astype(int), np.rint(y).astype(int)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from easyzloc_mm._progress import silent
@@ -11,6 +12,7 @@ from easyzloc_mm.api.calibrating.calibration import build_beads, train
 from easyzloc_mm.benchmarks.second_optics.datasets import (
     DENSE,
     SPARSE,
+    STRUCTURED,
     BeadScan,
     MovieConditions,
     truth_of,
@@ -45,18 +47,25 @@ class Study:
     movies: Mapping[str, Path]
 
 
-def movie_conditions() -> dict[str, MovieConditions]:
-    """Name of every movie to what it shows."""
-    return {"sparse": SPARSE, **{f"dense_{per_um2:g}": conditions for per_um2, conditions in DENSE.items()}}
+class Background(StrEnum):
+    """How the molecules' background is lit: evenly, or as that of cells is."""
+
+    EVEN = "even"
+    STRUCTURED = "structured"
 
 
-def engineered_conditions() -> dict[str, MovieConditions]:
-    """Return what an engineered PSF is judged by: sparse molecules within the depths that all of them are made for."""
-    return {
-        "sparse": SPARSE.model_copy(
-            update={"z_limit_nm": ENGINEERED_NM, "frames": 150, "per_um2": 0.01, "apart_px": 28.0}
-        )
-    }
+def movie_conditions(background: Background = Background.EVEN, mask: Mask = Mask.NONE) -> dict[str, MovieConditions]:
+    """Return what every movie shows, by its name.
+
+    An engineered PSF is judged by sparse molecules within the depths that all of them are made for.
+    """
+    movies = {"sparse": SPARSE, **{f"dense_{per_um2:g}": conditions for per_um2, conditions in DENSE.items()}}
+    if background is Background.STRUCTURED:
+        movies = {f"structure_{name}": conditions for name, conditions in STRUCTURED.items()}
+    if mask is Mask.NONE:
+        return movies
+    engineered = {"z_limit_nm": ENGINEERED_NM, "frames": 150, "per_um2": 0.01, "apart_px": 28.0}
+    return {name: one.model_copy(update=engineered) for name, one in movies.items() if one.apart_px}
 
 
 def make_study(

@@ -9,21 +9,17 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from easyzloc_mm.localization.matched.correlation import SAMPLES
-from easyzloc_mm.numerics.statistics import MAD_TO_SD
+from easyzloc_mm.numerics.level import REACH_TILES, level_of
 
 FEWEST_TILES = 4
 """Of which the background is known."""
-MEDIAN_TO_MEAN = 1.2533
-"""Standard error of a median over that of a mean, of a normal distribution."""
 
 
 @numba.njit(nogil=True, cache=True)
 def background_around(medians, variance, shape_yx, x, y):  # type: ignore[no-untyped-def]
     """Photons per pixel around places in a frame, and their standard deviation, shape (n, 2); infinity if unknown.
 
-    They are the median of the tile and the eight around it. By as much as these differ, the background may differ
-    within them, and by the noise of one of them at least.
+    They are what the tile and those around it say (`numerics.level`).
 
     Parameters
     ----------
@@ -38,17 +34,21 @@ def background_around(medians, variance, shape_yx, x, y):  # type: ignore[no-unt
     """
     down, across = medians.shape
     found = np.empty((len(x), 2))
+    tile = np.empty((len(x), 2), np.int64)
+    emitters = np.zeros((down, across))
     for i in range(len(x)):
-        row = min(max(int(y[i] * down / shape_yx[0]), 0), down - 1)
-        column = min(max(int(x[i] * across / shape_yx[1]), 0), across - 1)
-        near = medians[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].copy().ravel()
+        tile[i, 0] = min(max(int(y[i] * down / shape_yx[0]), 0), down - 1)
+        tile[i, 1] = min(max(int(x[i] * across / shape_yx[1]), 0), across - 1)
+        emitters[tile[i, 0], tile[i, 1]] += 1
+    for i in range(len(x)):
+        row, column = tile[i]
+        rows = slice(max(row - REACH_TILES, 0), row + REACH_TILES + 1)
+        columns = slice(max(column - REACH_TILES, 0), column + REACH_TILES + 1)
+        near = medians[rows, columns].copy().ravel()
         if near.size < FEWEST_TILES:
             found[i] = 0.0, np.inf
             continue
-        middle = np.median(near)
-        spread = MAD_TO_SD * np.median(np.abs(near - middle))
         at_row = min(max(int(y[i]), 0), variance.shape[0] - 1)
         at_column = min(max(int(x[i]), 0), variance.shape[1] - 1)
-        noise = MEDIAN_TO_MEAN * np.sqrt(middle + 4 * variance[at_row, at_column]) / SAMPLES
-        found[i] = middle / 4, max(spread, noise) / 4
+        found[i] = level_of(near, variance[at_row, at_column], emitters[rows, columns].sum())
     return found

@@ -8,14 +8,13 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from easyzloc_mm.numerics.level import SAMPLES
 from easyzloc_mm.psf.detection_bank import AROUND_PX, BINNED_PX
 
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 MARGIN = AROUND_PX // 2
 TILE_PX = 16
 """Edge, in binned pixels, of the tiles whose median is the background."""
-SAMPLES = 8
-"""Of a tile, along each axis."""
 MODEL_ERROR = np.float32(0.07)
 """Of the light of emitters that are already explained: what the measured PSF may miss in a pixel."""
 UNEQUAL = np.float32(0.3)

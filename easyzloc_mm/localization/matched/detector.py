@@ -26,6 +26,7 @@ from easyzloc_mm.localization.matched.correlation import (
     peaks,
     tile_medians,
 )
+from easyzloc_mm.localization.matched.unevenness import light_level
 from easyzloc_mm.localization.matched.whole_pixels import refine
 from easyzloc_mm.psf.detection_bank import DetectionBank
 from easyzloc_mm.typing import F64, U16
@@ -140,21 +141,21 @@ class MatchedDetector:
         best, depth, around = (np.empty(shape, kind) for kind in (np.float32, np.int32, np.float32))
         row_tile, column_tile = self._tiles(shape, origin_px)
         edges = np.searchsorted(column_tile, np.arange(self._bank.tiles + 1))
-        bank = self._bank
-        correlate(image, bank.filters_x, bank.filters_y, bank.weights, row_tile, edges, best, depth, around)
+        bank, level = self._bank, light_level(image, self._bank)
+        correlate(image, bank.filters_x, bank.filters_y, bank.weights[level], row_tile, edges, best, depth, around)
         ys, xs, values = peaks(best, FIRST_LOOK * threshold)
         found = np.empty((len(ys), 4))
         tile = row_tile[ys] * bank.tiles + column_tile[xs]
         refine(
             frame, baseline, gain, variance, medians, known, error, around,
-            ys, xs, depth[ys, xs].astype(np.int64), tile, bank.whole, bank.whole_sum, found,
+            ys, xs, depth[ys, xs].astype(np.int64), tile, bank.whole[level], bank.whole_sum[level], found,
         )  # fmt: skip
         # Which of two peaks is the emitter, and which its ring, is seen best on whole pixels.
         snr = np.maximum(values, found[:, 3])
         order = np.argsort(-snr, kind="stable")
         found, snr = found[order], snr[order]
         x, y = np.floor(found[:, :2].T / 2).astype(np.int64)
-        kept, own = independent(y, x, snr, found[:, 2].astype(np.int64), bank.overlap, threshold)
+        kept, own = independent(y, x, snr, found[:, 2].astype(np.int64), bank.overlap[level], threshold)
         found, snr = _distinct(found[kept], own[kept].astype(float))
         x, y, depths = found[:, 0].copy(), found[:, 1].copy(), found[:, 2].astype(int)
         return Detections(x, y, bank.z_nm[depths], snr, background_around(medians, variance, frame.shape, x, y))

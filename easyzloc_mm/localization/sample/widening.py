@@ -13,6 +13,7 @@ from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.model.uncertainty import MixtureCalibration
+from easyzloc_mm.numerics.level import levels_around
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.field_psf import FieldPsf, field_source
 from easyzloc_mm.training.emitters import EmitterImages, simulate_emitters
@@ -58,7 +59,10 @@ def widening_of(run: Path, card: ModelCard, sample: FieldPsf) -> Widening | None
     camera = BeadPsfs(sample.table(card.field_size_px), card.field_size_px, card.field_known, read_noise_e)
     made = molecules_like(sample, like, camera)
     refine = metadata.localize is None or metadata.localize.refine
-    found = Predictor(card).predict(made.crops, made.x, made.y, refine=refine, read_noise_e=read_noise_e)
+    level = levels_around(made.background, read_noise_e**2, SEED)
+    found = Predictor(card).predict(
+        made.crops, made.x, made.y, refine=refine, read_noise_e=read_noise_e, background=level
+    )  # fmt: skip
     kept = found.z_flag == 0
     if kept.sum() < LEAST_KEPT:
         return None

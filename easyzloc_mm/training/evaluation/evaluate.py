@@ -26,6 +26,7 @@ from easyzloc_mm.model.emitter_prior import TYPICAL_BACKGROUND, TYPICAL_PHOTONS,
 from easyzloc_mm.model.mixture import OUTLIER_SIGMAS
 from easyzloc_mm.model.predictor import Predictor, ZPrediction
 from easyzloc_mm.model.uncertainty import MixtureCalibration
+from easyzloc_mm.numerics.level import levels_around
 from easyzloc_mm.numerics.statistics import median_and_range, robust_sd
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.crlb import EmpiricalPsf, empirical_psf
@@ -256,7 +257,8 @@ def _predict_emitters(
     response = part.beads.response
     excess = response.excess_noise
     drawn = thinned(source, z_range_nm, photons, seed, count, excess, model)
-    table = _table(model.predict(drawn.crops, drawn.x, drawn.y), drawn.z_nm.astype(float))
+    level = levels_around(drawn.background, source.read_noise_e**2, seed)
+    table = _table(model.predict(drawn.crops, drawn.x, drawn.y, background=level), drawn.z_nm.astype(float))
     table["photons"], table["background"] = excess * drawn.photons, excess * drawn.background
     table["bead"], table["x"], table["y"] = part.chosen[drawn.place], drawn.x, drawn.y
     table["limit"] = psf.crlb(drawn.x, drawn.y, drawn.z_nm, table["photons"], table["background"], response)[2]

@@ -25,6 +25,7 @@ from easyzloc_mm.model.uncertainty import (
     residual_limit,
     sigma_scale,
 )
+from easyzloc_mm.numerics.level import levels_around
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.training.emitters import EmitterImages, simulate_emitters
@@ -194,7 +195,7 @@ class _Sample:
             predict_raw(learned.network, held_out, part) for (learned, held_out), part in zip(turns, drawn, strict=True)
         ]
         maxima = [
-            _maxima(learned, held_out, part, posterior_of(one).z_nm, emitters)
+            _maxima(learned, held_out, part, posterior_of(one).z_nm, emitters, seed)
             for (learned, held_out), part, one in zip(turns, drawn, raw, strict=True)
         ]
         self._maxima = Maxima.joined(maxima)
@@ -207,11 +208,13 @@ class _Sample:
         return refined(self.posterior, lpz_nm, self._maxima, scale)
 
 
-def _maxima(learned: Learned, held_out: BeadPsfs, drawn: EmitterImages, z_nm: F64, emitters: EmitterPrior) -> Maxima:
+def _maxima(
+    learned: Learned, held_out: BeadPsfs, drawn: EmitterImages, z_nm: F64, emitters: EmitterPrior, seed: int
+) -> Maxima:
     """Return the maxima of the likelihood, as the model finds them, of emitters drawn from held-out beads."""
     size, noise_e = held_out.field_size_px, held_out.read_noise_e
     table, place = learned.psf.table(size), learned.psf.place(drawn.x, drawn.y, size)
-    prior = emitters.prior(drawn.x, drawn.y)
+    prior = emitters.prior(drawn.x, drawn.y, levels_around(drawn.background, noise_e**2, seed))
     return find_maxima(drawn.crops, table, place, z_nm, prior, noise_e)
 
 

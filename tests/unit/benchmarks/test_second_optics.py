@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.ndimage import maximum_filter, uniform_filter
+from scipy.ndimage import gaussian_filter, maximum_filter, uniform_filter
 
 from easyzloc_mm.benchmarks.second_optics.datasets import BeadScan, MovieConditions, write_bead_stacks, write_movie
 from easyzloc_mm.benchmarks.second_optics.lens import SAMPLES_PER_PIXEL, Lens, Mask
@@ -119,6 +119,19 @@ def test_a_movie_is_its_truth_and_noise(tmp_path: Path) -> None:
     pull = np.concatenate([values.ravel() for values in pulls])
     assert pull.mean() == pytest.approx(0, abs=4 / np.sqrt(len(pull)))
     assert pull.var() == pytest.approx(1, abs=4 * np.sqrt(2.2 / len(pull)))
+
+
+def test_uneven_light_rises_and_falls_by_the_stated_part_within_the_stated_distance(tmp_path: Path) -> None:
+    conditions = MovieConditions(
+        frames=12, per_um2=0.01, photons=(1.0, 1.0), background=(900.0, 900.0), structure=0.4, structure_px=16.0
+    )
+    write_movie(tmp_path / "movie.tif", SMALL, conditions, seed=4)
+    light = SMALL.response.electrons_per_adu * (open_movie(tmp_path / "movie.tif").read(0, 12) - 100.0)
+    assert SMALL.response.baseline_adu == 100
+    assert light.mean() == pytest.approx(900, rel=0.02)
+    assert np.sqrt(light.var() - 900) / 900 == pytest.approx(0.4 / 2, rel=0.1)
+    smooth = gaussian_filter(light, (0, 1.0, 1.0))
+    assert 1 / np.mean(np.diff(smooth > 900, axis=2)) == pytest.approx(16.0, rel=0.15)
 
 
 def test_limits_shrink_with_the_root_of_the_light() -> None:

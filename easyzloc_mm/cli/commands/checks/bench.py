@@ -219,6 +219,9 @@ def recall(
     psf: Annotated[
         str, typer.Option("--psf", help="none (unmodified), astigmatic, double-helix, tetrapod or phase-ramp.")
     ] = "none",
+    background: Annotated[
+        str, typer.Option("--background", help="even (sparse and dense molecules), or structured: as cells are lit.")
+    ] = "even",
     minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Training time.")] = 2.0,
     quick: Annotated[bool, typer.Option("--quick", help="A fifth of the frames.")] = False,
     picasso: Annotated[bool, typer.Option("--picasso/--no-picasso", help="Measure Picasso on the same frames.")] = True,
@@ -229,14 +232,18 @@ def recall(
     """Score what is found in sparse and dense frames of independent optics, beside Picasso's spline fit."""
     from easyzloc_mm.benchmarks.accuracy.recall import bench_recall
     from easyzloc_mm.benchmarks.second_optics.lens import Mask
+    from easyzloc_mm.benchmarks.second_optics.study import Background
     from easyzloc_mm.cli.score_tables import print_recall
 
     if psf not in list(Mask):
         raise InputError(f"`psf` {psf} is unknown: use {', '.join(Mask)}")
+    if background not in list(Background):
+        raise InputError(f"`background` {background} is unknown: use {', '.join(Background)}")
     with progress_display() as show:
         result = bench_recall(
-            folder, mask=Mask(psf), minutes=minutes, quick=quick, picasso=picasso, seed=seed, progress=show
-        )
+            folder, mask=Mask(psf), background=Background(background), minutes=minutes, quick=quick, picasso=picasso,
+            seed=seed, progress=show,
+        )  # fmt: skip
     if not as_json:
         print_recall(result["movies"])
     report(ctx, result, title="recall")

@@ -1,4 +1,4 @@
-"""Benches of samples, days and slides that differ: on the second optics, and of real bead stacks."""
+"""Benches of samples, days and slides that differ, and of a curved field: on the second optics, and real bead stacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from easyzloc_mm.errors import InputError
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to ``bench``."""
-    for command in (mismatch, check, density, real_sample):
+    for command in (mismatch, check, density, real_sample, flat):
         bench_app.command(command.__name__.replace("_", "-"), cls=BenchCommand)(command)
 
 
@@ -122,3 +122,22 @@ def real_sample(
     with progress_display() as show:
         result = bench_real_sample(files, optics, z_step_nm=z_step_nm, seed=seed, progress=show)
     report(ctx, result, title="real bead stacks against each other")
+
+
+def flat(
+    ctx: typer.Context,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Keep beads, model, movies and runs here, and use what lies there.")
+    ] = None,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Training time.")] = 2.0,
+    frames: Annotated[int, typer.Option("--frames", min=5, help="Of each layer.")] = 30,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    record: RecordOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Localise flat layers of molecules over 120 um under 400 nm of field curvature, and say how flat they come out."""
+    from easyzloc_mm.benchmarks.accuracy.flat import bench_flat
+
+    with progress_display() as show:
+        result = bench_flat(folder, minutes=minutes, frames=frames, seed=seed, progress=show)
+    report(ctx, result, title="flat layers")

@@ -1,0 +1,74 @@
+"""How unevenly a frame is lit between its molecules: which of the bank's filters suit it."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from easyzloc_mm.psf.detection_bank import AROUND_PX, DetectionBank
+from easyzloc_mm.typing import F32
+
+PLACES = 1500
+"""That are looked at, about."""
+FEWEST = 60
+"""With fewer, light is taken for even."""
+BRIGHT = np.float32(4.5)
+"""In units of the noise: what is brighter is a molecule, or very uneven light."""
+LEAST_DARK = 0.2
+"""Share of places without anything bright, below which all places count."""
+QUANTILES = 0.16, 0.84
+BETWEEN = 1.989
+"""How far apart they are, of a normal distribution of unit variance."""
+CAUTION = 1.5
+"""Light is taken for so many times as uneven as it looks: it is more so in one part of a frame than in another."""
+SURE = 3.0
+"""Standard errors by which the variance of what even frames show may exceed that of the noise."""
+
+
+def light_level(image: F32, bank: DetectionBank) -> int:
+    """Return the number of the filters for the light of a frame, as it is where no molecule is bright.
+
+    Parameters
+    ----------
+    image : ndarray, shape (Y, X), float32
+        Deviations of binned pixels from the background, in units of the noise; with its margin.
+    bank : DetectionBank
+    """
+    rows, columns = (size - AROUND_PX + 1 - 2 * (AROUND_PX // 2) for size in image.shape)
+    if rows <= 0 or columns <= 0:
+        return 0
+    step = max(1, int(np.sqrt(rows * columns / PLACES)))
+    seen, bright = probed(image, bank.probes, step)
+    dark = ~bright
+    if dark.mean() < LEAST_DARK:
+        dark[:] = True
+    if dark.sum() < FEWEST:
+        return 0
+    low, high = np.quantile(seen[dark], QUANTILES, axis=0)
+    separate = np.minimum(rows * columns / np.square(bank.probe_px), len(seen)) * dark.mean()
+    excess = ((high - low) / BETWEEN) ** 2 - 1 - SURE * np.sqrt(2 / separate)
+    uneven = np.sqrt(max(float(np.max(excess / bank.probe_gain)), 0.0))
+    return min(int(np.searchsorted(bank.unevenness, CAUTION * uneven)), len(bank.unevenness) - 1)
+
+
+@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "arcp", "nsz"})
+def probed(image, probes, step):  # type: ignore[no-untyped-def]
+    """Return what probes show every so many pixels, where they do not reach beyond the frame; and what is bright."""
+    edge = probes.shape[1]
+    first = edge // 2
+    down = (image.shape[0] - 2 * first - edge) // step + 1
+    across = (image.shape[1] - 2 * first - edge) // step + 1
+    out, bright = np.empty((down * across, len(probes)), np.float32), np.zeros(down * across, np.bool_)
+    for i in range(down):
+        for j in range(across):
+            top, left = first + i * step, first + j * step
+            for p in range(len(probes)):
+                total, highest = np.float32(0), np.float32(0)
+                for a in range(edge):
+                    line, taps = image[top + a, left : left + edge], probes[p, a]
+                    for b in range(edge):
+                        total += min(line[b], BRIGHT) * taps[b]
+                        highest = max(highest, line[b])
+                out[i * across + j, p] = total
+                bright[i * across + j] = highest > BRIGHT
+    return out, bright
