@@ -255,7 +255,7 @@ def clear_ones(seen: Detections, threshold: float, turn: int) -> Detections:
         kept = alone | (seen.snr >= level * threshold)
         if kept.any():
             break
-    return Detections(seen.x[kept], seen.y[kept], seen.z_nm[kept], seen.snr[kept], seen.background[kept])
+    return Detections(seen.x[kept], seen.y[kept], seen.z_nm[kept], seen.snr[kept], seen.background[kept], seen.light)
 
 
 def _near(theta: F64, others: F64, themselves: int) -> Bool:

@@ -58,6 +58,8 @@ class Detections:
     background : ndarray, shape (n, 2)
         Photons per pixel around each, beside those that are explained, and their standard deviation
         (`background.background_around`).
+    light : int
+        Which filters were used: how unevenly the frame is lit (`unevenness.light_level`).
     """
 
     x: F64
@@ -65,6 +67,7 @@ class Detections:
     z_nm: F64
     snr: F64
     background: F64
+    light: int = 0
 
     def __len__(self) -> int:
         return len(self.x)
@@ -105,6 +108,7 @@ class MatchedDetector:
         origin_px: tuple[int, int] = (0, 0),
         known: Field = NOTHING,
         error: Field = NOTHING,
+        light: int | None = None,
     ) -> Detections:
         """Return the emitters of a frame.
 
@@ -121,6 +125,8 @@ class MatchedDetector:
             Photons that are explained already: only what exceeds them is found.
         error : ndarray, shape (Y, X), float32, optional
             The part of them that comes from emitters, whose images are not known exactly.
+        light : int, optional
+            How unevenly the frame is lit; measured without it.
         """
         baseline, gain = (
             np.atleast_2d(np.asarray(value, np.float32))
@@ -141,7 +147,7 @@ class MatchedDetector:
         best, depth, around = (np.empty(shape, kind) for kind in (np.float32, np.int32, np.float32))
         row_tile, column_tile = self._tiles(shape, origin_px)
         edges = np.searchsorted(column_tile, np.arange(self._bank.tiles + 1))
-        bank, level = self._bank, light_level(image, self._bank)
+        bank, level = self._bank, light_level(image, self._bank) if light is None else light
         correlate(image, bank.filters_x, bank.filters_y, bank.weights[level], row_tile, edges, best, depth, around)
         ys, xs, values = peaks(best, FIRST_LOOK * threshold)
         found = np.empty((len(ys), 4))
@@ -158,7 +164,8 @@ class MatchedDetector:
         kept, own = independent(y, x, snr, found[:, 2].astype(np.int64), bank.overlap[level], threshold)
         found, snr = _distinct(found[kept], own[kept].astype(float))
         x, y, depths = found[:, 0].copy(), found[:, 1].copy(), found[:, 2].astype(int)
-        return Detections(x, y, bank.z_nm[depths], snr, background_around(medians, variance, frame.shape, x, y))
+        around_them = background_around(medians, variance, frame.shape, x, y)
+        return Detections(x, y, bank.z_nm[depths], snr, around_them, level)
 
     def _tiles(self, shape: tuple[int, int], origin_px: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the row of tiles of each binned row, and the column of tiles of each binned column."""

@@ -204,12 +204,12 @@ class EmitterLocalizer:
         frames = frames.view()
         frames.flags.writeable = False
         passes = passes or self._settings.passes or 1
-        spots = self._detected(frames, threshold, response, static, passes)
+        spots, light = self._detected(frames, threshold, response, static, passes)
         first = self._explained(frames, spots, response)
         rejected = len(spots) - len(first)
         if passes == 1:
             return Found(self._rows(frames, first, response), rejected, self._noise(frames, first, response))
-        kept, crowd = self._crowds(frames, first, threshold, response, static, passes)
+        kept, crowd = self._crowds(frames, first, threshold, response, static, passes, light)
         parts = [first.only(kept), self._explained(frames, crowd, response)]
         # What the first look could not explain is still in the rest of the light, and found there again.
         rejected = max(rejected, len(crowd) - len(parts[1]))
@@ -228,7 +228,8 @@ class EmitterLocalizer:
 
     def _detected(
         self, frames: U16, threshold: float, response: CameraResponse | PixelResponse, static: F32 | None, passes: int
-    ) -> _Spots:
+    ) -> tuple[_Spots, list[int]]:
+        """Return the spots of a first look, and how unevenly each frame is lit."""
         found = [
             self._look(frame, threshold, response, NOTHING if static is None else static[t])
             for t, frame in enumerate(frames)
@@ -238,7 +239,8 @@ class EmitterLocalizer:
         x, y, snr = (np.concatenate([getattr(one, name) for one in found]) for name in ("x", "y", "snr"))
         frame = np.repeat(np.arange(len(frames)), [len(one) for one in found])
         level = None if static is not None else np.concatenate([one.background for one in found])
-        return _Spots(frame, x, y, snr, alone=self._alone(frame, x, y) if passes > 1 else None, background=level)
+        alone = self._alone(frame, x, y) if passes > 1 else None
+        return _Spots(frame, x, y, snr, alone=alone, background=level), [one.light for one in found]
 
     def _alone(self, frame: I64, x: F64, y: F64) -> Bool | None:
         """Return which spots have no other one whose light a larger crop would see."""
@@ -256,10 +258,11 @@ class EmitterLocalizer:
         response: CameraResponse | PixelResponse,
         static: F32,
         explained: F32 = NOTHING,
+        light: int | None = None,
     ) -> Detections:
         known = explained + static if explained.size and static.size else static if static.size else explained
         return self._detector.detect(
-            frame, response, threshold, origin_px=self._origin, known=known, error=explained
+            frame, response, threshold, origin_px=self._origin, known=known, error=explained, light=light
         )  # fmt: skip
 
     def _explained(self, frames: U16, spots: _Spots, response: CameraResponse | PixelResponse) -> _Fitted:
@@ -319,6 +322,7 @@ class EmitterLocalizer:
         response: CameraResponse | PixelResponse,
         static: F32 | None,
         passes: int,
+        light: list[int],
     ) -> tuple[Bool, _Spots]:
         """Return which of the first look's emitters stay as they are, and the others with the light around them."""
         left, top = self._origin
@@ -332,8 +336,8 @@ class EmitterLocalizer:
             rows = np.flatnonzero(first.spots.frame == t)
             still = NOTHING if static is None else static[t]
 
-            def look(explained: F32, frame: U16 = frame, still: F32 = still) -> Detections:
-                return self._look(frame, threshold, response, still, explained)
+            def look(explained: F32, frame: U16 = frame, still: F32 = still, uneven: int = light[t]) -> Detections:
+                return self._look(frame, threshold, response, still, explained, uneven)
 
             def crop(x: F64, y: F64, t: int = t) -> tuple[F32, float | F32]:
                 return self._crops(frames, _Spots(np.full(len(x), t), x, y, x), response)

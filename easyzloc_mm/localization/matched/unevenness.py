@@ -16,6 +16,10 @@ BRIGHT = np.float32(4.5)
 """In units of the noise: what is brighter is a molecule, or very uneven light."""
 LEAST_DARK = 0.2
 """Share of places without anything bright, below which all places count."""
+SHARP = np.float32(5.0 * np.sqrt(72.0))
+"""Eight times a pixel less those around it, in units of the noise: what exceeds five of them is no light."""
+CROWDED = 0.4
+"""Share of bright places with something sharp, above which they are bright with molecules."""
 QUANTILES = 0.16, 0.84
 BETWEEN = 1.989
 """How far apart they are, of a normal distribution of unit variance."""
@@ -38,9 +42,11 @@ def light_level(image: F32, bank: DetectionBank) -> int:
     if rows <= 0 or columns <= 0:
         return 0
     step = max(1, int(np.sqrt(rows * columns / PLACES)))
-    seen, bright = probed(image, bank.probes, step)
+    seen, bright, sharp = probed(image, bank.probes, step)
     dark = ~bright
     if dark.mean() < LEAST_DARK:
+        if sharp[bright].mean() > CROWDED:
+            return 0
         dark[:] = True
     if dark.sum() < FEWEST:
         return 0
@@ -53,12 +59,13 @@ def light_level(image: F32, bank: DetectionBank) -> int:
 
 @numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "arcp", "nsz"})
 def probed(image, probes, step):  # type: ignore[no-untyped-def]
-    """Return what probes show every so many pixels, where they do not reach beyond the frame; and what is bright."""
+    """Return what probes show every so many pixels, where they lie in the frame; and what is bright, and sharp."""
     edge = probes.shape[1]
     first = edge // 2
     down = (image.shape[0] - 2 * first - edge) // step + 1
     across = (image.shape[1] - 2 * first - edge) // step + 1
     out, bright = np.empty((down * across, len(probes)), np.float32), np.zeros(down * across, np.bool_)
+    sharp = np.zeros(down * across, np.bool_)
     for i in range(down):
         for j in range(across):
             top, left = first + i * step, first + j * step
@@ -71,4 +78,18 @@ def probed(image, probes, step):  # type: ignore[no-untyped-def]
                         highest = max(highest, line[b])
                 out[i * across + j, p] = total
                 bright[i * across + j] = highest > BRIGHT
-    return out, bright
+            if bright[i * across + j]:
+                sharp[i * across + j] = _sharp(image, top, left, edge)
+    return out, bright, sharp
+
+
+@numba.njit(nogil=True, cache=True)
+def _sharp(image, top, left, edge):  # type: ignore[no-untyped-def]
+    for y in range(top, top + edge):
+        for x in range(left, left + edge):
+            if image[y, x] > BRIGHT:
+                around = image[y - 1, x - 1] + image[y - 1, x] + image[y - 1, x + 1] + image[y, x - 1]
+                around += image[y, x + 1] + image[y + 1, x - 1] + image[y + 1, x] + image[y + 1, x + 1]
+                if 8 * image[y, x] - around > SHARP:
+                    return True
+    return False
