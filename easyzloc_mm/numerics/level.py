@@ -18,6 +18,8 @@ MEDIAN_TO_MEAN = 1.2533
 """Standard error of a median over that of a mean, of a normal distribution."""
 LIT_PX2 = 160.0
 """That an emitter lights more brightly than its background, about."""
+MOST_LIT = 0.25
+"""Share of the tiles, above which emitters are a crowd."""
 OWN_ERROR = 1.5
 """Of the median of n tiles, in units of the noise of one over the root of n: its standard error, and what differences
 between tiles that are too small to be seen may make of it."""
@@ -30,7 +32,8 @@ def level_of(medians, read_variance, emitters):  # type: ignore[no-untyped-def]
     """Photons per pixel, and their standard deviation, from medians of 2x2 pixels of the tiles around a place.
 
     The median of them. Where tiles differ by more than their noise, so may the background within them. The light of
-    emitters raises the median of a tile by as much as a share of its pixels lies above.
+    emitters raises the median of a tile by as much as a share of its pixels lies above. In a crowd it is the light of
+    all, what each has around it: as uncertain as tiles differ.
 
     Parameters
     ----------
@@ -43,10 +46,23 @@ def level_of(medians, read_variance, emitters):  # type: ignore[no-untyped-def]
     middle = _middle(medians)
     spread = MAD_TO_SD * _middle(np.abs(medians - middle))
     noise = _noise(middle, read_variance)
+    if crowded(emitters, len(medians)):
+        return middle / 4, max(spread, noise) / 4
     # A median moves by the root of pi / 2 standard deviations of a pixel times the share.
-    raised = SAMPLES * emitters * LIT_PX2 / (TILE_PX2 * len(medians))
+    raised = SAMPLES * _lit(emitters, len(medians))
     uneven = max(spread**2 - (ALIKE * noise) ** 2, 0.0)
     return middle / 4, np.sqrt(noise**2 * (OWN_ERROR**2 / len(medians) + raised**2) + uneven) / 4
+
+
+@numba.njit(nogil=True, cache=True)
+def crowded(emitters, tiles):  # type: ignore[no-untyped-def]
+    """Whether so many emitters light so many tiles all over."""
+    return _lit(emitters, tiles) > MOST_LIT
+
+
+@numba.njit(nogil=True, cache=True)
+def _lit(emitters, tiles):  # type: ignore[no-untyped-def]
+    return emitters * LIT_PX2 / (TILE_PX2 * tiles)
 
 
 @numba.njit(nogil=True, cache=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from easyzloc_mm.numerics.level import REACH_TILES, level_of
+from easyzloc_mm.numerics.level import REACH_TILES, crowded, level_of
 
 FEWEST_TILES = 4
 """Of which the background is known."""
@@ -42,9 +42,12 @@ def background_around(medians, variance, shape_yx, x, y):  # type: ignore[no-unt
         emitters[tile[i, 0], tile[i, 1]] += 1
     for i in range(len(x)):
         row, column = tile[i]
-        rows = slice(max(row - REACH_TILES, 0), row + REACH_TILES + 1)
-        columns = slice(max(column - REACH_TILES, 0), column + REACH_TILES + 1)
-        near = medians[rows, columns].copy().ravel()
+        for reach in (REACH_TILES, 1):  # in a crowd, what is near
+            rows = slice(max(row - reach, 0), row + reach + 1)
+            columns = slice(max(column - reach, 0), column + reach + 1)
+            near = medians[rows, columns].copy().ravel()
+            if not crowded(emitters[rows, columns].sum(), near.size):
+                break
         if near.size < FEWEST_TILES:
             found[i] = 0.0, np.inf
             continue
