@@ -1,4 +1,4 @@
-"""Benches of samples, days and slides that differ, and of a curved field: on the second optics, and real bead stacks."""
+"""Benches of samples, days and slides that differ, and of a curved field: the second optics, and real bead stacks."""
 
 from __future__ import annotations
 
