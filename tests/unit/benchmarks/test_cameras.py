@@ -40,6 +40,7 @@ def test_coverage_counts_errors_and_takes_the_walk_over_field_and_depth_out() ->
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default::DeprecationWarning", "default::FutureWarning")  # Keras' and its exporter's
 def test_a_wrong_gain_of_an_emccd_is_noticed_and_changes_no_coverage(tmp_path: Path) -> None:
     found = bench_cameras(tmp_path, kinds=[CameraKind.EMCCD], minutes=0.5, frames=80)["cameras"]["emccd"]
     right = found.pop("right")

@@ -47,6 +47,7 @@ def test_picassos_spline_gives_z_of_the_right_sign_and_scale(beads: EmbeddedBead
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default::DeprecationWarning", "default::FutureWarning")  # Keras' and its exporter's
 def test_recall_is_measured_for_both_from_frames_to_table(tmp_path: Path) -> None:
     result = bench_recall(tmp_path / "study", minutes=0.2, quick=True)
     assert set(result["movies"]) == set(movie_conditions())
