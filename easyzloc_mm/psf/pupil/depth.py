@@ -21,6 +21,9 @@ AT_GLASS_NM, SEEN_NM = 1.0, 50.0
 """Where a step from the glass begins, and how far it has to go for depths to be looked at."""
 TRIED_NM = (300.0, 1200.0, 2500.0)
 """Either way of the stage."""
+TRIED_RAD = (-0.3, 0.0, 0.3)
+"""Of spherical aberration, with each of them: a collar, or a cover slip's thickness."""
+SPHERICAL = np.array([name == "spherical" for name in NAMES], float)
 TRIED_WITH = 400
 """Molecules."""
 CLIMBED, ITERATIONS = 2, 3
@@ -77,7 +80,7 @@ def likeliest(
         return middle.changed(at.theta_rad, at.depth_nm or 0.0)
 
     def summit_on(side: float) -> Difference:
-        starts = [Difference.at_depth(side * at) for at in likely]
+        starts = [Difference(rad * SPHERICAL, side * at) for at in likely for rad in TRIED_RAD]
         starts.sort(key=lambda at: -height(at, changed(at)))
         ends = [climbed(start, ITERATIONS) for start in starts[:CLIMBED]]
         return summit(some, middle, field_size_px, max(ends, key=lambda end: height(end.found, end.psf)), depth)
