@@ -30,6 +30,8 @@ def test_kill_9_of_a_scan_and_going_on(tmp_path: Path) -> None:
         ("done", FEW, 0),
         ("done", MANY, 0),
     ]
+    (between,) = content.interruptions
+    assert states[0].time_s <= between.since_s < between.since_s + between.seconds <= states[1].time_s
     assert [len(state.parts) for state in states] == [0, 1]  # the first was over, and is not touched
     kept, taken = folder / states[1].parts[0], folder / f"{second.name}.zarr"
     assert StoredFrames(kept).shape[0] + StoredFrames(taken).shape[0] == MANY
