@@ -35,6 +35,8 @@ LARGEST_GAIN = 20.0
 
 ALIKE = (NAMES.index("spherical"), NAMES.index("secondary spherical"), len(NAMES))
 """In a difference's vector: what makes up for each other, so that a climb ends early on the ridge that they make."""
+TOLD_APART = 20.0
+"""Of the logarithm of the tried molecules' likelihood, by which one side of the glass is ruled out."""
 SUMMIT_WITH, SUMMIT_TRIES = 2000, 35
 """Molecules, and differences that are tried, at most, where the summit of the ridge is looked for."""
 FIRST_SDS, LAST_SDS = 3.0, 0.5
@@ -43,11 +45,12 @@ FIRST_SDS, LAST_SDS = 3.0, 0.5
 
 def likeliest(
     molecules: Molecules, change: PsfChange, field_size_px: tuple[int, int], at_glass: F64, depth: DepthPrior
-) -> Difference | None:
-    """Return about what explains molecules best, their depth included: where a climb of all of them should start.
+) -> tuple[Difference, ...]:
+    """Return about what explains molecules best, their depth included: where climbs of all of them should start.
 
-    None where a step away from the glass is not what they ask for. By some bright molecules near the middle of the
-    field, where only the PSF that beads have there has to be changed.
+    One on each side of the glass, if these few cannot tell the sides apart; none where a step away from the glass is
+    not what they ask for. By some bright molecules near the middle of the field, where only the PSF that beads have
+    there has to be changed.
 
     Parameters
     ----------
@@ -73,7 +76,7 @@ def likeliest(
 
     first = [climbed(Difference(at_glass, side * AT_GLASS_NM), 1).found for side in (1.0, -1.0)]
     if max(abs(step.depth_nm or 0.0) for step in first) < SEEN_NM:
-        return None
+        return ()
     likely = [at for at in (*TRIED_NM, depth.mean_nm) if at and abs(at - depth.mean_nm) <= 2 * depth.sd_nm]
 
     def changed(at: Difference) -> FieldPsf:
@@ -85,7 +88,9 @@ def likeliest(
         ends = [climbed(start, ITERATIONS) for start in starts[:CLIMBED]]
         return summit(some, middle, field_size_px, max(ends, key=lambda end: height(end.found, end.psf)), depth)
 
-    return max(map(summit_on, (1.0, -1.0)), key=lambda at: height(at, changed(at)))
+    sides = [(height(at, changed(at)), at) for at in map(summit_on, (1.0, -1.0))]
+    best = max(high for high, _ in sides)
+    return tuple(at for high, at in sides if high > best - TOLD_APART)
 
 
 def summit(

@@ -138,12 +138,11 @@ def estimate(
     may_be_deep = optics.sample_index != optics.immersion_index and chi2.sf(no_change, len(CHANGING)) < FALSE_ALARMS
     if depth is not None and may_be_deep:
         show("depth of the sample", 0.6)
-        deep = likeliest(molecules, change, field_size_px, theta, depth)
-        if deep is not None:
+        for deep in likeliest(molecules, change, field_size_px, theta, depth):
             show("depth of the sample", 0.8)
             end = climb(molecules, change, field_size_px, deep, iterations=TOWARDS, depth=depth, emitter=emitter)
-            deep = summit(molecules, change, field_size_px, end, depth)
-            end = climb(molecules, change, field_size_px, deep, iterations=1, depth=depth, emitter=emitter)
+            top = summit(molecules, change, field_size_px, end, depth)
+            end = climb(molecules, change, field_size_px, top, iterations=1, depth=depth, emitter=emitter)
             best = end if explains_more(molecules, end.psf, best.psf, field_size_px) else best
     scatter, depth_nm = np.sqrt(np.diag(best.covariance)), best.found.depth_nm
     depth_sd_nm = 0.0
