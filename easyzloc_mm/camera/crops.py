@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
+from easyzloc_mm.numerics.kernel import kernel
 
 Floats = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -101,7 +101,7 @@ def beyond_frame(x: NDArray[np.floating], y: NDArray[np.floating], shape_yx: tup
     return np.asarray(outside)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _crop(frames, frame, columns, rows, baseline, gain, crops):  # type: ignore[no-untyped-def]
     size = crops.shape[1]
     half = size // 2
@@ -117,7 +117,7 @@ def _crop(frames, frame, columns, rows, baseline, gain, crops):  # type: ignore[
                 crops[i, a, b] = (float(image[row, column]) - baseline[known]) * gain[known]
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def sorted_border(crop, border):  # type: ignore[no-untyped-def]
     """Fill `border`, 4 * (size - 1) long, with the outermost pixels of a square crop, the darkest first."""
     size = crop.shape[0]

@@ -5,10 +5,10 @@ Detection looks at differences between neighbouring pixels, and the fixed patter
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
+from easyzloc_mm.numerics.kernel import kernel
 from easyzloc_mm.typing import U16
 
 
@@ -31,7 +31,7 @@ def flattened(frames: U16, pixels: PixelResponse, response: CameraResponse) -> U
     return out
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _level(frame, baseline, ratio, pedestal, out):  # type: ignore[no-untyped-def]
     for y in range(frame.shape[0]):
         for x in range(frame.shape[1]):

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-import numba
 import numpy as np
 
 from easyzloc_mm.camera.crops import sorted_border
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.numerics.field_polynomial import field_coordinates
+from easyzloc_mm.numerics.kernel import kernel
 from easyzloc_mm.typing import F32, AnyFloat
 
 AUX_COLUMNS = ("field_u", "field_v", "log_photons", "log_background", "sub_pixel_x", "sub_pixel_y")
@@ -88,7 +88,7 @@ def network_input(
     return image[..., None], aux
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _normalise(crops, image, aux):  # type: ignore[no-untyped-def]
     size = crops.shape[1]
     border = np.empty(4 * (size - 1), np.float32)

@@ -11,11 +11,11 @@ import math
 from dataclasses import dataclass
 from typing import Self
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from easyzloc_mm.numerics.kernel import kernel
 from easyzloc_mm.typing import F64, AnyFloat, Bool
 
 COMPONENTS = 5
@@ -126,7 +126,7 @@ def posterior_of(raw: AnyFloat) -> Posterior:
     return Posterior(*mixture.main_mode(), mixture)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _main_modes(weight, mean_nm, sd_nm, z_nm, spread_nm):  # type: ignore[no-untyped-def]
     """Fill in `Mixture.main_mode` of every spot."""
     components = weight.shape[1]
@@ -152,7 +152,7 @@ def _main_modes(weight, mean_nm, sd_nm, z_nm, spread_nm):  # type: ignore[no-unt
                 z_nm[i], spread_nm[i], share = z, spread, its_share
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _settled(weight, mean, sd, start_nm):  # type: ignore[no-untyped-def]
     """Mean, standard deviation and probability of the peak at `start_nm`."""
     z, spread, share = start_nm, MODE_START_NM, 0.0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from easyzloc_mm.numerics.kernel import kernel
 from easyzloc_mm.numerics.statistics import MAD_TO_SD
 from easyzloc_mm.typing import F64, AnyFloat
 
@@ -27,7 +27,7 @@ ALIKE = 1.5
 """Tiles that differ by less (robust standard deviation), in units of their noise, are of an even background."""
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def level_of(medians, read_variance, emitters):  # type: ignore[no-untyped-def]
     """Photons per pixel, and their standard deviation, from medians of 2x2 pixels of the tiles around a place.
 
@@ -54,18 +54,18 @@ def level_of(medians, read_variance, emitters):  # type: ignore[no-untyped-def]
     return middle / 4, np.sqrt(noise**2 * (OWN_ERROR**2 / len(medians) + raised**2) + uneven) / 4
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def crowded(emitters, tiles):  # type: ignore[no-untyped-def]
     """Whether so many emitters light so many tiles all over."""
     return _lit(emitters, tiles) > MOST_LIT
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _lit(emitters, tiles):  # type: ignore[no-untyped-def]
     return emitters * LIT_PX2 / (TILE_PX2 * tiles)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _middle(values):  # type: ignore[no-untyped-def]
     """Median of a few values, by insertion: numpy's takes seconds to compile."""
     ordered = values.copy()
@@ -78,7 +78,7 @@ def _middle(values):  # type: ignore[no-untyped-def]
     return 0.5 * (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2])
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _noise(median, read_variance):  # type: ignore[no-untyped-def]
     return MEDIAN_TO_MEAN * np.sqrt(np.maximum(median + 4 * read_variance, 0.0)) / SAMPLES
 
@@ -101,7 +101,7 @@ def levels_around(background: AnyFloat, read_variance: float, seed: int) -> F64:
     return np.asarray(_levels(np.maximum(draws, 0.0), read_variance))
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _levels(medians, read_variance):  # type: ignore[no-untyped-def]
     found = np.empty((len(medians), 2))
     for i in range(len(medians)):

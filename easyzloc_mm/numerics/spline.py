@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-import numba
 import numpy as np
 
+from easyzloc_mm.numerics.kernel import kernel
 from easyzloc_mm.typing import F64
 
 T = TypeVar("T", float, F64)
@@ -42,7 +42,7 @@ def cubic_b_spline(distance: F64) -> F64:
     return np.where(away < 1, inner, np.where(away < 2, outer, 0.0))
 
 
-_compiled: Any = numba.njit(nogil=True, cache=True, fastmath=True)
+_compiled: Any = kernel(fastmath=True)
 compiled_weights = _compiled(cubic_weights)
 """`cubic_weights` for kernels: of one float."""
 compiled_slopes = _compiled(cubic_slopes)

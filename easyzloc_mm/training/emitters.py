@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple, Self
 
-import numba
 import numpy as np
 
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.inputs import network_input
+from easyzloc_mm.numerics.kernel import kernel
 from easyzloc_mm.psf.bead_psf import PITCH_PX, BeadPsfs
 from easyzloc_mm.psf.kernels.spline import draw, drawing
 from easyzloc_mm.typing import F32, F64, I64, AnyFloat
@@ -144,7 +144,7 @@ def _ranges(source: BeadPsfs, emitters: EmitterPrior) -> _Ranges:
     )
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def _simulate(psf, ranges, read_noise_e, seed, crops, truth):  # type: ignore[no-untyped-def]
     np.random.seed(seed)
     size, knots = crops.shape[1], psf.coefficients.shape[2]

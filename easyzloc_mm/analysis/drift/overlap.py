@@ -16,10 +16,10 @@ References
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from scipy.spatial import cKDTree
 
+from easyzloc_mm.numerics.kernel import kernel
 from easyzloc_mm.typing import F64, I64
 
 MAX_PAIRS = 400_000
@@ -71,7 +71,7 @@ def neighbours(place: F64, time: I64, reach: float, rng: np.random.Generator) ->
     return np.asarray(pairs[time[pairs[:, 0]] != time[pairs[:, 1]]])
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel()
 def _vote(
     difference: F64,
     variance: F64,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numba
 import numpy as np
 
 from easyzloc_mm.camera.blank import blank_images
+from easyzloc_mm.numerics.kernel import kernel
 from easyzloc_mm.typing import I64, U16
 
 SAMPLES = 21
@@ -67,7 +67,7 @@ def median_frame(frames: U16) -> U16:
     return out
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _median(frames, out):  # type: ignore[no-untyped-def]
     count = frames.shape[0]
     values = np.empty(count, np.uint16)
@@ -83,7 +83,7 @@ def _median(frames, out):  # type: ignore[no-untyped-def]
             out[y, x] = values[(count - 1) // 2]
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _subtract(frame, background, pedestal, out):  # type: ignore[no-untyped-def]
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):

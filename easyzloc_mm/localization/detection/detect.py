@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import functools
 
-import numba
 import numpy as np
 
+from easyzloc_mm.numerics.kernel import kernel
 from easyzloc_mm.typing import F32, I64, U16
 
 LANES = 16
@@ -26,7 +26,7 @@ LANES = 16
 Spots = tuple[I64, I64, F32]
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _unit_vectors(box: int) -> tuple[F32, F32]:
     """Return unit vectors (uy, ux) towards the box centre, in Picasso's arithmetic; nan at the centre."""
     ux = np.zeros((box, box), np.float32)
@@ -60,7 +60,7 @@ def _estimate_weights(box: int) -> tuple[F32, float]:
     return padded, float(2.0 * roundings * np.finfo(np.float32).eps * 4 * box * box)
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "nsz", "contract"})
+@kernel(fastmath={"reassoc", "nsz", "contract"})
 def _estimate(frame, y, x, weights):  # type: ignore[no-untyped-def]
     total = np.float32(0)
     span = weights.shape[1]
@@ -69,7 +69,7 @@ def _estimate(frame, y, x, weights):  # type: ignore[no-untyped-def]
     return total
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "nsz", "contract"})
+@kernel(fastmath={"reassoc", "nsz", "contract"})
 def _dot(pixels, weights):  # type: ignore[no-untyped-def]
     # A length that the compiler does not know: a short loop of known length is unrolled into scalars instead.
     total = np.float32(0)
@@ -78,7 +78,7 @@ def _dot(pixels, weights):  # type: ignore[no-untyped-def]
     return total
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _net_gradient(frame, y, x, box, uy, ux):  # type: ignore[no-untyped-def]
     """Sum in Picasso's order, including its wrap to the opposite edge above row 0 and left of column 0."""
     half = box // 2
@@ -98,7 +98,7 @@ def _net_gradient(frame, y, x, box, uy, ux):  # type: ignore[no-untyped-def]
     return total
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _row_maxima(row, box, scratch, out):  # type: ignore[no-untyped-def]
     """out[j] = max(row[j : j + box]); maxima of 2, 4, ... pixels first, whose windows then overlap to `box`."""
     count = row.size
@@ -113,13 +113,13 @@ def _row_maxima(row, box, scratch, out):  # type: ignore[no-untyped-def]
     _larger(scratch[level, :count], scratch[level, rest : rest + count], out[:count])
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _larger(one, other, out):  # type: ignore[no-untyped-def]
     for j in range(out.size):
         out[j] = max(one[j], other[j])
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _detect(frame, threshold, box, uy, ux, weights, margin):  # type: ignore[no-untyped-def]
     height, width = frame.shape
     half = box // 2

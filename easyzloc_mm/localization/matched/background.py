@@ -6,16 +6,16 @@ side of focus, are uncertain for it. The frame around knows the background bette
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from easyzloc_mm.numerics.kernel import kernel
 from easyzloc_mm.numerics.level import REACH_TILES, crowded, level_of
 
 FEWEST_TILES = 4
 """Of which the background is known."""
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def background_around(medians, variance, shape_yx, x, y):  # type: ignore[no-untyped-def]
     """Photons per pixel around places in a frame, and their standard deviation, shape (n, 2); infinity if unknown.
 

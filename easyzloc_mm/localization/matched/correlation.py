@@ -5,13 +5,12 @@ Binned images have a margin of zeros around them, half a template wide, so that 
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from easyzloc_mm.numerics.kernel import FAST, kernel
 from easyzloc_mm.numerics.level import SAMPLES
 from easyzloc_mm.psf.detection_bank import AROUND_PX, BINNED_PX
 
-FAST = {"reassoc", "contract", "arcp", "nsz"}
 MARGIN = AROUND_PX // 2
 TILE_PX = 16
 """Edge, in binned pixels, of the tiles whose median is the background."""
@@ -22,7 +21,7 @@ UNEQUAL = np.float32(0.3)
 EIGHTH, THREE_EIGHTHS = np.float32(0.125), np.float32(0.375)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def binned_counts(frame, baseline, gain, counts):  # type: ignore[no-untyped-def]
     """Photons of 2x2 pixels: counts[y, x] of a frame in ADU; `baseline` and `gain` of all pixels (1, 1) or of each."""
     rows, columns = counts.shape
@@ -43,7 +42,7 @@ def binned_counts(frame, baseline, gain, counts):  # type: ignore[no-untyped-def
                     counts[y, x] += (np.float32(frame[a, b]) - baseline[a, b]) * gain[a, b]
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def binned(image, out):  # type: ignore[no-untyped-def]
     """Sum of 2x2 pixels."""
     for y in range(out.shape[0]):
@@ -52,7 +51,7 @@ def binned(image, out):  # type: ignore[no-untyped-def]
                 2 * y + 1, 2 * x + 1]  # fmt: skip
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def tile_medians(counts, known, medians):  # type: ignore[no-untyped-def]
     """Background of every tile: the median of what is not `known`, at 8 x 8 places of it; at least 0."""
     rows, columns = counts.shape
@@ -74,7 +73,7 @@ def tile_medians(counts, known, medians):  # type: ignore[no-untyped-def]
             medians[i, j] = max(middle, np.float32(0))
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _sort_columns(values):  # type: ignore[no-untyped-def]
     """Sort every column of 2^n values, all at once: Batcher's odd-even merge sort (1968) compares without branches."""
     count = len(values)
@@ -93,7 +92,7 @@ def _sort_columns(values):  # type: ignore[no-untyped-def]
         part *= 2
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def between(at, size, count):  # type: ignore[no-untyped-def]
     """Tile below a pixel's place along an axis, and the weight of the next one."""
     place = min(max((at + 0.5) * count / size - 0.5, 0.0), count - 1.0)
@@ -101,7 +100,7 @@ def between(at, size, count):  # type: ignore[no-untyped-def]
     return first, np.float32(place - first)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _background_row(medians, y, rows, left, share, between_rows, line):  # type: ignore[no-untyped-def]
     """Fill a row with the background between the middles of the tiles, whose columns `between` gave beforehand."""
     first, part = between(y, rows, medians.shape[0])
@@ -115,7 +114,7 @@ def _background_row(medians, y, rows, left, share, between_rows, line):  # type:
         line[x] = near + share[x] * (between_rows[left[x] + 1] - near)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def deviations(counts, medians, variance, known, error, out):  # type: ignore[no-untyped-def]
     """Fill `out` (with its margin) with what counts differ from the expected ones, in units of the noise.
 
@@ -157,7 +156,7 @@ def deviations(counts, medians, variance, known, error, out):  # type: ignore[no
                 target[x] /= np.sqrt(1 + off * off / (line[x] + read[x] + EIGHTH))
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _along_row(source, taps, out):  # type: ignore[no-untyped-def]
     t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10 = (
         taps[0], taps[1], taps[2], taps[3], taps[4], taps[5], taps[6], taps[7], taps[8], taps[9], taps[10],
@@ -172,7 +171,7 @@ def _along_row(source, taps, out):  # type: ignore[no-untyped-def]
         )  # fmt: skip
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _add_column(ring, first, taps, out):  # type: ignore[no-untyped-def]
     t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10 = (
         taps[0], taps[1], taps[2], taps[3], taps[4], taps[5], taps[6], taps[7], taps[8], taps[9], taps[10],
@@ -187,7 +186,7 @@ def _add_column(ring, first, taps, out):  # type: ignore[no-untyped-def]
         )  # fmt: skip
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _means(image, around):  # type: ignore[no-untyped-def]
     """Mean of the square of `AROUND_PX` around each pixel; what is beyond the frame counts as 0."""
     rows, columns = around.shape
@@ -208,7 +207,7 @@ def _means(image, around):  # type: ignore[no-untyped-def]
         sums -= image[y]
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def correlate(  # type: ignore[no-untyped-def]
     image, filters_x, filters_y, weights, tile_rows, tile_edges, best, depth, around
 ):
@@ -264,7 +263,7 @@ def correlate(  # type: ignore[no-untyped-def]
                 _largest_of_eight(parts, first, last, here, highest[first:last], index[first:last])
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _largest_of_four(parts, first, last, weights, highest, index):  # type: ignore[no-untyped-def]
     """Fill in the largest of all templates of four components, and which it is; two at a time."""
     at = slice(first, last)
@@ -284,7 +283,7 @@ def _largest_of_four(parts, first, last, weights, highest, index):  # type: igno
             highest[x] = max(value, here)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _largest_of_six(parts, first, last, weights, highest, index):  # type: ignore[no-untyped-def]
     """Fill in the largest of all templates of six components, and which it is; two at a time."""
     at = slice(first, last)
@@ -304,7 +303,7 @@ def _largest_of_six(parts, first, last, weights, highest, index):  # type: ignor
             highest[x] = max(value, here)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _largest_of_eight(parts, first, last, weights, highest, index):  # type: ignore[no-untyped-def]
     """Fill in the largest of all templates of eight components, and which it is; two at a time."""
     at = slice(first, last)
@@ -325,7 +324,7 @@ def _largest_of_eight(parts, first, last, weights, highest, index):  # type: ign
             highest[x] = max(value, here)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def peaks(best, threshold):  # type: ignore[no-untyped-def]
     """Rows and columns of the pixels above the threshold that none of the eight around exceeds, highest first."""
     rows, columns = best.shape
@@ -356,7 +355,7 @@ def peaks(best, threshold):  # type: ignore[no-untyped-def]
     return ys[:n][order], xs[:n][order], values[:n][order]
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def independent(ys, xs, values, depths, overlap, threshold):  # type: ignore[no-untyped-def]
     """Which peaks are more than what brighter ones make the bank show there, and how much they are without it."""
     count = len(ys)

@@ -13,13 +13,13 @@ References
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from easyzloc_mm.camera.crops import UNSEEN_NOISE_E
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.localization.matched.crowd import NEAR_PX, tree_of_frames
+from easyzloc_mm.numerics.kernel import kernel
 from easyzloc_mm.psf.bead_psf import PITCH_PX, SplinePsf
 from easyzloc_mm.psf.kernels.spline import draw, drawing
 from easyzloc_mm.psf.mle import Optimum, read_variance
@@ -102,7 +102,7 @@ def noise_ratios(crops: F32, table: SplinePsf, place: I64, optimum: Optimum, rea
     return out[np.isfinite(out)] / MEDIAN
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _ratios(crops, variance, tables, place, theta, out):  # type: ignore[no-untyped-def]
     size = crops.shape[1]
     work, image = drawing(size, tables.shape[2]), np.empty((size, size), np.float32)

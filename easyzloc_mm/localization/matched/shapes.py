@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from easyzloc_mm.numerics.kernel import kernel
 
 WINDOW_PX = 2.0
 """Standard deviation of the Gaussian window in which a spot's width is measured."""
 WIDEST_PX = 6.0
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def spot_widths(crops, background, x, y, out):  # type: ignore[no-untyped-def]
     """Fill in standard deviations along x and y, as seen through a Gaussian window and freed of its effect."""
     size = crops.shape[1]
@@ -30,7 +31,7 @@ def spot_widths(crops, background, x, y, out):  # type: ignore[no-untyped-def]
             out[i, axis] = 1 / np.sqrt(max(1 / max(variance, 1e-2) - narrow, 1 / WIDEST_PX**2))
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def net_gradients(frames, frame, columns, rows, box, out):  # type: ignore[no-untyped-def]
     """Net gradients (ADU, `detection.detect`) around pixels; beyond the frame, the nearest pixel is repeated."""
     half = box // 2

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from easyzloc_mm.numerics.kernel import FAST, kernel
 from easyzloc_mm.psf.detection_bank import AROUND_PX, DetectionBank
 from easyzloc_mm.typing import F32
 
@@ -57,7 +57,7 @@ def light_level(image: F32, bank: DetectionBank) -> int:
     return min(int(np.searchsorted(bank.unevenness, CAUTION * uneven)), len(bank.unevenness) - 1)
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "arcp", "nsz"})
+@kernel(fastmath=FAST)
 def probed(image, probes, step):  # type: ignore[no-untyped-def]
     """Return what probes show every so many pixels, where they lie in the frame; and what is bright, and sharp."""
     edge = probes.shape[1]
@@ -83,7 +83,7 @@ def probed(image, probes, step):  # type: ignore[no-untyped-def]
     return out, bright, sharp
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _sharp(image, top, left, edge):  # type: ignore[no-untyped-def]
     for y in range(top, top + edge):
         for x in range(left, left + edge):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-from easyzloc_mm.localization.matched.correlation import EIGHTH, FAST, MODEL_ERROR, THREE_EIGHTHS, between
+from easyzloc_mm.localization.matched.correlation import EIGHTH, MODEL_ERROR, THREE_EIGHTHS, between
+from easyzloc_mm.numerics.kernel import FAST, kernel
 from easyzloc_mm.psf.detection_bank import WHOLE_PX
 
 SEARCH_PX = 2
@@ -15,7 +15,7 @@ UNSEEN = np.float32(-1e30)
 """Of a place that was not looked at."""
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _patch(  # type: ignore[no-untyped-def]
     frame, baseline, gain, variance, medians, known, error, top, left, tiles, across, expected, patch
 ):
@@ -57,7 +57,7 @@ def _patch(  # type: ignore[no-untyped-def]
                 out[b] /= np.sqrt(1 + off * off / (expected[b] + variance[0, 0] + EIGHTH))
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _highest(patch, template, less, best):  # type: ignore[no-untyped-def]
     """Go uphill from the middle, to the place that none of the eight around exceeds; `best`: what was seen."""
     best[:] = UNSEEN
@@ -76,7 +76,7 @@ def _highest(patch, template, less, best):  # type: ignore[no-untyped-def]
         row, column = to_row, to_column
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _product(patch, template, top, left):  # type: ignore[no-untyped-def]
     total = np.float32(0)
     for a in range(WHOLE_PX):
@@ -87,7 +87,7 @@ def _product(patch, template, top, left):  # type: ignore[no-untyped-def]
     return total
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _vertex(before, here, after):  # type: ignore[no-untyped-def]
     """Place of the maximum of the parabola through three values, from the middle one."""
     bend = before - 2 * here + after
@@ -96,7 +96,7 @@ def _vertex(before, here, after):  # type: ignore[no-untyped-def]
     return min(max(0.5 * (before - after) / bend, -0.5), 0.5)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def refine(  # type: ignore[no-untyped-def]
     frame, baseline, gain, variance, medians, known, error, around, ys, xs, depths, tiles, templates, sums, out
 ):

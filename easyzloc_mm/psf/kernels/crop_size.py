@@ -7,8 +7,7 @@ its odd ones, in lanes of their own.
 
 from __future__ import annotations
 
-import numba
-
+from easyzloc_mm.numerics.kernel import kernel
 from easyzloc_mm.psf.bead_psf import PADDING, PITCH_PX
 
 PAIR_KNOTS = round(2 / PITCH_PX)
@@ -16,7 +15,7 @@ PAIR_KNOTS = round(2 / PITCH_PX)
 AT_ONCE, HALF_AT_ONCE = 8, 4
 """Numbers that a processor computes with at once; lanes are a multiple of half of them."""
 
-_inlined = numba.njit(nogil=True, cache=True)
+_inlined = kernel()
 
 
 def sized(edge_px: int) -> tuple[bool, ...]:

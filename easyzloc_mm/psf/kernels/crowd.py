@@ -5,15 +5,14 @@ Turn by turn (coordinate descent) this climbs the likelihood of all emitters tog
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from easyzloc_mm.camera.crops import UNSEEN_NOISE_E
+from easyzloc_mm.numerics.kernel import FAST, kernel
 from easyzloc_mm.psf.bead_psf import PITCH_PX
 from easyzloc_mm.psf.kernels.crop_size import cells as cell_count
 from easyzloc_mm.psf.kernels.levenberg_marquardt import (
     FAILED,
-    FAST,
     LOWEST,
     algebra_buffers,
     climb,
@@ -28,13 +27,13 @@ DRAWN_FARTHER_PX = 2
 """An emitter's image in a frame reaches so much farther than in a crop, on either side, as beads are measured."""
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def drawn_px(size):  # type: ignore[no-untyped-def]
     """Edge of an emitter's image in a frame, for crops of a size (`crop_size.sized`)."""
     return len(size) + 2 * DRAWN_FARTHER_PX
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def add_emitter(table, x, y, z, photons, work, image, model):  # type: ignore[no-untyped-def]
     """Add an emitter's photons to a frame's model; `image` is workspace of `drawn_px` squared."""
     rows, columns = model.shape
@@ -46,7 +45,7 @@ def add_emitter(table, x, y, z, photons, work, image, model):  # type: ignore[no
             model[row + a, column + b] += light * image[reach + a, reach + b]
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def add_emitters(tables, place, theta, size, model):  # type: ignore[no-untyped-def]
     """Add emitters, rows x, y (pixels), z (knots), photons of `theta`, to a frame's model."""
     edge = drawn_px(size)
@@ -55,7 +54,7 @@ def add_emitters(tables, place, theta, size, model):  # type: ignore[no-untyped-
         add_emitter(tables[place[i]], theta[i, 0], theta[i, 1], theta[i, 2], theta[i, 3], work, image, model)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def read_variance_at(variance, row, column, outside):  # type: ignore[no-untyped-def]
     """Return the variance of the read noise at a pixel of a map (1, 1 where all are alike); `outside` is not seen."""
     if outside:
@@ -63,7 +62,7 @@ def read_variance_at(variance, row, column, outside):  # type: ignore[no-untyped
     return variance[min(row, variance.shape[0] - 1), min(column, variance.shape[1] - 1)]
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def others(table, x, y, z, photons, row, column, model, work, image, out):  # type: ignore[no-untyped-def]
     """Fill a crop around (row, column) with what the model holds there without this emitter."""
     rows, columns = model.shape
@@ -82,7 +81,7 @@ def others(table, x, y, z, photons, row, column, model, work, image, out):  # ty
             out[a, b] = max(value, np.float32(0))
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def neighbours(tables, place, theta, x, y, size, model, out):  # type: ignore[no-untyped-def]
     """Fill crops around x, y (pixels) with the light of all emitters but the one of the same row of `theta`."""
     edge = drawn_px(size)
@@ -93,7 +92,7 @@ def neighbours(tables, place, theta, x, y, size, model, out):  # type: ignore[no
         others(tables[place[i]], u, v, z, photons, row, column, model, work, image, out[i])
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def refit(  # type: ignore[no-untyped-def]
     photons, variance, model, tables, padded, place, theta, chosen, knowledge, rounds, size, rows
 ):

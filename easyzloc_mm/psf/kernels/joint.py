@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from easyzloc_mm.numerics.kernel import FAST, kernel
 from easyzloc_mm.psf.kernels.crop_size import cells, lane, line
 from easyzloc_mm.psf.kernels.crowd import read_variance_at
-from easyzloc_mm.psf.kernels.levenberg_marquardt import DARK, FAST, in_reach
+from easyzloc_mm.psf.kernels.levenberg_marquardt import DARK, in_reach
 from easyzloc_mm.psf.kernels.point_image import KNOTS_PER_PX, point_image, workspace
 
 PARAMETERS = 5
 """x, y, z, photons, background: of every emitter."""
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def sensitivities(padded, place, theta, size, model, variance, out):  # type: ignore[no-untyped-def]
     """Fill in how the pixels of each emitter's crop follow its parameters, in units of their noise.
 
@@ -57,7 +57,7 @@ def sensitivities(padded, place, theta, size, model, variance, out):  # type: ig
                 out[i, 4, a, b] = scale
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def shared_information(sensitivity, columns, rows, members, out):  # type: ignore[no-untyped-def]
     """Fill in the Fisher information of groups of emitters, from the pixels that two crops share.
 
@@ -85,7 +85,7 @@ def shared_information(sensitivity, columns, rows, members, out):  # type: ignor
                 out[g, PARAMETERS * j : PARAMETERS * (j + 1), PARAMETERS * i : PARAMETERS * (i + 1)] = block.T
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _product(first, second, down, right, block):  # type: ignore[no-untyped-def]
     """Sum of products over the pixels of `first` that `second`, so much lower and to the right, has too."""
     edge = first.shape[1]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from easyzloc_mm.camera.crops import sorted_border
+from easyzloc_mm.numerics.kernel import FAST, kernel
 from easyzloc_mm.psf.bead_psf import COARSE
 from easyzloc_mm.psf.kernels.crop_size import cells as cell_count
 from easyzloc_mm.psf.kernels.point_image import (
@@ -17,8 +17,6 @@ from easyzloc_mm.psf.kernels.point_image import (
     workspace,
 )
 
-FAST = {"reassoc", "contract", "arcp", "nsz"}
-"""All but the assumption that no number is NaN: a NaN start means none."""
 ITERATIONS = 30
 CONVERGED = 0.01
 """A step that gains less deviance was the last: it moved by less than a tenth of a standard deviation."""
@@ -42,7 +40,7 @@ LOG_2 = np.float32(np.log(2))
 ROOT_HALF_BITS, MANTISSA_BITS = np.int32(0x3F3504F3), np.int32(23)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _deviance(data, pixel, size, cells):  # type: ignore[no-untyped-def]
     """Twice the negative log likelihood against that of a perfect fit.
 
@@ -69,7 +67,7 @@ def _deviance(data, pixel, size, cells):  # type: ignore[no-untyped-def]
     return 2 * total
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _normal(data, pixel, images, theta, rest, size, cells, matrix, slope):  # type: ignore[no-untyped-def]
     """Deviance, Fisher matrix and gradient at `theta`."""
     photons, background = np.float32(theta[3]), np.float32(theta[4])
@@ -127,7 +125,7 @@ def _normal(data, pixel, images, theta, rest, size, cells, matrix, slope):  # ty
     return _deviance(data, pixel, size, cells)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _known(theta, expected, knowledge, matrix, slope):  # type: ignore[no-untyped-def]
     """Add a prior on place, photons and background to Fisher matrix and gradient; returns what it adds to the deviance.
 
@@ -150,7 +148,7 @@ def _known(theta, expected, knowledge, matrix, slope):  # type: ignore[no-untype
     return total + light * away * away
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _cholesky(matrix, factor):  # type: ignore[no-untyped-def]
     for i in range(matrix.shape[0]):
         for k in range(i + 1):
@@ -166,7 +164,7 @@ def _cholesky(matrix, factor):  # type: ignore[no-untyped-def]
     return True
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _solve(factor, right, out):  # type: ignore[no-untyped-def]
     n = len(right)
     for i in range(n):
@@ -181,20 +179,20 @@ def _solve(factor, right, out):  # type: ignore[no-untyped-def]
         out[i] = total / factor[i, i]
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def _rim(crop, border):  # type: ignore[no-untyped-def]
     """Background of a crop: the lower third of its border, where a broad spot still shines."""
     sorted_border(crop, border)
     return max(border[len(border) // 3], 0.1)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def in_reach(place_px):  # type: ignore[no-untyped-def]
     """Nearest place, along one axis, that the kernels can draw."""
     return min(max(place_px, -MAX_AWAY_PX), MAX_AWAY_PX)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def pixel_mask(size):  # type: ignore[no-untyped-def]
     """1 in the cells that are pixels, 0 elsewhere."""
     pixel = np.zeros(cell_count(size), np.float32)
@@ -202,7 +200,7 @@ def pixel_mask(size):  # type: ignore[no-untyped-def]
     return pixel
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def scan(crops, rest, tables, place, expected, slack, size, out):  # type: ignore[no-untyped-def]
     """Find the depths (in knots) at which a fit is worth starting, best first; NaN where there are no more.
 
@@ -251,14 +249,14 @@ def scan(crops, rest, tables, place, expected, slack, size, out):  # type: ignor
             minimum[n] = np.inf
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def algebra_buffers():  # type: ignore[no-untyped-def]
     """Buffers of `climb`: Fisher matrix, damped, factored and of a trial; gradient, of a trial, step, trial."""
     return (np.empty((5, 5)), np.empty((5, 5)), np.zeros((5, 5)), np.empty((5, 5)), np.empty(5), np.empty(5),
             np.empty(5), np.empty(5))  # fmt: skip
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def climb(  # type: ignore[no-untyped-def]
     data, pixel, table, theta, rest, expected, knowledge, best, size, work, images, cells, algebra
 ):
@@ -311,7 +309,7 @@ def climb(  # type: ignore[no-untyped-def]
     return deviance
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def write_row(theta, deviance, algebra, expected, knowledge, top, size, row):  # type: ignore[no-untyped-def]
     """Fill a row of `fit`, and move `theta` to where the data alone put the emitter.
 
@@ -353,7 +351,7 @@ def write_row(theta, deviance, algebra, expected, knowledge, top, size, row):  #
         row[p] = theta[p]
 
 
-@numba.njit(nogil=True, cache=True, fastmath=FAST)
+@kernel(fastmath=FAST)
 def fit(crops, rest, tables, place, starts, expected, knowledge, size, out):  # type: ignore[no-untyped-def]
     """Fit every crop from every start (in knots; NaN: none).
 

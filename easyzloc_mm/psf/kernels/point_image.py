@@ -11,9 +11,9 @@ same sum of B-splines.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from easyzloc_mm.numerics.kernel import kernel
 from easyzloc_mm.numerics.spline import compiled_slopes as slopes
 from easyzloc_mm.numerics.spline import compiled_weights as weights
 from easyzloc_mm.psf.bead_psf import PITCH_PX
@@ -25,14 +25,14 @@ MAX_AWAY_PX = 3.0
 KNOTS_PER_PX = 1 / PITCH_PX
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def workspace(size):  # type: ignore[no-untyped-def]
     """Buffers of `point_image`, all finite: cells that are no pixels are computed too."""
     planes, lines = np.zeros(2 * plane(size), np.float32), np.zeros(3 * lines_length(size), np.float32)
     return planes, lines, np.zeros((2, 2), np.int64), np.zeros((4, 2, 4), np.float32)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def ordered(crop, added, size, out, least):  # type: ignore[no-untyped-def]
     """Copy a crop into the order of `point_image`, with `added` to every value, and none below `least`."""
     for a in range(len(size)):
@@ -40,7 +40,7 @@ def ordered(crop, added, size, out, least):  # type: ignore[no-untyped-def]
             out[a * line(size) + (b & 1) * lane(size) + (b >> 1)] = max(crop[a, b] + added, least)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def _taps(offset, size, base, value, slope):  # type: ignore[no-untyped-def]
     """First taps and weights of the first two pixels of an axis, for an emitter `offset` px from the middle."""
     for parity in range(2):
@@ -51,7 +51,7 @@ def _taps(offset, size, base, value, slope):  # type: ignore[no-untyped-def]
             value[parity, tap], slope[parity, tap] = w[tap], d[tap]
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def _axial(table, z, row, size, planes):  # type: ignore[no-untyped-def]
     """Lateral coefficients at depth `z` (in knots) from the table's row `row` on, and their derivative by `z`."""
     at = min(max(z, 1.0), table.shape[0] - 2.001)
@@ -69,7 +69,7 @@ def _axial(table, z, row, size, planes):  # type: ignore[no-untyped-def]
         planes[second + i] = d0 * c0 + d1 * c1 + d2 * c2 + d3 * c3
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def _rows(planes, base, column, w, d, size, lines):  # type: ignore[no-untyped-def]
     """Go from knots to pixels along y, from knot `column` on: values, derivatives by y, derivatives by z."""
     edge, wide, second, next_lines = knots_across(size), width(size), plane(size), lines_length(size)
@@ -88,7 +88,7 @@ def _rows(planes, base, column, w, d, size, lines):  # type: ignore[no-untyped-d
             out[2 * next_lines + b] = w0 * v0 + w1 * v1 + w2 * v2 + w3 * v3
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def _columns(lines, base, w, d, size, images):  # type: ignore[no-untyped-def]
     """Go from knots to pixels along x: values, derivatives by x, by y, by z."""
     wide, next_lines, next_image = width(size), lines_length(size), cells(size)
@@ -111,7 +111,7 @@ def _columns(lines, base, w, d, size, images):  # type: ignore[no-untyped-def]
                 out[3 * next_image + j] = w0 * v[k] + w1 * v[k + 1] + w2 * v[k + 2] + w3 * v[k + 3]
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def point_image(table, x, y, z, size, work, images):  # type: ignore[no-untyped-def]
     """Image of one photon, and its derivatives by x, y and z.
 
@@ -140,7 +140,7 @@ def point_image(table, x, y, z, size, work, images):  # type: ignore[no-untyped-
     _columns(lines, base[0], wx, dx, size, images)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def coarse_images(table, x, y, size, work, images):  # type: ignore[no-untyped-def]
     """Image of one photon at every depth of a table of planes.
 

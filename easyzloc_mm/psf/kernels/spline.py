@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from easyzloc_mm.numerics.kernel import kernel
 from easyzloc_mm.numerics.spline import compiled_weights as weights
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def lateral(offset, pitch, knots, base, weight):  # type: ignore[no-untyped-def]
     """Fill the first knot and the four weights of every pixel of a crop along one axis.
 
@@ -31,7 +31,7 @@ def lateral(offset, pitch, knots, base, weight):  # type: ignore[no-untyped-def]
         weight[a, 0], weight[a, 1], weight[a, 2], weight[a, 3] = weights(t - int(t))
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def along(values, base, weight, out):  # type: ignore[no-untyped-def]
     """Go from knots to pixels along the first axis, and make it the second: (KNOTS, m) to (m, size).
 
@@ -54,7 +54,7 @@ def along(values, base, weight, out):  # type: ignore[no-untyped-def]
             out[b, a] = line[b]
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def value_at(table, z, plane):  # type: ignore[no-untyped-def]
     """Lateral coefficients at depth `z` (in knots)."""
     t = min(max(z, 1.0), table.shape[0] - 2.001)
@@ -69,7 +69,7 @@ def value_at(table, z, plane):  # type: ignore[no-untyped-def]
             )  # fmt: skip
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def drawing(size, knots):  # type: ignore[no-untyped-def]
     """Buffers of `draw`."""
     return (
@@ -78,7 +78,7 @@ def drawing(size, knots):  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def draw(table, x, y, z, pitch, work, image):  # type: ignore[no-untyped-def]
     """Draw one photon's image into `image`, of any odd size.
 

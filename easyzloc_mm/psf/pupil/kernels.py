@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from easyzloc_mm.numerics.kernel import kernel
 from easyzloc_mm.psf.bead_psf import PITCH_PX
 from easyzloc_mm.psf.kernels.spline import draw, drawing
 
@@ -12,7 +12,7 @@ STEP = 0.1
 """Of the numerical derivatives by place: px, and knots of depth."""
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def images_and_slopes(tables, place, theta, out):  # type: ignore[no-untyped-def]
     """Draw one photon's image, and its derivatives by x, y (per px) and z (per knot).
 
@@ -42,7 +42,7 @@ def images_and_slopes(tables, place, theta, out):  # type: ignore[no-untyped-def
                     out[i, 1 + axis, a, b] = (out[i, 1 + axis, a, b] - below[a, b]) / np.float32(2 * STEP)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@kernel(fastmath=True)
 def each_image(tables, place, theta, out):  # type: ignore[no-untyped-def]
     """Draw one photon's image from each of the tables of a place.
 

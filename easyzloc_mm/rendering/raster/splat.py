@@ -6,6 +6,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from easyzloc_mm.numerics.kernel import kernel
 from easyzloc_mm.typing import F32, I64
 
 RADIUS_SIGMAS = 3.0
@@ -51,7 +52,7 @@ def splat(image: F32, u: F32, v: F32, su: F32, sv: F32, level: NDArray[np.intege
         _splat_rows(image, u, v, su, sv, chosen, weights, start, phase)
 
 
-@numba.njit(cache=True, nogil=True, parallel=True, fastmath=True)
+@kernel(parallel=True, fastmath=True)
 def _splat_rows(
     image: F32, u: F32, v: F32, su: F32, sv: F32, level: NDArray[np.int32], weights: F32,
     start: I64, phase: int,
@@ -75,7 +76,7 @@ def _splat_rows(
                         line[left + column] += weight * across[column]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _profile(centre: np.float32, sigma: np.float32, out: F32) -> tuple[int, int]:
     """Gaussian at whole pixels, sum 1: first pixel and number of pixels."""
     if sigma < np.float32(0.2):

@@ -13,26 +13,17 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from easyzloc_mm.numerics.kernel import FAST, kernel
 from easyzloc_mm.numerics.spline import compiled_weights
 from easyzloc_mm.typing import F32, F64, I64, U16
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
 LARGE_MEAN = 10.0
 """Poisson counts come from sequential search below, from transformed rejection [2]_ above."""
-
-
-def compiled(function: Function) -> Function:
-    """Return a function compiled without the GIL, kept on disk between processes."""
-    fast = {"contract", "reassoc", "nsz", "arcp"}
-    return cast(Function, numba.njit(nogil=True, cache=True, fastmath=fast)(function))
 
 
 def random_state(*seed: int) -> NDArray[np.uint64]:
@@ -40,7 +31,7 @@ def random_state(*seed: int) -> NDArray[np.uint64]:
     return np.asarray(np.random.SeedSequence(seed).generate_state(4, np.uint64), dtype=np.uint64)
 
 
-@compiled
+@kernel(fastmath=FAST)
 def next_bits(state: NDArray[np.uint64]) -> Any:
     """Return 64 random bits (xoshiro256++ [1]_)."""
     s0, s1, s2, s3 = state[0], state[1], state[2], state[3]
@@ -57,13 +48,13 @@ def next_bits(state: NDArray[np.uint64]) -> Any:
     return result
 
 
-@compiled
+@kernel(fastmath=FAST)
 def uniform(state: NDArray[np.uint64]) -> float:
     """Return a number uniform in (0, 1)."""
     return (np.float64(next_bits(state) >> np.uint64(11)) + 0.5) * (1.0 / 9007199254740992.0)
 
 
-@compiled
+@kernel(fastmath=FAST)
 def poisson(mean: float, state: NDArray[np.uint64]) -> int:
     """Return one Poisson count."""
     if mean <= 0.0:
@@ -98,7 +89,7 @@ def poisson(mean: float, state: NDArray[np.uint64]) -> int:
             return int(k)
 
 
-@compiled
+@kernel(fastmath=FAST)
 def _log_factorial(k: float) -> float:
     if k < 10:
         product = 1.0
@@ -109,7 +100,7 @@ def _log_factorial(k: float) -> float:
     return float((n - 0.5) * np.log(n) - n + 0.9189385332046727 + 1 / (12 * n) - 1 / (360 * n**3))
 
 
-@compiled
+@kernel(fastmath=FAST)
 def _three_nodes(place: float, nodes: int, out: F64) -> int:
     """Quadratic weights of the three nodes around `place`; returns the first of them."""
     middle = min(max(int(np.round(place)), 1), nodes - 2)
@@ -120,7 +111,7 @@ def _three_nodes(place: float, nodes: int, out: F64) -> int:
     return middle - 1
 
 
-@compiled
+@kernel(fastmath=FAST)
 def emitter_image(
     table: NDArray[np.int16],
     scale: F32,
@@ -201,7 +192,7 @@ SEGMENT_PX = 32
 """The background changes its level from segment to segment of a row."""
 
 
-@compiled
+@kernel(fastmath=FAST)
 def add_points(
     signal: F32,
     table: NDArray[np.int16],
@@ -238,7 +229,7 @@ def add_points(
                 signal[row - radius + j, column - radius + i] += poisson(photons[index] * patch[j, i], state)
 
 
-@compiled
+@kernel(fastmath=FAST)
 def add_counts(signal: F32, where: I64, means: F64, state: NDArray[np.uint64]) -> None:
     """Add Poisson counts to single pixels, given by their flat index."""
     width = signal.shape[1]
@@ -246,7 +237,7 @@ def add_counts(signal: F32, where: I64, means: F64, state: NDArray[np.uint64]) -
         signal[where[index] // width, where[index] % width] += poisson(means[index], state)
 
 
-@compiled
+@kernel(fastmath=FAST)
 def read_out(
     signal: F32,
     pool: F32,

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
 from easyzloc_mm.analysis.npc.rings.data import PoreData
+from easyzloc_mm.numerics.kernel import kernel
 from easyzloc_mm.typing import F64, I64
 
 REACH_NM = 350.0
@@ -83,14 +83,14 @@ def sample_of(data: PoreData) -> Sample:
     )
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _between(at: float) -> tuple[int, float, float]:
     """Return the node of a table before the place `at`, and the weights of it and of the next one."""
     first = int(np.floor(at))
     return first, 1.0 - (at - first), at - first
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def marginals(
     depth: F64, kind: I64, begin: I64, middle: F64, stride: I64, tables: F64, log_weight: F64, posterior: F64
 ) -> F64:
@@ -129,7 +129,7 @@ def marginals(
     return result
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def expected_counts(depth: F64, kind: I64, begin: I64, middle: F64, stride: I64, posterior: F64, counts: F64) -> None:
     """Add every localisation to `counts` (as `tables`), where it lies against the middles, by their posterior.
 

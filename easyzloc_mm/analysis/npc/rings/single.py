@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
+from easyzloc_mm.numerics.kernel import kernel
 from easyzloc_mm.typing import F64
 
 SLAB_LAYERS = 9
@@ -86,7 +86,7 @@ class RingFit:
         return self.log_likelihood - self.slab_log_likelihood
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _expect(
     z: F64, lpz: F64, dx: F64, dy: F64, background: F64, outliers: float, layers: F64, shares: F64, model: F64,
     normal: F64, right: F64, mass: F64,
@@ -139,7 +139,7 @@ def _expect(
     return likelihood, width_up, width_down
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel()
 def _solve(normal: F64, right: F64) -> None:
     """Turn `right` into the solution, by Cholesky's way: of `normal` the lower half is read, and overwritten."""
     size = len(right)
@@ -158,7 +158,7 @@ def _solve(normal: F64, right: F64) -> None:
         right[a] /= normal[a, a]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _fit(
     z: F64, lpz: F64, dx: F64, dy: F64, background: F64, usual: float, layers: F64, free_share: bool, rounds: int,
     out: F64,
@@ -213,7 +213,7 @@ def _fit(
     return reached
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel()
 def _best(
     z: F64, lpz: F64, dx: F64, dy: F64, background: F64, usual: float, layers: F64, free_share: bool, starts: F64,
     median: float, out: F64,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from easyzloc_mm.numerics.kernel import kernel
 
 CLEAR, END, FIRST, MOST = 256, 257, 258, 4096
 HORIZONTAL = 2
@@ -43,7 +44,7 @@ def decode_lzw(page: Any) -> NDArray[Any]:
     return image
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel()
 def _decode(data, size, out):  # type: ignore[no-untyped-def]
     """Decode `size` bytes of `data`, behind which three more lie; return how many bytes were written, -1 if damaged.
 
