@@ -46,8 +46,8 @@ def check_output(
     Raises
     ------
     InputError
-        `path` exists and may not be replaced, lies inside a store, is named like another kind of result, or its parent
-        folder is missing.
+        `path` exists and may not be replaced, lies inside a store or a model bundle, is named like another kind of
+        result, or its parent folder is missing.
     """
     path = Path(path)
     folder = path.absolute().parent
@@ -55,6 +55,9 @@ def check_output(
         raise InputError(f"the folder {folder} does not exist: create it, or choose another `out`")
     if (folder / "zarr.json").is_file():
         raise InputError(f"{folder} is a store, and {path.name} would lie inside it: choose another `out`")
+    for around in path.resolve().parents:
+        if kind_of(around) is Kind.MODEL:
+            raise InputError(f"{around} is a {Kind.MODEL}, and {path.name} would lie inside it: choose another `out`")
     if not (path.exists() or path.is_symlink()):
         if ending := misnamed(path, kind):
             raise InputError(

@@ -172,6 +172,15 @@ def test_an_output_never_lies_inside_a_store(tmp_path: Path) -> None:
         check_output(tmp_path / "run.zarr" / "more.zarr", Kind.RUN, if_exists="error")
 
 
+def test_an_output_never_lies_inside_a_model_bundle(tmp_path: Path) -> None:
+    calibration(tmp_path / "today")
+    assert check_output(tmp_path / "today" / "cell1.zarr", Kind.RUN, if_exists="error")
+    (tmp_path / "today" / "model" / "report").mkdir(exist_ok=True)
+    for inside in ("cell1.zarr", "report/cell1.zarr"):
+        with pytest.raises(InputError, match=r"model is a model bundle, and cell1\.zarr would lie inside it"):
+            check_output(tmp_path / "today" / "model" / inside, Kind.RUN, if_exists="error")
+
+
 def test_the_working_folder_and_what_holds_it_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calibration(tmp_path / "today")
     monkeypatch.chdir(tmp_path / "today" / "model")
