@@ -159,7 +159,7 @@ def test_a_cut_off_scan_goes_on_where_it_stopped(
     (between,) = read_ledger(out).interruptions
     assert between.since_s == pytest.approx(killed_s, abs=1e-3)
     assert 100.0 <= between.seconds < 100.0 + PATIENCE_S
-    page = (out / "report" / "index.html").read_text(encoding="utf-8")
+    page = (out / "report" / "index.html").read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
     assert f"once, {between.seconds:,.0f} s" in page
 
 

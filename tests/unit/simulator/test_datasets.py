@@ -54,7 +54,7 @@ def test_bead_stacks_show_the_beads_of_the_truth(profile: Profile, tmp_path: Pat
 
 
 def test_bead_stacks_as_a_camera_program_writes_them(profile: Profile, tmp_path: Path) -> None:
-    few = profile.replace(beads={"z_step_nm": 200.0})
+    few = profile.replace(beads={"z_step_nm": 100.0})
     simulate_beads(few, tmp_path / "beads.ome.zarr", seed=4)
     result = simulate_beads(few, tmp_path / "stacks.tif", seed=4)
     assert result.truth == tmp_path / "stacks.truth.parquet"
@@ -63,7 +63,7 @@ def test_bead_stacks_as_a_camera_program_writes_them(profile: Profile, tmp_path:
     assert len(ours) == len(theirs) == few.beads.fovs
     for mine, other in zip(ours, theirs, strict=True):
         assert np.array_equal(np.asarray(mine.pixels), np.asarray(other.pixels))
-        assert (other.pixel_size_nm, other.z_step_nm) == pytest.approx((110, 200))
+        assert (other.pixel_size_nm, other.z_step_nm) == pytest.approx((110, 100))
         assert other.response is None
 
 
