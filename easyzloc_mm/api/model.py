@@ -48,9 +48,11 @@ class Model:
         Raises
         ------
         InputError
-            There is no model, or it was made for another pixel size than that of `profile`.
+            There is no model, a part of it is damaged, or it was made for another pixel size than that of `profile`.
         """
-        return cls(ModelCard.load(Path(path), profile))
+        model = cls(ModelCard.load(Path(path), profile))
+        model._predictor.open()
+        return model
 
     @property
     def path(self) -> Path:

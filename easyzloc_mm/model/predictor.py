@@ -107,6 +107,20 @@ class Predictor:
         """The model's folder."""
         return self.card.path
 
+    def open(self) -> None:
+        """Read network and measured PSF, so that a damaged model is told before a microscope, or a long run, is begun.
+
+        Raises
+        ------
+        InputError
+            One of them cannot be read, or is another's.
+        """
+        _ = self._session
+        if self.card.has_psf:
+            for file in (self.card.psf_file, self.card.wider_psf_file):
+                if file is not None:
+                    FieldPsf.load(file)
+
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:
         import onnxruntime

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from easyzloc_mm.api.model import Model
 from easyzloc_mm.errors import EasyZlocWarning, InputError
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.model.card import (
@@ -203,3 +204,12 @@ def test_a_bundle_whose_parts_cannot_be_is_refused_in_words(tmp_path: Path) -> N
     crops = np.zeros((1, 17, 17), np.float32)
     with pytest.raises(InputError, match="not images of 17 px"):
         Predictor.load(other).raw_output(crops, np.zeros(1), np.zeros(1))
+
+
+@pytest.mark.parametrize("part", [NETWORK_FILE, PSF_FILE])
+def test_a_damaged_model_is_told_before_anything_is_begun(part: str, tmp_path: Path) -> None:
+    folder = small_bundle(tmp_path / "model", field=(64, 64))
+    Model.load(folder)
+    (folder / part).write_bytes((folder / part).read_bytes()[:40])
+    with pytest.raises(InputError, match=rf"{part} cannot be read as .*: copy the model's whole folder again"):
+        Model.load(folder)
