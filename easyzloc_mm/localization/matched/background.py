@@ -46,12 +46,13 @@ def background_around(medians, variance, shape_yx, x, y):  # type: ignore[no-unt
             rows = slice(max(row - reach, 0), row + reach + 1)
             columns = slice(max(column - reach, 0), column + reach + 1)
             near = medians[rows, columns].copy().ravel()
-            if not crowded(emitters[rows, columns].sum(), near.size):
+            emitters_near = emitters[rows, columns].sum()
+            if not crowded(emitters_near, near.size):
                 break
         if near.size < FEWEST_TILES:
             found[i] = 0.0, np.inf
             continue
         at_row = min(max(int(y[i]), 0), variance.shape[0] - 1)
         at_column = min(max(int(x[i]), 0), variance.shape[1] - 1)
-        found[i] = level_of(near, variance[at_row, at_column], emitters[rows, columns].sum())
+        found[i] = level_of(near, variance[at_row, at_column], emitters_near)
     return found

@@ -69,17 +69,17 @@ def probed(image, probes, step):  # type: ignore[no-untyped-def]
     for i in range(down):
         for j in range(across):
             top, left = first + i * step, first + j * step
+            at = i * across + j
             for p in range(len(probes)):
-                total, highest = np.float32(0), np.float32(0)
+                total = np.float32(0)
                 for a in range(edge):
                     line, taps = image[top + a, left : left + edge], probes[p, a]
                     for b in range(edge):
                         total += min(line[b], BRIGHT) * taps[b]
-                        highest = max(highest, line[b])
-                out[i * across + j, p] = total
-                bright[i * across + j] = highest > BRIGHT
-            if bright[i * across + j]:
-                sharp[i * across + j] = _sharp(image, top, left, edge)
+                out[at, p] = total
+            bright[at] = image[top : top + edge, left : left + edge].max() > BRIGHT
+            if bright[at]:
+                sharp[at] = _sharp(image, top, left, edge)
     return out, bright, sharp
 
 

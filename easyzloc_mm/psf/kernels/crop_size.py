@@ -15,57 +15,55 @@ PAIR_KNOTS = round(2 / PITCH_PX)
 AT_ONCE, HALF_AT_ONCE = 8, 4
 """Numbers that a processor computes with at once; lanes are a multiple of half of them."""
 
-_inlined = kernel()
-
 
 def sized(edge_px: int) -> tuple[bool, ...]:
     """Return the size of square crops with an (odd) edge for kernels."""
     return (True,) * edge_px
 
 
-@_inlined
+@kernel()
 def lane(size):  # type: ignore[no-untyped-def]
     """Cells for the even pixels of a row, and for its odd ones."""
     return (len(size) // 2 + HALF_AT_ONCE) // HALF_AT_ONCE * HALF_AT_ONCE
 
 
-@_inlined
+@kernel()
 def line(size):  # type: ignore[no-untyped-def]
     """Cells of a row."""
     return 2 * lane(size)
 
 
-@_inlined
+@kernel()
 def cells(size):  # type: ignore[no-untyped-def]
     """Cells of an image."""
     return len(size) * line(size)
 
 
-@_inlined
+@kernel()
 def knots_across(size):  # type: ignore[no-untyped-def]
     """Knots per axis of `SplinePsf.padded` (`bead_psf.knots_of`)."""
     return 2 * ((3 * (len(size) // 2) + 8) // 2 + PADDING) + 1
 
 
-@_inlined
+@kernel()
 def rows(size):  # type: ignore[no-untyped-def]
     """Rows of knots that a crop touches."""
     return PAIR_KNOTS * (len(size) // 2) + 4
 
 
-@_inlined
+@kernel()
 def width(size):  # type: ignore[no-untyped-def]
     """Knots of a row, from the first that the crop touches: some more than it needs."""
     return (PAIR_KNOTS * lane(size) + 2 + AT_ONCE) // AT_ONCE * AT_ONCE
 
 
-@_inlined
+@kernel()
 def plane(size):  # type: ignore[no-untyped-def]
     """Length of the lateral coefficients that a crop needs."""
     return rows(size) * knots_across(size) + width(size)
 
 
-@_inlined
+@kernel()
 def lines(size):  # type: ignore[no-untyped-def]
     """Length of the rows of an image, still of knots along x."""
     return len(size) * width(size)
