@@ -77,7 +77,7 @@ class FocusSettings(FrozenModel):
     """
 
     hold: Hold = Hold.OFF
-    tolerance_nm: Positive = 5.0
+    tolerance_nm: Annotated[float, Field(gt=0, le=1000)] = 5.0
     """Smaller drifts are left alone; at first also those below twice their own uncertainty."""
     step_nm: Positive = 100.0
     """Largest single correction."""

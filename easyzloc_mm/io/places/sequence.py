@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,14 @@ def read_sequence(path: Path, profile: Profile | None, _device_map: Mapping[str,
         )
     places_only = _with_field_of_view({key: stored[key] for key in stored if key not in UNUSED}, profile)
     with reading(path, "useq plan", ValidationError, cure="write it with useq-schema"):
-        places = [Place(*place) for place in _places(places_only)]
+        places, depths_left_out = _places(places_only)
+    if depths_left_out:
+        warnings.warn(
+            f"{path}: the z of its wells ({depths_left_out[0]:g} um, ...) is left out: a plate says no depth to count it "
+            "from; the profile's focus is used, and a list of positions may give each its own",
+            EasyZlocWarning,
+            stacklevel=4,
+        )
     if len(places) > MOST_PLACES:
         raise InputError(f"{path} has more than {MOST_PLACES} positions: make it smaller")
     return places
@@ -86,30 +93,26 @@ def _with_field_of_view(stored: dict[str, Any], profile: Profile | None) -> dict
     return dict(filled(stored, ""))
 
 
-def _places(stored: dict[str, Any]) -> Iterable[tuple[str, float, float, float | None]]:
+def _places(stored: dict[str, Any]) -> tuple[list[Place], list[float]]:
+    """Return the places, and what z the wells of a plate are given.
+
+    A plate says no depth: useq gives each of its places a z of 0, or whatever its well points say beside that.
+    """
     import useq
 
     if "plate" in stored:
-        return [_of_position(position) for position in useq.WellPlatePlan.model_validate(stored)]
+        wells = list(itertools.islice(useq.WellPlatePlan.model_validate(stored), MOST_PLACES + 1))
+        places = [Place(str(well.name or ""), float(well.x), float(well.y), None) for well in wells]
+        return places, [float(well.z) for well in wells if well.z]
     sequence = useq.MDASequence.model_validate(stored)
-    has_depth = not isinstance(sequence.stage_positions, useq.WellPlatePlan)
-    places = []
+    of_plate = isinstance(sequence.stage_positions, useq.WellPlatePlan)
+    places, left_out = [], []
     for event in itertools.islice(sequence, MOST_PLACES + 1):
         if event.x_pos is None or event.y_pos is None:
             raise ValueError("a position has no x and y")
-        name = str(event.pos_name or "")
-        grid = event.index.get("g")
-        places.append(
-            (
-                f"{name}_{grid:04d}" if grid is not None else name,
-                event.x_pos,
-                event.y_pos,
-                event.z_pos if has_depth else None,
-            )
-        )
-    return places
-
-
-def _of_position(position: Any) -> tuple[str, float, float, None]:
-    """Return a place of a plate: such a plan says no depth, and useq gives each of its places a z of 0."""
-    return str(position.name or ""), float(position.x), float(position.y), None
+        name, grid = str(event.pos_name or ""), event.index.get("g")
+        name = f"{name}_{grid:04d}" if grid is not None else name
+        places.append(Place(name, event.x_pos, event.y_pos, None if of_plate else event.z_pos))
+        if of_plate and event.z_pos:
+            left_out.append(event.z_pos)
+    return places, left_out

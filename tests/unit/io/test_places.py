@@ -135,6 +135,18 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path: Path, name: str, text: st
         read_places(tmp_path / name)
 
 
+@pytest.mark.parametrize("inside", ["a sequence", "alone"])
+def test_depths_of_wells_are_not_left_out_in_silence(tmp_path: Path, profile: Profile, inside: str) -> None:
+    """A plate says no depth that z of its points could count from: the wells come without, and a warning says so."""
+    plate = {"plate": "96-well", "a1_center_xy": [0.0, 0.0], "selected_wells": [[0], [1]],
+             "well_points_plan": {"x": 0.0, "y": 0.0, "z": 5.0}}  # fmt: skip
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(plate if inside == "alone" else {"stage_positions": plate}), encoding="utf-8")
+    with pytest.warns(EasyZlocWarning, match=r"z of its wells \(5 um"):
+        (well,) = read_places(path, profile)
+    assert well.z_um is None
+
+
 def test_a_useq_plate_with_rotation(tmp_path: Path, profile: Profile) -> None:
     """Wells of a 96-well plate are 9 mm apart; turned by 90 degrees, columns run along y."""
     plan = {"plate": "96-well", "a1_center_xy": [100.0, 200.0], "selected_wells": [[0, 1], [0, 2]]}
