@@ -47,8 +47,8 @@ def read_sequence(path: Path, profile: Profile | None, _device_map: Mapping[str,
         places, depths_left_out = _places(places_only)
     if depths_left_out:
         warnings.warn(
-            f"{path}: the z of its wells ({depths_left_out[0]:g} um, ...) is left out: a plate says no depth to count it "
-            "from; the profile's focus is used, and a list of positions may give each its own",
+            f"{path}: the z of its wells ({depths_left_out[0]:g} um, ...) is left out: a plate says no depth to count "
+            "it from; the profile's focus is used, and a list of positions may give each its own",
             EasyZlocWarning,
             stacklevel=4,
         )
@@ -102,7 +102,7 @@ def _places(stored: dict[str, Any]) -> tuple[list[Place], list[float]]:
 
     if "plate" in stored:
         wells = list(itertools.islice(useq.WellPlatePlan.model_validate(stored), MOST_PLACES + 1))
-        places = [Place(str(well.name or ""), float(well.x), float(well.y), None) for well in wells]
+        places = [Place(str(well.name or ""), float(well.x or 0), float(well.y or 0), None) for well in wells]
         return places, [float(well.z) for well in wells if well.z]
     sequence = useq.MDASequence.model_validate(stored)
     of_plate = isinstance(sequence.stage_positions, useq.WellPlatePlan)

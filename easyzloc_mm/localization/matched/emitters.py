@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,30 +11,24 @@ import pandas as pd
 from easyzloc_mm.camera.crops import crop_noise, crops_and_noise
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, column_dtype
-from easyzloc_mm.localization.detection.gaussian_fit import MAX_PRECISION_PX
-from easyzloc_mm.localization.matched.crowd import NEAR_PX, SAME_PX, CrowdFit, Emitters, clear_ones, tree_of_frames
+from easyzloc_mm.localization.matched.crowd import NEAR_PX, CrowdFit, Emitters, clear_ones, tree_of_frames
 from easyzloc_mm.localization.matched.crowd_uncertainty import widening
 from easyzloc_mm.localization.matched.detector import NOTHING, Detections, MatchedDetector
 from easyzloc_mm.localization.matched.noise import noise_of_some
 from easyzloc_mm.localization.matched.shapes import net_gradients, spot_widths
-from easyzloc_mm.model.predictor import Predictor, ZPrediction
+from easyzloc_mm.localization.matched.spots import Fitted, Spots
+from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.model.uncertainty import MixtureCalibration
 from easyzloc_mm.model.wider_look import WiderCrops
 from easyzloc_mm.profile.detection import LocalizeSettings
 from easyzloc_mm.psf.detection_bank import REACH_PX, DetectionBank
 from easyzloc_mm.psf.kernels.crop_size import sized
 from easyzloc_mm.psf.kernels.crowd import neighbours
-from easyzloc_mm.psf.kernels.point_image import MAX_AWAY_PX
-from easyzloc_mm.psf.mle import Neighbours, Optimum, fit_psf, with_rows
+from easyzloc_mm.psf.mle import Neighbours, Optimum, fit_psf
 from easyzloc_mm.typing import F32, F64, I64, U16, Bool
 
-EDGE_PX = 3.0
 OFF_PX = 0.6
 """A fit that ends farther from where it began has seen a crop beside its emitter."""
-PREDICTED = ("z_nm", "lpz_nm", "z_flag", "xy_px", "lpxy_px", "widening")
-LEAST_SIGNIFICANCE = 2.0
-"""Photons over their uncertainty, below which a detection is not explained. Far from focus that is large even for a
-clear detection: photons and background are hard to tell apart there."""
 
 
 class Found(NamedTuple):
@@ -53,96 +47,6 @@ class Found(NamedTuple):
     table: pd.DataFrame
     rejected: int
     noise: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Spots:
-    """Detected spots of a block, and what is known of their neighbours."""
-
-    frame: I64
-    x: F64
-    y: F64
-    snr: F64
-    neighbours: Neighbours | None = None
-    alone: Bool | None = None
-    """Which have no other one whose light a larger crop would see; None where no larger crop is looked at."""
-    background: F64 | None = None
-    """Photons per pixel around each, and their standard deviation; None where that is not known."""
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def only(self, kept: Bool) -> _Spots:
-        known, alone, level = self.neighbours, self.alone, self.background
-        return _Spots(
-            self.frame[kept], self.x[kept], self.y[kept], self.snr[kept],
-            None if known is None else known[kept], None if alone is None else alone[kept],
-            None if level is None else level[kept],
-        )  # fmt: skip
-
-    @classmethod
-    def joined(cls, parts: list[_Spots]) -> _Spots:
-        """Return the spots of several frames, all with neighbours."""
-        known = [part.neighbours for part in parts if part.neighbours is not None]
-        frame, x, y, snr = (
-            np.concatenate([getattr(part, name) for part in parts]) for name in ("frame", "x", "y", "snr")
-        )
-        light, wider = (np.concatenate([getattr(one, name) for one in known]) for name in ("light", "widening"))
-        return cls(frame, x, y, snr, Neighbours(light, wider))
-
-
-@dataclass(frozen=True)
-class _Fitted:
-    """Spots, what fits them, and their z."""
-
-    spots: _Spots
-    optimum: Optimum
-    prediction: ZPrediction
-    crops: F32
-
-    def __len__(self) -> int:
-        return len(self.spots)
-
-    @property
-    def at(self) -> tuple[F64, F64]:
-        """x, y of the emitters, pixels of the frame."""
-        return np.rint(self.spots.x) + self.optimum.x_px, np.rint(self.spots.y) + self.optimum.y_px
-
-    def only(self, kept: Bool) -> _Fitted:
-        best, z = self.optimum, self.prediction
-        prediction = replace(z, **{name: getattr(z, name)[kept] for name in PREDICTED})
-        return _Fitted(self.spots.only(kept), best[kept], prediction, self.crops[kept])
-
-    def with_rows(self, rows: Bool, other: _Fitted) -> _Fitted:
-        """Return them with some rows in the place of others."""
-        spots, its, z = self.spots, other.spots, other.prediction
-        return _Fitted(
-            replace(spots, x=with_rows(spots.x, rows, its.x), y=with_rows(spots.y, rows, its.y)),
-            self.optimum.with_rows(rows, other.optimum),
-            replace(
-                self.prediction,
-                **{name: with_rows(getattr(self.prediction, name), rows, getattr(z, name)) for name in PREDICTED},
-                optimum=None,
-            ),
-            with_rows(self.crops, rows, other.crops),
-        )
-
-    def credible(self, shape_yx: tuple[int, ...]) -> Bool:
-        """Which are emitters in the frame, each once."""
-        best, (x, y) = self.optimum, self.at
-        good = (best.photons >= LEAST_SIGNIFICANCE * best.sigma_photons) & (best.photons > 0)
-        good &= (best.sigma_x_px <= MAX_PRECISION_PX) & (best.sigma_y_px <= MAX_PRECISION_PX)
-        good &= (np.abs(best.x_px) < MAX_AWAY_PX) & (np.abs(best.y_px) < MAX_AWAY_PX)
-        height, width = shape_yx
-        good &= (x >= -0.5) & (y >= -0.5) & (x <= width - 0.5) & (y <= height - 0.5)
-        # Of emitters beyond the frame a part of the image is seen, which a doubtful one at its edge explains.
-        edge = (np.minimum(x, width - 1 - x) < EDGE_PX) | (np.minimum(y, height - 1 - y) < EDGE_PX)
-        good &= ~edge | (self.prediction.z_flag == 0)
-        if good.any():
-            for first, second in sorted(tree_of_frames(self.spots.frame, x, y, SAME_PX).query_pairs(SAME_PX)):
-                if good[first] and good[second]:
-                    good[first if self.spots.snr[first] < self.spots.snr[second] else second] = False
-        return good
 
 
 class EmitterLocalizer:
@@ -217,7 +121,7 @@ class EmitterLocalizer:
         order = np.argsort(table["frame"].to_numpy(), kind="stable")
         return Found(table.iloc[order].reset_index(drop=True), rejected, self._noise(frames, parts[0], response))
 
-    def _noise(self, frames: U16, found: _Fitted, response: CameraResponse | PixelResponse) -> tuple[float, ...]:
+    def _noise(self, frames: U16, found: Fitted, response: CameraResponse | PixelResponse) -> tuple[float, ...]:
         """Noise around some of the first look's emitters, over what `response` says."""
         left, top = self._origin
         x, y = found.at
@@ -228,7 +132,7 @@ class EmitterLocalizer:
 
     def _detected(
         self, frames: U16, threshold: float, response: CameraResponse | PixelResponse, static: F32 | None, passes: int
-    ) -> tuple[_Spots, list[int]]:
+    ) -> tuple[Spots, list[int]]:
         """Return the spots of a first look, and how unevenly each frame is lit."""
         found = [
             self._look(frame, threshold, response, NOTHING if static is None else static[t])
@@ -240,7 +144,7 @@ class EmitterLocalizer:
         frame = np.repeat(np.arange(len(frames)), [len(one) for one in found])
         level = None if static is not None else np.concatenate([one.background for one in found])
         alone = self._alone(frame, x, y) if passes > 1 else None
-        return _Spots(frame, x, y, snr, alone=alone, background=level), [one.light for one in found]
+        return Spots(frame, x, y, snr, alone=alone, background=level), [one.light for one in found]
 
     def _alone(self, frame: I64, x: F64, y: F64) -> Bool | None:
         """Return which spots have no other one whose light a larger crop would see."""
@@ -265,7 +169,7 @@ class EmitterLocalizer:
             frame, response, threshold, origin_px=self._origin, known=known, error=explained, light=light
         )  # fmt: skip
 
-    def _explained(self, frames: U16, spots: _Spots, response: CameraResponse | PixelResponse) -> _Fitted:
+    def _explained(self, frames: U16, spots: Spots, response: CameraResponse | PixelResponse) -> Fitted:
         """Return the spots that the measured PSF explains, with their z.
 
         Where the fit leaves the middle of its crop, spots are cut out, and predicted, once more: around where it ends.
@@ -279,7 +183,7 @@ class EmitterLocalizer:
                 fitted = fitted.with_rows(away, self._fitted(frames, again, response))
         return fitted.only(fitted.credible(frames.shape[1:]))
 
-    def _fitted(self, frames: U16, spots: _Spots, response: CameraResponse | PixelResponse) -> _Fitted:
+    def _fitted(self, frames: U16, spots: Spots, response: CameraResponse | PixelResponse) -> Fitted:
         left, top = self._origin
         crops, noise_e = self._crops(frames, spots, response)
         at = spots.x + left, spots.y + top
@@ -297,13 +201,13 @@ class EmitterLocalizer:
             light = None if spots.neighbours is None else spots.neighbours.light
             fits = fit_psf(crops, self._table, place, starts, noise_e, prior, light)
             optimum = Optimum.of(fits, np.zeros(len(spots), np.int64))
-        return _Fitted(spots, optimum, prediction, crops)
+        return Fitted(spots, optimum, prediction, crops)
 
-    def _crops(self, frames: U16, spots: _Spots, response: CameraResponse | PixelResponse) -> tuple[F32, float | F32]:
+    def _crops(self, frames: U16, spots: Spots, response: CameraResponse | PixelResponse) -> tuple[F32, float | F32]:
         """Photons around spots, and their read noise."""
         return crops_and_noise(frames, spots.frame, spots.x, spots.y, response, self._table.roi_px)
 
-    def _wider(self, frames: U16, spots: _Spots, response: CameraResponse | PixelResponse) -> WiderCrops | None:
+    def _wider(self, frames: U16, spots: Spots, response: CameraResponse | PixelResponse) -> WiderCrops | None:
         psf, alone = self._predictor.wider_psf, spots.alone
         if psf is None or alone is None:
             return None
@@ -317,13 +221,13 @@ class EmitterLocalizer:
     def _crowds(
         self,
         frames: U16,
-        first: _Fitted,
+        first: Fitted,
         threshold: float,
         response: CameraResponse | PixelResponse,
         static: F32 | None,
         passes: int,
         light: list[int],
-    ) -> tuple[Bool, _Spots]:
+    ) -> tuple[Bool, Spots]:
         """Return which of the first look's emitters stay as they are, and the others with the light around them."""
         left, top = self._origin
         how = CrowdFit(
@@ -340,7 +244,7 @@ class EmitterLocalizer:
                 return self._look(frame, threshold, response, still, explained, uneven)
 
             def crop(x: F64, y: F64, t: int = t) -> tuple[F32, float | F32]:
-                return self._crops(frames, _Spots(np.full(len(x), t), x, y, x), response)
+                return self._crops(frames, Spots(np.full(len(x), t), x, y, x), response)
 
             photons = (frame.astype(np.float32) - np.float32(response.baseline_adu)) * np.float32(
                 response.electrons_per_adu
@@ -353,10 +257,10 @@ class EmitterLocalizer:
             size = sized(self._table.roi_px)
             neighbours(self._table.coefficients, found.place[again], found.theta[again], x, y, size, model, around)
             wider = widening(self._table, found.place, found.theta, model, np.square(noise_e), how.prior, NEAR_PX)
-            crowd.append(_Spots(np.full(len(x), t), x, y, found.snr[again], Neighbours(around, wider[again])))
-        return kept, _Spots.joined(crowd)
+            crowd.append(Spots(np.full(len(x), t), x, y, found.snr[again], Neighbours(around, wider[again])))
+        return kept, Spots.joined(crowd)
 
-    def _emitters_of(self, first: _Fitted, rows: I64) -> Emitters:
+    def _emitters_of(self, first: Fitted, rows: I64) -> Emitters:
         left, top = self._origin
         best = first.optimum
         x, y = (values[rows] for values in first.at)
@@ -364,7 +268,7 @@ class EmitterLocalizer:
         theta = np.stack([x, y, depth, best.photons[rows], best.background[rows]], axis=1)
         return Emitters(theta, self._predictor.place(x + left, y + top), first.spots.snr[rows], rows)
 
-    def _rows(self, frames: U16, found: _Fitted, response: CameraResponse | PixelResponse) -> pd.DataFrame:
+    def _rows(self, frames: U16, found: Fitted, response: CameraResponse | PixelResponse) -> pd.DataFrame:
         """Return the columns of a localisation table."""
         best, (x, y) = found.optimum, found.at
         around = found.spots.neighbours
