@@ -168,6 +168,12 @@ class Neighbours:
     def __getitem__(self, chosen: NDArray[np.bool_]) -> Neighbours:
         return Neighbours(self.light[chosen], self.widening[chosen])
 
+    def and_of(self, others: Neighbours | None) -> Neighbours:
+        """Return what these and others do together."""
+        if others is None:
+            return self
+        return Neighbours(self.light + others.light, self.widening * others.widening)
+
 
 def likely_depths(
     crops: F32,
@@ -193,7 +199,7 @@ def likely_depths(
     """
     out = np.empty((len(crops), most))
     scan(
-        *_clean_and_rest(crops, read_noise_e, neighbours),
+        *clean_and_rest(crops, read_noise_e, neighbours),
         table.coarse,
         np.ascontiguousarray(place, np.int64),
         _expected(len(crops), prior),
@@ -204,7 +210,7 @@ def likely_depths(
     return table.z_start_nm + out * table.z_pitch_nm
 
 
-def _clean_and_rest(crops: F32, read_noise_e: float | F32, neighbours: F32 | None) -> tuple[F32, F32]:
+def clean_and_rest(crops: F32, read_noise_e: float | F32, neighbours: F32 | None) -> tuple[F32, F32]:
     """Return crops without the light of neighbours, and that light with the variance of the read noise."""
     clean = np.ascontiguousarray(crops, np.float32)
     rest = read_variance(read_noise_e, clean.shape)
@@ -266,7 +272,7 @@ def fit_psf(
     out = np.empty((len(crops), starts.shape[1], 12))
     knots = (starts - table.z_start_nm) / table.z_pitch_nm
     fit(
-        *_clean_and_rest(crops, read_noise_e, neighbours),
+        *clean_and_rest(crops, read_noise_e, neighbours),
         table.padded,
         np.ascontiguousarray(place, np.int64),
         np.ascontiguousarray(knots),

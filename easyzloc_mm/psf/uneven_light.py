@@ -12,12 +12,16 @@ References
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from easyzloc_mm.typing import F64
 
 LIGHT_PX = (8.0, 16.0)
 """Over which light is alike: standard deviations of its Gaussian autocorrelation, of equal power."""
+KEPT_LIGHT = 1e-3
+"""Of the light's variance: patterns that have less are left out."""
 CONSTANT = 1e4
 """Variance of a background that is the same everywhere: not known at all."""
 
@@ -36,6 +40,27 @@ def light_covariance(edge: int, pixel_px: int) -> F64:
     apart = (place[:, None] - place) ** 2
     lines = [np.exp(-apart / (2 * width**2)) for width in LIGHT_PX]
     return np.asarray(sum(np.kron(line, line) for line in lines) / len(lines))
+
+
+@lru_cache(maxsize=8)
+def light_patterns(edge: int) -> tuple[F64, F64]:
+    """Return the patterns that smooth light of unit variance is made of, in a square of pixels.
+
+    Parameters
+    ----------
+    edge : int
+        Of the square.
+
+    Returns
+    -------
+    patterns : ndarray, shape (r, edge, edge)
+        Orthogonal, of unit norm.
+    variances : ndarray, shape (r,)
+        Of how much there is of each.
+    """
+    values, vectors = np.linalg.eigh(light_covariance(edge, 1))
+    kept = values > KEPT_LIGHT * edge**2
+    return np.ascontiguousarray(vectors[:, kept].T.reshape(-1, edge, edge)), values[kept]
 
 
 def best_filters(basis: F64, images: F64, light: F64, variances: F64) -> F64:

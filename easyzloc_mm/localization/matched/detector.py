@@ -26,7 +26,7 @@ from easyzloc_mm.localization.matched.correlation import (
     peaks,
     tile_medians,
 )
-from easyzloc_mm.localization.matched.unevenness import light_level
+from easyzloc_mm.localization.matched.unevenness import EVEN, Light, light_of
 from easyzloc_mm.localization.matched.whole_pixels import refine
 from easyzloc_mm.psf.detection_bank import DetectionBank
 from easyzloc_mm.typing import F64, U16
@@ -58,8 +58,8 @@ class Detections:
     background : ndarray, shape (n, 2)
         Photons per pixel around each, beside those that are explained, and their standard deviation
         (`background.background_around`).
-    light : int
-        Which filters were used: how unevenly the frame is lit (`unevenness.light_level`).
+    light : Light
+        How unevenly the frame is lit.
     """
 
     x: F64
@@ -67,7 +67,7 @@ class Detections:
     z_nm: F64
     snr: F64
     background: F64
-    light: int = 0
+    light: Light = EVEN
 
     def __len__(self) -> int:
         return len(self.x)
@@ -108,7 +108,7 @@ class MatchedDetector:
         origin_px: tuple[int, int] = (0, 0),
         known: Field = NOTHING,
         error: Field = NOTHING,
-        light: int | None = None,
+        light: Light | None = None,
     ) -> Detections:
         """Return the emitters of a frame.
 
@@ -125,7 +125,7 @@ class MatchedDetector:
             Photons that are explained already: only what exceeds them is found.
         error : ndarray, shape (Y, X), float32, optional
             The part of them that comes from emitters, whose images are not known exactly.
-        light : int, optional
+        light : Light, optional
             How unevenly the frame is lit; measured without it.
         """
         baseline, gain = (
@@ -147,25 +147,28 @@ class MatchedDetector:
         best, depth, around = (np.empty(shape, kind) for kind in (np.float32, np.int32, np.float32))
         row_tile, column_tile = self._tiles(shape, origin_px)
         edges = np.searchsorted(column_tile, np.arange(self._bank.tiles + 1))
-        bank, level = self._bank, light_level(image, self._bank) if light is None else light
-        correlate(image, bank.filters_x, bank.filters_y, bank.weights[level], row_tile, edges, best, depth, around)
+        bank = self._bank
+        light = light_of(image, bank) if light is None else light
+        correlate(
+            image, bank.filters_x, bank.filters_y, bank.weights[light.level], row_tile, edges, best, depth, around
+        )
         ys, xs, values = peaks(best, FIRST_LOOK * threshold)
         found = np.empty((len(ys), 4))
         tile = row_tile[ys] * bank.tiles + column_tile[xs]
         refine(
             frame, baseline, gain, variance, medians, known, error, around,
-            ys, xs, depth[ys, xs].astype(np.int64), tile, bank.whole[level], bank.whole_sum[level], found,
+            ys, xs, depth[ys, xs].astype(np.int64), tile, bank.whole[light.level], bank.whole_sum[light.level], found,
         )  # fmt: skip
         # Which of two peaks is the emitter, and which its ring, is seen best on whole pixels.
         snr = np.maximum(values, found[:, 3])
         order = np.argsort(-snr, kind="stable")
         found, snr = found[order], snr[order]
         x, y = np.floor(found[:, :2].T / 2).astype(np.int64)
-        kept, own = independent(y, x, snr, found[:, 2].astype(np.int64), bank.overlap[level], threshold)
+        kept, own = independent(y, x, snr, found[:, 2].astype(np.int64), bank.overlap[light.level], threshold)
         found, snr = _distinct(found[kept], own[kept].astype(float))
         x, y, depths = found[:, 0].copy(), found[:, 1].copy(), found[:, 2].astype(int)
         around_them = background_around(medians, variance, frame.shape, x, y)
-        return Detections(x, y, bank.z_nm[depths], snr, around_them, level)
+        return Detections(x, y, bank.z_nm[depths], snr, around_them, light)
 
     def _tiles(self, shape: tuple[int, int], origin_px: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the row of tiles of each binned row, and the column of tiles of each binned column."""

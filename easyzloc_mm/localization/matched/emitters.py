@@ -17,6 +17,8 @@ from easyzloc_mm.localization.matched.detector import NOTHING, Detections, Match
 from easyzloc_mm.localization.matched.noise import noise_of_some
 from easyzloc_mm.localization.matched.shapes import net_gradients, spot_widths
 from easyzloc_mm.localization.matched.spots import Fitted, Spots
+from easyzloc_mm.localization.matched.uneven_fit import light_around
+from easyzloc_mm.localization.matched.unevenness import Light, light_sd
 from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.model.uncertainty import MixtureCalibration
 from easyzloc_mm.model.wider_look import WiderCrops
@@ -29,6 +31,9 @@ from easyzloc_mm.typing import F32, F64, I64, U16, Bool
 
 OFF_PX = 0.6
 """A fit that ends farther from where it began has seen a crop beside its emitter."""
+
+NOTICEABLE = 0.2
+"""Unevenness of light below which it widens no uncertainty by more than 3 %: not worth a second fit."""
 
 
 class Found(NamedTuple):
@@ -132,7 +137,7 @@ class EmitterLocalizer:
 
     def _detected(
         self, frames: U16, threshold: float, response: CameraResponse | PixelResponse, static: F32 | None, passes: int
-    ) -> tuple[Spots, list[int]]:
+    ) -> tuple[Spots, list[Light]]:
         """Return the spots of a first look, and how unevenly each frame is lit."""
         found = [
             self._look(frame, threshold, response, NOTHING if static is None else static[t])
@@ -144,7 +149,8 @@ class EmitterLocalizer:
         frame = np.repeat(np.arange(len(frames)), [len(one) for one in found])
         level = None if static is not None else np.concatenate([one.background for one in found])
         alone = self._alone(frame, x, y) if passes > 1 else None
-        return Spots(frame, x, y, snr, alone=alone, background=level), [one.light for one in found]
+        light = [one.light for one in found]
+        return Spots(frame, x, y, snr, None, alone, level, _unevenness(light, frame)), light
 
     def _alone(self, frame: I64, x: F64, y: F64) -> Bool | None:
         """Return which spots have no other one whose light a larger crop would see."""
@@ -162,7 +168,7 @@ class EmitterLocalizer:
         response: CameraResponse | PixelResponse,
         static: F32,
         explained: F32 = NOTHING,
-        light: int | None = None,
+        light: Light | None = None,
     ) -> Detections:
         known = explained + static if explained.size and static.size else static if static.size else explained
         return self._detector.detect(
@@ -181,7 +187,22 @@ class EmitterLocalizer:
                 x, y = (at[away] for at in fitted.at)
                 again = replace(spots.only(away), x=x, y=y)
                 fitted = fitted.with_rows(away, self._fitted(frames, again, response))
+        if spots.unevenness is not None and (uneven := spots.unevenness > 0).any():
+            fitted = fitted.with_rows(uneven, self._fitted_in_light(frames, fitted.only(uneven), response))
         return fitted.only(fitted.credible(frames.shape[1:]))
+
+    def _fitted_in_light(self, frames: U16, even: Fitted, response: CameraResponse | PixelResponse) -> Fitted:
+        """Fit spots once more, with the uneven light that is seen under what fits them on an even background."""
+        spots, (left, top) = even.spots, self._origin
+        assert spots.unevenness is not None, "told by who asks"
+        _, noise_e = self._crops(frames, spots, response)
+        sd = light_sd(spots.unevenness, even.optimum.background, float(np.mean(np.square(response.read_noise_e))))
+        place = self._predictor.place(spots.x + left, spots.y + top)
+        prior = self._emitters.prior(spots.x, spots.y, spots.background)
+        light = light_around(even.crops, self._table, place, noise_e, even.optimum, prior, sd, spots.neighbours)
+        # A larger crop has light of its own, which nobody has looked for.
+        again = self._fitted(frames, replace(spots, neighbours=light.and_of(spots.neighbours), alone=None), response)
+        return replace(again, spots=spots, crops=again.crops - light.light)
 
     def _fitted(self, frames: U16, spots: Spots, response: CameraResponse | PixelResponse) -> Fitted:
         left, top = self._origin
@@ -226,7 +247,7 @@ class EmitterLocalizer:
         response: CameraResponse | PixelResponse,
         static: F32 | None,
         passes: int,
-        light: list[int],
+        light: list[Light],
     ) -> tuple[Bool, Spots]:
         """Return which of the first look's emitters stay as they are, and the others with the light around them."""
         left, top = self._origin
@@ -240,7 +261,7 @@ class EmitterLocalizer:
             rows = np.flatnonzero(first.spots.frame == t)
             still = NOTHING if static is None else static[t]
 
-            def look(explained: F32, frame: U16 = frame, still: F32 = still, uneven: int = light[t]) -> Detections:
+            def look(explained: F32, frame: U16 = frame, still: F32 = still, uneven: Light = light[t]) -> Detections:
                 return self._look(frame, threshold, response, still, explained, uneven)
 
             def crop(x: F64, y: F64, t: int = t) -> tuple[F32, float | F32]:
@@ -257,7 +278,8 @@ class EmitterLocalizer:
             size = sized(self._table.roi_px)
             neighbours(self._table.coefficients, found.place[again], found.theta[again], x, y, size, model, around)
             wider = widening(self._table, found.place, found.theta, model, np.square(noise_e), how.prior, NEAR_PX)
-            crowd.append(Spots(np.full(len(x), t), x, y, found.snr[again], Neighbours(around, wider[again])))
+            number, others = np.full(len(x), t), Neighbours(around, wider[again])
+            crowd.append(Spots(number, x, y, found.snr[again], others, unevenness=_unevenness(light, number)))
         return kept, Spots.joined(crowd)
 
     def _emitters_of(self, first: Fitted, rows: I64) -> Emitters:
@@ -291,3 +313,9 @@ class EmitterLocalizer:
             "lpz": found.prediction.lpz_nm, "z_flag": found.prediction.z_flag,
         }  # fmt: skip
         return pd.DataFrame({name: values[name].astype(column_dtype(name)) for name in (*COLUMNS_2D, *COLUMNS_Z)})
+
+
+def _unevenness(light: list[Light], frame: I64) -> F64 | None:
+    """Return how unevenly the frames of spots are lit, 0 where that hardly matters; None where it does nowhere."""
+    each = np.array([one.unevenness if one.unevenness > NOTICEABLE else 0.0 for one in light])
+    return each[frame] if each.any() else None

@@ -33,17 +33,19 @@ class Spots:
     """Which have no other one whose light a larger crop would see; None where no larger crop is looked at."""
     background: F64 | None = None
     """Photons per pixel around each, and their standard deviation; None where that is not known."""
+    unevenness: F64 | None = None
+    """Of the light of each one's frame (`unevenness.Light`); None where all are evenly lit."""
 
     def __len__(self) -> int:
         return len(self.x)
 
     def only(self, kept: Bool) -> Spots:
         """Return some of them."""
-        known, alone, level = self.neighbours, self.alone, self.background
+        known, alone, level, uneven = self.neighbours, self.alone, self.background, self.unevenness
         return Spots(
             self.frame[kept], self.x[kept], self.y[kept], self.snr[kept],
             None if known is None else known[kept], None if alone is None else alone[kept],
-            None if level is None else level[kept],
+            None if level is None else level[kept], None if uneven is None else uneven[kept],
         )  # fmt: skip
 
     @classmethod
@@ -54,7 +56,8 @@ class Spots:
             np.concatenate([getattr(part, name) for part in parts]) for name in ("frame", "x", "y", "snr")
         )
         light, wider = (np.concatenate([getattr(one, name) for one in known]) for name in ("light", "widening"))
-        return cls(frame, x, y, snr, Neighbours(light, wider))
+        uneven = [part.unevenness for part in parts if part.unevenness is not None]
+        return cls(frame, x, y, snr, Neighbours(light, wider), unevenness=np.concatenate(uneven) if uneven else None)
 
 
 @dataclass(frozen=True)

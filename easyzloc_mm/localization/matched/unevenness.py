@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from easyzloc_mm.numerics.kernel import FAST, kernel
 from easyzloc_mm.psf.detection_bank import AROUND_PX, DetectionBank
-from easyzloc_mm.typing import F32
+from easyzloc_mm.typing import F32, F64
 
 PLACES = 1500
 """That are looked at, about."""
@@ -29,8 +31,26 @@ SURE = 3.0
 """Standard errors by which the variance of what even frames show may exceed that of the noise."""
 
 
-def light_level(image: F32, bank: DetectionBank) -> int:
-    """Return the number of the filters for the light of a frame, as it is where no molecule is bright.
+class Light(NamedTuple):
+    """How unevenly a frame is lit.
+
+    Attributes
+    ----------
+    level : int
+        Number of the bank's filters that suit it.
+    unevenness : float
+        Standard deviation of the light between molecules, in units of the noise of a binned pixel; 0: even.
+    """
+
+    level: int = 0
+    unevenness: float = 0.0
+
+
+EVEN = Light()
+
+
+def light_of(image: F32, bank: DetectionBank) -> Light:
+    """Return how a frame is lit, as it is where no molecule is bright.
 
     Parameters
     ----------
@@ -40,21 +60,38 @@ def light_level(image: F32, bank: DetectionBank) -> int:
     """
     rows, columns = (size - AROUND_PX + 1 - 2 * (AROUND_PX // 2) for size in image.shape)
     if rows <= 0 or columns <= 0:
-        return 0
+        return EVEN
     step = max(1, int(np.sqrt(rows * columns / PLACES)))
     seen, bright, sharp = probed(image, bank.probes, step)
     dark = ~bright
     if dark.mean() < LEAST_DARK:
         if sharp[bright].mean() > CROWDED:
-            return 0
+            return EVEN
         dark[:] = True
     if dark.sum() < FEWEST:
-        return 0
+        return EVEN
     low, high = np.quantile(seen[dark], QUANTILES, axis=0)
     separate = np.minimum(rows * columns / np.square(bank.probe_px), len(seen)) * dark.mean()
     excess = ((high - low) / BETWEEN) ** 2 - 1 - SURE * np.sqrt(2 / separate)
-    uneven = np.sqrt(max(float(np.max(excess / bank.probe_gain)), 0.0))
-    return min(int(np.searchsorted(bank.unevenness, CAUTION * uneven)), len(bank.unevenness) - 1)
+    uneven = float(np.sqrt(max(float(np.max(excess / bank.probe_gain)), 0.0)))
+    level = min(int(np.searchsorted(bank.unevenness, CAUTION * uneven)), len(bank.unevenness) - 1)
+    return Light(level, uneven)
+
+
+def light_sd(unevenness: F64, background: F64, read_variance: float) -> F64:
+    """Return the standard deviation of uneven light, photons per pixel.
+
+    Parameters
+    ----------
+    unevenness : ndarray, shape (n,)
+        As of `Light`.
+    background : ndarray, shape (n,)
+        Photons per pixel.
+    read_variance : float
+        Of a pixel, effective electrons squared.
+    """
+    # A binned pixel has four times the light of a pixel, and twice its noise.
+    return np.asarray(unevenness / 2 * np.sqrt(np.maximum(background + read_variance, 0.0)))
 
 
 @kernel(fastmath=FAST)

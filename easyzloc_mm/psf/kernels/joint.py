@@ -41,7 +41,6 @@ def sensitivities(padded, place, theta, size, model, variance, out):  # type: ig
         x, y = in_reach(theta[i, 0] - column), in_reach(theta[i, 1] - row)
         point_image(padded[place[i]], x, y, theta[i, 2], size, work, images)
         light, background = np.float32(theta[i, 3]), np.float32(theta[i, 4])
-        lateral = np.float32(-KNOTS_PER_PX) * light
         for a in range(len(size)):
             in_row = min(max(row + a - half, 0), height - 1)
             for b in range(len(size)):
@@ -50,11 +49,51 @@ def sensitivities(padded, place, theta, size, model, variance, out):  # type: ig
                 read = read_variance_at(variance, in_row, in_column, outside)
                 scale = np.float32(1) / np.sqrt(max(model[in_row, in_column] + background + read, DARK))
                 cell = a * line(size) + (b & 1) * lane(size) + (b >> 1)
-                out[i, 0, a, b] = scale * lateral * images[many + cell]
-                out[i, 1, a, b] = scale * lateral * images[2 * many + cell]
-                out[i, 2, a, b] = scale * light * images[3 * many + cell]
-                out[i, 3, a, b] = scale * images[cell]
-                out[i, 4, a, b] = scale
+                _follow(images, many, cell, light, scale, out[i, :, a, b])
+
+
+@kernel(fastmath=FAST)
+def own_sensitivities(padded, place, theta, size, crops, rest, out):  # type: ignore[no-untyped-def]
+    """Fill in how the pixels of crops follow the parameters of their emitter, and what the fit leaves in them.
+
+    Parameters
+    ----------
+    padded : ndarray
+        `SplinePsf.padded`.
+    place : ndarray, shape (n,)
+    theta : ndarray, shape (n, 5)
+        x, y (pixels from the crop's middle), z (knots), photons, background.
+    size : tuple
+        Of the crops (`crop_size.sized`).
+    crops, rest : ndarray, shape (n, size, size), float32
+        As for `levenberg_marquardt.fit`.
+    out : ndarray, shape (n, 6, size, size), float32
+        By x, y, z, photons, background; and the rest. In units of the noise.
+    """
+    many = cells(size)
+    work, images = workspace(size), np.zeros(4 * many, np.float32)
+    for i in range(len(theta)):
+        x, y = in_reach(theta[i, 0]), in_reach(theta[i, 1])
+        point_image(padded[place[i]], x, y, theta[i, 2], size, work, images)
+        light, background = np.float32(theta[i, 3]), np.float32(theta[i, 4])
+        for a in range(len(size)):
+            for b in range(len(size)):
+                cell = a * line(size) + (b & 1) * lane(size) + (b >> 1)
+                expected = light * images[cell] + background
+                scale = np.float32(1) / np.sqrt(max(expected + rest[i, a, b], DARK))
+                _follow(images, many, cell, light, scale, out[i, :, a, b])
+                out[i, 5, a, b] = scale * (crops[i, a, b] - expected)
+
+
+@kernel(fastmath=FAST)
+def _follow(images, many, cell, light, scale, out):  # type: ignore[no-untyped-def]
+    """Fill in how a pixel follows x, y, z, photons and background, times `scale`."""
+    lateral = np.float32(-KNOTS_PER_PX) * light
+    out[0] = scale * lateral * images[many + cell]
+    out[1] = scale * lateral * images[2 * many + cell]
+    out[2] = scale * light * images[3 * many + cell]
+    out[3] = scale * images[cell]
+    out[4] = scale
 
 
 @kernel(fastmath=FAST)

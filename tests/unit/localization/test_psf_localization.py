@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 from easyzloc_mm.camera.crops import crop_photons
@@ -19,6 +20,7 @@ from easyzloc_mm.errors import EasyZlocWarning
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, read_localizations
 from easyzloc_mm.io.runs.metadata import RunMetadata
 from easyzloc_mm.localization.config import LocalizerConfig, resolved
+from easyzloc_mm.localization.matched import emitters
 from easyzloc_mm.localization.matched.emitters import EmitterLocalizer
 from easyzloc_mm.localization.matched.whole_pixels import refine
 from easyzloc_mm.localization.offline.counts import warn_of_counts
@@ -133,6 +135,34 @@ def test_overlapping_images_are_told_apart_by_looking_at_the_rest(card: ModelCar
         found[passes] = float(np.mean(hits)), len(table) / (8 * 12)
     assert found[4][0] > max(0.95, found[1][0] - 1e-9)
     assert found[4][1] < 1.1
+
+
+def test_uneven_light_is_told_from_the_molecules_in_it(card: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The background rises and falls by half of its mean within 40 px, as the light of a cell does."""
+    frames, places = spots_movie(30, SHAPE, spots=SPOTS, seed=5, photons=PHOTONS)
+    rng = np.random.default_rng(5)
+    for frame in frames:
+        light = gaussian_filter(rng.normal(size=SHAPE), 9.0, mode="wrap")
+        frame += rng.poisson(np.maximum(40 * (1 + light / (4 * light.std())), 0)).astype(np.uint16) * round(1 / GAIN)
+
+    def errors() -> tuple[float, float]:
+        """Root mean square of errors, px, and of errors over stated uncertainties, of molecules by themselves."""
+        table, found = rows_of(localizer(card), frames), []
+        for t, (frame, single) in enumerate(zip(places, alone(places), strict=True)):
+            here = table[table["frame"] == t]
+            away, which = cKDTree(here[["x", "y"]].to_numpy(float)).query(frame[single])
+            chosen = here.iloc[which[away < 1]]
+            error = chosen[["x", "y"]].to_numpy(float) - frame[single][away < 1]
+            found.append(np.stack([error, error / chosen[["lpx", "lpy"]].to_numpy(float)]))
+        both = np.concatenate(found, axis=1)
+        assert both.shape[1] > 100
+        return tuple(np.sqrt(np.mean(both**2, axis=(1, 2))))
+
+    error_px, pull = errors()
+    monkeypatch.setattr(emitters, "NOTICEABLE", np.inf)
+    even_error_px, even_pull = errors()
+    assert error_px < 0.97 * even_error_px
+    assert pull < 0.95 * even_pull
 
 
 def test_a_camera_roi_and_a_camera_map_change_nothing_but_where_things_are(
