@@ -45,7 +45,7 @@ def level_of(medians, read_variance, emitters):  # type: ignore[no-untyped-def]
     """
     middle = _middle(medians)
     spread = MAD_TO_SD * _middle(np.abs(medians - middle))
-    noise = _noise(middle, read_variance)
+    noise = noise_of_median(middle, read_variance)
     if crowded(emitters, len(medians)):
         return middle / 4, max(spread, noise) / 4
     # A median moves by the root of pi / 2 standard deviations of a pixel times the share.
@@ -79,7 +79,8 @@ def _middle(values):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _noise(median, read_variance):  # type: ignore[no-untyped-def]
+def noise_of_median(median, read_variance):  # type: ignore[no-untyped-def]
+    """Return the standard deviation of the median of a tile's 2x2 pixels."""
     return MEDIAN_TO_MEAN * np.sqrt(np.maximum(median + 4 * read_variance, 0.0)) / SAMPLES
 
 
@@ -95,7 +96,7 @@ def levels_around(background: AnyFloat, read_variance: float, seed: int) -> F64:
     seed : int
     """
     binned = 4 * np.asarray(background, np.float64)
-    noise = _noise(binned, read_variance)
+    noise = noise_of_median(binned, read_variance)
     tiles = (2 * REACH_TILES + 1) ** 2
     draws = np.random.default_rng(seed).normal(binned[:, None], noise[:, None], (len(binned), tiles))
     return np.asarray(_levels(np.maximum(draws, 0.0), read_variance))

@@ -4,8 +4,8 @@ A matched filter finds a known signal in white noise with the highest possible r
 are images less their mean over a wider surrounding, so that a constant background does not matter, and have unit norm,
 so that the correlation with an image of unit noise is that ratio. The bank stands twice: of 2x2-binned pixels, factored
 into a few separable filters, for the whole frame (what is out of focus is large, and one pixel in four is enough to
-notice what is in focus); and of whole pixels, for the surroundings of what was noticed. Each is there for an even
-background, and for backgrounds that are lit more and more unevenly (`uneven_light`).
+notice what is in focus); and of whole pixels, for the surroundings of what was noticed. Each is there for a
+background that is known, for an even one, and for backgrounds that are lit more and more unevenly (`uneven_light`).
 
 References
 ----------
@@ -25,7 +25,7 @@ from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.psf.bead_psf import PITCH_PX, SplinePsf
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.kernels.spline import draw, drawing
-from easyzloc_mm.psf.uneven_light import best_filters, light_covariance, probe
+from easyzloc_mm.psf.uneven_light import UNKNOWN_LEVEL, best_filters, light_covariance, probe
 from easyzloc_mm.typing import F32, F64
 
 BINNED_PX = 11
@@ -44,6 +44,11 @@ TILES = 3
 KEPT_ENERGY = 0.975
 """Of the templates: what is left out lowers the ratio of signal to noise by half of the rest."""
 MOST_COMPONENTS, MOST_FILTERS = 7, 4
+LEVEL_ERROR = 0.05
+"""Standard deviation of a background that nine tiles agree on (`matched.background.agreed`), in units of the noise of a
+binned pixel: that of the mean of their medians."""
+LEVEL_KNOWN, LEVEL_UNKNOWN = 0, 1
+"""Filters for a background that is known so well, and for one that is even, but of any level."""
 UNEVENNESS = (0.1, 0.18, 0.32, 0.56, 1.0, 1.8, 3.2, 10.0)
 """Standard deviations of uneven light that there are filters for, in units of the noise of a binned pixel."""
 PROBE_PX = (15, 9)
@@ -70,7 +75,8 @@ class DetectionBank:
     filters_y : ndarray, shape (C, q, BINNED_PX), float32
         Filters along y: a component is the sum over q of filter y times filter x.
     weights : ndarray, shape (L, tiles * tiles, K, C + 1), float32
-        A template is the sum of weighted components, and last of the surrounding's mean; by unevenness of the light.
+        A template is the sum of weighted components, and last of the surrounding's mean; by what is known of the
+        background: `LEVEL_KNOWN`, `LEVEL_UNKNOWN`, and by unevenness of the light.
     whole : ndarray, shape (L, tiles * tiles, K, WHOLE_PX, 24), float32
         Templates in whole pixels; columns of zeros make a row a whole number of `LANES`.
     whole_sum : ndarray, shape (L, tiles * tiles, K), float32
@@ -78,7 +84,8 @@ class DetectionBank:
     overlap : ndarray, shape (L, K, K, 2 * reach + 1, 2 * reach + 1), float32
         Correlation of the template of one depth with the image of another, by their distance in binned pixels (y, x).
     unevenness : ndarray, shape (L,)
-        Standard deviation of the light that each is for, in units of the noise of a binned pixel; the first is 0.
+        Standard deviation of the light that each is for, in units of the noise of a binned pixel; 0 of the first
+        two.
     probes : ndarray, shape (P, AROUND_PX, AROUND_PX), float32
         Filters of unit norm that uneven light shows in.
     probe_px : ndarray, shape (P,)
@@ -144,7 +151,7 @@ class DetectionBank:
             whole=np.pad(whole, ((0, 0),) * 4 + ((0, -WHOLE_PX % LANES),)).astype(np.float32),
             whole_sum=whole_sum.astype(np.float32),
             overlap=_overlaps(_templates(binned[middle], uneven), binned[middle], reach),
-            unevenness=np.array([0.0, *UNEVENNESS]),
+            unevenness=np.array([0.0, 0.0, *UNEVENNESS]),
             probes=probes.astype(np.float32),
             probe_px=np.array(PROBE_PX, float),
             probe_gain=np.einsum("pi,ij,pj->p", flat, light_covariance(AROUND_PX, 2), flat),
@@ -169,33 +176,38 @@ def _weighted(binned: F64, weights: F64, components: F64, uneven: F64) -> F64:
     norm = np.sqrt(np.sum(flat**2, axis=(2, 3)) - total**2 / AROUND_PX**2)
     even = np.concatenate([weights, -total[..., None]], axis=2) / norm[..., None]
     basis = np.vstack([_placed(components, AROUND_PX), _mean_of(AROUND_PX)])
-    found = best_filters(basis, _placed(binned, AROUND_PX), light_covariance(AROUND_PX, 2), uneven)
-    return np.concatenate([even[None], found])
+    asked = basis, _placed(binned, AROUND_PX), light_covariance(AROUND_PX, 2)
+    known = best_filters(*asked, np.zeros(1), LEVEL_ERROR**2)
+    return np.concatenate([known, even[None], best_filters(*asked, uneven)])
 
 
 def _whole(images: F32, uneven: F64) -> tuple[F64, F64]:
     """Return templates of whole pixels by unevenness, and how much of the surrounding's mean is taken off."""
     even, even_sum = _normalised(images, 2 * AROUND_PX)
     # Of a binned pixel, the light's share of the noise is twice that of a whole one.
-    found = _any_template(images, 2 * AROUND_PX, 1, uneven / 4)
-    shaped = found[..., :-1].reshape(len(uneven), *images.shape)
-    return np.concatenate([even[None], shaped]), np.concatenate([even_sum[None], -found[..., -1]])
+    known, known_sum = _any_template(images, 2 * AROUND_PX, 1, np.zeros(1), LEVEL_ERROR**2 / 4)
+    found, found_sum = _any_template(images, 2 * AROUND_PX, 1, uneven / 4)
+    return np.concatenate([known, even[None], found]), np.concatenate([-known_sum, even_sum[None], -found_sum])
 
 
 def _templates(binned: F64, uneven: F64) -> F64:
     """Return templates of images (K, size, size) by unevenness, shape (L, K, AROUND_PX, AROUND_PX)."""
     even = _placed(binned, AROUND_PX) - binned.mean(axis=(1, 2))[:, None] * (BINNED_PX / AROUND_PX) ** 2
-    found = _any_template(binned, AROUND_PX, 2, uneven)
-    shaped = _placed(found[..., :-1].reshape(len(uneven), *binned.shape), AROUND_PX)
-    shaped = shaped + found[..., -1:] / AROUND_PX**2
-    return np.concatenate([even[None], shaped]).reshape(-1, len(binned), AROUND_PX, AROUND_PX)
+    asked = binned, AROUND_PX, 2
+    known, found = _any_template(*asked, np.zeros(1), LEVEL_ERROR**2), _any_template(*asked, uneven)
+    others = (_placed(own, AROUND_PX) + around[..., None] / AROUND_PX**2 for own, around in (known, found))
+    first, rest = others
+    return np.concatenate([first, even[None], rest]).reshape(-1, len(binned), AROUND_PX, AROUND_PX)
 
 
-def _any_template(images: F64 | F32, around: int, pixel_px: int, uneven: F64) -> F64:
-    """Return the best templates for images: their pixels, and last how much of the mean around."""
+def _any_template(
+    images: F64 | F32, around: int, pixel_px: int, uneven: F64, level: float = UNKNOWN_LEVEL
+) -> tuple[F64, F64]:
+    """Return the best templates for images, and how much of the mean around is added to them."""
     size = images.shape[-1]
     basis = np.vstack([_placed(np.eye(size**2).reshape(-1, size, size), around), _mean_of(around)])
-    return best_filters(basis, _placed(images, around), light_covariance(around, pixel_px), uneven)
+    found = best_filters(basis, _placed(images, around), light_covariance(around, pixel_px), uneven, level)
+    return found[..., :-1].reshape(len(uneven), *images.shape), found[..., -1]
 
 
 def _placed(images: F64 | F32, around: int) -> F64:
@@ -265,8 +277,8 @@ def _overlaps(templates: F64, images: F64, reach: int) -> F32:
     Templates for uneven light are sharp. Half of a pixel, or of a step in depth, beside the place for which overlaps
     are computed they may show more: for them it is the highest nearby.
     """
-    even, *uneven = (_overlap(one, images, reach) for one in templates)
-    return np.stack([even, *(maximum_filter(one, (1, 3, 3, 3)) for one in uneven)])
+    known, even, *uneven = (_overlap(one, images, reach) for one in templates)
+    return np.stack([known, even, *(maximum_filter(one, (1, 3, 3, 3)) for one in uneven)])
 
 
 def _overlap(templates: F64, images: F64, reach: int) -> F32:

@@ -22,8 +22,8 @@ LIGHT_PX = (8.0, 16.0)
 """Over which light is alike: standard deviations of its Gaussian autocorrelation, of equal power."""
 KEPT_LIGHT = 1e-3
 """Of the light's variance: patterns that have less are left out."""
-CONSTANT = 1e4
-"""Variance of a background that is the same everywhere: not known at all."""
+UNKNOWN_LEVEL = 1e4
+"""Variance of a background that is the same everywhere, in units of the noise: not known at all."""
 
 
 def light_covariance(edge: int, pixel_px: int) -> F64:
@@ -63,7 +63,7 @@ def light_patterns(edge: int) -> tuple[F64, F64]:
     return np.ascontiguousarray(vectors[:, kept].T.reshape(-1, edge, edge)), values[kept]
 
 
-def best_filters(basis: F64, images: F64, light: F64, variances: F64) -> F64:
+def best_filters(basis: F64, images: F64, light: F64, variances: F64, level: float = UNKNOWN_LEVEL) -> F64:
     """Return filters for images as sums of given ones, of which noise and light have unit variance.
 
     Parameters
@@ -75,6 +75,8 @@ def best_filters(basis: F64, images: F64, light: F64, variances: F64) -> F64:
         From `light_covariance`.
     variances : ndarray, shape (L,)
         Of the light, in units of that of a pixel's noise.
+    level : float
+        Variance of the background that is the same everywhere, in the same units: how well it is known.
 
     Returns
     -------
@@ -85,7 +87,7 @@ def best_filters(basis: F64, images: F64, light: F64, variances: F64) -> F64:
     product = basis @ images.reshape(-1, images.shape[-1]).T
     found = []
     for variance in variances:
-        spread = noise + variance * uneven + CONSTANT * np.outer(even, even)
+        spread = noise + variance * uneven + level * np.outer(even, even)
         weight = np.linalg.solve(spread, product)
         found.append((weight / np.sqrt(np.sum(weight * (spread @ weight), axis=0))).T)
     return np.stack(found).reshape(len(found), *images.shape[:-1], len(basis))

@@ -9,10 +9,48 @@ from __future__ import annotations
 import numpy as np
 
 from easyzloc_mm.numerics.kernel import kernel
-from easyzloc_mm.numerics.level import REACH_TILES, crowded, level_of
+from easyzloc_mm.numerics.level import ALIKE, REACH_TILES, crowded, level_of, noise_of_median
 
 FEWEST_TILES = 4
 """Of which the background is known."""
+NEAR_TILES = 1
+"""To either side of a tile, whose mean is its background where tiles agree."""
+LEAST_VARIANCE = 16.0
+"""Of a binned pixel, in units of the square of what a count is worth: below, medians of counts are too coarse."""
+
+
+@kernel()
+def agreed(medians, read_variance, step):  # type: ignore[no-untyped-def]
+    """Return the mean of each tile and those around it, and whether tiles differ from it by noise alone.
+
+    Parameters
+    ----------
+    medians : ndarray
+        From `correlation.tile_medians`: of 2x2 pixels.
+    read_variance : float
+        Of the read noise of a pixel.
+    step : float
+        Photons of a count, at least 1.
+    """
+    out = np.empty_like(medians)
+    down, across = medians.shape
+    unlike, noise, lowest = 0.0, 0.0, np.inf
+    for i in range(down):
+        top, bottom = max(i - NEAR_TILES, 0), min(i + NEAR_TILES + 1, down)
+        for j in range(across):
+            left, right = max(j - NEAR_TILES, 0), min(j + NEAR_TILES + 1, across)
+            total = 0.0
+            for a in range(top, bottom):
+                for b in range(left, right):
+                    total += medians[a, b]
+            count = (bottom - top) * (right - left)
+            level = total / count
+            out[i, j] = level
+            unlike += (medians[i, j] - level) ** 2
+            noise += noise_of_median(level, read_variance) ** 2 * (1 - 1 / count)
+            lowest = min(lowest, level)
+    alike = unlike <= ALIKE**2 * noise
+    return out, alike and lowest + 4 * read_variance >= LEAST_VARIANCE * step**2
 
 
 @kernel()

@@ -11,22 +11,23 @@ import pandas as pd
 from easyzloc_mm.camera.crops import crop_noise, crops_and_noise
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, column_dtype
-from easyzloc_mm.localization.matched.crowd import NEAR_PX, CrowdFit, Emitters, clear_ones, tree_of_frames
+from easyzloc_mm.localization.matched.crowd import NEAR_PX, CrowdFit, Emitters, clear_ones
 from easyzloc_mm.localization.matched.crowd_uncertainty import widening
 from easyzloc_mm.localization.matched.detector import NOTHING, Detections, MatchedDetector
 from easyzloc_mm.localization.matched.noise import noise_of_some
+from easyzloc_mm.localization.matched.placing import lonely, placed
 from easyzloc_mm.localization.matched.shapes import net_gradients, spot_widths
 from easyzloc_mm.localization.matched.spots import Fitted, Spots
 from easyzloc_mm.localization.matched.uneven_fit import light_around
-from easyzloc_mm.localization.matched.unevenness import Light, light_sd
+from easyzloc_mm.localization.matched.unevenness import KNOWN, Light, light_sd
 from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.model.uncertainty import MixtureCalibration
 from easyzloc_mm.model.wider_look import WiderCrops
 from easyzloc_mm.profile.detection import LocalizeSettings
-from easyzloc_mm.psf.detection_bank import REACH_PX, DetectionBank
+from easyzloc_mm.psf.detection_bank import DetectionBank
 from easyzloc_mm.psf.kernels.crop_size import sized
 from easyzloc_mm.psf.kernels.crowd import neighbours
-from easyzloc_mm.psf.mle import Neighbours, Optimum, fit_psf
+from easyzloc_mm.psf.mle import Neighbours, Optimum, fit_psf, with_rows
 from easyzloc_mm.typing import F32, F64, I64, U16, Bool
 
 OFF_PX = 0.6
@@ -148,18 +149,24 @@ class EmitterLocalizer:
         x, y, snr = (np.concatenate([getattr(one, name) for one in found]) for name in ("x", "y", "snr"))
         frame = np.repeat(np.arange(len(frames)), [len(one) for one in found])
         level = None if static is not None else np.concatenate([one.background for one in found])
-        alone = self._alone(frame, x, y) if passes > 1 else None
-        light = [one.light for one in found]
-        return Spots(frame, x, y, snr, None, alone, level, _unevenness(light, frame)), light
+        wider, light = self._predictor.wider_psf, [one.light for one in found]
+        alone = None if wider is None or passes == 1 else lonely(frame, x, y, wider.roi_px)
+        spots = Spots(frame, x, y, snr, None, alone, level, _unevenness(light, frame))
+        known = np.array([one == KNOWN for one in light], bool)[frame]
+        return self._placed(frames, spots, known, response), light
 
-    def _alone(self, frame: I64, x: F64, y: F64) -> Bool | None:
-        """Return which spots have no other one whose light a larger crop would see."""
-        wider = self._predictor.wider_psf
-        if wider is None or not len(x):
-            return None
-        reach = wider.roi_px / 2 + REACH_PX
-        tree = tree_of_frames(frame, x, y, reach)
-        return np.asarray(tree.query_ball_point(tree.data, reach, return_length=True) == 1)
+    def _placed(self, frames: U16, spots: Spots, known: Bool, response: CameraResponse | PixelResponse) -> Spots:
+        """Return spots, those that stand alone on a known background at the place that a larger crop tells."""
+        wider, psf = self._wider(frames, spots, response), self._predictor.wider_psf
+        if wider is None or psf is None or not (chosen := wider.alone & known).any():
+            return spots
+        some, (left, top) = spots.only(chosen), self._origin
+        photons, noise_e = wider.cut(chosen)
+        place = self._predictor.place(some.x + left, some.y + top)
+        prior = self._emitters.prior(some.x, some.y, some.background)
+        x, y = placed(photons, psf, place, noise_e, prior, self._predictor.card.z_range_nm)
+        x, y = np.rint(some.x) + x, np.rint(some.y) + y
+        return replace(spots, x=with_rows(spots.x, chosen, x), y=with_rows(spots.y, chosen, y))
 
     def _look(
         self,

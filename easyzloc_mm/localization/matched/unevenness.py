@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from easyzloc_mm.numerics.kernel import FAST, kernel
-from easyzloc_mm.psf.detection_bank import AROUND_PX, DetectionBank
+from easyzloc_mm.psf.detection_bank import AROUND_PX, LEVEL_KNOWN, LEVEL_UNKNOWN, DetectionBank
 from easyzloc_mm.typing import F32, F64
 
 PLACES = 1500
@@ -42,11 +42,12 @@ class Light(NamedTuple):
         Standard deviation of the light between molecules, in units of the noise of a binned pixel; 0: even.
     """
 
-    level: int = 0
+    level: int = LEVEL_UNKNOWN
     unevenness: float = 0.0
 
 
-EVEN = Light()
+EVEN, KNOWN = Light(), Light(LEVEL_KNOWN)
+"""Light of any level, and of one that the tiles agree on (`background.agreed`)."""
 
 
 def light_of(image: F32, bank: DetectionBank) -> Light:
@@ -74,8 +75,8 @@ def light_of(image: F32, bank: DetectionBank) -> Light:
     separate = np.minimum(rows * columns / np.square(bank.probe_px), len(seen)) * dark.mean()
     excess = ((high - low) / BETWEEN) ** 2 - 1 - SURE * np.sqrt(2 / separate)
     uneven = float(np.sqrt(max(float(np.max(excess / bank.probe_gain)), 0.0)))
-    level = min(int(np.searchsorted(bank.unevenness, CAUTION * uneven)), len(bank.unevenness) - 1)
-    return Light(level, uneven)
+    level = EVEN.level + int(np.searchsorted(bank.unevenness[EVEN.level :], CAUTION * uneven))
+    return Light(min(level, len(bank.unevenness) - 1), uneven)
 
 
 def light_sd(unevenness: F64, background: F64, read_variance: float) -> F64:

@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.localization.matched.correlation import TILE_PX, tile_medians
 from easyzloc_mm.localization.matched.detector import Detections, MatchedDetector
+from easyzloc_mm.localization.matched.unevenness import EVEN, KNOWN
 from easyzloc_mm.numerics.level import SAMPLES, levels_around
 from easyzloc_mm.psf.detection_bank import DetectionBank
 from easyzloc_mm.typing import F64, U16
@@ -240,3 +241,36 @@ def test_light_as_of_a_cell_is_not_taken_for_molecules(
         false += int((away.min(axis=1, initial=np.inf) > 4).sum())
     assert found >= 0.95 * 6 * 9
     assert false <= 3
+
+
+def test_of_an_even_background_that_tiles_agree_on_a_wide_image_keeps_its_signal(detector: MatchedDetector) -> None:
+    """A template that is blind to the level of the background loses what its image has in common with it."""
+    ratios = []
+    for seed in range(4):
+        x, y, _, photons = _scattered(seed, photons=4000.0)
+        frame = frame_of(x[::3], y[::3], np.full(9, -850.0), photons[::3], 40.0, seed)
+        known, blind = detector.detect(frame, RESPONSE, 4.0), detector.detect(frame, RESPONSE, 4.0, light=EVEN)
+        assert known.light == KNOWN
+        snr = [
+            one.snr[np.argmin(np.hypot(one.x - x[:, None], one.y - y[:, None]), axis=1)][::3] for one in (known, blind)
+        ]
+        ratios.append(np.median(snr[0] / snr[1]))
+    pixel = np.arange(-9, 10)
+    image = ring_image(np.hypot(pixel[:, None], pixel), -850.0)
+    lost = np.sqrt(1 - image.sum() ** 2 / np.sum(image**2) / 30**2)
+    assert np.mean(ratios) > 1 + (1 / lost - 1) / 2
+
+
+@pytest.mark.parametrize("kind", ["bright corner", "few counts", "coarse counts"])
+def test_a_background_is_known_only_where_tiles_agree_and_counts_are_fine(detector: MatchedDetector, kind: str) -> None:
+    background, gain = np.full((SIDE, SIDE), 1.0 if kind == "few counts" else 30.0), 0.5
+    if kind == "bright corner":
+        background[:64, :64] += 10.0
+    if kind == "coarse counts":
+        gain = 12.0
+    response = CameraResponse(baseline_adu=100.0, electrons_per_adu=gain, read_noise_e=0.5)
+    lights = [
+        detector.detect(frame_of(NONE, NONE, NONE, NONE, background, seed, gain, 0.5), response, 5.0).light
+        for seed in range(3)
+    ]
+    assert KNOWN not in lights
