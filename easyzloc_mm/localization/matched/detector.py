@@ -72,6 +72,11 @@ class Detections:
     def __len__(self) -> int:
         return len(self.x)
 
+    def only(self, kept: NDArray[np.bool_]) -> Detections:
+        """Return some of them."""
+        x, y, z_nm, snr, level = (part[kept] for part in (self.x, self.y, self.z_nm, self.snr, self.background))
+        return Detections(x, y, z_nm, snr, level, self.light)
+
 
 class MatchedDetector:
     """Finds emitters in single frames.

@@ -11,7 +11,8 @@ import pandas as pd
 from easyzloc_mm.camera.crops import crop_noise, crops_and_noise
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, column_dtype
-from easyzloc_mm.localization.matched.crowd import NEAR_PX, CrowdFit, Emitters, clear_ones
+from easyzloc_mm.localization.matched.crowd import CrowdFit, clear_ones
+from easyzloc_mm.localization.matched.crowd_members import NEAR_PX, Emitters
 from easyzloc_mm.localization.matched.crowd_uncertainty import widening
 from easyzloc_mm.localization.matched.detector import NOTHING, Detections, MatchedDetector
 from easyzloc_mm.localization.matched.noise import noise_of_some
@@ -268,8 +269,10 @@ class EmitterLocalizer:
             rows = np.flatnonzero(first.spots.frame == t)
             still = NOTHING if static is None else static[t]
 
-            def look(explained: F32, frame: U16 = frame, still: F32 = still, uneven: Light = light[t]) -> Detections:
-                return self._look(frame, threshold, response, still, explained, uneven)
+            def look(
+                explained: F32, least: float, frame: U16 = frame, still: F32 = still, uneven: Light = light[t]
+            ) -> Detections:
+                return self._look(frame, least, response, still, explained, uneven)
 
             def crop(x: F64, y: F64, t: int = t) -> tuple[F32, float | F32]:
                 return self._crops(frames, Spots(np.full(len(x), t), x, y, x), response)

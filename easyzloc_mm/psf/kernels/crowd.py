@@ -93,8 +93,70 @@ def neighbours(tables, place, theta, x, y, size, model, out):  # type: ignore[no
 
 
 @kernel(fastmath=FAST)
+def tools(size, depths):  # type: ignore[no-untyped-def]
+    """Workspace of the kernels that fit emitters in a frame, for crops of a size and tables of so many `depths`.
+
+    What is around an emitter: its own light, that of others, and counts; both latter in the order of `point_image`, and
+    which cells are pixels; an emitter's image in a crop, and in a frame.
+    """
+    count, edge = cell_count(size), drawn_px(size)
+    square = (1, len(size), len(size))
+    around = np.empty(square, np.float32), np.empty(square, np.float32), np.empty(square, np.float32)
+    seen = np.zeros(count, np.float32), np.zeros(count, np.float32), pixel_mask(size)
+    fitted = workspace(size), np.zeros(4 * count, np.float32), np.zeros((4, count), np.float32), algebra_buffers()
+    return around, seen, fitted, drawing(edge, depths), np.empty((edge, edge), np.float32)
+
+
+@kernel(fastmath=FAST)
+def cut_out(photons, variance, model, table, here, size, bench):  # type: ignore[no-untyped-def]
+    """Fill `bench` (`tools`) with what is around an emitter (a row of `theta`), and return the crop's row and column.
+
+    The light of others has the variance of the read noise added, and so have the counts in the order of `point_image`.
+    """
+    (clean, near, counts), (data, rest, _), _, pen, image = bench
+    half, (height, width) = len(size) // 2, photons.shape
+    row, column = int(np.rint(here[1])), int(np.rint(here[0]))
+    others(table, here[0], here[1], here[2], here[3], row, column, model, pen, image, near[0])
+    for a in range(len(size)):
+        in_row = min(max(row + a - half, 0), height - 1)
+        for b in range(len(size)):
+            in_column = min(max(column + b - half, 0), width - 1)
+            outside = in_row != row + a - half or in_column != column + b - half
+            read = read_variance_at(variance, in_row, in_column, outside)
+            clean[0, a, b] = photons[in_row, in_column] - near[0, a, b]
+            near[0, a, b] += read
+            counts[0, a, b] = max(photons[in_row, in_column] + read, np.float32(0))
+    ordered(counts[0], np.float32(0), size, data, LOWEST)
+    ordered(near[0], np.float32(0), size, rest, LOWEST)
+    return row, column
+
+
+@kernel(fastmath=FAST)
+def fit_there(table, local, expected, knowledge, best, size, bench, row):  # type: ignore[no-untyped-def]
+    """Fit what `bench` holds from `local`, which becomes the optimum; returns its deviance and fills `row` as `fit`."""
+    _, (data, rest, pixel), (work, images, cells, algebra), _, _ = bench
+    point_image(table, local[0], local[1], local[2], size, work, images)
+    deviance = climb(
+        data, pixel, table, local, rest, expected, knowledge, best, size, work, images, cells, algebra
+    )  # fmt: skip
+    write_row(local, deviance, algebra, expected, knowledge, table.shape[0] - 2.002, size, row)
+    return deviance
+
+
+@kernel(fastmath=FAST)
+def move_to(table, here, local, row, column, model, bench):  # type: ignore[no-untyped-def]
+    """Put an emitter where a fit of its crop found it, in the model too."""
+    _, _, _, pen, image = bench
+    add_emitter(table, here[0], here[1], here[2], -here[3], pen, image, model)
+    here[:] = local
+    here[0] += column
+    here[1] += row
+    add_emitter(table, here[0], here[1], here[2], here[3], pen, image, model)
+
+
+@kernel(fastmath=FAST)
 def refit(  # type: ignore[no-untyped-def]
-    photons, variance, model, tables, padded, place, theta, chosen, knowledge, rounds, size, rows
+    photons, variance, model, tables, padded, place, theta, chosen, knowledge, level, rounds, size, rows
 ):
     """Fit the `chosen` emitters in turn, `rounds` times, and keep the model up to date.
 
@@ -113,58 +175,26 @@ def refit(  # type: ignore[no-untyped-def]
         Rows of `theta`.
     knowledge : ndarray, shape (3,)
         As of `fit`; each emitter's expected place is where it is.
+    level : ndarray, shape (n, 2)
+        Background that is expected around each emitter, and the inverse of its variance (0: unknown).
     rounds : int
     size : tuple
         Of the crops (`crop_size.sized`).
     rows : ndarray, shape (n, 12)
         Filled as by `fit` where chosen.
     """
-    count, edge, half = cell_count(size), drawn_px(size), len(size) // 2
-    work, images = workspace(size), np.zeros(4 * count, np.float32)
-    cells, data, pixel = np.zeros((4, count), np.float32), np.zeros(count, np.float32), pixel_mask(size)
-    rest, local, algebra = np.zeros(count, np.float32), np.empty(5), algebra_buffers()
-    pen, image = drawing(edge, tables.shape[2]), np.empty((edge, edge), np.float32)
-    near, crop = np.empty((len(size), len(size)), np.float32), np.empty((len(size), len(size)), np.float32)
-    expected = np.zeros(4)
-    height, width = photons.shape
+    bench, local, expected = tools(size, tables.shape[2]), np.empty(5), np.empty(4)
     for _ in range(rounds):
         for i in chosen:
-            table, here = tables[place[i]], theta[i]
-            row, column = int(np.rint(here[1])), int(np.rint(here[0]))
-            others(table, here[0], here[1], here[2], here[3], row, column, model, pen, image, near)
-            for a in range(len(size)):
-                in_row = min(max(row + a - half, 0), height - 1)
-                for b in range(len(size)):
-                    in_column = min(max(column + b - half, 0), width - 1)
-                    outside = in_row != row + a - half or in_column != column + b - half
-                    read = read_variance_at(variance, in_row, in_column, outside)
-                    near[a, b] += read
-                    crop[a, b] = max(photons[in_row, in_column] + read, np.float32(0))
-            ordered(crop, np.float32(0), size, data, LOWEST)
-            ordered(near, np.float32(0), size, rest, LOWEST)
-            local[:] = here
-            local[0], local[1] = in_reach(here[0] - column), in_reach(here[1] - row)
-            expected[0], expected[1] = local[0], local[1]
-            point_image(padded[place[i]], local[0], local[1], local[2], size, work, images)
-            deviance = climb(
-                data,
-                pixel,
-                padded[place[i]],
-                local,
-                rest,
-                expected,
-                knowledge,
-                FAILED,
-                size,
-                work,
-                images,
-                cells,
-                algebra,
-            )
-            top = padded.shape[1] - 2.002
-            write_row(local, deviance, algebra, expected, knowledge, top, size, rows[i])
-            add_emitter(table, here[0], here[1], here[2], -here[3], pen, image, model)
-            here[:] = local
-            here[0] += column
-            here[1] += row
-            add_emitter(table, here[0], here[1], here[2], here[3], pen, image, model)
+            row, column = cut_out(photons, variance, model, tables[place[i]], theta[i], size, bench)
+            begin(theta[i], row, column, level[i], local, expected)
+            fit_there(padded[place[i]], local, expected, knowledge, FAILED, size, bench, rows[i])
+            move_to(tables[place[i]], theta[i], local, row, column, model, bench)
+
+
+@kernel(fastmath=FAST)
+def begin(here, row, column, level, local, expected):  # type: ignore[no-untyped-def]
+    """Fill `local` and what is expected of a fit that starts where the emitter is."""
+    local[:] = here
+    local[0], local[1] = in_reach(here[0] - column), in_reach(here[1] - row)
+    expected[0], expected[1], expected[2], expected[3] = local[0], local[1], level[0], level[1]

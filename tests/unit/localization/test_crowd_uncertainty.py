@@ -50,7 +50,9 @@ def test_fits_of_overlapping_emitters_scatter_as_widely_as_they_say(table: Splin
         theta, light, rows = truth.copy(), model.copy(), np.zeros((len(truth), 12))
         size = sized(table.roi_px)
         tables = table.coefficients, table.padded
-        refit(photons, NO_NOISE, light, *tables, place, theta, chosen, np.zeros(3), ROUNDS, size, rows)
+        refit(
+            photons, NO_NOISE, light, *tables, place, theta, chosen, np.zeros(3), np.zeros((3, 2)), ROUNDS, size, rows
+        )
         fits.append(theta[:, :3])
         alone.append(rows[:, [8, 9, 6]])
     scatter, stated = np.std(fits, axis=0), np.mean(alone, axis=0)
