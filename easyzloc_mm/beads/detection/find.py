@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -175,13 +176,7 @@ def find_beads(overview: Overview, focus_nm: float) -> Found:
     in_focus = int(np.argmin(np.abs(overview.slab_nm - focus_nm)))
     lateral_shift = _lateral_shift(overview, focus_nm, *seen[in_focus][:3])
     shift_x, shift_y = lateral_shift.at(overview.slab_nm - focus_nm)
-    slab = np.repeat(np.arange(len(seen)), [len(x) for x, _, _, _ in seen])
-    x, y, gradient = (np.concatenate([part[axis] for part in seen]).astype(float) for axis in range(3))
-    x, y = x - shift_x[slab], y - shift_y[slab]
-    first = _strongest(x, y, gradient)
-    x, y, gradient, slab = x[first], y[first], gradient[first], slab[first]
-    real = ~_ghosts(x, y, gradient, overview.slab_nm[slab])
-    x, y, gradient, slab = x[real], y[real], gradient[real], slab[real]
+    x, y, gradient, slab = _distinct(overview, seen, shift_x, shift_y)
     in_layer = np.abs(overview.slab_nm[slab] - focus_nm) <= LAYER_NM
     centres = np.stack([x, y], axis=1)
     for index in np.flatnonzero(in_layer):
@@ -195,6 +190,17 @@ def find_beads(overview: Overview, focus_nm: float) -> Found:
     others = np.concatenate([chosen, _far_from(centres[chosen], centres, np.flatnonzero(~in_layer))])
     distance, depth = _nearest(centres, overview.slab_nm[slab], chosen, others)
     return Found(centres[chosen, 0], centres[chosen, 1], distance, depth, seen[in_focus][3], lateral_shift)
+
+
+def most_distinct_nm(overview: Overview) -> float | None:
+    """Return the stage position around which what a stack shows is most distinct; None where it shows nothing.
+
+    It stands in for the field's focus where no bead lies near that: much spherical aberration gives a bead a sharp core
+    far from where it is bright, and the sharpest plane of a field may be the last one.
+    """
+    still = np.zeros(len(overview.slab_nm))
+    _, _, gradient, slab = _distinct(overview, [_identify(image) for image in overview.slabs], still, still)
+    return float(np.median(overview.slab_nm[slab])) if len(gradient) else None
 
 
 def form_of(overview: Overview, focus_nm: float, spots: Found) -> PsfForm | None:
@@ -271,6 +277,19 @@ def _without_rings(slabs: F32, x: F64, y: F64, form: PsfForm) -> tuple[F64, F64]
         if not brighter or max(likeness(images[[other, index]]) for other in brighter) >= RING_ALIKE:
             kept.append(index)
     return x[kept], y[kept]
+
+
+def _distinct(
+    overview: Overview, seen: Sequence[tuple[I64, I64, F32, float]], shift_x: F64, shift_y: F64
+) -> tuple[F64, F64, F64, I64]:
+    """Return x, y, gradient and slab of what slabs show, each where it is most distinct, without rings."""
+    slab = np.repeat(np.arange(len(seen)), [len(x) for x, _, _, _ in seen])
+    x, y, gradient = (np.concatenate([part[axis] for part in seen]).astype(float) for axis in range(3))
+    x, y = x - shift_x[slab], y - shift_y[slab]
+    first = _strongest(x, y, gradient)
+    x, y, gradient, slab = x[first], y[first], gradient[first], slab[first]
+    real = ~_ghosts(x, y, gradient, overview.slab_nm[slab])
+    return x[real], y[real], gradient[real], slab[real]
 
 
 def _lateral_shift(overview: Overview, focus_nm: float, x: I64, y: I64, gradient: F32) -> LateralShift:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from easyzloc_mm.beads.detection.find import find_beads, find_lobed_beads, form_of, look_through
+from easyzloc_mm.beads.detection.find import find_beads, find_lobed_beads, form_of, look_through, most_distinct_nm
 from easyzloc_mm.beads.detection.form import PsfForm
 from easyzloc_mm.beads.detection.rois import cut_rois, roi_corners
 from easyzloc_mm.beads.quality.checks import check_light, name_of, stage_nm
@@ -60,6 +60,8 @@ def inspect_stack(
             stacklevel=2,
         )
     found = find_beads(overview, focus_nm)
+    if not len(found.x) and (elsewhere := most_distinct_nm(overview)) is not None:
+        focus_nm, found = elsewhere, find_beads(overview, elsewhere)
     form = form or form_of(overview, focus_nm, found)
     if form is not None and form.lobes_px is not None:
         found = find_lobed_beads(overview, focus_nm, form)

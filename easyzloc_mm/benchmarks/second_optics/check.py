@@ -20,6 +20,7 @@ from easyzloc_mm.benchmarks.second_optics.day import Day, bead_stacks
 from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope
 from easyzloc_mm.benchmarks.second_optics.study import make_beads
 from easyzloc_mm.benchmarks.spread import spread
+from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset, read_bead_set
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.passport.change import Calibrated, measure_change
@@ -116,16 +117,18 @@ def _before(beads: BeadDataset, microscope: SecondMicroscope) -> _Before:
 def _judged(before: _Before, number: int) -> dict[str, Any]:
     day = drawn_day(number)
     stacks = bead_stacks(day, before.microscope, number)
-    beads = build_bead_set(stacks, before.microscope.response, before.microscope.lens.pixel_size_nm,
-                           roi_px=before.then.roi_px)  # fmt: skip
-    change = measure_change(beads, before.then, before.optics, wavefront=before.wavefront)
-    found, truth = figures_of(change), _truth(day)
+    truth = _truth(day)
+    drawn = {"number": number, "kind": day.kind, "truth": vars(truth), "true_verdict": str(truth.verdict())}
+    try:
+        beads = build_bead_set(stacks, before.microscope.response, before.microscope.lens.pixel_size_nm,
+                               roi_px=before.then.roi_px)  # fmt: skip
+        change = measure_change(beads, before.then, before.optics, wavefront=before.wavefront)
+    except InputError as error:  # a day without a verdict is a wrong one, and no reason to lose the others
+        return {**drawn, "found": dict.fromkeys(vars(truth)), "verdict": f"none: {error}"}
+    found = figures_of(change)
     return {
-        "number": number,
-        "kind": day.kind,
-        "truth": vars(truth),
+        **drawn,
         "found": vars(found),
-        "true_verdict": str(truth.verdict()),
         "verdict": str(found.verdict()),
         "beads": change.beads,
         "true_rad": [day.aberrations_rad.get(name, 0.0) for name in NAMES],

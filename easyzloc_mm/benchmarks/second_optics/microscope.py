@@ -184,7 +184,13 @@ def psf_table(lens: Lens, nodes: int) -> PsfGrid:
 
 
 def sharpest_nm(lens: Lens, u: float, v: float) -> float:
-    """Nominal stage position at which a molecule's image is sharpest: its sum of squares is largest."""
+    """Nominal stage position at which a molecule's image is sharpest: its sum of squares is largest.
+
+    An image behind a mask has more than one such position, or none, and which is first changes from place to place:
+    there it is the one of the middle of the field for all.
+    """
+    if lens.mask is not Mask.NONE:
+        u = v = 0.0
     images = lens.images(u, v, FOCUS_SEARCH_NM, LIMIT_HALF_PX)
     sharpness = np.sum(images**2, axis=(1, 2))
     best = int(np.clip(np.argmax(sharpness), 1, len(sharpness) - 2))
