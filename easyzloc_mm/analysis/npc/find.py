@@ -45,7 +45,9 @@ CLUMP_NM = 25.0
 SCRAMBLE_REACH = 1.8
 """How far they are moved, at most, radii."""
 MOST_BY_CHANCE = 1 / 3
-"""Of the rings found, that chance may have made; above that none is believed."""
+"""Of the rings found, that chance may have made; above that they are not believed."""
+FEWEST_STRONG = 20
+"""Rings of many localisations, that are believed where weaker ones are not."""
 COLUMNS = ("pore", "dx", "dy", "z", "lpz")
 
 
@@ -78,7 +80,8 @@ def find_pores(table: pd.DataFrame, *, radius_nm: float = RING_RADIUS_NM, seed: 
     """Find rings seen from above: candidates by a template, then tests of each candidate's localisations.
 
     The same is done to tables whose labels were moved at random, by about the size of a ring: as dense at every place,
-    without rings. Where more than a third as many rings come out of those, none is believed.
+    without rings. Where more than a third as many rings come out of those, only rings of so many localisations are
+    believed that chance makes a third of them at most; where there are no 20 such, none.
 
     Parameters
     ----------
@@ -101,13 +104,39 @@ def find_pores(table: pd.DataFrame, *, radius_nm: float = RING_RADIUS_NM, seed: 
     by_chance = 0.0
     if members:
         rng = np.random.default_rng(seed)
-        by_chance = float(
-            np.mean([len(_rings(_scrambled(place, radius_nm, rng), radius_nm)[0]) for _ in range(SCRAMBLES)])
-        )
-        if by_chance > MOST_BY_CHANCE * len(members):
-            rejected["no more rings than chance makes"] = len(members)
-            members, centres = [], []
+        chance = [_sizes(_rings(_scrambled(place, radius_nm, rng), radius_nm)[0]) for _ in range(SCRAMBLES)]
+        sizes = _sizes(members)
+        least, by_chance = _believed_from(sizes, np.concatenate(chance))
+        kept = np.flatnonzero(sizes >= least)
+        if len(kept) < len(members):
+            rejected["no more rings than chance makes"] = len(members) - len(kept)
+            members, centres = [members[row] for row in kept], [centres[row] for row in kept]
     return replace(_gathered(table, members, centres, rejected, radius_nm), by_chance=by_chance)
+
+
+def _sizes(members: list[I64]) -> I64:
+    return np.array([len(rows) for rows in members], np.int64)
+
+
+def _believed_from(sizes: I64, chance: I64) -> tuple[float, float]:
+    """Return from how many localisations on rings are believed, and how many such rings chance makes.
+
+    Of few localisations there are many places in a table, and many of them look like a ring: where all rings together
+    are not believed, those of many localisations may be.
+
+    Parameters
+    ----------
+    sizes, chance : ndarray
+        Localisations of each ring of the table, and of each ring of `SCRAMBLES` tables without.
+    """
+    whole = len(chance) / SCRAMBLES
+    if whole <= MOST_BY_CHANCE * len(sizes):
+        return 0.0, whole
+    for least in np.unique(sizes):
+        found, made = int((sizes >= least).sum()), int((chance >= least).sum()) / SCRAMBLES
+        if made <= MOST_BY_CHANCE * found and found >= FEWEST_STRONG:
+            return float(least), made
+    return np.inf, whole
 
 
 def _scrambled(place: F64, radius_nm: float, rng: np.random.Generator) -> F64:

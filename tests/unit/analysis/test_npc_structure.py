@@ -18,6 +18,7 @@ from easyzloc_mm.analysis.npc.rings.spacing import RingSpacing, measure_rings, s
 from easyzloc_mm.analysis.npc.rings.two_rings import fit_two_rings
 from easyzloc_mm.analysis.npc.rings.verdicts import judge_pores
 from easyzloc_mm.analysis.npc.z_scale import SPACING_ERROR_NM, SPACINGS_NM, z_scale
+from easyzloc_mm.benchmarks.npc import pore_field
 from easyzloc_mm.benchmarks.npc_draws import (
     STRUCTURELESS,
     false_discoveries,
@@ -86,6 +87,21 @@ def test_places_without_rings_are_no_pores() -> None:
     found = find_pores(table)
     assert len(found.centres) == 0
     assert sum(found.rejected.values()) > 20
+
+
+def test_clear_pores_are_believed_where_chance_makes_as_many_faint_rings() -> None:
+    """Pores of 120 localisations, and beside them so many clumps that chance makes more rings than there are pores."""
+    pores = pore_field("two rings", pores=60, per_pore=120, sigma_z_nm=15, seed=1)[["x_nm", "y_nm", "z", "lpz"]]
+    rng = np.random.default_rng(0)
+    clump = np.array([8000.0, 0.0]) + rng.uniform(0, 6000, (6000, 2))
+    place = np.repeat(clump, 6, axis=0) + rng.normal(0, 10, (36_000, 2))
+    clutter = pd.DataFrame(place, columns=["x_nm", "y_nm"]).assign(z=rng.normal(0, 60, 36_000), lpz=20.0)
+    found = find_pores(pd.concat([pores, clutter], ignore_index=True))
+    assert (found.centres[:, 0] < 7000).sum() > 50
+    assert (found.centres[:, 0] > 7000).mean() < 1 / 3
+    assert found.by_chance is not None
+    assert 0 < found.by_chance < len(found.centres) / 3
+    assert found.rejected["no more rings than chance makes"] > 0
 
 
 def test_a_table_without_pores_is_answered_not_refused(tmp_path: Path) -> None:
