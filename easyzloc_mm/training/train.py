@@ -36,6 +36,7 @@ from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.model.uncertainty import MixtureCalibration, SigmaByZ
 from easyzloc_mm.psf.bead_psf import BeadPsfs, z_range_of_beads
+from easyzloc_mm.psf.bead_zero import foci_by_psf
 from easyzloc_mm.psf.crlb import empirical_psf
 from easyzloc_mm.psf.crop_choice import crop_px, wider_px
 from easyzloc_mm.psf.field_psf import FieldPsf
@@ -323,6 +324,7 @@ def _fit_all(job: _Job, learner: Learner, spend: Allowance) -> tuple[Fitted, lis
 
 def _card(job: _Job, learner: Learner, fitted: Fitted, uncertainty: Uncertainty, *, minutes: float) -> ModelCard:
     beads, split = job.beads, job.split
+    psf = None if fitted.learned is None else fitted.learned.psf
     seen = beads.fingerprints(np.concatenate([split.train, split.validation]))
     return ModelCard(
         recipe=job.recipe,
@@ -339,12 +341,12 @@ def _card(job: _Job, learner: Learner, fitted: Fitted, uncertainty: Uncertainty,
         beads=BeadCounts(train=len(split.train), validation=len(split.validation), test=len(split.test)),
         trained_on=tuple(dict.fromkeys((*job.start.trained_on, *seen))),
         settings=learner.settings,
-        psf_degree=None if fitted.learned is None else fitted.learned.psf.degree,
+        psf_degree=None if psf is None else psf.degree,
         psf_kind=kind_of_beads(beads),
         keras_backend=keras_backend(),
         versions=installed(PACKAGES),
         uncertainty=uncertainty,
-        focal_surface=measure_focal_surface(beads),
+        focal_surface=measure_focal_surface(beads if psf is None else foci_by_psf(beads, psf, job.roi_px)),
     )
 
 
