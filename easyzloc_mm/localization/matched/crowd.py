@@ -36,8 +36,8 @@ DESCENT = (4.0, 2.5, 1.6, 1.0)
 be no more than what it leaves."""
 STARTS = 2
 FITTED_LOOKS = 3
-"""Looks, the first one included, after which fits go on from where emitters are; after the others a better explanation
-is searched for."""
+"""Looks, the first one included, after which fits go on from where emitters are; before the others a better explanation
+is searched for, and in the place of the last one emitters are taken apart."""
 FAINTER = 0.75
 """Of the detection threshold, in the crowd that is searched: each emitter has to prove there that it is needed. Not
 where the background is uneven, which an emitter may make up for. Of 0.65 to 1: at 1.0 per um2 it finds 3 in 100 more
@@ -122,7 +122,7 @@ class CrowdFit:
         if turns <= 0 or not near(found.theta, found.theta, 1).any():
             return found
         search = CrowdSearch(self.table, self.prior, photons, np.square(noise_e), model, found)
-        for _ in range(turns):
+        for _ in range(turns - 1):
             search.improve(self.threshold)
             found = search.found
             seen = look(self._explained(found, model), FAINTER * self.threshold)
@@ -130,8 +130,10 @@ class CrowdFit:
             seen = seen.only((seen.snr >= self.threshold) | (near(place, found.theta, 0) & known(seen.background)))
             new = self._fitted(seen, model, found, crop, NEW_PX)
             if not len(new):
-                return found
+                break
             search.add(new)
+        search.improve(self.threshold)
+        search.tell_apart(self.threshold)
         search.improve(self.threshold)
         return search.found
 

@@ -1,9 +1,10 @@
-"""Search for a better explanation of a crowd: emitters go to other depths, and those that are not needed go altogether.
+"""Search for a better explanation of a crowd: emitters at other depths, fewer of them, or two in the place of one.
 
 Fits of all emitters together climb to the nearest optimum, of which a crowd has thousands: from where the emitters
 truly are, they end at a deviance a third lower than from where successive looks put them. So between looks each emitter
 is tried at other depths, with all others held (iterated conditional modes [1]_), and each has to prove that the others
-cannot do without it, by the likelihood ratio, after a fit of its neighbours without it.
+cannot do without it, by the likelihood ratio, after a fit of its neighbours without it. One whose crop is explained
+badly is taken for two, if these prove to be needed.
 
 References
 ----------
@@ -22,6 +23,7 @@ from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.kernels.crop_size import sized
 from easyzloc_mm.psf.kernels.crowd import add_emitters
 from easyzloc_mm.psf.kernels.crowd_search import leave_out, look_deeper, settle
+from easyzloc_mm.psf.kernels.crowd_split import tell_apart
 from easyzloc_mm.psf.mle import SpotPrior
 from easyzloc_mm.typing import F32, F64, Bool
 
@@ -90,6 +92,24 @@ class CrowdSearch:
         self._stale |= touched
         self._wanted |= touched
         self._only(kept)
+
+    def tell_apart(self, threshold: float) -> None:
+        """Put two emitters in the place of one, where that explains what one does not."""
+        found, count = self.found, len(self.found)
+        place, theta, level = (np.concatenate([part, part]) for part in (found.place, found.theta, self._level()))
+        touched = np.zeros(len(place), bool)
+        together = tell_apart(
+            self._photons, self._variance, self._model, self._table.coefficients, self._table.padded,
+            self._table.coarse, place, theta, count, NEEDED * threshold**2, self._knowledge, level, DISTURBED_PX,
+            self._size, touched,
+        )  # fmt: skip
+        more = together - count
+        snr = np.append(found.snr, np.zeros(more))
+        row = np.append(found.row, np.full(more, -1))
+        self.found = Emitters(theta[:together], place[:together], snr, row)
+        self._stale, self._wanted = (
+            np.append(which, np.zeros(more, bool)) | touched[:together] for which in (self._stale, self._wanted)
+        )
 
     def add(self, new: Emitters) -> None:
         """Add emitters, which nothing was tried for yet."""

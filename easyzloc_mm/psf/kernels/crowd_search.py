@@ -40,13 +40,11 @@ def settle(  # type: ignore[no-untyped-def]
 ):
     """Fit the `stale` emitters in turn, and those whose neighbours have moved since; as `refit` otherwise."""
     bench, local, expected = tools(size, tables.shape[2]), np.empty(5), np.empty(4)
-    fits = 0
     for _ in range(rounds):
         for i in range(len(theta)):
             if not stale[i]:
                 continue
             stale[i] = False
-            fits += 1
             row, column = cut_out(photons, variance, model, tables[place[i]], theta[i], size, bench)
             begin(theta[i], row, column, level[i], local, expected)
             fit_there(padded[place[i]], local, expected, knowledge, FAILED, size, bench, rows[i])
@@ -54,7 +52,6 @@ def settle(  # type: ignore[no-untyped-def]
             move_to(tables[place[i]], theta[i], local, row, column, model, bench)
             if far:
                 mark_near(theta, i, near_px, stale)
-    return fits
 
 
 @kernel(fastmath=FAST)
@@ -66,39 +63,56 @@ def look_deeper(  # type: ignore[no-untyped-def]
     Whose neighbours have moved is marked as `stale`, and as `wanted` if one went to another depth. `coarse` is
     `SplinePsf.coarse`. As `refit` otherwise.
     """
-    bench, local, expected = tools(size, tables.shape[2]), np.empty(5), np.empty((1, 4))
-    starts, other, row_of_other = np.empty((1, DEPTHS)), np.empty(5), np.empty(12)
-    at = np.empty(1, np.int64)
-    fits = 0
+    bench, scratch = tools(size, tables.shape[2]), depth_scratch()
     for i in range(len(theta)):
         if not wanted[i]:
             continue
         wanted[i] = stale[i] = False
-        fits += 1
-        at[0], table = place[i], padded[place[i]]
-        row, column = cut_out(photons, variance, model, tables[place[i]], theta[i], size, bench)
-        begin(theta[i], row, column, level[i], local, expected[0])
-        best = fit_there(table, local, expected[0], knowledge, FAILED, size, bench, rows[i])
-        clean, near, _ = bench[0]
-        scan(clean, near, coarse, at, expected, SLACK, size, starts)
-        jumped = False
-        for s in range(DEPTHS):
-            if not abs(starts[0, s] - theta[i, 2]) > SAME_KNOTS:
-                continue
-            begin(theta[i], row, column, level[i], other, expected[0])
-            other[2] = starts[0, s]
-            deviance = fit_there(table, other, expected[0], knowledge, best, size, bench, row_of_other)
-            if deviance < best - BETTER:
-                best, jumped = deviance, True
-                local[:] = other
-                rows[i] = row_of_other
-        far = jumped or _moved(theta[i], local, row, column, rows[i])
-        move_to(tables[place[i]], theta[i], local, row, column, model, bench)
+        row, column, jumped = best_depth(
+            photons, variance, model, tables, padded, coarse, place[i], theta[i], knowledge, level[i], size, bench,
+            scratch, rows[i],
+        )  # fmt: skip
+        far = jumped or _moved(theta[i], scratch[0], row, column, rows[i])
+        move_to(tables[place[i]], theta[i], scratch[0], row, column, model, bench)
         if far:
             mark_near(theta, i, near_px, stale)
             if jumped:
                 mark_near(theta, i, near_px, wanted)
-    return fits
+
+
+@kernel(fastmath=FAST)
+def depth_scratch():  # type: ignore[no-untyped-def]
+    """Workspace of `best_depth`; the first array is where a fit ends."""
+    return np.empty(5), np.empty(5), np.empty((1, 4)), np.empty((1, DEPTHS)), np.empty(12), np.empty(1, np.int64)
+
+
+@kernel(fastmath=FAST)
+def best_depth(  # type: ignore[no-untyped-def]
+    photons, variance, model, tables, padded, coarse, place, here, knowledge, level, size, bench, scratch, row_of_fit
+):
+    """Fit an emitter (a row of `theta`) from where it is and from other depths; the best is left in `scratch`.
+
+    Returns the row and column of its crop, and whether the best is at another depth.
+    """
+    local, other, expected, starts, row_of_other, at = scratch
+    at[0], table = place, padded[place]
+    row, column = cut_out(photons, variance, model, tables[place], here, size, bench)
+    begin(here, row, column, level, local, expected[0])
+    best = fit_there(table, local, expected[0], knowledge, FAILED, size, bench, row_of_fit)
+    clean, near, _ = bench[0]
+    scan(clean, near, coarse, at, expected, SLACK, size, starts)
+    jumped = False
+    for s in range(DEPTHS):
+        if not abs(starts[0, s] - here[2]) > SAME_KNOTS:
+            continue
+        begin(here, row, column, level, other, expected[0])
+        other[2] = starts[0, s]
+        deviance = fit_there(table, other, expected[0], knowledge, best, size, bench, row_of_other)
+        if deviance < best - BETTER:
+            best, jumped = deviance, True
+            local[:] = other
+            row_of_fit[:] = row_of_other
+    return row, column, jumped
 
 
 @kernel(fastmath=FAST)
@@ -118,10 +132,10 @@ def leave_out(  # type: ignore[no-untyped-def]
     for i in order:
         x, y = theta[i, 0], theta[i, 1]
         background = level[i, 0] if level[i, 1] > 0 else theta[i, 4]
-        near = _window(x, y, own, shape)
-        loss = -_deviance(photons, variance, model, background, near)
+        near = window(x, y, own, shape)
+        loss = -deviance_in(photons, variance, model, background, near)
         add_emitter(tables[place[i]], x, y, theta[i, 2], -theta[i, 3], pen, image, model)
-        loss += _deviance(photons, variance, model, background, near)
+        loss += deviance_in(photons, variance, model, background, near)
         count = 0
         if asked < loss < PLAINLY * asked:
             for j in range(len(theta)):
@@ -129,16 +143,16 @@ def leave_out(  # type: ignore[no-untyped-def]
                     around[count] = j
                     before[count] = theta[j]
                     count += 1
-            far = _window(x, y, own + int(near_px) + 1, shape)
+            far = window(x, y, own + int(near_px) + 1, shape)
             saved = model[far[0] : far[1], far[2] : far[3]].copy()
-            loss -= _deviance(photons, variance, model, background, far)
+            loss -= deviance_in(photons, variance, model, background, far)
             for k in range(count):
                 j = around[k]
                 row, column = cut_out(photons, variance, model, tables[place[j]], theta[j], size, bench)
                 begin(theta[j], row, column, level[j], local, expected)
                 fit_there(padded[place[j]], local, expected, knowledge, FAILED, size, bench, row_of_fit)
                 move_to(tables[place[j]], theta[j], local, row, column, model, bench)
-            loss += _deviance(photons, variance, model, background, far)
+            loss += deviance_in(photons, variance, model, background, far)
             if loss >= asked:
                 model[far[0] : far[1], far[2] : far[3]] = saved
                 for k in range(count):
@@ -151,7 +165,7 @@ def leave_out(  # type: ignore[no-untyped-def]
 
 
 @kernel(fastmath=FAST)
-def _window(x, y, reach, shape):  # type: ignore[no-untyped-def]
+def window(x, y, reach, shape):  # type: ignore[no-untyped-def]
     """First and last rows and columns of the frame around a place."""
     row, column = int(np.rint(y)), int(np.rint(x))
     return (
@@ -160,7 +174,7 @@ def _window(x, y, reach, shape):  # type: ignore[no-untyped-def]
 
 
 @kernel(fastmath=FAST)
-def _deviance(photons, variance, model, background, window):  # type: ignore[no-untyped-def]
+def deviance_in(photons, variance, model, background, window):  # type: ignore[no-untyped-def]
     """Twice the negative log likelihood of a window of the frame against that of a perfect fit."""
     total = 0.0
     for row in range(window[0], window[1]):

@@ -18,6 +18,7 @@ SIDE, BACKGROUND, THRESHOLD, ROUNDS = 128, 20.0, 5.0, 25
 NO_NOISE = np.zeros((1, 1), np.float32)
 PRIOR = SpotPrior(np.zeros(1), np.zeros(1), 0.5, np.log(2500.0), 1.2)
 PAIR = ((60.3, 63.8, -400.0, 3000.0), (66.1, 64.6, 300.0, 3000.0))
+FAR = (74.0, 64.0, 0.0, 3000.0)
 NM_APART = 100.0
 
 
@@ -44,8 +45,8 @@ def depths_nm(table: SplinePsf, found: Emitters) -> F64:
     return np.asarray(table.z_start_nm + table.z_pitch_nm * found.theta[np.argsort(found.theta[:, 0]), 2])
 
 
-def frame_of(table: SplinePsf, seed: int) -> F32:
-    light = light_of(table, emitters(table, *PAIR)) + BACKGROUND
+def frame_of(table: SplinePsf, seed: int, *others: tuple[float, float, float, float]) -> F32:
+    light = light_of(table, emitters(table, *PAIR, *others)) + BACKGROUND
     return np.random.default_rng(seed).poisson(light).astype(np.float32)
 
 
@@ -105,3 +106,31 @@ def test_emitters_that_are_added_are_tried_too(table: SplinePsf) -> None:
     for _ in range(2):
         search.improve(THRESHOLD)
     assert depths_nm(table, search.found) == pytest.approx([PAIR[0][2], PAIR[1][2]], abs=NM_APART)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_emitter_in_the_place_of_two_becomes_two(table: SplinePsf, seed: int) -> None:
+    """At depths of their own, where trying other depths of the one cannot explain both."""
+    photons = frame_of(table, seed, FAR)
+    middle = np.mean([row[:2] for row in PAIR], axis=0)
+    found, model = searched(table, photons, emitters(table, (*middle, 0.0, 6000.0), FAR), turns=2)
+    assert len(found) == 2
+    search = CrowdSearch(table, PRIOR, photons, NO_NOISE, model, found)
+    search.improve(THRESHOLD)
+    search.tell_apart(THRESHOLD)
+    for _ in range(2):
+        search.improve(THRESHOLD)
+    left = search.found.theta[search.found.theta[:, 0] < FAR[0] - 3.0]
+    assert np.sort(left[:, 0]) == pytest.approx([PAIR[0][0], PAIR[1][0]], abs=0.5)
+    assert depths_nm(table, search.found)[:2] == pytest.approx([PAIR[0][2], PAIR[1][2]], abs=NM_APART)
+    assert model == pytest.approx(light_of(table, search.found), abs=0.01)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_who_is_explained_stays_one(table: SplinePsf, seed: int) -> None:
+    photons = frame_of(table, seed)
+    found, model = searched(table, photons, emitters(table, *PAIR))
+    search = CrowdSearch(table, PRIOR, photons, NO_NOISE, model, found)
+    search.tell_apart(THRESHOLD)
+    assert len(search.found) == 2
+    assert search.found.theta == pytest.approx(found.theta)
