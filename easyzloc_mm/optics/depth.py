@@ -28,8 +28,8 @@ from easyzloc_mm.profile.schema import Optics
 from easyzloc_mm.typing import F64
 
 SAMPLES = 96
-"""Of the pupil, per axis: the image repeats after 96 wavelengths / (2 NA), some 20 um. The focus of 0.1 to 4 um depth is
-within 0.3 % of that by 384 (NA 1.46, oil into water)."""
+"""Of the pupil, per axis: the image repeats after 96 wavelengths / (2 NA), some 20 um. The focus of 0.1 to 4 um depth
+is within 0.3 % of that by 384 (NA 1.46, oil into water)."""
 HALF_NM, STEP_NM = 600.0, 60.0
 """Of the image that is looked at, and its sampling."""
 COARSE_NM = 60.0
