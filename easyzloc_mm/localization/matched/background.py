@@ -13,15 +13,43 @@ from easyzloc_mm.numerics.level import ALIKE, REACH_TILES, crowded, level_of, no
 
 FEWEST_TILES = 4
 """Of which the background is known."""
-NEAR_TILES = 1
-"""To either side of a tile, whose mean is its background where tiles agree."""
 LEAST_VARIANCE = 16.0
 """Of a binned pixel, in units of the square of what a count is worth: below, medians of counts are too coarse."""
+SMOOTH = 0.0357
+"""Variance of means of nine tiles about the mean of nine such means, over that of tiles about theirs, of independent
+tiles."""
+SURE, TOGETHER = 2.0, 8.0
+"""Standard errors by which it may be exceeded, and so many of those means count as one: they share tiles."""
+FEWEST_MEANS = 9
+"""Of nine tiles, that lie within a frame."""
+FARTHEST = 4.0
+"""Standard deviations of its noise by which any of them may be off."""
+
+
+@kernel()
+def _slope(medians):  # type: ignore[no-untyped-def]
+    """Plane through the medians of a frame's tiles, less their mean."""
+    down, across = medians.shape
+    slope = np.empty_like(medians)
+    by_row = by_column = rows = columns = 0.0
+    for i in range(down):
+        for j in range(across):
+            y, x = i - 0.5 * (down - 1), j - 0.5 * (across - 1)
+            by_row, by_column = by_row + y * medians[i, j], by_column + x * medians[i, j]
+            rows, columns = rows + y * y, columns + x * x
+    for i in range(down):
+        for j in range(across):
+            y, x = i - 0.5 * (down - 1), j - 0.5 * (across - 1)
+            slope[i, j] = y * by_row / max(rows, 1.0) + x * by_column / max(columns, 1.0)
+    return slope
 
 
 @kernel()
 def agreed(medians, read_variance, step):  # type: ignore[no-untyped-def]
     """Return the mean of each tile and those around it, and whether tiles differ from it by noise alone.
+
+    A slope over the whole frame is taken out before, and added again. Emitters make tiles differ one by one, light
+    makes their means differ, too; of a few tiles that is not seen.
 
     Parameters
     ----------
@@ -32,24 +60,31 @@ def agreed(medians, read_variance, step):  # type: ignore[no-untyped-def]
     step : float
         Photons of a count, at least 1.
     """
-    out = np.empty_like(medians)
     down, across = medians.shape
+    slope, out = _slope(medians), np.empty_like(medians)
+    flat = medians - slope
     unlike, noise, lowest = 0.0, 0.0, np.inf
+    smooth, inner, means, farthest = 0.0, 0.0, 0, 0.0
     for i in range(down):
-        top, bottom = max(i - NEAR_TILES, 0), min(i + NEAR_TILES + 1, down)
         for j in range(across):
-            left, right = max(j - NEAR_TILES, 0), min(j + NEAR_TILES + 1, across)
-            total = 0.0
-            for a in range(top, bottom):
-                for b in range(left, right):
-                    total += medians[a, b]
-            count = (bottom - top) * (right - left)
-            level = total / count
+            near = flat[max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2]
+            level = near.mean()
             out[i, j] = level
-            unlike += (medians[i, j] - level) ** 2
-            noise += noise_of_median(level, read_variance) ** 2 * (1 - 1 / count)
-            lowest = min(lowest, level)
-    alike = unlike <= ALIKE**2 * noise
+            unlike += (flat[i, j] - level) ** 2
+            noise += noise_of_median(level + slope[i, j], read_variance) ** 2 * (1 - 1 / near.size)
+            lowest = min(lowest, level + slope[i, j])
+    for i in range(2, down - 2):
+        for j in range(2, across - 2):
+            off = (out[i, j] - out[i - 1 : i + 2, j - 1 : j + 2].mean()) ** 2
+            smooth += off
+            farthest = max(farthest, off / noise_of_median(out[i, j] + slope[i, j], read_variance) ** 2)
+            inner += (flat[i, j] - out[i, j]) ** 2
+            means += 1
+    out += slope
+    if means < FEWEST_MEANS:
+        return out, False
+    alike = unlike <= ALIKE**2 * noise and farthest <= FARTHEST**2 * SMOOTH * 8 / 9
+    alike = alike and smooth <= SMOOTH * inner * (1 + SURE * np.sqrt(2 * TOGETHER / means))
     return out, alike and lowest + 4 * read_variance >= LEAST_VARIANCE * step**2
 
 

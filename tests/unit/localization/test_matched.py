@@ -248,7 +248,7 @@ def test_of_an_even_background_that_tiles_agree_on_a_wide_image_keeps_its_signal
     ratios = []
     for seed in range(4):
         x, y, _, photons = _scattered(seed, photons=4000.0)
-        frame = frame_of(x[::3], y[::3], np.full(9, -850.0), photons[::3], 40.0, seed)
+        frame = _larger(frame_of(x[::3], y[::3], np.full(9, -850.0), photons[::3], 40.0, seed), seed)
         known, blind = detector.detect(frame, RESPONSE, 4.0), detector.detect(frame, RESPONSE, 4.0, light=EVEN)
         assert known.light == KNOWN
         snr = [
@@ -274,3 +274,28 @@ def test_a_background_is_known_only_where_tiles_agree_and_counts_are_fine(detect
         for seed in range(3)
     ]
     assert KNOWN not in lights
+
+
+def _larger(frame: U16, seed: int) -> U16:
+    """Return a frame with three of nothing but the same background beside it."""
+    others = [_noise(40.0, 0.5, 1.5, 100 * seed + k) for k in range(3)]
+    return np.block([[frame, others[0]], [others[1], others[2]]])
+
+
+@pytest.mark.parametrize("kind", ["slope", "beam"])
+def test_light_that_falls_off_slowly_is_not_taken_for_molecules(detector: MatchedDetector, kind: str) -> None:
+    """Whether or not the background passes for known, noise gives no more false alarms than are stated."""
+    row, column = np.mgrid[: 2 * SIDE, : 2 * SIDE] - SIDE
+    light = 40 * (1 + 0.2 * column / SIDE) if kind == "slope" else 40 * np.exp(-(row**2 + column**2) / (2 * 200**2))
+    threshold, frames = detector.threshold(4.0, (2 * SIDE, 2 * SIDE)), 16
+    found = 0
+    for seed in range(frames):
+        quarters = [
+            [
+                frame_of(NONE, NONE, NONE, NONE, light[SIDE * a :, SIDE * b :][:SIDE, :SIDE], 4 * seed + 2 * a + b)
+                for b in (0, 1)
+            ]
+            for a in (0, 1)
+        ]
+        found += len(detector.detect(np.block(quarters), RESPONSE, threshold))
+    assert found < 4.0 * frames + 4 * np.sqrt(4.0 * frames)
