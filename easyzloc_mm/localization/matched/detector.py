@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
-from easyzloc_mm.localization.matched.background import agreed, background_around
+from easyzloc_mm.localization.matched.background import agreed, background_around, finer
 from easyzloc_mm.localization.matched.correlation import (
     MARGIN,
     TILE_PX,
@@ -182,18 +182,31 @@ class MatchedDetector:
         gain: float,
         light: Light | None,
     ) -> tuple[Field, Light, Field]:
-        """Return a frame in units of its noise, how it is lit, and the background of tiles.
+        """Return a frame in units of its noise, how it is lit, and its background, in tiles or finer.
 
-        Where tiles agree, and the light between molecules is even, their background is the mean of those around, and
-        known; elsewhere it is their own median. `pixels` are counts, variance, known and error of binned pixels.
+        Where tiles agree their background is the mean of those around, and known; elsewhere it is their own median.
+        What bends between their middles is followed where nothing of the light is left then. Light that is more uneven
+        than that is left to the filters, which are the blinder to it the more of it they see.
+
+        Parameters
+        ----------
+        pixels : tuple of ndarray
+            Counts, variance, known and error of binned pixels.
+        medians : ndarray
+        read_variance, gain : float
+        light : Light, optional
+            Where it is known already.
         """
         counts, variance, known, error = pixels
         levels, alike = agreed(medians, read_variance, max(gain, 1.0))
         image = np.zeros((counts.shape[0] + 2 * MARGIN, counts.shape[1] + 2 * MARGIN), np.float32)
-        if light == KNOWN or (light is None and alike):
-            deviations(counts, levels, variance, known, error, image)
-            if light == KNOWN or light_of(image, self._bank) == EVEN:
-                return image, KNOWN, levels
+        for tiles, even in ((levels, KNOWN), (medians, EVEN)):
+            if light not in (None, even) or (light is None and even is KNOWN and not alike):
+                continue
+            background = finer(tiles)
+            deviations(counts, background, variance, known, error, image)
+            if light is not None or light_of(image, self._bank) == EVEN:
+                return image, even, background
         deviations(counts, medians, variance, known, error, image)
         return image, light_of(image, self._bank) if light is None else light, medians
 

@@ -7,6 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
+from easyzloc_mm.localization.matched.background import FINER, finer
 from easyzloc_mm.localization.matched.correlation import TILE_PX, tile_medians
 from easyzloc_mm.localization.matched.detector import Detections, MatchedDetector
 from easyzloc_mm.localization.matched.unevenness import EVEN, KNOWN
@@ -221,6 +222,35 @@ def test_training_is_told_of_the_background_what_frames_say(detector: MatchedDet
     assert np.std(drawn[:, 0]) == pytest.approx(np.std(frames[:, 0]), rel=0.35)
     for levels in (frames, drawn):
         assert np.mean(np.abs(levels[:, 0] - 30) < 2 * levels[:, 1]) > 0.9
+
+
+@pytest.mark.parametrize("light", ["slope", "beam"])
+def test_light_that_falls_off_towards_the_edge_of_a_frame_is_no_molecule(detector: MatchedDetector, light: str) -> None:
+    row, column = (np.arange(256) - 127.5 for _ in range(2))
+    slope: F64 = np.tile(10 + 90 * np.arange(256) / 255, (256, 1))
+    beam: F64 = 60 * np.exp(-(row[:, None] ** 2 + column**2) / (2 * 150.0**2))
+    threshold, false = detector.threshold(0.05, (256, 256)), 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        counts = (rng.poisson(slope if light == "slope" else beam) + rng.normal(0, 1.5, (256, 256))) / 0.5 + 100
+        false += len(detector.detect(np.rint(counts).astype(np.uint16), RESPONSE, threshold))
+    # 1.5 are stated; of twice that, 10 or more come once in a thousand times.
+    assert false < 10
+
+
+def test_the_background_between_tiles_follows_light_that_bends() -> None:
+    middle = 16 * np.arange(9) + 7.5
+    across, down = np.meshgrid(middle, middle)
+    bent = (across / 20 - 3) ** 2 + (down / 30) ** 2
+    # A tile says the mean over its width.
+    tiles = bent + 16**2 / 12 * (1 / 20**2 + 1 / 30**2)
+    place = 16 * (np.arange(9 * FINER) + 0.5) / FINER - 0.5
+    right, below = np.meshgrid(place, place)
+    away = np.abs(finer(tiles.astype(np.float32)) - ((right / 20 - 3) ** 2 + (below / 30) ** 2))
+    inner = slice(2 * FINER, -2 * FINER)
+    assert away[inner, inner].max() < 0.01
+    slope = (2 * across + down).astype(np.float32)
+    assert np.abs(finer(slope) - np.maximum(2 * right + below, 0)).max() < 1e-3
 
 
 @pytest.mark.parametrize(("unevenness", "apart_px"), [(0.15, 20.0), (0.3, 40.0), (0.5, 80.0)])
