@@ -19,8 +19,6 @@ from easyzloc_mm.report.figures import check_figure
 from easyzloc_mm.typing import IfExists, Progress
 
 MOLECULES = 6000
-DEEPEST_UM = 5.0
-"""Deeper, phases change by more from one sample of the computed pupil to the next than it can follow."""
 
 
 @dataclass(frozen=True)
@@ -121,10 +119,12 @@ def refresh(
     (True, True)
     """
     from easyzloc_mm.localization.sample.check import aberrations_of
+    from easyzloc_mm.psf.pupil.climb import DEEPEST_NM
     from easyzloc_mm.training.refresh import write_refreshed
 
-    if depth_um is not None and not 0 <= depth_um <= DEEPEST_UM:
-        raise InputError(f"`depth_um` {depth_um:g} cannot be: give a depth of 0 to {DEEPEST_UM:g} um above the glass")
+    if depth_um is not None and not 0 <= 1000 * depth_um <= DEEPEST_NM:
+        deepest = f"{DEEPEST_NM / 1000:g} um above the glass"
+        raise InputError(f"`depth_um` {depth_um:g} cannot be: give a depth of 0 to {deepest}")
     card = as_model(model).card
     place = run.path if isinstance(run, Run) else Path(run)
     frames = None if movie is None else Path(movie)

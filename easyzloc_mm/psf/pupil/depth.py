@@ -3,6 +3,10 @@
 With depth comes spherical aberration of all orders, and light beyond the critical angle goes. A climb from the glass
 may end at aberrations that imitate a depth: climbs from several depths are held against each other, from both sides of
 the glass, since spherical aberrations of two orders imitate the other side.
+
+A sample's molecules lie above the glass, which is the positive side unless z counts against depth. Where both sides
+explain the molecules equally well within chance, it is the sensible one: where the sample's index is below the
+immersion's, the other side is the aberration of a medium that is denser than that.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from scipy.optimize import minimize
 from easyzloc_mm.numerics.field_polynomial import field_coordinates
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.pupil.change import NAMES, PsfChange
-from easyzloc_mm.psf.pupil.climb import Climbed, DepthPrior, Difference, climb, prior_of
+from easyzloc_mm.psf.pupil.climb import DEEPEST_NM, Climbed, DepthPrior, Difference, climb
 from easyzloc_mm.psf.pupil.score import Molecules, evidence
 from easyzloc_mm.typing import F64
 
@@ -33,10 +37,9 @@ LEAST_SDS = 4.0
 LARGEST_GAIN = 20.0
 """Of the logarithm of one molecule's likelihood, that counts: what is more is no single molecule."""
 
-ALIKE = (NAMES.index("spherical"), NAMES.index("secondary spherical"), len(NAMES))
+ROUND = ("spherical", "secondary spherical")
+ALIKE = (*map(NAMES.index, ROUND), len(NAMES))
 """In a difference's vector: what makes up for each other, so that a climb ends early on the ridge that they make."""
-TOLD_APART = 20.0
-"""Of the logarithm of the tried molecules' likelihood, by which one side of the glass is ruled out."""
 SUMMIT_WITH, SUMMIT_TRIES = 2000, 35
 """Molecules, and differences that are tried, at most, where the summit of the ridge is looked for."""
 FIRST_SDS, LAST_SDS = 3.0, 0.5
@@ -48,8 +51,8 @@ def likeliest(
 ) -> tuple[Difference, ...]:
     """Return about what explains molecules best, their depth included: where climbs of all of them should start.
 
-    One on each side of the glass, if these few cannot tell the sides apart; none where a step away from the glass is
-    not what they ask for. By some bright molecules near the middle of the field, where only the PSF that beads have
+    The best on the positive side of the glass, and on the other one; none where a step away from the glass is not what
+    they ask for. By some bright molecules near the middle of the field, where only the PSF that beads have
     there has to be changed.
 
     Parameters
@@ -58,7 +61,8 @@ def likeliest(
     change : PsfChange
     field_size_px : (int, int)
     at_glass : ndarray, shape (len(CHANGING),)
-        Aberrations that explain them best at the glass, rad rms.
+        Aberrations that explain them best at the glass, rad rms. Depth imitates neither astigmatism nor coma, which are
+        taken from there.
     depth : DepthPrior
     """
     middle = change.at_middle
@@ -71,26 +75,23 @@ def likeliest(
         return climb(some, middle, field_size_px, start, iterations=iterations, depth=depth)
 
     def height(at: Difference, psf: FieldPsf) -> float:
-        away = (abs(at.depth_nm or 0.0) - depth.mean_nm) / depth.sd_nm
-        return float(_evidence(some, psf, field_size_px).sum()) - away**2 / 2
+        return float(_evidence(some, psf, field_size_px).sum()) + at.log_prior(depth)
 
     first = [climbed(Difference(at_glass, side * AT_GLASS_NM), 1).found for side in (1.0, -1.0)]
     if max(abs(step.depth_nm or 0.0) for step in first) < SEEN_NM:
         return ()
     likely = [at for at in (*TRIED_NM, depth.mean_nm) if at and abs(at - depth.mean_nm) <= 2 * depth.sd_nm]
-
-    def changed(at: Difference) -> FieldPsf:
-        return middle.changed(at.theta_rad, at.depth_nm or 0.0)
+    lateral = np.where([name in ROUND for name in NAMES], 0.0, at_glass)
 
     def summit_on(side: float) -> Difference:
-        starts = [Difference(rad * SPHERICAL, side * at) for at in likely for rad in TRIED_RAD]
-        starts.sort(key=lambda at: -height(at, changed(at)))
+        starts = [
+            Difference(lateral + rad * SPHERICAL, side * min(at, DEEPEST_NM)) for at in likely for rad in TRIED_RAD
+        ]
+        starts.sort(key=lambda at: -height(at, middle.changed(at.theta_rad, at.depth_nm or 0.0)))
         ends = [climbed(start, ITERATIONS) for start in starts[:CLIMBED]]
         return summit(some, middle, field_size_px, max(ends, key=lambda end: height(end.found, end.psf)), depth)
 
-    sides = [(height(at, changed(at)), at) for at in map(summit_on, (1.0, -1.0))]
-    best = max(high for high, _ in sides)
-    return tuple(at for high, at in sides if high > best - TOLD_APART)
+    return tuple(map(summit_on, (1.0, -1.0)))
 
 
 def summit(
@@ -98,7 +99,7 @@ def summit(
 ) -> Difference:
     """Return the likeliest spherical aberrations and depth, from where a climb has ended near it.
 
-    By a quadratic model of the molecules' evidence in a trust region [1]_.
+    By a quadratic model of the molecules' evidence in a trust region [1]_; within the bounds of `Difference.moved`.
 
     Parameters
     ----------
@@ -115,32 +116,36 @@ def summit(
        University 2022, https://theses.lib.polyu.edu.hk/handle/200/12294 (COBYQA).
     """
     some = molecules[np.argsort(-molecules.crops.sum(axis=(1, 2)), kind="stable")[:SUMMIT_WITH]]
-    expected, known = prior_of(near.found, depth)
-    start, first = near.found.vector, _evidence(some, near.psf, field_size_px)
+    first = _evidence(some, near.psf, field_size_px)
     spread, axes = np.linalg.eigh(np.linalg.inv(near.covariance)[np.ix_(ALIKE, ALIKE)])
     axes = axes / np.sqrt(spread)
 
-    def vector(step: F64) -> F64:
-        at = start.copy()
-        at[list(ALIKE)] += axes @ step
-        return at
+    def stepped(step: F64) -> Difference:
+        by = np.zeros(len(near.found.vector))
+        by[list(ALIKE)] = axes @ step
+        return near.found.moved(by)
 
     def loss(step: F64) -> float:
-        at = Difference.of(vector(step))
+        at = stepped(step)
         psf = change.changed(at.theta_rad, at.depth_nm or 0.0)
         gain = np.clip(_evidence(some, psf, field_size_px) - first, -LARGEST_GAIN, LARGEST_GAIN)
-        away = at.vector - expected
-        return float(away @ known @ away) / 2 - float(gain.sum())
+        return -at.log_prior(depth) - float(gain.sum())
 
     options = {"initial_tr_radius": FIRST_SDS, "final_tr_radius": LAST_SDS, "maxfev": SUMMIT_TRIES}
-    return Difference.of(vector(minimize(loss, np.zeros(len(ALIKE)), method="COBYQA", options=options).x))
+    return stepped(minimize(loss, np.zeros(len(ALIKE)), method="COBYQA", options=options).x)
 
 
-def explains_more(molecules: Molecules, psf: FieldPsf, than: FieldPsf, field_size_px: tuple[int, int]) -> bool:
-    """Whether a PSF explains molecules better than another one does, by more than chance."""
-    gain = _evidence(molecules, psf, field_size_px) - _evidence(molecules, than, field_size_px)
+def explains_more(
+    molecules: Molecules, end: Climbed, than: Climbed, field_size_px: tuple[int, int], depth: DepthPrior
+) -> bool:
+    """Whether the end of a climb explains molecules better than another one's, by more than chance.
+
+    With how probable each is beforehand.
+    """
+    gain = _evidence(molecules, end.psf, field_size_px) - _evidence(molecules, than.psf, field_size_px)
     gain = np.clip(gain, -LARGEST_GAIN, LARGEST_GAIN)
-    return bool(gain.mean() > LEAST_SDS * gain.std() / np.sqrt(len(gain)))
+    beforehand = end.found.log_prior(depth) - than.found.log_prior(depth)
+    return bool(gain.sum() + beforehand > LEAST_SDS * gain.std() * np.sqrt(len(gain)))
 
 
 def _evidence(molecules: Molecules, psf: FieldPsf, field_size_px: tuple[int, int]) -> F64:

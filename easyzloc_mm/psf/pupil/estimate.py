@@ -143,7 +143,7 @@ def estimate(
             end = climb(molecules, change, field_size_px, deep, iterations=TOWARDS, depth=depth, emitter=emitter)
             top = summit(molecules, change, field_size_px, end, depth)
             end = climb(molecules, change, field_size_px, top, iterations=1, depth=depth, emitter=emitter)
-            best = end if explains_more(molecules, end.psf, best.psf, field_size_px) else best
+            best = end if explains_more(molecules, end, best, field_size_px, depth) else best
     scatter, depth_nm = np.sqrt(np.diag(best.covariance)), best.found.depth_nm
     depth_sd_nm = 0.0
     if depth_nm is not None:

@@ -24,8 +24,9 @@ from easyzloc_mm.psf.bead_psf import PITCH_PX
 from easyzloc_mm.psf.field_psf import FieldPsf
 from easyzloc_mm.psf.mle import fit_psf
 from easyzloc_mm.psf.pupil.change import CHANGING, PsfChange
-from easyzloc_mm.psf.pupil.climb import DepthPrior
-from easyzloc_mm.psf.pupil.estimate import FLOOR_RAD, Estimate, estimate
+from easyzloc_mm.psf.pupil.climb import DEEPEST_NM, LARGEST_RAD, DepthPrior, Difference, climb
+from easyzloc_mm.psf.pupil.depth import likeliest
+from easyzloc_mm.psf.pupil.estimate import FLOOR_RAD, ITERATIONS, Estimate, estimate
 from easyzloc_mm.psf.pupil.modelled import NOLLS, PupilImages
 from easyzloc_mm.psf.pupil.score import Molecules
 from easyzloc_mm.psf.pupil.wavefront import Wavefront, retrieve
@@ -145,6 +146,43 @@ def test_molecules_deep_in_water_tell_their_psf_and_depth(
     assert scales[1] == pytest.approx(scales[2], abs=0.02)
     errors = [np.std((z_nm - true_nm)[near]) for z_nm in (mended, best)]
     assert errors[0] < 1.15 * errors[1]
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_difference_stays_on_its_side_within_what_a_sample_may_have(side: float) -> None:
+    start, far = Difference(np.zeros(len(CHANGING)), side * 1000.0), np.full(len(CHANGING) + 1, side * 20.0)
+    assert start.moved(far).depth_nm == side * DEEPEST_NM
+    assert start.moved(-far).depth_nm == 0.0
+    assert np.abs(start.moved(far).theta_rad).max() == LARGEST_RAD
+    assert np.abs(Difference(start.theta_rad).moved(far[:-1]).theta_rad).max() == LARGEST_RAD
+
+
+def test_both_sides_of_the_glass_are_climbed_within_what_a_sample_may_have(
+    beads: FieldPsf, wavefront: Wavefront
+) -> None:
+    """Molecules whose wrong side asks for more spherical aberration than any sample has."""
+    very_deep = one_place(SAMPLE.model_copy(update={"depth_nm": 2700.0}))
+    change = PsfChange(beads, wavefront)
+    drawn = molecules_of(very_deep, 4)
+    at_glass = climb(drawn, change, FIELD_PX, Difference(np.zeros(len(CHANGING))), iterations=ITERATIONS).found
+    ends = likeliest(drawn, change, FIELD_PX, at_glass.theta_rad, DepthPrior())
+    assert [end.side for end in ends] == [1.0, -1.0]
+    assert all(abs(end.depth_nm or 0.0) <= DEEPEST_NM for end in ends)
+    assert all(np.abs(end.theta_rad).max() <= LARGEST_RAD for end in ends)
+
+
+def test_where_z_counts_against_depth_molecules_say_so(deep: FieldPsf, beads: FieldPsf) -> None:
+    """The same stacks, with a stage that counts the other way: nothing else can tell."""
+    against = turned(beads)
+    found = estimate(molecules_of(turned(deep), 3), against, OPTICS, FIELD_PX, depth=DepthPrior())
+    assert found.depth_nm < 0
+
+
+def turned(psf: FieldPsf) -> FieldPsf:
+    """The PSF of a stage that counts the other way."""
+    end_nm = psf.z_start_nm + psf.z_pitch_nm * (psf.coefficients.shape[1] - 1)
+    planes = np.ascontiguousarray(psf.coefficients[:, ::-1])
+    return replace(psf, coefficients=planes, z_start_nm=-end_nm, low_nm=-psf.high_nm, high_nm=-psf.low_nm)
 
 
 @pytest.mark.parametrize("depth_nm", [400.0, 2500.0])
