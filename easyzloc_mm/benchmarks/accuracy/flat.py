@@ -35,7 +35,7 @@ def bench_flat(
     folder: Path | None = None,
     *,
     minutes: float = 2.0,
-    frames: int = 30,
+    frames: int = 90,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:

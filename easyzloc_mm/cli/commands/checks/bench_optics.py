@@ -130,7 +130,7 @@ def flat(
         Path | None, typer.Option("--folder", help="Keep beads, model, movies and runs here, and use what lies there.")
     ] = None,
     minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Training time.")] = 2.0,
-    frames: Annotated[int, typer.Option("--frames", min=5, help="Of each layer.")] = 30,
+    frames: Annotated[int, typer.Option("--frames", min=5, help="Of each layer.")] = 90,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     record: RecordOption = None,
     as_json: JsonFlag = False,
