@@ -15,6 +15,11 @@ FEWEST_TILES = 4
 """Of which the background is known."""
 FINER = 4
 """Places per tile and axis between which the background is taken for straight."""
+FARTHEST_OUT, BENT = 0.5 - 0.5 / FINER, 1 / 6
+"""Of a tile, beyond the middle of the last one; and of a second difference, between the middles: about the most that a
+cubic differs from straight lines by."""
+NOTICEABLE = 0.5
+"""Of a binned pixel's noise: where nothing differs by more, straight lines do. The noise of medians is half of it."""
 LEAST_VARIANCE = 16.0
 """Of a binned pixel, in units of the square of what a count is worth: below, medians of counts are too coarse."""
 SMOOTH = 0.0357
@@ -80,6 +85,27 @@ def _along(tiles):  # type: ignore[no-untyped-def]
             bend = t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a))
             out[i, j] = max(b + 0.5 * t * (c - a + bend), 0.0)
     return out
+
+
+@kernel()
+def bends(tiles, read_variance):  # type: ignore[no-untyped-def]
+    """Return by how much `finer` differs from straight lines between tiles at most, in a binned pixel's noise."""
+    down, across = tiles.shape
+    most = 0.0
+    for i in range(down):
+        for j in range(across):
+            here = tiles[i, j]
+            bent = 0.0
+            if 0 < i < down - 1:
+                bent = max(bent, abs(tiles[i - 1, j] - 2 * here + tiles[i + 1, j]) * BENT)
+            elif down > 1:
+                bent = max(bent, abs(here - tiles[1 if i == 0 else i - 1, j]) * FARTHEST_OUT)
+            if 0 < j < across - 1:
+                bent = max(bent, abs(tiles[i, j - 1] - 2 * here + tiles[i, j + 1]) * BENT)
+            elif across > 1:
+                bent = max(bent, abs(here - tiles[i, 1 if j == 0 else j - 1]) * FARTHEST_OUT)
+            most = max(most, bent / np.sqrt(max(here + 4 * read_variance, 1.0)))
+    return most
 
 
 @kernel()

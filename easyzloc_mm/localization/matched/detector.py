@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
-from easyzloc_mm.localization.matched.background import agreed, background_around, finer
+from easyzloc_mm.localization.matched.background import NOTICEABLE, agreed, background_around, bends, finer
 from easyzloc_mm.localization.matched.correlation import (
     MARGIN,
     TILE_PX,
@@ -200,8 +200,9 @@ class MatchedDetector:
         counts, variance, known, error = pixels
         levels, alike = agreed(medians, read_variance, max(gain, 1.0))
         image = np.zeros((counts.shape[0] + 2 * MARGIN, counts.shape[1] + 2 * MARGIN), np.float32)
-        for tiles, even in ((levels, KNOWN), (medians, EVEN)):
-            if light not in (None, even) or (light is None and even is KNOWN and not alike):
+        bent = bends(medians, read_variance) > NOTICEABLE
+        for tiles, even, asked in ((levels, KNOWN, alike), (medians, EVEN, bent)):
+            if not (asked if light is None else light == even):
                 continue
             background = finer(tiles)
             deviations(counts, background, variance, known, error, image)
