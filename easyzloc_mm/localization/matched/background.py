@@ -81,7 +81,7 @@ def _along(tiles):  # type: ignore[no-untyped-def]
             place = (i + 0.5) / FINER + 1.5
             first = int(place)
             t = place - first
-            a, b, c, d = middle[first - 1], middle[first], middle[first + 1], middle[min(first + 2, down + 3)]
+            a, b, c, d = middle[first - 1], middle[first], middle[first + 1], middle[first + 2]
             bend = t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a))
             out[i, j] = max(b + 0.5 * t * (c - a + bend), 0.0)
     return out

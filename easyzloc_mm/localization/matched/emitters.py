@@ -203,7 +203,7 @@ class EmitterLocalizer:
         """Fit spots once more, with the uneven light that is seen under what fits them on an even background."""
         spots, (left, top) = even.spots, self._origin
         assert spots.unevenness is not None, "told by who asks"
-        _, noise_e = self._crops(frames, spots, response)
+        noise_e = crop_noise(frames.shape[1:], spots.x, spots.y, response, self._table.roi_px)
         sd = light_sd(spots.unevenness, even.optimum.background, float(np.mean(np.square(response.read_noise_e))))
         place = self._predictor.place(spots.x + left, spots.y + top)
         prior = self._emitters.prior(spots.x, spots.y, spots.background)
