@@ -70,12 +70,14 @@ def print_recall(movies: Mapping[str, Any]) -> None:
     from rich.table import Column, Table
 
     names = {"recall": "recall", "precision": "precision", "jaccard": "Jaccard", "rmse_lateral_nm": "x, y (nm)",
-             "rmse_axial_nm": "z (nm)", "e3d": "E3D"}  # fmt: skip
+             "rmse_axial_nm": "z (nm)", "e3d": "E3D", "over_limit": "unflagged z / limit"}  # fmt: skip
     head = (Column(called, justify="right", no_wrap=True) for called in names.values())
     table = Table(Column("frames", no_wrap=True), *head, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for movie, found in movies.items():
         for label, figures in ((movie, found), ("  Picasso", found.get("picasso"))):
             if figures is not None:
+                limit, error = (figures.get(name) for name in ("rms_limit_z_nm", "rmse_z_nm"))
+                figures = {**figures, "over_limit": error / limit if limit and error else None}
                 values = (figures[name] for name in names)
                 table.add_row(label, *("-" if value is None else f"{value:.3g}" for value in values))
     Console(soft_wrap=True).print(table)

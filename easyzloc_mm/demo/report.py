@@ -118,7 +118,7 @@ def _accuracy_blocks(result: dict[str, Any], calibration: Calibration) -> list[B
         Paragraph(
             "Only a simulation knows where each molecule was. Errors are of single localisations, before drift "
             "correction, with |z| below 700 nm and no flag; the information limit is what no method can beat, for "
-            "these same molecules under the true optics."
+            "these same molecules under the true optics (root mean square, as the errors are)."
         ),
         Rows(
             (
@@ -129,6 +129,10 @@ def _accuracy_blocks(result: dict[str, Any], calibration: Calibration) -> list[B
         ),
         Rows(
             (
+                (
+                    "error of z without outliers, beside the median limit",
+                    f"{_nm(result['robust_z_nm'])}, {_nm(result['median_limit_z_nm'])}",
+                ),
                 ("molecules within 1 sigma_z (68 % wanted)", _percent(result["coverage_68"])),
                 ("molecules within 2 sigma_z (95 % wanted)", _percent(result["coverage_95"])),
                 ("spots that carry a flag", _percent(result["flagged"])),

@@ -28,6 +28,8 @@ FOUND = (
 )
 FLAGGED_TOO = ("flagged ones included", "the single molecules, also those that carry a flag")
 BRIGHT = ("beads as recorded", "the held-out beads with all their light: what labels and stage allow, for no molecule")
+MISTAKE_LIMITS = 4.0
+"""Information limits of error, beyond which z is a mistake, and no noise."""
 SAMPLE = (
     "molecules of the sample",
     "what was localised in the demonstration's run, within 700 nm of focus, without a flag, before drift correction",
@@ -140,7 +142,7 @@ class EvaluationResult(Accuracy):
     flagged : float
         Share of the emitters that carry a flag.
     mistakes_flagged, good_flagged : float
-        The same among the outliers, whose error exceeds 4 stated uncertainties, and among the others.
+        The same among the mistaken ones, whose error exceeds `MISTAKE_LIMITS` information limits, and among the others.
     rmse_with_flagged_z_nm : float
         Of all emitters, flagged or not.
     rmse_offset_removed_z_nm, bead_rmse_offset_removed_z_nm : float

@@ -31,7 +31,8 @@ from easyzloc_mm.model.uncertainty import MixtureCalibration, SigmaByZ
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.psf.kind import PsfKind
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
+OLDEST_VERSION = 3
 CARD_FILE, NETWORK_FILE, KERAS_FILE, PSF_FILE = "calibration.json", "model.onnx", "model.keras", "psf.npz"
 """Files of a model bundle: card, network for inference, network for further training, PSF that the beads measured."""
 WIDER_PSF_FILE = "psf_wider.npz"
@@ -158,7 +159,7 @@ class ModelCard(FrozenModel):
         SHA-256 of network, card and PSF as they were loaded: the identity that a run stores.
     """
 
-    schema_version: Literal[5] = SCHEMA_VERSION
+    schema_version: Literal[6] = SCHEMA_VERSION
     recipe: Recipe
     normalisation: Normalisation
     seed: int
@@ -198,7 +199,7 @@ class ModelCard(FrozenModel):
 
     @classmethod
     def load(cls, path: Path, profile: Profile | None = None) -> Self:
-        """Return the card of a bundle, of this schema version or of versions 3 and 4.
+        """Return the card of a bundle, of this schema version or of one since version 3.
 
         Parameters
         ----------
@@ -221,10 +222,10 @@ class ModelCard(FrozenModel):
         with reading(path / CARD_FILE, "a model card", cure="copy the model's whole folder again, or train it again"):
             stored = json.loads((path / CARD_FILE).read_text(encoding="utf-8"))
             version = stored["schema_version"]
-        if version not in (3, 4, SCHEMA_VERSION):
+        if version not in range(OLDEST_VERSION, SCHEMA_VERSION + 1):
             raise InputError(
-                f"{path} has schema version {version}, this program reads 3 to {SCHEMA_VERSION}: train the model "
-                "again, or use the version of easyzloc-mm that made it"
+                f"{path} has schema version {version}, this program reads {OLDEST_VERSION} to {SCHEMA_VERSION}: train "
+                "the model again, or use the version of easyzloc-mm that made it"
             )
         try:
             card = cls.model_validate(_renamed(stored, RENAMED_SINCE_3 if version == 3 else {}))

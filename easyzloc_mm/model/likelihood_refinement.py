@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from easyzloc_mm.model.mixture import OUTLIER_SIGMAS, Mixture, Posterior
+from easyzloc_mm.model.mixture import APART_SIGMAS, OUTLIER_SIGMAS, Mixture, Posterior
 from easyzloc_mm.model.uncertainty import LikelihoodScale
 from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.kernels.levenberg_marquardt import FAILED
@@ -56,8 +56,10 @@ class LikelihoodFit:
     Attributes
     ----------
     z_nm, lpz_nm : ndarray
+    reach_nm : ndarray
+        Farther from z than this is another depth.
     p_outlier : ndarray
-        Probability that z is wrong by more than `OUTLIER_SIGMAS` times `lpz_nm`.
+        Probability that the emitter is farther from z than that.
     way : ndarray of int
         Where z comes from: `NETWORK`, `FITTED` or `POOLED`.
     deviance : ndarray
@@ -73,6 +75,7 @@ class LikelihoodFit:
 
     z_nm: F64
     lpz_nm: F64
+    reach_nm: F64
     p_outlier: F64
     way: I64
     deviance: F64
@@ -170,6 +173,8 @@ def refined(
     likelihood: Maxima,
     scale: LikelihoodScale | None = None,
     share: F64 | None = None,
+    *,
+    by_image: bool = True,
 ) -> LikelihoodFit:
     """Decide between network and likelihood; where the fit cannot be trusted, the network's z stays as it was.
 
@@ -185,16 +190,19 @@ def refined(
         Calibration of the refined uncertainties.
     share : ndarray, shape (n,), optional
         Of the network in the pool of both posteriors; a half without it.
+    by_image : bool
+        Whether another depth begins `APART_SIGMAS` times the uncertainty of the optimum next to z away from it. The
+        stated uncertainty is no measure of that: where two depths are possible it may span both. Models of before count
+        from `OUTLIER_SIGMAS` times that on.
     """
     share = np.full(len(lpz_nm), 0.5) if share is None else share
     z, lpz = network.z_nm.copy(), np.array(lpz_nm, float)
-    p_outlier = network.p_outlier(lpz)
     way = np.full(len(z), NETWORK)
     fit, weight = likelihood.fits, likelihood.weight
     found, width = fit.z_nm[:, 0], fit.sigma_nm[:, 0]
     away = np.abs(found - z) / lpz
     elsewhere = np.sum(weight * (np.abs(fit.z_nm - found[:, None]) > WITHIN_SIGMAS * lpz[:, None]), axis=1)
-    unsure = (p_outlier > DOUBT) | (elsewhere > DOUBT) | (share < CONTRADICTED)
+    unsure = (network.p_outlier(lpz) > DOUBT) | (elsewhere > DOUBT) | (share < CONTRADICTED)
     plausible = ~unsure & (away <= WITHIN_SIGMAS) & (width < SIGMA_RATIO * lpz) & (width > 0)
     agreed = (lpz < SHARP_NM) | ((away <= AGREED_SIGMAS) & (width > AGREED_RATIO * lpz))
     fitted = plausible & agreed & (lpz < MAX_SIGMA_NM)
@@ -203,26 +211,30 @@ def refined(
     lpz[fitted] = scale.fitted.rescale(width[fitted], found[fitted])
     best = np.argmin(fit.deviance, axis=1)
     behind = np.where(fitted, 0, -1)
-    pool = (unsure | (plausible & ~fitted)) & (weight > 0).any(axis=1)
+    some = (weight > 0).any(axis=1)
+    both = network.mixture.pool(likelihood.mixture, np.where(some, share, 1.0))
+    pool = (unsure | (plausible & ~fitted)) & some
     if pool.any():
-        peaks = likelihood[pool].mixture
-        pooled = network.mixture[pool].pool(peaks, share[pool])
-        z[pool], sd = pooled.main_mode()
+        z[pool], sd = both[pool].main_mode()
         way[pool] = POOLED
-        lpz[pool] = scale.pooled.rescale(sd, z[pool])
-        p_outlier[pool] = pooled.beyond(z[pool], OUTLIER_SIGMAS * lpz[pool])
-        apart = np.where(peaks.weight > 0, np.abs(peaks.mean_nm - z[pool][:, None]), np.inf)
-        near = np.argmin(apart, axis=1)
-        close = (apart.min(axis=1) <= lpz[pool]) & (lpz[pool] < MAX_SIGMA_NM)
-        behind[pool] = np.where(close, near, -1)
+        # A pool is broader than either; of the likelihood alone there is nothing to narrow.
+        wide, narrow = (one.rescale(sd, z[pool]) for one in (scale.fitted, scale.pooled))
+        lpz[pool] = np.where(share[pool] > 0, narrow, wide)
     rows = np.arange(len(z))
+    apart = np.where(weight > 0, np.abs(fit.z_nm - z[:, None]), np.inf)
+    near = np.argmin(apart, axis=1)
+    behind = np.where(pool & (apart[rows, near] <= lpz) & (lpz < MAX_SIGMA_NM), near, behind)
+    reach = OUTLIER_SIGMAS * lpz
+    if by_image:
+        reach[some] = APART_SIGMAS * scale.fitted.rescale(fit.sigma_nm[rows, near], z)[some]
+    p_outlier = both.beyond(z, reach)
     xy, sigma_xy = (
         np.where(behind[:, None] >= 0, np.stack([x[rows, behind], y[rows, behind]], axis=1), np.nan)
         for x, y in ((fit.x_px, fit.y_px), (fit.sigma_x_px, fit.sigma_y_px))
     )
     deviance = np.nan_to_num(fit.deviance[rows, best], nan=FAILED)
     optimum = Optimum.of(fit, np.where(behind >= 0, behind, best))
-    return LikelihoodFit(z, lpz, p_outlier, way, deviance, fit.photons[rows, best], xy, sigma_xy, optimum)
+    return LikelihoodFit(z, lpz, reach, p_outlier, way, deviance, fit.photons[rows, best], xy, sigma_xy, optimum)
 
 
 def maxima(fit: SpotFits, low_nm: float, high_nm: float) -> F64:

@@ -38,6 +38,8 @@ FARTHEST = 9.0
 ROOT_HALF, NORMAL = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)
 OUTLIER_SIGMAS = 4.0
 """An error larger than this many times the stated uncertainty contradicts it."""
+APART_SIGMAS = 3.0
+"""Farther from z than this many times what its own image leaves uncertain is another depth."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from easyzloc_mm.camera.crops import UNSEEN_NOISE_E
 from easyzloc_mm.io.reading import reading
 from easyzloc_mm.model.card import NETWORK_FILE, ModelCard
 from easyzloc_mm.model.inputs import network_input
@@ -26,11 +27,11 @@ from easyzloc_mm.typing import F32, F64, I64, AnyFloat, Bool
 if TYPE_CHECKING:
     import onnxruntime
 
-MAX_LPZ_NM = 250.0
-"""A spot whose z is not known better than to a gross error is ambiguous, however honest its uncertainty."""
 BATCH = 256
 FITTED = 5
 """Parameters of a fit."""
+CUT_OFF_PX = 4
+"""Where the frame ends no farther than this from the middle of a crop, much of the image is missing."""
 OUT_OF_RANGE, AMBIGUOUS, OUT_OF_DISTRIBUTION, OUTSIDE_FIELD = 1, 2, 4, 8
 """Bits of `z_flag` (docs/formats/model_bundle.md)."""
 
@@ -227,13 +228,15 @@ class Predictor:
             posterior = posterior_of(raw)
             z = posterior.z_nm
             lpz = calibration.network_scale.rescale(posterior.sigma_nm, z)
-            p_outlier, threshold = posterior.p_outlier(lpz), calibration.network_ambiguity.threshold
+            p_outlier, doubt = posterior.p_outlier(lpz), calibration.network_ambiguity
+            cut = np.zeros(len(crops), bool)
             if refine:
                 noise_e = self.card.response.effective().read_noise_e if read_noise_e is None else read_noise_e
-                fit = self._fit(crops, x, y, posterior, lpz, calibration, noise_e, light, wider, background)
+                cut = _cut_off(noise_e, len(crops))
+                fit = self._fit(crops, x, y, posterior, lpz, calibration, noise_e, light, wider, background, cut)
                 optimum = fit.optimum
                 z, lpz, p_outlier = fit.z_nm, fit.lpz_nm, fit.p_outlier
-                threshold = calibration.likelihood_ambiguity.threshold
+                doubt = calibration.likelihood_ambiguity
                 xy = fit.xy_px.astype(np.float32)
                 sigma_xy = calibration.lateral_scale.rescale(fit.sigma_xy_px, z[:, None]).astype(np.float32)
                 flag |= _where(fit.deviance > calibration.residual_limit.at(fit.photons), OUT_OF_DISTRIBUTION)
@@ -242,9 +245,9 @@ class Predictor:
                 if refine:  # what no fit explains is of molecules that nothing was seen of: it counts as noise
                     widening = widening * np.sqrt(np.maximum(fit.deviance / (crops[0].size - FITTED), 1.0))[:, None]
                 lpz, sigma_xy = lpz * widening[:, 2], (sigma_xy * widening[:, :2]).astype(np.float32)
-            flag |= _where((p_outlier > threshold) | (lpz > MAX_LPZ_NM), AMBIGUOUS)
+            flag |= _where((p_outlier > doubt.threshold) | (lpz > doubt.widest_nm), AMBIGUOUS)
             distance = calibration.embedding.ood_score(raw[:, 3 * COMPONENTS :])
-            flag |= _where(distance > calibration.embedding.threshold, OUT_OF_DISTRIBUTION)
+            flag |= _where(~cut & (distance > calibration.embedding.threshold), OUT_OF_DISTRIBUTION)
         flag |= self._outside(x, y, z)
         return ZPrediction(z.astype(np.float32), lpz.astype(np.float32), flag, xy, sigma_xy, widening, optimum)
 
@@ -269,19 +272,31 @@ class Predictor:
         neighbours: F32 | None,
         wider: WiderCrops | None,
         background: F64 | None,
+        cut: Bool,
     ) -> LikelihoodFit:
         prior, place, table = calibration.emitters.prior(x, y, background), self.place(x, y), self.psf[1]
         likelihood = find_maxima(crops, table, place, posterior.z_nm, prior, noise_e, neighbours)
-        fit = refined(posterior, lpz_nm, likelihood, calibration.likelihood_scale)
+        share, by_image = np.where(cut, 0.0, 0.5), calibration.likelihood_ambiguity.by_image
+        fit = refined(posterior, lpz_nm, likelihood, calibration.likelihood_scale, share, by_image=by_image)
         if wider is None or self.wider_psf is None:
             return fit
         spots = Crops(crops, table, place, noise_e, prior)
-        return look_wider(fit, posterior, likelihood, spots, wider, self.wider_psf, calibration)
+        return look_wider(fit, posterior, likelihood, spots, wider, self.wider_psf, calibration, share)
 
     def warm_up(self) -> None:
         """Compile and run everything once on an empty crop, so that no camera frame has to wait for it."""
         size = self.card.roi_px
         self.predict(np.ones((1, size, size), np.float32), np.zeros(1), np.zeros(1))
+
+
+def _cut_off(read_noise_e: float | F32, count: int) -> Bool:
+    """Return of which crops the frame shows a part alone: the network has never seen such images."""
+    if np.ndim(read_noise_e) == 0:
+        return np.zeros(count, bool)
+    noise_e = np.asarray(read_noise_e)
+    middle = noise_e.shape[1] // 2
+    near = slice(middle - CUT_OFF_PX, middle + CUT_OFF_PX + 1)
+    return np.asarray(noise_e[:, near, near].max(axis=(1, 2)) >= UNSEEN_NOISE_E)
 
 
 def _where(condition: Bool, bit: int) -> Flags:

@@ -11,7 +11,6 @@ from pydantic import model_validator
 
 from easyzloc_mm._models import Finite, FrozenModel, Positive
 from easyzloc_mm.model.emitter_prior import EmitterPrior
-from easyzloc_mm.model.mixture import OUTLIER_SIGMAS
 from easyzloc_mm.typing import F64, AnyFloat
 
 MAX_OUTLIER_PROBABILITY = 0.03
@@ -20,7 +19,9 @@ COST_SHARE = 0.035
 """Of the inliers: so many may be flagged as ambiguous."""
 CAUGHT_SHARE = 0.97
 """Of the outliers: where so many are flagged for less, less is flagged."""
-LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.002, 0.2
+LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.002, 0.5
+WIDEST_NM = 200.0
+"""Uncertainty above which z is ambiguous by itself."""
 SIGMA_BINS = 8
 Z_BINS = 12
 MIN_IN_BIN = 100
@@ -95,11 +96,18 @@ class AmbiguityThreshold(FrozenModel):
         Share of the held-out outliers that are flagged; None, if there was none.
     cost : float, optional
         Share of the others that are flagged.
+    by_image : bool
+        What an outlier is (`likelihood_refinement.refined`); False in models of before version 6.
+    widest_nm : float
+        Stated uncertainty above which a spot is ambiguous, too: its z is not known better than to a gross error,
+        however honestly that is said.
     """
 
     threshold: Finite
     caught: Finite | None = None
     cost: Finite | None = None
+    by_image: bool = False
+    widest_nm: Positive = 250.0
 
 
 class ResidualLimit(FrozenModel):
@@ -228,17 +236,19 @@ def residual_limit(deviance: F64, photons: F64) -> ResidualLimit:
     )
 
 
-def ambiguity(p_outlier: F64, error_nm: F64, lpz_nm: F64) -> AmbiguityThreshold:
+def ambiguity(p_outlier: F64, error_nm: F64, reach_nm: F64, *, by_image: bool = False) -> AmbiguityThreshold:
     """Return the outlier probability above which a spot is flagged as ambiguous, chosen on held-out spots.
 
     Parameters
     ----------
     p_outlier : ndarray
-        Stated probability that z is wrong by more than `OUTLIER_SIGMAS` times `lpz_nm`.
-    error_nm, lpz_nm : ndarray
-        Actual error and stated uncertainty.
+        Stated probability that z is wrong by more than `reach_nm`.
+    error_nm, reach_nm : ndarray
+        Actual error, and what makes an outlier.
+    by_image : bool
+        What `reach_nm` is (`AmbiguityThreshold`).
     """
-    outlier = np.abs(error_nm) > OUTLIER_SIGMAS * lpz_nm
+    outlier = np.abs(error_nm) > reach_nm
     # Of a network that has hardly learned yet, all may be outliers.
     threshold = 0.0 if outlier.all() else float(np.quantile(p_outlier[~outlier], 1 - COST_SHARE))
     if outlier.any():
@@ -249,6 +259,8 @@ def ambiguity(p_outlier: F64, error_nm: F64, lpz_nm: F64) -> AmbiguityThreshold:
         threshold=threshold,
         caught=float(flagged[outlier].mean()) if outlier.any() else None,
         cost=float(flagged[~outlier].mean()) if (~outlier).any() else None,
+        by_image=by_image,
+        widest_nm=WIDEST_NM,
     )
 
 

@@ -77,6 +77,7 @@ def look_wider(
     wider: WiderCrops,
     wider_table: SplinePsf,
     calibration: MixtureCalibration,
+    share: F64,
 ) -> LikelihoodFit:
     """Return `first`, with the depths of the lonely spots that several depths explain decided anew.
 
@@ -91,9 +92,12 @@ def look_wider(
     wider_table : SplinePsf
         The measured PSF as far as the larger crops reach.
     calibration : MixtureCalibration
+    share : ndarray, shape (n,)
+        Of the network in the pool of both posteriors, before the larger crops are looked at.
     """
     doubtful = wider.alone & (first.way == POOLED)
-    starts = _depths(first.z_nm[doubtful], network.mixture[doubtful].pool(likelihood[doubtful].mixture))
+    pool = network.mixture[doubtful].pool(likelihood[doubtful].mixture, share[doubtful])
+    starts = _depths(first.z_nm[doubtful], pool)
     several = np.isfinite(starts[:, 1])
     doubtful[doubtful], starts = several, starts[several]
     if not len(starts):
@@ -112,8 +116,13 @@ def look_wider(
     found = Maxima.of(likelihood.fits.beside(near), spots.table)
     weight, by_likelihood = weighed(found.weight, found.fits.z_nm)
     found = Maxima(found.fits, weight).nearest_first(posterior.z_nm)
-    share = by_network / np.maximum(by_network + by_likelihood, TINY)
-    return first.with_rows(doubtful, refined(posterior, lpz_nm, found, calibration.likelihood_scale, share))
+    by_network, by_likelihood = share[doubtful] * by_network, (1 - share[doubtful]) * by_likelihood
+    share, by_image = (
+        by_network / np.maximum(by_network + by_likelihood, TINY),
+        calibration.likelihood_ambiguity.by_image,
+    )
+    again = refined(posterior, lpz_nm, found, calibration.likelihood_scale, share, by_image=by_image)
+    return first.with_rows(doubtful, again)
 
 
 def _depths(z_nm: F64, posterior: Mixture) -> F64:

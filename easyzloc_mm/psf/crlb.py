@@ -47,7 +47,7 @@ def crlb(
     by_z: ArrayLike,
     photons: ArrayLike,
     background: ArrayLike,
-    read_noise_e: float,
+    read_noise_e: ArrayLike,
 ) -> tuple[F64, F64, F64]:
     """Return the CRLB of x, y, z (nm, standard deviations) of n emitters; NaN where the images do not define it.
 
@@ -59,8 +59,8 @@ def crlb(
         Its derivatives per nm.
     photons, background : array_like, shape (n,)
         Photons per emitter, background photons per pixel.
-    read_noise_e : float
-        Camera read noise.
+    read_noise_e : float or array_like, shape (n, a, b)
+        Camera read noise, of all pixels or of each.
 
     Returns
     -------
@@ -71,14 +71,15 @@ def crlb(
 
 
 def _bound(
-    first: list[F64], second: list[F64], photons: ArrayLike, background: ArrayLike, read_noise_e: float
+    first: list[F64], second: list[F64], photons: ArrayLike, background: ArrayLike, read_noise_e: ArrayLike
 ) -> tuple[F64, F64, F64]:
     """Return the CRLB from two independent estimates of the same images: their noise does not pass for information."""
     count = len(first[0])
     n = np.broadcast_to(np.asarray(photons, float), count)[:, None]
     b = np.broadcast_to(np.asarray(background, float), count)[:, None]
     flat_a, flat_b = ([image.reshape(count, -1) for image in images] for images in (first, second))
-    variance = np.maximum(n * (flat_a[0] + flat_b[0]) / 2, 0) + b + read_noise_e**2
+    read = np.broadcast_to(np.asarray(read_noise_e, float), first[0].shape).reshape(count, -1)
+    variance = np.maximum(n * (flat_a[0] + flat_b[0]) / 2, 0) + b + read**2
 
     def gradients(images: list[F64]) -> F64:
         return np.stack([n * images[1], n * images[2], n * images[3], images[0], np.ones_like(images[0])], axis=1)

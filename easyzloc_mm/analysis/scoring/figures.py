@@ -98,8 +98,9 @@ class DepthErrors(FrozenModel):
         Median error.
     robust_z_nm, rmse_z_nm : float
         1.4826 times the median absolute deviation of the errors, and their root mean square.
-    limit_z_nm : float
-        Median information limit of these same molecules, where the truth states it.
+    limit_z_nm, rms_limit_z_nm : float
+        Information limit of these same molecules, where the truth states it: the median, and the root mean square,
+        below which `rmse_z_nm` cannot lie.
     coverage_68, coverage_95 : float
         Shares of the errors within 1 and 1.96 stated uncertainties.
     flagged : float
@@ -110,6 +111,7 @@ class DepthErrors(FrozenModel):
     robust_z_nm: float | None = None
     rmse_z_nm: float | None = None
     limit_z_nm: float | None = None
+    rms_limit_z_nm: float | None = None
     coverage_68: float | None = None
     coverage_95: float | None = None
     flagged: float | None = None

@@ -67,8 +67,10 @@ def depth_errors(pairs: pd.DataFrame) -> dict[str, Any]:
         "rmse_z_nm": _rms(error),
     }
     if "true_limit_z_nm" in trusted:
-        limit = median_and_range(trusted["true_limit_z_nm"].to_numpy(float))
-        result["limit_z_nm"] = None if limit is None else limit[0]
+        limits = trusted["true_limit_z_nm"].to_numpy(float)
+        limit = median_and_range(limits)
+        if limit is not None:
+            result |= {"limit_z_nm": limit[0], "rms_limit_z_nm": _rms(limits[np.isfinite(limits)])}
     if "lpz" in trusted:
         pull = np.abs(error) / np.maximum(trusted["lpz"].to_numpy(float), 1e-9)
         result |= {"coverage_68": float((pull <= 1).mean()), "coverage_95": float((pull <= 1.96).mean())}

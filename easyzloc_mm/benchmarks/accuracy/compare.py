@@ -22,10 +22,11 @@ from easyzloc_mm.benchmarks.fixtures.embedded import (
 )
 from easyzloc_mm.io.profiles import load_profile
 from easyzloc_mm.localization.offline.in_frames import evaluate_in_frames
+from easyzloc_mm.model.accuracy import MISTAKE_LIMITS
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.likelihood_refinement import MIN_SIGMA_NM, maxima
-from easyzloc_mm.model.mixture import OUTLIER_SIGMAS, Mixture
+from easyzloc_mm.model.mixture import APART_SIGMAS, Mixture
 from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.numerics.statistics import median_and_range, robust_sd
 from easyzloc_mm.psf.bead_psf import SplinePsf
@@ -109,9 +110,10 @@ def _oracle_posterior(sample: EmbeddedEmitters, truth: SplinePsf, starts: F64, r
     fits = fit_psf(sample.crops, truth, sample.bead, starts, read_noise_e, prior)
     posterior = Mixture(maxima(fits, *truth.z_range_nm), fits.z_nm, np.maximum(fits.sigma_nm, MIN_SIGMA_NM))
     z, sigma = posterior.main_mode()
-    p_outlier = posterior.beyond(z, OUTLIER_SIGMAS * sigma)
+    near = np.argmin(np.where(posterior.weight > 0, np.abs(posterior.mean_nm - z[:, None]), np.inf), axis=1)
+    p_outlier = posterior.beyond(z, APART_SIGMAS * posterior.sd_nm[np.arange(len(z)), near])
     error = z - sample.z_nm
-    good = np.abs(error - np.median(error)) <= OUTLIER_SIGMAS * sigma
+    good = np.abs(error - np.median(error)) <= MISTAKE_LIMITS * sample.limit_nm
     return Answer(z, sigma, p_outlier > np.quantile(p_outlier[good], 1 - FLAG_COST))
 
 
@@ -174,7 +176,7 @@ def _score(answer: Answer, sample: EmbeddedEmitters) -> dict[str, float | None]:
     error = answer.z_nm - sample.z_nm
     error = np.abs(error - np.median(error))
     kept = ~answer.flagged
-    outlier = error > OUTLIER_SIGMAS * answer.sigma_nm
+    outlier = error > MISTAKE_LIMITS * sample.limit_nm
     return {
         "rmse_nm": _rms(error),
         "robust_nm": robust_sd(error, about=0.0),

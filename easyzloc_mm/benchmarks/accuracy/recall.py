@@ -36,7 +36,7 @@ GRADIENTS = (400.0, 600.0, 800.0, 1600.0, 3200.0)
 """Thresholds of Picasso's identification that are tried, ADU; the one with the best Jaccard index is reported."""
 QUICK_SHARE = 5
 FIGURES = ("recall", "precision", "jaccard", "rmse_lateral_nm", "rmse_axial_nm", "e3d")
-ERRORS = ("rmse_z_nm", "robust_z_nm", "limit_z_nm", "coverage_68", "coverage_95", "flagged")
+ERRORS = ("rmse_z_nm", "robust_z_nm", "limit_z_nm", "rms_limit_z_nm", "coverage_68", "coverage_95", "flagged")
 
 
 def bench_recall(

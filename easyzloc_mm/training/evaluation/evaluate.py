@@ -13,6 +13,7 @@ from easyzloc_mm.analysis.scoring.figures import Score
 from easyzloc_mm.errors import InputError
 from easyzloc_mm.io.beads.dataset import BeadDataset
 from easyzloc_mm.model.accuracy import (
+    MISTAKE_LIMITS,
     Accuracy,
     BinAccuracy,
     DepthBin,
@@ -23,7 +24,6 @@ from easyzloc_mm.model.accuracy import (
 )
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.model.emitter_prior import TYPICAL_BACKGROUND, TYPICAL_PHOTONS, EmitterPrior
-from easyzloc_mm.model.mixture import OUTLIER_SIGMAS
 from easyzloc_mm.model.predictor import Predictor, ZPrediction
 from easyzloc_mm.model.uncertainty import MixtureCalibration
 from easyzloc_mm.numerics.level import levels_around
@@ -229,9 +229,13 @@ def thinned(
 
 
 def _flagged(emitters: pd.DataFrame) -> tuple[float, float | None, float | None]:
-    """Return the share of the emitters that carry a flag: of all, of the outliers, of the others."""
+    """Return the share of the emitters that carry a flag: of all, of the mistaken ones, of the others.
+
+    A mistake is what no noise explains. By the stated uncertainty it could not be told: that of a molecule that two
+    depths explain may span both.
+    """
     flagged = emitters["flag"] != 0
-    outlier = emitters["error"].abs() > OUTLIER_SIGMAS * emitters["sigma"]
+    outlier = emitters["error"].abs() > MISTAKE_LIMITS * emitters["limit"]
     return (
         float(flagged.mean()),
         float(flagged[outlier].mean()) if outlier.any() else None,

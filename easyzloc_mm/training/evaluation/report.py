@@ -9,7 +9,7 @@ import pandas as pd
 
 from easyzloc_mm.analysis.scoring.figures import Score
 from easyzloc_mm.analysis.scoring.picture import draw_score
-from easyzloc_mm.model.accuracy import HEADINGS, QUOTE, THINNED, TITLE, EvaluationResult
+from easyzloc_mm.model.accuracy import HEADINGS, MISTAKE_LIMITS, QUOTE, THINNED, TITLE, EvaluationResult
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.report.figures import picture
 from easyzloc_mm.report.html import Block, Heading, Paragraph, Picture, Rows, write_page
@@ -59,8 +59,8 @@ def write_model_report(folder: Path, card: ModelCard, result: EvaluationResult, 
         Picture("error_by_z.png", "Error (RMSE, and robust) and information limit by depth."),
         Rows(rows, header=True),
         Paragraph(
-            f"Flags are on {_share(result.mistakes_flagged)} of the molecules whose error is more than 4 times the "
-            f"stated uncertainty, and on {_share(result.good_flagged)} of the others."
+            f"Flags are on {_share(result.mistakes_flagged)} of the molecules whose error is more than "
+            f"{MISTAKE_LIMITS:g} times the information limit, and on {_share(result.good_flagged)} of the others."
         ),
         *_in_frames(result.in_frames, folder),
         Heading("The model"),

@@ -10,10 +10,10 @@ import numpy as np
 
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.likelihood_refinement import FITTED, POOLED, LikelihoodFit, Maxima, find_maxima, refined
-from easyzloc_mm.model.mixture import COMPONENTS, posterior_of
-from easyzloc_mm.model.predictor import MAX_LPZ_NM
+from easyzloc_mm.model.mixture import COMPONENTS, OUTLIER_SIGMAS, posterior_of
 from easyzloc_mm.model.uncertainty import (
     MAX_OUTLIER_PROBABILITY,
+    AmbiguityThreshold,
     EmbeddingDistribution,
     LikelihoodScale,
     MixtureCalibration,
@@ -102,8 +102,10 @@ def calibrate(
         network_scale=network_scale,
         likelihood_scale=likelihood_scale,
         lateral_scale=lateral_scale.adjusted(np.abs(error) / lateral_scale.rescale(sigma, z_nm)),
-        network_ambiguity=ambiguity(typical.posterior.p_outlier(lpz), typical.posterior.z_nm - typical.truth, lpz),
-        likelihood_ambiguity=ambiguity(after.p_outlier, after.z_nm - typical.truth, after.lpz_nm),
+        network_ambiguity=ambiguity(
+            typical.posterior.p_outlier(lpz), typical.posterior.z_nm - typical.truth, OUTLIER_SIGMAS * lpz
+        ),
+        likelihood_ambiguity=_ambiguity(after, typical),
         residual_limit=_residual_limit(broad, network_scale),
         embedding=_embedding(learned, turns, emitters, seed),
         emitters=emitters,
@@ -150,14 +152,14 @@ def _network_scale(broad: _Sample, typical: _Sample) -> SigmaScale:
     posterior = typical.posterior
     error, lpz = posterior.z_nm - typical.truth, scale.rescale(posterior.sigma_nm, posterior.z_nm)
     p_outlier = posterior.p_outlier(lpz)
-    trusted = p_outlier <= ambiguity(p_outlier, error, lpz).threshold
+    trusted = p_outlier <= ambiguity(p_outlier, error, OUTLIER_SIGMAS * lpz).threshold
     return scale.adjusted(np.abs(error[trusted]) / lpz[trusted])
 
 
 def _shapes(broad: _Sample, network_scale: SigmaScale) -> tuple[LikelihoodScale, SigmaScale]:
     """Return how the scales of z and of x and y depend on the uncertainty and on z."""
     found = broad.refine(network_scale.rescale(broad.posterior.sigma_nm, broad.posterior.z_nm), None)
-    sure = found.p_outlier < MAX_OUTLIER_PROBABILITY
+    sure = _trusted(found, broad)
     fitted, pooled = (
         sigma_scale(found.lpz_nm[way], (found.z_nm - broad.truth)[way], found.z_nm[way])
         for way in (sure & (found.way == FITTED), sure & (found.way == POOLED))
@@ -172,8 +174,12 @@ def _residual_limit(broad: _Sample, network_scale: SigmaScale) -> ResidualLimit:
 
 def _trusted(fit: LikelihoodFit, sample: _Sample) -> Bool:
     """Return which spots will carry no flag of an ambiguous z: what uncertainties are stated for."""
-    threshold = ambiguity(fit.p_outlier, fit.z_nm - sample.truth, fit.lpz_nm).threshold
-    return (fit.p_outlier <= threshold) & (fit.lpz_nm <= MAX_LPZ_NM)
+    known = _ambiguity(fit, sample)
+    return (fit.p_outlier <= known.threshold) & (fit.lpz_nm <= known.widest_nm)
+
+
+def _ambiguity(fit: LikelihoodFit, sample: _Sample) -> AmbiguityThreshold:
+    return ambiguity(fit.p_outlier, fit.z_nm - sample.truth, fit.reach_nm, by_image=True)
 
 
 def _lateral(fit: LikelihoodFit, sample: _Sample, chosen: Bool) -> tuple[F64, F64, F64]:

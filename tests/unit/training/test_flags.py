@@ -17,7 +17,7 @@ def test_the_threshold_makes_the_trade_off_that_it_states() -> None:
     rng = np.random.default_rng(0)
     p_outlier = rng.beta(0.08, 4, 40000)
     error = np.where(rng.random(40000) < p_outlier, 900.0, rng.normal(0, 20, 40000))
-    measured = ambiguity(p_outlier, error, np.full(40000, 30.0))
+    measured = ambiguity(p_outlier, error, np.full(40000, 120.0))
     assert measured.threshold is not None
     assert measured.cost is not None
     assert measured.caught is not None
@@ -29,7 +29,7 @@ def test_the_threshold_makes_the_trade_off_that_it_states() -> None:
     # Where mistakes stand out, little is paid for them.
     clear = np.where(np.arange(40000) % 100 == 0, rng.uniform(0.1, 0.5, 40000), rng.uniform(0, 0.01, 40000))
     error = np.where(np.arange(40000) % 100 == 0, 900.0, 0.0)
-    cheap = ambiguity(clear, error, np.full(40000, 30.0))
+    cheap = ambiguity(clear, error, np.full(40000, 120.0))
     assert cheap.cost == 0
     assert cheap.caught is not None
     assert cheap.caught > 0.95
