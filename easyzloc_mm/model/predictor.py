@@ -16,7 +16,7 @@ from easyzloc_mm.model.card import NETWORK_FILE, ModelCard
 from easyzloc_mm.model.inputs import network_input
 from easyzloc_mm.model.likelihood_refinement import LikelihoodFit, find_maxima, refined
 from easyzloc_mm.model.mixture import COMPONENTS, Z_UNIT_NM, Posterior, posterior_of
-from easyzloc_mm.model.uncertainty import MixtureCalibration, SigmaByZ
+from easyzloc_mm.model.uncertainty import MAX_LPZ_NM, MixtureCalibration, SigmaByZ
 from easyzloc_mm.model.wider_look import Crops, WiderCrops, look_wider
 from easyzloc_mm.profile.schema import Profile
 from easyzloc_mm.psf.bead_psf import SplinePsf
@@ -245,7 +245,7 @@ class Predictor:
                 if refine:  # what no fit explains is of molecules that nothing was seen of: it counts as noise
                     widening = widening * np.sqrt(np.maximum(fit.deviance / (crops[0].size - FITTED), 1.0))[:, None]
                 lpz, sigma_xy = lpz * widening[:, 2], (sigma_xy * widening[:, :2]).astype(np.float32)
-            flag |= _where((p_outlier > doubt.threshold) | (lpz > doubt.widest_nm), AMBIGUOUS)
+            flag |= _where((p_outlier > doubt.threshold) | (lpz > MAX_LPZ_NM), AMBIGUOUS)
             distance = calibration.embedding.ood_score(raw[:, 3 * COMPONENTS :])
             flag |= _where(~cut & (distance > calibration.embedding.threshold), OUT_OF_DISTRIBUTION)
         flag |= self._outside(x, y, z)

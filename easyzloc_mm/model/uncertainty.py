@@ -20,8 +20,8 @@ COST_SHARE = 0.035
 CAUGHT_SHARE = 0.97
 """Of the outliers: where so many are flagged for less, less is flagged."""
 LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.002, 0.5
-WIDEST_NM = 200.0
-"""Uncertainty above which z is ambiguous by itself."""
+MAX_LPZ_NM = 250.0
+"""A spot whose z is not known better than to a gross error is ambiguous, however honest its uncertainty."""
 SIGMA_BINS = 8
 Z_BINS = 12
 MIN_IN_BIN = 100
@@ -98,16 +98,12 @@ class AmbiguityThreshold(FrozenModel):
         Share of the others that are flagged.
     by_image : bool
         What an outlier is (`likelihood_refinement.refined`); False in models of before version 6.
-    widest_nm : float
-        Stated uncertainty above which a spot is ambiguous, too: its z is not known better than to a gross error,
-        however honestly that is said.
     """
 
     threshold: Finite
     caught: Finite | None = None
     cost: Finite | None = None
     by_image: bool = False
-    widest_nm: Positive = 250.0
 
 
 class ResidualLimit(FrozenModel):
@@ -260,7 +256,6 @@ def ambiguity(p_outlier: F64, error_nm: F64, reach_nm: F64, *, by_image: bool = 
         caught=float(flagged[outlier].mean()) if outlier.any() else None,
         cost=float(flagged[~outlier].mean()) if (~outlier).any() else None,
         by_image=by_image,
-        widest_nm=WIDEST_NM,
     )
 
 

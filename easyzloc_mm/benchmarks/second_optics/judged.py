@@ -27,7 +27,7 @@ from easyzloc_mm.localization.sample.widening import molecules_like, single, wid
 from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.likelihood_refinement import MIN_SIGMA_NM, find_maxima
 from easyzloc_mm.model.mixture import OUTLIER_SIGMAS, Mixture
-from easyzloc_mm.model.uncertainty import WIDEST_NM
+from easyzloc_mm.model.uncertainty import MAX_LPZ_NM
 from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.psf.bead_psf import BeadPsfs
 from easyzloc_mm.psf.field_psf import FieldPsf
@@ -184,7 +184,7 @@ class Judge:
         return Fits(
             place=np.stack([fit.x_px[rows, near], fit.y_px[rows, near], z_nm], axis=1),
             sigma=np.column_stack([lateral, lpz_nm]),
-            trusted=known & (lpz_nm < WIDEST_NM),
+            trusted=known & (lpz_nm < MAX_LPZ_NM),
         )
 
     def widening(self, sample: FieldPsf) -> Widening:

@@ -12,6 +12,7 @@ from easyzloc_mm.model.emitter_prior import EmitterPrior
 from easyzloc_mm.model.likelihood_refinement import FITTED, POOLED, LikelihoodFit, Maxima, find_maxima, refined
 from easyzloc_mm.model.mixture import COMPONENTS, OUTLIER_SIGMAS, posterior_of
 from easyzloc_mm.model.uncertainty import (
+    MAX_LPZ_NM,
     MAX_OUTLIER_PROBABILITY,
     AmbiguityThreshold,
     EmbeddingDistribution,
@@ -174,8 +175,7 @@ def _residual_limit(broad: _Sample, network_scale: SigmaScale) -> ResidualLimit:
 
 def _trusted(fit: LikelihoodFit, sample: _Sample) -> Bool:
     """Return which spots will carry no flag of an ambiguous z: what uncertainties are stated for."""
-    known = _ambiguity(fit, sample)
-    return (fit.p_outlier <= known.threshold) & (fit.lpz_nm <= known.widest_nm)
+    return (fit.p_outlier <= _ambiguity(fit, sample).threshold) & (fit.lpz_nm <= MAX_LPZ_NM)
 
 
 def _ambiguity(fit: LikelihoodFit, sample: _Sample) -> AmbiguityThreshold:

@@ -84,7 +84,7 @@ def test_every_value_of_version_3_has_its_place(version_3: Path) -> None:
     assert told.network_scale.model_dump(mode="json") == old["sigma_scale"]
     assert told.likelihood_scale.fitted.model_dump(mode="json") == old["refined_scale"]
     assert told.likelihood_scale.pooled.model_dump(mode="json") == old["pooled_scale"]
-    before = {"by_image": False, "widest_nm": 250.0}
+    before = {"by_image": False}
     assert told.network_ambiguity.model_dump() == old["ambiguity"]["network"] | before
     assert told.likelihood_ambiguity.model_dump() == old["ambiguity"]["refined"] | before
     assert told.residual_limit.model_dump(mode="json") == old["misfit"]
