@@ -127,7 +127,10 @@ def label(
     for round_number in range(ROUNDS):
         report("aligning beads", 0.3 + 0.35 * round_number)
         suspects = np.array([bool(why) for why in reason])
-        aligned = align(stacks, sharpness, field_known=known, suspects=suspects, identity=candidates.bead_id)
+        aligned = align(
+            stacks, sharpness, field_known=known, suspects=suspects, identity=candidates.bead_id,
+            lobed=form.lobes_px is not None,
+        )  # fmt: skip
         table["focus_um"], table["residual"] = aligned.focus_nm / 1000, aligned.residual
         table["bleaching_per_um"], table["lateral_scatter_px"] = aligned.bleaching_per_um, aligned.lateral_scatter_px
         table["sharpness_shift_nm"] = aligned.sharpness_shift_nm

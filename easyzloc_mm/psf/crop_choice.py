@@ -13,13 +13,14 @@ from easyzloc_mm.typing import F32
 
 LIGHT_SHARE, SHARE_DEPTH_NM = 0.75, 600.0
 """Of the light within the largest crop, over depths this near to focus: what a crop has to hold. The rest is thin: more
-pixels bring more background than light, and cost time."""
+pixels bring more background than light, and cost time. Lobes are not thin, and tell of z where they are farthest apart:
+their crop has to hold as much at every depth."""
 MOST_BEADS = 60
 WIDER_PX, INTERPOLATED_PX = 6, 2
 """What a larger crop (`wider_px`) has more than a crop, and what the beads' regions have to hold beyond it."""
 
 
-def crop_of(images: F32) -> int:
+def crop_of(images: F32, *, lobed: bool = False) -> int:
     """Return the edge of the smallest crop that holds `LIGHT_SHARE` of the light, over all depths.
 
     Parameters
@@ -27,17 +28,20 @@ def crop_of(images: F32) -> int:
     images : ndarray, shape (n, S, edge, edge)
         Light above background of beads that stand alone, through focus, each in the middle; crops are no larger than
         these.
+    lobed : bool
+        Whether images have lobes: so much of the light then at every depth.
     """
     middle = images.shape[-1] // 2
     typical = np.median(images / np.maximum(images.sum(axis=(1, 2, 3), keepdims=True), 1e-9), axis=0)
-    typical = typical.mean(axis=0)
+    if not lobed:
+        typical = typical.mean(axis=0, keepdims=True)
 
-    def light(edge: int) -> float:
+    def light(edge: int) -> F32:
         part = slice(middle - edge // 2, middle + edge // 2 + 1)
-        return float(typical[part, part].sum())
+        return np.asarray(typical[:, part, part].sum(axis=(1, 2)))
 
     edges = range(ROI_PX, min(LARGEST_ROI_PX, images.shape[-1]) + 1, 2)
-    return next(edge for edge in edges if light(edge) >= LIGHT_SHARE * light(edges[-1]))
+    return next(edge for edge in edges if np.all(light(edge) >= LIGHT_SHARE * light(edges[-1])))
 
 
 def check_crop_px(wanted: int) -> int:

@@ -6,6 +6,10 @@ holds more information, but only against something alike: aberrations vary over 
 Here all trusted beads together give the PSF as a smooth function of place and depth, and each bead, left out of that
 function itself, is fitted by it: brightness, background, lateral shift and shift along z at once, weighted by the
 noise, at any fraction of a plane. What all shifts have in common smoothly over the field stays where sharpness puts it.
+
+An image with lobes has several sharpest planes, or none, and which is first changes from place to place: by sharpness,
+labels would bend over the field by a hundred nanometres and more. There, what shifts have in common over the field
+stays where beads look most like the mean of all.
 """
 
 from __future__ import annotations
@@ -43,6 +47,7 @@ def align(
     field_known: bool,
     suspects: Bool | None = None,
     identity: I64 | None = None,
+    lobed: bool = False,
 ) -> Alignment:
     """Find the focus of every bead.
 
@@ -57,6 +62,8 @@ def align(
         Beads that take no part in the model (but are aligned themselves).
     identity : ndarray, shape (n,), optional
         Which bead each stack shows: one that was recorded several times is no other bead than itself.
+    lobed : bool
+        Whether images have lobes: sharpness then counts for all beads together only.
     """
     usable = np.isfinite(sharpness_nm)
     trusted = usable if suspects is None else usable & ~suspects
@@ -64,7 +71,7 @@ def align(
         nothing = np.where(usable, 0.0, np.nan)
         return Alignment(sharpness_nm.copy(), nothing * np.nan, nothing, nothing * np.nan, nothing * np.nan, 0)
     which = np.arange(len(stacks)) if identity is None else identity
-    work = _Work(stacks, sharpness_nm, usable, trusted, which, field_known)
+    work = _Work(stacks, sharpness_nm, usable, trusted, which, field_known, lobed)
     for round_number in range(ROUNDS):
         if work.step(settle=round_number > 0) < SETTLED_NM and round_number > 1:
             break
@@ -82,8 +89,9 @@ class _Work:
 
     def __init__(
         self, stacks: list[RegisteredStack], sharp: F64, usable: Bool, trusted: Bool, identity: I64,
-        field_known: bool,
+        field_known: bool, lobed: bool,
     ) -> None:  # fmt: skip
+        self.lobed = lobed
         self.count = len(stacks)
         self.rows = np.flatnonzero(usable)
         self.stacks = [stacks[i] for i in self.rows]
@@ -115,24 +123,34 @@ class _Work:
         return max(float(stack.patches[near].sum(axis=1).mean()), 1.0)
 
     def step(self, *, settle: bool) -> float:
-        """Do one round: model, shifts, smooth part back to sharpness. Return by how much the beads moved.
+        """Do one round: model, shifts, smooth part held. Return by how much the beads moved.
 
-        Model and smooth part share their degree: what the model can follow over the field must be held by sharpness.
+        Model and smooth part share their degree: what the model can follow over the field must be held.
         """
         images, inside = self._resampled()
         if settle:
             self.degree = self._best_degree(images, inside)
-        model = self._model(images, inside, self.degree)
-        moved = self._fit(images, inside, model)
+        to_mean = self._fit(images, inside, self._model(images, inside, 0)) if self.lobed else None
+        moved = self._fit(images, inside, self._model(images, inside, self.degree))
         before = self.focus.copy()
-        self.focus = self.focus + np.clip(moved, -2 * self.spacing, 2 * self.spacing)
-        surface, _, _ = robust_surface(
-            self.focus - self.sharp, self.place, self.trusted, self.degree,
-            floor=1.0, weights=self._weights(), ridge=SURFACE_RIDGE,
-        )  # fmt: skip
-        self.focus = self.focus - surface
+        self.focus = self.focus + self._one_step(moved)
+        if to_mean is None:
+            self.focus -= self._smooth(self.focus - self.sharp)
+        else:
+            self.focus += self._smooth(self._one_step(to_mean))
+            self.focus -= float(np.median((self.focus - self.sharp)[self.trusted]))
         self._distrust_outliers()
         return float(np.sqrt(np.mean((self.focus - before)[self.trusted] ** 2)))
+
+    def _one_step(self, moved: F64) -> F64:
+        """Return shifts as far as a linear fit holds."""
+        return np.clip(moved, -2 * self.spacing, 2 * self.spacing)
+
+    def _smooth(self, shifts: F64) -> F64:
+        """Return what shifts along z have in common smoothly over the field."""
+        return robust_surface(
+            shifts, self.place, self.trusted, self.degree, floor=1.0, weights=self._weights(), ridge=SURFACE_RIDGE
+        )[0]
 
     def _resampled(self) -> tuple[F32, Bool]:
         """All beads on the same depths around their focus: weighted mean of the planes around each depth."""

@@ -13,15 +13,11 @@ from scipy.spatial import cKDTree
 from easyzloc_mm._picasso import picasso
 from easyzloc_mm.beads.detection.detail import spot_contrast
 from easyzloc_mm.beads.detection.form import (
-    ALIKE,
     COMPARED_PX,
     MIN_TO_COMPARE,
-    MOST_COMPARED,
-    SCALES_PX,
     PsfForm,
     isolated,
     likeness,
-    objects,
     patches,
     pixel_noise,
     registered,
@@ -32,7 +28,6 @@ from easyzloc_mm.beads.detection.rois import SAME_PX, SLAB_NM, THRESHOLD_MADS, b
 from easyzloc_mm.io.beads.stack import StackPixels
 from easyzloc_mm.numerics.field_polynomial import field_coordinates
 from easyzloc_mm.numerics.statistics import robust_sd
-from easyzloc_mm.psf.crop_choice import SHARE_DEPTH_NM, crop_of
 from easyzloc_mm.psf.registration import weighted_centre
 from easyzloc_mm.typing import F32, F64, I64, U16, Bool
 
@@ -53,10 +48,6 @@ FEW_MAXIMA = 40
 """In a small image that few beads fill there is no bulk of noise maxima; the noise of its dark pixels stands in."""
 CROWDED = 10.0
 """Where no maximum stands out of the bulk, and its median is so many times the noise threshold, they are beads."""
-WINDOW_PX = 47
-"""Of beads whose form is looked at: the largest crop, its surroundings, and their rim."""
-TIMES_AS_MANY = 2
-"""More patches than so many times the spots that stand alone: fewer may be doublets that a patch takes for one."""
 DEPTH_NM = 1000.0
 """Planes this near to focus show what beads look like."""
 RINGS_PX, FAINTER, RING_ALIKE = 60.0, 0.3, 0.5
@@ -203,42 +194,6 @@ def most_distinct_nm(overview: Overview) -> float | None:
     return float(np.median(overview.slab_nm[slab])) if len(gradient) else None
 
 
-def form_of(overview: Overview, focus_nm: float, spots: Found) -> PsfForm | None:
-    """Return what the beads look like; None where none stands alone, by which it could be told.
-
-    Parameters
-    ----------
-    overview : Overview
-    focus_nm : float
-    spots : Found
-        What `find_beads` finds if every maximum is a bead.
-    """
-    slabs, half, plain = overview.around(focus_nm, DEPTH_NM), WINDOW_PX // 2, PsfForm()
-    shape = slabs.shape[1:]
-    alone = isolated(spots.x, spots.y, shape, 0.0, half)
-    alone = alone[spots.neighbour_px[alone] >= plain.neighbour_px]
-    inner = overview.around(focus_nm, SHARE_DEPTH_NM)
-    few, form = len(alone) < MIN_TO_COMPARE, None
-    if len(alone):
-        chosen = alone[:MOST_COMPARED]
-        form = PsfForm(crop_of(windows(inner, spots.x[chosen], spots.y[chosen], half)))
-        if len(alone) >= len(spots.x) / 2 and not few:
-            return form
-    most = 0 if few else TIMES_AS_MANY * len(alone)
-    light = slabs.mean(axis=0)
-    for scale in SCALES_PX:
-        x, y = patches(light, scale)
-        lone = isolated(x, y, shape, plain.neighbour_px, half)
-        if len(lone) <= most or len(x) >= len(spots.x):
-            continue
-        some = x[lone[:MOST_COMPARED]], y[lone[:MOST_COMPARED]]
-        images = windows(slabs, *some, half)
-        one = all(objects(image) <= 1 for image in images) if len(lone) < MIN_TO_COMPARE else likeness(images) >= ALIKE
-        if one:
-            most, form = len(lone), PsfForm(crop_of(windows(inner, *some, half)), scale)
-    return form
-
-
 def find_lobed_beads(overview: Overview, focus_nm: float, form: PsfForm) -> Found:
     """Find beads whose image has lobes: patches of light in the mean over depths.
 
@@ -247,7 +202,7 @@ def find_lobed_beads(overview: Overview, focus_nm: float, form: PsfForm) -> Foun
     overview : Overview
     focus_nm : float
     form : PsfForm
-        From `form_of`.
+        From `which_form.form_of`.
     """
     assert form.lobes_px is not None
     slabs = overview.around(focus_nm, DEPTH_NM)

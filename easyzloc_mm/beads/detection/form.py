@@ -34,6 +34,8 @@ REGISTERED_PX, FARTHEST_PX, ROUNDS = 15, 5, 4
 COMPARED_PX = 11
 MIN_TO_COMPARE = 3
 MOST_COMPARED = 60
+TIMES_AS_MANY = 2
+"""More patches than so many times the spots that stand alone: fewer may be doublets that a patch takes for one."""
 SAME_PLACE_PX = 2.0
 STAYS = 0.6
 """A maximum that is at the same place in so large a part of the depths is an object by itself."""

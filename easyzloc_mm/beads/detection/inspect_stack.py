@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from easyzloc_mm.beads.detection.find import find_beads, find_lobed_beads, form_of, look_through, most_distinct_nm
+from easyzloc_mm.beads.detection.find import find_beads, find_lobed_beads, look_through, most_distinct_nm
 from easyzloc_mm.beads.detection.form import PsfForm
 from easyzloc_mm.beads.detection.rois import cut_rois, roi_corners
+from easyzloc_mm.beads.detection.which_form import form_of
 from easyzloc_mm.beads.quality.checks import check_light, name_of, stage_nm
 from easyzloc_mm.camera.photon_transfer import FULL_SCALES
 from easyzloc_mm.errors import EasyZlocWarning

@@ -8,10 +8,12 @@ import pytest
 from easyzloc_mm.beads.build import build_bead_set
 from easyzloc_mm.beads.detection.find import Overview, find_beads
 from easyzloc_mm.errors import EasyZlocWarning, InputError
-from easyzloc_mm.psf.crop_choice import crop_px
+from easyzloc_mm.io.beads.stack import BeadStack
+from easyzloc_mm.psf.crop_choice import LIGHT_SHARE, crop_of, crop_px
 from easyzloc_mm.psf.kind import PsfKind, kind_of_beads
-from easyzloc_mm.typing import F64
+from easyzloc_mm.typing import F64, Bool
 from tests.helpers.lobed_beads import (
+    APART_PX,
     RESPONSE,
     SIDE,
     Image,
@@ -20,6 +22,7 @@ from tests.helpers.lobed_beads import (
     extended,
     record,
     slide,
+    spot,
     stack_of_planes,
     tetrapod,
     unmodified,
@@ -68,6 +71,61 @@ def test_doublets_are_none_of_the_beads_though_a_third_of_them_are() -> None:
     assert sorted(nearest) == list(range(len(places)))
     assert not beads.accepted[nearest < 6].any()
     assert beads.accepted[nearest >= 6].all()
+
+
+def of_two_kinds(first: Image, second: Image, seed: int) -> tuple[BeadStack, F64, Bool]:
+    """A slide of 16 beads, of which the left half shows one image and the right half another."""
+    places: F64 = np.stack(np.meshgrid(np.arange(4.0), np.arange(4.0)), axis=-1).reshape(-1, 2) * APART_PX + APART_PX
+    right = places[:, 0] > SIDE / 2
+    halves = [
+        record(image, SIDE, [(*place, 0.0, 4e4) for place in places[which]], seed).astype(int)
+        for image, which in ((first, ~right), (second, right))
+    ]
+    # Baseline and background are in both.
+    pixels = halves[0] + halves[1] - int(np.median(halves[0]))
+    return stack_of_planes(pixels.astype(np.uint16)), places, right
+
+
+def test_labels_follow_the_lobes_where_another_plane_is_sharpest_on_either_side_of_the_field() -> None:
+    def sharpest_at(best_nm: float) -> Image:
+        def image(x: F64, y: F64, z_nm: float) -> F64:
+            width = 1.4 * np.sqrt(1 + ((z_nm - best_nm) / 500) ** 2)
+            away = 2.0 + abs(z_nm) / 180
+            dx, dy = (0.0, away) if z_nm > 0 else (away, 0.0)
+            return np.asarray(0.5 * (spot(x - dx, y - dy, width, width) + spot(x + dx, y + dy, width, width)))
+
+        return image
+
+    beads = build_bead_set([of_two_kinds(sharpest_at(-120.0), sharpest_at(120.0), 21)[0]], RESPONSE, 110.0)
+    assert beads.accepted.all()
+    labels = 1000 * beads.measures["focus_um"].to_numpy()
+    right = beads.x > SIDE / 2
+    by_sharpness = labels - beads.measures["sharpness_shift_nm"]
+    assert abs(np.median(by_sharpness[right]) - np.median(by_sharpness[~right])) > 100
+    assert abs(np.median(labels[right]) - np.median(labels[~right])) < 15
+
+
+def test_light_beside_a_bead_at_another_depth_is_its_own_where_it_is_so_beside_many() -> None:
+    def beside(x: F64, y: F64, z_nm: float) -> F64:
+        there = np.exp(-(((z_nm - 800) / 200) ** 2))
+        return np.asarray(unmodified(x, y, z_nm) + 0.5 * there * spot(x - 4, y, 1.4, 1.4))
+
+    stack, places, _ = of_two_kinds(unmodified, beside, 22)
+    beads = build_bead_set([stack], RESPONSE, 110.0)
+    assert len(beads) == len(places)
+    assert beads.accepted.all()
+
+
+def test_crops_of_lobes_hold_their_light_where_they_are_farthest_apart() -> None:
+    row, column = np.mgrid[-15:16, -15:16].astype(float)
+    images = np.stack([tetrapod(column, row, z_nm) for z_nm in np.linspace(-1000, 1000, 9)])[None].astype(np.float32)
+
+    def least(edge: int) -> float:
+        part = slice(15 - edge // 2, 16 + edge // 2)
+        return float((images[:, :, part, part].sum(axis=(2, 3)) / images.sum(axis=(2, 3))).min())
+
+    assert least(crop_of(images)) < LIGHT_SHARE
+    assert least(crop_of(images, lobed=True)) >= LIGHT_SHARE > least(crop_of(images, lobed=True) - 2)
 
 
 def test_a_spot_that_hardly_changes_is_called_so() -> None:

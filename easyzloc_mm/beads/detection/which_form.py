@@ -1,0 +1,76 @@
+"""What the beads of a stack look like: spots, or images with lobes, told from the stack itself."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from easyzloc_mm.beads.detection.find import DEPTH_NM, GHOST_NM, Found, Overview
+from easyzloc_mm.beads.detection.form import (
+    ALIKE,
+    MIN_TO_COMPARE,
+    MOST_COMPARED,
+    SCALES_PX,
+    TIMES_AS_MANY,
+    PsfForm,
+    isolated,
+    likeness,
+    objects,
+    patches,
+    windows,
+)
+from easyzloc_mm.numerics.statistics import robust_sd
+from easyzloc_mm.psf.crop_choice import SHARE_DEPTH_NM, crop_of
+
+WINDOW_PX = 47
+"""Of beads whose form is looked at: the largest crop, its surroundings, and their rim."""
+OWN_SHARE, OWN_PX = 0.25, 1.0
+"""So many of the spots have a neighbour that is light of their own, and its distance is the same to so much (robust
+standard deviation): other beads lie at any distance."""
+
+
+def form_of(overview: Overview, focus_nm: float, spots: Found) -> PsfForm | None:
+    """Return what the beads look like; None where none stands alone, by which it could be told.
+
+    Parameters
+    ----------
+    overview : Overview
+    focus_nm : float
+    spots : Found
+        What `find_beads` finds if every maximum is a bead.
+    """
+    slabs, half, plain = overview.around(focus_nm, DEPTH_NM), WINDOW_PX // 2, PsfForm()
+    shape = slabs.shape[1:]
+    alone = isolated(spots.x, spots.y, shape, 0.0, half)
+    alone = alone[spots.neighbour_px[alone] >= plain.neighbour_px]
+    inner = overview.around(focus_nm, SHARE_DEPTH_NM)
+    few, own, form = len(alone) < MIN_TO_COMPARE, _own_light(spots), None
+    if len(alone):
+        chosen = alone[:MOST_COMPARED]
+        form = PsfForm(crop_of(windows(inner, spots.x[chosen], spots.y[chosen], half)))
+        if len(alone) >= len(spots.x) / 2 and not few and not own:
+            return form
+    most = 0 if few else len(alone) if own else TIMES_AS_MANY * len(alone)
+    light = slabs.mean(axis=0)
+    for scale in SCALES_PX:
+        x, y = patches(light, scale)
+        lone = isolated(x, y, shape, plain.neighbour_px, half)
+        if len(lone) <= most or len(x) > len(spots.x) or (len(x) == len(spots.x) and not own):
+            continue
+        some = x[lone[:MOST_COMPARED]], y[lone[:MOST_COMPARED]]
+        images = windows(slabs, *some, half)
+        one = all(objects(image) <= 1 for image in images) if len(lone) < MIN_TO_COMPARE else likeness(images) >= ALIKE
+        if one:
+            most, form = len(lone), PsfForm(crop_of(windows(inner, *some, half), lobed=True), scale)
+    return form
+
+
+def _own_light(spots: Found) -> bool:
+    """Return whether what lies beside spots is their own light: at another depth, and as far from each of them.
+
+    Such are the two lines of an astigmatic image, above and below focus, where aberrations break them into maxima.
+    """
+    near = spots.neighbour_px < PsfForm().neighbour_px
+    if np.count_nonzero(near) < max(MIN_TO_COMPARE, OWN_SHARE * len(near)):
+        return False
+    same_distance = robust_sd(spots.neighbour_px[near]) <= OWN_PX
+    return same_distance and float(np.median(np.abs(spots.neighbour_nm[near]))) >= GHOST_NM
