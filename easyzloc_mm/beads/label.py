@@ -142,6 +142,9 @@ def label(
             EasyZlocWarning,
             stacklevel=2,
         )
+    if form.lobes_px is not None:
+        # Each stack was centred on its own median bead (`form.registered`): all together have one middle.
+        x, y = np.stack([x, y]) + np.nan_to_num(aligned.off_centre_px.T)
     return Labelled(aligned.focus_nm, reason, x, y, table, aligned.degree)
 
 

@@ -92,6 +92,12 @@ class Shape:
     angle_deg: F64
     lobed: Bool
 
+    def along_and_across(self, least: float) -> tuple[Bool, Bool]:
+        """Return the depths at which the image is so long or longer in its longest direction, and across that."""
+        long = self.elongation >= least
+        across = np.cos(2 * np.radians(self.angle_deg - self.angle_deg[int(np.argmax(self.elongation))]))
+        return long & (across > CROSSED), long & (across < -CROSSED)
+
 
 def shape_of(images: F64) -> Shape:
     """Return how images of a PSF through focus are drawn out.
@@ -172,8 +178,7 @@ def kind_of_images(images: F64) -> PsfKind:
     turning = long[1:] & long[:-1] & (np.abs(steps) <= MOST_TURN_DEG)
     if lobed and abs(float(steps[turning].sum())) >= TURNED_DEG:
         return PsfKind.DOUBLE_HELIX
-    across = np.cos(2 * np.radians(shape.angle_deg - shape.angle_deg[int(np.argmax(shape.elongation))]))
-    along, crossed = long & (across > CROSSED), long & (across < -CROSSED)
+    along, crossed = shape.along_and_across(ELONGATED)
     if min(along.mean(), crossed.mean()) >= SIDE_SHARE:
         sides = shape.lobed[along | crossed].mean() >= LOBED_SHARE
         return PsfKind.TETRAPOD if sides else PsfKind.ASTIGMATIC

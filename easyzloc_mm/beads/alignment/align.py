@@ -69,7 +69,9 @@ def align(
     trusted = usable if suspects is None else usable & ~suspects
     if trusted.sum() < MIN_BEADS:
         nothing = np.where(usable, 0.0, np.nan)
-        return Alignment(sharpness_nm.copy(), nothing * np.nan, nothing, nothing * np.nan, nothing * np.nan, 0)
+        unknown = nothing * np.nan
+        centred = np.stack([nothing, nothing], axis=1)
+        return Alignment(sharpness_nm.copy(), unknown, nothing, unknown, unknown, centred, 0)
     which = np.arange(len(stacks)) if identity is None else identity
     work = _Work(stacks, sharpness_nm, usable, trusted, which, field_known, lobed)
     for round_number in range(ROUNDS):
@@ -116,6 +118,7 @@ class _Work:
         self.residual = np.zeros(len(self.rows))
         self.bleaching = np.zeros(len(self.rows))
         self.lateral_scatter = np.zeros(len(self.rows))
+        self.off_centre = np.zeros((len(self.rows), 2))
 
     @staticmethod
     def _brightness(stack: RegisteredStack, focus_nm: float) -> float:
@@ -240,6 +243,7 @@ class _Work:
             amplitude = np.maximum(answer[:, 0], 1e-3 * self.brightness[part])
             # bead(z) = model(z + d): the bead's own focus lies d below the model's zero.
             moved[part] = np.where(enough, -answer[:, 1] / amplitude, 0.0)
+            self.off_centre[part] = np.where(enough[:, None], -answer[:, 2:4] / amplitude[:, None], 0.0)
             self.brightness[part] = np.where(enough, amplitude, self.brightness[part])
             fitted = np.einsum("nk,nkp->np", answer, flat).reshape(expected.shape)
             self._judge(part, images[part], fitted, expected, by_x, by_y, use, amplitude)
@@ -283,7 +287,7 @@ class _Work:
 
     def result(self) -> Alignment:
         def spread(values: F64) -> F64:
-            everywhere = np.full(self.count, np.nan)
+            everywhere = np.full((self.count, *values.shape[1:]), np.nan)
             everywhere[self.rows] = values
             return everywhere
 
@@ -293,5 +297,6 @@ class _Work:
             sharpness_shift_nm=spread(self.focus - self.sharp),
             bleaching_per_um=spread(self.bleaching),
             lateral_scatter_px=spread(self.lateral_scatter),
+            off_centre_px=spread(self.off_centre),
             degree=self.degree,
         )

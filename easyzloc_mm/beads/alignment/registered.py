@@ -58,6 +58,8 @@ class Alignment:
         Change of brightness with rising z against the model's, per um, relative.
     lateral_scatter_px : ndarray, shape (n,)
         Root mean square lateral scatter through the stack beyond the motion of the other beads, pixels.
+    off_centre_px : ndarray, shape (n, 2)
+        Where each bead's middle is, x and y from the middle of its patches, by the others of its place.
     degree : int
         Of the polynomial that describes the PSF over the field.
     """
@@ -67,6 +69,7 @@ class Alignment:
     sharpness_shift_nm: F64
     bleaching_per_um: F64
     lateral_scatter_px: F64
+    off_centre_px: F64
     degree: int
 
 

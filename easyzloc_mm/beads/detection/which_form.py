@@ -18,14 +18,20 @@ from easyzloc_mm.beads.detection.form import (
     patches,
     windows,
 )
+from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.psf.crop_choice import SHARE_DEPTH_NM, crop_of
+from easyzloc_mm.psf.kind import shape_of
+from easyzloc_mm.typing import F32
 
 WINDOW_PX = 47
 """Of beads whose form is looked at: the largest crop, its surroundings, and their rim."""
 OWN_SHARE, OWN_PX = 0.25, 1.0
 """So many of the spots have a neighbour that is light of their own, and its distance is the same to so much (robust
 standard deviation): other beads lie at any distance."""
+LINE, LINE_SLABS = 1.8, 2
+"""An image so many times as long as wide is a line, where so many slabs or more show it: an objective's own astigmatism
+draws images out less."""
 
 
 def form_of(overview: Overview, focus_nm: float, spots: Found) -> PsfForm | None:
@@ -43,13 +49,14 @@ def form_of(overview: Overview, focus_nm: float, spots: Found) -> PsfForm | None
     alone = isolated(spots.x, spots.y, shape, 0.0, half)
     alone = alone[spots.neighbour_px[alone] >= plain.neighbour_px]
     inner = overview.around(focus_nm, SHARE_DEPTH_NM)
-    few, own, form = len(alone) < MIN_TO_COMPARE, _own_light(spots), None
+    few, form = len(alone) < MIN_TO_COMPARE, None
+    own = _own_light(spots) or (not few and _astigmatic(windows(slabs, spots.x[alone], spots.y[alone], ROI_PX // 2)))
     if len(alone):
         chosen = alone[:MOST_COMPARED]
         form = PsfForm(crop_of(windows(inner, spots.x[chosen], spots.y[chosen], half)))
         if len(alone) >= len(spots.x) / 2 and not few and not own:
             return form
-    most = 0 if few else len(alone) if own else TIMES_AS_MANY * len(alone)
+    most = 0 if few else len(alone) - 1 if own else TIMES_AS_MANY * len(alone)
     light = slabs.mean(axis=0)
     for scale in SCALES_PX:
         x, y = patches(light, scale)
@@ -62,6 +69,15 @@ def form_of(overview: Overview, focus_nm: float, spots: Found) -> PsfForm | None
         if one:
             most, form = len(lone), PsfForm(crop_of(windows(inner, *some, half), lobed=True), scale)
     return form
+
+
+def _astigmatic(images: F32) -> bool:
+    """Return whether spots, shape (n, S, edge, edge), are lines below focus, and lines across those above it.
+
+    Which of the two is the sharpest changes from place to place, and each line has its own middle.
+    """
+    along, across = shape_of(np.median(images, axis=0).astype(np.float64)).along_and_across(LINE)
+    return bool(min(along.sum(), across.sum()) >= LINE_SLABS)
 
 
 def _own_light(spots: Found) -> bool:

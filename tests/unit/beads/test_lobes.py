@@ -42,7 +42,7 @@ def test_one_bead_is_one_candidate_whatever_its_lobes_do(image: Image, kind: Psf
     mine = away.argmin(axis=1)
     assert sorted(mine) == list(range(len(truth)))
     offset = np.stack([beads.x, beads.y], axis=1) - truth[mine, :2]
-    assert np.abs(offset - np.median(offset, axis=0)).max() < 0.2
+    assert np.abs(offset - np.median(offset, axis=0)).max() < 0.05
     label = 1000 * beads.measures["focus_um"].to_numpy() - truth[mine, 2]
     assert np.std(label[beads.accepted]) < 10
     edge = crop_px(beads)
@@ -103,6 +103,18 @@ def test_labels_follow_the_lobes_where_another_plane_is_sharpest_on_either_side_
     by_sharpness = labels - beads.measures["sharpness_shift_nm"]
     assert abs(np.median(by_sharpness[right]) - np.median(by_sharpness[~right])) > 100
     assert abs(np.median(labels[right]) - np.median(labels[~right])) < 15
+
+
+def test_beads_of_several_stacks_have_one_middle() -> None:
+    slides = [slide(tetrapod, seed) for seed in (31, 32)]
+    beads = build_bead_set([stack for stack, _ in slides], RESPONSE, 110.0)
+    middles = []
+    for number, (_, truth) in enumerate(slides):
+        found = np.stack([beads.x, beads.y], axis=1)[beads.stack == number]
+        away = found[:, None] - truth[:, :2]
+        nearest = np.hypot(*away.transpose(2, 0, 1)).argmin(axis=1)
+        middles.append(np.median(away[np.arange(len(found)), nearest], axis=0))
+    assert np.abs(middles[0] - middles[1]).max() < 0.01
 
 
 def test_light_beside_a_bead_at_another_depth_is_its_own_where_it_is_so_beside_many() -> None:
