@@ -13,14 +13,13 @@ from easyzloc_mm.typing import F32
 
 LIGHT_SHARE, SHARE_DEPTH_NM = 0.75, 600.0
 """Of the light within the largest crop, over depths this near to focus: what a crop has to hold. The rest is thin: more
-pixels bring more background than light, and cost time. Lobes are not thin, and tell of z where they are farthest apart:
-their crop has to hold as much at every depth."""
+pixels bring more background than light, and cost time."""
 MOST_BEADS = 60
 WIDER_PX, INTERPOLATED_PX = 6, 2
 """What a larger crop (`wider_px`) has more than a crop, and what the beads' regions have to hold beyond it."""
 
 
-def crop_of(images: F32, *, lobed: bool = False) -> int:
+def crop_of(images: F32, *, every_depth: bool = False) -> int:
     """Return the edge of the smallest crop that holds `LIGHT_SHARE` of the light, over all depths.
 
     Parameters
@@ -28,12 +27,12 @@ def crop_of(images: F32, *, lobed: bool = False) -> int:
     images : ndarray, shape (n, S, edge, edge)
         Light above background of beads that stand alone, through focus, each in the middle; crops are no larger than
         these.
-    lobed : bool
-        Whether images have lobes: so much of the light then at every depth.
+    every_depth : bool
+        So much of the light at each depth: of images that are points at some depths and long lines at others.
     """
     middle = images.shape[-1] // 2
     typical = np.median(images / np.maximum(images.sum(axis=(1, 2, 3), keepdims=True), 1e-9), axis=0)
-    if not lobed:
+    if not every_depth:
         typical = typical.mean(axis=0, keepdims=True)
 
     def light(edge: int) -> F32:

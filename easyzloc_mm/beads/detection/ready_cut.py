@@ -91,7 +91,7 @@ def _form(slabs: F32, depth_nm: F64, alone: Bool) -> PsfForm:
         seen = images[:, near]
         one = all(objects(image) <= 1 for image in seen) if len(single) < MIN_TO_COMPARE else likeness(seen) >= ALIKE
         if one:
-            most, form = len(single), PsfForm(min(crop_of(images[:, inner], lobed=True), largest), scale)
+            most, form = len(single), PsfForm(min(crop_of(images[:, inner]), largest), scale)
         if 2 * most >= len(slabs):
             break  # wider patches would hold a bead and its neighbour
     return form

@@ -67,7 +67,7 @@ def form_of(overview: Overview, focus_nm: float, spots: Found) -> PsfForm | None
         images = windows(slabs, *some, half)
         one = all(objects(image) <= 1 for image in images) if len(lone) < MIN_TO_COMPARE else likeness(images) >= ALIKE
         if one:
-            most, form = len(lone), PsfForm(crop_of(windows(inner, *some, half), lobed=True), scale)
+            most, form = len(lone), PsfForm(crop_of(windows(inner, *some, half), every_depth=own), scale)
     return form
 
 

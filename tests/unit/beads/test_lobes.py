@@ -128,7 +128,7 @@ def test_light_beside_a_bead_at_another_depth_is_its_own_where_it_is_so_beside_m
     assert beads.accepted.all()
 
 
-def test_crops_of_lobes_hold_their_light_where_they_are_farthest_apart() -> None:
+def test_crops_can_be_asked_to_hold_the_light_at_every_depth() -> None:
     row, column = np.mgrid[-15:16, -15:16].astype(float)
     images = np.stack([tetrapod(column, row, z_nm) for z_nm in np.linspace(-1000, 1000, 9)])[None].astype(np.float32)
 
@@ -137,7 +137,7 @@ def test_crops_of_lobes_hold_their_light_where_they_are_farthest_apart() -> None
         return float((images[:, :, part, part].sum(axis=(2, 3)) / images.sum(axis=(2, 3))).min())
 
     assert least(crop_of(images)) < LIGHT_SHARE
-    assert least(crop_of(images, lobed=True)) >= LIGHT_SHARE > least(crop_of(images, lobed=True) - 2)
+    assert least(crop_of(images, every_depth=True)) >= LIGHT_SHARE > least(crop_of(images, every_depth=True) - 2)
 
 
 def test_a_spot_that_hardly_changes_is_called_so() -> None:
