@@ -59,7 +59,7 @@ def bench_recall(
     mask : Mask
         An engineered PSF in place of the unmodified one: sparse movies within 600 nm of focus.
     background : Background
-        Even, sparse and dense molecules; or structured, sparse ones.
+        Even, sparse and dense molecules; or structured or with an edge, sparse ones.
     minutes : float
         Of training.
     quick : bool

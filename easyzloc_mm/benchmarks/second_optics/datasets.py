@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
+from scipy import ndimage, special
 
 from easyzloc_mm._models import FrozenModel
 from easyzloc_mm.benchmarks.second_optics.microscope import SecondMicroscope
@@ -60,6 +60,10 @@ class MovieConditions(FrozenModel):
         Part of its mean by which the background of a frame rises and falls: twice its standard deviation.
     structure_px : float
         From where it is high to where it is low, on average.
+    outside : float
+        Part of it that is left outside a circle, whose middle is drawn for each frame so that its edge crosses it.
+    circle_px, edge_px : float
+        Radius of the circle, and standard deviation of the blur of its edge.
     """
 
     frames: int
@@ -71,6 +75,9 @@ class MovieConditions(FrozenModel):
     apart_px: float = 0.0
     structure: float = 0.0
     structure_px: float = 40.0
+    outside: float = 1.0
+    circle_px: float = 100.0
+    edge_px: float = 2.0
 
 
 SPARSE = MovieConditions(frames=400, per_um2=0.015, apart_px=16.0)
@@ -82,6 +89,11 @@ STRUCTURED = {
     for structure, px in ((0.15, 20), (0.15, 40), (0.3, 40), (0.5, 80))
 }
 """By how unevenly the background is lit: cells, autofluorescence, molecules far out of focus."""
+EDGES = {
+    f"{part:g}_outside_{px:g}_px": SPARSE.model_copy(update={"frames": 100, "outside": part, "edge_px": px})
+    for part, px in ((0.1, 0.7), (0.1, 2.0), (0.1, 6.0), (0.3, 2.0))
+}
+"""By the part of the light that is outside a field stop, and how sharp that is."""
 DENSE = {
     per_um2: MovieConditions(frames=frames, per_um2=per_um2, z_limit_nm=700.0)
     for per_um2, frames in ((0.02, 200), (0.1, 50), (0.3, 20), (1.0, 8))
@@ -179,6 +191,12 @@ def _background(microscope: SecondMicroscope, conditions: MovieConditions, rng: 
     """Photons per pixel of one frame."""
     shape = microscope.height_px, microscope.width_px
     mean = float(rng.uniform(*conditions.background))
+    if conditions.outside < 1:
+        angle, reach = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.0) * conditions.circle_px
+        row, column = np.indices(shape, sparse=True)
+        down, right = (size / 2 + reach * turn(angle) for size, turn in zip(shape, (np.sin, np.cos), strict=True))
+        inwards = conditions.circle_px - np.hypot(row - down, column - right)
+        return np.asarray(mean * (1 - (1 - conditions.outside) * special.ndtr(-inwards / conditions.edge_px)))
     if not conditions.structure:
         return np.full(shape, mean)
     field = ndimage.gaussian_filter(rng.normal(size=shape), conditions.structure_px / CREST_TO_TROUGH, mode="wrap")

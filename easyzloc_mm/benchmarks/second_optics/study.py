@@ -11,6 +11,7 @@ from easyzloc_mm._progress import silent
 from easyzloc_mm.api.calibrating.calibration import build_beads, train
 from easyzloc_mm.benchmarks.second_optics.datasets import (
     DENSE,
+    EDGES,
     SPARSE,
     STRUCTURED,
     BeadScan,
@@ -48,10 +49,11 @@ class Study:
 
 
 class Background(StrEnum):
-    """How the molecules' background is lit: evenly, or as that of cells is."""
+    """How the molecules' background is lit: evenly, as that of cells is, or with a field stop in the image."""
 
     EVEN = "even"
     STRUCTURED = "structured"
+    EDGE = "edge"
 
 
 def movie_conditions(background: Background = Background.EVEN, mask: Mask = Mask.NONE) -> dict[str, MovieConditions]:
@@ -62,6 +64,8 @@ def movie_conditions(background: Background = Background.EVEN, mask: Mask = Mask
     movies = {"sparse": SPARSE, **{f"dense_{per_um2:g}": conditions for per_um2, conditions in DENSE.items()}}
     if background is Background.STRUCTURED:
         movies = {f"structure_{name}": conditions for name, conditions in STRUCTURED.items()}
+    if background is Background.EDGE:
+        movies = {f"edge_{name}": conditions for name, conditions in EDGES.items()}
     if mask is Mask.NONE:
         return movies
     engineered = {"z_limit_nm": ENGINEERED_NM, "frames": 150, "per_um2": 0.01, "apart_px": 28.0}

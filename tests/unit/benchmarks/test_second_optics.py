@@ -134,6 +134,21 @@ def test_uneven_light_rises_and_falls_by_the_stated_part_within_the_stated_dista
     assert 1 / np.mean(np.diff(smooth > 900, axis=2)) == pytest.approx(16.0, rel=0.15)
 
 
+def test_a_field_stop_leaves_the_stated_part_of_the_light_outside(tmp_path: Path) -> None:
+    conditions = MovieConditions(
+        frames=8, per_um2=0.01, photons=(1.0, 1.0), background=(900.0, 900.0), outside=0.1, circle_px=30.0, edge_px=2.0
+    )
+    truth = write_movie(tmp_path / "movie.tif", SMALL, conditions, seed=5)
+    light = SMALL.response.electrons_per_adu * (open_movie(tmp_path / "movie.tif").read(0, 8) - 100.0)
+    smooth = gaussian_filter(light, (0, 1.0, 1.0)) / 900
+    for frame in smooth:
+        dark, edge, bright = (np.mean((frame > low) & (frame < high)) for low, high in ((0, 0.2), (0.2, 0.9), (0.9, 2)))
+        assert dark + bright > 0.75
+        assert min(dark, edge, bright) > 0.01
+        assert [np.median(frame[frame < 0.2]), np.median(frame[frame > 0.9])] == pytest.approx([0.1, 1.0], rel=0.05)
+    assert truth["background"].between(89, 901).all()
+
+
 def test_limits_shrink_with_the_root_of_the_light() -> None:
     x, y, z = np.array([40.3, 50.1]), np.array([30.2, 44.7]), np.array([-200.0, 350.0])
     one, four = (SMALL.limits_nm(x, y, z, n * np.full(2, 1e6), np.zeros(2)) for n in (1, 4))

@@ -220,7 +220,11 @@ def recall(
         str, typer.Option("--psf", help="none (unmodified), astigmatic, double-helix, tetrapod or phase-ramp.")
     ] = "none",
     background: Annotated[
-        str, typer.Option("--background", help="even (sparse and dense molecules), or structured: as cells are lit.")
+        str,
+        typer.Option(
+            "--background",
+            help="even (sparse and dense molecules); structured: as cells are lit; or edge: a field stop in the image.",
+        ),
     ] = "even",
     minutes: Annotated[float, typer.Option("--minutes", min=0.05, help="Training time.")] = 2.0,
     quick: Annotated[bool, typer.Option("--quick", help="A fifth of the frames.")] = False,
