@@ -217,7 +217,7 @@ class Predictor:
             nothing = np.empty(0, np.float32)
             return ZPrediction(nothing, nothing, np.empty(0, np.uint8), xy, sigma_xy, widening)
         light = None if neighbours is None else neighbours.light
-        raw = self.raw_output(crops if light is None else crops - light, x, y)
+        raw = self.raw_output(crops if neighbours is None else neighbours.taken_off(crops), x, y)
         optimum = None
         flag = np.zeros(len(crops), np.uint8)
         calibration = self.card.uncertainty

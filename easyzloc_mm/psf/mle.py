@@ -160,19 +160,27 @@ class Neighbours:
         Photons that they are expected to add to each pixel.
     widening : ndarray, shape (n, 3)
         Factor by which their own uncertainty raises that of x, y and z.
+    level : ndarray, shape (n,), optional
+        What of the light is background, where it is as bright as at the spot: to the network it is no neighbours'.
     """
 
     light: F32
     widening: F64
+    level: F64 | None = None
 
     def __getitem__(self, chosen: NDArray[np.bool_]) -> Neighbours:
-        return Neighbours(self.light[chosen], self.widening[chosen])
+        return Neighbours(self.light[chosen], self.widening[chosen], None if self.level is None else self.level[chosen])
+
+    def taken_off(self, crops: F32) -> F32:
+        """Return crops as they would be without them."""
+        level = 0.0 if self.level is None else self.level[:, None, None]
+        return np.asarray(crops - self.light + level, np.float32)
 
     def and_of(self, others: Neighbours | None) -> Neighbours:
         """Return what these and others do together."""
         if others is None:
             return self
-        return Neighbours(self.light + others.light, self.widening * others.widening)
+        return Neighbours(self.light + others.light, self.widening * others.widening, self.level)
 
 
 def likely_depths(

@@ -52,8 +52,11 @@ def binned(image, out):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def tile_medians(counts, known, medians):  # type: ignore[no-untyped-def]
-    """Background of every tile: the median of what is not `known`, at 8 x 8 places of it; at least 0."""
+def tile_medians(counts, known, medians, lower):  # type: ignore[no-untyped-def]
+    """Background of every tile: the median of what is not `known`, at 8 x 8 places of it; at least 0.
+
+    `lower` becomes what an eighth of them is below.
+    """
     rows, columns = counts.shape
     down, across = medians.shape
     values = np.zeros((SAMPLES * SAMPLES, across), np.float32)
@@ -71,6 +74,7 @@ def tile_medians(counts, known, medians):  # type: ignore[no-untyped-def]
         for j in range(across):
             middle = np.float32(0.5) * (values[len(values) // 2 - 1, j] + values[len(values) // 2, j])
             medians[i, j] = max(middle, np.float32(0))
+            lower[i, j] = np.float32(0.5) * (values[len(values) // 8 - 1, j] + values[len(values) // 8, j])
 
 
 @kernel(fastmath=FAST)
@@ -101,7 +105,7 @@ def between(at, size, count):  # type: ignore[no-untyped-def]
 
 
 @kernel(fastmath=FAST)
-def _background_row(medians, y, rows, left, share, between_rows, line):  # type: ignore[no-untyped-def]
+def background_row(medians, y, rows, left, share, between_rows, line):  # type: ignore[no-untyped-def]
     """Fill a row with the background between the middles of the tiles, whose columns `between` gave beforehand."""
     first, part = between(y, rows, medians.shape[0])
     above, below = medians[first], medians[min(first + 1, medians.shape[0] - 1)]
@@ -139,7 +143,7 @@ def deviations(counts, medians, variance, known, error, out):  # type: ignore[no
     for x in range(columns):
         left[x], share[x] = between(x, columns, medians.shape[1])
     for y in range(rows):
-        _background_row(medians, y, rows, left, share, between_rows, line)
+        background_row(medians, y, rows, left, share, between_rows, line)
         if variance.size > 1:
             read[:] = variance[y]
         target = out[y + MARGIN, MARGIN : MARGIN + columns]

@@ -125,8 +125,9 @@ class CrowdSearch:
         counts, light = np.empty(shape, np.float32), np.empty(shape, np.float32)
         binned(self._photons, counts)
         binned(self._model, light)
-        medians = np.empty((max(shape[0] // TILE_PX, 1), max(shape[1] // TILE_PX, 1)), np.float32)
-        tile_medians(counts, light, medians)
+        tiles = max(shape[0] // TILE_PX, 1), max(shape[1] // TILE_PX, 1)
+        medians, lower = np.empty(tiles, np.float32), np.empty(tiles, np.float32)
+        tile_medians(counts, light, medians, lower)
         x, y = (np.ascontiguousarray(theta[:, axis]) for axis in range(2))
         level = background_around(medians, self._variance, self._photons.shape, x, y)
         level[:, 1] = np.where(known(level), level[:, 1], np.inf) ** -2.0

@@ -17,6 +17,7 @@ from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.localization.matched.background import NOTICEABLE, agreed, background_around, bends, finer
 from easyzloc_mm.localization.matched.correlation import (
     MARGIN,
+    MODEL_ERROR,
     TILE_PX,
     binned,
     binned_counts,
@@ -26,6 +27,7 @@ from easyzloc_mm.localization.matched.correlation import (
     peaks,
     tile_medians,
 )
+from easyzloc_mm.localization.matched.edges import Edges, edges_of
 from easyzloc_mm.localization.matched.unevenness import EVEN, KNOWN, Light, light_of
 from easyzloc_mm.localization.matched.whole_pixels import refine
 from easyzloc_mm.psf.detection_bank import DetectionBank
@@ -60,6 +62,8 @@ class Detections:
         (`background.background_around`).
     light : Light
         How unevenly the frame is lit.
+    edges : Edges, optional
+        Its light, where that has sharp edges; what is uneven, and the background around, are beside it.
     """
 
     x: F64
@@ -68,6 +72,7 @@ class Detections:
     snr: F64
     background: F64
     light: Light = EVEN
+    edges: Edges | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -75,7 +80,7 @@ class Detections:
     def only(self, kept: NDArray[np.bool_]) -> Detections:
         """Return some of them."""
         x, y, z_nm, snr, level = (part[kept] for part in (self.x, self.y, self.z_nm, self.snr, self.background))
-        return Detections(x, y, z_nm, snr, level, self.light)
+        return Detections(x, y, z_nm, snr, level, self.light, self.edges)
 
 
 class MatchedDetector:
@@ -131,7 +136,7 @@ class MatchedDetector:
         error : ndarray, shape (Y, X), float32, optional
             The part of them that comes from emitters, whose images are not known exactly.
         light : Light, optional
-            How unevenly the frame is lit; measured without it.
+            How unevenly the frame is lit; without it that is measured, and edges are looked for.
         """
         baseline, gain = (
             np.atleast_2d(np.asarray(value, np.float32))
@@ -145,17 +150,25 @@ class MatchedDetector:
         binned_counts(frame, baseline, gain, counts)
         known_2, error_2 = _binned(known, shape), _binned(error, shape)
         variance_2 = np.float32(4) * variance if variance.size == 1 else _binned(variance, shape)
-        medians = np.empty((max(shape[0] // TILE_PX, 1), max(shape[1] // TILE_PX, 1)), np.float32)
-        tile_medians(counts, known_2, medians)
+        tiles = max(shape[0] // TILE_PX, 1), max(shape[1] // TILE_PX, 1)
+        medians, lower = (np.empty(tiles, np.float32) for _ in range(2))
+        tile_medians(counts, known_2, medians, lower)
+        edges = None
+        if light is None and not known.size:
+            edges = edges_of(counts, (medians, lower), 4 * float(variance.mean()))
+        if edges is not None:
+            known_2, error_2 = edges.light, edges.doubt / MODEL_ERROR
+            whole = edges.whole(frame.shape)
+            known, error = whole.light, whole.doubt / MODEL_ERROR
+            tile_medians(counts, known_2, medians, lower)
         pixels = counts, variance_2, known_2, error_2
-        image, light, background = self._in_noise(pixels, medians, float(variance.mean()), float(gain.mean()), light)
+        noise = float(variance.mean()), float(gain.mean())
+        image, light, background = self._in_noise(pixels, medians, *noise, light, edges is None)
         bank = self._bank
         best, depth, around = (np.empty(shape, kind) for kind in (np.float32, np.int32, np.float32))
         row_tile, column_tile = self._tiles(shape, origin_px)
-        edges = np.searchsorted(column_tile, np.arange(self._bank.tiles + 1))
-        correlate(
-            image, bank.filters_x, bank.filters_y, bank.weights[light.level], row_tile, edges, best, depth, around
-        )
+        ends = np.searchsorted(column_tile, np.arange(self._bank.tiles + 1))
+        correlate(image, bank.filters_x, bank.filters_y, bank.weights[light.level], row_tile, ends, best, depth, around)
         ys, xs, values = peaks(best, FIRST_LOOK * threshold)
         found = np.empty((len(ys), 4))
         tile = row_tile[ys] * bank.tiles + column_tile[xs]
@@ -172,7 +185,7 @@ class MatchedDetector:
         found, snr = _distinct(found[kept], own[kept].astype(float))
         x, y, depths = found[:, 0].copy(), found[:, 1].copy(), found[:, 2].astype(int)
         around_them = background_around(medians, variance, frame.shape, x, y)
-        return Detections(x, y, bank.z_nm[depths], snr, around_them, light)
+        return Detections(x, y, bank.z_nm[depths], snr, around_them, light, edges)
 
     def _in_noise(
         self,
@@ -181,6 +194,7 @@ class MatchedDetector:
         read_variance: float,
         gain: float,
         light: Light | None,
+        smooth: bool,
     ) -> tuple[Field, Light, Field]:
         """Return a frame in units of its noise, how it is lit, and its background, in tiles or finer.
 
@@ -196,12 +210,14 @@ class MatchedDetector:
         read_variance, gain : float
         light : Light, optional
             Where it is known already.
+        smooth : bool
+            Whether the frame has no edges, beside which a background is not known so well.
         """
         counts, variance, known, error = pixels
         levels, alike = agreed(medians, read_variance, max(gain, 1.0))
         image = np.zeros((counts.shape[0] + 2 * MARGIN, counts.shape[1] + 2 * MARGIN), np.float32)
         bent = bends(medians, read_variance) > NOTICEABLE
-        for tiles, even, asked in ((levels, KNOWN, alike), (medians, EVEN, bent)):
+        for tiles, even, asked in ((levels, KNOWN, alike and smooth), (medians, EVEN, bent)):
             if not (asked if light is None else light == even):
                 continue
             background = finer(tiles)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,10 +12,13 @@ import pandas as pd
 from easyzloc_mm.camera.crops import crop_noise, crops_and_noise
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, column_dtype
+from easyzloc_mm.localization.matched.correlation import MODEL_ERROR
 from easyzloc_mm.localization.matched.crowd import CrowdFit, clear_ones
 from easyzloc_mm.localization.matched.crowd_members import NEAR_PX, Emitters
 from easyzloc_mm.localization.matched.crowd_uncertainty import widening
 from easyzloc_mm.localization.matched.detector import NOTHING, Detections, MatchedDetector
+from easyzloc_mm.localization.matched.edge_light import FramesLight
+from easyzloc_mm.localization.matched.edges import Edges, light_taken_off
 from easyzloc_mm.localization.matched.noise import noise_of_some
 from easyzloc_mm.localization.matched.placing import lonely, placed
 from easyzloc_mm.localization.matched.shapes import net_gradients, spot_widths
@@ -36,6 +40,10 @@ OFF_PX = 0.6
 
 NOTICEABLE = 0.2
 """Unevenness of light below which it widens no uncertainty by more than 3 %: not worth a second fit."""
+
+
+Fit = Callable[[U16, Spots, CameraResponse | PixelResponse], Fitted]
+"""Of spots in frames."""
 
 
 class Found(NamedTuple):
@@ -131,9 +139,11 @@ class EmitterLocalizer:
     def _noise(self, frames: U16, found: Fitted, response: CameraResponse | PixelResponse) -> tuple[float, ...]:
         """Noise around some of the first look's emitters, over what `response` says."""
         left, top = self._origin
+        spots = found.spots
+        if (beside := self._at_edges(spots)).any():
+            found, spots = found.only(~beside), spots.only(~beside)
         x, y = found.at
         place = self._predictor.place(x + left, y + top)
-        spots = found.spots
         noise_e = crop_noise(frames.shape[1:], spots.x, spots.y, response, self._table.roi_px)
         return noise_of_some((spots.frame, x, y), found.crops, noise_e, self._table, place, found.optimum, response)
 
@@ -152,7 +162,12 @@ class EmitterLocalizer:
         level = None if static is not None else np.concatenate([one.background for one in found])
         wider, light = self._predictor.wider_psf, [one.light for one in found]
         alone = None if wider is None or passes == 1 else lonely(frame, x, y, wider.roi_px)
-        spots = Spots(frame, x, y, snr, None, alone, level, _unevenness(light, frame))
+        lit = FramesLight.of((one.edges for one in found), frames.shape[1:])
+        if lit is not None and level is not None:
+            level = lit.levels(level, frame, x, y)
+        if lit is not None and alone is not None and wider is not None:
+            alone &= ~lit.differs(frame, x, y, wider.roi_px)
+        spots = Spots(frame, x, y, snr, None, alone, level, _unevenness(light, frame), lit)
         known = np.array([one == KNOWN for one in light], bool)[frame]
         return self._placed(frames, spots, known, response), light
 
@@ -177,8 +192,11 @@ class EmitterLocalizer:
         static: F32,
         explained: F32 = NOTHING,
         light: Light | None = None,
+        edges: Edges | None = None,
     ) -> Detections:
         known = explained + static if explained.size and static.size else static if static.size else explained
+        if edges is not None:
+            known, explained = known + edges.light, np.hypot(explained, edges.doubt / MODEL_ERROR)
         return self._detector.detect(
             frame, response, threshold, origin_px=self._origin, known=known, error=explained, light=light
         )  # fmt: skip
@@ -188,16 +206,45 @@ class EmitterLocalizer:
 
         Where the fit leaves the middle of its crop, spots are cut out, and predicted, once more: around where it ends.
         """
-        fitted = self._fitted(frames, spots, response)
+        fitted = self._settled(frames, spots, response, self._fitted)
+        if (beside := self._at_edges(spots)).any():
+            its = self._settled(frames, spots.only(beside), response, self._fitted_at_edges)
+            fitted = fitted.with_rows(beside, its)
+        if spots.unevenness is not None and (uneven := (spots.unevenness > 0) & ~beside).any():
+            fitted = fitted.with_rows(uneven, self._fitted_in_light(frames, fitted.only(uneven), response))
+        return fitted.only(fitted.credible(frames.shape[1:]))
+
+    def _settled(self, frames: U16, spots: Spots, response: CameraResponse | PixelResponse, fit: Fit) -> Fitted:
+        """Fit spots, and those once more whose fit ends elsewhere."""
+        fitted = fit(frames, spots, response)
         if spots.neighbours is None:
             away = np.hypot(*(at - start for at, start in zip(fitted.at, (spots.x, spots.y), strict=True))) > OFF_PX
             if away.any():
                 x, y = (at[away] for at in fitted.at)
                 again = replace(spots.only(away), x=x, y=y)
-                fitted = fitted.with_rows(away, self._fitted(frames, again, response))
-        if spots.unevenness is not None and (uneven := spots.unevenness > 0).any():
-            fitted = fitted.with_rows(uneven, self._fitted_in_light(frames, fitted.only(uneven), response))
-        return fitted.only(fitted.credible(frames.shape[1:]))
+                fitted = fitted.with_rows(away, fit(frames, again, response))
+        return fitted
+
+    def _at_edges(self, spots: Spots) -> Bool:
+        """Return which spots have an edge of the light in their crops."""
+        if spots.lit is None:
+            return np.zeros(len(spots), bool)
+        return spots.lit.differs(spots.frame, spots.x, spots.y, self._table.roi_px)
+
+    def _fitted_at_edges(self, frames: U16, spots: Spots, response: CameraResponse | PixelResponse) -> Fitted:
+        """Fit spots in light that is known to step, as far as it is known."""
+        assert spots.lit is not None, "told by who asks"
+        light = spots.lit.in_crops(spots.frame, spots.x, spots.y, self._table.roi_px)
+        known = Neighbours(light.more, np.ones((len(spots), 3)), light.middle).and_of(spots.neighbours)
+        level = spots.background
+        if level is not None:
+            level = np.stack([np.maximum(level[:, 0] - light.middle, 0.0), level[:, 1]], axis=1)
+        # A larger crop has more of the edge.
+        told = replace(spots, neighbours=known, alone=None, background=level)
+        again = self._fitted(frames, told, response, light.doubt)
+        best = replace(again.optimum, background=again.optimum.background + light.middle)
+        even = light.more - light.middle[:, None, None].astype(np.float32)
+        return Fitted(spots, best, again.prediction, again.crops - even)
 
     def _fitted_in_light(self, frames: U16, even: Fitted, response: CameraResponse | PixelResponse) -> Fitted:
         """Fit spots once more, with the uneven light that is seen under what fits them on an even background."""
@@ -212,9 +259,12 @@ class EmitterLocalizer:
         again = self._fitted(frames, replace(spots, neighbours=light.and_of(spots.neighbours), alone=None), response)
         return replace(again, spots=spots, crops=again.crops - light.light)
 
-    def _fitted(self, frames: U16, spots: Spots, response: CameraResponse | PixelResponse) -> Fitted:
+    def _fitted(
+        self, frames: U16, spots: Spots, response: CameraResponse | PixelResponse, doubt: F32 | None = None
+    ) -> Fitted:
         left, top = self._origin
         crops, noise_e = self._crops(frames, spots, response)
+        noise_e = noise_e if doubt is None else np.hypot(np.float32(noise_e), doubt)
         at = spots.x + left, spots.y + top
         prediction = self._predictor.predict(
             crops, *at, refine=self._settings.refine, read_noise_e=noise_e, neighbours=spots.neighbours,
@@ -263,23 +313,29 @@ class EmitterLocalizer:
             self._table, lambda x, y: self._predictor.place(x + left, y + top), self._emitters.prior, threshold,
             passes, self._predictor.wider_psf,
         )  # fmt: skip
-        noise_e = np.atleast_2d(np.asarray(response.read_noise_e, np.float32))
-        kept, crowd = np.zeros(len(first), bool), []
+        read_noise_e = np.atleast_2d(np.asarray(response.read_noise_e, np.float32))
+        kept, crowd, lit = np.zeros(len(first), bool), [], first.spots.lit
         for t, frame in enumerate(frames):
             rows = np.flatnonzero(first.spots.frame == t)
             still = NOTHING if static is None else static[t]
+            edges = None if lit is None else lit.whole(t)
 
             def look(
-                explained: F32, least: float, frame: U16 = frame, still: F32 = still, uneven: Light = light[t]
-            ) -> Detections:
-                return self._look(frame, least, response, still, explained, uneven)
+                explained: F32, least: float, frame: U16 = frame, still: F32 = still, uneven: Light = light[t],
+                edges: Edges | None = edges,
+            ) -> Detections:  # fmt: skip
+                return self._look(frame, least, response, still, explained, uneven, edges)
 
-            def crop(x: F64, y: F64, t: int = t) -> tuple[F32, float | F32]:
-                return self._crops(frames, Spots(np.full(len(x), t), x, y, x), response)
+            def crop(x: F64, y: F64, t: int = t, edges: Edges | None = edges) -> tuple[F32, float | F32]:
+                crops, noise_e = self._crops(frames, Spots(np.full(len(x), t), x, y, x), response)
+                return (crops, noise_e) if lit is None or edges is None else lit.taken_off(t, x, y, crops, noise_e)
 
             photons = (frame.astype(np.float32) - np.float32(response.baseline_adu)) * np.float32(
                 response.electrons_per_adu
             )
+            noise_e = read_noise_e
+            if edges is not None:
+                photons, noise_e = light_taken_off(edges.light, edges.doubt, photons, noise_e)
             found, model = how.explain(photons, noise_e, self._emitters_of(first, rows), look, crop)
             again = found.crowded | (found.row < 0)
             kept[found.row[~again]] = True
@@ -289,7 +345,7 @@ class EmitterLocalizer:
             neighbours(self._table.coefficients, found.place[again], found.theta[again], x, y, size, model, around)
             wider = widening(self._table, found.place, found.theta, model, np.square(noise_e), how.prior, NEAR_PX)
             number, others = np.full(len(x), t), Neighbours(around, wider[again])
-            crowd.append(Spots(number, x, y, found.snr[again], others, unevenness=_unevenness(light, number)))
+            crowd.append(Spots(number, x, y, found.snr[again], others, unevenness=_unevenness(light, number), lit=lit))
         return kept, Spots.joined(crowd)
 
     def _emitters_of(self, first: Fitted, rows: I64) -> Emitters:
@@ -297,7 +353,10 @@ class EmitterLocalizer:
         best = first.optimum
         x, y = (values[rows] for values in first.at)
         depth = (best.z_nm[rows] - self._table.z_start_nm) / self._table.z_pitch_nm
-        theta = np.stack([x, y, depth, best.photons[rows], best.background[rows]], axis=1)
+        level, spots = best.background[rows], first.spots
+        if spots.lit is not None:
+            level = np.maximum(level - spots.lit.at(spots.frame[rows], x, y), 0.0)
+        theta = np.stack([x, y, depth, best.photons[rows], level], axis=1)
         return Emitters(theta, self._predictor.place(x + left, y + top), first.spots.snr[rows], rows)
 
     def _rows(self, frames: U16, found: Fitted, response: CameraResponse | PixelResponse) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import numpy as np
 from easyzloc_mm.localization.detection.gaussian_fit import MAX_PRECISION_PX
 from easyzloc_mm.localization.matched.crowd import SAME_PX
 from easyzloc_mm.localization.matched.crowd_members import tree_of_frames
+from easyzloc_mm.localization.matched.edge_light import FramesLight
 from easyzloc_mm.model.predictor import ZPrediction
 from easyzloc_mm.psf.kernels.point_image import MAX_AWAY_PX
 from easyzloc_mm.psf.mle import Neighbours, Optimum, with_rows
@@ -36,6 +37,8 @@ class Spots:
     """Photons per pixel around each, and their standard deviation; None where that is not known."""
     unevenness: F64 | None = None
     """Of the light of each one's frame (`unevenness.Light`); None where all are evenly lit."""
+    lit: FramesLight | None = None
+    """The light of the block's frames; None where none has edges."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -46,7 +49,7 @@ class Spots:
         return Spots(
             self.frame[kept], self.x[kept], self.y[kept], self.snr[kept],
             None if known is None else known[kept], None if alone is None else alone[kept],
-            None if level is None else level[kept], None if uneven is None else uneven[kept],
+            None if level is None else level[kept], None if uneven is None else uneven[kept], self.lit,
         )  # fmt: skip
 
     @classmethod
@@ -58,7 +61,10 @@ class Spots:
         )
         light, wider = (np.concatenate([getattr(one, name) for one in known]) for name in ("light", "widening"))
         uneven = [part.unevenness for part in parts if part.unevenness is not None]
-        return cls(frame, x, y, snr, Neighbours(light, wider), unevenness=np.concatenate(uneven) if uneven else None)
+        return cls(
+            frame, x, y, snr, Neighbours(light, wider), unevenness=np.concatenate(uneven) if uneven else None,
+            lit=parts[0].lit,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ def test_the_background_of_a_tile_is_the_median_of_what_is_not_known(shape: tupl
     noise[rng.random(shape) < 0.05] += 3000
     tiles = max(shape[0] // TILE_PX, 1), max(shape[1] // TILE_PX, 1)
     medians = np.full(tiles, np.nan, np.float32)
-    tile_medians(known + noise + 160, known, medians)
+    tile_medians(known + noise + 160, known, medians, np.empty_like(medians))
     for i, rows in enumerate(np.array_split(noise, tiles[0])):
         for j, part in enumerate(np.array_split(rows, tiles[1], axis=1)):
             seen = min(part.size, SAMPLES**2)
