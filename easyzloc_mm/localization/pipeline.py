@@ -235,13 +235,14 @@ class Localizer:
         return noise_of_some(at, crops, noise_e, predictor.psf[1], place, prediction.optimum, response)
 
     def warm_up(self) -> None:
-        """Compile and run everything on a small frame, so that no camera frame has to wait for it."""
+        """Compile and run everything on two small frames, so that no camera frame has to wait for it."""
         from scipy.ndimage import gaussian_filter
 
-        frame = np.zeros((64, 64))
-        frame[20, 20] = frame[20, 29] = 20000.0  # near enough to be fitted together
+        frame = np.zeros((64, 96))
+        frame[20, 56] = frame[20, 65] = 20000.0  # near enough to be fitted together
         image = gaussian_filter(frame, 1.3) + 100 + np.random.default_rng(0).normal(0, 2, frame.shape)
-        frames = image.astype(np.uint16)[None]
+        with_edge = image + np.where(np.arange(96) < 64, 300.0, 0.0)
+        frames = np.stack([image, with_edge]).astype(np.uint16)
         how = self.settings.localize
         response: CameraResponse | PixelResponse = CameraResponse(
             baseline_adu=90.0, electrons_per_adu=1.0, read_noise_e=1.0

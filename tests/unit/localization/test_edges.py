@@ -10,7 +10,9 @@ from scipy.spatial import cKDTree
 
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.localization.config import LocalizerConfig, resolved
+from easyzloc_mm.localization.matched import edges
 from easyzloc_mm.localization.matched.detector import MatchedDetector
+from easyzloc_mm.localization.matched.edge_levels import follow
 from easyzloc_mm.localization.pipeline import Localizer
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.detection import LocalizeSettings
@@ -150,3 +152,12 @@ def test_a_frame_with_an_edge_changes_nothing_in_others(card: ModelCard) -> None
     both, alone = (rows_of(card, some, 4) for some in (frames, frames[1:]))
     second = both[both["frame"] == 1].drop(columns="frame").reset_index(drop=True)
     pd.testing.assert_frame_equal(second, alone.drop(columns="frame"), check_exact=True)
+
+
+@pytest.mark.usefixtures("localised_here")
+def test_no_frame_with_an_edge_waits_for_what_is_compiled(card: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    followed = []
+    monkeypatch.setattr(edges, "follow", lambda *args: followed.append(follow(*args)))
+    one = Localizer(LocalizerConfig(card.path, RESPONSE, resolved(LocalizeSettings(passes=4), card)))
+    one.warm_up()
+    assert len(followed) == 1
