@@ -21,7 +21,7 @@ from easyzloc_mm.beads.detection.form import (
 from easyzloc_mm.camera.crops import ROI_PX
 from easyzloc_mm.numerics.statistics import robust_sd
 from easyzloc_mm.psf.crop_choice import SHARE_DEPTH_NM, crop_of
-from easyzloc_mm.psf.kind import shape_of
+from easyzloc_mm.psf.kind import PsfKind, kind_of_images, shape_of
 from easyzloc_mm.typing import F32
 
 WINDOW_PX = 47
@@ -29,6 +29,8 @@ WINDOW_PX = 47
 OWN_SHARE, OWN_PX = 0.25, 1.0
 """So many of the spots have a neighbour that is light of their own, and its distance is the same to so much (robust
 standard deviation): other beads lie at any distance."""
+KIND_PX = 21
+"""Of images whose kind is looked at."""
 LINE, LINE_SLABS = 1.8, 2
 """An image so many times as long as wide is a line, where so many slabs or more show it: an objective's own astigmatism
 draws images out less."""
@@ -67,7 +69,9 @@ def form_of(overview: Overview, focus_nm: float, spots: Found) -> PsfForm | None
         images = windows(slabs, *some, half)
         one = all(objects(image) <= 1 for image in images) if len(lone) < MIN_TO_COMPARE else likeness(images) >= ALIKE
         if one:
-            most, form = len(lone), PsfForm(crop_of(windows(inner, *some, half), every_depth=own), scale)
+            typical = np.median(windows(slabs, *some, KIND_PX // 2), axis=0).astype(np.float64)
+            lines = kind_of_images(typical) is PsfKind.ASTIGMATIC
+            most, form = len(lone), PsfForm(crop_of(windows(inner, *some, half), every_depth=lines), scale)
     return form
 
 
