@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
-from easyzloc_mm.localization.matched.background import NOTICEABLE, agreed, background_around, bends, finer
 from easyzloc_mm.localization.matched.correlation import (
     MARGIN,
     MODEL_ERROR,
@@ -27,8 +26,9 @@ from easyzloc_mm.localization.matched.correlation import (
     peaks,
     tile_medians,
 )
-from easyzloc_mm.localization.matched.edges import Edges, edges_of
-from easyzloc_mm.localization.matched.unevenness import EVEN, KNOWN, Light, light_of
+from easyzloc_mm.localization.matched.light.background import NOTICEABLE, agreed, background_around, bends, finer
+from easyzloc_mm.localization.matched.light.edges import Edges, edges_of
+from easyzloc_mm.localization.matched.light.unevenness import EVEN, KNOWN, Light, light_of
 from easyzloc_mm.localization.matched.whole_pixels import refine
 from easyzloc_mm.psf.detection_bank import DetectionBank
 from easyzloc_mm.typing import F64, U16

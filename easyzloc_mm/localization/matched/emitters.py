@@ -13,18 +13,18 @@ from easyzloc_mm.camera.crops import crop_noise, crops_and_noise
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
 from easyzloc_mm.io.runs.localizations import COLUMNS_2D, COLUMNS_Z, column_dtype
 from easyzloc_mm.localization.matched.correlation import MODEL_ERROR
-from easyzloc_mm.localization.matched.crowd import CrowdFit, clear_ones
-from easyzloc_mm.localization.matched.crowd_members import NEAR_PX, Emitters
-from easyzloc_mm.localization.matched.crowd_uncertainty import widening
+from easyzloc_mm.localization.matched.crowds.explain import CrowdFit, clear_ones
+from easyzloc_mm.localization.matched.crowds.members import NEAR_PX, Emitters
+from easyzloc_mm.localization.matched.crowds.uncertainty import widening
 from easyzloc_mm.localization.matched.detector import NOTHING, Detections, MatchedDetector
-from easyzloc_mm.localization.matched.edge_light import FramesLight
-from easyzloc_mm.localization.matched.edges import Edges, light_taken_off
+from easyzloc_mm.localization.matched.light.edge_crops import FramesLight
+from easyzloc_mm.localization.matched.light.edges import Edges, light_taken_off
+from easyzloc_mm.localization.matched.light.uneven_fit import light_around
+from easyzloc_mm.localization.matched.light.unevenness import KNOWN, Light, light_sd
 from easyzloc_mm.localization.matched.noise import noise_of_some
 from easyzloc_mm.localization.matched.placing import lonely, placed
 from easyzloc_mm.localization.matched.shapes import net_gradients, spot_widths
 from easyzloc_mm.localization.matched.spots import Fitted, Spots
-from easyzloc_mm.localization.matched.uneven_fit import light_around
-from easyzloc_mm.localization.matched.unevenness import KNOWN, Light, light_sd
 from easyzloc_mm.model.predictor import Predictor
 from easyzloc_mm.model.uncertainty import MixtureCalibration
 from easyzloc_mm.model.wider_look import WiderCrops

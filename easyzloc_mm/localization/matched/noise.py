@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from easyzloc_mm.camera.crops import UNSEEN_NOISE_E
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
-from easyzloc_mm.localization.matched.crowd_members import NEAR_PX, tree_of_frames
+from easyzloc_mm.localization.matched.crowds.members import NEAR_PX, tree_of_frames
 from easyzloc_mm.numerics.kernel import kernel
 from easyzloc_mm.psf.bead_psf import PITCH_PX, SplinePsf
 from easyzloc_mm.psf.kernels.spline import draw, drawing

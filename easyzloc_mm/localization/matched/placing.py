@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from easyzloc_mm.localization.matched.crowd_members import tree_of_frames
+from easyzloc_mm.localization.matched.crowds.members import tree_of_frames
 from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.detection_bank import REACH_PX
 from easyzloc_mm.psf.kernels.point_image import MAX_AWAY_PX

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from easyzloc_mm.localization.detection.gaussian_fit import MAX_PRECISION_PX
-from easyzloc_mm.localization.matched.crowd import SAME_PX
-from easyzloc_mm.localization.matched.crowd_members import tree_of_frames
-from easyzloc_mm.localization.matched.edge_light import FramesLight
+from easyzloc_mm.localization.matched.crowds.explain import SAME_PX
+from easyzloc_mm.localization.matched.crowds.members import tree_of_frames
+from easyzloc_mm.localization.matched.light.edge_crops import FramesLight
 from easyzloc_mm.model.predictor import ZPrediction
 from easyzloc_mm.psf.kernels.point_image import MAX_AWAY_PX
 from easyzloc_mm.psf.mle import Neighbours, Optimum, with_rows

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from easyzloc_mm.localization.matched.crowd_members import Emitters
-from easyzloc_mm.localization.matched.crowd_search import CrowdSearch
+from easyzloc_mm.localization.matched.crowds.members import Emitters
+from easyzloc_mm.localization.matched.crowds.search import CrowdSearch
 from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.kernels.crop_size import sized
 from easyzloc_mm.psf.kernels.crowd import add_emitters, refit

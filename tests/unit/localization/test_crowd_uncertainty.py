@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from easyzloc_mm.localization.matched.crowd_uncertainty import widening
+from easyzloc_mm.localization.matched.crowds.uncertainty import widening
 from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.kernels.crop_size import sized
 from easyzloc_mm.psf.kernels.crowd import add_emitters, refit

@@ -10,9 +10,9 @@ from scipy.spatial import cKDTree
 
 from easyzloc_mm.camera.response import CameraResponse
 from easyzloc_mm.localization.config import LocalizerConfig, resolved
-from easyzloc_mm.localization.matched import edges
 from easyzloc_mm.localization.matched.detector import MatchedDetector
-from easyzloc_mm.localization.matched.edge_levels import follow
+from easyzloc_mm.localization.matched.light import edges
+from easyzloc_mm.localization.matched.light.edge_levels import follow
 from easyzloc_mm.localization.pipeline import Localizer
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.detection import LocalizeSettings

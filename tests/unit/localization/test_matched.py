@@ -7,10 +7,10 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from easyzloc_mm.camera.response import CameraResponse, PixelResponse
-from easyzloc_mm.localization.matched.background import FINER, finer
 from easyzloc_mm.localization.matched.correlation import TILE_PX, tile_medians
 from easyzloc_mm.localization.matched.detector import Detections, MatchedDetector
-from easyzloc_mm.localization.matched.unevenness import EVEN, KNOWN
+from easyzloc_mm.localization.matched.light.background import FINER, finer
+from easyzloc_mm.localization.matched.light.unevenness import EVEN, KNOWN
 from easyzloc_mm.numerics.level import SAMPLES, levels_around
 from easyzloc_mm.psf.detection_bank import DetectionBank
 from easyzloc_mm.typing import F64, U16

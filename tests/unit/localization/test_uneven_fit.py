@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from easyzloc_mm.localization.matched.uneven_fit import light_around
+from easyzloc_mm.localization.matched.light.uneven_fit import light_around
 from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.kernels.crop_size import sized
 from easyzloc_mm.psf.kernels.crowd import add_emitters

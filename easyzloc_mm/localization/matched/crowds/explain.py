@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial import cKDTree
 
-from easyzloc_mm.localization.matched.crowd_members import Emitters, near, neighbours_of
-from easyzloc_mm.localization.matched.crowd_search import CrowdSearch, known
+from easyzloc_mm.localization.matched.crowds.members import Emitters, near, neighbours_of
+from easyzloc_mm.localization.matched.crowds.search import CrowdSearch, known
 from easyzloc_mm.localization.matched.detector import Detections
 from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.kernels.crop_size import sized

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from easyzloc_mm.localization.matched.edges import Edges, light_taken_off
+from easyzloc_mm.localization.matched.light.edges import Edges, light_taken_off
 from easyzloc_mm.numerics.kernel import kernel
 from easyzloc_mm.typing import F32, F64, I64, Bool
 

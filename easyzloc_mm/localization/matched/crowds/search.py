@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from easyzloc_mm.localization.matched.background import background_around
 from easyzloc_mm.localization.matched.correlation import TILE_PX, binned, tile_medians
-from easyzloc_mm.localization.matched.crowd_members import NEAR_PX, Emitters, near
+from easyzloc_mm.localization.matched.crowds.members import NEAR_PX, Emitters, near
+from easyzloc_mm.localization.matched.light.background import background_around
 from easyzloc_mm.psf.bead_psf import SplinePsf
 from easyzloc_mm.psf.kernels.crop_size import sized
 from easyzloc_mm.psf.kernels.crowd import add_emitters

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from easyzloc_mm.localization.matched.background import finer
 from easyzloc_mm.localization.matched.correlation import THREE_EIGHTHS, background_row, between
-from easyzloc_mm.localization.matched.edge_levels import NEAR, extremes, follow
+from easyzloc_mm.localization.matched.light.background import finer
+from easyzloc_mm.localization.matched.light.edge_levels import NEAR, extremes, follow
 from easyzloc_mm.numerics.kernel import FAST, kernel
 from easyzloc_mm.numerics.level import REACH_TILES
 from easyzloc_mm.typing import F32, Bool

@@ -1,0 +1,1 @@
+"""Molecules whose images overlap: explained together, searched for, and how uncertain that leaves them."""
