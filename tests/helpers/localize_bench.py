@@ -34,6 +34,8 @@ from easyzloc_mm.psf.bead_psf import PITCH_PX, Z_PITCH_NM, knots_of
 from easyzloc_mm.psf.field_psf import FieldPsf
 
 BASELINE, GAIN = 100.0, 0.5
+MOST_BROKEN = 5
+"""Spots of a batch that a broken bundle predicts: more than warming up has, fewer than a frame of the tests'."""
 
 
 def _response() -> CameraResponse:
@@ -51,7 +53,7 @@ def compile_kernels() -> None:
 def small_bundle(folder: Path, *, field: tuple[int, int], pixel_nm: float = 110.0, broken: bool = False) -> Path:
     """Write a bundle whose network is linear in the crop: untrained, but every part of inference is real.
 
-    A `broken` one loads and warms up, and fails on any batch of other than two spots.
+    A `broken` one loads and warms up, and fails on any batch of more than `MOST_BROKEN` spots.
     """
     compile_kernels()
     return _write_bundle(folder, field=field, pixel_nm=pixel_nm, broken=broken)
@@ -64,13 +66,20 @@ def _write_bundle(folder: Path, *, field: tuple[int, int], pixel_nm: float, brok
     weights: dict[str, NDArray[Any]] = {
         "w": rng.normal(0, 0.02, (225, outputs)).astype(np.float32),
         "v": rng.normal(0, 0.1, (len(AUX_COLUMNS), outputs)).astype(np.float32),
-        "shape": np.array([2 if broken else -1, 225], np.int64),
+        "shape": np.array([-1, 225], np.int64),
+        "first": np.array(0, np.int64),
+        "nothing": np.zeros(MOST_BROKEN + 1 if broken else 1 << 12, np.float32),
     }
     nodes = [
         helper.make_node("Reshape", ["image", "shape"], ["flat"]),
         helper.make_node("MatMul", ["flat", "w"], ["a"]),
         helper.make_node("MatMul", ["aux", "v"], ["b"]),
-        helper.make_node("Add", ["a", "b"], ["out"]),
+        helper.make_node("Add", ["a", "b"], ["c"]),
+        # How many spots there are is looked up: beyond the last entry that fails.
+        helper.make_node("Shape", ["flat"], ["sizes"]),
+        helper.make_node("Gather", ["sizes", "first"], ["count"]),
+        helper.make_node("Gather", ["nothing", "count"], ["zero"]),
+        helper.make_node("Add", ["c", "zero"], ["out"]),
     ]
     graph = helper.make_graph(
         nodes,
