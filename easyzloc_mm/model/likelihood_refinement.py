@@ -212,7 +212,8 @@ def refined(
     best = np.argmin(fit.deviance, axis=1)
     behind = np.where(fitted, 0, -1)
     some = (weight > 0).any(axis=1)
-    both = network.mixture.pool(likelihood.mixture, np.where(some, share, 1.0))
+    peaks = likelihood.mixture
+    both = network.mixture.pool(peaks, np.where(some, share, 1.0))
     pool = (unsure | (plausible & ~fitted)) & some
     if pool.any():
         z[pool], sd = both[pool].main_mode()
@@ -221,9 +222,9 @@ def refined(
         wide, narrow = (one.rescale(sd, z[pool]) for one in (scale.fitted, scale.pooled))
         lpz[pool] = np.where(share[pool] > 0, narrow, wide)
     rows = np.arange(len(z))
-    apart = np.where(weight > 0, np.abs(fit.z_nm - z[:, None]), np.inf)
-    near = np.argmin(apart, axis=1)
-    behind = np.where(pool & (apart[rows, near] <= lpz) & (lpz < MAX_SIGMA_NM), near, behind)
+    near = peaks.nearest(z)
+    close = np.abs(fit.z_nm[rows, near] - z) <= lpz
+    behind = np.where(pool & close & (lpz < MAX_SIGMA_NM), near, behind)
     reach = OUTLIER_SIGMAS * lpz
     if by_image:
         reach[some] = APART_SIGMAS * scale.fitted.rescale(fit.sigma_nm[rows, near], z)[some]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from easyzloc_mm.numerics.kernel import kernel
-from easyzloc_mm.typing import F64, AnyFloat, Bool
+from easyzloc_mm.typing import F64, I64, AnyFloat, Bool
 
 COMPONENTS = 5
 EMBEDDING = 64
@@ -86,6 +86,11 @@ class Mixture:
         weight, mean_nm, widths = (np.ascontiguousarray(part) for part in (self.weight, self.mean_nm, self.sd_nm))
         _main_modes(weight, mean_nm, widths, z_nm, sd_nm)
         return z_nm, sd_nm
+
+    def nearest(self, z_nm: F64) -> I64:
+        """Return which component, of those that a spot has, lies nearest to a depth of each."""
+        apart = np.where(self.weight > 0, np.abs(self.mean_nm - z_nm[:, None]), np.inf)
+        return np.asarray(np.argmin(apart, axis=1))
 
     def beyond(self, z_nm: F64, distance_nm: F64) -> F64:
         """Return the probability that the emitter is farther than `distance_nm` from `z_nm`."""

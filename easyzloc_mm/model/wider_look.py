@@ -117,10 +117,8 @@ def look_wider(
     weight, by_likelihood = weighed(found.weight, found.fits.z_nm)
     found = Maxima(found.fits, weight).nearest_first(posterior.z_nm)
     by_network, by_likelihood = share[doubtful] * by_network, (1 - share[doubtful]) * by_likelihood
-    share, by_image = (
-        by_network / np.maximum(by_network + by_likelihood, TINY),
-        calibration.likelihood_ambiguity.by_image,
-    )
+    share = by_network / np.maximum(by_network + by_likelihood, TINY)
+    by_image = calibration.likelihood_ambiguity.by_image
     again = refined(posterior, lpz_nm, found, calibration.likelihood_scale, share, by_image=by_image)
     return first.with_rows(doubtful, again)
 

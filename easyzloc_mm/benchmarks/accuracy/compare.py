@@ -110,8 +110,8 @@ def _oracle_posterior(sample: EmbeddedEmitters, truth: SplinePsf, starts: F64, r
     fits = fit_psf(sample.crops, truth, sample.bead, starts, read_noise_e, prior)
     posterior = Mixture(maxima(fits, *truth.z_range_nm), fits.z_nm, np.maximum(fits.sigma_nm, MIN_SIGMA_NM))
     z, sigma = posterior.main_mode()
-    near = np.argmin(np.where(posterior.weight > 0, np.abs(posterior.mean_nm - z[:, None]), np.inf), axis=1)
-    p_outlier = posterior.beyond(z, APART_SIGMAS * posterior.sd_nm[np.arange(len(z)), near])
+    own = posterior.sd_nm[np.arange(len(z)), posterior.nearest(z)]
+    p_outlier = posterior.beyond(z, APART_SIGMAS * own)
     error = z - sample.z_nm
     good = np.abs(error - np.median(error)) <= MISTAKE_LIMITS * sample.limit_nm
     return Answer(z, sigma, p_outlier > np.quantile(p_outlier[good], 1 - FLAG_COST))

@@ -177,8 +177,7 @@ class Judge:
         fit = found.fits
         peaks = Mixture(found.weight, fit.z_nm, np.maximum(fit.sigma_nm, MIN_SIGMA_NM))
         z_nm, lpz_nm = peaks.main_mode()
-        apart = np.where(found.weight > 0, np.abs(fit.z_nm - z_nm[:, None]), np.inf)
-        rows, near = np.arange(len(z_nm)), np.argmin(apart, axis=1)
+        rows, near = np.arange(len(z_nm)), peaks.nearest(z_nm)
         known = found.weight.any(axis=1) & (peaks.beyond(z_nm, OUTLIER_SIGMAS * lpz_nm) < DOUBT)
         lateral = np.stack([fit.sigma_x_px[rows, near], fit.sigma_y_px[rows, near]], axis=1)
         return Fits(
