@@ -17,6 +17,10 @@ from easyzloc_mm.benchmarks.spread import spread
 from easyzloc_mm.typing import F64, I64
 
 OUTLIER_SHARES = (0.0, 0.1, 0.2, 0.3)
+MERGED_SHARE = 0.06
+"""Of the localisations, two molecules at once, half of them one of each ring: in the last of the draws."""
+PHOTONS_SD = 0.5
+"""Of the logarithm of a molecule's photons."""
 SIGMA_Z_NM = (10.0, 40.0)
 LABELLED, LATERAL_NM = 0.6, 8.0
 Draw = Callable[[np.random.Generator, int], F64]
@@ -44,7 +48,7 @@ STRUCTURELESS: dict[str, Draw] = {
 
 
 def ring_table(
-    *, outliers: float, shape: str = "even", pores: int = 80, per_pore: float = 70.0,
+    *, outliers: float, shape: str = "even", merged: float = 0.0, pores: int = 80, per_pore: float = 70.0,
     spacing_nm: float = PORE_SPACING_NM, seed: int = 0,
 ) -> pd.DataFrame:  # fmt: skip
     """Localisations of pores with two rings, columns ``pore``, ``dx``, ``dy``, ``z``, ``lpz``.
@@ -57,6 +61,8 @@ def ring_table(
         Share of the localisations in neither ring.
     shape : str
         Of their depths: one of `OUTLIERS`.
+    merged : float
+        Share of the localisations that are of two labels of their pore at once: at the mean by the light of both.
     """
     rng = np.random.default_rng(seed)
     site = pore_sites(np.zeros((pores, 3)), rng, spacing_nm=spacing_nm)
@@ -65,7 +71,14 @@ def ring_table(
     place, pore = np.repeat(site[pore, label], count, axis=0), np.repeat(pore, count)
     stray = rng.random(len(pore)) < outliers
     place[stray, 2] = OUTLIERS[shape](rng, int(stray.sum()))
-    return _seen(place, pore, rng)
+    lpz = rng.uniform(*SIGMA_Z_NM, len(pore))
+    if merged:
+        both = np.flatnonzero(~stray & (rng.random(len(pore)) < merged))
+        other = site[pore[both], rng.integers(0, site.shape[1], len(both))]
+        light = rng.lognormal(0, PHOTONS_SD, (2, len(both)))
+        place[both] += (light[1] / light.sum(axis=0))[:, None] * (other - place[both])
+        lpz[both] /= np.sqrt(light.sum(axis=0))
+    return _seen(place, pore, lpz, rng)
 
 
 def structureless_table(kind: str, *, seed: int = 0) -> pd.DataFrame:
@@ -82,12 +95,11 @@ def structureless_table(kind: str, *, seed: int = 0) -> pd.DataFrame:
     place = np.column_stack([rng.normal(0, 40, (len(pore), 2)), STRUCTURELESS[kind](rng, len(pore))])
     stray = rng.random(len(pore)) < rng.uniform(0, 0.2)
     place[stray, 2] = OUTLIERS[rng.choice(list(OUTLIERS))](rng, int(stray.sum()))
-    return _seen(place, pore, rng)
+    return _seen(place, pore, rng.uniform(*SIGMA_Z_NM, len(pore)), rng)
 
 
-def _seen(place: F64, pore: I64, rng: np.random.Generator) -> pd.DataFrame:
+def _seen(place: F64, pore: I64, lpz: F64, rng: np.random.Generator) -> pd.DataFrame:
     """Place every pore at its own depth, and blur it."""
-    lpz = rng.uniform(*SIGMA_Z_NM, len(pore))
     z = place[:, 2] + rng.uniform(-400, 400, int(pore.max()) + 1)[pore] + rng.normal(0, lpz)
     dx, dy = (place[:, axis] + rng.normal(0, LATERAL_NM, len(pore)) for axis in (0, 1))
     return pd.DataFrame({"pore": pore, "dx": dx, "dy": dy, "z": z, "lpz": lpz})
@@ -96,19 +108,23 @@ def _seen(place: F64, pore: I64, rng: np.random.Generator) -> pd.DataFrame:
 def spacing_draws(draws: int, *, seed: int = 0, workers: int = 1) -> dict[str, dict[str, float]]:
     """Error of the spacing and coverage of its 95 % interval, by share of outliers (their shapes take turns).
 
+    Then once more without outliers, with `MERGED_SHARE` of the localisations of two molecules at once.
+
     Returns
     -------
     dict
-        By share: ``mean_error_nm``, ``rms_error_nm``, ``mean_margin_nm``, ``coverage_95``, and the mean error by shape.
+        By kind: ``mean_error_nm``, ``rms_error_nm``, ``mean_margin_nm``, ``coverage_95``, and the mean error by shape.
     """
     shapes = [list(OUTLIERS)[k % len(OUTLIERS)] for k in range(draws)]
-    wanted = [(share, shape, seed + k) for share in OUTLIER_SHARES for k, shape in enumerate(shapes)]
-    measured = np.array(spread(_spacing, wanted, workers)).reshape(len(OUTLIER_SHARES), draws, 3)
+    kinds = {f"{100 * share:.0f} % outliers": (share, 0.0) for share in OUTLIER_SHARES}
+    kinds[f"{100 * MERGED_SHARE:.0f} % merged"] = (0.0, MERGED_SHARE)
+    wanted = [(*of, shape, seed + k) for of in kinds.values() for k, shape in enumerate(shapes)]
+    measured = np.array(spread(_spacing, wanted, workers)).reshape(len(kinds), draws, 3)
     figures = {}
-    for share, found in zip(OUTLIER_SHARES, measured, strict=True):
+    for kind, found in zip(kinds, measured, strict=True):
         error = found[:, 0] - PORE_SPACING_NM
         inside = (found[:, 1] <= PORE_SPACING_NM) & (found[:, 2] >= PORE_SPACING_NM)
-        figures[f"{100 * share:.0f} % outliers"] = {
+        figures[kind] = {
             "mean_error_nm": float(error.mean()),
             "rms_error_nm": float(np.sqrt(np.mean(error**2))),
             "mean_margin_nm": float((found[:, 2] - found[:, 1]).mean() / 2),
@@ -118,10 +134,11 @@ def spacing_draws(draws: int, *, seed: int = 0, workers: int = 1) -> dict[str, d
     return figures
 
 
-def _spacing(wanted: tuple[float, str, int]) -> tuple[float, float, float]:
+def _spacing(wanted: tuple[float, float, str, int]) -> tuple[float, float, float]:
     """Spacing of the rings of one table, and the ends of its interval."""
-    share, shape, seed = wanted
-    return spacing_interval(fit_two_rings(sample_of(pore_data(ring_table(outliers=share, shape=shape, seed=seed)))))
+    outliers, merged, shape, seed = wanted
+    table = ring_table(outliers=outliers, merged=merged, shape=shape, seed=seed)
+    return spacing_interval(fit_two_rings(sample_of(pore_data(table))))
 
 
 def false_discoveries(tables: int, *, seed: int = 0, workers: int = 1) -> dict[str, Any]:

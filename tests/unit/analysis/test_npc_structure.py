@@ -18,6 +18,7 @@ from easyzloc_mm.analysis.npc.rings.spacing import RingSpacing, measure_rings, s
 from easyzloc_mm.analysis.npc.rings.two_rings import fit_two_rings
 from easyzloc_mm.analysis.npc.rings.verdicts import judge_pores
 from easyzloc_mm.analysis.npc.z_scale import SPACING_ERROR_NM, SPACINGS_NM, z_scale
+from easyzloc_mm.benchmarks.fixtures.tables import PORE_SPACING_NM
 from easyzloc_mm.benchmarks.npc import pore_field
 from easyzloc_mm.benchmarks.npc_draws import (
     STRUCTURELESS,
@@ -38,6 +39,18 @@ def test_the_interval_holds_the_truth_whatever_lies_off_the_rings() -> None:
         assert abs(found["mean_error_nm"]) < 1 + found["mean_margin_nm"] / np.sqrt(draws), share
         # Twice the 95 % interval: 1 in 10,000 misses it.
         assert found["rms_error_nm"] < 2 * found["mean_margin_nm"], share
+
+
+def test_two_molecules_at_once_do_not_draw_the_rings_together() -> None:
+    """One in five localisations is of two labels of its pore, half of them of both rings."""
+    apart, merged = (
+        fit_two_rings(sample_of(pore_data(ring_table(outliers=0.05, merged=share, pores=120, seed=6))))
+        for share in (0.0, 0.2)
+    )
+    for rings in (apart, merged):
+        _, low, high = spacing_interval(rings)
+        assert low < PORE_SPACING_NM < high
+    assert apart.between_share < 0.02 < 0.05 < merged.between_share < 0.15
 
 
 def test_the_interval_widens_with_the_error_of_the_scale_of_z() -> None:

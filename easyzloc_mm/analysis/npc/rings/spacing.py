@@ -47,6 +47,8 @@ class RingSpacing:
         Of the localisations, in neither ring.
     upper_share : float
         Of those in the rings, in the one at larger z.
+    between_share : float
+        Of all but the background, of two molecules at once, one of each ring: between the rings.
     evidence : float
         Twice the logarithm of the likelihood ratio of two rings over the best distribution without a gap.
     evidence_sigmas : float
@@ -64,6 +66,7 @@ class RingSpacing:
     spread_nm: float | None = None
     background_share: float | None = None
     upper_share: float | None = None
+    between_share: float | None = None
     evidence: float | None = None
     evidence_sigmas: float | None = None
     null_evidence: float | None = None
@@ -85,6 +88,7 @@ class RingSpacing:
             "ring_spread_nm": self.spread_nm,
             "background_share": self.background_share,
             "upper_ring_share": self.upper_share,
+            "between_rings_share": self.between_share,
             "evidence": self.evidence,
             "evidence_sigmas": self.evidence_sigmas,
             "null_evidence": self.null_evidence,
@@ -179,6 +183,7 @@ def measure_rings(data: PoreData, *, seed: int = 0, z_scale_error: float = 0.0) 
         "ci_nm": [low, high],
         "spread_nm": two.width_nm,
         "upper_share": two.upper_share,
+        "between_share": two.between_share,
     }
     return RingStudy(RingSpacing(**figures, **found), two)
 

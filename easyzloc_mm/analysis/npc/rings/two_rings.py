@@ -1,4 +1,8 @@
-"""Two rings common to all pores, with a background of any smooth shape, fitted to the pores' marginal likelihood."""
+"""Two rings common to all pores, with a background of any smooth shape, fitted to the pores' marginal likelihood.
+
+Two molecules of a pore that shine in the same frame are nearer than an image resolves: they make one localisation, and
+where they are of both rings, it lies between these. Counted as of a ring it would draw the rings together.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import expit, logsumexp, ndtr
+from scipy.special import expit, logsumexp, ndtr, roots_jacobi
 
 from easyzloc_mm.analysis.npc.rings.marginal import (
     GRID_NM,
@@ -23,6 +27,11 @@ from easyzloc_mm.typing import F64
 NODES, NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(5)
 LOG_NODE_WEIGHTS = np.log(NODE_WEIGHTS / NODE_WEIGHTS.sum())
 """Gauss-Hermite quadrature over the share of the upper ring, which is logit-normal among pores."""
+_AT, _WEIGHTS = roots_jacobi(6, 1, 1)
+BETWEEN_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+LAYERS_AT = np.concatenate([[-0.5, 0.5], _AT / 2])
+"""Spacings from the middle: the rings; and where two molecules that shine at once, one of each ring, are localised, at
+the mean by their light, of which each has any share, seldom nearly all (density 6 s (1 - s) of a share s)."""
 BACKGROUND_SD_NM = 40.0
 BACKGROUND_AT_NM = np.arange(-280.0, 281.0, 70.0)
 BACKGROUND_ENDS_NM = np.array([60.0, 80.0, 100.0, 125.0, 160.0, 200.0, 260.0, REACH_NM])
@@ -30,23 +39,24 @@ BACKGROUND_ENDS_NM = np.concatenate([-BACKGROUND_ENDS_NM[::-1], BACKGROUND_ENDS_
 """Background is a mixture of normal distributions anywhere, and of even ones from the middle to each of these ends;
 none is narrow enough to be a ring."""
 SHAPES = len(BACKGROUND_AT_NM) + len(BACKGROUND_ENDS_NM)
-PARAMETERS = ("spacing", "width", "share", "share_spread", "background")
-"""Logarithms of the first two (nm) and the fourth; logits of the third and the last; then the background's mixture."""
+PARAMETERS = ("spacing", "width", "share", "share_spread", "background", "between")
+"""Logarithms of the first two (nm) and the fourth; logits of the others; then the background's mixture."""
+RINGS = len(PARAMETERS)
 USUAL = np.array(
-    [np.log(55.0), np.log(8.0), 0.0, np.log(0.5), -2.0, *np.zeros(len(BACKGROUND_AT_NM)),
+    [np.log(55.0), np.log(8.0), 0.0, np.log(0.5), -2.0, -7.0, *np.zeros(len(BACKGROUND_AT_NM)),
      *np.where(np.abs(BACKGROUND_ENDS_NM) < REACH_NM, -2.0, 0.0)]
 )  # fmt: skip
-"""The likeliest before any data: among them an even background."""
-USUAL_SD = np.array([1.5, 1.0, 1.0, 0.4, 2.0])
+"""The likeliest before any data: among them an even background, and next to nothing between the rings: to believe in
+more where few localisations tell would put the rings farther apart than they are."""
+USUAL_SD = np.array([1.5, 1.0, 1.0, 0.4, 2.0, 2.0])
 SHAPE_SD, STEP_SD = 2.0, 0.7
 """Of the logits of the background's mixture, and of their differences from one normal distribution to the next."""
 
 
 def _precision() -> F64:
     """Of the normal prior of all parameters: it weighs as much as a few localisations, and keeps all of them finite."""
-    rings = len(USUAL_SD)
     precision = np.diag(np.concatenate([USUAL_SD**-2, np.full(SHAPES, SHAPE_SD**-2)]))
-    normal = slice(rings, rings + len(BACKGROUND_AT_NM))
+    normal = slice(RINGS, RINGS + len(BACKGROUND_AT_NM))
     step = np.diff(np.eye(len(BACKGROUND_AT_NM)), axis=0) / STEP_SD
     precision[normal, normal] += step.T @ step
     return precision
@@ -54,6 +64,8 @@ def _precision() -> F64:
 
 PRECISION = _precision()
 STARTS_NM = tuple((spacing, width) for spacing in (30.0, 45.0, 62.0, 90.0) for width in (6.0, 18.0))
+LEAST_VARIANCE = 0.04
+"""Of the logarithm of the uncertainties."""
 TINY = 1e-12
 """Density, per nm, that keeps logarithms finite where nothing is expected."""
 STARTS_BACKGROUND = ((-3.0, REACH_NM), (-0.8, REACH_NM), (-0.8, 100.0))
@@ -70,13 +82,13 @@ class TwoRings:
 
     Attributes
     ----------
-    parameters : ndarray, shape (5 + SHAPES,)
+    parameters : ndarray, shape (RINGS + SHAPES,)
         As `PARAMETERS`.
     log_likelihood : ndarray, shape (pores,)
         Of each pore.
-    scores : ndarray, shape (pores, 5 + SHAPES)
+    scores : ndarray, shape (pores, RINGS + SHAPES)
         Derivatives of those.
-    information : ndarray, shape (5 + SHAPES, 5 + SHAPES)
+    information : ndarray, shape (RINGS + SHAPES, RINGS + SHAPES)
         Curvature of the log posterior of all pores.
     """
 
@@ -106,6 +118,11 @@ class TwoRings:
         return float(expit(self.parameters[4]))
 
     @property
+    def between_share(self) -> float:
+        """Of all but the background, at the mean certainty: two molecules at once, one of each ring."""
+        return float(expit(self.parameters[5]))
+
+    @property
     def free_parameters(self) -> float:
         """Parameters that the pores determine, rather than the prior."""
         return float(np.trace(np.linalg.solve(self.information, self.information - PRECISION)))
@@ -113,7 +130,7 @@ class TwoRings:
     @property
     def background(self) -> F64:
         """Density of the background on `GRID_NM`, per nm."""
-        return np.asarray(_shares(self.parameters[5:]) @ background_shapes(np.zeros(1))[:, 0])
+        return np.asarray(_shares(self.parameters[RINGS:]) @ background_shapes(np.zeros(1))[:, 0])
 
 
 def background_shapes(sigma_nm: F64) -> F64:
@@ -137,61 +154,108 @@ class _Fit:
 
     sample: Sample
     shapes: F64
+    leaning: F64
     posterior: F64
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """Densities of depths, (classes, depths) each, and what of them there is.
+
+    Attributes
+    ----------
+    layers : ndarray, shape (len(LAYERS_AT), classes, depths)
+    background : ndarray, shape (classes, depths)
+    share : ndarray, shape (nodes,)
+        Of the upper ring.
+    between : ndarray, shape (classes, 1)
+        Share of what is between the rings, of all but the background.
+    outside : float
+        Share of the background.
+    """
+
+    layers: F64
+    background: F64
+    share: F64
+    between: F64
+    outside: float
+
+    @property
+    def density(self) -> F64:
+        """Of all, (nodes, classes, depths)."""
+        share = self.share[:, None, None]
+        rings = (1 - share) * self.layers[0] + share * self.layers[1]
+        inside = (1 - self.between) * rings + self.between * np.tensordot(BETWEEN_WEIGHTS, self.layers[2:], 1)
+        return np.asarray((1 - self.outside) * inside + self.outside * self.background + TINY)
+
+    def expected(self, ratio: F64) -> F64:
+        """Return what of counts over density (nodes, classes, depths) is of each layer, (layers, classes, depths)."""
+        rings = np.tensordot(np.stack([1 - self.share, self.share]), ratio, 1) * (1 - self.between)
+        between = BETWEEN_WEIGHTS[:, None, None] * ratio.sum(axis=0) * self.between
+        return np.asarray(np.concatenate([rings, between]) * self.layers)
+
+
+def _leaning(sample: Sample) -> F64:
+    """Return by how much the logit of the share between the rings exceeds the mean in each class of uncertainty.
+
+    Two molecules have twice the light of one, and so 1 / sqrt(2) of its uncertainty. Where that is log-normally
+    distributed, the logit of their share falls with its logarithm.
+    """
+    level, count = np.log(np.maximum(sample.sigma_nm, LEAST_SIGMA_NM)), np.bincount(sample.kind)
+    mean = np.average(level, weights=count)
+    variance = np.average((level - mean) ** 2, weights=count)
+    return np.asarray(0.5 * np.log(2) * (mean - level) / max(variance, LEAST_VARIANCE))
 
 
 def _shares(logits: F64) -> F64:
     return np.asarray(np.exp(logits - logsumexp(logits)))
 
 
-def _tables(fit: _Fit, parameters: F64) -> tuple[F64, F64, F64, F64, F64]:
-    """Density (nodes, classes, depths), the lower and the upper ring's (classes, depths), the background's; shares."""
+def _tables(fit: _Fit, parameters: F64) -> _Tables:
     spacing, width = np.exp(parameters[:2])
     sigma = np.sqrt(width**2 + fit.sample.sigma_nm**2)[:, None]
-    lower, upper = (
-        np.exp(-0.5 * ((GRID_NM - side * spacing) / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi)) for side in (-0.5, 0.5)
+    off = GRID_NM - spacing * LAYERS_AT[:, None, None]
+    return _Tables(
+        np.exp(-0.5 * (off / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi)),
+        np.tensordot(_shares(parameters[RINGS:]), fit.shapes, 1),
+        expit(parameters[2] + np.exp(parameters[3]) * NODES),
+        expit(parameters[5] + fit.leaning)[:, None],
+        float(expit(parameters[4])),
     )
-    background = np.tensordot(_shares(parameters[5:]), fit.shapes, 1)
-    share = expit(parameters[2] + np.exp(parameters[3]) * NODES)
-    outside = expit(parameters[4])
-    rings = (1 - share)[:, None, None] * lower + share[:, None, None] * upper
-    return (1 - outside) * rings + outside * background + TINY, lower, upper, background, share
 
 
 def _by_pore(fit: _Fit, parameters: F64) -> F64:
-    return log_likelihoods(fit.sample, np.log(_tables(fit, parameters)[0]), LOG_NODE_WEIGHTS, fit.posterior)
+    return log_likelihoods(fit.sample, np.log(_tables(fit, parameters).density), LOG_NODE_WEIGHTS, fit.posterior)
 
 
 def _evaluate(fit: _Fit, parameters: F64) -> tuple[F64, F64]:
     """Log-likelihood of each pore, and the derivatives of their sum."""
-    sample, posterior = fit.sample, fit.posterior
-    density, lower, upper, background, share = _tables(fit, parameters)
+    sample, posterior, at = fit.sample, fit.posterior, _tables(fit, parameters)
+    density, layers = at.density, at.layers
     value = log_likelihoods(sample, np.log(density), LOG_NODE_WEIGHTS, posterior)
     ratio = counts_of(sample, posterior, len(sample.sigma_nm)) / density
     spacing, width = np.exp(parameters[:2])
     variance = (width**2 + sample.sigma_nm**2)[:, None]
-    outside = float(expit(parameters[4]))
-    of_lower, of_upper = np.tensordot(1 - share, ratio, 1) * lower, np.tensordot(share, ratio, 1) * upper
-    below, above = GRID_NM + 0.5 * spacing, GRID_NM - 0.5 * spacing
-    by_spacing = 0.5 * spacing * (of_upper * above - of_lower * below) / variance
-    by_width = width**2 * sum(
-        part * (off**2 / variance - 1) / variance for part, off in ((of_lower, below), (of_upper, above))
-    )
-    by_share = ((upper - lower) * ratio).sum(axis=(1, 2)) * share * (1 - share)
-    of_background = ratio.sum(axis=0)
-    rings = of_lower.sum() + of_upper.sum()
-    shape = _shares(parameters[5:])
-    each = np.tensordot(fit.shapes, of_background, 2)
+    place = spacing * LAYERS_AT[:, None, None]
+    of_all, of_layers = ratio.sum(axis=0), at.expected(ratio)
+    by_spacing = of_layers * place * (GRID_NM - place) / variance
+    by_width = of_layers * width**2 * ((GRID_NM - place) ** 2 / variance - 1) / variance
+    upper_less_lower = ((1 - at.between) * (layers[1] - layers[0]) * ratio).sum(axis=(1, 2))
+    by_share = upper_less_lower * at.share * (1 - at.share)
+    by_between = (1 - at.between) * of_layers[2:].sum(axis=0) - at.between * of_layers[:2].sum(axis=0)
+    shape = _shares(parameters[RINGS:])
+    each = np.tensordot(fit.shapes, of_all, 2)
     gradient = np.concatenate(
         [
             [
-                (1 - outside) * by_spacing.sum(),
-                (1 - outside) * np.sum(by_width),
-                (1 - outside) * by_share.sum(),
-                (1 - outside) * by_share @ NODES * np.exp(parameters[3]),
-                outside * (1 - outside) * ((background * of_background).sum() - rings),
+                (1 - at.outside) * by_spacing.sum(),
+                (1 - at.outside) * by_width.sum(),
+                (1 - at.outside) * by_share.sum(),
+                (1 - at.outside) * by_share @ NODES * np.exp(parameters[3]),
+                at.outside * (1 - at.outside) * ((at.background * of_all).sum() - of_layers.sum()),
+                (1 - at.outside) * by_between.sum(),
             ],
-            outside * shape * (each - shape @ each),
+            at.outside * shape * (each - shape @ each),
         ]
     )
     return value, gradient
@@ -206,8 +270,8 @@ def fit_two_rings(sample: Sample, *, start: F64 | None = None) -> TwoRings:
     start : ndarray, optional
         Parameters to begin with, of a similar sample.
     """
-    shapes, posterior = background_shapes(sample.sigma_nm), np.empty((sample.pores, len(NODES), MIDDLES))
-    fit = _Fit(sample, shapes, posterior)
+    posterior = np.empty((sample.pores, len(NODES), MIDDLES))
+    fit = _Fit(sample, background_shapes(sample.sigma_nm), _leaning(sample), posterior)
     best = _start(fit) if start is None else start
     fit = _centred(fit, best)
     inverse = np.linalg.inv(_derivatives(fit, best)[1])
@@ -222,7 +286,7 @@ def fit_two_rings(sample: Sample, *, start: F64 | None = None) -> TwoRings:
 
 
 def _centred(fit: _Fit, parameters: F64) -> _Fit:
-    tables = np.log(_tables(fit, parameters)[0])
+    tables = np.log(_tables(fit, parameters).density)
     return replace(fit, sample=centred(fit.sample, tables, LOG_NODE_WEIGHTS))
 
 
@@ -234,30 +298,26 @@ def _cost(parameters: F64, fit: _Fit) -> tuple[float, F64]:
 
 
 def _maximised(fit: _Fit, parameters: F64) -> F64:
-    """One round of expectation maximisation of all but the spread of the shares."""
-    sigma_nm, shape = fit.sample.sigma_nm, _shares(parameters[5:])
-    density, lower, upper, _, share = _tables(fit, parameters)
+    """One round of expectation maximisation of all but the spread of the shares, and the share between the rings."""
+    sigma_nm, shape, at = fit.sample.sigma_nm, _shares(parameters[RINGS:]), _tables(fit, parameters)
+    density = at.density
     log_likelihoods(fit.sample, np.log(density), LOG_NODE_WEIGHTS, fit.posterior)
     ratio = counts_of(fit.sample, fit.posterior, len(sigma_nm)) / density
     spacing, width = np.exp(parameters[:2])
-    outside = expit(parameters[4])
-    of_lower, of_upper = np.tensordot(1 - share, ratio, 1) * lower, np.tensordot(share, ratio, 1) * upper
-    inverse = 1 / (width**2 + sigma_nm**2)[:, None]
-    below, above = GRID_NM + 0.5 * spacing, GRID_NM - 0.5 * spacing
-    excess = (of_lower * (below**2 - sigma_nm[:, None] ** 2) + of_upper * (above**2 - sigma_nm[:, None] ** 2)) * (
-        inverse**2
-    )
-    rings = of_lower + of_upper
-    apart = 2 * ((of_upper - of_lower) * GRID_NM * inverse).sum() / (rings * inverse).sum()
-    variance = max(excess.sum() / (rings * inverse**2).sum(), LEAST_SIGMA_NM**2)
+    layers = at.expected(ratio)
+    inverse, place = 1 / (width**2 + sigma_nm**2)[:, None], LAYERS_AT[:, None, None]
+    excess = layers * ((GRID_NM - spacing * place) ** 2 - sigma_nm[:, None] ** 2) * inverse**2
+    variance = max(excess.sum() / (layers * inverse**2).sum(), LEAST_SIGMA_NM**2)
+    apart = (layers * place * GRID_NM * inverse).sum() / (layers * place**2 * inverse).sum()
     each = shape * np.tensordot(fit.shapes, ratio.sum(axis=0), 2)
-    in_rings, in_background = (1 - outside) * rings.sum(), outside * each.sum()
+    inside, in_background = (1 - at.outside) * layers.sum(), at.outside * each.sum()
+    lower, upper = layers[:2].sum(axis=(1, 2))
     found = parameters.copy()
     found[:2] = np.log([max(apart, 1.0), np.sqrt(variance)])
-    found[2] = np.log((of_upper.sum() + 1e-9) / (of_lower.sum() + 1e-9))
-    found[4] = np.log((in_background + 1) / (in_rings + 1))
-    found[5:] = np.log(outside * each + 0.1)
-    found[5:] -= found[5:].mean()
+    found[2] = np.log((upper + 1e-9) / (lower + 1e-9))
+    found[4] = np.log((in_background + 1) / (inside + 1))
+    found[RINGS:] = np.log(at.outside * each + 0.1)
+    found[RINGS:] -= found[RINGS:].mean()
     return found
 
 
