@@ -235,14 +235,19 @@ class Localizer:
         return noise_of_some(at, crops, noise_e, predictor.psf[1], place, prediction.optimum, response)
 
     def warm_up(self) -> None:
-        """Compile and run everything on two small frames, so that no camera frame has to wait for it."""
+        """Compile and run everything on three frames, so that no camera frame has to wait for it."""
         from scipy.ndimage import gaussian_filter
 
-        frame = np.zeros((64, 96))
-        frame[20, 56] = frame[20, 65] = 20000.0  # near enough to be fitted together
-        image = gaussian_filter(frame, 1.3) + 100 + np.random.default_rng(0).normal(0, 2, frame.shape)
-        with_edge = image + np.where(np.arange(96) < 64, 300.0, 0.0)
-        frames = np.stack([image, with_edge]).astype(np.uint16)
+        # Large enough for a background that counts as known; two spots to be fitted together, others alone.
+        frame = np.zeros((256, 256))
+        for y, x in ((60, 60), (60, 65), (110, 190), (200, 60), (190, 160)):
+            frame[y, x] = 20000.0
+        rng = np.random.default_rng(0)
+        image = gaussian_filter(frame, 1.3) + 100 + rng.normal(0, 2, frame.shape)
+        with_edge = image + np.where(np.arange(256) < 128, 300.0, 0.0)
+        clouds = gaussian_filter(rng.normal(0, 1, frame.shape), 15)
+        uneven = image + 40 * clouds / clouds.std()
+        frames = np.clip([image, with_edge, uneven], 0, None).astype(np.uint16)
         how = self.settings.localize
         response: CameraResponse | PixelResponse = CameraResponse(
             baseline_adu=90.0, electrons_per_adu=1.0, read_noise_e=1.0

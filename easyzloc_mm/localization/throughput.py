@@ -13,6 +13,7 @@ from easyzloc_mm.localization.config import LocalizerConfig, live_workers, resol
 from easyzloc_mm.localization.pipeline import Localizer
 from easyzloc_mm.localization.synthetic import gaussian_frames
 from easyzloc_mm.model.card import ModelCard
+from easyzloc_mm.profile.detection import Detection
 from easyzloc_mm.profile.schema import Profile
 
 EMITTERS_PER_MPX = 140
@@ -20,6 +21,9 @@ EMITTERS_PER_MPX = 140
 PHOTONS, BACKGROUND, SIGMA_PX = 2000.0, 40.0, 1.4
 FRAMES = 4
 MEASURED_S = 2.0
+SPARE, ENOUGH = 3.0, 1.5
+"""Frames localised per frame of the camera: from which on a second look may be tried, which takes two to three
+times the time, and what has to be left with it."""
 CAMERA_CORES = 0.4
 """Processor cores that reading, showing and storing the camera's frames take."""
 
@@ -76,3 +80,25 @@ def measure_throughput(profile: Profile, model: Path) -> Throughput:
     workers = live_workers()
     cores = min(workers, (os.cpu_count() or 1) - CAMERA_CORES)
     return Throughput(cores * one_core, spots / done, workers)
+
+
+def second_look(profile: Profile, model: Path, once: Throughput) -> float | None:
+    """Return the frames localised in a second with two looks, where this computer keeps up with the camera so.
+
+    None where it does not, or where the profile says how often to look, or Picasso finds the molecules.
+
+    Parameters
+    ----------
+    profile, model
+        As of `measure_throughput`.
+    once : Throughput
+        What that gave.
+    """
+    camera = 1000 / profile.imaging.exposure_ms
+    if profile.localize.passes is not None or once.frames_per_s < SPARE * camera:
+        return None
+    twice = profile.localize.model_copy(update={"passes": 2})
+    if resolved(twice, ModelCard.load(model)).detection is not Detection.PSF:
+        return None
+    found = measure_throughput(profile.model_copy(update={"localize": twice}), model)
+    return found.frames_per_s if found.frames_per_s > ENOUGH * camera else None

@@ -297,13 +297,17 @@ def test_the_network_alone_leaves_x_and_y_to_the_gaussian_fit(walk: Walk) -> Non
     assert np.median(moved[moved > 0]) < 1.0
 
 
-@pytest.mark.parametrize(("exposure_ms", "status"), [(1000.0, "ok"), (0.02, "warn")])
+@pytest.mark.parametrize(
+    ("exposure_ms", "passes", "status", "advice"),
+    [(1000.0, "", "ok", "localize.passes = 2"), (0.02, "[localize]\npasses = 2\n", "warn", "localize.passes = 1")],
+)
 def test_the_doctor_says_whether_this_computer_keeps_up(
-    walk: Walk, tmp_path: Path, exposure_ms: float, status: str
+    walk: Walk, tmp_path: Path, exposure_ms: float, passes: str, status: str, advice: str
 ) -> None:
-    profile = write_profile(tmp_path, **{"exposure_ms = 30.0": f"exposure_ms = {exposure_ms}"})
-    found = command_here("doctor", "--profile", profile, "--model", walk.model)
+    exposure = {"exposure_ms = 30.0": f"exposure_ms = {exposure_ms}", "[imaging]": f"{passes}[imaging]"}
+    found = command_here("doctor", "--profile", write_profile(tmp_path, **exposure), "--model", walk.model)
     assert found["healthy"] is True
     (speed,) = (finding for finding in found["findings"] if finding["subject"] == "localisation speed")
     assert speed["status"] == status
     assert ("lag" in speed["text"]) == (status == "warn")
+    assert advice in speed["text"]

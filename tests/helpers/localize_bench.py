@@ -34,7 +34,7 @@ from easyzloc_mm.psf.bead_psf import PITCH_PX, Z_PITCH_NM, knots_of
 from easyzloc_mm.psf.field_psf import FieldPsf
 
 BASELINE, GAIN = 100.0, 0.5
-MOST_BROKEN = 5
+MOST_BROKEN = 24
 """Spots of a batch that a broken bundle predicts: more than warming up has, fewer than a frame of the tests'."""
 
 

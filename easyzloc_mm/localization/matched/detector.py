@@ -180,7 +180,8 @@ class MatchedDetector:
         snr = np.maximum(values, found[:, 3])
         order = np.argsort(-snr, kind="stable")
         found, snr = found[order], snr[order]
-        x, y = np.floor(found[:, :2].T / 2).astype(np.int64)
+        # C order whatever their number: of one candidate both orders are the same, and a kernel would be compiled anew.
+        x, y = np.floor(found[:, :2].T / 2).astype(np.int64, order="C")
         kept, own = independent(y, x, snr, found[:, 2].astype(np.int64), bank.overlap[light.level], threshold)
         found, snr = _distinct(found[kept], own[kept].astype(float))
         x, y, depths = found[:, 0].copy(), found[:, 1].copy(), found[:, 2].astype(int)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from easyzloc_mm.psf.bead_psf import PITCH_PX, Z_PITCH_NM, knots_of, point_image
 from easyzloc_mm.psf.crop_choice import WIDER_PX
 from easyzloc_mm.psf.field_psf import FieldPsf
 from tests.helpers.localize_bench import BASELINE, GAIN, small_bundle
+from tests.helpers.paths import ROOT
 
 SIZE, FRAMES, DEPTH_NM, PHOTONS = 128, 12, 450.0, 3000.0
 PLACES = np.array([(x, y) for x in (24.0, 64.0, 104.0) for y in (24.0, 64.0, 104.0)])
@@ -118,3 +121,20 @@ def test_light_far_around_that_the_psf_explains_is_found_as_fewer_molecules(mode
     }
     # What the first look takes for molecules, before anything is explained, both find.
     assert 1.0 <= found["new"] < found["old"] - 0.1
+
+
+def test_no_frame_waits_for_a_kernel(models: dict[str, Path], tmp_path: Path) -> None:
+    """What lonely and crowded molecules need, in crops of both sizes, is compiled while a localiser warms up.
+
+    So is what a frame with one molecule needs, whose arrays may be of another order in memory.
+    """
+    also = np.array([(28.0, 26.0), (66.0, 69.0)])
+    frames, _ = movie(3, also)
+    one = np.random.default_rng(0).poisson(20.0, (SIZE, SIZE)) / GAIN + BASELINE
+    one[90:, 90:] = frames[0, 90:, 90:]
+    frames[0] = one
+    np.save(tmp_path / "frames.npy", frames)
+    command = [sys.executable, "-m", "tests.helpers.compiled", str(models["new"]), str(tmp_path / "frames.npy"), "2"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+    assert int(said[0]) > FRAMES * len(PLACES)
+    assert said[1:] == []

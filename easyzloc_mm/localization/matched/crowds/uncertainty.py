@@ -59,7 +59,7 @@ def widening(
     members = _groups(theta, reach_px)
     sensitivity = np.empty((len(theta), PARAMETERS, table.roi_px, table.roi_px), np.float32)
     sensitivities(table.padded, place, theta, sized(table.roi_px), model, variance, sensitivity)
-    columns, rows = np.rint(theta[:, :2].T).astype(np.int64)
+    columns, rows = np.rint(theta[:, :2].T).astype(np.int64, order="C")
     spread = np.empty((len(theta), PARAMETERS * members.shape[1], PARAMETERS * members.shape[1]))
     shared_information(sensitivity, columns, rows, members, spread)
     known = np.zeros((len(theta), PARAMETERS))
@@ -91,4 +91,5 @@ def _groups(theta: F64, reach_px: float) -> I64:
     own[:, 0] |= ~own.any(axis=1)
     members[own] = members[:, 0]
     members[:, 0] = np.arange(len(theta))
-    return np.asarray(members[:, (members >= 0).any(axis=0)], np.int64)
+    # In one order whatever their number: for each order a kernel is compiled.
+    return np.ascontiguousarray(members[:, (members >= 0).any(axis=0)], np.int64)
