@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 import time
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from easyzloc_mm.localization.sample.watch import FIRST, SampleWatch, Task, end_
 from easyzloc_mm.localization.workers.messages import Localized, Outcome
 from easyzloc_mm.model.card import ModelCard
 from easyzloc_mm.profile.schema import Profile
+from easyzloc_mm.report.html import in_html
 from easyzloc_mm.typing import Frame
 from tests.helpers.at_once import ROWS_PER_FRAME, SIZE, AtOnce, pixels
 from tests.helpers.localize_bench import embedded_profile, small_bundle
@@ -128,6 +128,6 @@ def test_a_sample_that_differs_is_an_alarm_and_stays_with_the_run(tmp_path: Path
     assert (run / "sample.png").read_bytes().startswith(b"\x89PNG")
     write_quality_report(run, tmp_path / "report")
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
-    assert html.escape(kept.in_words()) in page
+    assert in_html(kept.in_words()) in page
     assert (tmp_path / "report" / "sample.png").is_file()
     assert ez.verify(run).whole
