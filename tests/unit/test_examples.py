@@ -85,6 +85,9 @@ def test_an_example_does_what_it_says(name: str, at_the_desk: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
+@pytest.mark.filterwarnings("default::DeprecationWarning", "default::FutureWarning")  # Keras' and its exporter's
+# The PSF of the model that `live` and `scan` are given is round, the molecules' is not.
+@pytest.mark.filterwarnings("default:the noise in the images:easyzloc_mm.errors.EasyZlocWarning")
 def test_the_examples_of_the_whole_workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     profile = ez.load_profile("demo")
     small_bundle(
