@@ -116,9 +116,11 @@ def _throughput(profile: Profile, model: Path | None) -> Finding:
             )
         return Finding("localisation speed", Status.OK, text)
     slow = "no frame will be lost, but localisation will lag and catch up after the camera stops"
-    remedy = "; localize.refine = false in the profile is faster" if profile.localize.refine else ""
+    remedy = ""
     if (profile.localize.passes or 1) > 1:
         remedy = "; localize.passes = 1 in the profile is faster"
+    elif profile.localize.refine:
+        remedy = "; localize.refine = false in the profile is faster"
     return Finding("localisation speed", Status.WARN, f"{text}: {slow}{remedy}")
 
 

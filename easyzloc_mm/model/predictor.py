@@ -283,11 +283,6 @@ class Predictor:
         spots = Crops(crops, table, place, noise_e, prior)
         return look_wider(fit, posterior, likelihood, spots, wider, self.wider_psf, calibration, share)
 
-    def warm_up(self) -> None:
-        """Compile and run everything once on an empty crop, so that no camera frame has to wait for it."""
-        size = self.card.roi_px
-        self.predict(np.ones((1, size, size), np.float32), np.zeros(1), np.zeros(1))
-
 
 def _cut_off(read_noise_e: float | F32, count: int) -> Bool:
     """Return of which crops the frame shows a part alone: the network has never seen such images."""
